@@ -1,0 +1,375 @@
+"""Label sets and prompt templates: the words a picture is compared with, as cited data.
+
+The words themselves are in ``label_sets/``; a file of your own works the same. See its README.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from audit.data.yamlfile import FieldError, load_yaml, validate
+from audit.errors import InputError, sentence
+from audit.registry import suggest, unknown
+from audit.resources import shipped
+
+Harm = Literal[
+    "allocation",
+    "quality of service",
+    "stereotyping",
+    "denigration",
+    "over-representation",
+    "under-representation",
+]
+HARMS: tuple[str, ...] = get_args(Harm)
+
+_PLACE = "{}"
+_ARTICLE = re.compile(r"\b([Aa])n? (?=\{\})")
+_FIRST_WORD = re.compile(r"\W*(\d+|[^\W\d_]+)")
+
+
+def _one_line_of_text(text: str) -> str:
+    if not text.strip():
+        raise ValueError("empty text; write at least one word")
+    if text != text.strip() or not text.isprintable():
+        raise ValueError(f"{text!r} has outer spaces, a line break or a control character")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_one_line_of_text)]
+_FROZEN = ConfigDict(frozen=True, extra="forbid")
+
+
+class Tag(BaseModel):
+    """What a tag on a label means, and what follows from it."""
+
+    model_config = _FROZEN
+
+    meaning: Text
+    family: bool = Field(True, description="labels with this tag get a rate of their own, together")
+    acknowledge: bool = Field(False, description="asking needs 'acknowledge:' in the suite")
+
+
+class Label(BaseModel):
+    """One answer a model may give. In YAML a bare text is a label with nothing else to say."""
+
+    model_config = _FROZEN
+
+    text: Text = Field(description="what is put into the template")
+    key: str = Field(
+        "", min_length=1, description="the value it stands for in a truth column; default: text"
+    )
+    tags: tuple[str, ...] = ()
+    harm: Harm | None = Field(None, description="the harm of saying it of a person")
+    counters: tuple[str, ...] = Field(
+        (), description="texts of the harmless labels of this set that it is paired with"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, data: Any) -> Any:
+        if isinstance(data, str):
+            data = {"text": data}
+        if isinstance(data, dict) and data.get("text"):
+            return {"key": data["text"], **data}
+        return data
+
+
+class Cited(BaseModel):
+    """What every list of words carries: name, version, purpose, source, what is missing."""
+
+    model_config = _FROZEN
+
+    name: Text
+    version: int = Field(ge=1)
+    purpose: Text
+    source: Text = Field(description="citation with arXiv id or address, or 'this project' and why")
+    licence: Text
+    complete: bool = Field(True, description="every word was read at its source")
+    missing: Text | None = Field(None, description="what is missing where complete is false")
+
+    @model_validator(mode="after")
+    def _says_what_is_missing(self) -> Self:
+        if self.complete == bool(self.missing):
+            raise ValueError("'complete: false' goes with 'missing:', which says what is missing")
+        return self
+
+    @property
+    def digest(self) -> str:
+        """Sha256 of everything in it, as canonical JSON: any difference shows here."""
+        content = json.dumps(self.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(content.encode()).hexdigest()
+
+
+class LabelSet(Cited):
+    """The labels among which a model chooses, with where they come from."""
+
+    content_warning: Text | None = None
+    acknowledge: bool = Field(False, description="ask for 'acknowledge:' whatever the tags say")
+    attribute: Text | None = Field(
+        None, description="the attribute of the pictures that these labels name, if any"
+    )
+    tags: Mapping[str, Tag] = Field({}, description="tags of this set's own, with their meaning")
+    additions: Mapping[str, Label] = Field({}, description="labels that a suite may add by name")
+    labels: tuple[Label, ...]
+
+    @model_validator(mode="after")
+    def _can_be_asked(self) -> Self:
+        if len(self.labels) < 2:
+            raise FieldError("a choice needs at least two labels; add one", "labels")
+        _refuse_redefined(self.tags)
+        _refuse_duplicates([label.text for label in self.labels], "labels")
+        taken = {normalise(label.text): label.text for label in self.labels}
+        for name, addition in self.additions.items():
+            if normalise(addition.text) in taken:
+                raise FieldError(f"'{addition.text}' is already in the set", "additions", name)
+        self._check_labels()
+        return self
+
+    def _check_labels(self) -> None:
+        places: list[tuple[Label, tuple[str, str | int]]]
+        places = [(label, ("labels", i)) for i, label in enumerate(self.labels)]
+        places += [(label, ("additions", name)) for name, label in self.additions.items()]
+        texts = [label.text for label in self.labels]
+        for label, at in places:
+            for tag in label.tags:
+                _known_tag(tag, {*bundled_tags(), *self.tags}, (*at, "tags"))
+            for counter in label.counters:
+                if counter not in texts or counter == label.text:
+                    told = sentence(f"no other label '{counter}' here", suggest(counter, texts))
+                    raise FieldError(told, *at, "counters")
+
+    def tag(self, name: str) -> Tag:
+        """What a tag means here: this set's own, else the common vocabulary's; KeyError if none."""
+        return self.tags[name] if name in self.tags else bundled_tags()[name]
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The labels' texts, in order."""
+        return tuple(label.text for label in self.labels)
+
+    @property
+    def families(self) -> dict[str, tuple[int, ...]]:
+        """Indices of the labels of every tag that has a rate of its own, in order of appearance."""
+        found: dict[str, tuple[int, ...]] = {}
+        for i, label in enumerate(self.labels):
+            for tag in label.tags:
+                if self.tag(tag).family:
+                    found[tag] = (*found.get(tag, ()), i)
+        return found
+
+    def family_harm(self, tag: str) -> str | None:
+        """The harm that the labels of a family state, None where none or several are stated."""
+        harms = {label.harm for label in self.labels if tag in label.tags}
+        return next(iter(harms)) if len(harms) == 1 else None
+
+    @property
+    def needs_acknowledgement(self) -> bool:
+        """Whether a suite must acknowledge that it asks this: declared, or due to a label's tag."""
+        tags = {tag for label in self.labels for tag in label.tags}
+        return self.acknowledge or any(self.tag(tag).acknowledge for tag in tags)
+
+    @property
+    def unpaired(self) -> tuple[str, ...]:
+        """Texts that need acknowledgement by their tag and are paired with no harmless label."""
+        return tuple(
+            label.text
+            for label in self.labels
+            if not label.counters and any(self.tag(tag).acknowledge for tag in label.tags)
+        )
+
+    def plus(self, addition: str | Label, where: str = "") -> LabelSet:
+        """This set with one label more: a declared addition by name, or any label.
+
+        Raises:
+            InputError: no such addition, or its text is already in the set.
+        """
+        label = self._addition(addition, where) if isinstance(addition, str) else addition
+        same = normalise(label.text)
+        if same in map(normalise, self.texts):
+            told = f"{where}: '{label.text}' is already in the label set '{self.name}'"
+            raise InputError(sentence(told.removeprefix(": "), "Leave it out of 'add'"))
+        changed = {
+            "name": f"{self.name} + {label.text}",
+            "labels": (*self.labels, label),
+            "additions": {n: a for n, a in self.additions.items() if normalise(a.text) != same},
+        }
+        return validate(LabelSet, {**dict(self), **changed}, where)
+
+    def _addition(self, name: str, where: str) -> Label:
+        if name in self.additions:
+            return self.additions[name]
+        if any(normalise(name) == normalise(text) for text in self.texts):
+            return Label(text=name)  # plus() says that it is there already
+        see = f"It declares: {', '.join(self.additions) or 'none'}. Your own: {{text: {name}}}."
+        raise unknown(f"addition to '{self.name}'", name, self.additions, where=where, see=see)
+
+
+class PromptSet(Cited):
+    """Templates that a label's text is put into; their embeddings are averaged (an ensemble)."""
+
+    article: Literal["as written", "a/an"] = Field(
+        "as written", description="'a/an': the article before the place follows the label's sound"
+    )
+    templates: tuple[Text, ...]
+
+    @model_validator(mode="after")
+    def _have_one_place(self) -> Self:
+        if not self.templates:
+            raise FieldError("no template; write one, such as 'a photo of a {}.'", "templates")
+        for i, template in enumerate(self.templates):
+            _check_template(template, i)
+        _refuse_duplicates(self.templates, "templates")
+        return self
+
+    def prompts(self, text: str) -> tuple[str, ...]:
+        """One prompt a template, with ``text`` in its place; case and punctuation are kept."""
+        return tuple(self._fit(template, text).replace(_PLACE, text) for template in self.templates)
+
+    def _fit(self, template: str, text: str) -> str:
+        if self.article == "as written":
+            return template
+        return _ARTICLE.sub(r"\1n " if vowel_sound(text) else r"\1 ", template)
+
+
+def load_label_set(
+    ref: str | Path,
+    add: Iterable[str | Label] = (),
+    where: str = "",
+    folder: Path | None = None,
+) -> LabelSet:
+    """The bundled label set of that name, or the one in a YAML file, with labels added.
+
+    Args:
+        ref: a bundled name, or a path that ends in .yaml or .yml.
+        add: names of declared additions, or labels.
+        where: the place that asked, for messages.
+        folder: what a relative path is relative to; the current folder if None.
+
+    Raises:
+        InputError: no such set or addition, or a file that isn't a label set.
+    """
+    found = _load(LabelSet, "label set", "labels", ref, where, folder)
+    for addition in add:
+        found = found.plus(addition, where)
+    return found
+
+
+def load_prompt_set(ref: str | Path, where: str = "", folder: Path | None = None) -> PromptSet:
+    """The bundled prompt set of that name, or the one in a YAML file; see load_label_set."""
+    return _load(PromptSet, "prompt set", "templates", ref, where, folder)
+
+
+def label_set_names() -> list[str]:
+    """Names of the bundled label sets, sorted."""
+    return _names("labels")
+
+
+def prompt_set_names() -> list[str]:
+    """Names of the bundled prompt sets, sorted."""
+    return _names("templates")
+
+
+@lru_cache(maxsize=1)
+def bundled_tags() -> dict[str, Tag]:
+    """The common vocabulary of tags, from ``label_sets/tags.yaml``."""
+    path = shipped("label_sets") / "tags.yaml"
+    return {name: validate(Tag, tag, f"{path} {name}") for name, tag in load_yaml(path).items()}
+
+
+def normalise(text: str) -> str:
+    """``text`` as it counts for 'the same label': NFKC, no case, single spaces."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def vowel_sound(text: str) -> bool:
+    """Whether 'an' goes before ``text``: by its first letter or digit, with a list of exceptions.
+
+    The exceptions are in ``label_sets/articles.yaml``. Letters read one by one (FBI) go by their
+    first letter unless they are listed there.
+    """
+    first = _FIRST_WORD.match(unicodedata.normalize("NFKD", text).casefold())
+    if first is None:
+        return False
+    word = "".join(c for c in first[1] if not unicodedata.combining(c))
+    if word.isdigit():
+        return word.startswith("8") or word in ("11", "18")
+    exceptions = _article_exceptions()
+    return exceptions[word] == "an" if word in exceptions else word[0] in "aeiou"
+
+
+@lru_cache(maxsize=1)
+def _article_exceptions() -> dict[str, str]:
+    listed = load_yaml(shipped("label_sets") / "articles.yaml")
+    return {word.casefold(): article for article, words in listed.items() for word in words}
+
+
+C = TypeVar("C", bound=Cited)
+
+
+def _load(
+    model: type[C], what: str, kind: str, ref: str | Path, where: str, folder: Path | None
+) -> C:
+    if isinstance(ref, str) and not ref.lower().endswith((".yaml", ".yml")):
+        path = _bundled_path(what, kind, ref, where)
+    else:
+        path = (folder or Path()) / Path(ref).expanduser()
+    return validate(model, load_yaml(path), str(path))
+
+
+def _bundled_path(what: str, kind: str, name: str, where: str) -> Path:
+    names = _names(kind)
+    if name not in names:
+        see = f"'clip-audit list {what.replace(' ', '-')}s' shows all {len(names)}."
+        own = f"A {what} of your own is given by its path, which ends in .yaml."
+        raise unknown(what, name, names, where=where, see=f"{see} {own}")
+    return shipped("label_sets") / kind / f"{name}.yaml"
+
+
+def _names(kind: str) -> list[str]:
+    return sorted(path.stem for path in (shipped("label_sets") / kind).glob("*.yaml"))
+
+
+def _refuse_duplicates(texts: Iterable[str], key: str) -> None:
+    seen: dict[str, str] = {}
+    for i, text in enumerate(texts):
+        same = normalise(text)
+        if same in seen:
+            told = f"'{text}' is the same as '{seen[same]}', which is in the list already"
+            note = "Case, spaces and look-alike letters do not count"
+            raise FieldError(sentence(told, note), key, i)
+        seen[same] = text
+
+
+def _refuse_redefined(tags: Iterable[str]) -> None:
+    for name in tags:
+        if name in bundled_tags():
+            raise FieldError(f"the tag '{name}' has a meaning already: rename it", "tags", name)
+
+
+def _known_tag(tag: str, known: Iterable[str], at: tuple[str | int, ...]) -> None:
+    names = sorted(known)
+    if tag not in names:
+        own = "A tag of your own goes into this file's 'tags:' with its meaning"
+        listing = f"Known: {', '.join(names)}"
+        raise FieldError(sentence(f"no tag named '{tag}'", suggest(tag, names), listing, own), *at)
+
+
+def _check_template(template: str, index: int) -> None:
+    places = template.count(_PLACE)
+    others = template.replace(_PLACE, "")
+    if places == 1 and "{" not in others and "}" not in others:
+        return
+    if places > 1:
+        told = f"{places} places for the label"
+    else:
+        told = "braces other than {}" if places else "no place for the label"
+    raise FieldError(f"'{template}' has {told}; write {{}} exactly once", "templates", index)

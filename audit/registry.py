@@ -1,0 +1,70 @@
+"""Named things: looking one up, suggesting the nearest name, plugins from other packages."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from importlib.metadata import entry_points
+from typing import Generic, TypeVar
+
+from audit.errors import InputError, sentence
+
+T = TypeVar("T")
+
+
+def suggest(name: str, known: Iterable[str]) -> str | None:
+    """'Did you mean ...?' for the nearest known name, or None where nothing is near."""
+    lowered = {k.lower(): k for k in known}
+    near = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
+    return f"Did you mean '{lowered[near[0]]}'?" if near else None
+
+
+def unknown(what: str, name: str, known: Iterable[str], *, where: str = "", see: str = "") -> InputError:
+    """The error for a name that isn't there: where, the name, the nearest one, where to look."""
+    names = sorted(known)
+    place = f"{where}: " if where else ""
+    listing = None if see else f"Known: {', '.join(names)}."
+    return InputError(
+        sentence(f"{place}no {what} named '{name}'", suggest(name, names), see or None, listing)
+    )
+
+
+class Registry(Generic[T], Mapping[str, T]):
+    """Things by name: those registered here and those other packages offer by entry point.
+
+    A package adds a probe with the entry point group ``clip_audit.probes``, say; it is imported
+    only when asked for by name or when all are listed.
+    """
+
+    def __init__(self, what: str, group: str, see: str) -> None:
+        """``what`` names one item in messages, ``group`` its entry points, ``see`` where to look."""
+        self.what, self.group, self.see = what, group, see
+        self._items: dict[str, T] = {}
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Decorator that files the decorated thing under ``name``; a name is taken once."""
+
+        def add(item: T) -> T:
+            if name in self._items:
+                raise ValueError(f"{self.what} '{name}' is registered twice")
+            self._items[name] = item
+            return item
+
+        return add
+
+    def _plugins(self) -> dict[str, Callable[[], T]]:
+        return {e.name: e.load for e in entry_points(group=self.group)}
+
+    def __getitem__(self, name: str) -> T:
+        if name in self._items:
+            return self._items[name]
+        plugins = self._plugins()
+        if name in plugins:
+            return plugins[name]()
+        raise unknown(self.what, name, self, see=self.see)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted({*self._items, *self._plugins()}))
+
+    def __len__(self) -> int:
+        return len({*self._items, *self._plugins()})
