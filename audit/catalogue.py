@@ -1,0 +1,121 @@
+"""What there is by name, and the card of each: behind ``clip-audit list`` and ``show``."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+import yaml
+from pydantic import BaseModel
+
+from audit.data.dataset import dataset_names
+from audit.data.dataset import load as load_dataset
+from audit.data.labels import load_label_set, load_prompt_set, label_set_names, prompt_set_names
+from audit.metrics import METRICS
+from audit.probes import PROBES
+from audit.registry import unknown
+from audit.resources import bundled, bundled_names
+from audit.suite import load_suite, suite_names
+
+
+def _first_line(text: object) -> str:
+    return " ".join(str(text or "").split("\n\n")[0].split())
+
+
+def _model_purpose(name: str) -> str:
+    card = bundled("models") / name / "README.md"
+    lines = card.read_text(encoding="utf-8").splitlines() if card.is_file() else []
+    return next((line for line in lines if line and not line.startswith(("#", "-", "|"))), "")
+
+
+def _dump(model: BaseModel) -> str:
+    return yaml.safe_dump(
+        model.model_dump(mode="json", exclude_defaults=True),
+        sort_keys=False,
+        allow_unicode=True,
+        width=100,
+    )
+
+
+def _dataset_card(name: str) -> str:
+    dataset = load_dataset(name)
+    groups = {a: list(dataset.groups(a)) for a, d in dataset.attributes.items() if not d.numeric}
+    counts = {"pictures": len(dataset), "subjects": dataset.table["cluster_id"].nunique()}
+    return _dump(dataset.card) + yaml.safe_dump(
+        {**counts, "groups": groups}, sort_keys=False, allow_unicode=True, width=100
+    )
+
+
+def _probe_card(name: str) -> str:
+    probe = PROBES[name]
+    keys = [
+        f"  {key}: {field.description or ''} (default: {field.default!r})"
+        if not field.is_required()
+        else f"  {key}: {field.description or ''} (required)"
+        for key, field in probe.model_fields.items()
+    ]
+    doc = inspect.getdoc(probe) or ""
+    return "\n".join([probe.asks, "", doc, "", f"emits: {probe.emits.name}", "keys:", *keys])
+
+
+def _model_card(name: str) -> str:
+    folder = bundled("models") / name
+    readme = folder / "README.md"
+    if readme.is_file():
+        return readme.read_text(encoding="utf-8")
+    return json.dumps(json.loads((folder / "config.json").read_text()), indent=2)
+
+
+#: kind -> (names, purpose of one, card of one)
+_SHELVES: Final[Mapping[str, tuple[Callable[[], Any], Callable[[str], str], Callable[[str], str]]]] = {
+    "suites": (
+        suite_names,
+        lambda n: load_suite(n).purpose,
+        lambda n: (bundled("suites") / f"{n}.yaml").read_text(encoding="utf-8"),
+    ),
+    "models": (lambda: bundled_names("models"), _model_purpose, _model_card),
+    "datasets": (dataset_names, lambda n: str(load_dataset(n).card.provenance), _dataset_card),
+    "label-sets": (
+        label_set_names,
+        lambda n: load_label_set(n).purpose,
+        lambda n: _dump(load_label_set(n)),
+    ),
+    "templates": (
+        prompt_set_names,
+        lambda n: load_prompt_set(n).purpose,
+        lambda n: _dump(load_prompt_set(n)),
+    ),
+    "probes": (lambda: list(PROBES), lambda n: PROBES[n].asks, _probe_card),
+    "metrics": (
+        lambda: list(METRICS),
+        lambda n: _first_line(inspect.getdoc(METRICS[n])),
+        lambda n: inspect.getdoc(METRICS[n]) or "",
+    ),
+}
+
+
+def listing(kind: str) -> Iterator[tuple[str, str]]:
+    """Name and purpose of everything of a kind (a key of ``list``)."""
+    names, purpose, _ = _SHELVES[kind]
+    for name in names():
+        yield name, _first_line(purpose(name))
+
+
+def card(name: str) -> str:
+    """The card of whatever has this name, kind by kind; a name of several kinds shows each.
+
+    Raises:
+        InputError: nothing has this name.
+    """
+    cards = [
+        f"{kind[:-1]} {name}\n\n{show(name)}"
+        for kind, (names, _, show) in _SHELVES.items()
+        if name in names()
+    ]
+    if not cards:
+        known = {n for names, _, _ in _SHELVES.values() for n in names()}
+        raise unknown("model, data set, label set, probe, metric or suite", name, known,
+                      see="'clip-audit list KIND' shows each kind")
+    return "\n".join(cards)
