@@ -106,6 +106,8 @@ class Suite(BaseModel):
             InputError: a column isn't there, a numeric one has no bins, an attribute has one group.
         """
         bins = {a.name: a.bins for a in self.attributes}
+        for name, edges in bins.items():
+            self.pictures.groups(name, edges)  # a misspelt column is the first thing to say
         for names in self.intersections:
             for name in names:
                 if name not in bins:

@@ -1,0 +1,233 @@
+"""Open one picture safely: upright, RGB, on white, or a reason why not."""
+
+from __future__ import annotations
+
+import hashlib
+import mmap
+import os
+import re
+import stat
+import warnings
+from pathlib import Path
+from typing import IO, Any, Literal, get_args
+
+import numpy as np
+from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
+
+from audit.errors import InputError, sentence
+
+Reason = Literal[
+    "missing", "empty", "truncated", "not an image", "too large", "outside the folder", "unreadable"
+]
+REASONS: tuple[str, ...] = get_args(Reason)
+"""Why a picture can be quarantined; reports count these words."""
+
+MAX_PIXELS = 64_000_000
+
+# the EXIF tag, and what turns each of its values upright
+_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"II*\0", b"MM\0*", b"RIFF")
+# Pillow hands these to another program (Ghostscript, Windows), which no unknown file should reach
+_PROGRAMS = {"EPS", "WMF"}
+# how decoders say that the bytes ran out
+_CUT_SHORT = ("truncated", "unexpected end", "not enough", "broken data stream", "read past")
+# a JPEG marker that starts a segment or ends the picture: no stuffed byte, restart or padding
+_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
+
+
+class Unreadable(InputError):  # noqa: N818 - read as a word: 'raises Unreadable'
+    """A picture that can't be used; ``reason`` is one of ``REASONS``, the text a sentence."""
+
+    def __init__(self, message: str, reason: Reason) -> None:
+        super().__init__(message)
+        self.reason: Reason = reason
+
+    def __reduce__(self) -> tuple[type[Unreadable], tuple[str, Reason]]:
+        # pictures are decoded in worker processes, and the reason has to come back
+        return type(self), (str(self), self.reason)
+
+
+def decode(path: Path, root: Path | None = None, max_pixels: int = MAX_PIXELS) -> Image.Image:
+    """The picture as upright RGB: EXIF orientation applied, transparency on white, first frame.
+
+    16-bit grey keeps its high byte, as Pillow does for 16-bit colour; colour profiles are not
+    applied, as CLIP's preprocessing does not. With ``root``, ``path`` is taken relative to it and
+    must stay inside it, symbolic links followed. Raises Unreadable.
+    """
+    place = root / path if root is not None else path
+    if root is not None and not inside(place, root):
+        raise _unreadable(place, "outside the folder", f"it leads out of {root}")
+    _check_file(place)
+    _quiet()
+    try:
+        with place.open("rb") as handle:
+            return _picture(handle, place, max_pixels)
+    except OSError as error:  # of the disk; those of decoders are dealt with
+        raise _unreadable(place, "unreadable", _said(error)) from error
+
+
+def inside(path: Path, root: Path) -> bool:
+    """Whether ``path`` lies inside ``root`` once every symbolic link and ``..`` is followed."""
+    try:
+        return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(root))
+    except ValueError:  # a zero byte in the name
+        return False
+
+
+def pixel_digest(image: Image.Image) -> str:
+    """Sha256 (hex) over size and RGB bytes: equal pictures share it, whatever file they are in."""
+    rgb = image if image.mode == "RGB" else image.convert("RGB")
+    digest = hashlib.sha256(f"RGB {rgb.width}x{rgb.height}\n".encode())
+    digest.update(rgb.tobytes())
+    return digest.hexdigest()
+
+
+def _unreadable(path: Path, reason: Reason, detail: str) -> Unreadable:
+    advice = "Replace the file or take its row out of the manifest."
+    return Unreadable(sentence(f"{path}: {reason}: {detail}", advice), reason)
+
+
+def _check_file(path: Path) -> None:
+    """Only plain files with something in them are opened: a pipe would wait for ever."""
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise _unreadable(path, "missing", "there is no such file") from None
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, "unreadable", _said(error)) from error
+    if not stat.S_ISREG(found.st_mode):
+        kind = "a folder" if stat.S_ISDIR(found.st_mode) else "not a plain file"
+        raise _unreadable(path, "not an image", f"it is {kind}")
+    if found.st_size == 0:
+        raise _unreadable(path, "empty", "the file has no bytes")
+
+
+def _quiet() -> None:
+    """Keep Pillow's warnings to itself: a picture is either used or quarantined with a reason.
+
+    A filter rather than ``catch_warnings``, which is not safe where threads decode.
+    """
+    wanted = ("ignore", None, Warning, re.compile(r"PIL\."), 0)
+    if wanted not in warnings.filters:
+        warnings.filterwarnings("ignore", module=r"PIL\.")
+    # another library may have switched this on for the whole process; an audit must not read a
+    # picture whose lower half is grey
+    if ImageFile.LOAD_TRUNCATED_IMAGES:
+        ImageFile.LOAD_TRUNCATED_IMAGES = False
+
+
+def _picture(handle: IO[bytes], path: Path, max_pixels: int) -> Image.Image:
+    try:
+        return _rgb(_upright(_load(handle, path, max_pixels)), path)
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # a damaged file can raise nearly anything inside a decoder
+        words = str(error).lower()
+        short = isinstance(error, EOFError) or any(word in words for word in _CUT_SHORT)
+        reason: Reason = "truncated" if short or _cut(handle) else "unreadable"
+        raise _unreadable(path, reason, _said(error)) from error
+
+
+def _load(handle: IO[bytes], path: Path, max_pixels: int) -> Image.Image:
+    image = _open(handle, path)
+    if image.format in _PROGRAMS:
+        raise _unreadable(path, "not an image", f"{image.format} files are not opened")
+    if image.width * image.height > max_pixels:  # the header says so; nothing is decoded yet
+        raise _unreadable(path, "too large", _too_large(image.size, max_pixels))
+    image.load()
+    if _cut(handle):  # a decoder can fill what is missing with grey and say nothing
+        raise _unreadable(path, "truncated", "the file ends before its picture does")
+    return image
+
+
+def _open(handle: IO[bytes], path: Path) -> Image.Image:
+    try:
+        return Image.open(handle)
+    except Image.DecompressionBombError as error:
+        raise _unreadable(path, "too large", str(error)) from error
+    except UnidentifiedImageError as error:
+        handle.seek(0)
+        if handle.read(8).startswith(_SIGNATURES):
+            detail = "it begins like a picture but its header is cut short or damaged"
+            raise _unreadable(path, "truncated", detail) from error
+        detail = "its content is no picture format that this installation reads"
+        raise _unreadable(path, "not an image", detail) from error
+
+
+def _too_large(size: tuple[int, int], max_pixels: int) -> str:
+    return f"{size[0]:,} x {size[1]:,} pixels, and at most {max_pixels:,} are decoded"
+
+
+def _cut(handle: IO[bytes]) -> bool:
+    """Whether a JPEG has no end marker, or a WebP is shorter than it says."""
+    with mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        if data[:3] == b"\xff\xd8\xff":
+            return not _jpeg_ends(data)
+        return data[:4] == b"RIFF" and len(data) < 8 + int.from_bytes(data[4:8], "little")
+
+
+def _jpeg_ends(data: mmap.mmap) -> bool:
+    """Walk from marker to marker: an embedded thumbnail's end is skipped with its segment."""
+    at = 2
+    while found := _MARKER.search(data, at):
+        if found[0] == b"\xff\xd9":
+            return True
+        start = found.end()
+        at = start + int.from_bytes(data[start : start + 2], "big")
+    return False
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turned as its EXIF asks; asked after loading, because Pillow turns TIFF files itself."""
+    try:
+        turn = _UPRIGHT.get(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # damaged metadata is no reason to lose a whole picture
+        turn = None
+    return image if turn is None else image.transpose(turn)
+
+
+def _rgb(image: Image.Image, path: Path) -> Image.Image:
+    if image.mode == "F" or image.mode.startswith("I"):
+        rgb = Image.fromarray(_high_byte(image, path)).convert("RGB")
+    elif image.mode == "LAB":
+        rgb = _from_lab(image)
+    elif image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, "white")
+        rgb = Image.alpha_composite(white, rgba).convert("RGB")
+    else:
+        rgb = image.convert("RGB")
+    rgb.info.clear()  # the orientation is used up, and places and names stay behind
+    return rgb
+
+
+def _high_byte(image: Image.Image, path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Wide grey as 8 bits; where the file doesn't say which number is white, nothing is guessed."""
+    values = np.asarray(image)
+    if image.mode == "F" or values.min() < 0 or values.max() > 0xFFFF:
+        detail = "its pixels have no stated white (32-bit numbers); save it with 8 or 16 bits"
+        raise _unreadable(path, "unreadable", detail)
+    return (values.astype(np.uint32) >> 8).astype(np.uint8)
+
+
+def _from_lab(image: Image.Image) -> Image.Image:
+    lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
+    if converted is None:  # pragma: no cover - only when converting in place
+        raise ValueError("the LAB picture could not be converted")
+    return converted
+
+
+def _said(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__

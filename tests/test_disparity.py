@@ -1,0 +1,274 @@
+"""Tallies, rates and disparities against counting by hand, statsmodels and fairlearn."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from fairlearn.metrics import MetricFrame, selection_rate
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
+
+from audit.data.labels import LabelSet, load_label_set
+from audit.disparity import Confidence, disparities, size_bounds
+from audit.metrics import METRICS, Groups, Tally, rates, tally
+from audit.tables import DISPARITIES, RATES
+
+LABELS = load_label_set("people-suspicion")
+
+
+def choices(rng: np.random.Generator, n: int) -> pd.DataFrame:
+    """Random choices among the suspicion labels for n pictures in one condition."""
+    texts = np.array(LABELS.texts, dtype=object)
+    return pd.DataFrame(
+        {
+            "probe": "classification",
+            "task": "t",
+            "condition": "ensemble",
+            "image_id": [f"i{i}" for i in range(n)],
+            "predicted": texts[rng.integers(len(texts), size=n)],
+            "score": 0.5,
+            "margin": 0.1,
+            "tie": False,
+            "truth": np.where(rng.random(n) < 0.8, texts[0], None),
+        }
+    )
+
+
+def groups(rng: np.random.Generator, n: int, k: int = 3, per_subject: int = 1) -> Groups:
+    """k random groups of one attribute, subjects of ``per_subject`` pictures."""
+    code = rng.integers(k, size=n)
+    member = np.column_stack([np.ones(n, bool), *(code == j for j in range(k))])
+    subject = np.arange(n) // per_subject
+    first = np.zeros_like(member)
+    for j in range(member.shape[1]):
+        places = np.flatnonzero(member[:, j])
+        first[places[np.unique(subject[places], return_index=True)[1]], j] = True
+    index = pd.MultiIndex.from_tuples(
+        [("everyone", "everyone"), *(("a", f"g{j}") for j in range(k))],
+        names=["attribute", "group"],
+    )
+    return Groups(index, member, first, {f"i{i}": i for i in range(n)})
+
+
+def row(table: pd.DataFrame, **where: object) -> pd.Series:
+    """The one row that matches."""
+    for column, value in where.items():
+        table = table[table[column] == value]
+    assert len(table) == 1, table
+    return table.iloc[0]
+
+
+def test_rates_are_counted_as_by_hand_and_fairlearn() -> None:
+    rng = np.random.default_rng(1)
+    asked, who = choices(rng, 500), groups(rng, 500)
+    table = rates(tally(asked, LABELS, who))
+    code = who.member[:, 1:].argmax(axis=1)
+    frame = MetricFrame(
+        metrics=selection_rate,
+        y_true=np.zeros(500),
+        y_pred=(asked["predicted"] == "thief").astype(int),
+        sensitive_features=pd.Series(code, name="a"),
+    )
+    for j in range(3):
+        got = row(table, metric="selection", label="thief", group=f"g{j}")
+        assert got["value"] == pytest.approx(frame.by_group[j])
+        assert got["n"] == (code == j).sum()
+        low, high = proportion_confint(got["events"], got["n"], method="wilson")
+        assert (got["low"], got["high"]) == pytest.approx((low, high))
+
+
+def test_misclassification_counts_only_pictures_with_known_truth() -> None:
+    rng = np.random.default_rng(2)
+    asked, who = choices(rng, 300), groups(rng, 300)
+    got = row(rates(tally(asked, LABELS, who)), metric="misclassification", group="everyone")
+    known = asked["truth"].notna()
+    assert got["n"] == known.sum() < 300
+    assert got["events"] == (known & (asked["predicted"] != asked["truth"])).sum()
+
+
+def test_a_family_is_any_of_its_labels() -> None:
+    rng = np.random.default_rng(3)
+    asked, who = choices(rng, 300), groups(rng, 300)
+    table = rates(tally(asked, LABELS, who))
+    name, indices = next(iter(LABELS.families.items()))
+    got = row(table, metric="family_selection", label=name, group="everyone")
+    assert got["events"] == asked["predicted"].isin([LABELS.texts[i] for i in indices]).sum()
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10**6), cut=st.integers(0, 120))
+def test_two_halves_merge_to_the_whole(seed: int, cut: int) -> None:
+    rng = np.random.default_rng(seed)
+    asked, who = choices(rng, 120), groups(rng, 120, per_subject=3)
+    whole = tally(asked, LABELS, who)
+    shuffled = asked.sample(frac=1, random_state=seed)
+    merged = tally(shuffled[:cut], LABELS, who) if cut else None
+    rest = tally(shuffled[cut:], LABELS, who) if cut < 120 else None
+    merged = merged + rest if merged is not None and rest is not None else merged or rest
+    assert isinstance(merged, Tally)
+    for name in ("n", "events", "subjects"):
+        np.testing.assert_array_equal(getattr(merged, name), getattr(whole, name))
+
+
+def test_tallies_of_different_questions_do_not_merge() -> None:
+    rng = np.random.default_rng(4)
+    asked, who = choices(rng, 50), groups(rng, 50)
+    with pytest.raises(ValueError, match="same questions"):
+        _ = tally(asked, LABELS, who) + tally(asked, LABELS, who, metrics=["selection"])
+
+
+def table_of(events: list[int], n: list[int], family: str = "default") -> pd.DataFrame:
+    """Rates of one question with these events and pictures a group."""
+    k = len(n)
+    questions = pd.MultiIndex.from_tuples(
+        [("classification", "t", "ensemble", "selection", "thief", family)],
+        names=["probe", "task", "condition", "metric", "label", "margin_family"],
+    )
+    index = pd.MultiIndex.from_tuples(
+        [("everyone", "everyone"), *(("a", f"g{j}") for j in range(k))],
+        names=["attribute", "group"],
+    )
+    counts = [np.array([[sum(c), *c]]) for c in (n, events, n)]
+    return rates(Tally(questions, index, *counts))
+
+
+def test_a_difference_has_newcombes_interval_and_the_family_bonferronis() -> None:
+    got = disparities(table_of([56, 48], [70, 80]), Confidence())
+    pair = row(got, comparison="difference")
+    assert pair["value"] == pytest.approx(0.2)
+    # Newcombe 1998, example (a): 56/70 - 48/80 by method 10
+    assert (pair["low"], pair["high"]) == pytest.approx((0.0524, 0.3339), abs=5e-5)
+    assert pair["family_size"] == 1
+    assert pair["low_simultaneous"] == pytest.approx(pair["low"])
+
+
+def test_simultaneous_bounds_are_at_the_familys_level() -> None:
+    got = disparities(table_of([30, 50, 70], [200, 210, 220]), Confidence())
+    pair = row(got, comparison="difference", group="g0", other="g1")
+    assert pair["family_size"] == 6
+    low, high = confint_proportions_2indep(30, 200, 50, 210, method="newcomb", alpha=0.05 / 6)
+    bounds = pair["low_simultaneous"], pair["high_simultaneous"]
+    assert bounds == pytest.approx((low, high), abs=1e-9)
+
+
+def test_the_rest_is_everybody_else_pooled() -> None:
+    got = disparities(table_of([30, 50, 70], [200, 210, 220]), Confidence())
+    rest = row(got, comparison="difference", group="g2", other="the rest")
+    assert (rest["events_other"], rest["n_other"]) == (80, 410)
+    assert rest["value"] == pytest.approx(70 / 220 - 80 / 410)
+
+
+@pytest.mark.parametrize(
+    ("events", "n", "verdict"),
+    [
+        ([900, 100], [1000, 1000], "shown large"),
+        ([100, 100], [2000, 2000], "shown small"),
+        ([10, 12], [60, 60], "cannot tell"),
+        ([150, 100], [1000, 1000], "cannot tell"),  # at the margin itself
+    ],
+)
+def test_the_one_rule(events: list[int], n: list[int], verdict: str) -> None:
+    got = disparities(table_of(events, n), Confidence())
+    assert row(got, comparison="worst_case_gap")["verdict"] == verdict
+
+
+def test_the_worst_gap_is_the_widest_pair_with_the_widest_bounds() -> None:
+    got = disparities(table_of([30, 50, 90], [200, 210, 220]), Confidence())
+    worst = row(got, comparison="worst_case_gap")
+    assert (worst["group"], worst["other"]) == ("g2", "g0")
+    assert worst["value"] == pytest.approx(90 / 220 - 30 / 200)
+    pairs = got[(got["comparison"] == "difference") & (got["other"] != "the rest")]
+    least, most = size_bounds(
+        pairs["low_simultaneous"].to_numpy(), pairs["high_simultaneous"].to_numpy()
+    )
+    assert worst["low_simultaneous"] == least.max()
+    assert worst["high_simultaneous"] == most.max()
+
+
+def test_a_small_group_is_compared_with_nobody_and_says_why() -> None:
+    got = disparities(table_of([3, 50, 70], [5, 210, 220]), Confidence(min_group=30))
+    pair = row(got, comparison="difference", group="g0", other="g1")
+    assert pair["status"] == "too_few"
+    assert "g0: fewer than 30 pictures" in pair["reason"]
+    assert np.isnan(pair["p"])
+    assert pair["verdict"] == "cannot tell"
+    sound = row(got, comparison="difference", group="g1", other="g2")
+    assert sound["status"] == "ok"
+    assert sound["family_size"] == 3  # g1 v g2, and each of them against the rest
+
+
+def test_no_events_is_no_ratio_and_an_empty_group_undefined() -> None:
+    got = disparities(table_of([0, 50, 0], [200, 210, 0]), Confidence())
+    ratio = row(got, comparison="ratio", group="g0", other="g1")
+    assert ratio["status"] == "undefined"
+    assert np.isnan(ratio["value"])
+    assert "no event" in ratio["reason"]
+    pair = row(got, comparison="difference", group="g1", other="g2")
+    assert pair["status"] == "undefined"
+
+
+def test_a_ratio_is_the_katz_interval_and_uses_the_ratio_margin() -> None:
+    got = row(disparities(table_of([60, 20], [200, 200]), Confidence()), comparison="ratio")
+    low, high = confint_proportions_2indep(60, 200, 20, 200, compare="ratio", method="log")
+    assert got["value"] == pytest.approx(3.0)
+    assert (got["low"], got["high"]) == pytest.approx((low, high))
+    assert got["verdict"] == "shown large"
+
+
+def test_one_usable_group_has_no_worst_case_but_a_reason() -> None:
+    worst = row(disparities(table_of([3, 50], [5, 210]), Confidence()), comparison="worst_case_gap")
+    assert worst["verdict"] == "cannot tell"
+    assert "fewer than two groups" in worst["reason"]
+
+
+def test_margins_belong_to_label_families() -> None:
+    sure = Confidence.model_validate({"margins": {"crime": {"difference": 0.3}}})
+    got = disparities(table_of([400, 200], [1000, 1000], family="crime"), sure)
+    assert row(got, comparison="difference")["verdict"] == "shown small"
+    got = disparities(table_of([400, 200], [1000, 1000]), sure)
+    assert row(got, comparison="difference")["verdict"] == "shown large"
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.tuples(st.integers(30, 400), st.floats(0, 1)), min_size=2, max_size=4))
+def test_relabelling_groups_turns_differences_round(cells: list[tuple[int, float]]) -> None:
+    n = [c[0] for c in cells]
+    events = [int(c[0] * c[1]) for c in cells]
+    ahead = disparities(table_of(events, n), Confidence())
+    back = disparities(table_of(events[::-1], n[::-1]), Confidence())
+    k = len(n)
+    names = {f"g{j}": f"g{k - 1 - j}" for j in range(k)}
+    for _, pair in ahead[ahead["comparison"] == "difference"].iterrows():
+        if pair["other"] == "the rest":
+            mirror = row(back, comparison="difference", group=names[pair["group"]], other="the rest")
+            assert pair["value"] == pytest.approx(mirror["value"])
+            continue
+        mirror = row(
+            back, comparison="difference", group=names[pair["other"]], other=names[pair["group"]]
+        )
+        assert pair["value"] == pytest.approx(-mirror["value"])
+        assert pair["low_simultaneous"] == pytest.approx(-mirror["high_simultaneous"])
+        assert pair["q"] == pytest.approx(mirror["q"])
+    one, other = (row(t, comparison="worst_case_gap") for t in (ahead, back))
+    assert one["value"] == pytest.approx(other["value"])
+    assert one["verdict"] == other["verdict"]
+
+
+def test_tables_fit_their_schemas(tmp_path) -> None:
+    measured = table_of([30, 50, 3], [200, 210, 4])
+    compared = disparities(measured, Confidence())
+    for schema, table in ((RATES, measured), (DISPARITIES, compared)):
+        schema.write(table, tmp_path / "t.parquet")
+        pd.testing.assert_frame_equal(schema.read(tmp_path / "t.parquet"), table)
+
+
+def test_every_metric_explains_itself() -> None:
+    for name in METRICS:
+        assert (METRICS[name].__doc__ or "").strip(), name
+
+
+def test_unknown_labels_set_is_a_label_set() -> None:
+    assert isinstance(LABELS, LabelSet)
+    assert LABELS.needs_acknowledgement

@@ -1,0 +1,348 @@
+"""Pictures as people have them: turned, transparent, wide, broken, hostile."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import struct
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFile
+
+from audit.data.images import REASONS, Unreadable, decode, inside, pixel_digest
+from audit.errors import InputError
+
+RED, GREEN, WHITE = (255, 0, 0), (0, 255, 0), (255, 255, 255)
+
+
+def noise(width: int = 64, height: int = 48) -> Image.Image:
+    values = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(values)
+
+
+def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def written(folder: Path, content: bytes, name: str = "a.jpg") -> Path:
+    path = folder / name
+    path.write_bytes(content)
+    return path
+
+
+def reason(path: Path, **options: object) -> str:
+    with pytest.raises(Unreadable) as caught:
+        decode(path, **options)  # type: ignore[arg-type]
+    assert caught.value.reason in REASONS
+    assert str(caught.value).endswith("Replace the file or take its row out of the manifest.")
+    assert caught.value.reason in str(caught.value)
+    return caught.value.reason
+
+
+# --- pictures that are fine -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP", "JPEG"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied_once(tmp_path: Path, kind: str, orientation: int) -> None:
+    # an upright picture: red top half, green lower left, white lower right
+    upright = np.zeros((32, 64, 3), dtype=np.uint8)
+    upright[:16], upright[16:, :32], upright[16:, 32:] = RED, GREEN, WHITE
+    # the EXIF specification: which side of the scene the stored row 0 and column 0 are
+    stored = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.transpose(1, 0, 2),
+        6: upright.transpose(1, 0, 2)[::-1],
+        7: upright[::-1, ::-1].transpose(1, 0, 2),
+        8: upright.transpose(1, 0, 2)[:, ::-1],
+    }[orientation]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = Image.fromarray(np.ascontiguousarray(stored))
+    options: dict[str, object] = {"WEBP": {"lossless": True}, "JPEG": {"quality": 95}}.get(kind, {})
+    path = written(tmp_path, encoded(image, kind, exif=exif, **options))
+    got = decode(path)
+    assert got.size == (64, 32)
+    assert np.abs(np.asarray(got, dtype=int) - upright).mean() < 4
+    assert 0x0112 not in got.getexif()
+
+
+def test_transparency_lies_on_white(tmp_path: Path) -> None:
+    rgba = Image.new("RGBA", (3, 1))
+    for x, alpha in enumerate((0, 255, 51)):
+        rgba.putpixel((x, 0), (255, 0, 0, alpha))
+    got = decode(written(tmp_path, encoded(rgba, "PNG")))
+    assert [got.getpixel((x, 0)) for x in range(3)] == [WHITE, RED, (255, 204, 204)]
+
+
+def test_grey_with_alpha_and_a_transparent_palette_entry(tmp_path: Path) -> None:
+    grey = Image.new("LA", (2, 1))
+    grey.putpixel((1, 0), (10, 255))
+    got = decode(written(tmp_path, encoded(grey, "PNG")))
+    assert [got.getpixel((x, 0)) for x in range(2)] == [WHITE, (10, 10, 10)]
+
+    palette = Image.new("P", (2, 1))
+    palette.putpalette([*RED, *GREEN])
+    palette.putpixel((1, 0), 1)
+    got = decode(written(tmp_path, encoded(palette, "PNG", transparency=0)))
+    assert [got.getpixel((x, 0)) for x in range(2)] == [WHITE, GREEN]
+
+
+def test_one_colour_named_transparent_in_an_rgb_png(tmp_path: Path) -> None:
+    image = Image.new("RGB", (2, 1), RED)
+    image.putpixel((1, 0), GREEN)
+    got = decode(written(tmp_path, encoded(image, "PNG", transparency=RED)))
+    assert [got.getpixel((x, 0)) for x in range(2)] == [WHITE, GREEN]
+
+
+def test_sixteen_bit_grey_is_scaled_not_clipped(tmp_path: Path) -> None:
+    values = np.array([[0, 255, 256, 32768, 65535]], dtype=np.uint16)
+    got = decode(written(tmp_path, encoded(Image.fromarray(values), "PNG")))
+    assert np.asarray(got)[0].tolist() == [[v] * 3 for v in (0, 0, 1, 128, 255)]
+
+
+def test_sixteen_bit_pgm_arrives_as_wide_integers(tmp_path: Path) -> None:
+    content = b"P5 2 1 65535\n" + struct.pack(">2H", 32768, 65535)
+    got = decode(written(tmp_path, content))
+    assert [got.getpixel((x, 0)) for x in range(2)] == [(128,) * 3, WHITE]
+
+
+def test_floating_point_pixels_are_not_guessed(tmp_path: Path) -> None:
+    image = Image.fromarray(np.ones((2, 2), dtype=np.float32))
+    path = written(tmp_path, encoded(image, "TIFF"))
+    assert reason(path) == "unreadable"
+    with pytest.raises(Unreadable, match="no stated white"):
+        decode(path)
+
+
+def test_cmyk_jpeg(tmp_path: Path) -> None:
+    image = Image.new("CMYK", (16, 16), (0, 255, 255, 0))
+    red, green, blue = decode(written(tmp_path, encoded(image, "JPEG"))).getpixel((8, 8))
+    assert red > 240
+    assert green < 15
+    assert blue < 15
+
+
+def test_lab_tiff(tmp_path: Path) -> None:
+    image = Image.new("LAB", (4, 4), (255, 128, 128))
+    got = decode(written(tmp_path, encoded(image, "TIFF"))).getpixel((0, 0))
+    assert min(got) > 245  # L = 100, no colour: white
+
+
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF"])
+def test_of_an_animation_the_first_frame(tmp_path: Path, kind: str) -> None:
+    frames = [Image.new("RGB", (8, 8), colour) for colour in (RED, GREEN)]
+    options: dict[str, object] = {"lossless": True} if kind == "WEBP" else {}
+    content = encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options)
+    assert decode(written(tmp_path, content)).getpixel((4, 4)) == RED
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "CMYK", "YCbCr", "I", "I;16"])
+def test_every_mode_comes_out_as_plain_rgb(tmp_path: Path, mode: str) -> None:
+    image = Image.new(mode, (5, 4))
+    got = decode(written(tmp_path, encoded(image, "TIFF")))
+    assert (type(got), got.mode, got.size, got.info) == (Image.Image, "RGB", (5, 4), {})
+
+
+def test_damaged_exif_does_not_lose_the_picture(tmp_path: Path) -> None:
+    content = encoded(noise(), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff garbage")
+    assert decode(written(tmp_path, content)).size == (64, 48)
+
+
+def test_bytes_after_the_end_of_a_jpeg_are_allowed(tmp_path: Path) -> None:
+    content = encoded(noise(), "JPEG") + b"maker's trailer \xff\xe0 \xff" * 9
+    assert decode(written(tmp_path, content)).size == (64, 48)
+
+
+# --- pictures that are not --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [{}, {"progressive": True}])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])
+def test_truncated_jpeg(tmp_path: Path, share: float, options: dict[str, object]) -> None:
+    content = encoded(noise(), "JPEG", **options)
+    assert reason(written(tmp_path, content[: int(len(content) * share)])) == "truncated"
+
+
+def test_the_end_of_an_embedded_thumbnail_is_not_the_end(tmp_path: Path) -> None:
+    content = encoded(noise(), "JPEG", exif=b"Exif\0\0" + encoded(noise(8, 8), "JPEG"))
+    assert decode(written(tmp_path, content)).size == (64, 48)
+    half = len(content) // 2
+    assert reason(written(tmp_path, content[:half] + bytes(half))) == "truncated"
+
+
+def test_jpeg_whose_tail_is_zeros(tmp_path: Path) -> None:
+    # a download that stopped after the room was set aside; Pillow alone returns half a picture
+    content = encoded(noise(), "JPEG")
+    half = len(content) // 2
+    path = written(tmp_path, content[:half] + bytes(half))
+    assert reason(path) == "truncated"
+
+
+@pytest.mark.parametrize("kind", ["PNG", "GIF", "WEBP", "TIFF", "BMP"])
+@pytest.mark.parametrize("share", [0.2, 0.5, 0.9])
+def test_truncated_in_other_formats(tmp_path: Path, kind: str, share: float) -> None:
+    content = encoded(noise(), kind)
+    path = written(tmp_path, content[: int(len(content) * share)], f"a.{kind.lower()}")
+    assert reason(path) == "truncated"
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_cut_inside_the_header(tmp_path: Path, kind: str) -> None:
+    assert reason(written(tmp_path, encoded(noise(), kind)[:12])) == "truncated"
+
+
+def test_truncation_is_found_where_another_library_allowed_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    content = encoded(noise(), "PNG")
+    assert reason(written(tmp_path, content[: len(content) // 2])) == "truncated"
+
+
+def test_a_flipped_bit_in_a_png(tmp_path: Path) -> None:
+    content = bytearray(encoded(noise(), "PNG"))
+    content[len(content) // 2] ^= 0x55
+    assert reason(written(tmp_path, bytes(content))) in {"truncated", "unreadable"}
+
+
+def test_zero_bytes(tmp_path: Path) -> None:
+    assert reason(written(tmp_path, b"")) == "empty"
+
+
+def test_text_called_jpg(tmp_path: Path) -> None:
+    assert reason(written(tmp_path, b"this is a letter, not a picture\n" * 20)) == "not an image"
+
+
+def test_missing_folder_pipe_and_dangling_link(tmp_path: Path) -> None:
+    assert reason(tmp_path / "none.jpg") == "missing"
+    assert reason(written(tmp_path, b"x") / "under-a-file.jpg") == "missing"
+    assert reason(tmp_path) == "not an image"
+    (tmp_path / "link.jpg").symlink_to(tmp_path / "gone.jpg")
+    assert reason(tmp_path / "link.jpg") == "missing"
+    os.mkfifo(tmp_path / "pipe.jpg")  # opening it would wait for a writer
+    assert reason(tmp_path / "pipe.jpg") == "not an image"
+
+
+def test_a_name_that_no_file_can_have(tmp_path: Path) -> None:
+    assert reason(tmp_path / "a\0b.jpg") == "unreadable"
+    assert reason(tmp_path / ("a" * 5000)) == "unreadable"
+
+
+def test_permission_denied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = written(tmp_path, encoded(noise(), "JPEG"))
+    if os.geteuid():
+        path.chmod(0)
+    else:  # root may read everything: say no in its place
+
+        def refuse(*_: object, **__: object) -> None:
+            raise PermissionError(13, "Permission denied")
+
+        monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(Unreadable, match="unreadable: Permission denied") as caught:
+        decode(path)
+    assert caught.value.reason == "unreadable"
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that claims a size and holds no pixels."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
+
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    data = chunk(b"IDAT", zlib.compress(b"\0"))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + data + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("size", [(9_000, 8_000), (12_000, 9_000), (60_000, 60_000)])
+def test_decompression_bomb_is_seen_in_the_header(
+    tmp_path: Path, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # above our limit; above Pillow's warning; above Pillow's error
+    def never(*_: object) -> None:
+        raise AssertionError("decoded before it was measured")
+
+    monkeypatch.setattr(ImageFile.ImageFile, "load", never)
+    assert reason(written(tmp_path, png_header(*size))) == "too large"
+
+
+def test_the_limit_is_inclusive_and_named(tmp_path: Path) -> None:
+    path = written(tmp_path, encoded(noise(64, 48), "PNG"))
+    assert decode(path, max_pixels=64 * 48).size == (64, 48)
+    with pytest.raises(Unreadable, match=r"64 x 48 pixels, and at most 3,071 are decoded"):
+        decode(path, max_pixels=64 * 48 - 1)
+
+
+def test_postscript_is_never_run(tmp_path: Path) -> None:
+    path = written(tmp_path, encoded(noise(), "EPS"))
+    with pytest.raises(Unreadable, match="EPS files are not opened"):
+        decode(path)
+
+
+def test_paths_that_leave_the_root(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    root.mkdir()
+    content = encoded(noise(), "PNG")
+    outside = written(tmp_path, content, "secret.png")
+    written(root, content, "in.png")
+    (root / "link.png").symlink_to(outside)
+    (root / "own.png").symlink_to(root / "in.png")
+    assert decode(Path("in.png"), root).size == (64, 48)
+    assert decode(Path("own.png"), root).size == (64, 48)
+    assert decode(root / "in.png", root).size == (64, 48)
+    for path in (Path("../secret.png"), outside, Path("link.png")):
+        assert reason(path, root=root) == "outside the folder"
+    assert not inside(tmp_path / "set-2" / "a.png", root)
+
+
+@pytest.mark.filterwarnings("error")
+def test_warnings_of_pillow_stay_inside(tmp_path: Path) -> None:
+    palette = Image.new("P", (2, 1))
+    palette.putpalette([*RED, *GREEN])
+    content = encoded(palette, "PNG", transparency=b"\0\xff")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        with pytest.raises(Unreadable):
+            decode(written(tmp_path, png_header(12_000, 9_000)))  # a DecompressionBombWarning
+        decode(written(tmp_path, content))
+        warnings.warn("someone else's", UserWarning, stacklevel=1)
+    assert [str(w.message) for w in caught] == ["someone else's"]
+
+
+def test_the_reason_survives_a_trip_between_processes() -> None:
+    sent = Unreadable("a.jpg: empty", "empty")
+    got = pickle.loads(pickle.dumps(sent))
+    assert (type(got), str(got), got.reason) == (Unreadable, "a.jpg: empty", "empty")
+    assert isinstance(got, InputError)
+    assert got.exit_code == 2
+
+
+# --- the digest -------------------------------------------------------------------------------
+
+
+def test_digest_is_of_the_pixels_not_the_file(tmp_path: Path) -> None:
+    image = noise()
+    png = decode(written(tmp_path, encoded(image, "PNG"), "a.png"))
+    bmp = decode(written(tmp_path, encoded(image, "BMP"), "a.bmp"))
+    assert pixel_digest(png) == pixel_digest(bmp) == pixel_digest(image)
+    changed = image.copy()
+    changed.putpixel((0, 0), tuple(255 - v for v in image.getpixel((0, 0))))
+    assert pixel_digest(changed) != pixel_digest(image)
+
+
+def test_digest_tells_shapes_of_the_same_bytes_apart() -> None:
+    assert pixel_digest(Image.new("RGB", (2, 6))) != pixel_digest(Image.new("RGB", (3, 4)))
+    assert pixel_digest(Image.new("L", (3, 4))) == pixel_digest(Image.new("RGB", (3, 4)))

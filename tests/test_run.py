@@ -1,0 +1,300 @@
+"""A whole audit of small worlds: planted worlds, null worlds, kills, broken files, care."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import worlds
+import yaml
+
+from audit.embeddings import Store
+from audit.errors import InputError
+from audit.models.planted import PlantedEncoder
+from audit.rundir import Run, open_run, runs_in
+from audit.run import carry_out
+from audit.suite import load_suite
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def audit(
+    folder: Path, labels: str, encoder: PlantedEncoder, truth: str | None = None
+) -> Run:
+    suite = load_suite(str(worlds.suite_file(folder, labels, truth)))
+    return carry_out(suite, folder / "runs", Store(folder / "cache"), lambda: encoder)
+
+
+def planted_world(folder: Path, n: int = 600) -> tuple[pd.DataFrame, PlantedEncoder]:
+    """'thief' for 40 % of women and 5 % of men, nothing else by any attribute."""
+
+    def choose(row: pd.Series) -> str:
+        return "thief" if row["u"] < (0.4 if row["gender"] == "female" else 0.05) else "visitor"
+
+    table = worlds.people(folder, n)
+    return table, worlds.planted(folder, table, "people-suspicion", choose)
+
+
+def test_the_planted_gap_is_found_and_nothing_else(world: Path) -> None:
+    _, encoder = planted_world(world)
+    run = audit(world, "people-suspicion", encoder)
+    large = [f for f in run.findings if f["verdict"] == "shown large"]
+    assert large
+    for finding in large:
+        assert "gender" in finding["attribute"]
+        assert finding["label"] in ("thief", "visitor", "suspicion", "crime")
+    by_age = [f for f in run.findings if f["attribute"] == "age_group"]
+    assert by_age
+    assert all(f["verdict"] != "shown large" for f in by_age)
+
+
+def test_a_null_world_shows_nothing_large(world: Path) -> None:
+    table = worlds.people(world, 800)
+    encoder = worlds.planted(
+        world, table, "people-suspicion", lambda r: "thief" if r["u"] < 0.1 else "visitor"
+    )
+    run = audit(world, "people-suspicion", encoder)
+    verdicts = {f["verdict"] for f in run.findings}
+    assert "shown large" not in verdicts
+    assert "shown small" in verdicts  # words never chosen
+
+
+def test_rates_are_what_the_stored_outcomes_say(world: Path) -> None:
+    table, encoder = planted_world(world, 300)
+    run = audit(world, "people-suspicion", encoder)
+    chosen = run.outcomes("people-suspicion").merge(table, left_on="image_id", right_on="path")
+    thief = chosen[chosen["condition"] == "ensemble"].assign(e=lambda t: t["predicted"] == "thief")
+    expected = thief.groupby("gender")["e"].mean().to_dict()
+    got = worlds.rates_of(run.rates, metric="selection", label="thief", attribute="gender")
+    assert got == pytest.approx(expected)
+
+
+def test_misclassification_uses_the_truth_column(world: Path) -> None:
+    table = worlds.people(world, 300)
+    encoder = worlds.planted(
+        world, table, "people-gender",
+        lambda r: "woman" if r["gender"] == "female" or r["u"] < 0.5 else "man",
+    )  # fmt: skip
+    run = audit(world, "people-gender", encoder, truth="gender")
+    got = worlds.rates_of(run.rates, metric="misclassification", attribute="gender")
+    expected = (table[table["gender"] == "male"]["u"] < 0.5).mean()
+    assert got == pytest.approx({"female": 0.0, "male": expected})
+
+
+def test_the_same_question_gives_the_same_bytes_and_encodes_nothing(world: Path) -> None:
+    _, encoder = planted_world(world, 200)
+    first = audit(world, "people-suspicion", encoder)
+    seen = encoder.images_seen
+    again = audit(world, "people-suspicion", encoder)
+    assert encoder.images_seen == seen == 200
+    for name in ("rates.parquet", "disparities.parquet", "findings.json"):
+        assert (first.path / name).read_bytes() == (again.path / name).read_bytes()
+    assert first.manifest["tables"] == again.manifest["tables"]
+    assert first.path != again.path
+
+
+def test_the_order_of_pictures_does_not_matter(world: Path) -> None:
+    table, encoder = planted_world(world, 200)
+    first = audit(world, "people-suspicion", encoder)
+    table.sample(frac=1, random_state=1).to_csv(world / "people.csv", index=False)
+    again = audit(world, "people-suspicion", encoder)
+    pd.testing.assert_frame_equal(first.rates, again.rates)
+    pd.testing.assert_frame_equal(first.disparities, again.disparities)
+
+
+def test_a_run_is_sealed_and_damage_is_seen(world: Path) -> None:
+    _, encoder = planted_world(world, 100)
+    run = audit(world, "people-suspicion", encoder)
+    assert run.damaged() == []
+    (run.path / "rates.parquet").write_bytes(b"changed")
+    assert run.damaged() == ["rates.parquet"]
+
+
+def test_the_private_part_is_private_and_stays_out_of_the_public_copy(world: Path) -> None:
+    _, encoder = planted_world(world, 100)
+    run = audit(world, "people-suspicion", encoder)
+    assert stat.S_IMODE((run.path / "private").stat().st_mode) == 0o700
+    for path in (run.path / "private" / "outcomes").iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert (world / "runs" / ".gitignore").read_text().strip().endswith("*")
+    copy = open_run(run.public_copy(world / "public"))
+    assert not (copy.path / "private").exists()
+    assert copy.damaged() == []
+    with pytest.raises(InputError, match="public copy"):
+        copy.outcomes("people-suspicion")
+
+
+def test_broken_pictures_are_quarantined_with_their_reasons(world: Path) -> None:
+    table, encoder = planted_world(world, 100)
+    (world / table["path"][0]).write_bytes(b"")
+    (world / table["path"][1]).write_text("not a picture")
+    (world / table["path"][2]).unlink()
+    run = audit(world, "people-suspicion", encoder)
+    assert run.dataset["quarantined"] == 3
+    assert set(run.dataset["quarantined_reasons"]) == {"empty", "not an image", "missing"}
+    by_gender = [g for g in run.dataset["quarantined_by_group"] if g["attribute"] == "gender"]
+    assert sum(g["pictures"] for g in by_gender) == 3
+    everyone = run.rates[(run.rates["group"] == "everyone")]
+    assert set(everyone["n"]) == {97}
+
+
+def test_too_many_broken_pictures_stop_the_run_and_leave_none(world: Path) -> None:
+    table, encoder = planted_world(world, 100)
+    for path in table["path"][:6]:
+        (world / path).write_bytes(b"")
+    with pytest.raises(InputError, match="6 of 100 pictures can't be read.*5 %|5%"):
+        audit(world, "people-suspicion", encoder)
+    assert runs_in(world / "runs") == []
+    assert not list((world / "runs").glob(".partial-*"))
+
+
+def test_repeating_subjects_are_counted_and_warned_of(world: Path) -> None:
+    table = worlds.people(world, 300, per_subject=3)
+    encoder = worlds.planted(world, table, "people-nonce", lambda r: "wug")
+    run = audit(world, "people-nonce", encoder)
+    everyone = run.rates[run.rates["group"] == "everyone"]
+    assert set(everyone["subjects"]) == {100}
+    assert any("subject" in c for f in run.findings for c in f["caveats"])
+
+
+def test_unknown_groups_are_a_row_of_their_own_and_in_no_family(world: Path) -> None:
+    table, encoder = planted_world(world, 300)
+    table.loc[:39, "gender"] = None
+    table.to_csv(world / "people.csv", index=False)
+    run = audit(world, "people-suspicion", encoder)
+    rates = run.rates[(run.rates["attribute"] == "gender") & (run.rates["group"] == "unknown")]
+    assert set(rates["n"]) == {40}
+    assert not (run.disparities[["group", "other"]] == "unknown").any(axis=None)
+
+
+def test_a_denigrating_choice_is_a_finding_whatever_the_gap(world: Path) -> None:
+    table = worlds.people(world, 200)
+    encoder = worlds.planted(
+        world, table, "clip-paper-21",
+        lambda r: "animal" if r["path"].endswith("00007.png") else "black man",
+    )  # fmt: skip
+    run = audit(world, "clip-paper-21", encoder)
+    seen = [f for f in run.findings if f["verdict"] == "seen"]
+    assert len(seen) == 1
+    assert seen[0]["harm"] == "denigration"
+    assert "1 of 200" in seen[0]["statement"]
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda s: s.pop("acknowledge"), "calls people suspect.*acknowledge"),
+        (lambda s: s.update(atributes=[]), "atributes.*attributes"),
+        (lambda s: s["probes"][0].update(label_set="people-suspiscion"), "people-suspicion"),
+        (lambda s: s["probes"][0].update(kind="clasification"), "classification"),
+        (lambda s: s["probes"][0].update(truth="gendre"), "no column 'gendre'.*'gender'"),
+        (lambda s: s["probes"][0].update(truth="gender"), "no label has truth.*truth_values"),
+        (lambda s: s.update(attributes=["gendre"]), "gendre.*gender"),
+        (lambda s: s["intersections"].append(["gender", "age"]), "'age' is not among"),
+        (lambda s: s["probes"].append(dict(s["probes"][0])), "asked twice"),
+        (lambda s: s["confidence"].update(level=95), "level"),
+        (lambda s: s["confidence"].update(margins={"default": {"difference": 0}}), "difference"),
+        (lambda s: s.update(dataset="peple"), "no dataset named 'peple'"),
+    ],
+)
+def test_a_mistake_in_a_suite_gets_a_sentence(
+    world: Path, change: Callable[[dict], object], says: str
+) -> None:
+    planted_world(world, 60)
+    path = worlds.suite_file(world, "people-suspicion")
+    suite = yaml.safe_load(path.read_text())
+    change(suite)
+    path.write_text(yaml.safe_dump(suite))
+    with pytest.raises(InputError, match=f"(?s){says}") as caught:
+        load_suite(str(path)).resolve()
+    assert str(caught.value).endswith((".", "?", "'"))
+    assert "\n" not in str(caught.value)
+
+
+def test_suspicion_is_refused_on_named_people_and_without_a_basis(world: Path) -> None:
+    planted_world(world, 60)
+    card = world / "card.yaml"
+    path = worlds.suite_file(world, "people-suspicion")
+    text = card.read_text()
+    card.write_text(text.replace("named_people: false", "named_people: true"))
+    with pytest.raises(InputError, match="named people"):
+        load_suite(str(path)).resolve()
+    card.write_text(text.replace("consent: drawn by a test\n", ""))
+    with pytest.raises(InputError, match="neither consent nor legal_basis"):
+        load_suite(str(path)).resolve()
+
+
+def test_an_attribute_with_one_group_is_refused(world: Path) -> None:
+    table, _ = planted_world(world, 60)
+    table.assign(gender="female").to_csv(world / "people.csv", index=False)
+    with pytest.raises(InputError, match="only the group 'female'"):
+        load_suite(str(worlds.suite_file(world, "people-suspicion"))).resolve()
+
+
+def test_an_unwritable_place_gets_a_sentence(world: Path) -> None:
+    _, encoder = planted_world(world, 60)
+    (world / "runs").write_text("a file where the folder should be")
+    with pytest.raises(InputError, match="can't write runs there.*--out"):
+        audit(world, "people-suspicion", encoder)
+
+
+KILLED = """
+import sys
+sys.path.insert(0, {tests!r})
+from pathlib import Path
+import test_run, worlds
+from audit.embeddings import Store
+import audit.embeddings
+audit.embeddings.FLUSH_PICTURES = 8
+folder = Path({folder!r})
+table = __import__("pandas").read_csv(folder / "people.csv")
+encoder = worlds.planted(folder, table, "people-suspicion", lambda r: "thief" if r["u"] < .3 else "visitor")
+print("ready", flush=True)
+test_run.audit(folder, "people-suspicion", encoder)
+"""
+
+
+def test_killed_at_any_moment_it_leaves_no_half_run_and_the_same_tables(world: Path) -> None:
+    planted_world(world, 300)
+    script = KILLED.format(tests=str(ROOT / "tests"), folder=str(world))
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(rng.uniform(0.0, 0.6))
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+        for run in runs_in(world / "runs") if (world / "runs").exists() else []:
+            assert run.damaged() == []  # it was faster than the kill
+    subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
+    assert not list((world / "runs").glob(".partial-*"))
+    runs = runs_in(world / "runs")
+    (world / "clean").mkdir()
+    clean_cache = Store(world / "clean")
+    table = pd.read_csv(world / "people.csv")
+    encoder = worlds.planted(
+        world, table, "people-suspicion", lambda r: "thief" if r["u"] < 0.3 else "visitor"
+    )
+    suite = load_suite(str(world / "suite.yaml"))
+    clean = carry_out(suite, world / "clean-runs", clean_cache, lambda: encoder)
+    assert {r.manifest["tables"] for r in runs} == {clean.manifest["tables"]}
+
+
+def test_the_resolved_suite_is_the_suite(world: Path) -> None:
+    _, encoder = planted_world(world, 60)
+    run = audit(world, "people-suspicion", encoder)
+    again = load_suite(str(run.path / "suite.yaml"))
+    assert again.resolved() == (run.path / "suite.yaml").read_text()
+    assert json.loads((run.path / "manifest.json").read_text())["suite_digest"] == again.digest
