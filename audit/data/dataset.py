@@ -447,7 +447,8 @@ def _check_paths(paths: list[str], manifest: Path) -> None:
         path = root / text
         fine = "\0" not in text and not Path(text).is_absolute() and contained(path.parent)
         if not fine or path.name == ".." or (os.path.islink(path) and not inside(path, root)):
-            told = f"{_nth(i)} names the picture '{text}', which leaves the manifest's folder"
+            fault = "is absolute" if Path(text).is_absolute() else "leaves the manifest's folder"
+            told = f"{_nth(i)} names the picture '{text}', which {fault}"
             advice = "Give paths relative to that folder and inside it"
             raise InputError(sentence(f"{manifest}: {told}", advice))
 
