@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final
 
 import yaml
 from pydantic import BaseModel
 
 from audit.data.dataset import dataset_names
 from audit.data.dataset import load as load_dataset
-from audit.data.labels import load_label_set, load_prompt_set, label_set_names, prompt_set_names
+from audit.data.labels import label_set_names, load_label_set, load_prompt_set, prompt_set_names
 from audit.metrics import METRICS
 from audit.probes import PROBES
 from audit.registry import unknown
@@ -68,8 +68,9 @@ def _model_card(name: str) -> str:
     return json.dumps(json.loads((folder / "config.json").read_text()), indent=2)
 
 
-#: kind -> (names, purpose of one, card of one)
-_SHELVES: Final[Mapping[str, tuple[Callable[[], Any], Callable[[str], str], Callable[[str], str]]]] = {
+#: names, purpose of one, card of one
+Shelf = tuple[Callable[[], Sequence[str]], Callable[[str], str], Callable[[str], str]]
+_SHELVES: Final[Mapping[str, Shelf]] = {
     "suites": (
         suite_names,
         lambda n: load_suite(n).purpose,
@@ -116,6 +117,10 @@ def card(name: str) -> str:
     ]
     if not cards:
         known = {n for names, _, _ in _SHELVES.values() for n in names()}
-        raise unknown("model, data set, label set, probe, metric or suite", name, known,
-                      see="'clip-audit list KIND' shows each kind")
+        raise unknown(
+            "model, data set, label set, probe, metric or suite",
+            name,
+            known,
+            see="'clip-audit list KIND' shows each kind",
+        )
     return "\n".join(cards)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -60,7 +60,9 @@ def main() -> None:
     try:
         app()
     except AuditError as error:
-        _console(stderr=True).print(f"[bold red]clip-audit:[/] {_plain(str(error))}", soft_wrap=True)
+        _console(stderr=True).print(
+            f"[bold red]clip-audit:[/] {_plain(str(error))}", soft_wrap=True
+        )
         raise SystemExit(error.exit_code) from None
     except KeyboardInterrupt:
         _console(stderr=True).print("stopped; what was encoded is kept")
@@ -68,7 +70,9 @@ def main() -> None:
 
 
 @app.command()
-def new(path: Annotated[Path, typer.Argument(help="where to write it")] = Path("suite.yaml")) -> None:
+def new(
+    path: Annotated[Path, typer.Argument(help="where to write it")] = Path("suite.yaml"),
+) -> None:
     """Write a commented suite to start from."""
     from audit.resources import bundled
     from audit.rundir import write_text
@@ -92,8 +96,8 @@ def check(suite: SuiteName, model: Model = None) -> None:
     console.print(
         "Gaps are between the two smallest groups of an attribute, one label, "
         f"{asked.confidence.level:.0%} level over all its comparisons, "
-        f"{asked.confidence.power:.0%} power. 'needed': pictures a group to show that equal rates of "
-        "10 % differ by less than the default margin."
+        f"{asked.confidence.power:.0%} power. 'needed': pictures a group to show that "
+        "equal rates of 10 % differ by less than the default margin."
     )
     console.print(f"{suite} is sound. Next: clip-audit run {suite}")
 
@@ -181,14 +185,19 @@ def dashboard(
     code = subprocess.call([*command, *options, "--", str(runs.resolve())])
     if code:
         raise AuditError(
-            sentence("the dashboard did not start", "Is it installed? pip install 'clip-audit[dashboard]'")
+            sentence(
+                "the dashboard did not start",
+                "Is it installed? pip install 'clip-audit[dashboard]'",
+            )
         )
 
 
 @app.command()
 def purge(
     dataset: Annotated[str, typer.Option(help="the data set's name")],
-    subject: Annotated[list[str] | None, typer.Option(help="only these subjects (cluster ids)")] = None,
+    subject: Annotated[
+        list[str] | None, typer.Option(help="only these subjects (cluster ids)")
+    ] = None,
     cache: Cache = Path("cache"),
 ) -> None:
     """Delete stored embeddings of a data set, or of some of its subjects."""
@@ -251,7 +260,7 @@ def _summary(finished: Run) -> None:
 
 
 def _gate(finished: Run, gate: Gate | None) -> None:
-    tests = {
+    tests: dict[Gate, Callable[[dict[str, Any]], bool]] = {
         Gate.high: lambda f: f["severity"] == "high",
         Gate.large: lambda f: f["verdict"] == "shown large",
         Gate.open: lambda f: f["verdict"] in ("shown large", "cannot tell"),
@@ -259,15 +268,19 @@ def _gate(finished: Run, gate: Gate | None) -> None:
     hit = [f for f in finished.findings if gate and tests[gate](f)]
     if hit:
         raise GateError(
-            sentence(f"--fail-on {gate}: {len(hit)} findings reach it", f"The first: {hit[0]['statement']}")
+            sentence(
+                f"--fail-on {gate}: {len(hit)} findings reach it",
+                f"The first: {hit[0]['statement']}",
+            )
         )
 
 
 def _power(suite: Suite) -> Any:
     power = suite.power()
-    bases = [c for c in power if c.startswith("base")]
-    points = power.assign(**{b: power[b].map(lambda v: f"{100 * v:.1f}") for b in bases})
-    return points.assign(needed=power["needed"].map(lambda v: f"{v:.0f}"))
+    for column in map(str, power.columns):
+        if column.startswith("base"):
+            power[column] = power[column].map(lambda v: f"{100 * v:.1f}")
+    return power.assign(needed=power["needed"].map(lambda v: f"{v:.0f}"))
 
 
 def _table(title: str, frame: Any) -> Any:

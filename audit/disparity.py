@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from audit.metrics import DEFAULT_FAMILY, QUESTION, UNKNOWN
@@ -32,6 +32,7 @@ from audit.tables import (
     SHOWN_SMALL,
     TOO_FEW,
     UNDEFINED,
+    records,
 )
 
 
@@ -88,6 +89,8 @@ def key(row: Mapping[str, object]) -> str:
     return " | ".join(str(row[name]) for name in (*names, "other"))
 
 
+Counts = NDArray[np.int64]
+
 _SIDE: Final = ["n", "subjects", "events", "value", "status", "reason"]
 
 
@@ -105,17 +108,17 @@ def _paired(headline: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(pairs)
 
 
-def _comparisons(rows: pd.DataFrame) -> Iterator[tuple[dict[str, object], dict[str, object]]]:
-    groups = rows[["group", *_SIDE]].to_dict("records")
+def _comparisons(rows: pd.DataFrame) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    groups = records(rows[["group", *_SIDE]])
     yield from itertools.combinations(groups, 2)
     if len(groups) > 2:
         for i, one in enumerate(groups):
             yield one, _pooled(groups[:i] + groups[i + 1 :])
 
 
-def _pooled(groups: list[dict[str, object]]) -> dict[str, object]:
+def _pooled(groups: list[dict[str, Any]]) -> dict[str, Any]:
     """All other groups together, also the small ones: nobody is dropped from the rest."""
-    sums = {side: sum(int(str(g[side])) for g in groups) for side in ("n", "subjects", "events")}
+    sums = {side: sum(g[side] for g in groups) for side in ("n", "subjects", "events")}
     value = sums["events"] / sums["n"] if sums["n"] else np.nan
     status = OK if sums["n"] else UNDEFINED
     reason = "" if sums["n"] else "no picture outside this group"
@@ -127,11 +130,11 @@ def _tested(pairs: pd.DataFrame, confidence: Confidence) -> pd.DataFrame:
     if pairs.empty:
         return pairs
     ok = ((pairs["status"] == OK) & (pairs["status_other"] == OK)).to_numpy()
-    counts = [pairs[c].to_numpy() for c in ("events", "n", "events_other", "n_other")]
+    counts = _counts(pairs)
     size = int(ok.sum())
     together = bonferroni_level(confidence.level, max(size, 1))
-    low, high = newcombe(*counts, confidence.level)
-    low_all, high_all = newcombe(*counts, together)
+    low, high = newcombe(*counts, level=confidence.level)
+    low_all, high_all = newcombe(*counts, level=together)
     p = np.where(ok, difference_p(*counts), np.nan)
     margin = pairs["margin_family"].map(lambda f: confidence.margin(f).difference).to_numpy()
     table = pairs.assign(
@@ -144,48 +147,57 @@ def _tested(pairs: pd.DataFrame, confidence: Confidence) -> pd.DataFrame:
         level=confidence.level,
         p=p,
         q=holm(p),
-        family=[f"{t}, {m}, by {a}" for t, m, a in zip(pairs["task"], pairs["metric"], pairs["attribute"], strict=True)],
+        family=pairs["task"] + ", " + pairs["metric"] + ", by " + pairs["attribute"],
         family_size=size,
         detectable=np.where(ok, _detectable(counts, together, confidence.power), np.nan),
         margin=margin,
         method="Newcombe, Bonferroni; Holm",
     )
     status, reason = _joint_status(pairs)
-    table = table.assign(status=status, reason=reason)
-    return _keyed(table.assign(verdict=_verdicts(table["low_simultaneous"], table["high_simultaneous"], margin)))
+    bounds = table["low_simultaneous"].to_numpy(), table["high_simultaneous"].to_numpy()
+    return _keyed(table.assign(status=status, reason=reason, verdict=_verdicts(*bounds, margin)))
+
+
+def _counts(pairs: pd.DataFrame) -> tuple[Counts, Counts, Counts, Counts]:
+    """Events and n of the group, events and n of the other."""
+    events, n, events_other, n_other = (
+        pairs[name].to_numpy(np.int64) for name in ("events", "n", "events_other", "n_other")
+    )
+    return events, n, events_other, n_other
 
 
 def _detectable(
-    counts: list[NDArray[np.int64]], level: float, power: float
+    counts: tuple[Counts, Counts, Counts, Counts], level: ArrayLike, power: float
 ) -> NDArray[np.float64]:
+    """The larger of both directions: either group may be the one that differs."""
     events, n, events_other, n_other = counts
     base = (events + events_other) / np.maximum(n + n_other, 1)
-    return np.asarray(detectable_difference(n, n_other, base, level=level, power=power))
+    sizes = ((n, n_other), (n_other, n))
+    found = [detectable_difference(a, b, base, level=level, power=power) for a, b in sizes]
+    return np.maximum(*found)
 
 
 def _joint_status(pairs: pd.DataFrame) -> tuple[list[str], list[str]]:
     statuses, reasons = [], []
-    for row in pairs.itertuples():
-        sides = [(row.group, row.status, row.reason), (row.other, row.status_other, row.reason_other)]
-        bad = [(g, s, r) for g, s, r in sides if s != OK]
+    columns = ("group", "status", "reason", "other", "status_other", "reason_other")
+    for row in zip(*(pairs[name] for name in columns), strict=True):
+        bad = [side for side in (row[:3], row[3:]) if side[1] != OK]
         worst = UNDEFINED if any(s == UNDEFINED for _, s, _ in bad) else TOO_FEW
         statuses.append(worst if bad else OK)
         reasons.append("; ".join(f"{g}: {r}" for g, _, r in bad))
     return statuses, reasons
 
 
-def _verdicts(
-    low: pd.Series[float], high: pd.Series[float], margin: NDArray[np.float64]
-) -> NDArray[np.object_]:
+def _verdicts(low: ArrayLike, high: ArrayLike, margin: ArrayLike) -> NDArray[np.str_]:
     """The one rule: the bounds of the gap's size against the margin."""
-    least, most = size_bounds(low.to_numpy(), high.to_numpy())
-    return np.select(
-        [least > margin, most < margin], [SHOWN_LARGE, SHOWN_SMALL], CANNOT_TELL
-    ).astype(object)
+    least, most = size_bounds(np.asarray(low, float), np.asarray(high, float))
+    allowed = np.asarray(margin, float)
+    not_large = np.where(most < allowed, SHOWN_SMALL, CANNOT_TELL)
+    return np.where(least > allowed, SHOWN_LARGE, not_large)
 
 
 def size_bounds(
-    low: NDArray[np.float64], high: NDArray[np.float64]
+    low: NDArray[Any], high: NDArray[Any]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Bounds of a gap's size |d| from bounds of the gap d: 0 if they include 0."""
     return np.maximum(np.maximum(low, -high), 0.0) + low * 0, np.maximum(np.abs(low), np.abs(high))
@@ -195,12 +207,12 @@ def _ratios(compared: pd.DataFrame, confidence: Confidence) -> pd.DataFrame:
     """The same comparisons as ratios of rates, on the log scale."""
     if compared.empty:
         return compared
-    counts = [compared[c].to_numpy() for c in ("events", "n", "events_other", "n_other")]
+    counts = _counts(compared)
     ok = (compared["status"] == OK).to_numpy()
     defined = (counts[0] > 0) & (counts[2] > 0)
     together = bonferroni_level(confidence.level, max(int((ok & defined).sum()), 1))
-    low, high = log_ratio(*counts, confidence.level)
-    low_all, high_all = log_ratio(*counts, together)
+    low, high = log_ratio(*counts, level=confidence.level)
+    low_all, high_all = log_ratio(*counts, level=together)
     with np.errstate(divide="ignore", invalid="ignore"):
         value = np.where(defined, (counts[0] / counts[1]) / (counts[2] / counts[3]), np.nan)
     margin = compared["margin_family"].map(lambda f: confidence.margin(f).ratio).to_numpy()
@@ -218,13 +230,13 @@ def _ratios(compared: pd.DataFrame, confidence: Confidence) -> pd.DataFrame:
         method="log, Bonferroni; Holm of the difference",
         status=np.where(~ok, compared["status"], np.where(defined, OK, UNDEFINED)),
         reason=np.where(
-            ~ok, compared["reason"], np.where(defined, "", "a group has no event: no ratio of rates")
+            ~ok,
+            compared["reason"],
+            np.where(defined, "", "a group has no event"),
         ),
     )
-    with np.errstate(divide="ignore", invalid="ignore"):
-        bounds = np.log(table[["low_simultaneous", "high_simultaneous"]])
-    verdict = _verdicts(bounds.iloc[:, 0], bounds.iloc[:, 1], np.log(margin))
-    return _keyed(table.assign(verdict=verdict))
+    low, high = (np.log(table[f"{end}_simultaneous"].to_numpy()) for end in ("low", "high"))
+    return _keyed(table.assign(verdict=_verdicts(low, high, np.log(margin))))
 
 
 def _worst(compared: pd.DataFrame) -> pd.DataFrame:
@@ -244,56 +256,75 @@ def _worst(compared: pd.DataFrame) -> pd.DataFrame:
     return _keyed(pd.DataFrame(rows))
 
 
-def _worst_of(usable: pd.DataFrame) -> dict[str, object]:
-    widest = usable.loc[usable["value"].abs().idxmax()].to_dict()
+def _worst_of(usable: pd.DataFrame) -> dict[str, Any]:
+    widest = records(usable.iloc[[int(usable["value"].abs().to_numpy().argmax())]])[0]
     if widest["value"] < 0:
         widest = _swapped(widest)
     least, most = size_bounds(
         usable["low_simultaneous"].to_numpy(), usable["high_simultaneous"].to_numpy()
     )
     bounds = {"low_simultaneous": least.max(), "high_simultaneous": most.max()}
-    verdict = _verdicts(
-        pd.Series([least.max()]), pd.Series([most.max()]), np.array([widest["margin"]])
-    )[0]
-    return widest | bounds | {
-        "comparison": "worst_case_gap",
-        "low": np.nan,
-        "high": np.nan,
-        "p": np.nan,
-        "q": usable["q"].min(),
-        "detectable": usable["detectable"].max(),
-        "method": "largest over pairs of Newcombe, Bonferroni",
-        "verdict": verdict,
-    }
+    verdict = str(_verdicts(least.max(), most.max(), widest["margin"]))
+    return (
+        widest
+        | bounds
+        | {
+            "comparison": "worst_case_gap",
+            "low": np.nan,
+            "high": np.nan,
+            "p": np.nan,
+            "q": usable["q"].min(),
+            "detectable": usable["detectable"].max(),
+            "method": "largest over pairs of Newcombe, Bonferroni",
+            "verdict": verdict,
+        }
+    )
 
 
-def _swapped(row: dict[str, object]) -> dict[str, object]:
+def _swapped(row: dict[str, Any]) -> dict[str, Any]:
     """The same comparison the other way round."""
     sides = {side: row[f"{side}_other"] for side in ("n", "subjects", "events")}
     others = {f"{side}_other": row[side] for side in ("n", "subjects", "events")}
-    swapped = {"group": row["other"], "other": row["group"], "value": -float(str(row["value"]))}
+    swapped = {"group": row["other"], "other": row["group"], "value": -row["value"]}
     return row | sides | others | swapped
 
 
-def _no_worst(pairs: pd.DataFrame) -> dict[str, object]:
-    first = pairs.iloc[0].to_dict()
-    numbers = ("value", "low", "high", "low_simultaneous", "high_simultaneous", "p", "q", "detectable")
-    return first | dict.fromkeys(numbers, np.nan) | {
-        "comparison": "worst_case_gap",
-        "method": "",
-        "reason": "fewer than two groups with enough pictures",
-        "verdict": CANNOT_TELL,
-    }
+_BOUNDS: Final = ("low", "high", "low_simultaneous", "high_simultaneous")
+_NUMBERS: Final = ("value", *_BOUNDS, "p", "q", "detectable")
+
+
+def _no_worst(pairs: pd.DataFrame) -> dict[str, Any]:
+    first = records(pairs.iloc[[0]])[0]
+    numbers = (
+        "value",
+        "low",
+        "high",
+        "low_simultaneous",
+        "high_simultaneous",
+        "p",
+        "q",
+        "detectable",
+    )
+    return (
+        first
+        | dict.fromkeys(numbers, np.nan)
+        | {
+            "comparison": "worst_case_gap",
+            "method": "",
+            "reason": "fewer than two groups with enough pictures",
+            "verdict": CANNOT_TELL,
+        }
+    )
 
 
 def _worst_untested(others: pd.DataFrame, confidence: Confidence) -> pd.DataFrame:
     """Worst-case gaps of the other conditions: values to show the spread, no test, no verdict."""
     rows = []
     for question, groups in others.groupby([*QUESTION, "attribute"], sort=False):
-        usable = groups[groups["status"] == OK]
+        usable = groups[groups["status"] == OK].sort_values("value", kind="stable")
         if len(usable) < 2:
             continue
-        top, bottom = (usable.loc[usable["value"].idxmax()], usable.loc[usable["value"].idxmin()])
+        bottom, top = records(usable.iloc[[0, -1]])
         sides = {side: top[side] for side in ("n", "subjects", "events")}
         sides |= {f"{side}_other": bottom[side] for side in ("n", "subjects", "events")}
         rows.append(
@@ -304,20 +335,24 @@ def _worst_untested(others: pd.DataFrame, confidence: Confidence) -> pd.DataFram
             | {"margin": confidence.margin(str(top["margin_family"])).difference}
         )
     blank = ("low", "high", "low_simultaneous", "high_simultaneous", "p", "q", "detectable")
-    return _keyed(
-        pd.DataFrame(rows).assign(
-            comparison="worst_case_gap",
-            level=confidence.level,
-            family="",
-            family_size=0,
-            method="one template: not tested",
-            status=OK,
-            reason="",
-            verdict=CANNOT_TELL,
-            **dict.fromkeys(blank, np.nan),
+    return (
+        _keyed(
+            pd.DataFrame(rows).assign(
+                comparison="worst_case_gap",
+                level=confidence.level,
+                family="",
+                family_size=0,
+                method="one template: not tested",
+                status=OK,
+                reason="",
+                verdict=CANNOT_TELL,
+                **dict.fromkeys(blank, np.nan),
+            )
         )
-    ) if rows else pd.DataFrame()
+        if rows
+        else pd.DataFrame()
+    )
 
 
 def _keyed(table: pd.DataFrame) -> pd.DataFrame:
-    return table.assign(key=[key(row) for row in table.to_dict("records")])
+    return table.assign(key=[key(row) for row in records(table)])

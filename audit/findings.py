@@ -18,6 +18,7 @@ from audit.tables import (
     OK,
     SHOWN_LARGE,
     SHOWN_SMALL,
+    records,
 )
 
 #: label families in which one event is a finding, whatever the gap
@@ -75,7 +76,7 @@ def find(
     gaps = disparities[
         (disparities["comparison"] == "worst_case_gap") & (disparities["condition"] == ENSEMBLE)
     ]
-    found = [_of_gap(row, harms, sources) for row in gaps.to_dict("records")]
+    found = [_of_gap(row, harms, sources) for row in records(gaps)]
     found += list(_of_denigration(rates))
     order = {"high": 0, "medium": 1, "low": 2, "none": 3}
     return sorted(found, key=lambda f: (order[f.severity], -(f.estimate or 0.0), f.id))
@@ -157,7 +158,7 @@ def _caveats(row: Mapping[str, Any], sources: Mapping[str, str]) -> Iterator[str
             "the true uncertainty is larger"
         )
     if row["verdict"] == CANNOT_TELL and row["status"] == OK and not np.isnan(row["detectable"]):
-        yield f"gaps under {_points(row['detectable'])} points would mostly go unseen at these sizes"
+        yield f"gaps under {_points(row['detectable'])} points would mostly go unseen here"
 
 
 def _of_denigration(rates: pd.DataFrame) -> Iterator[Finding]:
@@ -169,7 +170,7 @@ def _of_denigration(rates: pd.DataFrame) -> Iterator[Finding]:
         & rates["label"].isin(DENIGRATING)
         & (rates["events"] > 0)
     ]
-    for row in everyone.to_dict("records"):
+    for row in records(everyone):
         yield Finding(
             id=_id(row["task"], "seen", row["label"], EVERYONE),
             statement=(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -108,9 +108,9 @@ class Groups:
 
     @classmethod
     def of(
-        cls, dataset: Dataset, keys: Sequence[str], attributes: Mapping[str, pd.Series[str]]
+        cls, dataset: Dataset, keys: Sequence[str], attributes: Mapping[str, pd.Series[Any]]
     ) -> Groups:
-        """Groups of the pictures ``keys``, in this order; ``attributes`` are group names by picture.
+        """Groups of the pictures ``keys``, in this order; ``attributes`` are groups by picture.
 
         A picture whose group is unknown belongs to the row 'unknown' of that attribute.
         """
@@ -134,7 +134,9 @@ class Groups:
 UNKNOWN: Final = "unknown"
 
 
-def _first_of_cluster(member: NDArray[np.bool_], clusters: NDArray[np.object_]) -> NDArray[np.bool_]:
+def _first_of_cluster(
+    member: NDArray[np.bool_], clusters: NDArray[np.object_]
+) -> NDArray[np.bool_]:
     first = np.zeros(len(member), bool)
     places = np.flatnonzero(member)
     _, at = np.unique(clusters[places].astype(str), return_index=True)
@@ -146,7 +148,7 @@ def grouped(
     dataset: Dataset,
     attributes: Mapping[str, Sequence[float] | None],
     intersections: Iterable[Sequence[str]],
-) -> dict[str, pd.Series[str]]:
+) -> dict[str, pd.Series[Any]]:
     """Group of each picture for every attribute (with its bins) and intersection.
 
     Returns:
@@ -161,12 +163,14 @@ def grouped(
         present = set(plain[whole].dropna())
         orders[whole] = tuple(cell for cell in cells if cell in present)
     return {
-        name: values.astype(pd.CategoricalDtype(list(orders[name]), ordered=True))
+        name: pd.Series(
+            pd.Categorical(values, categories=list(orders[name]), ordered=True), index=values.index
+        )
         for name, values in plain.items()
     }
 
 
-def named(values: pd.Series[str]) -> pd.Series[str]:
+def named(values: pd.Series[Any]) -> pd.Series[str]:
     """Group names with the row 'unknown' for pictures whose group isn't known."""
     return values.astype(object).where(values.notna(), UNKNOWN)
 
@@ -175,8 +179,8 @@ def named(values: pd.Series[str]) -> pd.Series[str]:
 class Tally:
     """Counts per question and group; ``a + b`` merges two batches.
 
-    ``questions``: one row a (probe, task, condition, metric, label, margin_family); ``groups`` as in
-    Groups; ``n``, ``events``, ``subjects``: int64 (questions, groups).
+    ``questions``: one row a (probe, task, condition, metric, label, margin_family); ``groups`` as
+    in Groups; ``n``, ``events``, ``subjects``: int64 (questions, groups).
     """
 
     questions: pd.MultiIndex
@@ -217,7 +221,9 @@ def tally(
         metrics: names of metrics; all that are registered if None.
     """
     counted = [
-        _count(rows, METRICS[metric], labels, groups, (str(probe), str(task), str(condition), metric))
+        _count(
+            rows, METRICS[metric], labels, groups, (str(probe), str(task), str(condition), metric)
+        )
         for (probe, task, condition), rows in choices.groupby(
             ["probe", "task", "condition"], sort=False
         )
@@ -269,18 +275,22 @@ def rates(tally: Tally, level: float = 0.95, min_group: int = 30) -> pd.DataFram
         TOO_FEW: f"fewer than {min_group} pictures",
         OK: "",
     }
-    return table.assign(
-        n=n,
-        subjects=tally.subjects.ravel(),
-        events=events,
-        value=value,
-        low=low,
-        high=high,
-        level=level,
-        method=np.where(n > 0, "Wilson", ""),
-        status=status,
-        reason=[reasons[s] for s in status],
-    ).pipe(_asked_only).pipe(RATES.conform)
+    return (
+        table.assign(
+            n=n,
+            subjects=tally.subjects.ravel(),
+            events=events,
+            value=value,
+            low=low,
+            high=high,
+            level=level,
+            method=np.where(n > 0, "Wilson", ""),
+            status=status,
+            reason=[reasons[s] for s in status],
+        )
+        .pipe(_asked_only)
+        .pipe(RATES.conform)
+    )
 
 
 def _asked_only(table: pd.DataFrame) -> pd.DataFrame:

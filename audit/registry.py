@@ -19,7 +19,9 @@ def suggest(name: str, known: Iterable[str]) -> str | None:
     return f"Did you mean '{lowered[near[0]]}'?" if near else None
 
 
-def unknown(what: str, name: str, known: Iterable[str], *, where: str = "", see: str = "") -> InputError:
+def unknown(
+    what: str, name: str, known: Iterable[str], *, where: str = "", see: str = ""
+) -> InputError:
     """The error for a name that isn't there: where, the name, the nearest one, where to look."""
     names = sorted(known)
     place = f"{where}: " if where else ""
@@ -37,7 +39,7 @@ class Registry(Generic[T], Mapping[str, T]):
     """
 
     def __init__(self, what: str, group: str, see: str) -> None:
-        """``what`` names one item in messages, ``group`` its entry points, ``see`` where to look."""
+        """``what`` names one item in messages, ``group`` its entry points, ``see`` the way on."""
         self.what, self.group, self.see = what, group, see
         self._items: dict[str, T] = {}
 

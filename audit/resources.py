@@ -8,7 +8,7 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def shipped(name: str) -> Path:
-    """The folder or file at the top of the tree called ``name``: label_sets, dashboards, a template.
+    """The folder or file called ``name`` at the top: label_sets, dashboards, the template.
 
     In a checkout it lies beside ``audit/``; a wheel carries it inside, under ``audit/shipped``.
     """

@@ -208,7 +208,9 @@ def _question(probe: Probe) -> dict[str, Any]:
         "kind": probe.kind,
         "task": probe.task,
         "asks": probe.asks,
-        "label_sets": [s.model_dump(mode="json") | {"digest": s.digest} for s in probe.label_sets()],
+        "label_sets": [
+            s.model_dump(mode="json") | {"digest": s.digest} for s in probe.label_sets()
+        ],
         "prompt_sets": [
             s.model_dump(mode="json") | {"digest": s.digest} for s in probe.prompt_sets()
         ],

@@ -1,14 +1,14 @@
 """The run directory: its layout, sealing, reading back, and the copy that may be shared.
 
-    2026-11-23T101500Z-quick-3f9a1c/
-      manifest.json    written last; no manifest, no run
-      suite.yaml       resolved, every default filled in
-      dataset.json     card, attributes, cell counts, quarantined pictures with reasons
-      model.json       the encoder's card
-      questions.json   label sets and templates as they were asked
-      rates.parquet  disparities.parquet  findings.json
-      figures/  report.md  report.html    rendered from the above, can be made again
-      private/outcomes/                   one row a picture: stays on this machine
+2026-11-23T101500Z-quick-3f9a1c/
+manifest.json    written last; no manifest, no run
+suite.yaml       resolved, every default filled in
+dataset.json     card, attributes, cell counts, quarantined pictures with reasons
+model.json       the encoder's card
+questions.json   label sets and templates as they were asked
+rates.parquet  disparities.parquet  findings.json
+figures/  report.md  report.html    rendered from the above, can be made again
+private/outcomes/                   one row a picture: stays on this machine
 """
 
 from __future__ import annotations
@@ -272,7 +272,8 @@ def open_run(path: Path) -> Run:
         raise InputError(
             sentence(
                 f"{path} is not a finished run: it has no {MANIFEST}",
-                f"It holds {len(found)} runs; name one, for example {found[-1].path}" if found
+                f"It holds {len(found)} runs; name one, for example {found[-1].path}"
+                if found
                 else "'clip-audit run quick' makes one",
             )
         )

@@ -14,11 +14,12 @@ import pandas as pd
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from audit.data.dataset import Dataset, load as load_dataset
+from audit.data.dataset import Dataset
+from audit.data.dataset import load as load_dataset
 from audit.data.yamlfile import load_yaml, validate
 from audit.disparity import Confidence
 from audit.errors import InputError, sentence
-from audit.metrics import UNKNOWN, grouped, named
+from audit.metrics import grouped, named
 from audit.probes import PROBES, Probe
 from audit.registry import suggest, unknown
 from audit.resources import bundled, bundled_names
@@ -38,7 +39,7 @@ class Attribute(BaseModel):
 
 
 class Suite(BaseModel):
-    """Everything that decides what is asked and how sure to be; the command line decides nothing."""
+    """Everything that decides what is asked and how sure to be."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -99,7 +100,7 @@ class Suite(BaseModel):
         return load_dataset(self.dataset, where=f"suite '{self.name}': dataset")
 
     @cached_property
-    def groups(self) -> dict[str, pd.Series[str]]:
+    def groups(self) -> dict[str, pd.Series[Any]]:
         """Group names by picture for every attribute and intersection.
 
         Raises:
@@ -199,7 +200,9 @@ class Suite(BaseModel):
         """
         c = self.confidence
         rows = []
-        for attribute, cell in self.cells().query("group != @UNKNOWN").groupby("attribute", sort=False):
+        cells = self.cells()
+        known = cells[cells["group"] != UNKNOWN]
+        for attribute, cell in known.groupby("attribute", sort=False):
             sizes = np.sort(cell["pictures"].to_numpy())
             k = len(sizes)
             comparisons = k * (k - 1) // 2 + (k if k > 2 else 0)
@@ -257,7 +260,9 @@ def _beside(data: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Paths in a suite are relative to the suite's file, wherever the command is given."""
 
     def resolve(value: Any) -> Any:
-        looks_like_a_path = isinstance(value, str) and ("/" in value or value.endswith((".yaml", ".yml")))
+        looks_like_a_path = isinstance(value, str) and (
+            "/" in value or value.endswith((".yaml", ".yml"))
+        )
         near = folder / str(value)
         return str(near) if looks_like_a_path and near.exists() else value
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, cast
 
 import pandas as pd
 
@@ -70,7 +70,7 @@ class Schema:
             for name, dtype in self.columns.items()
         }
         schema = pa.DataFrameSchema(columns, strict=True, unique=list(self.key), name=self.name)
-        return schema.validate(table, lazy=True)
+        return cast(pd.DataFrame, schema.validate(table, lazy=True))
 
     def write(self, table: pd.DataFrame, path: Path) -> None:
         """Write as Parquet, checked; the same table gives the same bytes."""
@@ -79,6 +79,11 @@ class Schema:
     def read(self, path: Path) -> pd.DataFrame:
         """Read a Parquet file of this schema, checked."""
         return self.validate(self.conform(pd.read_parquet(path)))
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a table as mappings, column to value."""
+    return cast(list[dict[str, Any]], table.to_dict("records"))
 
 
 _ASKED = {"probe": TEXT, "task": TEXT, "condition": TEXT}

@@ -242,7 +242,9 @@ def test_relabelling_groups_turns_differences_round(cells: list[tuple[int, float
     names = {f"g{j}": f"g{k - 1 - j}" for j in range(k)}
     for _, pair in ahead[ahead["comparison"] == "difference"].iterrows():
         if pair["other"] == "the rest":
-            mirror = row(back, comparison="difference", group=names[pair["group"]], other="the rest")
+            mirror = row(
+                back, comparison="difference", group=names[pair["group"]], other="the rest"
+            )
             assert pair["value"] == pytest.approx(mirror["value"])
             continue
         mirror = row(

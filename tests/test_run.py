@@ -21,16 +21,14 @@ import yaml
 from audit.embeddings import Store
 from audit.errors import InputError
 from audit.models.planted import PlantedEncoder
-from audit.rundir import Run, open_run, runs_in
 from audit.run import carry_out
+from audit.rundir import Run, open_run, runs_in
 from audit.suite import load_suite
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def audit(
-    folder: Path, labels: str, encoder: PlantedEncoder, truth: str | None = None
-) -> Run:
+def audit(folder: Path, labels: str, encoder: PlantedEncoder, truth: str | None = None) -> Run:
     suite = load_suite(str(worlds.suite_file(folder, labels, truth)))
     return carry_out(suite, folder / "runs", Store(folder / "cache"), lambda: encoder)
 
@@ -258,7 +256,8 @@ import audit.embeddings
 audit.embeddings.FLUSH_PICTURES = 8
 folder = Path({folder!r})
 table = __import__("pandas").read_csv(folder / "people.csv")
-encoder = worlds.planted(folder, table, "people-suspicion", lambda r: "thief" if r["u"] < .3 else "visitor")
+choose = lambda r: "thief" if r["u"] < 0.3 else "visitor"
+encoder = worlds.planted(folder, table, "people-suspicion", choose)
 print("ready", flush=True)
 test_run.audit(folder, "people-suspicion", encoder)
 """

@@ -69,9 +69,7 @@ def planted(
     return PlantedEncoder(images, axes)
 
 
-def suite_file(
-    folder: Path, labels: str, truth: str | None = None, min_group: int = 30
-) -> Path:
+def suite_file(folder: Path, labels: str, truth: str | None = None, min_group: int = 30) -> Path:
     """A suite that asks one label set about the pictures in ``folder``."""
     path = folder / "suite.yaml"
     said = f", truth: {truth}" if truth else ""

@@ -138,7 +138,7 @@ class Classification(Probe):
         ).pipe(CHOICES.conform)
 
     def _conditions(self, texts: Texts) -> Iterator[tuple[str, NDArray[np.float64]]]:
-        """Each condition with its class embeddings, (labels, d): the ensemble, then each template."""
+        """Each condition and its class embeddings, (labels, d): ensemble, then templates."""
         labels, templates = self.labels.labels, self.prompts.templates
         prompts = [p for label in labels for p in self.prompts.prompts(label.text)]
         vectors = texts.encode(prompts).astype(np.float64).reshape(len(labels), len(templates), -1)
