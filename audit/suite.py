@@ -19,7 +19,7 @@ from audit.data.dataset import load as load_dataset
 from audit.data.yamlfile import load_yaml, validate
 from audit.disparity import Confidence
 from audit.errors import InputError, sentence
-from audit.metrics import grouped, named
+from audit.metrics import UNKNOWN, grouped, named
 from audit.probes import PROBES, Probe
 from audit.registry import suggest, unknown
 from audit.resources import bundled, bundled_names
