@@ -1,0 +1,1 @@
+"""Rendered people with known attributes: parameters, shapes, skins, scene, pictures."""

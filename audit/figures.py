@@ -1,0 +1,455 @@
+"""One function a figure: from a finished run to a matplotlib Figure; report and notebooks share it.
+
+Every figure says in its title what it shows, names the number of pictures beside each group, and
+draws the margin, so that a gap is never seen without how large it would have to be to matter.
+Verdicts differ in colour and in the shape of their mark.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch, Rectangle
+
+from audit.errors import InputError, sentence
+from audit.metrics import UNKNOWN
+from audit.registry import suggest
+from audit.rundir import Run
+from audit.tables import (
+    CANNOT_TELL,
+    ENSEMBLE,
+    EVERYONE,
+    OK,
+    SHOWN_LARGE,
+    SHOWN_SMALL,
+    UNDEFINED,
+)
+
+WIDTH: Final = 8.6
+#: most labels side by side, and most gaps or groups in one figure
+PANELS: Final = 4
+ROWS: Final = 18
+
+# Okabe and Ito's palette: told apart with every common form of colour blindness
+_BLUE, _ORANGE, _GREY, _INK = "#0072B2", "#D55E00", "#7A7A7A", "#222222"
+_MARGIN_FILL: Final = "#E9E4D4"
+_MARKS: Final = {SHOWN_LARGE: "^", CANNOT_TELL: "D", SHOWN_SMALL: "o"}
+_COLOURS: Final = {SHOWN_LARGE: _ORANGE, CANNOT_TELL: _GREY, SHOWN_SMALL: _BLUE}
+_TEMPLATE_MARKS: Final = ("s", "v", "P", "X", "<", ">", "p", "h")
+_STYLE: Final = {
+    "font.size": 10,
+    "axes.edgecolor": "#999999",
+    "axes.titlesize": 10,
+    "axes.labelcolor": _INK,
+    "grid.color": "#E2E2E2",
+}
+
+
+def rates_by_group(
+    run: Run, task: str, attribute: str, metric: str | None = None, label: str | None = None
+) -> Figure:
+    """Rate and interval of every group of an attribute, one panel a label.
+
+    Args:
+        run: a finished run.
+        task: a task of the run.
+        attribute: an attribute or intersection of the run.
+        metric: by default misclassification where truth is known, else the selection of labels.
+        label: one label or family; by default those with the widest gaps, at most ``PANELS``.
+
+    Raises:
+        InputError: the run has no such task, attribute, metric or label.
+    """
+    rates = _headline(run, task, attribute)
+    metric = metric or _default_metric(rates)
+    rates = _where(rates, "metric", metric)
+    labels = [label] if label is not None else _widest(rates)
+    groups = list(dict.fromkeys(rates["group"]))
+    everyone = _headline(run, task, EVERYONE)
+    with _styled():
+        figure = _figure(1.55 + 0.27 * len(groups))
+        axes = figure.subplots(1, len(labels), sharex=True, sharey=True, squeeze=False)[0]
+        for axis, one in zip(axes, labels, strict=True):
+            rows = _where(rates, "label", one)
+            _draw_rates(axis, rows, _overall(everyone, metric, one), _margin(run, rows.iloc[0]))
+            if len(labels) > 1:
+                axis.set_title(_wrapped(f"‘{one}’", 26), loc="left")
+        first = _where(rates, "label", labels[0])
+        ticks = [f"{_short(r.group)}  (n = {r.n:,})" for r in _each(first)]
+        axes[0].set_yticks(range(len(groups)), ticks)
+        axes[0].set_ylim(len(groups) - 0.4, -0.6)
+        axes[0].set_xlim(left=0 if rates["low"].min() < 0.1 else None)
+        _percent(axes[0])
+        axes[0].set_xlabel(f"of pictures, {rates['level'].iloc[0]:.0%} intervals", loc="left")
+        _title(figure, _rates_title(task, attribute, metric, labels))
+        _legend(figure, _rates_legend(rates))
+    return figure
+
+
+def gaps_with_margin(run: Run, task: str | None = None) -> Figure:
+    """Forest plot: the widest gap of each question and attribute with its simultaneous bounds.
+
+    At most ``ROWS`` gaps, some of each verdict, the most important first.
+
+    Raises:
+        InputError: no such task, or no gap of it could be compared.
+    """
+    gaps = run.disparities
+    if task is not None:
+        gaps = _where(gaps, "task", task)
+    gaps = gaps[(gaps["comparison"] == "worst_case_gap") & (gaps["condition"] == ENSEMBLE)]
+    gaps = gaps[gaps["status"] == OK]
+    if gaps.empty:
+        raise InputError(sentence(f"{run.name}: no gap between groups could be compared"))
+    chosen = some_of_each(gaps, run, ROWS)
+    with _styled():
+        figure = _figure(1.6 + 0.4 * len(chosen))
+        axis = figure.subplots()
+        for y, row in enumerate(_each(chosen)):
+            _draw_gap(axis, y, row)
+        axis.set_yticks(range(len(chosen)), [_gap_name(r) for r in _each(chosen)])
+        axis.set_ylim(len(chosen) - 0.4, -0.6)
+        axis.set_xlim(left=0)
+        axis.set_xlabel("points between the two groups that are furthest apart")
+        some = f"{len(chosen)} of {len(gaps)} gaps" if len(chosen) < len(gaps) else "every gap"
+        level = f"{chosen['level'].iloc[0]:.0%} simultaneous bounds"
+        _title(figure, f"How far apart the two furthest groups are: {some}, with {level}")
+        _legend(figure, [*_verdict_legend(chosen), _margin_patch("within the margin")])
+    return figure
+
+
+def templates_spread(run: Run, task: str, attribute: str) -> Figure:
+    """The widest gap under every single template, beside that of all templates together.
+
+    Raises:
+        InputError: no such task or attribute, or the task was asked with one template only.
+    """
+    gaps = _where(_where(run.disparities, "task", task), "attribute", attribute)
+    gaps = gaps[(gaps["comparison"] == "worst_case_gap") & (gaps["status"] == OK)]
+    single = gaps[gaps["condition"] != ENSEMBLE]
+    if single.empty:
+        raise InputError(
+            sentence(
+                f"{run.name}: the task '{task}' has no gap under single templates by '{attribute}'",
+                "Ask it with a template set of two or more templates",
+            )
+        )
+    together = gaps[gaps["condition"] == ENSEMBLE].sort_values("value", ascending=False)
+    together = together.head(ROWS)
+    with _styled():
+        figure = _figure(1.9 + 0.42 * len(together))
+        axis = figure.subplots()
+        conditions = list(dict.fromkeys(single["condition"]))
+        for y, row in enumerate(_each(together)):
+            same = single[(single["metric"] == row.metric) & (single["label"] == row.label)]
+            _draw_spread(axis, y, row, same, conditions)
+        axis.set_yticks(range(len(together)), [_two_lines(r) for r in _each(together)])
+        axis.set_ylim(len(together) - 0.4, -0.6)
+        axis.set_xlim(left=0)
+        axis.set_xlabel("points between the two groups that are furthest apart")
+        _title(figure, f"How much the wording moves the gaps of ‘{task}’ by {_short(attribute)}")
+        _legend(figure, _template_legend(conditions))
+    return figure
+
+
+def group_counts(run: Run, attributes: Sequence[str] | None = None) -> Figure:
+    """Pictures in every group of each attribute; by default all that are no intersection."""
+    cells = cells_in_order(run)
+    names = list(dict.fromkeys(cells["attribute"]))
+    chosen = list(attributes or [a for a in names if " x " not in a])
+    for name in chosen:
+        _where(cells, "attribute", name)
+    smallest = int(run.suite["confidence"]["min_group"])
+    parts = [cells[cells["attribute"] == name] for name in chosen]
+    with _styled():
+        figure = _figure(0.9 + sum(0.45 + 0.25 * len(part) for part in parts))
+        ratios = [len(part) + 1 for part in parts]
+        axes = figure.subplots(
+            len(parts), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": ratios}
+        )[:, 0]
+        for axis, name, part in zip(axes, chosen, parts, strict=True):
+            _draw_counts(axis, part, smallest)
+            axis.set_title(_short(name), loc="left", weight="bold")
+        axes[-1].set_xlabel("pictures")
+        name = run.dataset["name"]
+        _title(figure, f"How many pictures of each group the data set ‘{name}’ holds")
+        line = Line2D([], [], color=_ORANGE, ls="--", label=f"smallest group compared: {smallest}")
+        _legend(figure, [line])
+    return figure
+
+
+def cells_in_order(run: Run) -> pd.DataFrame:
+    """Pictures and subjects of every group, groups in the order of the rates, unknown last."""
+    cells = pd.DataFrame(run.dataset["cells"])
+    asked = run.rates[["attribute", "group"]].drop_duplicates().reset_index(drop=True)
+    place = {(r.attribute, r.group): i for i, r in enumerate(_each(asked))}
+    order = [place.get((r.attribute, r.group), len(place)) for r in _each(cells)]
+    return cells.iloc[np.argsort(order, kind="stable")].reset_index(drop=True)
+
+
+def some_of_each(gaps: pd.DataFrame, run: Run, most: int) -> pd.DataFrame:
+    """Up to ``most`` rows of gaps: some of each verdict, otherwise in the order of the findings."""
+    place = {f["evidence"][0]: i for i, f in enumerate(run.findings)}
+    ranked = gaps.assign(place=gaps["key"].map(place)).sort_values("place", kind="stable")
+    first = ranked.groupby("verdict", sort=False).head(most // 3)
+    chosen = pd.concat([first, ranked.drop(first.index).head(most - len(first))])
+    order = {SHOWN_LARGE: 0, CANNOT_TELL: 1, SHOWN_SMALL: 2}
+    return chosen.assign(rank=chosen["verdict"].map(order)).sort_values(
+        ["rank", "value"], ascending=[True, False], kind="stable"
+    )
+
+
+# ---- what to draw ------------------------------------------------------------------------------
+
+
+def _each(table: pd.DataFrame) -> Iterator[Any]:
+    """Rows with their columns as attributes."""
+    yield from table.itertuples()
+
+
+def _headline(run: Run, task: str, attribute: str) -> pd.DataFrame:
+    rates = _where(_where(run.rates, "task", task), "attribute", attribute)
+    return rates[rates["condition"] == ENSEMBLE]
+
+
+def _where(table: pd.DataFrame, column: str, value: str) -> pd.DataFrame:
+    """Rows of one task, attribute, metric or label.
+
+    Raises:
+        InputError: there are none; the sentence names the nearest.
+    """
+    rows = table[table[column] == value]
+    if rows.empty:
+        known = list(dict.fromkeys(table[column]))
+        raise InputError(
+            sentence(
+                f"this run has no {column} '{value}' here",
+                suggest(value, known),
+                f"It has {', '.join(known[:12])}",
+            )
+        )
+    return rows
+
+
+def _default_metric(rates: pd.DataFrame) -> str:
+    known = set(rates["metric"])
+    return "misclassification" if "misclassification" in known else "selection"
+
+
+def _widest(rates: pd.DataFrame) -> list[str]:
+    """The labels whose rates differ most between groups that are large enough, in their order."""
+    usable = rates[(rates["status"] == OK) & (rates["group"] != UNKNOWN)]
+    spread = usable.groupby("label", sort=False)["value"].agg(np.ptp)
+    kept = set(spread.nlargest(PANELS).index) or set(rates["label"].iloc[:1])
+    return [label for label in dict.fromkeys(rates["label"]) if label in kept]
+
+
+def _overall(everyone: pd.DataFrame, metric: str, label: str) -> float:
+    rows = everyone[(everyone["metric"] == metric) & (everyone["label"] == label)]
+    return float(rows["value"].iloc[0])
+
+
+def _margin(run: Run, row: pd.Series[Any]) -> float:
+    margins = run.suite["confidence"]["margins"]
+    family = margins.get(row["margin_family"], margins["default"])
+    return float(family["difference"])
+
+
+# ---- drawing -----------------------------------------------------------------------------------
+
+
+def _draw_rates(axis: Axes, rows: pd.DataFrame, overall: float, margin: float) -> None:
+    """Dots with intervals; hollow where the group is too small, words where there is no rate."""
+    low, high = max(0.0, overall - margin / 2), overall + margin / 2
+    axis.axvspan(100 * low, 100 * high, color=_MARGIN_FILL, lw=0)
+    axis.axvline(100 * overall, color=_GREY, lw=1, ls=":")
+    for y, row in enumerate(_each(rows)):
+        if row.status == UNDEFINED:
+            axis.text(100 * overall, y, " undefined", va="center", color=_GREY, style="italic")
+            continue
+        axis.plot([100 * row.low, 100 * row.high], [y, y], color=_BLUE, lw=1.6, gid="interval")
+        fill = _BLUE if row.status == OK else "white"
+        axis.plot(100 * row.value, y, "o", ms=5.5, mfc=fill, mec=_BLUE, gid="rate", clip_on=False)
+
+
+def _draw_gap(axis: Axes, y: int, row: Any) -> None:
+    _draw_margin(axis, y, row.margin)
+    colour = _COLOURS[row.verdict]
+    bounds = [100 * row.low_simultaneous, 100 * row.high_simultaneous]
+    axis.plot(bounds, [y, y], color=colour, lw=1.8, gid="interval")
+    fill = "white" if row.verdict == CANNOT_TELL else colour
+    mark = _MARKS[row.verdict]
+    axis.plot(100 * row.value, y, mark, ms=7, mfc=fill, mec=colour, gid="gap", clip_on=False)
+
+
+def _draw_margin(axis: Axes, y: int, margin: float) -> None:
+    # a hair taller than its row, so that no seam shows between rows
+    axis.add_patch(Rectangle((0, y - 0.51), 100 * margin, 1.02, color=_MARGIN_FILL, lw=0, zorder=0))
+
+
+def _draw_spread(
+    axis: Axes, y: int, row: Any, same: pd.DataFrame, conditions: Sequence[str]
+) -> None:
+    _draw_margin(axis, y, row.margin)
+    values = 100 * same["value"]
+    axis.plot([values.min(), values.max()], [y, y], color="#C8C8C8", lw=3, zorder=1)
+    for one in _each(same):
+        mark, colour = _template_look(conditions.index(one.condition), len(conditions))
+        axis.plot(
+            100 * one.value, y, mark, ms=6, color=colour, alpha=0.9, gid="template", clip_on=False
+        )
+    axis.plot(100 * row.value, y, "|", ms=17, mew=2.6, color=_INK, gid="ensemble", clip_on=False)
+
+
+def _template_look(i: int, of: int) -> tuple[str, Any]:
+    if of > len(_TEMPLATE_MARKS):
+        return "o", _GREY
+    return _TEMPLATE_MARKS[i], sns.color_palette("colorblind")[i]
+
+
+def _draw_counts(axis: Axes, part: pd.DataFrame, smallest: int) -> None:
+    unknown = (part["group"] == UNKNOWN).to_numpy()
+    bars = axis.barh(range(len(part)), part["pictures"], color=_BLUE, height=0.72)
+    for bar, is_unknown in zip(bars, unknown, strict=True):
+        bar.set(facecolor="white" if is_unknown else _BLUE, edgecolor=_BLUE)
+        bar.set_hatch("////" if is_unknown else "")
+    axis.bar_label(bars, [f" {n:,}" for n in part["pictures"]], size=9)
+    axis.axvline(smallest, color=_ORANGE, ls="--", lw=1.2)
+    axis.set_yticks(range(len(part)), [_short(g) for g in part["group"]])
+    axis.set_ylim(len(part) - 0.4, -0.6)
+    axis.margins(x=0.08)
+
+
+# ---- words and looks ---------------------------------------------------------------------------
+
+
+@contextmanager
+def _styled() -> Iterator[None]:
+    with mpl.rc_context(sns.axes_style("whitegrid") | _STYLE):
+        yield
+
+
+def _figure(height: float) -> Figure:
+    return Figure(figsize=(WIDTH, height), layout="constrained")
+
+
+def _title(figure: Figure, text: str) -> None:
+    figure.suptitle(_wrapped(_plain(text), 90), x=0.01, ha="left", size=11, weight="bold")
+    for axis in figure.axes:
+        axis.grid(axis="y", visible=False)
+        sns.despine(ax=axis, left=True)
+        axis.tick_params(axis="y", length=0)
+
+
+def _legend(figure: Figure, handles: Sequence[Any]) -> None:
+    figure.legend(
+        handles=list(handles),
+        loc="outside lower left",
+        ncols=len(handles) if len(handles) < 5 else 3,
+        frameon=False,
+        fontsize=9,
+        handlelength=1.6,
+    )
+
+
+def _rates_title(task: str, attribute: str, metric: str, labels: Sequence[str]) -> str:
+    if metric == "misclassification":
+        what = "a wrong label is chosen"
+    elif metric == "family_selection" and len(labels) == 1:
+        what = f"any ‘{labels[0]}’ label is chosen"
+    else:
+        what = f"‘{labels[0]}’ is chosen" if len(labels) == 1 else "each label is chosen"
+    return f"{task}: how often {what}, by {_short(attribute)}"
+
+
+def _rates_legend(rates: pd.DataFrame) -> list[Any]:
+    handles: list[Any] = [
+        Line2D([], [], color=_GREY, ls=":", label="everyone"),
+        _margin_patch("band as wide as the margin"),
+    ]
+    if not rates["status"].isin([OK, UNDEFINED]).all():
+        hollow: dict[str, Any] = {"color": _BLUE, "marker": "o", "mfc": "white"}
+        handles.append(Line2D([], [], **hollow, label="too few pictures to compare"))
+    return handles
+
+
+def _verdict_legend(chosen: pd.DataFrame) -> list[Any]:
+    return [
+        Line2D(
+            [], [], color=_COLOURS[v], marker=_MARKS[v], ms=7, label=v,
+            mfc="white" if v == CANNOT_TELL else _COLOURS[v],
+        )
+        for v in _MARKS
+        if (chosen["verdict"] == v).any()
+    ]  # fmt: skip
+
+
+def _template_legend(conditions: Sequence[str]) -> list[Any]:
+    handles: list[Any] = [
+        Line2D(
+            [], [], ls="", marker="|", ms=13, mew=2.6, color=_INK, label="all templates together"
+        )
+    ]
+    if len(conditions) > len(_TEMPLATE_MARKS):
+        dot: dict[str, Any] = {"ls": "", "marker": "o", "color": _GREY}
+        handles.append(Line2D([], [], **dot, label=f"one of {len(conditions)} templates"))
+    else:
+        for i, condition in enumerate(conditions):
+            mark, colour = _template_look(i, len(conditions))
+            text = _short(condition.removeprefix("template: "))
+            handles.append(Line2D([], [], ls="", marker=mark, color=colour, label=f"“{text}”"))
+    return [*handles, _margin_patch("within the margin")]
+
+
+def _margin_patch(text: str) -> Patch:
+    return Patch(facecolor=_MARGIN_FILL, label=text)
+
+
+def _percent(axis: Axes) -> None:
+    axis.xaxis.set_major_locator(mpl.ticker.MaxNLocator(4, steps=[1, 2, 5, 10]))
+    axis.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: f"{v:g}%"))
+
+
+def _gap_name(row: Any) -> str:
+    asked = f"{_short(row.task)}, {_asked_name(row)}, by {_short(row.attribute)}"
+    return f"{asked}\n{_groups_name(row)}"
+
+
+def _two_lines(row: Any) -> str:
+    return f"{_asked_name(row)}\n{_groups_name(row)}"
+
+
+def _groups_name(row: Any) -> str:
+    sizes = f"n = {row.n:,}" if row.n == row.n_other else f"n = {row.n:,}, {row.n_other:,}"
+    return f"{_short(row.group)} v {_short(row.other)} ({sizes})"
+
+
+def _asked_name(row: Any) -> str:
+    if row.metric == "misclassification":
+        return "any wrong label"
+    label = f"‘{_short(row.label)}’"
+    return f"any {label}" if row.metric == "family_selection" else label
+
+
+def _short(text: str, most: int = 44) -> str:
+    """A name that fits a tick label and is drawn as written."""
+    return _plain(text if len(text) <= most else text[: most - 1] + "…")
+
+
+def _plain(text: str) -> str:
+    """Dollar signs would start a formula."""
+    return text.replace("\\$", "$").replace("$", r"\$")
+
+
+def _wrapped(text: str, width: int) -> str:
+    return "\n".join(textwrap.wrap(text, width))
