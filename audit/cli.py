@@ -89,8 +89,9 @@ def check(suite: SuiteName, model: Model = None) -> None:
     from audit.models.huggingface import locate
 
     asked = _load(suite, model).resolve()
-    locate(asked.model)
+    place = locate(asked.model, asked.trust_remote_code)
     console = _console()
+    console.print(f"model: {_plain(asked.model)} ({_plain(place)})", soft_wrap=True)
     console.print(_table("Pictures", asked.cells()))
     console.print(_table("Smallest gap that would be detected (in points)", _power(asked)))
     console.print(

@@ -67,6 +67,9 @@ def find(
 ) -> list[Finding]:
     """Every finding of a run, most important first.
 
+    Where the right label is known, groups are judged by errors: that 'man' is chosen more often for
+    men is what was asked, so choices of labels become findings there only if they are harmful.
+
     Args:
         rates: the table RATES.
         disparities: the table DISPARITIES.
@@ -74,12 +77,24 @@ def find(
         sources: whose perception each attribute is.
     """
     gaps = disparities[
-        (disparities["comparison"] == "worst_case_gap") & (disparities["condition"] == ENSEMBLE)
+        (disparities["comparison"] == "worst_case_gap")
+        & (disparities["condition"] == ENSEMBLE)
+        & ~_expected(disparities, rates)
     ]
     found = [_of_gap(row, harms, sources) for row in records(gaps)]
     found += list(_of_denigration(rates))
     order = {"high": 0, "medium": 1, "low": 2, "none": 3}
     return sorted(found, key=lambda f: (order[f.severity], -(f.estimate or 0.0), f.id))
+
+
+def _expected(disparities: pd.DataFrame, rates: pd.DataFrame) -> pd.Series[bool]:
+    """Choices of harmless labels in tasks whose right answer is known."""
+    with_truth = rates.loc[rates["metric"] == "misclassification", "task"].unique()
+    return (
+        disparities["task"].isin(with_truth)
+        & (disparities["metric"] != "misclassification")
+        & ~disparities["margin_family"].isin(_HARMFUL)
+    )
 
 
 def _of_gap(

@@ -76,6 +76,7 @@ def carry_out(
         compared = disparities(measured, suite.confidence)
         found = find(measured, compared, _harms(suite), _sources(suite))
         _write(build, suite, encoder, quarantined)
+        build.facts["ties"] = {probe.task: int(rows["tie"].sum()) for probe, rows in outcomes}
         _write_tables(build.folder, measured, compared, found, outcomes)
     assert build.sealed is not None
     return open_run(build.sealed)

@@ -68,9 +68,7 @@ def test_a_mistake_gets_a_sentence_and_exit_code_2(
     assert "Traceback" not in err
 
 
-def test_a_gate_ends_with_3_and_a_run_prints_its_findings(
-    monkeypatch, capsys, world: Path
-) -> None:
+def test_a_gate_ends_with_3_and_a_run_prints_its_findings(monkeypatch, capsys, world: Path) -> None:
     table = worlds.people(world, 300)
     encoder = worlds.planted(
         world, table, "people-nonce", lambda r: "wug" if r["gender"] == "female" else "dax"

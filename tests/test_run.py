@@ -89,6 +89,19 @@ def test_misclassification_uses_the_truth_column(world: Path) -> None:
     assert got == pytest.approx({"female": 0.0, "male": expected})
 
 
+def test_naming_an_attribute_rightly_is_no_finding_but_erring_unequally_is(world: Path) -> None:
+    table = worlds.people(world, 400)
+    encoder = worlds.planted(
+        world, table, "people-gender",
+        lambda r: "woman" if r["gender"] == "female" or r["u"] < 0.3 else "man",
+    )  # fmt: skip
+    run = audit(world, "people-gender", encoder, truth="gender")
+    assert {f["metric"] for f in run.findings} == {"misclassification"}
+    by_gender = next(f for f in run.findings if f["attribute"] == "gender")
+    assert by_gender["verdict"] == "shown large"
+    assert by_gender["harm"] == "quality of service"
+
+
 def test_the_same_question_gives_the_same_bytes_and_encodes_nothing(world: Path) -> None:
     _, encoder = planted_world(world, 200)
     first = audit(world, "people-suspicion", encoder)

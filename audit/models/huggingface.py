@@ -401,6 +401,25 @@ def _exact() -> Iterator[None]:
 # --- where a checkpoint is ------------------------------------------------------------------------
 
 
+def locate(ref: str, trust_remote_code: bool = False) -> str:
+    """Where a model would come from, in a few words; nothing is loaded or downloaded.
+
+    Raises:
+        InputError: neither a bundled name, a folder nor a hub id; a folder that holds no CLIP.
+    """
+    if ref not in bundled_names("models") and not Path(ref).expanduser().is_dir():
+        if not _hub_id(ref):
+            raise _no_such_model(ref)
+        return "the hub, downloaded when it is first asked"
+    folder, _ = _locate(ref, trust_remote_code)
+    _refuse_foreign(_config(folder, ref), ref, trust_remote_code)
+    return "bundled" if ref in bundled_names("models") else str(folder)
+
+
+def _hub_id(ref: str) -> re.Match[str] | None:
+    return None if ref.startswith(".") else HUB_ID.fullmatch(ref)
+
+
 def _locate(ref: str, code: bool) -> tuple[Path, str]:
     """The folder of a checkpoint, and the name that a report quotes."""
     if ref in bundled_names("models"):
@@ -408,8 +427,8 @@ def _locate(ref: str, code: bool) -> tuple[Path, str]:
     folder = Path(ref).expanduser()
     if ref and folder.is_dir():
         return folder, ref
-    hub = HUB_ID.fullmatch(ref)
-    if hub is None or ref.startswith("."):
+    hub = _hub_id(ref)
+    if hub is None:
         raise _no_such_model(ref)
     found = _download(hub["repo"], hub["revision"], code)
     return found, f"{hub['repo']}@{found.name[:12]}"
