@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 from pathlib import Path
 
@@ -61,19 +62,20 @@ def test_links_between_pages_lead_somewhere() -> None:
 
 
 def test_the_probe_of_the_guide_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    code = blocks("docs/add-a-probe.md", "python")[0]
-    scope: dict[str, object] = {"__name__": "guide"}
-    exec(compile(code, "guide", "exec"), scope)
-    probe = scope["FirstLabel"](label_set="people-gender")  # type: ignore[operator]
+    (tmp_path / "yours.py").write_text(blocks("docs/add-a-probe.md", "python")[0])
+    monkeypatch.syspath_prepend(tmp_path)
+    probe = importlib.import_module("yours").FirstLabel(label_set="people-gender")
     images = Embeddings(("a", "b"), pd.DataFrame([[1.0], [1.0]]).to_numpy("float32"), "f")
     rows = probe.outcomes(images, Texts(lambda s: images.vectors, 1.0), None)
     assert list(rows["predicted"]) == [load_label_set("people-gender").labels[0].text] * 2
     assert probe.emits.validate(rows) is not None
 
 
-def test_the_metric_of_the_guide_works(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_metric_of_the_guide_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(METRICS, "_items", dict(METRICS._items))
-    exec(compile(blocks("docs/add-a-metric.md", "python")[0], "guide", "exec"), {"__name__": "g"})
+    (tmp_path / "its_metric.py").write_text(blocks("docs/add-a-metric.md", "python")[0])
+    monkeypatch.syspath_prepend(tmp_path)
+    importlib.import_module("its_metric")
     choices = pd.DataFrame({"score": [0.4, 0.9, 0.2], "predicted": "woman", "truth": None})
     events = METRICS["unsure"](choices, load_label_set("people-gender"))
     assert events.happened[:, 0].tolist() == [True, False, True]
