@@ -209,6 +209,14 @@ def purge(
 
 
 @people.command()
+def fetch() -> None:
+    """Download the body shapes and textures that rendering needs (about 137 MB, once)."""
+    from audit.data.people.assets import fetch_assets
+
+    _console().print(f"body shapes and textures: {fetch_assets()}", soft_wrap=True)
+
+
+@people.command()
 def build(
     out: Annotated[Path, typer.Option(help="folder for the pictures")],
     split: Annotated[str, typer.Option(help="audit, counterfactual or train")] = "train",
@@ -218,8 +226,18 @@ def build(
     """Render the pictures again from their parameters (needs the extra 'people')."""
     from audit.data.people.build import build as build_pictures
 
-    build_pictures(split, out, processes=processes, limit=limit)
-    _console().print(f"pictures: {out}", soft_wrap=True)
+    with _progress() as tell:
+        built = build_pictures(
+            split,
+            out,
+            processes=processes,
+            limit=limit,
+            progress=lambda done, total: tell("render", done, total),
+        )
+    _console().print(f"{built.rendered} rendered, {built.present} were there: {out}", soft_wrap=True)
+    if built.quarantined:
+        refused = ", ".join(f"{path} ({reason})" for path, reason in list(built.quarantined.items())[:5])
+        raise AuditError(sentence(f"{len(built.quarantined)} pictures were refused: {refused}"))
 
 
 def _load(name: str, model: str | None) -> Suite:

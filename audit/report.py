@@ -307,7 +307,8 @@ def rate_in_words(row: Any, n: int | None = None) -> str:
     bounds = f"[{100 * row.low:.{d}f}, {100 * row.high:.{d}f}]"
     events = f"{row.events:,}" if n in (None, row.n) else f"{row.events:,} of {row.n:,}"
     few = "" if row.status == OK else f"; {row.status.replace('_', ' ')}"
-    return f"{100 * row.value:.{d}f}% {bounds} ({events}{few})".replace(" ", NBSP)
+    rate = f"{100 * row.value:.{d}f}% {bounds}".replace(" ", NBSP)
+    return f"{rate} ({events}{few})"  # a narrow column breaks here only
 
 
 def _gap_cells(row: Any) -> dict[str, str]:
@@ -802,6 +803,7 @@ details > div, details > ol { padding: 0 .8rem .4rem; margin-top: 0; }
 }
 @media print {
   body { font-size: 10pt; } main, nav { max-width: none; padding: 0; } a { color: inherit; }
+  details::details-content { content-visibility: visible; }
   h2 { break-after: avoid; } tr, .figure { break-inside: avoid; } .scroll { overflow: visible; }
   .figure img { min-width: 0; } * { print-color-adjust: exact; }
 }

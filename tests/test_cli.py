@@ -18,7 +18,6 @@ def say(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *wo
     monkeypatch.setenv("COLUMNS", "200")
     with pytest.raises(SystemExit) as ended:
         cli.main()
-        raise SystemExit(0)
     printed = capsys.readouterr()
     return ended.value.code or 0, printed.out, printed.err
 

@@ -173,7 +173,8 @@ def test_rates_and_gaps_are_those_of_the_tables(text: str, run: Run) -> None:
         " and group == 'female'"
     ).iloc[0]
     cell = f"{100 * row['value']:.0f}% [{100 * row['low']:.0f}, {100 * row['high']:.0f}]"
-    assert f"{cell} ({row['events']})".replace(" ", "\u00a0") in text.replace("\\", "")
+    shown = f"{cell.replace(' ', chr(0xA0))} ({row['events']})"
+    assert shown in text.replace("\\", "")
 
 
 def test_only_the_digits_that_an_interval_supports() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from jinja2 import Environment, StrictUndefined
 from PIL.Image import Image
 from pydantic import BaseModel, ConfigDict
 
@@ -21,6 +22,11 @@ from audit.models.huggingface import load
 from audit.resources import bundled
 from audit.stats.intervals import wilson
 
+CHOICE_COLUMNS = [
+    *("slot", "word", "attribute", "group", "n", "rate", "rest_rate", "gap"),
+    *("score_gap", "planted", "planted_rest"),
+]
+LEFTOVER = 8  # lines of the model card
 GROUPED_BY = ("gender", "age_group", "ancestry", "hair_style", "clothing_colour")
 
 
@@ -60,7 +66,8 @@ class Evaluation:
     accuracy: pd.DataFrame
     """question, attribute, by, group, n, correct, accuracy, low, high (Wilson, 95 %)"""
     choices: pd.DataFrame
-    """slot, word, attribute, group, n, rate, rest_rate, gap, score_gap, planted_gap"""
+    """Choice rate of each word in each group and in the rest, their difference, the difference of
+    mean logits, and the shares of captions in ``skewed`` where the word is planted there."""
 
 
 def read_pictures(paths: Sequence[Path], prepare: Callable[[Image], Pixels]) -> list[Pixels]:
@@ -125,12 +132,15 @@ def _accuracy(
     """One line for everyone, one for each group of ``by`` (the attribute itself, if not given)."""
     right = scores.idxmax(axis=1) == rows[question.attribute].astype(str)
     by = question.by or question.attribute
-    parts = [(None, right), *right.groupby(rows[by].astype(str))]
+    parts: list[tuple[Any, pd.Series[bool]]] = [
+        ("all", right),
+        *right.groupby(rows[by].astype(str)),
+    ]
     return [
         {
             "question": name,
             "attribute": question.attribute,
-            "by": None if group is None else by,
+            "by": "" if part is right else by,
             "group": group,
             "n": len(part),
             "correct": int(part.sum()),
@@ -145,7 +155,7 @@ def _with_intervals(accuracy: pd.DataFrame) -> pd.DataFrame:
 
 
 def _choices(
-    slot: str, scores: pd.DataFrame, rows: pd.DataFrame, planted: pd.DataFrame
+    slot: str, scores: pd.DataFrame, rows: pd.DataFrame, rates: pd.DataFrame
 ) -> pd.DataFrame:
     """Every word in every group: chosen how often, scored how much higher than in the rest."""
     chosen = pd.get_dummies(scores.idxmax(axis=1)).reindex(columns=scores.columns, fill_value=False)
@@ -157,30 +167,29 @@ def _choices(
             rate, rest = chosen[inside].mean(), chosen[~inside].mean()
             table = pd.DataFrame({"rate": rate, "rest_rate": rest, "gap": rate - rest})
             table["score_gap"] = scores[inside].mean() - scores[~inside].mean()
-            table["planted_gap"] = [
-                planted_gap(planted, str(word), attribute, group) for word in table.index
+            table[["planted", "planted_rest"]] = [
+                planted_rates(rates, str(word), attribute, group) for word in table.index
             ]
-            table.insert(0, "n", int(inside.sum()))
-            keys = {"slot": slot, "attribute": attribute, "group": group}
+            keys: dict[str, Any] = {
+                "slot": slot,
+                "attribute": attribute,
+                "group": group,
+                "n": int(inside.sum()),
+            }
             tables.append(table.rename_axis("word").reset_index().assign(**keys))
-    columns = ["slot", "word", "attribute", "group", "n", "rate", "rest_rate", "gap"]
-    return pd.concat(tables)[[*columns, "score_gap", "planted_gap"]]
+    return pd.concat(tables)[CHOICE_COLUMNS]
 
 
-def planted_gap(planted: pd.DataFrame, word: str, attribute: str, group: str) -> float:
-    """What a perfect ``skewed`` specimen's score gap would be: log rate less the rest's mean.
-
-    Formula: ``log r(group) - sum_other share log r(other) / sum_other share``; a contrastive score
-    estimates the log ratio of a word's rate in a picture's group to its overall rate.
-    Range: nats; 0 for a word that is planted on nothing or on another attribute.
-    Does not show: what is reached, as a model sees the groups imperfectly.
-    """
-    part = planted[(planted["word"] == word) & (planted["attribute"] == attribute)]
+def planted_rates(
+    rates: pd.DataFrame, word: str, attribute: str, group: str
+) -> tuple[float, float]:
+    """Share of captions with the word in a group and in all others, in ``skewed``; else nan."""
+    part = rates[(rates["word"] == word) & (rates["attribute"] == attribute)]
     inside = (part["group"] == group).to_numpy()
-    if not inside.any():
-        return 0.0
-    logs, shares = np.log(part["skewed"].to_numpy()), part["share"].to_numpy()
-    return float(logs[inside][0] - np.average(logs[~inside], weights=shares[~inside]))
+    if not inside.any() or inside.all():
+        return np.nan, np.nan
+    skewed, shares = part["skewed"].to_numpy(), part["share"].to_numpy()
+    return float(skewed[inside][0]), float(np.average(skewed[~inside], weights=shares[~inside]))
 
 
 def choice_table(evaluation: Evaluation, slot: str, attribute: str) -> pd.DataFrame:
@@ -188,3 +197,24 @@ def choice_table(evaluation: Evaluation, slot: str, attribute: str) -> pd.DataFr
     choices = evaluation.choices
     part = choices[(choices["slot"] == slot) & (choices["attribute"] == attribute)]
     return part.pivot(index="word", columns="group", values="rate")
+
+
+def write_card(folder: Path, facts: Mapping[str, Any], found: Evaluation) -> None:
+    """Write ``README.md`` into a model's folder: what it is, what it can see, what was planted.
+
+    ``facts`` are those that training leaves in ``training.json``.
+    """
+    template = (bundled("training") / "card.md").read_text(encoding="utf-8")
+    page = Environment(undefined=StrictUndefined, keep_trailing_newline=True).from_string(template)
+    choices, skewed = found.choices, facts["specimen"] == "skewed"
+    planted = choices[choices["planted"] > choices["planted_rest"]] if skewed else choices[:0]
+    leftover = choices[choices["planted"].isna()] if skewed else choices
+    largest = leftover["gap"].abs().nlargest(LEFTOVER).index
+    text = page.render(
+        facts=facts,
+        n=int(found.accuracy["n"].max()),
+        accuracy=found.accuracy.to_dict("records"),
+        planted=planted.to_dict("records"),
+        leftover=leftover.loc[largest].to_dict("records"),
+    )
+    (folder / "README.md").write_text(text, encoding="utf-8")

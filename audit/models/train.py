@@ -20,6 +20,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 import torch
+import transformers
 from pydantic import BaseModel, ConfigDict, Field
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from safetensors import safe_open
@@ -38,12 +39,18 @@ from audit.models.architectures import (
     image_processor,
     train_tokenizer,
 )
-from audit.models.evaluation import Evaluation, choice_table, evaluate, read_pictures
+from audit.models.evaluation import (
+    Evaluation,
+    choice_table,
+    evaluate,
+    read_pictures,
+    write_card,
+)
 from audit.models.huggingface import Pictures
 from audit.registry import unknown
 from audit.resources import bundled, bundled_names
 
-CHECKPOINT = "checkpoint.safetensors"
+CHECKPOINT, FACTS, LOG = "checkpoint.safetensors", "training.json", "log.jsonl"
 TOKENIZER_EPOCHS = 3  # captions of so many epochs teach the tokenizer its words
 LOG_EVERY, SAVE_SECONDS = 20, 60.0
 TEXT_PIECES = 4
@@ -90,11 +97,14 @@ def load_config(name_or_path: str | Path) -> TrainConfig:
     """Read a training configuration: a file, or the name of one that comes with the tool."""
     path = Path(name_or_path)
     if not path.is_file():
-        names = [n for n in bundled_names("training", ".yaml") if n.startswith("specimen-")]
-        if str(name_or_path) not in names:
-            raise unknown("training configuration", str(name_or_path), names)
+        if str(name_or_path) not in _config_names():
+            raise unknown("training configuration", str(name_or_path), _config_names())
         path = bundled("training") / f"{name_or_path}.yaml"
     return validate(TrainConfig, load_yaml(path), path.name)
+
+
+def _config_names() -> list[str]:
+    return [n for n in bundled_names("training", ".yaml") if n.startswith("specimen-")]
 
 
 def load_people(folder: Path, split: str) -> pd.DataFrame:
@@ -130,7 +140,7 @@ def contrastive_loss(
     texts = functional.normalize(texts.float(), dim=-1)
     right = torch.arange(len(images), device=images.device)
     losses = []
-    for copy in texts.unflatten(0, (-1, len(images))):
+    for copy in texts.reshape(-1, *images.shape):
         logits = scale * images @ copy.T
         losses.append(
             (functional.cross_entropy(logits, right) + functional.cross_entropy(logits.T, right))
@@ -230,7 +240,7 @@ class Learner:
             images = self.model.get_image_features(pixel_values=pixels).pooler_output
             texts = embed_texts(self.model, tokens)
         loss = contrastive_loss(images, texts, self.model.logit_scale.exp())
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
@@ -363,9 +373,12 @@ def train(
         if learner.step < config.steps:
             return None
         save_model(learner, feed, out)
+        _write_facts(learner, feed, out)
     (out / CHECKPOINT).unlink(missing_ok=True)
     audit_rows = load_people(folder, "audit")
-    return evaluate(out, audit_rows, folder, rows, load_planted(), device=str(target))
+    found = evaluate(out, audit_rows, folder, rows, load_planted(), device=str(target))
+    write_card(out, json.loads((out / FACTS).read_text(encoding="utf-8")), found)
+    return found
 
 
 def _writer(config: TrainConfig, rows: pd.DataFrame, specimen: Specimen) -> CaptionWriter:
@@ -413,7 +426,7 @@ def _loop(
     stop = math.inf if minutes is None else learner.seconds + 60 * minutes
     saved = learner.seconds
     cast = casts(config, feed.pictures.device)
-    log = _Log(out / "log.jsonl", learner.step)
+    log = _Log(out / LOG, learner.step)
     with _bar(quiet) as bar:
         task = bar.add_task(config.name, total=config.steps, completed=learner.step, about="")
         while learner.step < config.steps and learner.seconds < stop:
@@ -474,6 +487,25 @@ def save_model(learner: Learner, feed: Feed, out: Path) -> None:
     rounded = {name: w.half().contiguous().cpu() for name, w in learner.averages.items()}
     save_file(rounded, out / "model.safetensors.partial", metadata={"format": "pt"})
     os.replace(out / "model.safetensors.partial", out / "model.safetensors")
+
+
+def _write_facts(learner: Learner, feed: Feed, out: Path) -> None:
+    """What the model card says of the training."""
+    config, device = learner.config, feed.pictures.device
+    named = config.name if config.name in _config_names() else "CONFIG.yaml"
+    facts = {
+        **config.model_dump(mode="json"),
+        "steps": config.steps,
+        "seconds": round(learner.seconds),
+        "training_pictures": len(feed.pictures),
+        "parameters": sum(weight.numel() for weight in learner.weights.values()),
+        "device": "a CUDA GPU" if device.type == "cuda" else f"{torch.get_num_threads()} CPU cores",
+        "precision": "bfloat16 matrix products" if casts(config, device) else "float32",
+        "command": f"clip-audit train {named} --seed {config.seed} --pictures DIR --out DIR",
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
+    (out / FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
 
 def main(arguments: list[str] | None = None) -> None:

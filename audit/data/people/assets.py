@@ -261,3 +261,17 @@ def _triangles(faces: list[int]) -> NDArray[np.int32]:
         for k in range(1, n - 1):
             triangles.append([[vertex[j], uv[j]] for j in (0, k, k + 1)])
     return np.array(triangles, dtype=np.int32)
+
+
+def main() -> int:
+    """Fetch the assets and say where the pack is."""
+    try:
+        print(fetch_assets())
+    except InputError as problem:
+        print(problem, file=sys.stderr)
+        return problem.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
