@@ -234,9 +234,13 @@ def build(
             limit=limit,
             progress=lambda done, total: tell("render", done, total),
         )
-    _console().print(f"{built.rendered} rendered, {built.present} were there: {out}", soft_wrap=True)
+    _console().print(
+        f"{built.rendered} rendered, {built.present} were there: {out}", soft_wrap=True
+    )
     if built.quarantined:
-        refused = ", ".join(f"{path} ({reason})" for path, reason in list(built.quarantined.items())[:5])
+        refused = ", ".join(
+            f"{path} ({reason})" for path, reason in list(built.quarantined.items())[:5]
+        )
         raise AuditError(sentence(f"{len(built.quarantined)} pictures were refused: {refused}"))
 
 

@@ -22,6 +22,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
 from audit.errors import InputError, sentence
+from audit.findings import judged
 from audit.metrics import UNKNOWN
 from audit.registry import suggest
 from audit.rundir import Run
@@ -104,10 +105,8 @@ def gaps_with_margin(run: Run, task: str | None = None) -> Figure:
     Raises:
         InputError: no such task, or no gap of it could be compared.
     """
-    gaps = run.disparities
-    if task is not None:
-        gaps = _where(gaps, "task", task)
-    gaps = gaps[(gaps["comparison"] == "worst_case_gap") & (gaps["condition"] == ENSEMBLE)]
+    gaps = run.disparities if task is None else _where(run.disparities, "task", task)
+    gaps = judged(gaps, run.rates)
     gaps = gaps[gaps["status"] == OK]
     if gaps.empty:
         raise InputError(sentence(f"{run.name}: no gap between groups could be compared"))

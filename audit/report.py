@@ -30,7 +30,7 @@ from matplotlib.figure import Figure
 
 from audit import figures
 from audit.errors import InputError, sentence
-from audit.findings import tally_verdicts
+from audit.findings import judged, tally_verdicts
 from audit.metrics import DEFAULT_FAMILY, UNKNOWN
 from audit.resources import shipped
 from audit.rundir import Run, slug, write_text
@@ -489,7 +489,7 @@ def gaps_table(run: Run, asked_tasks: Sequence[Task], intersections: bool = Fals
 
 
 def _worst(run: Run, names: Sequence[str], intersections: bool) -> pd.DataFrame:
-    gaps = run.disparities[run.disparities["comparison"] == "worst_case_gap"]
+    gaps = judged(run.disparities, run.rates)
     crossed = gaps["attribute"].str.contains(" x ", regex=False)
     return gaps[gaps["task"].isin(names) & (crossed if intersections else ~crossed)]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -172,7 +173,13 @@ class Suite(BaseModel):
     def digest(self) -> str:
         """The sha256 of everything the suite decides, label sets and templates included."""
         asked = [s.digest for p in self.asked for s in (*p.label_sets(), *p.prompt_sets())]
-        text = json.dumps([self.resolved(), self.pictures.digest, asked])
+        # where files lie on this machine decides nothing
+        places = {
+            "dataset": "",
+            "probes": [p.model_dump(exclude={"label_set", "templates"}) for p in self.asked],
+        }
+        fixed = self.model_dump(mode="json") | places
+        text = json.dumps([fixed, self.pictures.digest, asked], default=str)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def cells(self) -> pd.DataFrame:
@@ -263,7 +270,7 @@ def _beside(data: dict[str, Any], folder: Path) -> dict[str, Any]:
         looks_like_a_path = isinstance(value, str) and (
             "/" in value or value.endswith((".yaml", ".yml"))
         )
-        near = folder / str(value)
+        near = Path(os.path.normpath(folder / str(value)))
         return str(near) if looks_like_a_path and near.exists() else value
 
     probes = data.get("probes")
