@@ -114,7 +114,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--size", type=int, nargs=2, default=(640, 480))
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     given = parser.parse_args()
+    torch.set_num_threads(given.threads)
     with tempfile.TemporaryDirectory() as place:
         encoder = load(str(checkpoint(Path(place) / "model")), given.device)
         assert isinstance(encoder, HuggingFaceEncoder)

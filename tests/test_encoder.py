@@ -128,7 +128,8 @@ def test_embeddings_equal_transformers_own(tiny: Path):
         seen = model(**inputs, **ids)
     np.testing.assert_allclose(encoder.encode_images(images), seen.image_embeds, atol=1e-5)
     np.testing.assert_allclose(encoder.encode_texts(["cat", "a dog"]), seen.text_embeds, atol=1e-5)
-    assert encoder.card.logit_scale == pytest.approx(float(model.logit_scale.detach().exp()), rel=1e-6)
+    scale = float(model.logit_scale.detach().exp())
+    assert encoder.card.logit_scale == pytest.approx(scale, rel=1e-6)
 
 
 def test_batch_size_changes_nothing(tiny: Path):
