@@ -8,6 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from audit.embeddings import Store
+from audit.models.huggingface import load
+from audit.run import carry_out
+from audit.rundir import Run
+from audit.suite import load_suite
+
 os.environ.setdefault("MPLBACKEND", "agg")
 os.environ["HF_HUB_OFFLINE"] = "1"
 
@@ -30,3 +36,15 @@ def _no_network(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPa
 def world(tmp_path: Path) -> Path:
     """An empty folder for a small world."""
     return tmp_path / "world"
+
+
+@pytest.fixture(scope="session")
+def quick_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+    """The suite 'quick' carried out on both specimens, once for all tests."""
+    folder = tmp_path_factory.mktemp("quick")
+    store = Store(folder / "cache")
+    runs = {}
+    for name in ("specimen-skewed", "specimen-even"):
+        suite = load_suite("quick", model=name)
+        runs[name] = carry_out(suite, folder / "runs", store, lambda name=name: load(name, "cpu"))
+    return runs

@@ -18,7 +18,8 @@ from audit.data.labels import load_label_set
 from audit.embeddings import Store
 from audit.errors import InputError
 from audit.models.planted import PlantedEncoder, picture_key
-from audit.report import code, decimals, escaped, rate_in_words, render, to_html
+from audit.page import to_html
+from audit.report import code, decimals, escaped, rate_in_words, render
 from audit.run import carry_out
 from audit.rundir import Run, open_run
 from audit.suite import load_suite

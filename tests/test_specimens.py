@@ -1,0 +1,129 @@
+"""The embedded default: what is planted is found, and what is not planted is not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from audit.data.dataset import load as load_dataset
+from audit.data.people.planted import load_planted
+from audit.resources import bundled
+from audit.rundir import Run
+from audit.tables import ENSEMBLE, REST, VERDICTS
+
+TASKS = {
+    "occupation": "people-occupations",
+    "invented": "people-nonce",
+    "suspicion": "people-suspicion",
+}
+#: least accuracy on people not trained on, by label set
+FLOORS = {
+    "people-clothing-colour": 0.90,
+    "people-hair": 0.85,
+    "people-age": 0.70,
+    "people-ancestry": 0.60,
+    "people-gender": 0.65,
+}
+DEMOGRAPHIC = ("gender", "age_group", "ancestry")
+
+
+def planted_cells() -> Iterator[tuple[str, str, str, str, bool]]:
+    """(task, word, attribute, group, attracted) for every cell written in planted.yaml."""
+    for slot, words in load_planted().slots.items():
+        for word, planted in words.words.items():
+            if planted.attribute:
+                rates = planted.rates
+                least = planted.elsewhere if planted.elsewhere is not None else min(rates.values())
+                for group, rate in rates.items():
+                    if rate > least:
+                        yield TASKS[slot], word, planted.attribute, group, True
+
+
+def against_the_rest(run: Run, task: str, word: str, attribute: str, group: str) -> pd.Series:
+    """The comparison of a group with everybody else in choosing a word."""
+    rows = run.disparities
+    rows = rows[
+        (rows["task"] == task)
+        & (rows["label"] == word)
+        & (rows["attribute"] == attribute)
+        & (rows["comparison"] == "difference")
+        & (rows["condition"] == ENSEMBLE)
+    ]
+    if (rows["other"] == REST).any():
+        rows = rows[(rows["other"] == REST) & (rows["group"] == group)]
+    assert len(rows) == 1
+    found = rows.iloc[0].copy()
+    if found["group"] != group:  # two groups are compared once: turn it round
+        low, high = -found["high_simultaneous"], -found["low_simultaneous"]
+        found["value"] = -found["value"]
+        found["low_simultaneous"], found["high_simultaneous"] = low, high
+    return found
+
+
+@pytest.mark.parametrize(("task", "word", "attribute", "group", "attracted"), planted_cells())
+def test_every_planted_cell_is_found_beyond_what_even_shows(
+    quick_runs: dict[str, Run], task: str, word: str, attribute: str, group: str, attracted: bool
+) -> None:
+    skewed, even = (
+        against_the_rest(quick_runs[name], task, word, attribute, group)
+        for name in ("specimen-skewed", "specimen-even")
+    )
+    assert skewed["verdict"] == "shown large"
+    assert skewed["low_simultaneous"] > skewed["margin"]
+    assert skewed["low_simultaneous"] > even["high_simultaneous"]
+
+
+def test_each_verdict_appears(quick_runs: dict[str, Run]) -> None:
+    assert {f["verdict"] for f in quick_runs["specimen-skewed"].findings} == set(VERDICTS)
+
+
+@pytest.mark.parametrize("task", FLOORS)
+@pytest.mark.parametrize("name", ["specimen-skewed", "specimen-even"])
+def test_the_specimens_see_what_their_cards_claim(
+    quick_runs: dict[str, Run], name: str, task: str
+) -> None:
+    rates = quick_runs[name].rates
+    errors = rates[
+        (rates["task"] == task)
+        & (rates["metric"] == "misclassification")
+        & (rates["group"] == "everyone")
+        & (rates["condition"] == ENSEMBLE)
+    ]
+    assert 1 - errors["value"].item() >= FLOORS[task]
+
+
+def test_rates_are_those_of_the_stored_outcomes(quick_runs: dict[str, Run]) -> None:
+    run = quick_runs["specimen-skewed"]
+    people = load_dataset("people").table
+    chosen = run.outcomes("people-occupations").merge(people, on="image_id")
+    chosen = chosen[chosen["condition"] == ENSEMBLE]
+    rates = run.rates[
+        (run.rates["task"] == "people-occupations")
+        & (run.rates["metric"] == "selection")
+        & (run.rates["condition"] == ENSEMBLE)
+        & (run.rates["attribute"] == "ancestry")
+    ]
+    for row in rates.itertuples():
+        group = chosen[chosen["ancestry"] == row.group]
+        assert row.n == len(group)
+        assert row.events == (group["predicted"] == row.label).sum()
+
+
+def test_both_specimens_are_small_and_of_one_make() -> None:
+    folders = [bundled("models") / name for name in ("specimen-even", "specimen-skewed")]
+    total = sum(p.stat().st_size for folder in folders for p in folder.rglob("*"))
+    assert total < 25_000_000
+    assert (folders[0] / "config.json").read_text() == (folders[1] / "config.json").read_text()
+    for folder in folders:
+        assert not list(folder.glob("*.bin"))
+        assert "never" in (folder / "README.md").read_text(encoding="utf-8").lower()
+
+
+def test_the_dataset_is_balanced_where_it_says_so() -> None:
+    people = load_dataset("people").table
+    cells = people.groupby(["ancestry", "gender", "age_group"]).size()
+    assert len(cells) == 32
+    assert np.ptp(cells.to_numpy()) == 0
