@@ -93,10 +93,12 @@ def check(suite: SuiteName, model: Model = None) -> None:
     console = _console()
     console.print(f"model: {_plain(asked.model)} ({_plain(place)})", soft_wrap=True)
     console.print(_table("Pictures", asked.cells()))
-    console.print(_table("Smallest gap that would be detected (in points)", _power(asked)))
     console.print(
-        "Gaps are between the two smallest groups of an attribute, one label, "
-        f"{asked.confidence.level:.0%} level over all its comparisons, "
+        _table("Smallest gap that would be detected, in points, by base rate", _power(asked))
+    )
+    console.print(
+        f"Gaps are between the two smallest groups of {asked.confidence.min_group} or more, for "
+        f"one label, {asked.confidence.level:.0%} level over all its comparisons, "
         f"{asked.confidence.power:.0%} power. 'needed': pictures a group to show that "
         "equal rates of 10 % differ by less than the default margin."
     )
@@ -299,11 +301,12 @@ def _gate(finished: Run, gate: Gate | None) -> None:
 
 
 def _power(suite: Suite) -> Any:
+    """The table of detectable gaps with short headings, in points."""
     power = suite.power()
-    for column in map(str, power.columns):
-        if column.startswith("base"):
-            power[column] = power[column].map(lambda v: f"{100 * v:.1f}")
-    return power.assign(needed=power["needed"].map(lambda v: f"{v:.0f}"))
+    for column in [c for c in map(str, power.columns) if c.startswith("base")]:
+        power[column] = [f"{100 * v:.1f}" if v == v else "none" for v in power[column]]
+    power["needed"] = [f"{v:,.0f}" if v == v else "none" for v in power["needed"]]
+    return power.rename(columns=lambda c: c.replace("base ", "at ").replace("comparisons", "tests"))
 
 
 def _table(title: str, frame: Any) -> Any:

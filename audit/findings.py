@@ -137,10 +137,11 @@ def _gap_sentence(row: Mapping[str, Any]) -> str:
         CANNOT_TELL: f"cannot tell whether it exceeds the margin of {margin} points",
     }
     return (
-        f"{_what(row)} for {_share(row['events'], row['n'])} pictures with {row['attribute']} "
-        f"{row['group']} and {_share(row['events_other'], row['n_other'])} with {row['other']}: "
+        f"{_what(row)} for {_share(row['events'], row['n'])} of the pictures with "
+        f"{row['attribute']} {row['group']} and {_share(row['events_other'], row['n_other'])} of "
+        f"those with {row['other']}: "
         f"{_points(row['value'])} points, the largest gap between two groups "
-        f"({row['level']:.0%} simultaneous bounds {bounds}); {ends[row['verdict']]}."
+        f"({100 * row['level']:.0f} % simultaneous bounds {bounds}); {ends[row['verdict']]}."
     )
 
 

@@ -23,7 +23,7 @@ from audit.models.encoder import Encoder
 from audit.probes import Probe, Texts
 from audit.rundir import Build, Run, building, open_run, slug, write_json, write_text
 from audit.suite import Suite
-from audit.tables import CHOICES, DISPARITIES, RATES
+from audit.tables import CHOICES, DISPARITIES, RATES, records
 
 #: pictures a probe sees at a time: memory stays flat as pictures grow
 BATCH: Final = 8192
@@ -196,8 +196,10 @@ def _describe(suite: Suite, quarantined: list[Quarantined]) -> dict[str, Any]:
         "attributes": {name: asdict(a) for name, a in dataset.attributes.items()},
         "pictures": len(dataset.table),
         "subjects": int(dataset.table["cluster_id"].nunique()),
-        "cells": suite.cells().to_dict("records"),
-        "power": suite.power().to_dict("records"),
+        "cells": records(suite.cells()),
+        "power": [
+            {k: None if v != v else v for k, v in row.items()} for row in records(suite.power())
+        ],
         "quarantined": len(quarantined),
         "quarantined_reasons": lost.value_counts().to_dict(),
         "quarantined_by_group": groups,

@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 import yaml
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from audit.data.dataset import Dataset
@@ -20,7 +21,7 @@ from audit.data.dataset import load as load_dataset
 from audit.data.yamlfile import load_yaml, validate
 from audit.disparity import Confidence
 from audit.errors import InputError, sentence
-from audit.metrics import UNKNOWN, grouped, named
+from audit.metrics import DEFAULT_FAMILY, UNKNOWN, grouped, named
 from audit.probes import PROBES, Probe
 from audit.registry import suggest, unknown
 from audit.resources import bundled, bundled_names
@@ -184,51 +185,52 @@ class Suite(BaseModel):
 
     def cells(self) -> pd.DataFrame:
         """Pictures and subjects of every group; columns attribute, group, pictures, subjects."""
-        table = self.pictures.table.set_index("image_id")
+        clusters = self.pictures.table.set_index("image_id")["cluster_id"]
         rows = [
             {
                 "attribute": attribute,
                 "group": str(group),
-                "pictures": len(members),
-                "subjects": table.loc[members.index, "cluster_id"].nunique(),
+                "pictures": int(here.sum()),
+                "subjects": clusters[here.to_numpy()].nunique(),
             }
             for attribute, values in self.groups.items()
-            for group, members in values.groupby(named(values), sort=False)
+            for group in [*values.cat.categories, UNKNOWN]
+            if (here := named(values).reindex(clusters.index) == group).any()
         ]
         return pd.DataFrame(rows)
 
     def power(self, bases: tuple[float, ...] = (0.01, 0.05, 0.2)) -> pd.DataFrame:
-        """The smallest detectable gap between the two smallest groups, per attribute and base rate.
+        """The smallest detectable gap between the two smallest groups compared, by base rate.
 
-        Columns attribute, groups, smallest, comparisons, one column a base rate (difference that
-        would be detected with the suite's power), and needed: pictures a group to show that a true
-        gap of zero at a base rate of 10 % lies within the default margin. Comparisons are the pairs
-        and, from three groups on, each against the rest, for one label.
+        One row an attribute: how many groups are large enough to be compared, the smallest of them,
+        the comparisons of one label (pairs and, from three groups on, each against the rest), one
+        column a base rate (the difference detected with the suite's power), and ``needed``: the
+        pictures a group to show that equal rates of 10 % differ by less than the default margin.
+        NaN where fewer than two groups are compared.
         """
-        c = self.confidence
-        rows = []
         cells = self.cells()
-        known = cells[cells["group"] != UNKNOWN]
-        for attribute, cell in known.groupby("attribute", sort=False):
-            sizes = np.sort(cell["pictures"].to_numpy())
-            k = len(sizes)
-            comparisons = k * (k - 1) // 2 + (k if k > 2 else 0)
-            level = bonferroni_level(c.level, comparisons)
-            margin = c.margin("default").difference
-            found = {
-                f"base {base:.0%}": float(
-                    detectable_difference(sizes[0], sizes[1], base, level=level, power=c.power)
-                )
-                for base in bases
-            }
-            needed = float(needed_n_for_margin(0.1, margin, level=level, power=c.power))
-            rows.append(
-                {"attribute": attribute, "groups": k, "smallest": int(sizes[0])}
-                | {"comparisons": comparisons}
-                | found
-                | {"needed": needed}
-            )
-        return pd.DataFrame(rows)
+        enough = cells["pictures"] >= self.confidence.min_group
+        compared = cells[(cells["group"] != UNKNOWN) & enough]
+        sizes = {
+            a: np.sort(compared.loc[compared["attribute"] == a, "pictures"]) for a in self.groups
+        }
+        return pd.DataFrame([self._power(a, n, bases) for a, n in sizes.items()])
+
+    def _power(
+        self, attribute: str, sizes: NDArray[np.int64], bases: tuple[float, ...]
+    ) -> dict[str, Any]:
+        c, k = self.confidence, len(sizes)
+        comparisons = k * (k - 1) // 2 + (k if k > 2 else 0)
+        row: dict[str, Any] = {"attribute": attribute, "groups": k}
+        row |= {"smallest": int(sizes[0]) if k else 0, "comparisons": comparisons}
+        names = [f"base {base:.0%}" for base in bases]
+        if k < 2:
+            return row | dict.fromkeys([*names, "needed"], np.nan)
+        level = bonferroni_level(c.level, comparisons)
+        found = detectable_difference(sizes[0], sizes[1], bases, level=level, power=c.power)
+        margin = c.margin(DEFAULT_FAMILY).difference
+        needed = needed_n_for_margin(0.1, margin, level=level, power=c.power)
+        return row | dict(zip(names, found, strict=True)) | {"needed": float(needed)}
 
     def harms(self) -> Iterator[tuple[str, str, str]]:
         """(task, label, harm) of every label whose set names a kind of harm."""

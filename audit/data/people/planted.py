@@ -117,7 +117,7 @@ def slot_rates(planted: Planted, slot: str, rows: pd.DataFrame, specimen: Specim
 def rate_table(planted: Planted, rows: pd.DataFrame) -> pd.DataFrame:
     """What was planted: slot, word, attribute, group, share of rows, rate in skewed and in even.
 
-    A word planted on nothing has one line with attribute and group ``None``.
+    A word planted on nothing has one line, its attribute and group missing.
     """
     lines = []
     for slot, content in planted.slots.items():
