@@ -184,6 +184,7 @@ def dashboard(
 
     page = shipped("dashboards") / "findings.py"
     options = ["--server.address", "localhost", "--browser.gatherUsageStats", "false"]
+    options += ["--client.toolbarMode", "viewer"]
     command = [sys.executable, "-m", "streamlit", "run", str(page), "--server.port", str(port)]
     code = subprocess.call([*command, *options, "--", str(runs.resolve())])
     if code:

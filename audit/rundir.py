@@ -277,7 +277,12 @@ def open_run(path: Path) -> Run:
                 else "'clip-audit run quick' makes one",
             )
         )
-    facts = json.loads(manifest.read_text(encoding="utf-8"))
+    try:
+        facts = json.loads(manifest.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(
+            sentence(f"{manifest} is damaged ({error})", "Run its suite again; nothing is lost")
+        ) from error
     if facts.get("schema", 0) > SCHEMA:
         raise InputError(
             sentence(
@@ -289,5 +294,9 @@ def open_run(path: Path) -> Run:
 
 
 def runs_in(folder: Path) -> list[Run]:
-    """All finished runs in a folder, oldest first."""
-    return [open_run(p.parent) for p in sorted(folder.glob(f"*/{MANIFEST}"))]
+    """All finished runs in a folder, oldest first; one that can't be opened hides no other."""
+    runs = []
+    for manifest in sorted(folder.glob(f"*/{MANIFEST}")):
+        with contextlib.suppress(InputError):
+            runs.append(open_run(manifest.parent))
+    return runs

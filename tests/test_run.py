@@ -310,3 +310,13 @@ def test_the_resolved_suite_is_the_suite(world: Path) -> None:
     again = load_suite(str(run.path / "suite.yaml"))
     assert again.resolved() == (run.path / "suite.yaml").read_text()
     assert json.loads((run.path / "manifest.json").read_text())["suite_digest"] == again.digest
+
+
+def test_a_damaged_manifest_gets_a_sentence_and_hides_no_other_run(world: Path) -> None:
+    _, encoder = planted_world(world, 60)
+    first = audit(world, "people-suspicion", encoder)
+    second = audit(world, "people-suspicion", encoder)
+    (first.path / "manifest.json").write_text("{")
+    with pytest.raises(InputError, match="damaged"):
+        open_run(first.path)
+    assert [r.path for r in runs_in(world / "runs")] == [second.path]

@@ -458,8 +458,15 @@ class _Log:
     def __init__(self, path: Path, step: int) -> None:
         self._path = path
         old = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-        kept = [line for line in old if json.loads(line)["step"] <= step]
+        kept = [line for line in old if self._step(line) <= step]
         path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+
+    @staticmethod
+    def _step(line: str) -> float:
+        try:
+            return float(json.loads(line)["step"])
+        except ValueError:  # cut off in the middle, as the last line of a killed run can be
+            return math.inf
 
     def line(self, learner: Learner, loss: float) -> str:
         """Append one line; gives what the progress bar shows."""
