@@ -271,15 +271,15 @@ def _summary(finished: Run) -> None:
     """The terminal's last screen: the most important findings and where the report is."""
     from rich.table import Table
 
+    from audit.findings import in_columns, tally_verdicts
+
     table = Table(title=f"{finished.name}: most important findings", title_justify="left")
-    for column in ("verdict", "severity", "finding"):
-        table.add_column(column, no_wrap=column != "finding")
-    for finding in finished.findings[:8]:
-        table.add_row(finding["verdict"], finding["severity"], _plain(finding["statement"]))
+    for name in ("verdict", "asked", "widest between", "gap in points"):
+        table.add_column(name, overflow="fold")
+    for finding in finished.findings[:10]:
+        table.add_row(*map(_plain, in_columns(finding)))
     console = _console()
     console.print(table)
-    from audit.findings import tally_verdicts
-
     counts = tally_verdicts(finished.findings)
     console.print(", ".join(f"{n} {verdict}" for verdict, n in counts.items() if n))
     console.print(f"report: {finished.path / 'report.html'}", soft_wrap=True)

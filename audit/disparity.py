@@ -8,8 +8,7 @@ only: they show the spread of wordings and are not tested.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -32,7 +31,6 @@ from audit.tables import (
     SHOWN_SMALL,
     TOO_FEW,
     UNDEFINED,
-    records,
 )
 
 
@@ -83,11 +81,10 @@ def disparities(rates: pd.DataFrame, confidence: Confidence) -> pd.DataFrame:
     return pd.concat([b for b in blocks if len(b)], ignore_index=True).pipe(DISPARITIES.conform)
 
 
-def key(row: Mapping[str, object]) -> str:
-    """The name by which findings cite a row."""
-    names = ("probe", "task", "condition", "metric", "label", "attribute", "comparison", "group")
-    return " | ".join(str(row[name]) for name in (*names, "other"))
-
+#: the columns by whose values findings cite a row
+_KEY: Final = (
+    "probe", "task", "condition", "metric", "label", "attribute", "comparison", "group", "other",
+)  # fmt: skip
 
 Counts = NDArray[np.int64]
 
@@ -95,34 +92,40 @@ _SIDE: Final = ["n", "subjects", "events", "value", "status", "reason"]
 
 
 def _paired(headline: pd.DataFrame) -> pd.DataFrame:
-    """Every pair of groups of each question, and every group against the rest, side by side."""
-    pairs = []
-    for question, rows in headline.groupby([*QUESTION, "attribute"], sort=False):
-        for one, other in _comparisons(rows):
-            pairs.append(
-                dict(zip([*QUESTION, "attribute"], question, strict=True))
-                | {"group": one["group"], "other": other["group"]}
-                | {side: one[side] for side in _SIDE}
-                | {f"{side}_other": other[side] for side in _SIDE}
-            )
-    return pd.DataFrame(pairs)
+    """Every pair of groups of each question, and every group against the rest, side by side.
+
+    Rates list the same groups in the same order for every question, so a column is a matrix
+    (questions, groups) and a comparison picks two of its columns.
+    """
+    groups = headline["group"].unique()
+    k = len(groups)
+    one, other = np.triu_indices(k, 1)
+    sides = {name: headline[name].to_numpy().reshape(-1, k) for name in ("group", *_SIDE)}
+    left = {name: column[:, one] for name, column in sides.items()}
+    right = {name: column[:, other] for name, column in sides.items()}
+    if k > 2:
+        rest = _rest(sides)
+        left = {name: np.hstack([left[name], sides[name]]) for name in sides}
+        right = {name: np.hstack([right[name], rest[name]]) for name in sides}
+    questions = headline[[*QUESTION, "attribute"]].iloc[::k]
+    table = questions.loc[questions.index.repeat(left["n"].shape[1])].reset_index(drop=True)
+    table = table.assign(**{name: column.ravel() for name, column in left.items()})
+    columns = {f"{name}_other": column.ravel() for name, column in right.items()}
+    return table.assign(**columns).rename(columns={"group_other": "other"})
 
 
-def _comparisons(rows: pd.DataFrame) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
-    groups = records(rows[["group", *_SIDE]])
-    yield from itertools.combinations(groups, 2)
-    if len(groups) > 2:
-        for i, one in enumerate(groups):
-            yield one, _pooled(groups[:i] + groups[i + 1 :])
-
-
-def _pooled(groups: list[dict[str, Any]]) -> dict[str, Any]:
+def _rest(sides: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
     """All other groups together, also the small ones: nobody is dropped from the rest."""
-    sums = {side: sum(g[side] for g in groups) for side in ("n", "subjects", "events")}
-    value = sums["events"] / sums["n"] if sums["n"] else np.nan
-    status = OK if sums["n"] else UNDEFINED
-    reason = "" if sums["n"] else "no picture outside this group"
-    return {"group": REST, **sums, "value": value, "status": status, "reason": reason}
+    rest: dict[str, NDArray[Any]] = {
+        name: sides[name].sum(axis=1, keepdims=True) - sides[name]
+        for name in ("n", "subjects", "events")
+    }
+    there = rest["n"] > 0
+    rest["group"] = np.full(there.shape, REST, dtype=object)
+    rest["value"] = np.where(there, rest["events"] / np.maximum(rest["n"], 1), np.nan)
+    rest["status"] = np.where(there, OK, UNDEFINED).astype(object)
+    rest["reason"] = np.where(there, "", "no picture outside this group").astype(object)
+    return rest
 
 
 def _tested(pairs: pd.DataFrame, confidence: Confidence) -> pd.DataFrame:
@@ -177,15 +180,18 @@ def _detectable(
     return np.maximum(*found)
 
 
-def _joint_status(pairs: pd.DataFrame) -> tuple[list[str], list[str]]:
-    statuses, reasons = [], []
-    columns = ("group", "status", "reason", "other", "status_other", "reason_other")
-    for row in zip(*(pairs[name] for name in columns), strict=True):
-        bad = [side for side in (row[:3], row[3:]) if side[1] != OK]
-        worst = UNDEFINED if any(s == UNDEFINED for _, s, _ in bad) else TOO_FEW
-        statuses.append(worst if bad else OK)
-        reasons.append("; ".join(f"{g}: {r}" for g, _, r in bad))
-    return statuses, reasons
+def _joint_status(pairs: pd.DataFrame) -> tuple[NDArray[np.str_], pd.Series[str]]:
+    """The worse status of the two sides, and each side's reason."""
+    status, other = pairs["status"].to_numpy(str), pairs["status_other"].to_numpy(str)
+    undefined = (status == UNDEFINED) | (other == UNDEFINED)
+    fine = (status == OK) & (other == OK)
+    reasons = [
+        (pairs[group] + ": " + pairs[f"reason{end}"]).where(pairs[f"status{end}"] != OK, "")
+        for group, end in (("group", ""), ("other", "_other"))
+    ]
+    between = pd.Series(np.where((status != OK) & (other != OK), "; ", ""), index=pairs.index)
+    joint = np.where(fine, OK, np.where(undefined, UNDEFINED, TOO_FEW))
+    return joint, reasons[0] + between + reasons[1]
 
 
 def _verdicts(low: ArrayLike, high: ArrayLike, margin: ArrayLike) -> NDArray[np.str_]:
@@ -248,111 +254,82 @@ def _worst(compared: pd.DataFrame) -> pd.DataFrame:
     """
     if compared.empty:
         return compared
-    pairs = compared[(compared["other"] != REST)]
-    rows = []
-    for _, all_pairs in pairs.groupby([*QUESTION, "attribute"], sort=False):
-        usable = all_pairs[all_pairs["status"] == OK]
-        rows.append(_worst_of(usable) if len(usable) else _no_worst(all_pairs))
-    return _keyed(pd.DataFrame(rows))
-
-
-def _worst_of(usable: pd.DataFrame) -> dict[str, Any]:
-    widest = records(usable.iloc[[int(usable["value"].abs().to_numpy().argmax())]])[0]
-    if widest["value"] < 0:
-        widest = _swapped(widest)
+    pairs = compared[compared["other"] != REST]
     least, most = size_bounds(
-        usable["low_simultaneous"].to_numpy(), usable["high_simultaneous"].to_numpy()
+        pairs["low_simultaneous"].to_numpy(), pairs["high_simultaneous"].to_numpy()
     )
-    bounds = {"low_simultaneous": least.max(), "high_simultaneous": most.max()}
-    verdict = str(_verdicts(least.max(), most.max(), widest["margin"]))
-    return (
-        widest
-        | bounds
-        | {
-            "comparison": "worst_case_gap",
-            "low": np.nan,
-            "high": np.nan,
-            "p": np.nan,
-            "q": usable["q"].min(),
-            "detectable": usable["detectable"].max(),
-            "method": "largest over pairs of Newcombe, Bonferroni",
-            "verdict": verdict,
-        }
+    pairs = pairs.assign(size=pairs["value"].abs(), least=least, most=most)
+    usable = pairs[pairs["status"] == OK]
+    by = [*QUESTION, "attribute"]
+    over = usable.groupby(by, sort=False).agg(
+        {"least": "max", "most": "max", "q": "min", "detectable": "max"}
     )
-
-
-def _swapped(row: dict[str, Any]) -> dict[str, Any]:
-    """The same comparison the other way round."""
-    sides = {side: row[f"{side}_other"] for side in ("n", "subjects", "events")}
-    others = {f"{side}_other": row[side] for side in ("n", "subjects", "events")}
-    swapped = {"group": row["other"], "other": row["group"], "value": -row["value"]}
-    return row | sides | others | swapped
+    widest = usable.loc[usable.groupby(by, sort=False)["size"].idxmax()].set_index(by)
+    widest = _upright(widest).assign(
+        low_simultaneous=over["least"],
+        high_simultaneous=over["most"],
+        q=over["q"],
+        detectable=over["detectable"],
+        verdict=_verdicts(over["least"], over["most"], widest["margin"]),
+        method="largest over pairs of Newcombe, Bonferroni",
+    )
+    rest = pairs.drop_duplicates(by).set_index(by)
+    none = rest[~rest.index.isin(widest.index)].assign(
+        **dict.fromkeys(_NUMBERS, np.nan),
+        verdict=CANNOT_TELL,
+        method="",
+        reason="fewer than two groups with enough pictures",
+    )
+    table = pd.concat([part for part in (widest, none) if len(part)]).reset_index()
+    return _keyed(table.assign(comparison="worst_case_gap", low=np.nan, high=np.nan, p=np.nan))
 
 
 _BOUNDS: Final = ("low", "high", "low_simultaneous", "high_simultaneous")
 _NUMBERS: Final = ("value", *_BOUNDS, "p", "q", "detectable")
 
 
-def _no_worst(pairs: pd.DataFrame) -> dict[str, Any]:
-    first = records(pairs.iloc[[0]])[0]
-    numbers = (
-        "value",
-        "low",
-        "high",
-        "low_simultaneous",
-        "high_simultaneous",
-        "p",
-        "q",
-        "detectable",
-    )
-    return (
-        first
-        | dict.fromkeys(numbers, np.nan)
-        | {
-            "comparison": "worst_case_gap",
-            "method": "",
-            "reason": "fewer than two groups with enough pictures",
-            "verdict": CANNOT_TELL,
-        }
-    )
+def _upright(pairs: pd.DataFrame) -> pd.DataFrame:
+    """The same comparisons with the higher rate first."""
+    down = pairs["value"] < 0
+    turned = {"group": "other", "n": "n_other", "subjects": "subjects_other"}
+    turned |= {"events": "events_other"}
+    both = turned | {b: a for a, b in turned.items()}
+    swapped = {a: pairs[a].where(~down, pairs[b]) for a, b in both.items()}
+    return pairs.assign(**swapped, value=pairs["size"])
 
 
 def _worst_untested(others: pd.DataFrame, confidence: Confidence) -> pd.DataFrame:
     """Worst-case gaps of the other conditions: values to show the spread, no test, no verdict."""
-    rows = []
-    for question, groups in others.groupby([*QUESTION, "attribute"], sort=False):
-        usable = groups[groups["status"] == OK].sort_values("value", kind="stable")
-        if len(usable) < 2:
-            continue
-        bottom, top = records(usable.iloc[[0, -1]])
-        sides = {side: top[side] for side in ("n", "subjects", "events")}
-        sides |= {f"{side}_other": bottom[side] for side in ("n", "subjects", "events")}
-        rows.append(
-            dict(zip([*QUESTION, "attribute"], question, strict=True))
-            | sides
-            | {"group": top["group"], "other": bottom["group"]}
-            | {"value": top["value"] - bottom["value"]}
-            | {"margin": confidence.margin(str(top["margin_family"])).difference}
-        )
-    blank = ("low", "high", "low_simultaneous", "high_simultaneous", "p", "q", "detectable")
-    return (
-        _keyed(
-            pd.DataFrame(rows).assign(
-                comparison="worst_case_gap",
-                level=confidence.level,
-                family="",
-                family_size=0,
-                method="one template: not tested",
-                status=OK,
-                reason="",
-                verdict=CANNOT_TELL,
-                **dict.fromkeys(blank, np.nan),
-            )
-        )
-        if rows
-        else pd.DataFrame()
+    by = [*QUESTION, "attribute"]
+    usable = others[others["status"] == OK].sort_values("value", kind="stable")
+    if usable.empty:
+        return usable
+    ranked = usable.groupby(by, sort=False)
+    bottom, top = ranked.head(1).set_index(by), ranked.tail(1).set_index(by)
+    two = ranked.size() > 1
+    top, bottom = top[two.reindex(top.index)], bottom.reindex(top.index)
+    margins = top.index.get_level_values("margin_family").map(
+        lambda family: confidence.margin(str(family)).difference
     )
+    table = top[["group", "n", "subjects", "events"]].assign(
+        other=bottom["group"],
+        **{f"{side}_other": bottom[side] for side in ("n", "subjects", "events")},
+        value=top["value"] - bottom["value"],
+        margin=margins.to_numpy(),
+        comparison="worst_case_gap",
+        level=confidence.level,
+        family="",
+        family_size=0,
+        method="one template: not tested",
+        status=OK,
+        reason="",
+        verdict=CANNOT_TELL,
+        **dict.fromkeys((*_BOUNDS, "p", "q", "detectable"), np.nan),
+    )
+    return _keyed(table.sort_index(kind="stable").reset_index())
 
 
 def _keyed(table: pd.DataFrame) -> pd.DataFrame:
-    return table.assign(key=[key(row) for row in records(table)])
+    """Name each row by what it compares, so that findings can cite it."""
+    names = table[list(_KEY)].astype(str)
+    return table.assign(key=names[_KEY[0]].str.cat(names[list(_KEY[1:])], sep=" | "))

@@ -84,7 +84,8 @@ def find(
     found = [_of_gap(row, harms, sources) for row in records(judged(disparities, rates))]
     found += list(_of_denigration(rates))
     order = {"high": 0, "medium": 1, "low": 2, "none": 3}
-    return sorted(found, key=lambda f: (order[f.severity], -(f.estimate or 0.0), f.id))
+    # by what is sure of a gap, not by its noisy estimate
+    return sorted(found, key=lambda f: (order[f.severity], -(f.low or 0.0), f.id))
 
 
 def judged(disparities: pd.DataFrame, rates: pd.DataFrame) -> pd.DataFrame:
@@ -213,6 +214,18 @@ def _of_denigration(rates: pd.DataFrame) -> Iterator[Finding]:
                 " | ".join(str(row[k]) for k in ("probe", "task", "condition", "metric", "label")),
             ),
         )
+
+
+def in_columns(finding: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    """A finding in four short cells: verdict, what was asked, between whom, gap with bounds."""
+    chosen = {"misclassification": "wrong label", "family_selection": f"any {finding['label']}"}
+    what = chosen.get(finding["metric"], f"'{finding['label']}'")
+    between = f"{finding['attribute']}: {' v '.join(finding['groups']) or 'not compared'}"
+    if finding["estimate"] is None:
+        return finding["verdict"], f"{finding['task']}, {what}", between, ""
+    bounds = f"{_points(finding['low'])} to {_points(finding['high'])}"
+    gap = f"{_points(finding['estimate'])} ({bounds})"
+    return finding["verdict"], f"{finding['task']}, {what}", between, gap
 
 
 def tally_verdicts(findings: Sequence[Mapping[str, Any]]) -> dict[str, int]:
