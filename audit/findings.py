@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
-from audit.metrics import DEFAULT_FAMILY
 from audit.tables import (
     CANNOT_TELL,
     ENSEMBLE,
@@ -30,8 +29,9 @@ _HARM: Final = {
     "nonhuman": "denigration",
     "crime": "stereotyping",
     "suspicion": "stereotyping",
-    "occupation": "stereotyping",
 }
+#: a neutral or counter label, or one whose set names no harm
+NO_HARM: Final = "none named by the label set"
 _WHOSE_WORD: Final = {
     "self-reported": "what the people shown said of themselves",
     "annotator-perceived": "what annotators perceived",
@@ -106,14 +106,13 @@ def judged(disparities: pd.DataFrame, rates: pd.DataFrame) -> pd.DataFrame:
 def _of_gap(
     row: Mapping[str, Any], harms: Mapping[tuple[str, str], str], sources: Mapping[str, str]
 ) -> Finding:
-    harm = harms.get((row["task"], row["label"]))
-    harm = harm or _HARM.get(row["margin_family"]) or _HARM.get(row["metric"], "stereotyping")
+    harm = harms.get((row["task"], row["label"])) or _HARM.get(row["margin_family"], NO_HARM)
     usable = row["status"] == OK
     return Finding(
         id=_id(row["task"], row["metric"], row["label"], row["attribute"]),
         statement=_gap_sentence(row) if usable else _unusable_sentence(row),
         verdict=row["verdict"],
-        severity=_severity(row),
+        severity=_severity(row, harm),
         harm=harm,
         task=row["task"],
         metric=row["metric"],
@@ -162,11 +161,13 @@ def _unusable_sentence(row: Mapping[str, Any]) -> str:
     )
 
 
-def _severity(row: Mapping[str, Any]) -> Literal["high", "medium", "low", "none"]:
-    """Shown large is high for harmful families and medium elsewhere; an open question is low."""
-    if row["verdict"] == SHOWN_LARGE:
-        return "high" if row["margin_family"] in _HARMFUL else "medium"
-    return "low" if row["verdict"] == CANNOT_TELL else "none"
+def _severity(row: Mapping[str, Any], harm: str) -> Literal["high", "medium", "low", "none"]:
+    """Shown large is high for harmful families, medium for other harms; open questions are low."""
+    if row["verdict"] == SHOWN_LARGE and row["margin_family"] in _HARMFUL:
+        return "high"
+    if row["verdict"] == SHOWN_LARGE and harm != NO_HARM:
+        return "medium"
+    return "none" if row["verdict"] == SHOWN_SMALL else "low"
 
 
 def _caveats(row: Mapping[str, Any], sources: Mapping[str, str]) -> Iterator[str]:
@@ -253,4 +254,4 @@ def _id(*parts: str) -> str:
     return ".".join(re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-") for part in parts)
 
 
-__all__ = ["DEFAULT_FAMILY", "DENIGRATING", "Finding", "find", "tally_verdicts"]
+__all__ = ["DENIGRATING", "Finding", "find", "tally_verdicts"]
