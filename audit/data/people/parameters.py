@@ -17,7 +17,7 @@ from audit import resources
 from audit.data.people import vocabulary as words
 from audit.data.people.vocabulary import ANCESTRIES, GENDERS
 
-AUDIT_REPETITIONS = 56
+AUDIT_REPETITIONS = 40
 TRAIN_ROWS = 5_000
 OLD_HAIR = (["grey", "white", "dark"], [0.45, 0.35, 0.2])
 YOUNG_HAIR = (
