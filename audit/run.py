@@ -67,13 +67,17 @@ def carry_out(
         InputError: the suite, model or pictures can't be used; too many pictures are unreadable.
     """
     suite.resolve()
+    progress("load the model", 0, 1)
     encoder = load_encoder()
+    progress("load the model", 1, 1)
     with building(out, suite.name) as build:
         images, quarantined = _embed(suite, encoder, store, progress)
         outcomes = _ask(suite, images, _texts(encoder, store), progress)
         tallies = [_tally(suite, probe, rows, images.keys) for probe, rows in outcomes]
         measured = _measure(suite, tallies)
+        progress("compare groups", 0, 1)
         compared = disparities(measured, suite.confidence)
+        progress("compare groups", 1, 1)
         found = find(measured, compared, _harms(suite), _sources(suite))
         _write(build, suite, encoder, quarantined)
         build.facts["ties"] = {probe.task: int(rows["tie"].sum()) for probe, rows in outcomes}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,8 @@ os.environ.setdefault("MPLBACKEND", "agg")
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 
-@pytest.fixture(autouse=True)
-def _no_network(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+@pytest.fixture(autouse=True, scope="session")
+def _no_network() -> Iterator[None]:
     """Connections leave this machine nowhere; loopback stays for the notebook kernel and pages."""
     connect = socket.socket.connect
 
@@ -29,7 +30,9 @@ def _no_network(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPa
             raise AssertionError(f"a test tried to reach {address}")
         return connect(self, address)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(socket.socket, "connect", local_only)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket.socket, "connect", local_only)
+        yield
 
 
 @pytest.fixture
@@ -44,7 +47,7 @@ def quick_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     folder = tmp_path_factory.mktemp("quick")
     store = Store(folder / "cache")
     runs = {}
-    for name in ("specimen-skewed", "specimen-even"):
+    for name in ("specimen-even", "specimen-skewed"):
         suite = load_suite("quick", model=name)
         runs[name] = carry_out(suite, folder / "runs", store, lambda name=name: load(name, "cpu"))
     return runs

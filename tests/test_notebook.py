@@ -12,6 +12,8 @@ import test_figures
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
+from audit.rundir import Run
+
 NOTEBOOK = Path(__file__).resolve().parents[1] / "notebooks" / "01_first_audit.ipynb"
 
 
@@ -42,6 +44,16 @@ def test_it_answers_its_question_and_finds_the_stored_rate_again(
     by_hand = printed[printed.index("by hand") :]
     female, male = re.findall(r"(?:fe)?male +(0\.\d+) +(0\.\d+)", by_hand)
     assert female[0] == female[1] != male[0] == male[1]
+
+
+def test_it_runs_as_it_is_on_the_embedded_default(
+    monkeypatch: pytest.MonkeyPatch, quick_runs: dict[str, Run]
+) -> None:
+    run = quick_runs["specimen-skewed"]
+    printed = execute(run.path.parent, monkeypatch)
+    assert run.name in printed
+    assert "of 5 wordings" in printed
+    assert "by hand" in printed
 
 
 def test_a_public_copy_and_a_label_without_a_gap(
