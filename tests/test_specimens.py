@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
-import pandas as pd
 import pytest
+from planted_cells import against_the_rest, planted_cells
 
 from audit.data.dataset import load as load_dataset
-from audit.data.people.planted import load_planted
 from audit.resources import bundled
 from audit.rundir import Run
-from audit.tables import ENSEMBLE, REST, VERDICTS
+from audit.tables import ENSEMBLE, VERDICTS
 
-TASKS = {
-    "occupation": "people-occupations",
-    "invented": "people-nonce",
-    "suspicion": "people-suspicion",
-}
 #: least accuracy on people not trained on, by label set
 FLOORS = {
     "people-clothing-colour": 0.90,
@@ -30,42 +22,9 @@ FLOORS = {
 DEMOGRAPHIC = ("gender", "age_group", "ancestry")
 
 
-def planted_cells() -> Iterator[tuple[str, str, str, str, bool]]:
-    """(task, word, attribute, group, attracted) for every cell written in planted.yaml."""
-    for slot, words in load_planted().slots.items():
-        for word, planted in words.words.items():
-            if planted.attribute:
-                rates = planted.rates
-                least = planted.elsewhere if planted.elsewhere is not None else min(rates.values())
-                for group, rate in rates.items():
-                    if rate > least:
-                        yield TASKS[slot], word, planted.attribute, group, True
-
-
-def against_the_rest(run: Run, task: str, word: str, attribute: str, group: str) -> pd.Series:
-    """The comparison of a group with everybody else in choosing a word."""
-    rows = run.disparities
-    rows = rows[
-        (rows["task"] == task)
-        & (rows["label"] == word)
-        & (rows["attribute"] == attribute)
-        & (rows["comparison"] == "difference")
-        & (rows["condition"] == ENSEMBLE)
-    ]
-    if (rows["other"] == REST).any():
-        rows = rows[(rows["other"] == REST) & (rows["group"] == group)]
-    assert len(rows) == 1
-    found = rows.iloc[0].copy()
-    if found["group"] != group:  # two groups are compared once: turn it round
-        low, high = -found["high_simultaneous"], -found["low_simultaneous"]
-        found["value"] = -found["value"]
-        found["low_simultaneous"], found["high_simultaneous"] = low, high
-    return found
-
-
-@pytest.mark.parametrize(("task", "word", "attribute", "group", "attracted"), planted_cells())
+@pytest.mark.parametrize(("task", "word", "attribute", "group"), list(planted_cells()))
 def test_every_planted_cell_is_found_beyond_what_even_shows(
-    quick_runs: dict[str, Run], task: str, word: str, attribute: str, group: str, attracted: bool
+    quick_runs: dict[str, Run], task: str, word: str, attribute: str, group: str
 ) -> None:
     skewed, even = (
         against_the_rest(quick_runs[name], task, word, attribute, group)
