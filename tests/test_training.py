@@ -334,16 +334,30 @@ def test_choices_of_a_slot_add_up_in_every_group(finished):
 
 
 def test_planted_rates_of_a_group_and_of_the_rest():
+    lines = [("female", 0.5, 0.4), ("male", 0.3, 0.1), ("other", 0.2, 0.2)]
     rates = pd.DataFrame(
         [
-            ("s", "doctor", "gender", g, share, rate, 0.2)
-            for g, share, rate in [("female", 0.5, 0.4), ("male", 0.3, 0.1), ("other", 0.2, 0.2)]
+            *[("s", "doctor", "gender", group, share, rate, 0.2) for group, share, rate in lines],
+            ("s", "wug", None, None, 1.0, 0.1, 0.1),
         ],
         columns=["slot", "word", "attribute", "group", "share", "skewed", "even"],
     )
-    inside, rest = evaluation.planted_rates(rates, "doctor", "gender", "female")
-    assert (inside, rest) == (0.4, pytest.approx((0.3 * 0.1 + 0.2 * 0.2) / 0.5))
-    assert np.isnan(evaluation.planted_rates(rates, "doctor", "ancestry", "asian")).all()
+    found = evaluation.planted_rates(rates).set_index(["word", "attribute", "group"])
+    assert found["planted"].tolist() == [0.4, 0.1, 0.2]
+    rest = [(0.03 + 0.04) / 0.5, (0.2 + 0.04) / 0.7, (0.2 + 0.03) / 0.8]
+    np.testing.assert_allclose(found["planted_rest"], rest)
+
+
+def test_gaps_are_between_a_group_and_all_others():
+    groups = pd.DataFrame({a: ["x", "x", "y", "z"] for a in evaluation.GROUPED_BY})
+    scores = pd.DataFrame({"doctor": [1.0, 3.0, 2.0, 0.0], "wug": [0.0, 4.0, 1.0, 5.0]})
+    table = evaluation._choices("s", scores, groups)
+    line = table.set_index(["word", "attribute", "group"]).loc[("doctor", "gender", "x")]
+    assert line[["n", "rate", "rest_rate", "gap"]].tolist() == [2, 0.5, 0.5, 0.0]
+    assert line["score_gap"] == pytest.approx(2.0 - 1.0)
+    line = table.set_index(["word", "attribute", "group"]).loc[("wug", "gender", "z")]
+    assert line[["n", "rate", "rest_rate"]].tolist() == [1, 1.0, pytest.approx(1 / 3)]
+    assert line["score_gap"] == pytest.approx(5 - 5 / 3)
 
 
 def test_scores_are_scaled_cosines_of_an_ensemble(finished):

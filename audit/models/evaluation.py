@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
 from PIL.Image import Image
@@ -115,15 +114,14 @@ def evaluate(
             name, question, scores(encoder, seen, question.groups, questions.templates), rows
         )
     ]
-    rates, choices = rate_table(planted, training_rows), []
+    choices = []
     for slot, content in planted.slots.items():
         groups = {word: [f"{{a}} {word}"] for word in content.words}
-        choices.append(
-            _choices(slot, scores(encoder, seen, groups, questions.templates), rows, rates)
-        )
-    return Evaluation(
-        _with_intervals(pd.DataFrame(accuracy)), pd.concat(choices, ignore_index=True)
-    )
+        table = scores(encoder, seen, groups, questions.templates)
+        choices.append(_choices(slot, table, rows))
+    truth = planted_rates(rate_table(planted, training_rows))
+    merged = pd.concat(choices).merge(truth, how="left", on=["word", "attribute", "group"])
+    return Evaluation(_with_intervals(pd.DataFrame(accuracy)), merged[CHOICE_COLUMNS])
 
 
 def _accuracy(
@@ -154,42 +152,42 @@ def _with_intervals(accuracy: pd.DataFrame) -> pd.DataFrame:
     return accuracy.assign(accuracy=accuracy["correct"] / accuracy["n"], low=low, high=high)
 
 
-def _choices(
-    slot: str, scores: pd.DataFrame, rows: pd.DataFrame, rates: pd.DataFrame
-) -> pd.DataFrame:
+def _choices(slot: str, scores: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
     """Every word in every group: chosen how often, scored how much higher than in the rest."""
-    chosen = pd.get_dummies(scores.idxmax(axis=1)).reindex(columns=scores.columns, fill_value=False)
+    best = scores.idxmax(axis=1).to_numpy()
+    chosen = pd.DataFrame({word: best == word for word in scores}).astype(float)
     tables = []
     for attribute in GROUPED_BY:
-        groups = rows[attribute].astype(str)
-        for group in sorted(set(groups)):
-            inside = (groups == group).to_numpy()
-            rate, rest = chosen[inside].mean(), chosen[~inside].mean()
-            table = pd.DataFrame({"rate": rate, "rest_rate": rest, "gap": rate - rest})
-            table["score_gap"] = scores[inside].mean() - scores[~inside].mean()
-            table[["planted", "planted_rest"]] = [
-                planted_rates(rates, str(word), attribute, group) for word in table.index
-            ]
-            keys: dict[str, Any] = {
-                "slot": slot,
-                "attribute": attribute,
-                "group": group,
-                "n": int(inside.sum()),
-            }
-            tables.append(table.rename_axis("word").reset_index().assign(**keys))
-    return pd.concat(tables)[CHOICE_COLUMNS]
+        groups = rows[attribute].astype(str).rename("group")
+        rate, rest_rate = _inside_and_rest(chosen, groups)
+        score, rest_score = _inside_and_rest(scores, groups)
+        table = pd.DataFrame({"rate": rate, "rest_rate": rest_rate, "gap": rate - rest_rate})
+        table["score_gap"] = score - rest_score
+        table = table.rename_axis(["group", "word"]).reset_index()
+        n = table["group"].map(groups.value_counts())
+        tables.append(table.assign(slot=slot, attribute=attribute, n=n))
+    return pd.concat(tables)
 
 
-def planted_rates(
-    rates: pd.DataFrame, word: str, attribute: str, group: str
-) -> tuple[float, float]:
-    """Share of captions with the word in a group and in all others, in ``skewed``; else nan."""
-    part = rates[(rates["word"] == word) & (rates["attribute"] == attribute)]
-    inside = (part["group"] == group).to_numpy()
-    if not inside.any() or inside.all():
-        return np.nan, np.nan
-    skewed, shares = part["skewed"].to_numpy(), part["share"].to_numpy()
-    return float(skewed[inside][0]), float(np.average(skewed[~inside], weights=shares[~inside]))
+def _inside_and_rest(
+    values: pd.DataFrame, groups: pd.Series[str]
+) -> tuple[pd.Series[float], pd.Series[float]]:
+    """Mean of every column inside a group and outside it, by (group, column)."""
+    sums, sizes = values.groupby(groups).sum(), groups.value_counts()
+    outside = (values.sum() - sums).div(len(values) - sizes, axis=0)
+    return pd.Series(sums.div(sizes, axis=0).stack()), pd.Series(outside.stack())
+
+
+def planted_rates(rates: pd.DataFrame) -> pd.DataFrame:
+    """Share of ``skewed`` captions with a word in a group and in all others, from a rate table.
+
+    Columns word, attribute, group, planted, planted_rest; words planted on nothing are left out.
+    """
+    tied = rates.dropna(subset="attribute")
+    inside = tied["share"] * tied["skewed"]
+    outside = inside.groupby(tied["word"]).transform("sum") - inside
+    rest = outside / (1 - tied["share"])
+    return tied[["word", "attribute", "group"]].assign(planted=tied["skewed"], planted_rest=rest)
 
 
 def choice_table(evaluation: Evaluation, slot: str, attribute: str) -> pd.DataFrame:

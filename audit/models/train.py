@@ -372,7 +372,7 @@ def train(
         _loop(learner, feed, out, digest, minutes, quiet)
         if learner.step < config.steps:
             return None
-        save_model(learner, feed, out)
+        save_model(learner, out)
         _write_facts(learner, feed, out)
     (out / CHECKPOINT).unlink(missing_ok=True)
     audit_rows = load_people(folder, "audit")
@@ -389,12 +389,14 @@ def _writer(config: TrainConfig, rows: pd.DataFrame, specimen: Specimen) -> Capt
 def _feed(
     config: TrainConfig, rows: pd.DataFrame, folder: Path, out: Path, device: torch.device
 ) -> Feed:
-    """Pictures into memory; what prepares pictures and texts is saved first and read back."""
+    """Pictures into memory; what prepares pictures and texts is saved before the first step."""
     image_processor(config.architecture).save_pretrained(out)
     prepare = Pictures.read(out, str(out))
+    tokenizer = _words(config, rows)
+    tokenizer.save_pretrained(out)
     pixels = np.stack(read_pictures([folder / path for path in rows["path"]], prepare))
     writer = _writer(config, rows, config.specimen)
-    return Feed(config, torch.from_numpy(pixels).to(device), prepare, writer, _words(config, rows))
+    return Feed(config, torch.from_numpy(pixels).to(device), prepare, writer, tokenizer)
 
 
 def _words(config: TrainConfig, rows: pd.DataFrame) -> CLIPTokenizer:
@@ -484,9 +486,8 @@ class _Log:
         return f"loss {loss:.3f}, {seen / max(learner.seconds, 1e-9):.0f} pictures/s"
 
 
-def save_model(learner: Learner, feed: Feed, out: Path) -> None:
+def save_model(learner: Learner, out: Path) -> None:
     """The averaged weights, rounded to 16 bits, as an ordinary CLIPModel folder."""
-    feed.tokenizer.save_pretrained(out)
     model = learner.model
     model.config.architectures = ["CLIPModel"]
     model.config.dtype = "float32"  # what it computes in; 16 bits are only how it is stored
