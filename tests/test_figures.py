@@ -186,7 +186,7 @@ def test_a_small_group_is_drawn_hollow_and_explained(run: Run) -> None:
 
 def test_gaps_are_drawn_with_their_simultaneous_bounds(run: Run) -> None:
     figure = figures.gaps_with_margin(run, "people-gender")
-    gaps = run.disparities.query("comparison == 'worst_case_gap' and condition == 'ensemble'")
+    gaps = judged(run.disparities, run.rates)
     gaps = gaps[gaps["task"] == "people-gender"]
     drawn = sorted(x for (x,) in xs(figure, "gap"))
     assert drawn == pytest.approx(sorted(100 * gaps["value"]))
