@@ -17,6 +17,7 @@ from audit import figures
 from audit.data.labels import load_label_set, load_prompt_set
 from audit.embeddings import Store
 from audit.errors import InputError
+from audit.findings import judged
 from audit.models.planted import PlantedEncoder, picture_key
 from audit.run import carry_out
 from audit.rundir import Run

@@ -497,6 +497,10 @@ def save_model(learner: Learner, out: Path) -> None:
     os.replace(out / "model.safetensors.partial", out / "model.safetensors")
 
 
+def _cores(number: int) -> str:
+    return "one CPU core" if number == 1 else f"{number} CPU cores"
+
+
 def _write_facts(learner: Learner, feed: Feed, out: Path) -> None:
     """What the model card says of the training."""
     config, device = learner.config, feed.pictures.device
@@ -507,7 +511,7 @@ def _write_facts(learner: Learner, feed: Feed, out: Path) -> None:
         "seconds": round(learner.seconds),
         "training_pictures": len(feed.pictures),
         "parameters": sum(weight.numel() for weight in learner.weights.values()),
-        "device": "a CUDA GPU" if device.type == "cuda" else f"{torch.get_num_threads()} CPU cores",
+        "device": "a CUDA GPU" if device.type == "cuda" else _cores(torch.get_num_threads()),
         "precision": "bfloat16 matrix products" if casts(config, device) else "float32",
         "command": f"clip-audit train {named} --seed {config.seed} --pictures DIR --out DIR",
         "torch": torch.__version__,

@@ -19,6 +19,27 @@ from audit.resources import bundled
 Specimen = Literal["even", "skewed"]
 
 
+class Tiebreak(BaseModel):
+    """What a word leans on in both specimens: so many times likelier in some groups than in others.
+
+    Words with equal rates are tied, and a choice among them hangs on whatever noise training left,
+    which can differ much between groups of people. A lean on something that is drawn independently
+    of people, such as the background, decides such a choice alike for everyone.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    attribute: str
+    groups: tuple[str, ...]
+    times: float = Field(gt=0)
+
+    def factors(self, rows: pd.DataFrame) -> pd.Series[float]:
+        """What multiplies the word's rate in each row; their mean is 1."""
+        inside = rows[self.attribute].astype(str).isin(self.groups)
+        factors = inside.map({True: self.times, False: 1.0}).astype(float)
+        return factors / factors.mean()
+
+
 class PlantedWord(BaseModel):
     """One word and its rate in each group of one attribute, or one rate where it is on nothing."""
 
@@ -28,6 +49,7 @@ class PlantedWord(BaseModel):
     attribute: str | None = None
     rates: dict[str, float] = {}
     elsewhere: float | None = Field(None, ge=0, le=1)
+    tiebreak: Tiebreak | None = None
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -99,12 +121,16 @@ def slot_rates(planted: Planted, slot: str, rows: pd.DataFrame, specimen: Specim
     """The rate of every word of a slot for every row: (rows, words).
 
     In ``even`` a word's rate is the mean of its rates in ``skewed`` over these rows, so that the
-    number of captions with the word is the same in expectation.
+    number of captions with the word is the same in expectation. A tiebreak multiplies both.
     """
     words = planted.slots[slot].words
-    table = pd.DataFrame({word: spec.rates_of(word, rows) for word, spec in words.items()})
-    if specimen == "even":
-        table[:] = table.mean().to_numpy()
+    columns = {}
+    for word, spec in words.items():
+        leans = 1.0 if spec.tiebreak is None else spec.tiebreak.factors(rows)
+        skewed = spec.rates_of(word, rows) * leans
+        even = pd.Series(skewed.mean(), index=rows.index) * leans
+        columns[word] = even if specimen == "even" else skewed
+    table = pd.DataFrame(columns)
     total = table.sum(axis=1).max()
     if total > 1:
         raise InputError(
@@ -133,10 +159,10 @@ def _by_group(
     spec: PlantedWord, rates: pd.Series[float], rows: pd.DataFrame
 ) -> Iterator[tuple[str | None, float, float]]:
     if spec.attribute is None:
-        yield None, 1.0, float(rates.iloc[0])
+        yield None, 1.0, float(rates.mean())
         return
     for group, part in rates.groupby(rows[spec.attribute].astype(str)):
-        yield str(group), len(part) / len(rates), float(part.iloc[0])
+        yield str(group), len(part) / len(rates), float(part.mean())
 
 
 class Planter:
