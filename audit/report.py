@@ -165,7 +165,9 @@ def stated(value: Any) -> str:
         return "not stated"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return "; ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    if isinstance(value, list | tuple):
+        return sentence(*map(str, value)) if len(value) > 1 else str(value[0])
+    return str(value)
 
 
 def tag(verdict: str) -> Markdown:

@@ -162,7 +162,7 @@ class Suite(BaseModel):
                     )
                 refusal = self.pictures.refuse_suspicion()
                 if refusal:
-                    raise InputError(sentence(f"label set '{labels.name}' is refused", refusal))
+                    raise InputError(f"label set '{labels.name}' is refused: {refusal}")
 
     def resolved(self) -> str:
         """The suite as YAML with every default filled in; running it again gives the same run."""
