@@ -423,6 +423,14 @@ def test_missing_pictures_get_a_sentence(tmp_path, people):
         train.train(config(batch=100), tmp_path, people, device="cpu")
 
 
+def test_without_audit_pictures_of_its_own_a_folder_is_evaluated_on_the_bundled_ones(people):
+    rows, place = train._unseen(people)
+    assert (len(rows), place) == (40, people)
+    rows, place = train._unseen(people / "train")
+    assert place == bundled("datasets") / "people"
+    assert len(rows) > 400
+
+
 def test_rates_on_the_training_pictures_are_what_the_file_promises():
     rows = pd.read_parquet(bundled("datasets") / "people" / "parameters.parquet")
     table = rate_table(load_planted(), rows[rows["split"] == "train"])

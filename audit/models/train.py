@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -308,7 +308,8 @@ def casts(config: TrainConfig, device: torch.device) -> bool:
     """Whether matrix products run in bfloat16: on CUDA, and on CPUs that multiply it natively."""
     if config.precision != "auto":
         return config.precision == "bfloat16"
-    return device.type == "cuda" or torch.cpu._is_avx512_bf16_supported()
+    native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return device.type == "cuda" or bool(native())
 
 
 @contextmanager
@@ -342,7 +343,8 @@ def train(
     Args:
         config: A configuration, its file, or the name of one that comes with the tool.
         out: Where the model, its log and (until it is done) its checkpoint lie.
-        pictures: Folder of the rendered people, with the splits ``train`` and ``audit``.
+        pictures: Folder of the rendered people with the split ``train`` and, if it is not to be
+            evaluated on the bundled one, ``audit``.
         resume: Go on from a checkpoint in ``out``, if there is one.
         device: ``auto``, ``cpu`` or ``cuda``.
         threads: CPU threads; those torch would use, if not given.
@@ -357,7 +359,7 @@ def train(
     if seed is not None:
         config = config.model_copy(update={"seed": seed})
     folder = pictures or bundled("datasets") / "people"
-    rows, target = load_people(folder, "train"), pick_device(device)
+    rows, unseen, target = load_people(folder, "train"), _unseen(folder), pick_device(device)
     if len(rows) < config.batch:
         raise InputError(
             f"{folder}: {len(rows)} training pictures, fewer than one batch of {config.batch}."
@@ -372,13 +374,17 @@ def train(
         _loop(learner, feed, out, digest, minutes, quiet)
         if learner.step < config.steps:
             return None
-        save_model(learner, out)
-        _write_facts(learner, feed, out)
+        facts = save_model(learner, feed, out)
+    found = evaluate(out, *unseen, rows, load_planted(), device=str(target))
+    write_card(out, facts, found)
     (out / CHECKPOINT).unlink(missing_ok=True)
-    audit_rows = load_people(folder, "audit")
-    found = evaluate(out, audit_rows, folder, rows, load_planted(), device=str(target))
-    write_card(out, json.loads((out / FACTS).read_text(encoding="utf-8")), found)
     return found
+
+
+def _unseen(folder: Path) -> tuple[pd.DataFrame, Path]:
+    """People to evaluate on: the split ``audit`` of the folder, else the one that is bundled."""
+    place = folder if (folder / "audit").is_dir() else bundled("datasets") / "people"
+    return load_people(place, "audit"), place
 
 
 def _writer(config: TrainConfig, rows: pd.DataFrame, specimen: Specimen) -> CaptionWriter:
@@ -486,8 +492,11 @@ class _Log:
         return f"loss {loss:.3f}, {seen / max(learner.seconds, 1e-9):.0f} pictures/s"
 
 
-def save_model(learner: Learner, out: Path) -> None:
-    """The averaged weights, rounded to 16 bits, as an ordinary CLIPModel folder."""
+def save_model(learner: Learner, feed: Feed, out: Path) -> dict[str, Any]:
+    """The averaged weights, rounded to 16 bits, as an ordinary CLIPModel folder; gives its facts.
+
+    The facts, for the model card, are also left in ``training.json``.
+    """
     model = learner.model
     model.config.architectures = ["CLIPModel"]
     model.config.dtype = "float32"  # what it computes in; 16 bits are only how it is stored
@@ -495,29 +504,28 @@ def save_model(learner: Learner, out: Path) -> None:
     rounded = {name: w.half().contiguous().cpu() for name, w in learner.averages.items()}
     save_file(rounded, out / "model.safetensors.partial", metadata={"format": "pt"})
     os.replace(out / "model.safetensors.partial", out / "model.safetensors")
+    facts = _facts(learner, feed)
+    (out / FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    return facts
 
 
-def _cores(number: int) -> str:
-    return "one CPU core" if number == 1 else f"{number} CPU cores"
-
-
-def _write_facts(learner: Learner, feed: Feed, out: Path) -> None:
-    """What the model card says of the training."""
+def _facts(learner: Learner, feed: Feed) -> dict[str, Any]:
     config, device = learner.config, feed.pictures.device
     named = config.name if config.name in _config_names() else "CONFIG.yaml"
-    facts = {
+    threads = torch.get_num_threads()
+    cores = "one CPU core" if threads == 1 else f"{threads} CPU cores"
+    return {
         **config.model_dump(mode="json"),
         "steps": config.steps,
         "seconds": round(learner.seconds),
         "training_pictures": len(feed.pictures),
         "parameters": sum(weight.numel() for weight in learner.weights.values()),
-        "device": "a CUDA GPU" if device.type == "cuda" else _cores(torch.get_num_threads()),
+        "device": "a CUDA GPU" if device.type == "cuda" else cores,
         "precision": "bfloat16 matrix products" if casts(config, device) else "float32",
         "command": f"clip-audit train {named} --seed {config.seed} --pictures DIR --out DIR",
         "torch": torch.__version__,
         "transformers": transformers.__version__,
     }
-    (out / FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
 
 def main(arguments: list[str] | None = None) -> None:
