@@ -600,7 +600,10 @@ def _figure(run: Run, drawn: dict[str, Drawn], name: str, *which: str) -> Markdo
     """Draw a figure of ``audit.figures`` and show it; its title is also its text for the blind."""
     if name not in _DRAW:
         raise InputError(sentence(f"no figure named '{name}'", f"There are {', '.join(_DRAW)}"))
-    made = _DRAW[name](run, *which)
+    try:
+        made = _DRAW[name](run, *which)
+    except InputError as nothing:  # groups too small to compare, say: the reason takes its place
+        return Markdown(f"*No figure: {escaped(str(nothing))}*")
     made.draw_without_rendering()
     made.set_layout_engine("none")  # laid out once, not again for each kind of file
     file = "-".join(slug(part) for part in (name.replace("_", "-"), *which))

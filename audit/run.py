@@ -101,14 +101,15 @@ def _embed(
         clusters=dict(zip(table["image_id"], table["cluster_id"], strict=True)),
     )
     share = len(quarantined) / len(dataset.table)
-    if share > suite.max_quarantined or not len(images.keys):
+    if share > suite.max_quarantined or not images.keys:
         first = quarantined[0]
+        allowed = f", more than the {suite.max_quarantined:.0%} that the suite allows"
         raise InputError(
             sentence(
                 f"data set '{dataset.name}': {len(quarantined)} of {len(dataset.table)} pictures "
-                f"can't be read, more than the {suite.max_quarantined:.0%} that the suite allows",
+                f"can't be read{allowed if images.keys else ', so there is nothing to ask'}",
                 f"The first is {first.image_id}: {first.reason}",
-                "Mend the files, or raise 'max_quarantined' in the suite",
+                "Mend the files, or raise 'max_quarantined' in the suite" if images.keys else "",
             )
         )
     return images, quarantined

@@ -21,6 +21,7 @@ import yaml
 from audit.embeddings import Store
 from audit.errors import InputError
 from audit.models.planted import PlantedEncoder
+from audit.report import render
 from audit.run import carry_out
 from audit.rundir import Run, open_run, runs_in
 from audit.suite import load_suite
@@ -167,6 +168,15 @@ def test_too_many_broken_pictures_stop_the_run_and_leave_none(world: Path) -> No
         audit(world, "people-suspicion", encoder)
     assert runs_in(world / "runs") == []
     assert not list((world / "runs").glob(".partial-*"))
+
+
+def test_groups_too_small_to_compare_still_get_a_report(world: Path) -> None:
+    _, encoder = planted_world(world, 20)
+    run = audit(world, "people-suspicion", encoder)
+    assert {f["verdict"] for f in run.findings} == {"cannot tell"}
+    page = render(run).with_suffix(".md").read_text(encoding="utf-8")
+    assert "No figure:" in page
+    assert "fewer than 30 pictures" in page or "fewer than two groups" in page
 
 
 def test_repeating_subjects_are_counted_and_warned_of(world: Path) -> None:
