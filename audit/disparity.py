@@ -132,7 +132,8 @@ def _tested(pairs: pd.DataFrame, confidence: Confidence) -> pd.DataFrame:
     """Differences with their own and simultaneous intervals, p, q and verdict."""
     if pairs.empty:
         return pairs
-    ok = ((pairs["status"] == OK) & (pairs["status_other"] == OK)).to_numpy()
+    status, reason = _joint_status(pairs)
+    ok = status == OK
     counts = _counts(pairs)
     size = int(ok.sum())
     together = bonferroni_level(confidence.level, max(size, 1))
@@ -156,7 +157,6 @@ def _tested(pairs: pd.DataFrame, confidence: Confidence) -> pd.DataFrame:
         margin=margin,
         method="Newcombe, Bonferroni; Holm",
     )
-    status, reason = _joint_status(pairs)
     bounds = table["low_simultaneous"].to_numpy(), table["high_simultaneous"].to_numpy()
     return _keyed(table.assign(status=status, reason=reason, verdict=_verdicts(*bounds, margin)))
 

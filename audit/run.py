@@ -73,14 +73,14 @@ def carry_out(
     with building(out, suite.name) as build:
         images, quarantined = _embed(suite, encoder, store, progress)
         outcomes = _ask(suite, images, _texts(encoder, store), progress)
-        tallies = [_tally(suite, probe, rows, images.keys) for probe, rows in outcomes]
+        groups = Groups.of(suite.pictures, images.keys, suite.groups)
+        tallies = [_tally(probe, rows, groups) for probe, rows in outcomes]
         measured = _measure(suite, tallies)
         progress("compare groups", 0, 1)
         compared = disparities(measured, suite.confidence)
         progress("compare groups", 1, 1)
         found = find(measured, compared, _harms(suite), _sources(suite))
         _write(build, suite, encoder, quarantined)
-        build.facts["ties"] = {probe.task: int(rows["tie"].sum()) for probe, rows in outcomes}
         _write_tables(build.folder, measured, compared, found, outcomes)
     assert build.sealed is not None
     return open_run(build.sealed)
@@ -147,8 +147,7 @@ def _batches(images: Embeddings) -> Iterator[Embeddings]:
         yield Embeddings(images.keys[part], images.vectors[part], images.fingerprint)
 
 
-def _tally(suite: Suite, probe: Probe, rows: pd.DataFrame, keys: Sequence[str]) -> Tally:
-    groups = Groups.of(suite.pictures, keys, suite.groups)
+def _tally(probe: Probe, rows: pd.DataFrame, groups: Groups) -> Tally:
     (labels,) = probe.label_sets()
     return tally(rows, labels, groups)
 

@@ -186,17 +186,19 @@ class Suite(BaseModel):
     def cells(self) -> pd.DataFrame:
         """Pictures and subjects of every group; columns attribute, group, pictures, subjects."""
         clusters = self.pictures.table.set_index("image_id")["cluster_id"]
-        rows = [
-            {
-                "attribute": attribute,
-                "group": str(group),
-                "pictures": int(here.sum()),
-                "subjects": clusters[here.to_numpy()].nunique(),
-            }
-            for attribute, values in self.groups.items()
-            for group in [*values.cat.categories, UNKNOWN]
-            if (here := named(values).reindex(clusters.index) == group).any()
-        ]
+        rows = []
+        for attribute, values in self.groups.items():
+            by_group = clusters.groupby(named(values)).agg(["size", "nunique"])
+            rows += [
+                {
+                    "attribute": attribute,
+                    "group": str(group),
+                    "pictures": int(by_group.loc[group, "size"]),
+                    "subjects": int(by_group.loc[group, "nunique"]),
+                }
+                for group in [*values.cat.categories, UNKNOWN]
+                if group in by_group.index
+            ]
         return pd.DataFrame(rows)
 
     def power(self, bases: tuple[float, ...] = (0.01, 0.05, 0.2)) -> pd.DataFrame:

@@ -21,6 +21,7 @@ import streamlit as st
 from audit.errors import InputError
 from audit.findings import judged, tally_verdicts
 from audit.metrics import UNKNOWN
+from audit.page import MARKS
 from audit.report import decimals, label_warnings
 from audit.rundir import MANIFEST, Run, digest_of, open_run
 from audit.tables import (
@@ -45,7 +46,7 @@ ANY: Final = "all"
 
 SEEN: Final = "seen"
 #: sign, shape and colour: a verdict is never told by its colour alone (Okabe and Ito's palette)
-SIGNS: Final = {SHOWN_LARGE: "▲", SEEN: "■", CANNOT_TELL: "◇", SHOWN_SMALL: "●"}
+SIGNS: Final = {v: MARKS[v][0] for v in (SHOWN_LARGE, SEEN, CANNOT_TELL, SHOWN_SMALL)}
 SHAPES: Final = {SHOWN_LARGE: "triangle-up", CANNOT_TELL: "diamond", SHOWN_SMALL: "circle"}
 COLOURS: Final = {SHOWN_LARGE: "#D55E00", CANNOT_TELL: "#7A7A7A", SHOWN_SMALL: "#0072B2"}
 MEANINGS: Final = {

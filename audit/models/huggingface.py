@@ -407,29 +407,35 @@ def locate(ref: str, trust_remote_code: bool = False) -> str:
     Raises:
         InputError: neither a bundled name, a folder nor a hub id; a folder that holds no CLIP.
     """
-    if ref not in bundled_names("models") and not Path(ref).expanduser().is_dir():
-        if not _hub_id(ref):
-            raise _no_such_model(ref)
+    folder = _here(ref)
+    if folder is None:
+        _hub_id(ref)
         return "the hub, downloaded when it is first asked"
-    folder, _ = _locate(ref, trust_remote_code)
     _refuse_foreign(_config(folder, ref), ref, trust_remote_code)
-    return "bundled" if ref in bundled_names("models") else str(folder)
+    return "bundled" if folder.parent == bundled("models") else str(folder)
 
 
-def _hub_id(ref: str) -> re.Match[str] | None:
-    return None if ref.startswith(".") else HUB_ID.fullmatch(ref)
+def _here(ref: str) -> Path | None:
+    """The folder of a bundled name, else of a path, if there is one."""
+    if ref in bundled_names("models"):
+        return bundled("models") / ref
+    folder = Path(ref).expanduser()
+    return folder if ref and folder.is_dir() else None
+
+
+def _hub_id(ref: str) -> re.Match[str]:
+    hub = None if ref.startswith(".") else HUB_ID.fullmatch(ref)
+    if hub is None:
+        raise _no_such_model(ref)
+    return hub
 
 
 def _locate(ref: str, code: bool) -> tuple[Path, str]:
     """The folder of a checkpoint, and the name that a report quotes."""
-    if ref in bundled_names("models"):
-        return bundled("models") / ref, ref
-    folder = Path(ref).expanduser()
-    if ref and folder.is_dir():
+    folder = _here(ref)
+    if folder is not None:
         return folder, ref
     hub = _hub_id(ref)
-    if hub is None:
-        raise _no_such_model(ref)
     found = _download(hub["repo"], hub["revision"], code)
     return found, f"{hub['repo']}@{found.name[:12]}"
 
