@@ -23,7 +23,7 @@ from audit.data.yamlfile import validate
 from audit.digits import bounds, percent
 from audit.disparity import Confidence
 from audit.errors import InputError, sentence
-from audit.metrics import METRICS, standing
+from audit.metrics import METRICS, joint_status, standing
 from audit.registry import unknown
 from audit.rundir import Run, unwritable, write_text
 from audit.stats.changes import Changes, changes_of_gaps, each_level, worst_case_change
@@ -36,7 +36,7 @@ from audit.stats.clustered import (
     effective_events,
 )
 from audit.stats.counts import count
-from audit.stats.families import Flags, bounds_at, size_bounds, verdicts
+from audit.stats.families import Flags, bounds_at, size_bounds, verdicts, widest
 from audit.stats.resampling import Weights, cluster_weights
 from audit.tables import (
     CANNOT_TELL,
@@ -50,7 +50,6 @@ from audit.tables import (
     STATUSES,
     TEXT,
     TOO_FEW,
-    UNDEFINED,
     VERDICTS,
     WORST,
     Schema,
@@ -452,7 +451,7 @@ def _differences(family: _Family) -> pd.DataFrame:
     low, high = _turn(found.low, found.high, turned)
     low_all, high_all = _turn(found.low_all, found.high_all, turned)
     one, other = (np.broadcast_to(side, a.shape) for side in family.pairs)
-    status, reason = _joint_status(family)
+    status, reason = joint_status(family.groups.names, family.standing, *family.pairs)
     return family.table(
         {
             "comparison": DIFFERENCE,
@@ -479,18 +478,6 @@ def _turn(low: Floats, high: Floats, turned: Flags) -> Bounds:
     return np.where(turned, -high, low), np.where(turned, -low, high)
 
 
-def _joint_status(family: _Family) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
-    """The worse status of the two groups, and each group's reason."""
-    status, reason = family.standing
-    names = np.array(family.groups.names, dtype=object)
-    sides = family.pairs
-    undefined = np.logical_or(*(status[:, side] == UNDEFINED for side in sides))
-    joint = np.where(family.usable, OK, np.where(undefined, UNDEFINED, TOO_FEW)).astype(object)
-    told = [np.where(status[:, s] == OK, "", names[s] + ": " + reason[:, s]) for s in sides]
-    between = np.where((told[0] != "") & (told[1] != ""), "; ", "").astype(object)
-    return joint, told[0] + between + told[1]
-
-
 def _worst(family: _Family) -> pd.DataFrame:
     """The change of the largest gap between any two groups, from bounds of all gaps at once.
 
@@ -503,7 +490,9 @@ def _worst(family: _Family) -> pd.DataFrame:
         family.bounds(0, third), family.bounds(1, third), (found.low_all, found.high_all)
     )
     some = family.usable.any(axis=1, keepdims=True)
-    (gap_a, one, other), (gap_b, one_b, other_b) = (_widest(family, side) for side in (0, 1))
+    (gap_a, one, other, _), (gap_b, one_b, other_b, _) = (
+        widest(side.rate, *family.pairs, family.usable) for side in family.parts[:2]
+    )
     names = np.array(family.groups.names, dtype=object)
     return family.table(
         {
@@ -525,16 +514,6 @@ def _worst(family: _Family) -> pd.DataFrame:
         one,
         other,
     )
-
-
-def _widest(family: _Family, which: int) -> tuple[Floats, Integers, Integers]:
-    """The size of each label's largest gap and the two groups, the higher first; all (Q, 1)."""
-    gaps = np.where(family.usable, family.gaps(which), np.nan)
-    at = np.where(family.usable, np.abs(gaps), -1.0).argmax(axis=1)[:, np.newaxis]
-    gap = np.take_along_axis(gaps, at, axis=1)
-    one, other = (side[at] for side in family.pairs)
-    down = gap < 0
-    return np.abs(gap), np.where(down, other, one), np.where(down, one, other)
 
 
 def _tasks(

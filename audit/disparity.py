@@ -27,12 +27,13 @@ from audit.metrics import (
     Groups,
     Tally,
     flat,
+    joint_status,
     pooled,
     stacked,
     standing,
 )
-from audit.stats.clustered import Sample, effective_n, variance
-from audit.stats.families import Estimates, Family, compare, size_bounds, verdicts
+from audit.stats.clustered import Sample, effective_n
+from audit.stats.families import Estimates, Family, compare, size_bounds, verdicts, widest
 from audit.stats.pooling import between_group_sd
 from audit.stats.power import detectable_difference
 from audit.stats.significance import benjamini_hochberg, benjamini_yekutieli, smallest_p
@@ -252,7 +253,7 @@ def _tables(groups: _Groups) -> list[Columns]:
 
 def _differences(groups: _Groups) -> Columns:
     """Differences with their own and simultaneous intervals, p, q and verdict."""
-    status, reason = _joint_status(groups)
+    status, reason = joint_status(groups.names, groups.standing, *groups.pairs)
     margin = groups.margins("difference")
     found = groups.found
     d = found.difference
@@ -319,24 +320,9 @@ def _detectable(groups: _Groups) -> NDArray[np.float64]:
     return np.maximum(*found)
 
 
-def _joint_status(groups: _Groups) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
-    """The worse status of the two sides, and each side's reason."""
-    one, other = groups.pairs
-    status, reason = groups.standing
-    names = np.array(groups.names, dtype=object)
-    undefined = (status[:, one] == UNDEFINED) | (status[:, other] == UNDEFINED)
-    joint = np.where(groups.usable, OK, np.where(undefined, UNDEFINED, TOO_FEW)).astype(object)
-    told = [
-        np.where(status[:, side] == OK, "", names[side] + ": " + reason[:, side])
-        for side in (one, other)
-    ]
-    both = (told[0] != "") & (told[1] != "")
-    return joint, told[0] + np.where(both, "; ", "").astype(object) + told[1]
-
-
 def _ratios(groups: _Groups) -> Columns:
     """The same comparisons as ratios of rates, on the log scale."""
-    status, reason = _joint_status(groups)
+    status, reason = joint_status(groups.names, groups.standing, *groups.pairs)
     margin = groups.margins("ratio")
     found = groups.found
     r = found.ratio
@@ -375,24 +361,20 @@ def _worst(groups: _Groups) -> Columns:
     pairs = slice(0, k * (k - 1) // 2)
     usable = groups.usable[:, pairs]
     d = found.difference
-    value = np.where(usable, d.value[:, pairs], np.nan)
     least, most = (
         _largest(bound, usable) for bound in size_bounds(d.low_all[:, pairs], d.high_all[:, pairs])
     )
-    widest = np.where(usable, np.abs(value), -1.0).argmax(axis=1)[:, np.newaxis]
-    gap = np.take_along_axis(value, widest, axis=1)
-    down = gap < 0
-    sides = one[pairs][widest], other[pairs][widest]
+    gap, high, low, at = widest(groups.sample.rate, one[pairs], other[pairs], usable)
     some = usable.any(axis=1, keepdims=True)
     margin = groups.margins("difference")
     size = "Newcombe at effective n" if groups.repeats else "Newcombe"
     return groups.table(
         {
             "comparison": WORST,
-            "value": np.abs(gap),
+            "value": gap,
             "low_simultaneous": least,
             "high_simultaneous": most,
-            "level_each": np.take_along_axis(found.levels[:, pairs], widest, axis=1),
+            "level_each": np.take_along_axis(found.levels[:, pairs], at, axis=1),
             "q": -_largest(-found.q[:, pairs], usable),
             "family_size": found.size,
             "detectable": _largest(groups.detectable[:, pairs], usable),
@@ -402,7 +384,7 @@ def _worst(groups: _Groups) -> Columns:
             "reason": np.where(some, "", "fewer than two groups with enough pictures"),
             "verdict": np.where(some, verdicts(least, most, margin), CANNOT_TELL),
         },
-        (np.where(down, sides[1], sides[0]), np.where(down, sides[0], sides[1])),
+        (high, low),
     )
 
 
@@ -419,7 +401,7 @@ def _spreads(groups: _Groups) -> Columns:
     ok = groups.standing[0][:, :k] == OK
     rate = np.where(ok, s.rate[:, :k], np.nan)
     replicates = None if s.deviations is None else np.moveaxis(s.deviations[:, :k], -1, 0)
-    found = between_group_sd(rate, variance(s)[:, :k], replicates, groups.confidence.level)
+    found = between_group_sd(rate, s.spread[:, :k], replicates, groups.confidence.level)
     first = np.zeros((len(rate), 1), int)
     some = ok.sum(axis=1, keepdims=True) > 1
     return groups.table(
@@ -444,9 +426,9 @@ def _spreads(groups: _Groups) -> Columns:
 
 def _departures(groups: _Groups) -> Columns:
     """How far an intersection's rates depart from what its attributes add up to."""
-    at = groups.groups.columns(groups.attribute)
-    s = groups.block.counts.sample(np.arange(len(groups.groups.index)))
-    found = pooled(s, at, groups.groups, variance(s), groups.confidence.level)
+    at = np.arange(len(groups.groups.columns(groups.attribute)))
+    s = groups.sample
+    found = pooled(s, at, [groups.names[i] for i in at], groups.confidence.level)
     first = np.zeros((len(s.n), 1), int)
     known = ~np.isnan(found.tau)[:, np.newaxis]
     return groups.table(

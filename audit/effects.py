@@ -39,12 +39,14 @@ from audit.stats.clustered import (
     Floats,
     Integers,
     Sample,
+    correlated,
     difference_interval,
     effective_events,
+    joined,
     rate_interval,
 )
 from audit.stats.counts import Counts, count
-from audit.stats.families import bounds_at, size_bounds, verdicts
+from audit.stats.families import bounds_at, size_bounds, verdicts, widest
 from audit.tables import (
     CANNOT_TELL,
     COUNT,
@@ -300,7 +302,7 @@ def change_interval(
     )
     r = _correlation(gained, lost)
     d = gained.rate - lost.rate
-    low, high = d - _joined(g_down, l_up, r), d + _joined(g_up, l_down, r)
+    low, high = d - joined(g_down, l_up, r), d + joined(g_up, l_down, r)
     return np.clip(low, -1.0, 1.0), np.clip(high, -1.0, 1.0)
 
 
@@ -316,17 +318,9 @@ def _correlation(gained: Sample, lost: Sample) -> Floats:
     x, y = gained.deviations, lost.deviations
     if x is None or y is None:
         return np.zeros(gained.n.shape)
-    product, one, other = (
-        np.einsum("qgb,qgb->qg", a, b, dtype=np.float64) for a, b in ((x, y), (x, x), (y, y))
-    )
-    with np.errstate(divide="ignore", invalid="ignore"):
-        r = np.nan_to_num(product / np.sqrt(one * other))
+    r = correlated(x, y)
     few = np.fmin(effective_events(gained), effective_events(lost)) < 20
     return np.asarray(np.where(few, np.minimum(r, 0.0), r))
-
-
-def _joined(a: Floats, b: Floats, r: Floats) -> Floats:
-    return np.asarray(np.sqrt(np.maximum(a**2 + b**2 - 2 * r * a * b, 0.0)))
 
 
 # --- what the pictures answer -------------------------------------------------------------------
@@ -788,8 +782,8 @@ def _gaps(
     )
     low, high = worst_case_change(before, after, (found.low_all, found.high_all))
     some = usable.any(axis=1, keepdims=True)
-    gap, group, rest = _widest(parts.before, one, other, usable)
-    gap_after, group_after, rest_after = _widest(parts.after, one, other, usable)
+    gap, group, rest, _ = widest(parts.before.rate, one, other, usable)
+    gap_after, group_after, rest_after, _ = widest(parts.after.rate, one, other, usable)
     at, margin = np.arange(len(gap))[:, np.newaxis], frame.margins(parts.families)
     columns = _named(parts) | {
         "attribute": attribute,
@@ -836,17 +830,6 @@ def gap_bounds(
         events = effective_events(sample)
         _, levels = each_level(sample.deviations, events, one, other, usable, level)
     return bounds_at(levels, usable, lambda at: difference_interval(sample, one, other, at))
-
-
-def _widest(
-    sample: Sample, one: Integers, other: Integers, usable: Flags
-) -> tuple[Floats, Integers, Integers]:
-    """The size of each question's largest gap and its two groups, the higher first; all (Q, 1)."""
-    gaps = np.where(usable, sample.rate[:, one] - sample.rate[:, other], np.nan)
-    at = np.where(usable, np.abs(gaps), -1.0).argmax(axis=1)[:, np.newaxis]
-    gap, first, second = np.take_along_axis(gaps, at, axis=1), one[at], other[at]
-    down = gap < 0
-    return np.abs(gap), np.where(down, second, first), np.where(down, first, second)
 
 
 # --- labels kept above a threshold --------------------------------------------------------------
@@ -1060,7 +1043,7 @@ def _kept_gaps(
         np.where(some, np.where(usable, end, -1.0).max(axis=1, keepdims=True), np.nan)
         for end in (least, most)
     ]
-    gap, group, rest = _widest(sample, one, other, usable)
+    gap, group, rest, _ = widest(sample.rate, one, other, usable)
     at = np.arange(len(gap))[:, np.newaxis]
     counted = {"n": sample.n, "subjects": sample.subjects, "events": sample.events}
     return {

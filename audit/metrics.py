@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from audit.data.dataset import Dataset, intersect
 from audit.data.labels import LabelSet
 from audit.registry import Registry
-from audit.stats.clustered import Sample, effective_n, is_few, rate_interval, variance
+from audit.stats.clustered import Sample, effective_n, is_few, rate_interval
 from audit.stats.counts import Counts, count
 from audit.stats.pooling import Pooled, partial_pooling, pooled_variance
 from audit.stats.resampling import Weights, cluster_weights
@@ -301,8 +301,7 @@ def rates(tally: Tally, level: float = 0.95, min_group: int = 30) -> pd.DataFram
 def _rates_of(block: Block, asked: Asked, groups: Groups, level: float, min_group: int) -> Columns:
     q, g = len(block.labels), len(groups.index)
     sample = block.counts.sample(np.arange(g))
-    spread = variance(sample)
-    low, high = rate_interval(sample, level, spread)
+    low, high = rate_interval(sample, level)
     status, reason = standing(sample.n, sample.subjects, min_group)
     columns: dict[str, Any] = dict(zip(QUESTION, asked, strict=False)) | {
         "label": np.array(block.labels, dtype=object)[:, np.newaxis],
@@ -316,10 +315,10 @@ def _rates_of(block: Block, asked: Asked, groups: Groups, level: float, min_grou
         "low": low,
         "high": high,
         "level": level,
-        "effective_n": effective_n(sample, level, spread),
+        "effective_n": effective_n(sample, level),
         "unweighted": block.counts.unweighted[np.newaxis],
-        **_pooled_columns(sample, groups, spread, level),
-        "method": _method(sample, level, spread),
+        **_pooled_columns(sample, groups, level),
+        "method": _method(sample, level),
         "status": status,
         "reason": reason,
     }
@@ -341,9 +340,7 @@ def stacked(blocks: Sequence[Columns]) -> pd.DataFrame:
     return pd.DataFrame({n: np.concatenate([b[n] for b in blocks]) for n in blocks[0]})
 
 
-def _pooled_columns(
-    sample: Sample, groups: Groups, spread: NDArray[np.float64], level: float
-) -> dict[str, NDArray[np.float64]]:
+def _pooled_columns(sample: Sample, groups: Groups, level: float) -> dict[str, NDArray[np.float64]]:
     """Partially pooled rates of every intersection; nan for groups of one attribute."""
     columns = {
         name: np.full(sample.n.shape, np.nan) for name in ("pooled", "pooled_low", "pooled_high")
@@ -351,38 +348,31 @@ def _pooled_columns(
     for attribute in groups.attributes:
         if " x " in attribute:
             at = groups.columns(attribute)
-            found = pooled(sample, at, groups, spread, level)
+            found = pooled(sample, at, groups.index.get_level_values("group")[at], level)
             for name, values in zip(columns, (found.pooled, found.low, found.high), strict=True):
                 columns[name][:, at] = values
     return columns
 
 
-def pooled(
-    sample: Sample,
-    at: NDArray[np.int64],
-    groups: Groups,
-    spread: NDArray[np.float64],
-    level: float,
-) -> Pooled:
+def pooled(sample: Sample, at: NDArray[np.int64], names: Iterable[str], level: float) -> Pooled:
     """Rates of an intersection's cells drawn towards what its attributes add up to.
 
     Cells are weighted by the variance they would have at the rate of the whole, times the median
     design effect of the question's cells, since the variance of a small cell is itself noise.
 
     Args:
-        sample: counts of Q questions in all groups.
-        at: which groups are the intersection's cells.
-        groups: their names, of the form 'a x b'.
-        spread: ``variance(sample)``.
+        sample: counts of Q questions in groups, the intersection's cells among them.
+        at: which groups the cells are.
+        names: the cells' names, of the form 'a x b'.
         level: of the intervals.
     """
-    cells = [str(groups.index[i][1]).split(" x ") for i in at]
+    cells = [name.split(" x ") for name in names]
     factors = np.array(
         [np.unique(names, return_inverse=True)[1] for names in zip(*cells, strict=True)]
     )
     n, events, rate = sample.n[:, at], sample.events[:, at], sample.rate[:, at]
     with np.errstate(divide="ignore", invalid="ignore"):
-        effects = spread[:, at] * n / (rate * (1 - rate))
+        effects = sample.spread[:, at] * n / (rate * (1 - rate))
     some = np.isfinite(effects).any(axis=1)
     effect = np.ones((len(n), 1))
     effect[some, 0] = np.nanmedian(np.where(np.isfinite(effects), effects, np.nan)[some], axis=1)
@@ -404,9 +394,29 @@ def standing(
     return status.astype(object), reason.astype(object)
 
 
-def _method(sample: Sample, level: float, spread: NDArray[np.float64]) -> NDArray[np.object_]:
+def joint_status(
+    names: Sequence[str],
+    standing: tuple[NDArray[np.object_], NDArray[np.object_]],
+    one: NDArray[np.int64],
+    other: NDArray[np.int64],
+) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
+    """The worse status of the two sides of each comparison, and each side's reason; both (Q, P).
+
+    ``standing`` is that of the groups ``names``, (Q, G); ``one, other`` (P,) are their indices.
+    """
+    status, reason = standing
+    sides, called = (one, other), np.array(names, dtype=object)
+    undefined = np.logical_or(*(status[:, side] == UNDEFINED for side in sides))
+    usable = np.logical_and(*(status[:, side] == OK for side in sides))
+    joint = np.where(usable, OK, np.where(undefined, UNDEFINED, TOO_FEW)).astype(object)
+    told = [np.where(status[:, s] == OK, "", called[s] + ": " + reason[:, s]) for s in sides]
+    between = np.where((told[0] != "") & (told[1] != ""), "; ", "").astype(object)
+    return joint, told[0] + between + told[1]
+
+
+def _method(sample: Sample, level: float) -> NDArray[np.object_]:
     """How each interval was made; blank where there is none."""
-    few = is_few(sample, level, spread)
+    few = is_few(sample, level)
     name = np.where(few, "Clopper-Pearson", "Wilson").astype(object)
     how = "subjects as copies" if sample.deviations is None else "effective n"
     name = np.where(sample.subjects < sample.n, name + f", {how}", name)

@@ -7,7 +7,7 @@ What both answers share carries no noise; only *gained* events (in the second an
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from audit.stats.clustered import (
     Floats,
     Integers,
     Sample,
+    correlated,
     effective_events,
     rate_interval,
 )
@@ -185,27 +186,18 @@ _SIGNS: Final = np.array([1.0, -1.0, -1.0, 1.0])
 
 def _signed_correlations(gained: Sample, lost: Sample, one: Integers, other: Integers) -> Floats:
     """Correlations of gained, lost of one and gained, lost of other in D, (4, 4, Q, P)."""
-    within = _correlation(gained.deviations, lost.deviations)
+    assert gained.deviations is not None
+    assert lost.deviations is not None
+    within = correlated(gained.deviations, lost.deviations)
     r = np.zeros((4, 4, *within[:, one].shape))
     r[np.arange(4), np.arange(4)] = 1.0
     for i, side in ((0, one), (2, other)):
         r[i, i + 1] = r[i + 1, i] = within[:, side]
-    assert gained.deviations is not None
-    assert lost.deviations is not None
     for p in np.flatnonzero(gained.shared[one, other]):
         for i, of_one in enumerate((gained.deviations[:, one[p]], lost.deviations[:, one[p]])):
             for j, of_other in enumerate((gained.deviations, lost.deviations), start=2):
-                r[i, j, :, p] = r[j, i, :, p] = _correlation(of_one, of_other[:, other[p]])
+                r[i, j, :, p] = r[j, i, :, p] = correlated(of_one, of_other[:, other[p]])
     signed = r * np.multiply.outer(_SIGNS, _SIGNS)[:, :, np.newaxis, np.newaxis]
     few = np.stack([effective_events(s)[:, g] < 20 for g in (one, other) for s in (gained, lost)])
     unsure = few[:, np.newaxis] | few[np.newaxis]
     return np.asarray(np.where(unsure, np.maximum(signed, 0.0), signed), dtype=np.float64)
-
-
-def _correlation(x: Any, y: Any) -> Floats:
-    """Correlation of deviations over the replicates, the last axis; 0 where one never varies."""
-    product, one, other = (
-        np.einsum("...b,...b->...", a, b, dtype=np.float64) for a, b in ((x, y), (x, x), (y, y))
-    )
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(np.nan_to_num(product / np.sqrt(one * other)))

@@ -10,6 +10,7 @@ the textbook ones. Copying every picture of every subject changes nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -52,6 +53,11 @@ class Sample:
     def rate(self) -> Floats:
         """Events over pictures; nan for an empty group."""
         return np.asarray(self.events / np.where(self.n > 0, self.n, np.nan))
+
+    @cached_property
+    def spread(self) -> Floats:
+        """``variance`` of this sample: every interval asks for it, and it is worked out once."""
+        return variance(self)
 
     def repeats(self, one: Integers, other: Integers) -> bool:
         """Whether a subject has several pictures in a group compared, or is on both sides."""
@@ -96,9 +102,7 @@ def variance(sample: Sample) -> Floats:
     return np.where(np.isnan(p), np.nan, np.maximum(seen, least))
 
 
-def effective_n(
-    sample: Sample, level: npt.ArrayLike = 0.95, spread: Floats | None = None
-) -> Floats:
+def effective_n(sample: Sample, level: npt.ArrayLike = 0.95) -> Floats:
     """How many independent pictures a group is worth for an interval at ``level``.
 
     Formula: ``p (1 - p) / V'`` with V the variance and
@@ -113,7 +117,6 @@ def effective_n(
     Args:
         sample: Q questions in G groups.
         level: Two-sided level; broadcasts against (Q, G).
-        spread: ``variance(sample)``, if it is at hand.
 
     Returns:
         Effective numbers, (Q, G).
@@ -123,11 +126,11 @@ def effective_n(
         intervals; the degrees of freedom are ours, chosen by simulation (docs/calibration.md).
     """
     p, alpha = sample.rate, 1 - np.asarray(level, dtype=np.float64)
-    spread = variance(sample) if spread is None else spread
+    spread = sample.spread
     most, m = _if_copies(sample), sample.subjects
     with np.errstate(divide="ignore", invalid="ignore"):
         worth = p * (1 - p) / spread
-        freedom = np.minimum(m - 1, effective_events(sample, spread))
+        freedom = np.minimum(m - 1, effective_events(sample))
         ratio = special.stdtrit(np.maximum(freedom, 0.3), alpha / 2) / special.ndtri(alpha / 2)
         wider = np.where(freedom < 0.3, np.inf, spread * ratio**2 * m / (m - 1))
         used = np.where(spread >= most, spread, np.minimum(most, wider))
@@ -135,7 +138,7 @@ def effective_n(
     return np.where(np.isnan(p), np.nan, np.where(spread > 0, worth, sample.copies))
 
 
-def effective_events(sample: Sample, spread: Floats | None = None) -> Floats:
+def effective_events(sample: Sample) -> Floats:
     """On how many events, or non-events if fewer, the variance of each rate rests.
 
     Formula: ``min(p, 1 - p)`` times the smaller of ``p (1 - p) / V``, the independent pictures that
@@ -147,10 +150,9 @@ def effective_events(sample: Sample, spread: Floats | None = None) -> Floats:
 
     Args:
         sample: Q questions in G groups.
-        spread: ``variance(sample)``, if it is at hand.
     """
     p = sample.rate
-    spread = variance(sample) if spread is None else spread
+    spread = sample.spread
     with np.errstate(divide="ignore", invalid="ignore"):
         worth = np.where(spread > 0, p * (1 - p) / spread, 0.0)
         unlike = np.maximum(1 - sample.blocks / sample.subjects, 0.0)
@@ -158,9 +160,7 @@ def effective_events(sample: Sample, spread: Floats | None = None) -> Floats:
     return np.where(np.isnan(p), np.nan, np.minimum(p, 1 - p) * rests_on)
 
 
-def rate_interval(
-    sample: Sample, level: npt.ArrayLike = 0.95, spread: Floats | None = None
-) -> Bounds:
+def rate_interval(sample: Sample, level: npt.ArrayLike = 0.95) -> Bounds:
     """Interval for each rate: Wilson's or the exact one, at the effective number of pictures.
 
     Range: shares in [0, 1]; contains the rate. nan for an empty group and for a group of one
@@ -171,7 +171,6 @@ def rate_interval(
     Args:
         sample: Q questions in G groups.
         level: Two-sided level; broadcasts against (Q, G).
-        spread: ``variance(sample)``, if it is at hand.
 
     Returns:
         Low and high bounds, (Q, G).
@@ -180,7 +179,7 @@ def rate_interval(
         Wilson (1927); Clopper, Pearson (1934); Korn, Graubard (1998).
     """
     known = sample.copies > 1
-    size = np.where(known, effective_n(sample, level, spread), 0.0)
+    size = np.where(known, effective_n(sample, level), 0.0)
     events = np.where(known, sample.rate, 0.0) * size
     few = _few(events, size, level)
     rough, exact = wilson(events, size, level), clopper_pearson(events, size, level)
@@ -188,11 +187,9 @@ def rate_interval(
     return np.where(known, low, np.nan), np.where(known, high, np.nan)
 
 
-def is_few(
-    sample: Sample, level: npt.ArrayLike = 0.95, spread: Floats | None = None
-) -> npt.NDArray[np.bool_]:
+def is_few(sample: Sample, level: npt.ArrayLike = 0.95) -> npt.NDArray[np.bool_]:
     """Whether events or non-events are too few for Wilson's interval, (Q, G)."""
-    size = effective_n(sample, level, spread)
+    size = effective_n(sample, level)
     return _few(sample.rate * size, size, level)
 
 
@@ -226,12 +223,12 @@ def difference_interval(
         Newcombe (1998), Statistics in Medicine 17, 873-890; Zou, Donner (2008), Statistics in
         Medicine 27, 1693-1702, for recovering variances from bounds.
     """
-    spread, p = variance(sample), sample.rate
-    low, high = rate_interval(sample, level, spread)
-    down, up, r = p - low, high - p, correlation(sample, one, other, spread)
+    p = sample.rate
+    low, high = rate_interval(sample, level)
+    down, up, r = p - low, high - p, correlation(sample, one, other)
     d = p[:, one] - p[:, other]
-    lower = d - _joined(down[:, one], up[:, other], r)
-    upper = d + _joined(up[:, one], down[:, other], r)
+    lower = d - joined(down[:, one], up[:, other], r)
+    upper = d + joined(up[:, one], down[:, other], r)
     return np.clip(lower, -1.0, 1.0), np.clip(upper, -1.0, 1.0)
 
 
@@ -249,15 +246,15 @@ def difference_z(sample: Sample, one: Integers, other: Integers) -> Floats:
         one: Index of the first group of each of P comparisons.
         other: Index of the second.
     """
-    spread, p = variance(sample), sample.rate
-    r, d = correlation(sample, one, other, spread), p[:, one] - p[:, other]
+    p = sample.rate
+    r, d = correlation(sample, one, other), p[:, one] - p[:, other]
     found, before = np.full(d.shape, np.nan), np.abs(d)
     for z, step in zip(_GRID[1:], np.diff(_GRID), strict=True):
-        low, high = rate_interval(sample, 1 - 2 * special.ndtr(-z), spread)
+        low, high = rate_interval(sample, 1 - 2 * special.ndtr(-z))
         down, up = p - low, high - p
         nearer = np.where(d > 0, down[:, one], up[:, one])
         further = np.where(d > 0, up[:, other], down[:, other])
-        left = np.abs(d) - _joined(nearer, further, r)
+        left = np.abs(d) - joined(nearer, further, r)
         crossed = np.isnan(found) & (left <= 0)
         with np.errstate(divide="ignore", invalid="ignore"):
             share = np.where(before > 0, before / (before - left), 0.0)
@@ -291,12 +288,12 @@ def ratio_interval(
     Source:
         Katz, Baptista, Azen, Pike (1978), Biometrics 34, 469-474; Zou, Donner (2008).
     """
-    spread, p = variance(sample), sample.rate
-    r = correlation(sample, one, other, spread)
+    p = sample.rate
+    r = correlation(sample, one, other)
     z = -special.ndtri((1 - np.asarray(level, dtype=np.float64)) / 2)
-    events = effective_events(sample, spread)
-    size = effective_n(sample, level, spread)
-    low, high = rate_interval(sample, level, spread)
+    events = effective_events(sample)
+    size = effective_n(sample, level)
+    low, high = rate_interval(sample, level)
     with np.errstate(divide="ignore", invalid="ignore"):
         log = np.log(np.where(p > 0, p, np.nan))
         reach = z * np.sqrt((1 - p) / (p * size))
@@ -304,16 +301,14 @@ def ratio_interval(
         down = np.where(many, reach, log - np.log(low))
         up = np.where(many, reach, np.log(high) - log)
         d = log[:, one] - log[:, other]
-        lower = d - _joined(down[:, one], up[:, other], r)
-        upper = d + _joined(up[:, one], down[:, other], r)
+        lower = d - joined(down[:, one], up[:, other], r)
+        upper = d + joined(up[:, one], down[:, other], r)
     # two groups in which every picture is an event have no spread, and no such certainty
     sure = (p[:, one] == 1) & (p[:, other] == 1)
     return np.where(sure, np.nan, np.exp(lower)), np.where(sure, np.nan, np.exp(upper))
 
 
-def correlation(
-    sample: Sample, one: Integers, other: Integers, spread: Floats | None = None
-) -> Floats:
+def correlation(sample: Sample, one: Integers, other: Integers) -> Floats:
     """Correlation of two groups' rates: 0 unless subjects are in both; (Q, P).
 
     Where either group has fewer than 20 effective events a positive one is taken as 0, since it
@@ -323,24 +318,30 @@ def correlation(
     together = np.flatnonzero(sample.shared[one, other])
     if sample.deviations is None or not together.size:
         return r
-    spread = variance(sample) if spread is None else spread
-    few = effective_events(sample, spread) < 20
+    few = effective_events(sample) < 20
     for j in together:
         a, b = sample.deviations[:, one[j]], sample.deviations[:, other[j]]
-        product = np.einsum("qb,qb->q", a, b, dtype=np.float64)
-        sizes = [np.einsum("qb,qb->q", x, x, dtype=np.float64) for x in (a, b)]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            r[:, j] = np.nan_to_num(product / np.sqrt(sizes[0] * sizes[1]))
+        r[:, j] = correlated(a, b)
         unsure = few[:, one[j]] | few[:, other[j]]
         r[:, j] = np.where(unsure, np.minimum(r[:, j], 0.0), r[:, j])
     return np.clip(r, -1.0, 1.0)
+
+
+def correlated(x: npt.NDArray[np.float32], y: npt.NDArray[np.float32]) -> Floats:
+    """Correlation of deviations over the replicates, the last axis; 0 where one never varies."""
+    product, one, other = (
+        np.einsum("...b,...b->...", a, b, dtype=np.float64) for a, b in ((x, y), (x, x), (y, y))
+    )
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.nan_to_num(product / np.sqrt(one * other)))
+
+
+def joined(a: Floats, b: Floats, r: Floats) -> Floats:
+    """The reach of a difference from those of its two parts: ``sqrt(a² + b² - 2 r a b)``."""
+    return np.asarray(np.sqrt(np.maximum(a**2 + b**2 - 2 * r * a * b, 0.0)))
 
 
 def _if_copies(sample: Sample) -> Floats:
     """The variance of each rate if the pictures of a subject were copies of each other."""
     p = sample.rate
     return np.asarray(p * (1 - p) / np.where(sample.copies > 0, sample.copies, np.nan))
-
-
-def _joined(a: Floats, b: Floats, r: Floats) -> Floats:
-    return np.asarray(np.sqrt(np.maximum(a**2 + b**2 - 2 * r * a * b, 0.0)))

@@ -23,7 +23,6 @@ from audit.stats.clustered import (
     difference_z,
     effective_events,
     ratio_interval,
-    variance,
 )
 from audit.stats.significance import difference_p, holm
 from audit.tables import CANNOT_TELL, SHOWN_LARGE, SHOWN_SMALL
@@ -228,9 +227,24 @@ def standard_error(sample: Sample, one: Integers, other: Integers) -> Floats:
     return _errors(sample, one, other)[0]
 
 
+def widest(
+    rate: Floats, one: Integers, other: Integers, usable: Flags
+) -> tuple[Floats, Integers, Integers, Integers]:
+    """The size of each question's largest gap, its two groups, the higher first, and its pair.
+
+    ``rate`` (Q, G), ``one, other`` (P,), ``usable`` (Q, P); all results (Q, 1), nan without a
+    usable pair. The largest of many noisy gaps is too large on average.
+    """
+    gaps = np.where(usable, rate[:, one] - rate[:, other], np.nan)
+    at = np.where(usable, np.abs(gaps), -1.0).argmax(axis=1)[:, np.newaxis]
+    gap, first, second = np.take_along_axis(gaps, at, axis=1), one[at], other[at]
+    down = gap < 0
+    return np.abs(gap), np.where(down, second, first), np.where(down, first, second), at
+
+
 def _errors(sample: Sample, one: Integers, other: Integers) -> tuple[Floats, Flags]:
     """Standard errors, and whether any replicate moved the difference at all."""
-    spread = variance(sample)
+    spread = sample.spread
     squared = spread[:, one] + spread[:, other]
     if sample.deviations is None:
         return np.sqrt(squared), np.zeros(squared.shape, dtype=bool)
