@@ -505,3 +505,41 @@ def test_the_page_that_explains_it_works_as_written(tmp_path: Path) -> None:
     assert data.refuse_suspicion() is None
     keys = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| `.*?\|", page, re.MULTILINE))))
     assert keys == set(module.Card.model_fields)
+
+
+# --- several manifests ---------------------------------------------------------------------------
+
+SEVERAL = CARD.replace("manifest: people.csv", "manifest: [people.csv, families.csv]")
+FAMILIES = "file,id,person,gender,age,family\ng.jpg,007,p6,male,40,f1\nh.jpg,008,p6,female,40,f1\n"
+
+
+def test_several_manifests_are_one_table_that_tells_them_apart(tmp_path: Path) -> None:
+    (tmp_path / "families.csv").write_text(FAMILIES, encoding="utf-8")
+    both = load(written(tmp_path, SEVERAL)).table.set_index("image_id")
+    assert both["part"].tolist() == ["people"] * 6 + ["families"] * 2
+    assert both.loc["001", "truth"] == "nurse"
+    assert pd.isna(both.loc["007", "truth"])
+    assert pd.isna(both.loc["001", "family"])
+    assert both.loc["008", "family"] == "f1"
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "said"),
+    [
+        ("families.csv", FAMILIES.replace("family", "part"), "has a column 'part'"),
+        ("sub/families.csv", FAMILIES, "files of several folders"),
+        ("families.csv", FAMILIES.replace("007", "001"), "rows 1 and 7 .* both '001'"),
+    ],
+)
+def test_manifests_that_do_not_fit_together(
+    tmp_path: Path, name: str, rows: str, said: str
+) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / name).write_text(rows, encoding="utf-8")
+    assert re.search(said, complaint(written(tmp_path, SEVERAL.replace("families.csv", name))))
+
+
+def test_the_families_ship_beside_the_portraits() -> None:
+    whole, parts = load("people-all"), [load("people"), load("people-counterfactual")]
+    assert len(whole) == sum(len(part) for part in parts)
+    assert set(whole.table["image_id"]) == {i for p in parts for i in p.table["image_id"]}

@@ -106,7 +106,7 @@ def test_darker_tones_have_lower_angles(table):
 
 
 @pytest.mark.parametrize(
-    ("file", "split"), [("manifest.csv", "audit"), ("counterfactual.csv", "counterfactual")]
+    ("file", "split"), [("portraits.csv", "audit"), ("counterfactual.csv", "counterfactual")]
 )
 def test_manifest_agrees_with_parameters_and_pictures(file, split):
     pd.testing.assert_frame_equal(

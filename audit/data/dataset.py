@@ -31,6 +31,9 @@ Source = Literal["self-reported", "annotator-perceived", "assigned", "generator"
 KEYS = ("image_id", "path", "cluster_id")
 """The columns that every dataset's table begins with."""
 
+PART = "part"
+"""The column that says which of several manifests a row is from."""
+
 MAX_VALUES = 20
 """A numeric attribute with more different values than this needs bins to be a grouping."""
 
@@ -114,12 +117,13 @@ class AttributeCard(_Written):
 class Card(_Written):
     """The data card: where the manifest is, what its columns mean, and who agreed to what.
 
+    Several manifests of one folder make one table, whose column ``part`` says which a row is from.
     ``named_people`` left out means nobody has said, and is treated as named. ``photographs`` is
     false only for drawn or rendered people.
     """
 
     name: str
-    manifest: str
+    manifest: str | tuple[str, ...]
     image_column: str = "path"
     id_column: str | None = None
     cluster_column: str | None = None
@@ -293,9 +297,16 @@ def intersect(*groupings: pd.Series) -> pd.Series:
 
 def dataset_names() -> list[str]:
     """The datasets that ship with the tool."""
-    folder = resources.bundled("datasets")
-    names = resources.bundled_names("datasets")
-    return [name for name in names if (folder / name / "card.yaml").is_file()]
+    return sorted(_shipped())
+
+
+def _shipped() -> dict[str, Path]:
+    """Cards of shipped datasets: a folder's ``card.yaml`` by its name, others by 'folder-card'."""
+    cards = sorted(resources.bundled("datasets").glob("*/*.yaml"))
+    return {
+        c.parent.name if c.stem == "card" else f"{c.parent.name}-{c.stem}": c
+        for c in map(Path, map(str, cards))
+    }
 
 
 def load(ref: str | Path, where: str = "") -> Dataset:
@@ -306,8 +317,10 @@ def load(ref: str | Path, where: str = "") -> Dataset:
     """
     path = _find(str(ref), f"{where}: " if where else "")
     card = validate(Card, load_yaml(path), str(path))
-    manifest = path.parent / card.manifest
-    table = _table(_read(manifest, str(path)), card, manifest, str(path))
+    names = (card.manifest,) if isinstance(card.manifest, str) else card.manifest
+    manifest = path.parent / names[0]
+    raw = _read_all([path.parent / name for name in names], str(path))
+    table = _table(raw, card, manifest, str(path))
     attributes = {
         name: Attribute(name, a.source, a.description, a.order, table[name].dtype == float)
         for name, a in card.attributes.items()
@@ -317,8 +330,8 @@ def load(ref: str | Path, where: str = "") -> Dataset:
 
 
 def _find(ref: str, where: str) -> Path:
-    if ref in dataset_names():
-        return resources.bundled("datasets") / ref / "card.yaml"
+    if ref in _shipped():
+        return _shipped()[ref]
     path = Path(ref).expanduser()
     if path.is_dir():
         if (path / "card.yaml").is_file():
@@ -337,6 +350,22 @@ def _find(ref: str, where: str) -> Path:
     names = dataset_names()
     see = f"Bundled: {', '.join(names) or 'none'}. For your own pictures give the path of a card"
     raise unknown("dataset", ref, names, where=where.removesuffix(": "), see=see)
+
+
+def _read_all(manifests: Sequence[Path], where: str) -> pd.DataFrame:
+    """One manifest as it is, or several as one table with the column ``part``."""
+    frames = [_read(manifest, where) for manifest in manifests]
+    if len(frames) == 1:
+        return frames[0]
+    if len({manifest.parent for manifest in manifests}) > 1:
+        got = f"{where}: manifest names files of several folders"
+        raise InputError(sentence(got, "Paths of pictures are relative to one folder; use one"))
+    if any(PART in frame for frame in frames):
+        got = f"{where}: a manifest has a column '{PART}', which says what file a row is from"
+        raise InputError(sentence(got, "Rename that column"))
+    parts = [f.assign(**{PART: m.stem}) for f, m in zip(frames, manifests, strict=True)]
+    joined = pd.concat([part.astype(object) for part in parts], ignore_index=True)
+    return joined.where(joined.notna(), None)
 
 
 def _read(manifest: Path, where: str) -> pd.DataFrame:
