@@ -324,3 +324,18 @@ def test_whole_clusters(clusters, codes, whole):
 def test_whole_clusters_refuses_unlike_lengths():
     with pytest.raises(InputError, match="one of each a picture"):
         permutation.whole_clusters(["a"], [0, 1])
+
+
+@pytest.mark.parametrize("groups", [2, 3, 12])
+@pytest.mark.parametrize("rate", [0.02, 0.6])
+def test_whole_numbers_of_few_bytes_deal_the_same_sums(groups: int, rate: float) -> None:
+    rng = np.random.default_rng(5)
+    n = rng.integers(1, 200, size=90)
+    events = rng.binomial(n[:, np.newaxis], rate, size=(90, 40)) * (rng.random((90, 40)) < rate)
+    codes, strata = rng.integers(-1, groups, size=90), rng.integers(0, 2, size=90)
+    one, other = (
+        permutation.dealt_sums(x, size, codes, strata, groups, 60, 3)
+        for x, size in ((events.astype(float), n), (events.astype(np.uint8), n.astype(np.uint8)))
+    )
+    for mine, theirs in zip(one.sums, other.sums, strict=True):
+        np.testing.assert_array_equal(mine, theirs)

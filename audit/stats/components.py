@@ -905,8 +905,9 @@ def joint_test(
     strata have in common with groups. The null says that nothing but chance differs.
 
     Args:
-        events: Sums over the pictures of each cluster, shape (clusters, wordings).
-        n: Pictures of each cluster, shape (clusters,).
+        events: Sums over the pictures of each cluster, shape (clusters, wordings); whole numbers
+            from 0 of few bytes (uint8) keep memory small.
+        n: Pictures of each cluster, shape (clusters,); of the same kind of number, if so.
         codes: Group of each cluster; all others than the two take no part.
         strata: Stratum of each cluster, any whole number.
         one: Code of the first group.
@@ -926,7 +927,7 @@ def joint_test(
         Simonsohn, Simmons, Nelson (2020), Nature Human Behaviour 4, 1208-1214 (their joint tests);
         Phipson, Smyth (2010) for p.
     """
-    x, size = np.asarray(events, dtype=np.float64), np.asarray(n, dtype=np.float64)
+    x, size = np.asarray(events), np.asarray(n)
     code = np.asarray(codes, dtype=np.int64)
     _check_level(level)
     if one == other or size.ndim != 1 or x.ndim != 2 or not x.shape[1]:
@@ -934,8 +935,9 @@ def joint_test(
         raise InputError(sentence(got, "Give two groups, (clusters, wordings) and (clusters,)"))
     pair = np.where(code == one, 0, np.where(code == other, 1, -1))
     deals = dealt_sums(x, size, pair, strata, 2, permutations, seed)
-    table = np.hstack([x, size[:, np.newaxis]])
-    gaps = _gaps(np.stack([table[pair == side].sum(axis=0) for side in (0, 1)])[np.newaxis])
+    sides = [pair == side for side in (0, 1)]
+    seen = [np.append(x[at].sum(axis=0, dtype=np.float64), size[at].sum()) for at in sides]
+    gaps = _gaps(np.stack(seen)[np.newaxis])
     reason = deals.reason if np.isfinite(gaps).all() else "a group has no pictures"
     blocks = [] if reason else [np.nan_to_num(_gaps(sums)) for sums in deals.sums]
     null = np.vstack(blocks) if blocks else np.full((1, gaps.size), np.nan)
