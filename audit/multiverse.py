@@ -1,24 +1,25 @@
 """The same question in every wording: how much of a disparity is the model, how much the question.
 
 Everything here works on stored embeddings: prompts are encoded once, pictures never again. One
-wording is a template, its article (right, wrong, absent), and a shift along the modality gap.
+wording is a template, its article (right, wrong, absent), the phrasing of the labels, a shift along
+the modality gap, and what is done to the pictures before anybody looks at them.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
-from audit.data.labels import LabelSet, PromptSet, vowel_sound
+from audit.data.alterations import AS_IT_IS
+from audit.data.labels import Article, LabelSet, Phrasing, PromptSet, has_article, prompt
 from audit.disparity import Confidence
 from audit.metrics import Block, Draws, Groups, Tally, margin_family, rates
 from audit.models.encoder import Texts
@@ -29,6 +30,7 @@ from audit.stats.components import (
     GapShares,
     Generalisability,
     JointTest,
+    Moments,
     choice_entropy,
     components,
     flip_rate,
@@ -39,7 +41,7 @@ from audit.stats.components import (
     kendall_w,
     moments,
 )
-from audit.stats.counts import count
+from audit.stats.counts import Counts, count
 from audit.stats.families import Family, compare, verdicts
 from audit.stats.permutation import whole_clusters
 from audit.tables import ENSEMBLE, OK, WORST, records
@@ -47,13 +49,13 @@ from audit.tables import ENSEMBLE, OK, WORST, records
 if TYPE_CHECKING:
     from audit.embeddings import Embeddings
 
-Article = Literal["as written", "right", "wrong", "absent"]
 Floats = NDArray[np.float32]
 Codes = NDArray[np.int16]
 
-#: similarities held at a time: 64 MB, whatever the number of pictures
-_CELLS: Final = 16_000_000
-_ARTICLE: Final = re.compile(r"\b([Aa])n? (?=\{\})")
+#: similarities held at a time: 16 MB, whatever the number of pictures
+_CELLS: Final = 4_000_000
+#: choices looked at a time, pictures by wordings: a few MB in each of several forms
+_CHOICES: Final = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -63,68 +65,70 @@ class Wording:
     template: str
     article: Article = "as written"
     shift: float = 0.0
+    phrasing: Phrasing = "as written"
+    alteration: str = AS_IT_IS
 
     @property
     def name(self) -> str:
-        """The wording in a few words."""
+        """The wording in a few words, and in so many digits that no other has the same."""
         article = "" if self.article == "as written" else f", article {self.article}"
-        shift = f", gap shifted by {self.shift:+g}" if self.shift else ""
-        return f"{self.template}{article}{shift}"
+        phrasing = "" if self.phrasing == "as written" else f", labels as {self.phrasing}"
+        # the shortest decimals that give this number and no other
+        shift = f", gap shifted by {f'{self.shift:+}'.removesuffix('.0')}" if self.shift else ""
+        alteration = "" if self.alteration == AS_IT_IS else f", {self.alteration}"
+        return f"{self.template}{article}{phrasing}{shift}{alteration}"
 
     def prompt(self, label: str) -> str:
-        """The prompt for one label."""
-        vowel = vowel_sound(label)
-        forms = {
-            "as written": self.template,
-            "right": _ARTICLE.sub(r"\1n " if vowel else r"\1 ", self.template),
-            "wrong": _ARTICLE.sub(r"\1 " if vowel else r"\1n ", self.template),
-            "absent": _ARTICLE.sub("", self.template),
-        }
-        return forms[self.article].replace("{}", label)
+        """The prompt for one label, which is taken as it is phrased."""
+        return prompt(self.template, label, self.article)
 
 
 def every_wording(
     prompts: Iterable[PromptSet],
     articles: Sequence[Article] = ("as written",),
     shifts: Sequence[float] = (0.0,),
+    phrasings: Sequence[Phrasing] = ("as written",),
+    alterations: Sequence[str] = (AS_IT_IS,),
 ) -> tuple[Wording, ...]:
-    """Every template with every article and shift; those that read alike only once.
+    """Every template with every other choice; those that read alike only once.
 
     Args:
         prompts: template sets; their own article rule holds for 'as written'.
         articles: 'right', 'wrong', 'absent' need an 'a' or 'an' before the label's place; templates
             without one are taken as they are, once.
         shifts: how far pictures and prompts are moved apart along the modality gap, in its length.
+        phrasings: of the labels.
+        alterations: names of what is done to the pictures.
     """
     found: dict[Wording, None] = {}
+    others = tuple(product(phrasings, shifts, alterations))
     for prompt_set in prompts:
-        for template, article, shift in product(prompt_set.templates, articles, shifts):
-            rule: Article = article
-            if article == "as written" and prompt_set.article == "a/an":
-                rule = "right"
-            if not _ARTICLE.search(template):
+        for template, article in product(prompt_set.templates, articles):
+            rule = prompt_set.rule if article == "as written" else article
+            if not has_article(template):
                 rule = "as written"
-            found[Wording(template, rule, shift)] = None
+            for phrasing, shift, alteration in others:
+                found[Wording(template, rule, shift, phrasing, alteration)] = None
     return tuple(found)
 
 
 def class_embeddings(texts: Texts, labels: LabelSet, asked: Sequence[Wording]) -> Floats:
     """The embedding of every label in every wording, unit rows, (wordings, labels, d)."""
-    prompts = [wording.prompt(label) for wording in asked for label in labels.texts]
+    prompts = [w.prompt(label) for w in asked for label in labels.phrased(w.phrasing)]
     distinct = list(dict.fromkeys(prompts))
     vectors = dict(zip(distinct, texts.encode(distinct), strict=True))
     stacked = np.stack([vectors[prompt] for prompt in prompts])
     return stacked.reshape(len(asked), len(labels.texts), -1)
 
 
-def ensemble(classes: Floats) -> Floats:
+def ensemble(classes: Floats) -> NDArray[np.float64]:
     """Class embeddings of all wordings together, (labels, d): CLIP's rule.
 
     Each prompt embedding has unit length; they are averaged and brought to unit length again.
     Source: Radford et al. 2021, arXiv 2103.00020, section 3.1.4.
     """
     mean = classes.astype(np.float64).mean(axis=0)
-    return np.asarray(mean / np.linalg.norm(mean, axis=-1, keepdims=True), dtype=np.float32)
+    return np.asarray(mean / np.linalg.norm(mean, axis=-1, keepdims=True))
 
 
 def shifted(
@@ -143,7 +147,7 @@ def shifted(
     return moved.astype(np.float32), (moves[..., 0] * (moved @ gap)).astype(np.float32)
 
 
-def choose(vectors: Floats, classes: Floats, offsets: Floats | None = None) -> Codes:
+def choose(vectors: Floats, classes: NDArray[np.floating], offsets: Floats | None = None) -> Codes:
     """The label chosen for every picture in every wording, by its place in the set.
 
     Args:
@@ -154,28 +158,42 @@ def choose(vectors: Floats, classes: Floats, offsets: Floats | None = None) -> C
     Returns:
         (n, wordings): two bytes a picture and wording is all that grows with the pictures.
     """
-    number, labels, d = classes.shape
-    codes = np.empty((len(vectors), number), dtype=np.int16)
-    flat = np.ascontiguousarray(classes.reshape(number * labels, d).T)
-    for rows in _blocks(len(vectors), number * labels):
-        similarity = (vectors[rows] @ flat).reshape(-1, number, labels)
-        if offsets is not None:
-            similarity += offsets
-        codes[rows] = similarity.argmax(axis=2)
+    codes = np.empty((len(vectors), len(classes)), dtype=np.int16)
+    _choose(codes, np.arange(len(classes)), vectors, classes, offsets)
     return codes
 
 
-def _blocks(n: int, cells: int) -> Iterator[slice]:
-    step = max(1, _CELLS // max(cells, 1))
-    for start in range(0, n, step):
-        yield slice(start, start + step)
+def _choose(
+    codes: Codes,
+    columns: NDArray[np.int64],
+    vectors: Floats,
+    classes: NDArray[np.floating],
+    offsets: Floats | None,
+) -> None:
+    """Fill some columns of the choices."""
+    number, labels, d = classes.shape
+    flat = np.ascontiguousarray(classes.reshape(number * labels, d).T, dtype=np.float32)
+    for rows in _blocks(len(vectors), number * labels, _CELLS):
+        similarity = (vectors[rows] @ flat).reshape(-1, number, labels)
+        if offsets is not None:
+            similarity += offsets
+        codes[rows, columns] = similarity.argmax(axis=2)
+
+
+def _blocks(n: int, width: int, cells: int) -> Iterator[slice]:
+    """Slices of n rows of this width, each of at most so many cells; one even of no rows."""
+    step = max(1, cells // max(width, 1))
+    for start in range(0, max(n, 1), step):
+        yield slice(start, min(start + step, n))
 
 
 @dataclass(frozen=True)
 class Answers:
     """What a model answered in every wording: ``codes`` (n, W) and the ``headline`` (n,).
 
-    The headline is the ensemble of all wordings.
+    The headline is the ensemble of all wordings, asked of the pictures as they are. ``left_out``:
+    pictures that could not be altered in some way and are asked in no wording, so that all
+    wordings look at the same pictures.
     """
 
     labels: LabelSet
@@ -183,6 +201,7 @@ class Answers:
     keys: tuple[str, ...]
     codes: Codes
     headline: Codes
+    left_out: tuple[str, ...] = ()
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -190,25 +209,60 @@ class Answers:
         return tuple(wording.name for wording in self.wordings)
 
 
-def ask(images: Embeddings, texts: Texts, labels: LabelSet, asked: Sequence[Wording]) -> Answers:
+def ask(
+    images: Embeddings,
+    texts: Texts,
+    labels: LabelSet,
+    asked: Sequence[Wording],
+    altered: Mapping[str, Embeddings] | None = None,
+) -> Answers:
     """Ask one label set in every wording.
 
     Args:
-        images: embeddings of the pictures.
+        images: embeddings of the pictures as they are.
         texts: the model's text side.
         labels: the labels to choose from.
         asked: the wordings; see ``every_wording``.
+        altered: embeddings of the same pictures by name of the alteration.
+
+    Raises:
+        ValueError: a wording's alteration is not in ``altered``.
     """
+    looks = _looks(images, asked, altered or {})
+    kept = set(images.keys).intersection(*(look.keys for look in looks.values()))
+    keys = tuple(key for key in images.keys if key in kept)
     classes = class_embeddings(texts, labels, asked)
-    together = ensemble(classes)[np.newaxis]
-    offsets = None
-    if any(wording.shift for wording in asked):
-        prompts = classes.reshape(-1, classes.shape[-1]).mean(axis=0, dtype=np.float64)
-        gap = images.vectors.mean(axis=0, dtype=np.float64) - prompts
-        classes, offsets = shifted(classes, asked, gap)
-    codes = choose(images.vectors, classes, offsets)
-    headline = choose(images.vectors, together)[:, 0]
-    return Answers(labels, tuple(asked), tuple(images.keys), codes, headline)
+    prompts = classes.reshape(-1, classes.shape[-1]).mean(axis=0, dtype=np.float64)
+    codes = np.empty((len(keys), len(asked)), dtype=np.int16)
+    for name, look in looks.items():
+        columns = np.flatnonzero([wording.alteration == name for wording in asked])
+        some, vectors = [w for w in asked if w.alteration == name], look.only(keys).vectors
+        moved, offsets = _moved(classes[columns], some, vectors, prompts)
+        _choose(codes, columns, vectors, moved, offsets)
+    headline = choose(images.only(keys).vectors, ensemble(classes)[np.newaxis])[:, 0]
+    left_out = tuple(key for key in images.keys if key not in kept)
+    return Answers(labels, tuple(asked), keys, codes, headline, left_out)
+
+
+def _looks(
+    images: Embeddings, asked: Sequence[Wording], altered: Mapping[str, Embeddings]
+) -> dict[str, Embeddings]:
+    """The pictures as each of the wordings' alterations shows them."""
+    there = {**altered, AS_IT_IS: images}
+    names = list(dict.fromkeys(wording.alteration for wording in asked))
+    missing = [name for name in names if name not in there]
+    if missing:
+        raise ValueError(f"no embeddings of pictures altered by: {', '.join(missing)}")
+    return {name: there[name] for name in names}
+
+
+def _moved(
+    classes: Floats, asked: Sequence[Wording], vectors: Floats, prompts: NDArray[np.float64]
+) -> tuple[Floats, Floats | None]:
+    """Classes and offsets once shifted; as they are where no wording is."""
+    if not any(wording.shift for wording in asked):
+        return classes, None
+    return shifted(classes, asked, vectors.mean(axis=0, dtype=np.float64) - prompts)
 
 
 def answer(
@@ -273,14 +327,14 @@ class Question:
     other: str
     margin: float
 
-    def events(self, answers: Answers, truth: Codes | None) -> NDArray[np.bool_]:
-        """Whether it happened, (n, W); ``truth`` is the right label's place, -1 if not known."""
+    def happened(self, codes: Codes, labels: LabelSet, truth: Codes | None) -> NDArray[np.bool_]:
+        """Whether it happened, (n, W), to pictures with these choices, (n, W), and right labels."""
         if self.metric == "misclassification":
             assert truth is not None
-            return np.asarray(answers.codes != truth[:, np.newaxis])
+            return np.asarray(codes != truth[:, np.newaxis])
         if self.metric == "family_selection":
-            return np.isin(answers.codes, answers.labels.families[self.label])
-        return np.asarray(answers.codes == answers.labels.texts.index(self.label))
+            return np.isin(codes, labels.families[self.label])
+        return np.asarray(codes == labels.texts.index(self.label))
 
 
 @dataclass(frozen=True)
@@ -331,21 +385,15 @@ def specification_curve(
         seed: of the permutations.
         truth: the right label's place for each picture, -1 if not known.
     """
-    at = np.array([groups.rows[key] for key in answers.keys])
-    asked = np.ones(len(at), bool) if truth is None else truth >= 0
-    happened, rows = question.events(answers, truth)[asked], at[asked]
     columns = groups.columns(question.attribute)
     names = [str(groups.index[c][1]) for c in columns]
     one, other = names.index(question.group), names.index(question.other)
-    clusters, member = groups.clusters[rows], groups.member[rows][:, columns]
-    counts = count(
-        happened, member, clusters, len(groups.cluster_ids), draws.weights, draws.rows(clusters)
-    )
+    events = _Events.of(answers, question, groups, truth)
+    counts, squares = _added_up(events, groups, columns, draws)
     sample = counts.sample(np.arange(len(columns)))
     family = compare(
         sample, np.array([one]), np.array([other]), np.ones((len(sample.n), 1), bool), level
     )
-    codes = np.where(member.any(axis=1), member.argmax(axis=1), -1)
     assert sample.deviations is not None
     gaps = sample.deviations[:, one] - sample.deviations[:, other]
     there = np.flatnonzero(sample.n[0] > 0)
@@ -354,46 +402,117 @@ def specification_curve(
     return Curve(
         question,
         family,
-        _joint(question, happened, clusters, codes, (one, other), level, seed),
+        _joint(events, groups, columns[[one, other]], level, seed),
         gap_shares(family.difference.value[:, 0], gaps, level, max(fewest - 1, 1)),
-        components(moments(happened.astype(np.float64), codes, len(columns))),
+        components(squares),
         generalisability(rates, np.moveaxis(sample.deviations[:, there], 1, 0), level, seed=seed),
         kendall_w(rates, seed=seed),
         (int(sample.n[0, one]), int(sample.n[0, other])),
     )
 
 
+@dataclass(frozen=True)
+class _Events:
+    """What happened to the pictures that were asked, made block by block.
+
+    ``places``: of these pictures in the answers; ``rows``: in the groups.
+    """
+
+    answers: Answers
+    question: Question
+    truth: Codes | None
+    places: NDArray[np.int64]
+    rows: NDArray[np.int64]
+
+    @classmethod
+    def of(
+        cls, answers: Answers, question: Question, groups: Groups, truth: Codes | None
+    ) -> _Events:
+        places = np.arange(len(answers.keys)) if truth is None else np.flatnonzero(truth >= 0)
+        rows = np.array([groups.rows[answers.keys[i]] for i in places], dtype=np.int64)
+        return cls(answers, question, truth, places, rows)
+
+    def only(self, chosen: NDArray[np.bool_]) -> _Events:
+        """Of some of the pictures."""
+        return replace(self, places=self.places[chosen], rows=self.rows[chosen])
+
+    def blocks(self) -> Iterator[tuple[slice, NDArray[np.bool_]]]:
+        """Which of the pictures, and what happened to them in every wording, (m, W)."""
+        codes, labels = self.answers.codes, self.answers.labels
+        for part in _blocks(len(self.places), codes.shape[1], _CHOICES):
+            at = self.places[part]
+            truth = None if self.truth is None else self.truth[at]
+            yield part, self.question.happened(codes[at], labels, truth)
+
+
+def _added_up(
+    events: _Events, groups: Groups, columns: NDArray[np.int64], draws: Draws
+) -> tuple[Counts, Moments]:
+    """Counts with their replicates, and moments, of all blocks together."""
+    counts: Counts | None = None
+    squares: Moments | None = None
+    for part, happened in events.blocks():
+        rows = events.rows[part]
+        clusters, member = groups.clusters[rows], groups.member[rows][:, columns]
+        present, row = np.unique(draws.rows(clusters), return_inverse=True)
+        number = len(groups.cluster_ids)
+        counted = count(happened, member, clusters, number, draws.weights[present], row)
+        squared = moments(happened, _codes(member), len(columns))
+        counts = counted if counts is None else counts + counted
+        squares = squared if squares is None else squares + squared
+    assert counts is not None
+    assert squares is not None
+    return counts, squares
+
+
+def _codes(member: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The group of each picture, -1 if it is in none."""
+    return np.where(member.any(axis=1), member.argmax(axis=1), -1)
+
+
 def _joint(
-    question: Question,
-    happened: NDArray[np.bool_],
-    clusters: NDArray[np.int64],
-    codes: NDArray[np.int64],
-    pair: tuple[int, int],
-    level: float,
-    seed: int,
+    events: _Events, groups: Groups, pair: NDArray[np.int64], level: float, seed: int
 ) -> JointTest:
     """The joint test on whole clusters; pictures of other groups take no part."""
-    part = np.isin(codes, pair)
-    whole = whole_clusters(clusters[part], codes[part])
+    codes = _codes(groups.member[events.rows][:, pair])
+    events, codes = events.only(codes >= 0), codes[codes >= 0]
+    clusters = groups.clusters[events.rows]
+    whole = whole_clusters(clusters, codes)
     # a subject in both groups can't be dealt to one: its two halves stay where they are
-    halves = clusters[part] * 2 + (codes[part] == pair[1])
-    ids, unit = np.unique(clusters[part] if whole else halves, return_inverse=True)
-    within = sparse.csr_array(
-        (np.ones(len(unit)), (unit, np.arange(len(unit)))), shape=(len(ids), len(unit))
-    )
+    ids, unit = np.unique(clusters if whole else clusters * 2 + codes, return_inverse=True)
     of = np.full(len(ids), -1)
-    of[unit] = codes[part]
+    of[unit] = codes
+    size = np.bincount(unit, minlength=len(ids))
     found = joint_test(
-        within @ happened[part].astype(np.float64),
-        np.bincount(unit, minlength=len(ids)),
+        _sums(events, unit, size),
+        size.astype(np.min_scalar_type(int(size.max(initial=0)))),
         of,
         np.zeros(len(ids), dtype=np.int64) if whole else np.arange(len(ids)),
-        *pair,
-        margin=question.margin,
+        0,
+        1,
+        margin=events.question.margin,
         seed=seed,
         level=level,
     )
     return found if whole else replace(found, reason="subjects are in both groups")
+
+
+def _sums(
+    events: _Events, unit: NDArray[np.int64], size: NDArray[np.int64]
+) -> NDArray[np.unsignedinteger]:
+    """What happened, summed over the pictures of each unit, (units, W), in as few bytes as will do.
+
+    These are what grows with the pictures: whole units are dealt, so all must be at hand.
+    """
+    kind = np.min_scalar_type(int(size.max(initial=0)))
+    sums = np.zeros((len(size), events.answers.codes.shape[1]), dtype=kind)
+    for part, happened in events.blocks():
+        present, row = np.unique(unit[part], return_inverse=True)
+        within = sparse.csr_array(
+            (np.ones(len(row), kind), (row, np.arange(len(row)))), shape=(len(present), len(row))
+        )
+        sums[present] += np.asarray(within @ happened.astype(kind))
+    return sums
 
 
 def leading_questions(compared: pd.DataFrame, confidence: Confidence) -> list[Question]:
@@ -442,6 +561,10 @@ def specifications(curve: Curve, answers: Answers, where: Mapping[str, str]) -> 
             "template": [w.template for w in answers.wordings],
             "article": [w.article for w in answers.wordings],
             "shift": [w.shift for w in answers.wordings],
+            "phrasing": [w.phrasing for w in answers.wordings],
+            "reworded": [answers.labels.reworded(w.phrasing) for w in answers.wordings],
+            "alteration": [w.alteration for w in answers.wordings],
+            "left_out": len(answers.left_out),
             "n": curve.n[0],
             "n_other": curve.n[1],
             "value": d.value[:, 0],
@@ -543,12 +666,12 @@ def stability(
     ``flips``: mean share of wordings that choose another label than the ensemble; ``entropy``: of
     the labels chosen, over that of all labels equally often. Both 0 to 1.
     """
-    at = np.array([groups.rows[key] for key in answers.keys])
-    texts = len(answers.labels.texts)
-    found = {
-        "flips": flip_rate(answers.codes, answers.headline),
-        "entropy": choice_entropy(answers.codes, texts, normalised=True),
-    }
+    at = np.array([groups.rows[key] for key in answers.keys], dtype=np.int64)
+    found = {name: np.empty(len(at)) for name in ("flips", "entropy")}
+    for part in _blocks(len(at), answers.codes.shape[1], _CHOICES):
+        codes = answers.codes[part]
+        found["flips"][part] = flip_rate(codes, answers.headline[part])
+        found["entropy"][part] = choice_entropy(codes, len(answers.labels.texts), normalised=True)
     table = groups.index.to_frame(index=False).assign(**where)
     for name, values in found.items():
         means = group_means(values, groups.member[at], groups.clusters[at], level)

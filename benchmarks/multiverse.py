@@ -11,13 +11,13 @@ encode them too. Times are those of the fastest round. Then, each in a process o
 memory that choices and a curve take for 10,000, 40,000 and 160,000 pictures, beside the pictures'
 embeddings themselves.
 
-Measured with ``--rounds 4 --pictures 32`` on two busy cores: Python 3.11.7, numpy 2.4.6, scipy
-1.17.1, pandas 3.1.1, torch 2.13.0, transformers 5.23.0. Choices in 300 wordings 0.56 s, one curve
-0.49 s, together 1.05 s (1.79, 1.37 and 3.16 s while neighbours kept both cores busy); encoding took
-73 ms a picture, so 734 s for 10,000 (scaled), 700 times as long, and 220,000 s if done for every
-wording, 210,000 times as long. A new label set was answered in 0.02 s (0.05 s on the busy machine).
-Memory for 10,000, 40,000 and 160,000 pictures: choosing held at most 152, 170 and 238 MB, of which
-6, 23 and 92 MB are the choices; a curve 87, 244 and 874 MB, which grows with the pictures.
+Measured with ``--rounds 3 --pictures 16`` on two cores that neighbours kept busy: Python 3.11.7,
+numpy 2.4.6, scipy 1.17.1, pandas 3.1.1, torch 2.13.0, transformers 5.23.0. Choices in 300 wordings
+1.2 s, one curve 1.0 s, together 2.2 s (1.1 s on a quieter machine); encoding took 235 ms a picture
+(73 ms), so 2,350 s for 10,000 (scaled), 1,000 times as long, and 705,000 s if done for every
+wording, 320,000 times as long. A new label set was answered in 0.04 s.
+Memory for 10,000, 40,000 and 160,000 pictures: choosing held at most 74, 93 and 168 MB, of which
+6, 23 and 92 MB are the choices; a curve 92, 93 and 95 MB.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,13 +19,15 @@ from PIL import Image
 from test_readme import blocks
 
 from audit import multiverse as m
-from audit.data.labels import LabelSet, PromptSet, load_label_set, load_prompt_set
+from audit.data.alterations import AS_IT_IS, alteration
+from audit.data.labels import Article, Label, LabelSet, PromptSet, load_label_set, load_prompt_set
 from audit.disparity import Confidence
 from audit.embeddings import Embeddings, Store
 from audit.errors import InputError
 from audit.metrics import Groups
 from audit.models.encoder import Texts, unit_rows
 from audit.models.planted import PlantedEncoder, picture_key
+from audit.probes import Seen
 from audit.probes.classification import Classification
 from audit.run import carry_out
 from audit.rundir import TABLES, Run, open_run
@@ -93,7 +96,7 @@ def groups_of(gender: Sequence[str], subjects: NDArray[np.int64] | None = None) 
         ("wrong", "university student", "a photo of an university student."),
     ],
 )
-def test_the_article_of_a_prompt(article: m.Article, label: str, prompt: str) -> None:
+def test_the_article_of_a_prompt(article: Article, label: str, prompt: str) -> None:
     assert m.Wording("a photo of a {}.", article).prompt(label) == prompt
 
 
@@ -107,7 +110,7 @@ def test_only_the_article_before_the_place_changes() -> None:
 
 
 def test_wordings_that_read_alike_are_asked_once() -> None:
-    every = ("as written", "right", "wrong", "absent")
+    every: tuple[Article, ...] = ("as written", "right", "wrong", "absent")
     asked = m.every_wording([prompt_set("{}", "a {}"), prompt_set("a {}", "the {}")], every)
     assert [(w.template, w.article) for w in asked] == [
         ("{}", "as written"),
@@ -127,8 +130,65 @@ def test_every_template_comes_with_every_article_and_shift() -> None:
     asked = m.every_wording([load_prompt_set("clip-7")], ("right", "absent"), (-0.5, 0.0, 0.5))
     with_article = [t for t in load_prompt_set("clip-7").templates if "a {}" in t or "an {}" in t]
     assert 0 < len(with_article) < 7
+    assert len({w.name for w in asked}) == len(asked)
     assert len(asked) == 3 * (7 + len(with_article))
     assert "gap shifted by -0.5" in asked[0].name
+
+
+@pytest.mark.parametrize("shifts", [(0.1, 0.1000001), (1 / 3, 0.333333), (-2.0, 2.0, 1e-9, -0.5)])
+def test_shifts_that_differ_have_names_that_differ(shifts: tuple[float, ...]) -> None:
+    asked = m.every_wording([prompt_set("{}")], shifts=shifts)
+    assert len({w.name for w in asked}) == len(shifts)
+    for wording in asked:
+        assert float(wording.name.split(" by ")[1]) == wording.shift
+
+
+def test_a_wording_says_in_its_name_what_it_changes() -> None:
+    assert m.Wording("a {}.").name == "a {}."
+    changed = m.Wording("a {}.", "absent", 1.0, "person", "centre crop 0.8")
+    assert changed.name == (
+        "a {}., article absent, labels as person, gap shifted by +1, centre crop 0.8"
+    )
+    # no shift is no shift, whatever its sign
+    assert len(m.every_wording([prompt_set("{}")], shifts=(0.0, -0.0))) == 1
+
+
+def test_every_choice_comes_with_every_other() -> None:
+    asked = m.every_wording(
+        [prompt_set("{}", "a {}")], ("right", "absent"), (0.0, 0.5), ("as written", "person"),
+        (AS_IT_IS, "centre crop 0.5"),
+    )  # fmt: skip
+    assert len(asked) == (1 + 2) * 2 * 2 * 2
+    assert len({w.name for w in asked}) == len(asked)
+
+
+def test_a_label_is_asked_as_it_is_phrased() -> None:
+    texts, words = random_texts(), labels()
+    asked = m.every_wording(
+        [prompt_set("a photo of a {}.", article="a/an")],
+        phrasings=("as written", "singular", "person"),
+    )
+    said = [
+        ("suspicious person", "thief", "criminal"),
+        ("suspect", "thief", "criminal"),
+        ("suspicious person", "person who steals", "criminal person"),
+    ]
+    got = m.class_embeddings(texts, words, asked)
+    for classes, three in zip(got, said, strict=True):
+        prompts = [f"a photo of a {label}." for label in three]
+        np.testing.assert_array_equal(classes[:3], texts.encode(prompts))
+    assert [words.reworded(w.phrasing) for w in asked] == [0, 1, 6]
+
+
+def test_an_article_follows_the_sound_of_the_phrasing() -> None:
+    words = LabelSet(
+        name="mine", version=1, purpose="a test", source="a test", licence="CC0-1.0",
+        labels=(Label(text="thief", singular="outlaw"), Label(text="visitor")),
+    )  # fmt: skip
+    (asked,) = m.every_wording([prompt_set("a {}", article="a/an")], phrasings=("singular",))
+    assert [asked.prompt(label) for label in words.phrased("singular")] == [
+        "an outlaw", "a visitor",
+    ]  # fmt: skip
 
 
 def test_a_prompt_shared_by_wordings_is_encoded_once() -> None:
@@ -167,7 +227,7 @@ def test_the_answers_are_the_probes(templates: str) -> None:
     probe = Classification(label_set=LABELS, templates=templates)
     answers = m.ask(images, texts, probe.labels, probe.asked_in)
     dataset: Any = SimpleNamespace(table=pd.DataFrame({"image_id": images.keys}))
-    rows = probe.outcomes(images, texts, dataset).set_index(["condition", "image_id"])
+    rows = probe.outcomes(Seen(images, texts, dataset)).set_index(["condition", "image_id"])
     names = np.array(labels().texts)
     chosen = rows["predicted"].loc["ensemble"].loc[list(images.keys)]
     assert (names[answers.headline] == chosen.to_numpy()).all()
@@ -223,6 +283,47 @@ def test_no_shift_is_no_change_beside_others_that_are_shifted() -> None:
     both = m.ask(images, texts, labels(), m.every_wording([prompt_set(*WAYS)], shifts=(0.0, 0.5)))
     assert (both.codes[:, ::2] == plain.codes).all()
     assert (both.headline == plain.headline).all()  # the headline is never shifted
+
+
+# ---- altered pictures --------------------------------------------------------------------------
+
+
+def altered_pictures(images: Embeddings, without: Sequence[int] = ()) -> Embeddings:
+    """The same pictures, each turned a little; some of them lost, and in another order."""
+    moved = images.vectors + np.random.default_rng(9).normal(scale=0.3, size=images.vectors.shape)
+    kept = [i for i in reversed(range(len(images.keys))) if i not in without]
+    keys = tuple(images.keys[i] for i in kept)
+    return Embeddings(keys, unit_rows(moved)[kept], images.fingerprint)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.7])
+def test_an_alteration_is_asked_of_the_altered_pictures(shift: float) -> None:
+    images, texts = random_pictures(60), random_texts()
+    crop = altered_pictures(images, without=(3, 59))
+    asked = m.every_wording(
+        [prompt_set(*WAYS)], shifts=(shift,), alterations=(AS_IT_IS, "centre crop 0.5")
+    )
+    got = m.ask(images, texts, labels(), asked, {"centre crop 0.5": crop, "unused": images})
+    kept = [i for i in range(60) if i not in (3, 59)]
+    assert got.keys == tuple(images.keys[i] for i in kept)
+    assert got.left_out == (images.keys[3], images.keys[59])
+    plain = m.every_wording([prompt_set(*WAYS)], shifts=(shift,))
+    whole = Embeddings(got.keys, images.vectors[kept], "random")
+    seen = {AS_IT_IS: whole, "centre crop 0.5": crop.only(got.keys)}
+    assert (seen["centre crop 0.5"].vectors == crop.vectors[::-1]).all()
+    for k, wording in enumerate(asked):
+        alone = m.ask(seen[wording.alteration], texts, labels(), plain)
+        same = [w.template for w in plain].index(wording.template)
+        assert (got.codes[:, k] == alone.codes[:, same]).all(), wording.name
+    assert (got.headline == m.ask(whole, texts, labels(), plain).headline).all()
+    by = np.array([w.alteration == AS_IT_IS for w in asked])
+    assert (got.codes[:, by] != got.codes[:, ~by]).any()
+
+
+def test_an_alteration_nobody_encoded_is_refused() -> None:
+    asked = m.every_wording([prompt_set("{}")], alterations=(AS_IT_IS, "padding 0.5"))
+    with pytest.raises(ValueError, match="altered by: padding 0.5"):
+        m.ask(random_pictures(3), random_texts(), labels(), asked, {"padding 0.25": None})  # type: ignore[dict-item]
 
 
 # ---- planted worlds ----------------------------------------------------------------------------
@@ -428,6 +529,57 @@ def test_a_subject_in_both_groups_keeps_its_pictures_where_they_belong() -> None
         np.testing.assert_allclose(curve.joint.gaps, hand)
 
 
+@pytest.mark.parametrize("metric", ["selection", "misclassification"])
+def test_a_curve_is_the_same_whatever_the_blocks(
+    metric: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers, groups = planted_answers(
+        300, lambda g, k: 0.3 + 0.03 * k * (g == "female"), per_subject=3
+    )
+    truth = np.where(np.arange(300) % 3 == 0, -1, VISITOR).astype(np.int16)
+    question: dict[str, Any] = {"metric": metric}
+    if metric == "misclassification":
+        question |= {"label": "any label", "truth": truth}
+    rows, steady = [], []
+    for cells in (1, 7 * 8, 10**9):  # a picture at a time, subjects cut in two, all at once
+        monkeypatch.setattr(m, "_CHOICES", cells)
+        curve = curve_of(answers, groups, resamples=100, **question)
+        rows.append(m.specifications(curve, answers, WHERE))
+        rows[-1]["share"] = curve.parts.shares[0, 0]
+        rows[-1]["p"] = curve.joint.median.p
+        steady.append(m.stability(answers, groups, WHERE))
+    for one, other in zip(rows[1:] + steady[1:], rows[:-1] + steady[:-1], strict=True):
+        pd.testing.assert_frame_equal(one, other, check_exact=True)
+
+
+def test_memory_does_not_grow_with_the_pictures_of_a_subject(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Beyond the choices themselves, a curve takes a few dozen bytes a picture."""
+    monkeypatch.setattr(m, "_CHOICES", 20_000)
+    once, groups = planted_answers(200, lambda g, k: 0.3 + 0.2 * (g == "female"), wordings=60)
+    gender = np.where(groups.member[:, 1], "female", "male")
+
+    def most(copies: int) -> int:
+        n = 200 * copies
+        many = m.Answers(
+            once.labels, once.wordings, tuple(f"p{i:05d}" for i in range(n)),
+            np.repeat(once.codes, copies, axis=0), np.repeat(once.headline, copies),
+        )  # fmt: skip
+        copied = groups_of(list(np.repeat(gender, copies)), np.repeat(np.arange(200), copies))
+        draws = copied.draws(copied.rows, 0, 100)
+        question = m.Question("selection", "thief", "gender", "female", "male", 0.05)
+        tracemalloc.start()
+        m.specification_curve(many, question, copied, draws)
+        m.stability(many, copied, WHERE)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return peak
+
+    most(1)  # pays for libraries
+    assert (most(40) - most(10)) / (200 * 30) < 2 * 60  # bytes a picture; a choice has two
+
+
 def test_a_group_without_pictures_asked_is_not_one_with_rate_nought() -> None:
     answers, _ = planted_answers(300, lambda g, k: 0.3 + 0.2 * (g == "female"))
     gender = np.array(["female", "male", "other"])[np.arange(300) % 3]
@@ -507,6 +659,28 @@ def test_the_rows_of_a_curve_say_what_the_curve_says() -> None:
     verdict = table["verdict"].value_counts()
     assert row["agree_verdict"] == pytest.approx(verdict.iloc[0] / 8)
     assert sum(row[f"share_{part}"] for part in m.PARTS) == pytest.approx(1.0)
+
+
+def test_the_rows_say_how_labels_were_phrased_and_pictures_altered() -> None:
+    images, texts = random_pictures(80), random_texts()
+    asked = m.every_wording(
+        [prompt_set("a {}")],
+        phrasings=("as written", "singular", "person"),
+        alterations=(AS_IT_IS, "padding 0.25"),
+    )
+    answers = m.ask(
+        images, texts, labels(), asked, {"padding 0.25": altered_pictures(images, (5, 7, 9))}
+    )
+    groups = groups_of(["female", "male"] * 40)
+    table = SPECIFICATIONS.conform(
+        m.specifications(curve_of(answers, groups, label="visitor"), answers, WHERE)
+    )
+    SPECIFICATIONS.validate(table)
+    assert list(table["phrasing"][::2]) == ["as written", "singular", "person"]
+    assert list(table["reworded"]) == [0, 0, 1, 1, 6, 6]
+    assert list(table["alteration"]) == [AS_IT_IS, "padding 0.25"] * 3
+    assert set(table["left_out"]) == {3}
+    assert set(table["n"] + table["n_other"]) == {77}
 
 
 def test_a_gap_that_never_moves_keeps_an_interval() -> None:
@@ -643,6 +817,33 @@ def test_wordings_encode_no_picture_again(world: Path) -> None:
     assert encoder.images_seen == 80
 
 
+def test_a_run_asks_altered_pictures_and_other_phrasings(world: Path) -> None:
+    """Cropped, every woman is a thief; and nobody is ever a 'person who steals'."""
+    table, encoder, suite = world_with_wordings(world)
+    crop, texts = alteration("centre crop 0.5"), dict(encoder._texts)
+    images = dict(encoder._images)
+    for _, row in table.iterrows():
+        with Image.open(world / row["path"]) as picture:
+            chosen = THIEF if row["gender"] == "female" else VISITOR
+            images[picture_key(crop(picture))] = np.eye(len(labels().texts) + 1)[chosen]
+    for label in labels().labels:
+        texts[label.phrased("person")] = texts[label.text]
+    texts["person who steals"] = texts["employee"] / 2 - texts["thief"]
+    texts["person who visits"] = texts["thief"] + texts["visitor"]
+    suite["probes"][0]["wordings"] = {
+        "phrasings": ["as written", "person"], "alterations": ["as it is", crop.name],
+    }  # fmt: skip
+    run = carried_out(world, suite, PlantedEncoder(images, texts))
+    gender = run.specifications.query("attribute == 'gender'").set_index("wording")
+    assert len(gender) == 4
+    assert gender.loc[f"{{}}, {crop.name}", "value"] == 1
+    assert gender.loc["{}, labels as person", "value"] == 0
+    woman, u = table["gender"] == "female", table["u"]
+    assert gender.loc["{}", "value"] == pytest.approx(
+        (u[woman] < 0.4).mean() - (u[~woman] < 0.1).mean()
+    )
+
+
 def test_wordings_beside_the_suite_are_found_from_anywhere(
     world: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -675,6 +876,12 @@ def test_other_templates_under_one_name_are_another_plan(world: Path) -> None:
         ({"templates": "clip-7"}, "wordings.*templates"),
         ({"articles": ["wright"]}, "wordings.*articles.*'right'"),
         ({"articles": []}, "wordings.*articles"),
+        ({"phrasings": ["persons"]}, "wordings.*phrasings.*Did you mean 'person'"),
+        ({"phrasings": []}, "wordings.*phrasings"),
+        ({"alterations": []}, "wordings.*alterations"),
+        ({"alterations": ["center crop 0.8"]}, "no alteration.*'center crop 0.8'.*'centre crop'"),
+        ({"alterations": ["centre crop"]}, "'centre crop' needs the share.*'centre crop 0.8'"),
+        ({"alterations": ["padding 7"]}, "'padding 7': .* from 0.01 to 2"),
         ({"shifts": []}, "wordings.*shifts"),
         ({"shifts": ["far"]}, "wordings.*shifts.*number"),
         ({"shifts": [float("nan")]}, "wordings.*shifts.*finite"),
@@ -695,6 +902,32 @@ def test_a_mistake_in_the_wordings_gets_a_sentence(
     assert "\n" not in str(caught.value)
 
 
+def test_a_phrasing_that_no_label_has_gets_a_sentence() -> None:
+    probe = Classification(label_set="people-occupations", wordings={"phrasings": ["singular"]})
+    with pytest.raises(InputError) as caught:
+        _ = probe.asked_in
+    assert str(caught.value) == (
+        "label set 'people-occupations': no label is worded otherwise as 'singular'. It has labels "
+        "worded as 'person'. Add 'singular:' to its labels, or leave it out of the probe's "
+        "'wordings'."
+    )
+    none = Classification(label_set="people-hair", wordings={"phrasings": ["person"]})
+    with pytest.raises(InputError, match=r"as 'person'\. Add 'person:'"):
+        _ = none.asked_in
+
+
+def test_one_alteration_written_in_two_ways_is_one() -> None:
+    probe = Classification(
+        label_set=LABELS,
+        wordings={
+            "alterations": ["as it is", "centre crop 0.80", "centre  crop 8e-1", "padding 1"]
+        },
+    )
+    assert [a.name for a in probe.alterations()] == ["centre crop 0.8", "padding 1.0"]
+    assert [w.alteration for w in probe.asked_in] == [AS_IT_IS, "centre crop 0.8", "padding 1.0"]
+    assert Classification(label_set=LABELS).alterations() == ()
+
+
 def test_an_empty_list_of_templates_means_the_probes_own() -> None:
     probe = Classification(label_set=LABELS, templates="clip-7", wordings={"templates": []})
     assert [w.template for w in probe.asked_in] == list(load_prompt_set("clip-7").templates)
@@ -709,14 +942,19 @@ def test_the_example_of_the_page_about_wordings_works_as_written(world: Path) ->
     probes = load_suite(str(world / "suite.yaml")).resolve().asked
     (probe,) = (p for p in probes if isinstance(p, Classification))
     texts = {
-        prompt: encoder.encode_texts([label])[0]
-        for label in probe.labels.texts
+        prompt: encoder.encode_texts([label.text])[0]
+        for label in probe.labels.labels
         for prompt in [
-            *(w.prompt(label) for w in probe.asked_in),
-            *(p for s in probe.prompt_sets() for p in s.prompts(label)),
+            *(w.prompt(label.phrased(w.phrasing)) for w in probe.asked_in),
+            *(p for s in probe.prompt_sets() for p in s.prompts(label.text)),
         ]
     }
-    run = carried_out(world, suite, PlantedEncoder(encoder._images, texts))
+    images = dict(encoder._images)
+    for path in (world / "pictures").iterdir():
+        with Image.open(path) as picture:
+            seen = encoder.encode_images([picture])[0]
+            images |= {picture_key(how(picture)): seen for how in probe.alterations()}
+    run = carried_out(world, suite, PlantedEncoder(images, texts))
     assert set(run.sensitivity["wordings"]) == {len(probe.asked_in)}
     number = blocks_number("docs/wordings.md")
     assert number == len(probe.asked_in)

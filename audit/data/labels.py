@@ -14,7 +14,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from audit.data.yamlfile import FieldError, load_yaml, validate
 from audit.errors import InputError, sentence
@@ -30,6 +38,11 @@ Harm = Literal[
     "under-representation",
 ]
 HARMS: tuple[str, ...] = get_args(Harm)
+
+Article = Literal["as written", "right", "wrong", "absent"]
+Phrasing = Literal["as written", "singular", "person"]
+#: ways to say the same label; 'as written' is its ``text``
+PHRASINGS: tuple[Phrasing, ...] = get_args(Phrasing)
 
 _PLACE = "{}"
 _ARTICLE = re.compile(r"\b([Aa])n? (?=\{\})")
@@ -83,6 +96,23 @@ class Label(BaseModel):
         (), description="texts of the harmless labels of this set that it is paired with"
     )
     share: Share | None = Field(None, description="a published number beside which it is read")
+    singular: Text | None = Field(
+        None, description="the same label as one singular noun: 'suspect' for 'suspicious person'"
+    )
+    person: Text | None = Field(
+        None, description="the same label with the word 'person': 'criminal person' for 'criminal'"
+    )
+
+    def phrased(self, phrasing: Phrasing) -> str:
+        """The label in another phrasing; its text as written where it has none."""
+        other = {"as written": self.text, "singular": self.singular, "person": self.person}
+        return other[phrasing] or self.text
+
+    @model_serializer(mode="wrap")
+    def _without_absent_phrasings(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """So that a set without other phrasings keeps the digest it had before there were any."""
+        absent = [name for name in PHRASINGS[1:] if getattr(self, name) is None]
+        return {key: value for key, value in dump(self).items() if key not in absent}
 
     @model_validator(mode="before")
     @classmethod
@@ -137,7 +167,8 @@ class LabelSet(Cited):
         if len(self.labels) < 2:
             raise FieldError("a choice needs at least two labels; add one", "labels")
         _refuse_redefined(self.tags)
-        _refuse_duplicates([label.text for label in self.labels], "labels")
+        for phrasing in PHRASINGS:
+            _refuse_duplicates(self.phrased(phrasing), "labels", phrasing)
         taken = {normalise(label.text): label.text for label in self.labels}
         for name, addition in self.additions.items():
             if normalise(addition.text) in taken:
@@ -165,7 +196,15 @@ class LabelSet(Cited):
     @property
     def texts(self) -> tuple[str, ...]:
         """The labels' texts, in order."""
-        return tuple(label.text for label in self.labels)
+        return self.phrased("as written")
+
+    def phrased(self, phrasing: Phrasing) -> tuple[str, ...]:
+        """The labels in another phrasing, in order; those that have none as written."""
+        return tuple(label.phrased(phrasing) for label in self.labels)
+
+    def reworded(self, phrasing: Phrasing) -> int:
+        """How many labels another phrasing changes."""
+        return sum(a != b for a, b in zip(self.texts, self.phrased(phrasing), strict=True))
 
     @property
     def families(self) -> dict[str, tuple[int, ...]]:
@@ -241,14 +280,33 @@ class PromptSet(Cited):
         _refuse_duplicates(self.templates, "templates")
         return self
 
+    @property
+    def rule(self) -> Article:
+        """Which article a template of this set gets where nobody asks for another."""
+        return "right" if self.article == "a/an" else "as written"
+
     def prompts(self, text: str) -> tuple[str, ...]:
         """One prompt a template, with ``text`` in its place; case and punctuation are kept."""
-        return tuple(self._fit(template, text).replace(_PLACE, text) for template in self.templates)
+        return tuple(prompt(template, text, self.rule) for template in self.templates)
 
-    def _fit(self, template: str, text: str) -> str:
-        if self.article == "as written":
-            return template
-        return _ARTICLE.sub(r"\1n " if vowel_sound(text) else r"\1 ", template)
+
+def has_article(template: str) -> bool:
+    """Whether 'a' or 'an' stands right before the label's place."""
+    return bool(_ARTICLE.search(template))
+
+
+def prompt(template: str, text: str, article: Article = "as written") -> str:
+    """A template with ``text`` in its place.
+
+    Only 'a' or 'an' right before the place follows ``article``: by the sound of the text, against
+    it, or left out.
+    """
+    if article == "absent":
+        template = _ARTICLE.sub("", template)
+    elif article != "as written":
+        an = vowel_sound(text) == (article == "right")
+        template = _ARTICLE.sub(r"\1n " if an else r"\1 ", template)
+    return template.replace(_PLACE, text)
 
 
 def load_label_set(
@@ -349,12 +407,13 @@ def _names(kind: str) -> list[str]:
     return sorted(path.stem for path in (shipped("label_sets") / kind).glob("*.yaml"))
 
 
-def _refuse_duplicates(texts: Iterable[str], key: str) -> None:
+def _refuse_duplicates(texts: Iterable[str], key: str, phrasing: Phrasing = "as written") -> None:
     seen: dict[str, str] = {}
     for i, text in enumerate(texts):
         same = normalise(text)
         if same in seen:
             told = f"'{text}' is the same as '{seen[same]}', which is in the list already"
+            told += "" if phrasing == "as written" else f", in the phrasing '{phrasing}'"
             note = "Case, spaces and look-alike letters do not count"
             raise FieldError(sentence(told, note), key, i)
         seen[same] = text
