@@ -11,6 +11,7 @@ from typing import Final
 import yaml
 from pydantic import BaseModel
 
+from audit.data.corruptions import CORRUPTIONS, SEVERITIES, describe
 from audit.data.dataset import dataset_names
 from audit.data.dataset import load as load_dataset
 from audit.data.labels import (
@@ -108,6 +109,11 @@ _SHELVES: Final[Mapping[str, Shelf]] = {
     ),
     "replications": (card_names, lambda n: load_card(n).purpose, lambda n: _dump(load_card(n))),
     "probes": (lambda: list(PROBES), lambda n: PROBES[n].asks, _probe_card),
+    "corruptions": (
+        lambda: list(CORRUPTIONS),
+        lambda n: CORRUPTIONS[n].about,
+        lambda n: "\n".join([CORRUPTIONS[n].about, "", *(describe(n, s) for s in SEVERITIES)]),
+    ),
     "metrics": (
         lambda: list(METRICS),
         lambda n: _first_line(inspect.getdoc(METRICS[n])),

@@ -44,6 +44,7 @@ class Kind(StrEnum):
     templates = "templates"
     probes = "probes"
     metrics = "metrics"
+    corruptions = "corruptions"
     suites = "suites"
     replications = "replications"
 

@@ -24,7 +24,7 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -55,6 +55,14 @@ class Embeddings:
     keys: tuple[str, ...]
     vectors: Rows
     fingerprint: str
+
+    def only(self, keys: Iterable[str]) -> Embeddings:
+        """Some of the pictures, in this order; those that are missing here are left out."""
+        place = {key: i for i, key in enumerate(self.keys)}
+        kept = [key for key in keys if key in place]
+        if tuple(kept) == self.keys:
+            return self
+        return replace(self, keys=tuple(kept), vectors=self.vectors[[place[k] for k in kept]])
 
 
 @dataclass(frozen=True)

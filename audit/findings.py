@@ -66,6 +66,8 @@ class Finding(BaseModel):
     low: float | None
     high: float | None
     margin: float | None
+    #: of estimate, bounds and margin; shares where blank
+    unit: str = ""
     evidence: tuple[str, ...]
     caveats: tuple[str, ...] = ()
     #: the verdict if so many group labels were wrong, at random or where they mislead most
@@ -75,6 +77,7 @@ class Finding(BaseModel):
 def find(
     rates: pd.DataFrame,
     disparities: pd.DataFrame,
+    measures: pd.DataFrame,
     harms: Mapping[tuple[str, str], str],
     sources: Mapping[str, str],
 ) -> list[Finding]:
@@ -86,6 +89,7 @@ def find(
     Args:
         rates: the table RATES.
         disparities: the table DISPARITIES.
+        measures: the table MEASURES; its rows with a statement are findings.
         harms: kind of harm by (task, label), from the label sets.
         sources: whose perception each attribute is.
     """
@@ -96,6 +100,7 @@ def find(
         for row in records(judged(disparities, rates))
     ]
     found += list(_of_denigration(rates))
+    found += [_of_measure(row, sources) for row in records(measures[measures["statement"] != ""])]
     order = {"high": 0, "medium": 1, "low": 2, "none": 3}
     # by what is sure of a gap, not by its noisy estimate
     return sorted(found, key=lambda f: (order[f.severity], -(f.low or 0.0), f.id))
@@ -142,6 +147,31 @@ def _of_gap(
         evidence=(row["key"],),
         caveats=tuple(_caveats(row, sources)),
         label_errors=_label_errors(row, groups) if usable else None,
+    )
+
+
+def _of_measure(row: Mapping[str, Any], sources: Mapping[str, str]) -> Finding:
+    """A measure that its probe put into a sentence."""
+    named = [row[side] for side in ("group", "other") if row[side] not in ("", EVERYONE)]
+    parts = [row[k] for k in ("task", "metric", "label", "attribute", "condition")]
+    return Finding(
+        id=_id(*parts, *named),
+        statement=row["statement"],
+        verdict=row["verdict"],
+        severity=_severity(row, row["harm"] or NO_HARM),
+        harm=row["harm"] or NO_HARM,
+        task=row["task"],
+        metric=row["metric"],
+        label=row["label"],
+        attribute=row["attribute"],
+        groups=tuple(named),
+        estimate=_number(row["value"]),
+        low=_number(row["low_simultaneous"]),
+        high=_number(row["high_simultaneous"]),
+        margin=_number(row["margin"]),
+        unit=row["unit"],
+        evidence=(row["key"],),
+        caveats=tuple(_whose(row, sources)),
     )
 
 
@@ -204,10 +234,15 @@ def _severity(row: Mapping[str, Any], harm: str) -> Literal["high", "medium", "l
     return "none" if row["verdict"] == SHOWN_SMALL else "low"
 
 
-def _caveats(row: Mapping[str, Any], sources: Mapping[str, str]) -> Iterator[str]:
+def _whose(row: Mapping[str, Any], sources: Mapping[str, str]) -> Iterator[str]:
+    """Whose perception the groups compared are."""
     for attribute in str(row["attribute"]).split(" x "):
         if attribute in sources:
             yield f"groups of '{attribute}' are {_WHOSE_WORD.get(sources[attribute], '')}"
+
+
+def _caveats(row: Mapping[str, Any], sources: Mapping[str, str]) -> Iterator[str]:
+    yield from _whose(row, sources)
     if row["subjects"] < row["n"] or row["subjects_other"] < row["n_other"]:
         yield (
             f"subjects repeat ({row['subjects']} and {row['subjects_other']} of them); the bounds "
@@ -259,8 +294,19 @@ def in_columns(finding: Mapping[str, Any]) -> tuple[str, str, str, str]:
     if finding["estimate"] is None:
         return finding["verdict"], f"{finding['task']}, {what}", between, ""
     ends = finding["low"], finding["high"]
+    if finding.get("unit"):
+        shown = f"{finding['estimate']:.2g} ({_span(*ends)}) {finding['unit']}"
+        what = (
+            f"{finding['metric']}, '{finding['label']}'" if finding["label"] else finding["metric"]
+        )
+        return finding["verdict"], f"{finding['task']}, {what}", between, shown
     gap = f"{percent(finding['estimate'], *ends)} ({bounds(*ends)})"
     return finding["verdict"], f"{finding['task']}, {what}", between, gap
+
+
+def _span(low: float | None, high: float | None) -> str:
+    """Bounds in their own unit."""
+    return "no bounds" if low is None or high is None else f"{low:.2g} to {high:.2g}"
 
 
 def tally_verdicts(findings: Sequence[Mapping[str, Any]]) -> dict[str, int]:

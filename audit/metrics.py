@@ -143,6 +143,14 @@ class Groups:
         names = dict.fromkeys(self.index.get_level_values("attribute"))
         return [name for name in names if name != EVERYONE]
 
+    def only(self, keys: Sequence[str]) -> Groups:
+        """The same groups of some of the pictures, in this order."""
+        if tuple(keys) == tuple(self.rows):
+            return self
+        at = np.array([self.rows[key] for key in keys], dtype=np.int64)
+        rows = {key: i for i, key in enumerate(keys)}
+        return replace(self, member=self.member[at], clusters=self.clusters[at], rows=rows)
+
     def draws(self, keys: Iterable[str], seed: int, resamples: int) -> Draws:
         """Bootstrap weights of the clusters of these pictures."""
         present = np.unique(self.clusters[[self.rows[key] for key in keys]])

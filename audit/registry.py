@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from audit.errors import InputError, sentence
 
@@ -31,16 +33,27 @@ def unknown(
     )
 
 
+def _imported(place: str) -> Any:
+    """The thing at 'module:name'."""
+    module, name = place.split(":")
+    return getattr(import_module(module), name)
+
+
 class Registry(Generic[T], Mapping[str, T]):
     """Things by name: those registered here and those other packages offer by entry point.
 
     A package adds a probe with the entry point group ``clip_audit.probes``, say; it is imported
-    only when asked for by name or when all are listed.
+    only when asked for by name.
     """
 
-    def __init__(self, what: str, group: str, see: str) -> None:
-        """``what`` names one item in messages, ``group`` its entry points, ``see`` the way on."""
-        self.what, self.group, self.see = what, group, see
+    def __init__(
+        self, what: str, group: str, see: str, own: Mapping[str, str] | None = None
+    ) -> None:
+        """``what`` names one item in messages, ``group`` its entry points, ``see`` the way on.
+
+        ``own`` are this package's, 'module:name', which are imported when asked for.
+        """
+        self.what, self.group, self.see, self._own = what, group, see, dict(own or {})
         self._items: dict[str, T] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
@@ -55,7 +68,8 @@ class Registry(Generic[T], Mapping[str, T]):
         return add
 
     def _plugins(self) -> dict[str, Callable[[], T]]:
-        return {e.name: e.load for e in entry_points(group=self.group)}
+        found = {e.name: e.load for e in entry_points(group=self.group)}
+        return found | {name: partial(_imported, place) for name, place in self._own.items()}
 
     def __getitem__(self, name: str) -> T:
         if name in self._items:

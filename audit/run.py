@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,18 +15,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from audit import gates, multiverse, plan
-from audit.controls import controls, with_nulls
-from audit.data.labels import LabelSet
-from audit.disparity import disparities, screened
-from audit.embeddings import Embeddings, Quarantined, Store
+from audit import gates, plan
+from audit.analysis import Answer, Tables, analyse, together
+from audit.disparity import Confidence
+from audit.embeddings import Alteration, Embeddings, Quarantined, Store
 from audit.errors import InputError, sentence
 from audit.findings import Finding, find, judged
-from audit.metrics import Draws, Groups, Tally, named, rates, tally
+from audit.metrics import Groups, Tally, named, tally
 from audit.models.encoder import Encoder
-from audit.probes import Probe, Texts
-from audit.probes.classification import Classification
-from audit.reliability import calibration, calibration_gaps, reliability_bins
+from audit.probes import Design, Probe, Seen, Texts
 from audit.rundir import (
     PRIVATE,
     TABLES,
@@ -39,7 +36,7 @@ from audit.rundir import (
     write_text,
 )
 from audit.suite import Suite
-from audit.tables import CHOICES, SENSITIVITY, SPECIFICATIONS, STABILITY, records
+from audit.tables import CHOICES, records
 
 #: pictures a probe sees at a time: memory stays flat as pictures grow
 BATCH: Final = 8192
@@ -88,14 +85,15 @@ def carry_out(
     encoder = load_encoder()
     progress("load the model", 1, 1)
     with building(out, suite.name) as build:
-        images, quarantined = _embed(suite, encoder, store, progress)
-        groups = Groups.of(suite.pictures, images.keys, suite.groups)
-        texts = _texts(encoder, store)
-        answers = _ask(suite, images, texts, groups, progress)
-        tables = _compare(suite, answers, images, texts, groups, progress)
-        found = find(tables.rates, tables.disparities, _harms(suite), _sources(suite))
+        pictures = _embed(suite, encoder, store, progress)
+        groups = Groups.of(suite.pictures, pictures.images.keys, suite.groups)
+        answers = _ask(suite, pictures, _texts(encoder, store), groups, progress)
+        tables = _compare(suite, answers, groups, progress)
+        found = find(
+            tables.rates, tables.disparities, tables.measures, _harms(suite), _sources(suite)
+        )
         judged_gates = gates.judge(judged(tables.disparities, tables.rates), suite.gates)
-        _write(build, suite, encoder, quarantined)
+        _write(build, suite, encoder, pictures.quarantined)
         build.facts.update(plan=standing, plan_digest=suite.plan_digest)
         _write_tables(build.folder, tables, found)
         _write_rows(build.folder / PRIVATE, answers, suite, groups)
@@ -105,62 +103,69 @@ def carry_out(
 
 
 @dataclass(frozen=True)
-class _Answer:
-    """What one probe was answered: its rows, and what was counted in them."""
+class Pictures:
+    """Embeddings of the pictures, as they are and as altered, and the pictures set aside."""
 
-    probe: Probe
-    rows: pd.DataFrame
-    tally: Tally
-
-    @property
-    def labels(self) -> LabelSet:
-        """The label set asked."""
-        (labels,) = self.probe.label_sets()
-        return labels
+    images: Embeddings
+    altered: Mapping[str, Embeddings]
+    quarantined: Sequence[Quarantined]
 
 
-@dataclass(frozen=True)
-class _Tables:
-    """The tables of a run."""
-
-    rates: pd.DataFrame
-    disparities: pd.DataFrame
-    controls: pd.DataFrame
-    calibration: pd.DataFrame
-    reliability: pd.DataFrame
-    calibration_gaps: pd.DataFrame
-    specifications: pd.DataFrame
-    sensitivity: pd.DataFrame
-    stability: pd.DataFrame
-
-
-def _embed(
-    suite: Suite, encoder: Encoder, store: Store, progress: Progress
-) -> tuple[Embeddings, list[Quarantined]]:
+def _embed(suite: Suite, encoder: Encoder, store: Store, progress: Progress) -> Pictures:
     """Encode what the store doesn't hold; set unreadable pictures aside, unless they are many."""
     dataset = suite.pictures
-    table = dataset.table
-    images, quarantined = store.images(
+    images, quarantined = _encode(suite, encoder, store, progress, dataset.table)
+    if len(quarantined) / len(dataset.table) > suite.max_quarantined or not images.keys:
+        raise _too_many(suite, quarantined, bool(images.keys))
+    altered = {}
+    for alteration, keys in _wanted(suite).values():
+        table = dataset.table[dataset.table["image_id"].isin(keys & set(images.keys))]
+        altered[alteration.name] = _encode(suite, encoder, store, progress, table, alteration)[0]
+    return Pictures(images, altered, quarantined)
+
+
+def _wanted(suite: Suite) -> dict[str, tuple[Alteration, set[str]]]:
+    """Every alteration that some probe asks for, with the pictures it is to be done to."""
+    wanted: dict[str, tuple[Alteration, set[str]]] = {}
+    for probe in suite.asked:
+        for alteration in probe.alterations():
+            _, keys = wanted.setdefault(alteration.name, (alteration, set()))
+            keys.update(probe.pictures(suite.pictures))
+    return wanted
+
+
+def _encode(
+    suite: Suite,
+    encoder: Encoder,
+    store: Store,
+    progress: Progress,
+    table: pd.DataFrame,
+    alteration: Alteration | None = None,
+) -> tuple[Embeddings, list[Quarantined]]:
+    stage = "encode pictures" if alteration is None else f"encode pictures, {alteration.name}"
+    return store.images(
         encoder,
         [(str(i), Path(p)) for i, p in zip(table["image_id"], table["path"], strict=True)],
-        dataset.root,
-        progress=lambda done, total: progress("encode pictures", done, total),
-        dataset=dataset.name,
+        suite.pictures.root,
+        progress=lambda done, total: progress(stage, done, total),
+        alteration=alteration,
+        dataset=suite.pictures.name,
         clusters=dict(zip(table["image_id"], table["cluster_id"], strict=True)),
     )
-    share = len(quarantined) / len(dataset.table)
-    if share > suite.max_quarantined or not images.keys:
-        first = quarantined[0]
-        allowed = f", more than the {suite.max_quarantined:.0%} that the suite allows"
-        raise InputError(
-            sentence(
-                f"data set '{dataset.name}': {len(quarantined)} of {len(dataset.table)} pictures "
-                f"can't be read{allowed if images.keys else ', so there is nothing to ask'}",
-                f"The first is {first.image_id}: {first.reason}",
-                "Mend the files, or raise 'max_quarantined' in the suite" if images.keys else "",
-            )
+
+
+def _too_many(suite: Suite, quarantined: Sequence[Quarantined], some_left: bool) -> InputError:
+    """The sentence for a data set that is mostly unreadable."""
+    dataset, first = suite.pictures, quarantined[0]
+    allowed = f", more than the {suite.max_quarantined:.0%} that the suite allows"
+    return InputError(
+        sentence(
+            f"data set '{dataset.name}': {len(quarantined)} of {len(dataset.table)} pictures "
+            f"can't be read{allowed if some_left else ', so there is nothing to ask'}",
+            f"The first is {first.image_id}: {first.reason}",
+            "Mend the files, or raise 'max_quarantined' in the suite" if some_left else "",
         )
-    return images, quarantined
+    )
 
 
 def _texts(encoder: Encoder, store: Store) -> Texts:
@@ -177,102 +182,67 @@ def _texts(encoder: Encoder, store: Store) -> Texts:
 
 
 def _ask(
-    suite: Suite, images: Embeddings, texts: Texts, groups: Groups, progress: Progress
-) -> list[_Answer]:
-    """Outcomes and tallies of every probe, batch by batch."""
-    batches = list(_batches(images))
-    total = len(batches) * len(suite.asked)
-    rows: dict[str, list[pd.DataFrame]] = {probe.task: [] for probe in suite.asked}
-    tallies: dict[str, Tally] = {}
-    for i, batch in enumerate(batches):
-        # the same weights for all probes: every comparison is paired
-        draws = groups.draws(batch.keys, suite.seed, suite.confidence.resamples)
-        for j, probe in enumerate(suite.asked):
-            progress("ask", i * len(suite.asked) + j, total)
-            answers = probe.outcomes(batch, texts, suite.pictures)
-            (labels,) = probe.label_sets()
-            counted = tally(answers, labels, groups, draws)
-            rows[probe.task].append(answers)
-            known = tallies.get(probe.task)
-            tallies[probe.task] = counted if known is None else known + counted
-    progress("ask", total, total)
-    return [
-        _Answer(probe, pd.concat(rows[probe.task], ignore_index=True), tallies[probe.task])
-        for probe in suite.asked
-    ]
-
-
-def _batches(images: Embeddings) -> Iterator[Embeddings]:
-    for start in range(0, len(images.keys), BATCH):
-        part = slice(start, start + BATCH)
-        yield Embeddings(images.keys[part], images.vectors[part], images.fingerprint)
-
-
-def _compare(
     suite: Suite,
-    answers: list[_Answer],
-    images: Embeddings,
+    pictures: Pictures,
     texts: Texts,
     groups: Groups,
     progress: Progress,
-) -> _Tables:
-    """Rates, disparities with their nulls, controls, calibration and wordings of every probe."""
-    c, seed = suite.confidence, suite.seed
-    draws = groups.draws(groups.rows, seed, c.resamples)
+) -> list[Answer]:
+    """Outcomes and tallies of every probe, batch by batch."""
+    answers = []
+    for done, probe in enumerate(suite.asked):
+        progress("ask", done, len(suite.asked))
+        seen = Seen(
+            pictures.images.only(probe.pictures(suite.pictures)),
+            texts,
+            suite.pictures,
+            {a.name: pictures.altered[a.name] for a in probe.alterations()},
+            suite.seed,
+        )
+        answers.append(_answer(probe, seen, groups, suite.confidence))
+    progress("ask", len(suite.asked), len(suite.asked))
+    return answers
+
+
+def _answer(probe: Probe, seen: Seen, groups: Groups, confidence: Confidence) -> Answer:
+    """What one probe is answered."""
+    rows: list[pd.DataFrame] = []
+    tallied: Tally | None = None
+    for batch in [seen] if probe.whole else _batches(seen):
+        found = probe.outcomes(batch)
+        rows = [probe.merged([*rows, found])] if rows else [found]
+        if probe.emits is CHOICES:
+            draws = groups.draws(batch.images.keys, seen.seed, confidence.resamples)
+            (labels,) = probe.label_sets()
+            counted = tally(found, labels, groups, draws)
+            tallied = counted if tallied is None else tallied + counted
+    return Answer(probe, seen, rows[0], tallied)
+
+
+def _batches(seen: Seen) -> Iterator[Seen]:
+    images = seen.images
+    for start in range(0, len(images.keys), BATCH):
+        part = slice(start, start + BATCH)
+        keys = images.keys[part]
+        yield replace(
+            seen,
+            images=replace(images, keys=keys, vectors=images.vectors[part]),
+            altered={name: altered.only(keys) for name, altered in seen.altered.items()},
+        )
+
+
+def _compare(suite: Suite, answers: list[Answer], groups: Groups, progress: Progress) -> Tables:
+    """Every table of every probe."""
+    c = suite.confidence
     parts = []
     for done, answer in enumerate(answers):
         progress("compare groups", done, len(answers))
-        rows, labels = answer.rows, answer.labels
-        compared = disparities(answer.tally, c)
-        parts.append(
-            _Tables(
-                rates(answer.tally, c.level, c.min_group),
-                with_nulls(compared, rows, labels, groups, c, seed),
-                controls(rows, labels, groups, draws, c, seed),
-                calibration(rows, groups, c.level, c.min_group, seed),
-                reliability_bins(rows, groups, c.level, c.min_group),
-                calibration_gaps(rows, groups, c.level, c.min_group),
-                *_in_every_wording(suite, answer.probe, compared, images, texts, groups, draws),
-            )
-        )
+        of_these = groups.only(answer.seen.images.keys)
+        # the same weights for all probes: every comparison is paired
+        draws = of_these.draws(of_these.rows, suite.seed, c.resamples)
+        parts.append(analyse(answer, Design(of_these, draws, c, suite.seed)))
     progress("compare groups", len(answers), len(answers))
-    tables = {
-        field.name: pd.concat([getattr(part, field.name) for part in parts], ignore_index=True)
-        for field in fields(_Tables)
-    }
-    return _Tables(**tables | {"disparities": screened(tables["disparities"], c)})
-
-
-def _in_every_wording(
-    suite: Suite,
-    probe: Probe,
-    compared: pd.DataFrame,
-    images: Embeddings,
-    texts: Texts,
-    groups: Groups,
-    draws: Draws,
-) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
-    """The probe's leading gaps in every wording; empty tables where there is one wording only."""
-    if not isinstance(probe, Classification) or len(probe.asked_in) < 2:
-        return SPECIFICATIONS.empty(), SENSITIVITY.empty(), STABILITY.empty()
-    c, where = suite.confidence, {"probe": probe.kind, "task": probe.task}
-    answers = multiverse.ask(images, texts, probe.labels, probe.asked_in)
-    truth = probe.right_places(suite.pictures, images.keys)
-    curves = [
-        multiverse.specification_curve(
-            answers, question, groups, draws, c.level, suite.seed,
-            truth if question.metric == "misclassification" else None,
-        )
-        for question in multiverse.leading_questions(compared, c)
-    ]  # fmt: skip
-    rows = [multiverse.specifications(curve, answers, where) for curve in curves]
-    summary = [multiverse.sensitivity(curve, compared, where) for curve in curves]
-    steady = multiverse.stability(answers, groups, where, c.level)
-    return (
-        SPECIFICATIONS.conform(pd.concat(rows)) if rows else SPECIFICATIONS.empty(),
-        SENSITIVITY.conform(pd.DataFrame(summary)) if summary else SENSITIVITY.empty(),
-        STABILITY.conform(steady),
-    )
+    return together(parts, c)
 
 
 def _harms(suite: Suite) -> dict[tuple[str, str], str]:
@@ -283,7 +253,9 @@ def _sources(suite: Suite) -> dict[str, str]:
     return {name: a.source for name, a in suite.pictures.attributes.items()}
 
 
-def _write(build: Build, suite: Suite, encoder: Encoder, quarantined: list[Quarantined]) -> None:
+def _write(
+    build: Build, suite: Suite, encoder: Encoder, quarantined: Sequence[Quarantined]
+) -> None:
     """Everything about the question: suite, pictures, model, wordings, versions."""
     folder = build.folder
     write_text(folder / "suite.yaml", suite.resolved())
@@ -301,7 +273,7 @@ def _write(build: Build, suite: Suite, encoder: Encoder, quarantined: list[Quara
     )
 
 
-def _describe(suite: Suite, quarantined: list[Quarantined]) -> dict[str, Any]:
+def _describe(suite: Suite, quarantined: Sequence[Quarantined]) -> dict[str, Any]:
     dataset = suite.pictures
     lost = pd.Series({q.image_id: q.reason for q in quarantined}, dtype=object)
     groups = [
@@ -333,6 +305,7 @@ def _question(probe: Probe) -> dict[str, Any]:
         "kind": probe.kind,
         "task": probe.task,
         "asks": probe.asks,
+        "emits": probe.emits.name,
         "label_sets": [
             s.model_dump(mode="json") | {"digest": s.digest} for s in probe.label_sets()
         ],
@@ -342,17 +315,17 @@ def _question(probe: Probe) -> dict[str, Any]:
     }
 
 
-def _write_tables(folder: Path, tables: _Tables, found: list[Finding]) -> None:
-    for field in fields(_Tables):
-        TABLES[field.name].write(getattr(tables, field.name), folder / f"{field.name}.parquet")
+def _write_tables(folder: Path, tables: Tables, found: list[Finding]) -> None:
+    for name, schema in TABLES.items():
+        schema.write(getattr(tables, name), folder / f"{name}.parquet")
     write_json(folder / "findings.json", [f.model_dump(mode="json") for f in found])
 
 
-def _write_rows(private: Path, answers: list[_Answer], suite: Suite, groups: Groups) -> None:
+def _write_rows(private: Path, answers: list[Answer], suite: Suite, groups: Groups) -> None:
     """What is about single pictures: their groups, and how each probe answered."""
     for answer in answers:
         place = private / "outcomes" / f"{slug(answer.probe.task)}.parquet"
-        CHOICES.write(answer.rows, place)
+        answer.probe.emits.write(answer.rows, place)
     members = pd.DataFrame({"image_id": list(groups.rows)})
     members["cluster_id"] = np.array(groups.cluster_ids, dtype=object)[groups.clusters]
     for attribute, values in suite.groups.items():

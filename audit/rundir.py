@@ -9,6 +9,7 @@ questions.json   label sets and templates as they were asked
 rates.parquet  disparities.parquet  controls.parquet
 calibration.parquet  reliability.parquet  calibration_gaps.parquet
 specifications.parquet  sensitivity.parquet  stability.parquet
+effects.parquet  thresholds.parquet  measures.parquet
 findings.json  findings.sarif  gates.json  junit.xml
 figures/  report.md  report.html    rendered from the above, can be made again
 private/outcomes/  private/groups.parquet    one row a picture: stays on this machine
@@ -36,18 +37,21 @@ from audit.errors import InputError, sentence
 from audit.tables import (
     CALIBRATION,
     CALIBRATION_GAPS,
-    CHOICES,
     CONTROLS,
     DISPARITIES,
+    EFFECTS,
+    MEASURES,
+    OUTCOMES,
     RATES,
     RELIABILITY,
     SENSITIVITY,
     SPECIFICATIONS,
     STABILITY,
+    THRESHOLDS,
     Schema,
 )
 
-SCHEMA: Final = 3
+SCHEMA: Final = 4
 MANIFEST: Final = "manifest.json"
 PRIVATE: Final = "private"
 #: the tables of a run, each in a Parquet file of its name
@@ -61,6 +65,9 @@ TABLES: Final[Mapping[str, Schema]] = {
     "specifications": SPECIFICATIONS,
     "sensitivity": SENSITIVITY,
     "stability": STABILITY,
+    "effects": EFFECTS,
+    "thresholds": THRESHOLDS,
+    "measures": MEASURES,
 }
 #: what a seal covers; the report and figures are renderings and can be made again
 _RENDERED: Final = ("figures", "report.md", "report.html")
@@ -252,6 +259,21 @@ class Run:
         return self._table("stability")
 
     @cached_property
+    def effects(self) -> pd.DataFrame:
+        """The table EFFECTS."""
+        return self._table("effects")
+
+    @cached_property
+    def thresholds(self) -> pd.DataFrame:
+        """The table THRESHOLDS."""
+        return self._table("thresholds")
+
+    @cached_property
+    def measures(self) -> pd.DataFrame:
+        """The table MEASURES."""
+        return self._table("measures")
+
+    @cached_property
     def findings(self) -> list[dict[str, Any]]:
         """The findings, most important first."""
         return list(self._json("findings.json"))
@@ -290,7 +312,8 @@ class Run:
                     "A public copy leaves row-level data out; ask the original run",
                 )
             )
-        return CHOICES.read(path)
+        emits = {q["task"]: q.get("emits", "choices") for q in self.questions}
+        return OUTCOMES[emits.get(task, "choices")].read(path)
 
     def groups(self) -> pd.DataFrame:
         """Cluster and groups of every picture that was asked; private.

@@ -265,20 +265,18 @@ class Suite(BaseModel):
     def _require_care(self) -> None:
         """Suspicion labels only where they are meant, with a basis, and never on named people."""
         for probe in self.asked:
-            for labels in probe.label_sets():
-                if not labels.needs_acknowledgement:
-                    continue
-                if labels.name not in self.acknowledge:
+            for name in probe.sensitive():
+                if name not in self.acknowledge:
                     raise InputError(
                         sentence(
-                            f"suite '{self.name}': label set '{labels.name}' casts suspicion or "
+                            f"suite '{self.name}': '{name}' casts suspicion, identifies people or "
                             f"asks what the law protects",
                             "If you mean to ask it, add its name under 'acknowledge:' in the suite",
                         )
                     )
                 refusal = self.pictures.refuse_suspicion()
                 if refusal:
-                    raise InputError(f"label set '{labels.name}' is refused: {refusal}")
+                    raise InputError(f"'{name}' is refused: {refusal}")
 
     def resolved(self) -> str:
         """The suite as YAML with every default filled in; running it again gives the same run."""

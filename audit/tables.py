@@ -317,7 +317,9 @@ _CURVE: Final = {
 
 #: one row a wording of a question: the gap ``group`` less ``other``. ``low_simultaneous,
 #: high_simultaneous`` hold for all wordings at once. ``null_low, null_high``: where this place of
-#: the sorted curve lies when whole subjects are dealt to the two groups by chance.
+#: the sorted curve lies when whole subjects are dealt to the two groups by chance. ``reworded``:
+#: how many labels the phrasing changes; ``alteration``: what was done to the pictures;
+#: ``left_out``: pictures that some alteration lost, which are asked in no wording.
 SPECIFICATIONS: Final = Schema(
     "specifications",
     {
@@ -326,6 +328,10 @@ SPECIFICATIONS: Final = Schema(
         "template": TEXT,
         "article": TEXT,
         "shift": NUMBER,
+        "phrasing": TEXT,
+        "reworded": COUNT,
+        "alteration": TEXT,
+        "left_out": COUNT,
         "n": COUNT,
         "n_other": COUNT,
         "value": NUMBER,
@@ -403,3 +409,205 @@ STABILITY: Final = Schema(
     },
     key=("probe", "task", "attribute", "group"),
 )
+
+DROP: Final = "drop"
+ADD: Final = "add"
+SWAP: Final = "swap"
+CONDITION: Final = "condition"
+#: ``comparison`` of a row that is about one group's rate
+RATE: Final = "rate"
+
+#: one row an edit, question and group (``rate``), or an edit, question and attribute
+#: (``worst_case_gap``). ``before`` and ``after``: the rate of the group, or the largest gap between
+#: any two groups, without and with the edit; ``value`` is after less before, in shares. ``gained``:
+#: pictures of which it holds after only, ``lost``: before only. A *swap* compares two sets of one
+#: size: before, the label ``dropped`` is offered without its counter label ``added``; after, the
+#: counter label without it. A *condition* is another way of asking everything, held against the
+#: headline. ``carries``: of the pictures of this group for which the family is
+#: chosen from the set as it is, the share that choose ``dropped``. ``low, high`` hold for this row
+#: alone, ``low_simultaneous, high_simultaneous`` for all rates, or all gaps, of ``family`` at once;
+#: the verdict holds the latter against the margin. A gap has the latter only. ``group, other`` are
+#: the widest gap's groups before, ``group_after, other_after`` after.
+EFFECTS: Final = Schema(
+    "effects",
+    {
+        "probe": TEXT,
+        "task": TEXT,
+        "edit": TEXT,
+        "condition": TEXT,
+        "dropped": TEXT,
+        "added": TEXT,
+        "metric": TEXT,
+        "label": TEXT,
+        "margin_family": TEXT,
+        "attribute": TEXT,
+        "comparison": TEXT,
+        "group": TEXT,
+        "other": TEXT,
+        "group_after": TEXT,
+        "other_after": TEXT,
+        "n": COUNT,
+        "subjects": COUNT,
+        "gained": COUNT,
+        "lost": COUNT,
+        "before": NUMBER,
+        "after": NUMBER,
+        "value": NUMBER,
+        "low": NUMBER,
+        "high": NUMBER,
+        "low_simultaneous": NUMBER,
+        "high_simultaneous": NUMBER,
+        "level": NUMBER,
+        "level_each": NUMBER,
+        "carries": NUMBER,
+        "carries_low": NUMBER,
+        "carries_high": NUMBER,
+        "family": TEXT,
+        "family_size": COUNT,
+        "margin": NUMBER,
+        "method": TEXT,
+        "status": TEXT,
+        "reason": TEXT,
+        "verdict": TEXT,
+    },
+    key=(
+        "probe", "task", "edit", "condition", "dropped", "added", "metric", "label", "attribute",
+        "comparison", "group", "other",
+    ),
+    allowed={
+        "edit": (DROP, ADD, SWAP, CONDITION),
+        "comparison": (RATE, WORST),
+        "status": STATUSES,
+        "verdict": VERDICTS,
+    },
+)  # fmt: skip
+
+#: one row a threshold, question and group (``rate``), or attribute (``worst_case_gap``). ``metric``
+#: says what is counted: a label kept, any label of a family kept, the right label missed, a wrong
+#: one kept, or (``mean_labels_kept``, no share) the mean number of labels kept. Gaps of the sweep
+#: show a curve and are not judged.
+THRESHOLDS: Final = Schema(
+    "thresholds",
+    {
+        "probe": TEXT,
+        "task": TEXT,
+        "threshold": NUMBER,
+        "metric": TEXT,
+        "label": TEXT,
+        "margin_family": TEXT,
+        "attribute": TEXT,
+        "comparison": TEXT,
+        "group": TEXT,
+        "other": TEXT,
+        "n": COUNT,
+        "subjects": COUNT,
+        "events": COUNT,
+        "value": NUMBER,
+        "low": NUMBER,
+        "high": NUMBER,
+        "low_simultaneous": NUMBER,
+        "high_simultaneous": NUMBER,
+        "level": NUMBER,
+        "family": TEXT,
+        "family_size": COUNT,
+        "margin": NUMBER,
+        "method": TEXT,
+        "status": TEXT,
+        "reason": TEXT,
+        "verdict": TEXT,
+    },
+    key=(
+        "probe",
+        "task",
+        "threshold",
+        "metric",
+        "label",
+        "attribute",
+        "comparison",
+        "group",
+        "other",
+    ),
+    allowed={"comparison": (RATE, WORST), "status": STATUSES, "verdict": VERDICTS},
+)
+
+#: one row a value that is not a share of choices: a skew of a ranking, an effect size, a paired
+#: change, an error rate of verification. ``value`` is in ``unit``; ``low, high`` hold for this row
+#: alone, ``low_simultaneous, high_simultaneous`` for all rows of ``family`` at once; the verdict
+#: holds the latter against ``margin``. ``null_mean, null_low, null_high``: mean and outer quantiles
+#: if groups were dealt by chance; ``excess`` is value less null_mean. ``condition`` says what was
+#: changed about the question (a target, a depth, a corruption). Rows with a ``statement`` become
+#: findings, of the kind of ``harm`` named.
+MEASURES: Final = Schema(
+    "measures",
+    {
+        "key": TEXT,
+        **_MEASURED,
+        "group": TEXT,
+        "other": TEXT,
+        "n": COUNT,
+        "subjects": COUNT,
+        "events": COUNT,
+        "value": NUMBER,
+        "unit": TEXT,
+        "low": NUMBER,
+        "high": NUMBER,
+        "low_simultaneous": NUMBER,
+        "high_simultaneous": NUMBER,
+        "level": NUMBER,
+        "null_mean": NUMBER,
+        "null_low": NUMBER,
+        "null_high": NUMBER,
+        "excess": NUMBER,
+        "p": NUMBER,
+        "q": NUMBER,
+        "smallest_p": NUMBER,
+        "family": TEXT,
+        "family_size": COUNT,
+        "margin": NUMBER,
+        "method": TEXT,
+        "status": TEXT,
+        "reason": TEXT,
+        "verdict": TEXT,
+        "harm": TEXT,
+        "statement": TEXT,
+    },
+    key=("key",),
+    allowed={"status": STATUSES, "verdict": VERDICTS},
+)
+
+_OUTCOME: Final = {**_ASKED, "image_id": TEXT}
+
+#: one row a picture and score: ``label`` is what was scored
+SCORES: Final = Schema(
+    "scores",
+    {**_OUTCOME, "label": TEXT, "value": NUMBER},
+    key=("probe", "task", "condition", "label", "image_id"),
+)
+
+#: one row a picture kept in the ranking for a ``query``, best first; ``rank`` counts from 1
+RANKS: Final = Schema(
+    "ranks",
+    {**_OUTCOME, "query": TEXT, "rank": COUNT, "score": NUMBER},
+    key=("probe", "task", "condition", "query", "image_id"),
+)
+
+#: one row a pair of pictures of one family or subject: what was ``changed`` between them, how far
+#: apart they are (``distance``), and what it did to the score of ``label`` (``delta``: other less
+#: this one) and to the choice (``flipped``)
+PAIRS: Final = Schema(
+    "pairs",
+    {
+        **_OUTCOME,
+        "other_id": TEXT,
+        "changed": TEXT,
+        "label": TEXT,
+        "delta": NUMBER,
+        "flipped": FLAG,
+        "step": NUMBER,
+        "distance": NUMBER,
+    },
+    key=("probe", "task", "condition", "label", "changed", "image_id", "other_id"),
+)
+
+#: what a probe may write, by name
+OUTCOMES: Final[Mapping[str, Schema]] = {s.name: s for s in (CHOICES, SCORES, RANKS, PAIRS)}

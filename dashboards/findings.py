@@ -23,8 +23,8 @@ from audit.errors import InputError
 from audit.findings import judged, tally_verdicts
 from audit.metrics import UNKNOWN
 from audit.page import MARKS
-from audit.report import label_warnings
 from audit.rundir import MANIFEST, Run, digest_of, open_run
+from audit.sections.label_sets import label_warnings
 from audit.tables import (
     CANNOT_TELL,
     DIFFERENCE,

@@ -7,26 +7,31 @@ import pandas as pd
 import pytest
 from scipy import special
 
-from audit import effects
+from audit import edits
 from audit.data.labels import Label, LabelSet
 from audit.disparity import Confidence, Margin
-from audit.effects import (
-    ADD,
-    DROP,
-    EFFECTS,
-    SWAP,
-    THRESHOLDS,
-    change_interval,
-    gap_bounds,
-    label_effects,
-    threshold_rates,
-)
+from audit.edits import label_effects
+from audit.effects import change_interval, condition_effects, gap_bounds, pick_questions
 from audit.errors import InputError
 from audit.metrics import Groups, rates, tally
 from audit.stats.clustered import Sample, rate_interval
 from audit.stats.counts import sample_of
 from audit.stats.families import compare
-from audit.tables import ENSEMBLE, NOT_ASKED, OK, SHOWN_LARGE, SHOWN_SMALL, TOO_FEW, WORST
+from audit.tables import (
+    ADD,
+    DROP,
+    EFFECTS,
+    ENSEMBLE,
+    NOT_ASKED,
+    OK,
+    SHOWN_LARGE,
+    SHOWN_SMALL,
+    SWAP,
+    THRESHOLDS,
+    TOO_FEW,
+    WORST,
+)
+from audit.thresholds import threshold_rates
 
 SURE = Confidence(resamples=200)
 DIM = 16
@@ -274,7 +279,7 @@ def test_the_order_of_pictures_and_the_size_of_blocks_change_nothing(
     world = World(n=200, per=2)
     whole = world.effects(truth=world.truth)
     kept = thresholds(world)
-    monkeypatch.setattr(effects, "_AT_ONCE", 33)
+    monkeypatch.setattr(edits, "_AT_ONCE", 33)
     pd.testing.assert_frame_equal(world.effects(truth=world.truth), whole)
     pd.testing.assert_frame_equal(thresholds(world), kept)
     order = np.random.default_rng(3).permutation(200)
@@ -329,7 +334,7 @@ def test_misclassification_without_a_known_answer_is_left_out() -> None:
 def split(x: Sample) -> tuple[Sample, Sample]:
     """The first and second half of the questions."""
     q = len(x.n) // 2
-    return effects._rows(x, slice(q)), effects._rows(x, slice(q, None))
+    return pick_questions(x, slice(q)), pick_questions(x, slice(q, None))
 
 
 @pytest.mark.parametrize(
@@ -490,3 +495,57 @@ def test_a_percentage_is_recognised_and_no_threshold_refused() -> None:
         thresholds(World(n=50), thresholds=(4.0,))
     with pytest.raises(InputError, match="none given"):
         thresholds(World(n=50), thresholds=())
+
+
+# --- another condition against the headline ------------------------------------------------------
+
+
+def two_conditions(moved: float, seed: int = 0, n: int = 900) -> tuple[pd.DataFrame, World]:
+    """Choices in the headline and in a fog in which group 'a' turns to 'thief' more often."""
+    world = World(n=n, k=2, seed=seed)
+    rng = np.random.default_rng([seed, 1])
+    texts = np.array(world.labels.texts, dtype=object)
+    truth = np.full(n, "person", dtype=object)
+    before = np.where(rng.random(n) < 0.1, "thief", "person").astype(object)
+    turned = (rng.random(n) < moved) & (world.code == 0)
+    after = np.where(turned | (rng.random(n) < 0.05), texts[0], before)
+    fog = outcomes(after, truth).assign(condition="fog 3")
+    return pd.concat([outcomes(before, truth), fog], ignore_index=True), world
+
+
+def of_conditions(choices: pd.DataFrame, world: World) -> pd.DataFrame:
+    groups = world.groups
+    draws = groups.draws(groups.rows, 1, SURE.resamples)
+    found = condition_effects(choices, world.labels, groups, draws, SURE, ["fog 3"])
+    return EFFECTS.validate(found)
+
+
+def test_a_condition_that_hurts_one_group_is_found_and_its_numbers_are_the_rates() -> None:
+    choices, world = two_conditions(0.4)
+    found = of_conditions(choices, world)
+    wide = choices.pivot(index="image_id", columns="condition", values="predicted") == "thief"
+    hit = wide.loc[[f"i{i}" for i in range(len(world.code))]]
+    for j, name in enumerate("ab"):
+        row = one(found, metric="selection", label="thief", group=name, comparison="rate")
+        in_group = hit[world.code == j]
+        assert row["before"] == pytest.approx(in_group[ENSEMBLE].mean())
+        assert row["value"] == pytest.approx(in_group["fog 3"].mean() - in_group[ENSEMBLE].mean())
+    worst = one(found, metric="misclassification", comparison=WORST)
+    assert worst["verdict"] == SHOWN_LARGE
+    assert worst["low_simultaneous"] < 0.36 < worst["high_simultaneous"]
+
+
+def test_a_condition_that_hurts_both_groups_alike_is_no_gap() -> None:
+    choices, world = two_conditions(0.0, n=4000)
+    worst = one(of_conditions(choices, world), metric="misclassification", comparison=WORST)
+    assert worst["verdict"] == SHOWN_SMALL
+
+
+def test_pictures_missing_in_a_condition_are_left_out_on_both_sides() -> None:
+    choices, world = two_conditions(0.4)
+    gone = (choices["condition"] == "fog 3") & choices["image_id"].isin(["i0", "i1", "i2"])
+    found = of_conditions(choices[~gone], world)
+    everyone = one(
+        found, metric="misclassification", attribute="everyone", group="everyone", comparison="rate"
+    )
+    assert everyone["n"] == len(world.code) - 3

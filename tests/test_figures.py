@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from audit import figures
+from audit.figures import looks
 from audit.data.labels import load_label_set, load_prompt_set
 from audit.embeddings import Store
 from audit.errors import InputError
@@ -138,7 +139,7 @@ def make_run(folder: Path) -> Run:
 #: what a run of the first layout lacks
 LATER_TABLES = (
     "controls", "calibration", "reliability", "calibration_gaps", "specifications", "sensitivity",
-    "stability",
+    "stability", "effects", "thresholds", "measures",
 )  # fmt: skip
 LATER_COLUMNS = (
     "effective_n", "unweighted", "pooled", "pooled_low", "pooled_high", "level_each", "smallest_q",
@@ -562,6 +563,128 @@ def test_a_run_in_one_wording_has_no_curve(run: Run) -> None:
         figures.specification_curve(none, "people-gender", "gender")
 
 
+# ---- one label more, less or other; thresholds ---------------------------------------------------
+
+
+def test_the_group_that_an_edit_surely_moves_most_leads(run: Run) -> None:
+    changes = figures.leading_effects(run, "people-suspicion")
+    first = changes.iloc[0]
+    assert first["dropped"] == "thief"
+    assert first["group"] == "teal"  # planted: there, and nearly only there, 'thief' is chosen
+    rows = run.effects[run.effects["task"] == "people-suspicion"]
+    rows = rows[(rows["comparison"] == "rate") & (rows["metric"] == "family_selection")]
+    edits = rows[["edit", "dropped", "added"]].drop_duplicates()
+    assert len(changes) == len(edits)
+    for edit in edits.itertuples():
+        same = (rows["edit"] == edit.edit) & (rows["dropped"] == edit.dropped)
+        of_edit = rows[same & (rows["added"] == edit.added)]
+        here = changes.query("edit == @edit.edit and dropped == @edit.dropped")
+        (lead,) = here[here["added"] == edit.added].to_dict("records")
+        single = of_edit[~of_edit["attribute"].str.contains(" x ")]
+        single = single[(single["attribute"] != "everyone") & (single["group"] != "unknown")]
+        nearest = [
+            max(r.low_simultaneous, -r.high_simultaneous, 0.0)
+            for r in single[single["status"] == "ok"].itertuples()
+        ]
+        assert lead["sure"] == pytest.approx(max(nearest))
+        everyone = of_edit[of_edit["attribute"] == "everyone"].iloc[0]
+        assert lead["value_all"] == everyone["value"]
+    assert list(changes["sure"]) == sorted(changes["sure"], reverse=True)
+
+
+def test_that_a_dropped_label_is_chosen_no_more_is_no_finding(run: Run) -> None:
+    changes = figures.leading_effects(run, "people-suspicion")
+    assert set(changes["metric"]) == {"family_selection"}
+    assert figures.leading_effects(run, "people-occupations").empty
+    added = run.effects.assign(edit=np.where(run.effects["dropped"] == "thief", "add", "drop"))
+    told = figures.leading_effects(altered(run, effects=added), "people-suspicion")
+    assert "selection" in set(told["metric"])
+
+
+def test_the_effects_of_other_conditions_are_not_those_of_labels(run: Run) -> None:
+    other = altered(run, effects=run.effects.assign(edit="condition"))
+    assert figures.leading_effects(other, "people-suspicion").empty
+
+
+def test_some_of_each_kind_of_edit_are_kept_in_order(run: Run) -> None:
+    changes = figures.leading_effects(run, "people-suspicion")
+    assert {"drop", "swap"} == set(changes["edit"])
+    few = figures.some_edits(changes, 6)
+    assert len(few) == 6
+    assert set(few["edit"]) == {"drop", "swap"}
+    assert list(few["sure"]) == sorted(few["sure"], reverse=True)
+    assert len(figures.some_edits(changes, 100)) == len(changes)
+
+
+def test_changes_are_drawn_with_their_bounds_beside_everyone(run: Run) -> None:
+    figure = figures.label_effects(run, "people-suspicion")
+    changes = figures.leading_effects(run, "people-suspicion")
+    chosen = figures.some_edits(changes, figures.EDITS)
+    assert len(chosen) == figures.EDITS < len(changes)
+    assert f"{figures.EDITS} of {len(changes)} changes" in " ".join(figure.get_suptitle().split())
+    for gid, low, high in (
+        ("interval", "low_simultaneous", "high_simultaneous"),
+        ("interval of everyone", "low_simultaneous_all", "high_simultaneous_all"),
+    ):
+        ends = list(zip(100 * chosen[low], 100 * chosen[high], strict=True))
+        assert np.allclose(xs(figure, gid), ends)
+    assert np.allclose(np.ravel(xs(figure, "change")), 100 * chosen["value"])
+    assert np.allclose(np.ravel(xs(figure, "everyone")), 100 * chosen["value_all"])
+    first = figure.axes[0].get_yticklabels()[0].get_text()
+    row = chosen.iloc[0]
+    assert first.startswith(figures.edit_in_words(row) + ": any ‘suspicion’")
+    assert f"teal (clothing_colour, n = {row['n']})" in first
+    assert f"{100 * row['before']:.0f} → {100 * row['after']:.0f}%" in first
+
+
+@pytest.mark.parametrize(
+    ("edit", "dropped", "added", "words"),
+    [
+        ("drop", "thief", "", "without ‘thief’"),
+        ("add", "", "child", "with ‘child’ added"),
+        ("swap", "thief", "visitor", "‘visitor’ in place of ‘thief’"),
+    ],
+)
+def test_an_edit_in_words(edit: str, dropped: str, added: str, words: str) -> None:
+    row = pd.Series({"edit": edit, "dropped": dropped, "added": added})
+    assert figures.edit_in_words(row) == words
+
+
+def test_a_curve_is_drawn_for_every_group_over_all_thresholds(run: Run) -> None:
+    figure = figures.threshold_curves(run, "people-suspicion", "clothing_colour")
+    rows = run.thresholds.query(
+        "task == 'people-suspicion' and attribute == 'clothing_colour' and comparison == 'rate'"
+        " and metric == 'family_kept' and status == 'ok'"
+    )
+    wide = rows.pivot_table(index="group", columns="threshold", values="value")
+    lines = [line for line in figure.axes[0].get_lines() if line.get_gid() in ("curve",)]
+    others = [line for line in figure.axes[0].get_lines() if line.get_gid() == "other curve"]
+    assert len(lines) == figures.NAMED
+    assert len(lines) + len(others) == len(wide)
+    assert np.allclose(lines[0].get_xdata(), 100 * wide.columns)
+    drawn = {tuple(np.round(line.get_ydata(), 6)) for line in [*lines, *others]}
+    assert drawn == {tuple(np.round(100 * curve, 6)) for curve in wide.to_numpy()}
+    off = (wide - wide.median()).abs().max(axis=1).sort_values(ascending=False)
+    named = {text.get_text().split(" (n")[0] for text in figure.legends[0].get_texts()}
+    assert off.index[0] == "teal"
+    assert "teal" in named
+    assert figure.axes[0].get_xscale() == "log"
+    asked = [
+        line.get_xdata()[0] for line in figure.axes[0].get_lines() if line.get_gid() == "asked"
+    ]
+    assert np.allclose(asked, [0.5, 4.0])
+
+
+def test_without_edits_or_families_there_is_a_sentence(run: Run) -> None:
+    with pytest.raises(InputError, match="no label of 'people-occupations' was dropped"):
+        figures.label_effects(run, "people-occupations")
+    with pytest.raises(InputError, match="no metric 'family_kept'"):
+        figures.threshold_curves(run, "people-gender", "gender")
+    none = altered(run, thresholds=run.thresholds.head(0))
+    with pytest.raises(InputError, match="no task 'people-suspicion'"):
+        figures.threshold_curves(none, "people-suspicion", "gender")
+
+
 def test_counts_are_bars_as_long_as_the_cells(run: Run) -> None:
     figure = figures.group_counts(run)
     widths = [bar.get_width() for axis in figure.axes for bar in axis.patches]
@@ -591,7 +714,7 @@ def test_an_unknown_name_gets_the_nearest(
 
 
 def test_names_with_dollar_signs_are_drawn_as_written(run: Run) -> None:
-    assert figures._plain("cost $5 or $6") == r"cost \$5 or \$6"
+    assert looks.plain("cost $5 or $6") == r"cost \$5 or \$6"
     cells = [{"attribute": "a", "group": "$x^2$", "pictures": 40, "subjects": 40}]
     odd = altered(run, dataset={"name": "$$", "cells": cells})
     figures.group_counts(odd).draw_without_rendering()

@@ -14,7 +14,7 @@ import pytest
 from test_figures import altered, as_earlier, sample_run
 from worlds import people
 
-from audit import report
+from audit import figures, replication, report
 from audit.data.labels import load_label_set
 from audit.digits import bounds, decimals, percent
 from audit.embeddings import Store
@@ -23,14 +23,19 @@ from audit.findings import judged
 from audit.gates import judge
 from audit.models.planted import PlantedEncoder, picture_key
 from audit.page import code, escaped, to_html
-from audit.report import TEMPLATE, fill, rate_in_words, render
+from audit.replication import load_card
+from audit.report import TEMPLATE, fill, render
 from audit.resources import shipped
 from audit.run import carry_out
 from audit.rundir import Run, open_run
+from audit.sections import SECTIONS, replications, sections_at, wordings
+from audit.sections.blocks import Folded, Part, Picture, Section, probe_would, said
+from audit.sections.cells import rate_in_words
+from audit.sections.measures import in_unit, measure_cells
 from audit.suite import Gate, load_suite
 from audit.tables import DEPARTURE, NOT_JUDGED, SPREAD
 
-SECTIONS = """
+HEADINGS = """
 0. Content warning and reading guide
 1. Summary
 2. Audit identity
@@ -104,12 +109,12 @@ def section(text: str, number: int) -> str:
 
 def test_every_section_is_there_in_order(text: str) -> None:
     headings = re.findall(r"^## (.*)$", text, re.M)
-    assert len(headings) == len(SECTIONS)
-    for heading, wanted in zip(headings, SECTIONS, strict=True):
+    assert len(headings) == len(HEADINGS)
+    for heading, wanted in zip(headings, HEADINGS, strict=True):
         assert heading.startswith(wanted)
 
 
-@pytest.mark.parametrize("number", [13, 15, 16, 18, 20, 21])
+@pytest.mark.parametrize("number", [15, 16, 18, 20])
 def test_what_was_not_asked_says_so_in_one_line(text: str, number: int) -> None:
     lines = [line for line in section(text, number).splitlines()[1:] if line.strip()]
     assert len(lines) == 1
@@ -153,7 +158,7 @@ def test_the_page_fetches_nothing_and_runs_nothing(page: Page) -> None:
 def test_every_contents_link_has_a_place(page: Page) -> None:
     ids = {attrs["id"] for _, attrs in page.tags if "id" in attrs}
     links = [str(attrs["href"]) for tag, attrs in page.tags if tag == "a"]
-    assert len(links) == len(SECTIONS)
+    assert len(links) == len(HEADINGS)
     assert {link.removeprefix("#") for link in links} <= ids
 
 
@@ -424,7 +429,7 @@ def test_one_curve_is_drawn_for_the_most_important_finding(run: Run, tmp_path: P
     assert told.count("](figures/specification-curve") == 1
     asked_last = altered(run, findings=run.findings[::-1])
     last = next(f for f in asked_last.findings if (f["task"], f["attribute"]) in curves)
-    assert report.curve_lead(asked_last) == (last["task"], last["attribute"])
+    assert wordings.curve_lead(asked_last) == (last["task"], last["attribute"])
 
 
 def test_a_curve_is_told_as_model_and_question(run: Run, tmp_path: Path) -> None:
@@ -497,7 +502,7 @@ def test_variance_shares_and_steadiness_are_folded(run: Run, tmp_path: Path) -> 
     (line,) = lines_of(folded, "| people-gender: a wrong label | age_group |")
     assert f"| {table['share_picture']:.0%} |" in line
     steady = told.split("#### How steady")[1].split("####")[0]
-    lead = report.curve_lead(run)
+    lead = wordings.curve_lead(run)
     assert lead is not None
     task, attribute = lead
     rows = run.stability[run.stability["task"] == task]
@@ -510,10 +515,10 @@ def test_variance_shares_and_steadiness_are_folded(run: Run, tmp_path: Path) -> 
 
 
 def test_wordings_are_counted_by_task_where_they_differ(run: Run) -> None:
-    assert report.wordings(run) == "5"
+    assert wordings.wordings(run) == "5"
     one = run.sensitivity["task"] == "people-gender"
     more = altered(run, sensitivity=run.sensitivity.assign(wordings=np.where(one, 300, 5)))
-    assert report.wordings(more) == "people-gender 300, people-occupations 5, people-suspicion 5"
+    assert wordings.wordings(more) == "people-gender 300, people-occupations 5, people-suspicion 5"
 
 
 def test_without_curves_it_is_said_why(run: Run, tmp_path: Path) -> None:
@@ -616,6 +621,242 @@ def test_reporting_does_not_import_torch(run: Run) -> None:
         "sys.exit(any(m in sys.modules for m in ('torch', 'transformers')))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+# ---- sections with a module of their own ---------------------------------------------------------
+
+
+def shown(run: Run, *sections: Section) -> str:
+    """What stands under a number at which these sections are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(report, "sections_at", lambda place: list(sections))
+        return str(report.context(run, {})["section"](15))
+
+
+def test_every_section_stands_under_a_number_of_the_template() -> None:
+    source = shipped(TEMPLATE).read_text(encoding="utf-8")
+    asked = {int(n) for n in re.findall(r"^\{\{ section\((\d+)\) \}\}$", source, re.M)}
+    for name, own_section in SECTIONS.items():
+        assert own_section.place in asked, name
+        assert own_section in sections_at(own_section.place)
+        assert own_section.would.endswith(".") or not own_section.would
+    for number in asked:
+        assert f"section({number}) }}}}" in source.split(f"\n## {number}. ")[1].split("\n## ")[0]
+
+
+def test_a_section_is_told_block_by_block(run: Run) -> None:
+    def tell(given: Run) -> list[object]:
+        assert given is run
+        rates = Picture(figures.rates_by_group, "people-gender", "gender")
+        return [
+            "a *plain* | string",
+            said("**bold** and {name}", name="*words*"),
+            Part("of <b>one</b> task", [rates, Folded("more", ["folded"])]),
+        ]
+
+    told = shown(run, Section(15, "A `b` probe would.", tell))
+    blocks = told.split("\n\n")
+    assert blocks[0] == escaped("a *plain* | string")
+    assert blocks[1] == f"**bold** and {escaped('*words*')}"
+    assert blocks[2] == f"### of {escaped('<b>one</b>')} task"
+    assert blocks[3].endswith("](figures/rates-by-group-people-gender-gender.png)")
+    assert blocks[4:] == ["#### more", "folded"]
+    page = to_html(told, {})
+    assert page.index("<summary>more") < page.index("folded</p>\n</div></details>")
+
+
+def test_a_measure_is_told_in_its_unit_with_chance_beside_it() -> None:
+    row = {
+        "unit": "nats", "status": "ok", "reason": "", "value": 0.4213, "low": 0.1, "high": 0.9,
+        "low_simultaneous": 0.31, "high_simultaneous": 0.55, "null_mean": 0.2354,
+        "null_low": 0.20, "null_high": 0.26, "p": 0.012, "verdict": "shown large",
+    }  # fmt: skip
+    cells = measure_cells(pd.Series(row))
+    assert [str(c).replace("\u00a0", " ") for c in cells.values()] == [
+        "0.42 [0.31, 0.55]", "0.235 [0.200, 0.260]", "0.01", "**▲ shown large**",
+    ]  # fmt: skip
+    assert next(iter(cells)) == "Value, nats [bounds]"
+    single = row | {"low_simultaneous": np.nan, "high_simultaneous": np.nan, "p": np.nan}
+    assert list(measure_cells(pd.Series(single)).values())[0] == "0.42\u00a0[0.10,\u00a00.90]"
+    share = measure_cells(pd.Series(row | {"unit": ""}))
+    assert share["Value, points [bounds]"] == "42\u00a0[31,\u00a055]"
+    none = row | {"value": np.nan, "status": "too_few", "reason": "one subject"}
+    told = list(measure_cells(pd.Series(none)).values())
+    assert told == ["too few: one subject", "–", "–", "–"]
+    alone = in_unit(1.5, np.nan, np.nan, "d")
+    assert alone == "1.50"
+    assert in_unit(-1e-9, -1e-9, -1e-9, "d") == "0.00\u00a0[0.00,\u00a00.00]"
+
+
+def test_what_was_not_asked_is_said_beside_what_was(run: Run) -> None:
+    silent, told = Section(15, probe_would("a")), Section(15, "", lambda run: ["told"])
+    other = Section(15, "A `b` probe would.")
+    assert shown(run, silent).startswith("Not asked in this run. An `a` probe would (")
+    assert shown(run, told, silent, other).split("\n\n") == [
+        "told",
+        f"Also not asked in this run. {probe_would('a')} A `b` probe would.",
+    ]
+    assert shown(run, told) == "told"
+    assert shown(run) == ""
+
+
+def test_a_figure_that_cannot_be_drawn_leaves_its_reason(run: Run) -> None:
+    none = Picture(figures.label_effects, "people-occupations")
+    told = shown(run, Section(15, "", lambda run: [none]))
+    assert told.startswith("*No figure: ")
+    assert "no label of 'people-occupations' was dropped" in told
+
+
+def test_a_probe_with_a_section_of_its_own_is_told_there_alone(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def told() -> str:
+        kinds = [q | {"kind": "robustness"} for q in run.questions[:1]]
+        return part(altered(run, questions=[*kinds, *run.questions[1:]]), tmp_path, 11)
+
+    assert "### people-gender" not in told()
+    monkeypatch.setattr(report, "SECTIONS", {})
+    assert "### people-gender" in told()
+
+
+# ---- what each label does; thresholds; published numbers ----------------------------------------
+
+
+def test_which_label_carries_the_harm_is_told_with_its_bounds(run: Run, tmp_path: Path) -> None:
+    told = part(run, tmp_path, 13)
+    rows = run.effects.query(
+        "task == 'people-suspicion' and edit == 'drop' and metric == 'family_selection'"
+        " and attribute == 'everyone' and comparison == 'rate' and carries == carries"
+    )
+    assert set(rows["dropped"]) == {"thief", "criminal", "suspicious person"}
+    for row in rows.itertuples():
+        carries = f"{percent(row.carries, row.carries_low, row.carries_high)}% ["
+        (line,) = lines_of(told, f"| suspicion | {row.dropped} | {carries}")
+        ends = row.low_simultaneous, row.high_simultaneous
+        assert f"| {percent(row.before, *ends)} → {percent(row.after, *ends)}% |" in line
+        assert f"| {measured(row.value, *ends)} |" in line
+        assert row.verdict in line
+    top = rows.sort_values("carries", ascending=False).iloc[0]
+    (sentence,) = lines_of(told, "- Any **‘suspicion’** label is chosen for")
+    assert f"; ‘{top['dropped']}’ carries " in sentence
+    assert top["dropped"] == "thief"
+    assert "| teal: 100% [" in told
+
+
+def test_the_changes_are_those_of_the_table_and_the_rest_are_counted(
+    run: Run, tmp_path: Path
+) -> None:
+    told = part(run, tmp_path, 13)
+    changes = figures.leading_effects(run, "people-suspicion")
+    lead = changes.iloc[0]
+    ends = lead["low_simultaneous"], lead["high_simultaneous"]
+    (line,) = lines_of(told, f"| {figures.edit_in_words(lead)}: any ‘suspicion’ | teal (")
+    assert f"| {measured(lead['value'], *ends)} |" in line
+    gap = run.effects[run.effects["comparison"] == "worst_case_gap"]
+    for name in ("task", "edit", "dropped", "added", "metric", "label", "attribute"):
+        gap = gap[gap[name] == lead[name]]
+    (row,) = gap.itertuples()
+    assert f"| {measured(row.value, row.low_simultaneous, row.high_simultaneous)} |" in line
+    assert len(lines_of(told, "any ‘suspicion’ | ")) == min(12, len(changes))
+    assert f"{len(changes) - 12} more change" in told
+
+
+def test_what_relieves_and_what_holds_down_is_named_if_sure(run: Run, tmp_path: Path) -> None:
+    task = run.effects["task"] == "people-suspicion"
+    edits = run.effects[task & (run.effects["edit"] == "swap")]
+    added = edits[edits["dropped"] == "thief"].assign(edit="add", dropped="", added="child")
+    added = added.drop_duplicates([*figures._EDIT, "attribute", "comparison", "group", "other"])
+    more = altered(run, effects=pd.concat([run.effects, added]))
+    told = part(more, tmp_path, 13)
+    (line,) = lines_of(told, "- Relieved most surely by a label more: with ‘child’ added, ‘susp")
+    assert "(teal)" in line
+    (line,) = lines_of(told, "- Relieved most surely by a swap: ‘")
+    assert "in place of ‘thief’" in line
+    risen = run.effects.assign(value=0.2, low_simultaneous=0.1, high_simultaneous=0.3)
+    told = part(altered(run, effects=risen), tmp_path, 13)
+    assert "by a swap: none surely moves ‘suspicion’." in told
+    assert lines_of(told, "- Held down most surely: without ‘")
+    still = run.effects.assign(low_simultaneous=-0.1, high_simultaneous=0.1)
+    told = part(altered(run, effects=still), tmp_path, 13)
+    assert "by a swap: none surely moves ‘suspicion’." in told
+    assert "Held down most surely: none surely moves ‘suspicion’." in told
+
+
+def test_labels_that_draw_errors_have_a_part_of_their_own(run: Run, tmp_path: Path) -> None:
+    told = part(run, tmp_path, 13)
+    assert "### Which labels draw errors" not in told  # of two labels none can be dropped
+    rows = run.effects[run.effects["metric"] == "family_selection"]
+    rows = rows.assign(metric="misclassification", label="any label", task="people-gender")
+    told = part(altered(run, effects=pd.concat([run.effects, rows])), tmp_path, 13)
+    errors = told.split("### Which labels draw errors")[1]
+    assert "figures/label-effects-people-gender.png" in errors
+    assert lines_of(errors, "| people-gender, without ‘thief’: a wrong label | teal (")
+    # the only task with a family keeps its own part
+    assert "### people-suspicion: which label carries the harm" in told
+
+
+def test_thresholds_are_told_by_group_and_by_task(run: Run, tmp_path: Path) -> None:
+    told = part(run, tmp_path, 13)
+    assert "Asked about: 0.5% and 4%." in " ".join(told.split())
+    rows = run.thresholds.query(
+        "task == 'people-suspicion' and metric == 'family_kept' and comparison == 'rate'"
+    )
+    lead = told.split("figures/threshold-curves-people-suspicion-")[1].split(".png")[0]
+    for group, of_group in rows[rows["attribute"] == lead].groupby("group"):
+        (line,) = [x for x in lines_of(told, f"| {group} | ") if x.count("%") == 2]
+        for threshold in (0.005, 0.04):
+            (row,) = of_group[of_group["threshold"] == threshold].itertuples()
+            assert f"{percent(row.value, row.low, row.high)}% [" in line
+            assert f"({row.events:,}" in line
+    kept = run.thresholds.query("metric == 'mean_labels_kept' and attribute == 'everyone'")
+    for row in kept[kept["threshold"].isin([0.005, 0.04])].itertuples():
+        cell = f"| {row.value:.1f} [{row.low:.1f}, {row.high:.1f}] |"
+        assert lines_of(told, f"| {row.task} | {100 * row.threshold:.4g}% {cell}")
+    (missed,) = run.thresholds.query(
+        "task == 'people-gender' and metric == 'right_label_missed' and threshold == 0.04"
+        " and attribute == 'everyone' and comparison == 'rate'"
+    ).itertuples()
+    (line,) = lines_of(told, "| people-gender | 4% |")
+    assert f"({missed.events:,})" in line
+
+
+def test_without_effects_section_13_says_what_would(run: Run, tmp_path: Path) -> None:
+    names = ("effects", "thresholds")
+    none = altered(run, **{name: getattr(run, name).head(0) for name in names})
+    told = part(none, tmp_path, 13).split("\n", 1)[1].strip()
+    assert told.startswith("Not asked in this run. A `classification` probe would, unless")
+    assert "\n" not in told
+
+
+def test_every_bundled_card_has_its_line_and_reason(run: Run, tmp_path: Path) -> None:
+    told = part(run, tmp_path, 21)
+    table = replication.replicate_all(map(load_card, replication.card_names()), run)
+    for name, rows in table.groupby("card"):
+        (line,) = lines_of(told, f"| {name} | {len(rows)} | {len(rows)} not comparable |")
+        assert "the protocols differ in model" in line
+    assert "###" not in told
+
+
+def test_numbers_that_can_be_compared_are_told_one_by_one(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = replication.replicate_all(map(load_card, replication.card_names()), run)
+    one = table["key"] == table["key"].iloc[30]
+    numbers = {"ours": 0.112, "difference": -0.021, "low": -0.034, "high": -0.008, "differs": 3}
+    told_of = table.assign(**{k: table[k].where(~one, v) for k, v in numbers.items()})
+    told_of["verdict"] = table["verdict"].where(~one, "not reproduced")
+    told_of["distance"] = table["distance"].where(~one, "crop: not stated; pictures: 9 there")
+    monkeypatch.setattr(replications, "replicate_all", lambda cards, run: told_of)
+    told = part(run, tmp_path, 21)
+    row = told_of[one].iloc[0]
+    rest = (table["card"] == row["card"]).sum() - 1
+    (line,) = lines_of(told, f"| {row['card']} |")
+    assert told.index(line) == min(told.index(x) for x in lines_of(told, " not comparable |"))
+    assert f"1 not reproduced, {rest} not comparable" in line
+    ours = told.split(f"### {row['card']}")[1]
+    assert "for every number: crop: not stated; pictures: 9 there." in ours
+    (line,) = lines_of(ours, "| not reproduced |")
+    assert f"| {100 * row['published']:.1f} | 11.2 | -2 (-3 to -1) | 3 differ" in line
 
 
 # ---- templates of one's own --------------------------------------------------------------------

@@ -216,7 +216,7 @@ def test_a_denigrating_choice_is_a_finding_whatever_the_gap(world: Path) -> None
     [
         (
             lambda s: s.pop("acknowledge"),
-            "casts suspicion or asks what the law protects.*acknowledge",
+            "casts suspicion.*asks what the law protects.*acknowledge",
         ),
         (lambda s: s.update(atributes=[]), "atributes.*attributes"),
         (lambda s: s["probes"][0].update(label_set="people-suspiscion"), "people-suspicion"),

@@ -60,7 +60,8 @@ def planted(
     folder: Path, table: pd.DataFrame, label_set: str, choose: Callable[[pd.Series], str]
 ) -> PlantedEncoder:
     """A model that chooses ``choose(row)`` for every picture, by one axis a label."""
-    texts = load_label_set(label_set).texts
+    labels = load_label_set(label_set)
+    texts = [*labels.texts, *(label.text for label in labels.additions.values())]
     axes = dict(zip(texts, np.eye(len(texts)), strict=True))
     images: dict[object, np.ndarray] = {}
     for _, row in table.iterrows():

@@ -1,36 +1,83 @@
-"""What is asked. A probe is its configuration; its one method maps embeddings to outcome rows."""
+"""What is asked. A probe is its configuration; it maps embeddings to outcome rows."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Final
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+import numpy as np
 import pandas as pd
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from audit.data.dataset import Dataset
+from audit.disparity import Confidence
+from audit.embeddings import Alteration, Embeddings
+from audit.errors import InputError, sentence
+from audit.metrics import Draws, Groups
 from audit.models.encoder import Texts
-from audit.registry import Registry
-from audit.tables import Schema
+from audit.registry import Registry, suggest
+from audit.tables import MEASURES, Schema
 
 if TYPE_CHECKING:
     from audit.data.labels import LabelSet, PromptSet
-    from audit.embeddings import Embeddings
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a probe is shown: pictures as they are and as altered, and the text side of the model.
+
+    ``altered`` holds the embeddings of the same pictures by name of the alteration; pictures that
+    can't be altered are missing there.
+    """
+
+    images: Embeddings
+    texts: Texts
+    dataset: Dataset
+    altered: Mapping[str, Embeddings] = field(default_factory=dict)
+    seed: int = 0
+
+    def only(self, keys: Sequence[str]) -> Seen:
+        """The same for some of the pictures, in this order."""
+        altered = {name: images.only(keys) for name, images in self.altered.items()}
+        return replace(self, images=self.images.only(keys), altered=altered)
+
+    def column(self, name: str) -> pd.Series[Any]:
+        """A manifest column of these pictures, in their order."""
+        return self.dataset.table.set_index("image_id")[name].reindex(list(self.images.keys))
+
+
+@dataclass(frozen=True)
+class Design:
+    """What a comparison rests on: who is in which group, what is drawn again, how sure to be."""
+
+    groups: Groups
+    draws: Draws
+    confidence: Confidence
+    seed: int
 
 
 class Probe(BaseModel):
     """A question to a model about pictures; its fields are its YAML keys.
 
     A new probe subclasses this, sets ``asks`` (one sentence, printed in the report) and ``emits``
-    (the table it writes), and implements ``outcomes``. It sees one batch of pictures at a time and
-    must give the same rows however the pictures are split into batches.
+    (the table it writes), and implements ``outcomes``. Outcomes that are choices of a label set are
+    counted and compared like those of every other probe; anything else is measured by
+    ``measures``. A probe sees one batch of pictures at a time and must give the same rows however
+    the pictures are split, unless ``whole`` says why it can't and what bounds it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     asks: ClassVar[str]
     emits: ClassVar[Schema]
+    #: why all pictures are needed at once, and the bound on memory; blank: any split will do
+    whole: ClassVar[str] = ""
 
     kind: str
+    only: Mapping[str, str | tuple[str, ...]] = Field(
+        default_factory=dict, description="column: value or values; ask of these pictures only"
+    )
 
     @property
     def task(self) -> str:
@@ -45,6 +92,16 @@ class Probe(BaseModel):
         """The template sets used, for the report."""
         return ()
 
+    def alterations(self) -> tuple[Alteration, ...]:
+        """What is to be done to the pictures before they are looked at again."""
+        return ()
+
+    def sensitive(self) -> Iterator[str]:
+        """Names that a suite must list under ``acknowledge:`` before this may be asked."""
+        for labels in self.label_sets():
+            if labels.needs_acknowledgement:
+                yield labels.name
+
     def resolve(self, dataset: Dataset) -> None:
         """Resolve every name against the data set, so that ``check`` finds mistakes early.
 
@@ -52,13 +109,78 @@ class Probe(BaseModel):
             InputError: a label set, template set or column that isn't there.
         """
 
-    def outcomes(self, images: Embeddings, texts: Texts, dataset: Dataset) -> pd.DataFrame:
+    def pictures(self, dataset: Dataset) -> tuple[str, ...]:
+        """Ids of the pictures asked about: all, or those that ``only`` names.
+
+        Raises:
+            InputError: ``only`` names a column or value that isn't there.
+        """
+        table = dataset.table
+        chosen = np.ones(len(table), bool)
+        for column, wanted in self.only.items():
+            where = f"probe '{self.kind}': only"
+            require_column(dataset, column, where)
+            values = (wanted,) if isinstance(wanted, str) else wanted
+            present = table[column].astype(str)
+            for value in values:
+                if not (present == value).any():
+                    raise InputError(
+                        sentence(
+                            f"{where}: no picture has '{value}' in column '{column}'",
+                            suggest(value, present.unique()),
+                        )
+                    )
+            chosen &= present.isin(values).to_numpy()
+        if not chosen.any():
+            raise InputError(
+                sentence(
+                    f"probe '{self.kind}': only: no picture meets all of "
+                    + ", ".join(f"{c} = {v}" for c, v in self.only.items()),
+                    "Loosen one of them",
+                )
+            )
+        return tuple(table.loc[chosen, "image_id"].astype(str))
+
+    def outcomes(self, seen: Seen) -> pd.DataFrame:
         """One batch of embeddings to rows of ``emits``."""
         raise NotImplementedError
 
+    def merged(self, parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+        """Rows of several batches as one table; the same whatever the split."""
+        return pd.concat(parts, ignore_index=True)
+
+    def contrasts(self) -> tuple[str, ...]:
+        """Conditions whose effect on every rate and gap is to be told, against the headline."""
+        return ()
+
+    def measures(self, rows: pd.DataFrame, seen: Seen, design: Design) -> pd.DataFrame:
+        """What isn't a share of choices: the merged outcome rows to rows of MEASURES."""
+        return MEASURES.empty()
+
+
+def require_column(dataset: Dataset, column: str, where: str) -> None:
+    """Refuse a manifest column that isn't there.
+
+    Raises:
+        InputError: the data set has no such column.
+    """
+    if column not in dataset.table:
+        raise InputError(
+            sentence(
+                f"{where}: the data set '{dataset.name}' has no column '{column}'",
+                suggest(column, map(str, dataset.table.columns)),
+                "Its columns are " + ", ".join(f"'{c}'" for c in dataset.table.columns),
+            )
+        )
+
 
 PROBES: Final[Registry[type[Probe]]] = Registry(
-    "probe", "clip_audit.probes", "'clip-audit list probes' shows all."
+    "probe",
+    "clip_audit.probes",
+    "'clip-audit list probes' shows all.",
+    {
+        "classification": "audit.probes.classification:Classification",
+    },
 )
 
-__all__ = ["PROBES", "Probe", "Texts"]
+__all__ = ["PROBES", "Design", "Probe", "Seen", "Texts", "require_column"]

@@ -9,21 +9,39 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from audit.data.alterations import AS_IT_IS, alteration
 from audit.data.dataset import Dataset
-from audit.data.labels import LabelSet, PromptSet, load_label_set, load_prompt_set
+from audit.data.labels import (
+    PHRASINGS,
+    Article,
+    LabelSet,
+    Phrasing,
+    PromptSet,
+    load_label_set,
+    load_prompt_set,
+)
 from audit.errors import InputError, sentence
-from audit.multiverse import Article, Wording, every_wording
-from audit.probes import Probe, Texts
+from audit.multiverse import Wording, class_embeddings, ensemble, every_wording
+from audit.probes import Probe, Seen, Texts
 from audit.registry import suggest
 from audit.tables import CHOICES, ENSEMBLE
+from audit.thresholds import CLIP_THRESHOLDS
 
 if TYPE_CHECKING:
-    from audit.embeddings import Embeddings
+    from audit.embeddings import Alteration, Embeddings
 
 #: Embeddings agree to about 1e-5 across batch sizes, so a choice won by less may flip.
 TIE: Final = 1e-5
+
+
+def _alteration_name(name: str) -> str:
+    """The one way to write it, so that an alteration has one name; 'as it is' stays."""
+    try:
+        return name if name == AS_IT_IS else alteration(name).name
+    except InputError as error:
+        raise ValueError(str(error)) from error
 
 
 class Wordings(BaseModel):
@@ -35,6 +53,12 @@ class Wordings(BaseModel):
     articles: tuple[Article, ...] = Field(("as written",), min_length=1)
     shifts: tuple[Annotated[float, Field(allow_inf_nan=False)], ...] = Field(
         (0.0,), min_length=1, description="along the modality gap, in its length"
+    )
+    phrasings: tuple[Phrasing, ...] = Field(
+        ("as written",), min_length=1, description="of the labels, for those that have another"
+    )
+    alterations: tuple[Annotated[str, AfterValidator(_alteration_name)], ...] = Field(
+        (AS_IT_IS,), min_length=1, description="of the pictures, such as 'centre crop 0.8'"
     )
 
 
@@ -58,6 +82,10 @@ class Classification(Probe):
         default_factory=dict, description="value in the truth column: key of the label it means"
     )
     wordings: Wordings = Field(Wordings(), description="the wordings of the specification curve")
+    label_effects: bool = Field(True, description="drop, add and swap every label")
+    thresholds: tuple[float, ...] = Field(
+        CLIP_THRESHOLDS, min_length=1, description="labels above these probabilities are kept"
+    )
 
     @property
     def task(self) -> str:
@@ -87,11 +115,38 @@ class Classification(Probe):
         """Every wording of the specification curve.
 
         Raises:
-            InputError: no such template set, or it isn't well formed.
+            InputError: no such template set, or it isn't well formed; no label has a phrasing.
         """
+        words = self.wordings
+        for phrasing in words.phrasings:
+            if phrasing != "as written" and not self.labels.reworded(phrasing):
+                raise self._not_phrased(phrasing)
         return every_wording(
-            self._worded or (self.prompts,), self.wordings.articles, self.wordings.shifts
+            self._worded or (self.prompts,),
+            words.articles,
+            words.shifts,
+            words.phrasings,
+            words.alterations,
         )
+
+    def alterations(self) -> tuple[Alteration, ...]:
+        """What the wordings have done to the pictures."""
+        names = dict.fromkeys(self.wordings.alterations)
+        return tuple(alteration(name) for name in names if name != AS_IT_IS)
+
+    def _not_phrased(self, phrasing: Phrasing) -> InputError:
+        others = [f"'{p}'" for p in PHRASINGS[1:] if self.labels.reworded(p)]
+        return InputError(
+            sentence(
+                f"label set '{self.labels.name}': no label is worded otherwise as '{phrasing}'",
+                f"It has labels worded as {' and '.join(others)}" if others else None,
+                f"Add '{phrasing}:' to its labels, or leave it out of the probe's 'wordings'",
+            )
+        )
+
+    def classes(self, texts: Texts, labels: LabelSet) -> NDArray[np.float64]:
+        """Class embeddings of a label set in the headline's wording, (labels, d), unit rows."""
+        return ensemble(class_embeddings(texts, labels, every_wording([self.prompts])))
 
     def label_sets(self) -> tuple[LabelSet, ...]:
         """The one label set asked about."""
@@ -153,18 +208,16 @@ class Classification(Probe):
         known = values.where(values.notna(), None).map(lambda v: means.get(str(v)))
         return pd.Series(known.to_numpy(), index=index, dtype="str")
 
-    def outcomes(self, images: Embeddings, texts: Texts, dataset: Dataset) -> pd.DataFrame:
+    def outcomes(self, seen: Seen) -> pd.DataFrame:
         """A row of Choices for each picture and condition.
 
-        Args:
-            images: embeddings of a batch of pictures, (n, d), unit rows.
-            texts: the model's text side.
-            dataset: the pictures' data set; only the truth column is read.
+        Only the truth column of the data set is read.
 
         Returns:
             (conditions x n) rows of the table ``CHOICES``, condition by condition.
         """
-        truth = self._truth(dataset).reindex(pd.Index(images.keys)).to_numpy()
+        images, texts = seen.images, seen.texts
+        truth = self._truth(seen.dataset).reindex(pd.Index(images.keys)).to_numpy()
         return pd.concat(
             [
                 self._choose(images, classes, texts.logit_scale).assign(
@@ -177,14 +230,12 @@ class Classification(Probe):
 
     def _conditions(self, texts: Texts) -> Iterator[tuple[str, NDArray[np.float64]]]:
         """Each condition and its class embeddings, (labels, d): ensemble, then templates."""
-        labels, templates = self.labels.labels, self.prompts.templates
-        prompts = [p for label in labels for p in self.prompts.prompts(label.text)]
-        vectors = texts.encode(prompts).astype(np.float64).reshape(len(labels), len(templates), -1)
-        mean = vectors.mean(axis=1)
-        yield ENSEMBLE, mean / np.linalg.norm(mean, axis=1, keepdims=True)
-        if len(templates) > 1:
-            for k, template in enumerate(templates):
-                yield f"template: {template}", vectors[:, k]
+        asked = every_wording([self.prompts])
+        single = class_embeddings(texts, self.labels, asked)
+        yield ENSEMBLE, ensemble(single)
+        if len(asked) > 1:
+            for wording, classes in zip(asked, single.astype(np.float64), strict=True):
+                yield f"template: {wording.template}", classes
 
     def _choose(
         self, images: Embeddings, classes: NDArray[np.float64], logit_scale: float

@@ -7,63 +7,75 @@ Verdicts differ in colour and in the shape of their mark.
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
 
+from audit.data.alterations import AS_IT_IS
 from audit.digits import percent
 from audit.errors import InputError, sentence
+from audit.figures.looks import (
+    BLUE,
+    COLOURS,
+    GREY,
+    INK,
+    MANY_MARKS,
+    MARGIN_FILL,
+    MARKS,
+    ORANGE,
+    PINK,
+    WIDTH,
+    blank,
+    grey_dot,
+    legend,
+    many_looks,
+    margin_patch,
+    percent_axis,
+    plain,
+    styled,
+    title,
+    wrapped,
+)
 from audit.findings import judged
 from audit.metrics import UNKNOWN
 from audit.registry import suggest
 from audit.rundir import Run
 from audit.tables import (
+    ADD,
     CANNOT_TELL,
+    DROP,
     ENSEMBLE,
     EVERYONE,
+    NOT_ASKED,
     NOT_JUDGED,
     OK,
+    RATE,
     SHOWN_LARGE,
     SHOWN_SMALL,
+    SWAP,
     UNDEFINED,
     WORST,
 )
+from audit.thresholds import FAMILY_KEPT, KEPT
 
-WIDTH: Final = 8.6
 #: most labels side by side, and most gaps or groups in one figure
 PANELS: Final = 4
 ROWS: Final = 18
 #: most groups that a figure of calibration names
 NAMED: Final = 8
+#: most edits of a label set in one figure
+EDITS: Final = 10
 #: most templates that a specification curve names; of more, half as many from either end
 TEMPLATES: Final = 12
-
-# Okabe and Ito's palette: told apart with every common form of colour blindness
-_BLUE, _ORANGE, _GREY, _INK = "#0072B2", "#D55E00", "#7A7A7A", "#222222"
-_PINK: Final = "#B5478F"
-_MARGIN_FILL: Final = "#E9E4D4"
-_MARKS: Final = {SHOWN_LARGE: "^", CANNOT_TELL: "D", SHOWN_SMALL: "o"}
-_COLOURS: Final = {SHOWN_LARGE: _ORANGE, CANNOT_TELL: _GREY, SHOWN_SMALL: _BLUE}
-_MANY_MARKS: Final = ("s", "v", "P", "X", "<", ">", "p", "h")
-_STYLE: Final = {
-    "font.size": 10,
-    "axes.edgecolor": "#999999",
-    "axes.titlesize": 10,
-    "axes.labelcolor": _INK,
-    "grid.color": "#E2E2E2",
-}
 
 
 def rates_by_group(
@@ -87,23 +99,23 @@ def rates_by_group(
     labels = [label] if label is not None else _widest(rates)
     groups = list(dict.fromkeys(rates["group"]))
     everyone = _headline(run, task, EVERYONE)
-    with _styled():
-        figure = _figure(1.55 + 0.27 * len(groups))
+    with styled():
+        figure = blank(1.55 + 0.27 * len(groups))
         axes = figure.subplots(1, len(labels), sharex=True, sharey=True, squeeze=False)[0]
         for axis, one in zip(axes, labels, strict=True):
             rows = _where(rates, "label", one)
             _draw_rates(axis, rows, _overall(everyone, metric, one), _margin(run, rows.iloc[0]))
             if len(labels) > 1:
-                axis.set_title(_wrapped(f"‘{one}’", 26), loc="left")
+                axis.set_title(wrapped(f"‘{one}’", 26), loc="left")
         first = _where(rates, "label", labels[0])
         ticks = [f"{_short(r.group)}  (n = {r.n:,})" for r in _each(first)]
         axes[0].set_yticks(range(len(groups)), ticks)
         axes[0].set_ylim(len(groups) - 0.4, -0.6)
         axes[0].set_xlim(left=0 if rates["low"].min() < 0.1 else None)
-        _percent(axes[0], 6 if len(labels) == 1 else 4)
+        percent_axis(axes[0], 6 if len(labels) == 1 else 4)
         axes[0].set_xlabel(f"of pictures, {rates['level'].iloc[0]:.0%} intervals", loc="left")
-        _title(figure, _rates_title(task, attribute, metric, labels))
-        _legend(figure, _rates_legend(rates))
+        title(figure, _rates_title(task, attribute, metric, labels))
+        legend(figure, _rates_legend(rates))
     return figure
 
 
@@ -122,8 +134,8 @@ def gaps_with_margin(run: Run, task: str | None = None) -> Figure:
     if gaps.empty:
         raise InputError(sentence(f"{run.name}: no gap between groups could be compared"))
     chosen = some_of_each(gaps, run, ROWS)
-    with _styled():
-        figure = _figure(1.6 + 0.4 * len(chosen))
+    with styled():
+        figure = blank(1.6 + 0.4 * len(chosen))
         axis = figure.subplots()
         for y, row in enumerate(_each(chosen)):
             _draw_gap(axis, y, row)
@@ -133,8 +145,8 @@ def gaps_with_margin(run: Run, task: str | None = None) -> Figure:
         axis.set_xlabel("points between the two groups that are furthest apart")
         some = f"{len(chosen)} of {len(gaps)} gaps" if len(chosen) < len(gaps) else "every gap"
         level = f"{chosen['level'].iloc[0]:.0%} simultaneous bounds"
-        _title(figure, f"How far apart the two furthest groups are: {some}, with {level}")
-        _legend(figure, [*_verdict_legend(chosen), *_beside_legend(chosen)])
+        title(figure, f"How far apart the two furthest groups are: {some}, with {level}")
+        legend(figure, [*_verdict_legend(chosen), *_beside_legend(chosen)])
     return figure
 
 
@@ -156,8 +168,8 @@ def templates_spread(run: Run, task: str, attribute: str) -> Figure:
         )
     together = gaps[gaps["condition"] == ENSEMBLE].sort_values("value", ascending=False)
     together = together.head(ROWS)
-    with _styled():
-        figure = _figure(1.9 + 0.42 * len(together))
+    with styled():
+        figure = blank(1.9 + 0.42 * len(together))
         axis = figure.subplots()
         conditions = list(dict.fromkeys(single["condition"]))
         for y, row in enumerate(_each(together)):
@@ -167,8 +179,8 @@ def templates_spread(run: Run, task: str, attribute: str) -> Figure:
         axis.set_ylim(len(together) - 0.4, -0.6)
         axis.set_xlim(left=0)
         axis.set_xlabel("points between the two groups that are furthest apart")
-        _title(figure, f"How much the wording moves the gaps of ‘{task}’ by {_short(attribute)}")
-        _legend(figure, _template_legend(conditions))
+        title(figure, f"How much the wording moves the gaps of ‘{task}’ by {_short(attribute)}")
+        legend(figure, _template_legend(conditions))
     return figure
 
 
@@ -194,8 +206,8 @@ def specification_curve(run: Run, task: str, attribute: str) -> Figure:
     asked_of = _where(_where(run.specifications, "task", task), "attribute", attribute)
     curve = asked_of.sort_values("value", kind="stable").reset_index(drop=True)
     choices = _choices(curve)
-    with _styled():
-        figure = _figure(5.1 + 0.2 * len(choices))
+    with styled():
+        figure = blank(5.1 + 0.2 * len(choices))
         ratios = [3.1, 0.2 * len(choices)]
         upper, lower = figure.subplots(2, 1, sharex=True, gridspec_kw={"height_ratios": ratios})
         _draw_curve(upper, curve)
@@ -204,8 +216,8 @@ def specification_curve(run: Run, task: str, attribute: str) -> Figure:
         upper.set_ylabel(_curve_label(curve.iloc[0]))
         ties = "; equal gaps in the order asked" if curve["value"].duplicated().any() else ""
         lower.set_xlabel(f"the {len(curve)} wordings, sorted by their gap{ties}")
-        _title(figure, _curve_title(curve))
-        _legend(figure, _curve_legend(run, curve) + line, columns=2)
+        title(figure, _curve_title(curve))
+        legend(figure, _curve_legend(run, curve) + line, columns=2)
     return figure
 
 
@@ -222,8 +234,8 @@ def reliability_by_group(run: Run, task: str, attribute: str) -> Figure:
     rows = rows[rows["status"] != UNDEFINED]
     if rows.empty:
         raise InputError(sentence(f"{run.name}: no group by '{attribute}' has a known answer"))
-    with _styled():
-        figure = _figure(4.6)
+    with styled():
+        figure = blank(4.6)
         axis = figure.subplots()
         handles = []
         named = _furthest_off(rows)
@@ -231,10 +243,72 @@ def reliability_by_group(run: Run, task: str, attribute: str) -> Figure:
             place = named.index(row.Index) if row.Index in named else None
             handles += _draw_reliability(axis, row, place)
         _reliability_frame(axis, rows)
-        _title(figure, f"{task}: scores and right choices, by {_short(attribute)}")
+        title(figure, f"{task}: scores and right choices, by {_short(attribute)}")
         axis.grid(axis="y", visible=True)
-        others = [_grey_dot("every other group")] if len(named) < len(rows) else []
-        _legend(figure, [*handles, *others], columns=3)
+        others = [grey_dot("every other group")] if len(named) < len(rows) else []
+        legend(figure, [*handles, *others], columns=3)
+    return figure
+
+
+def label_effects(run: Run, task: str) -> Figure:
+    """What dropping, adding or swapping one label changes, where it changes most; and for everyone.
+
+    One row an edit and question, at most ``EDITS``: the group whose rate surely changes most, with
+    bounds that hold for all edits and groups of its attribute at once; under it, thin, everyone.
+
+    Raises:
+        InputError: no such task, or no label of it was dropped, added or swapped.
+    """
+    changes = leading_effects(run, task)
+    if changes.empty:
+        raise InputError(
+            sentence(f"{run.name}: no label of '{task}' was dropped, added or swapped")
+        )
+    chosen = some_edits(changes, EDITS)
+    with styled():
+        figure = blank(1.6 + 0.46 * len(chosen))
+        axis = figure.subplots()
+        for y, row in enumerate(_each(chosen)):
+            _draw_effect(axis, y, row)
+        axis.axvline(0, color=GREY, lw=0.9, zorder=1)
+        axis.set_yticks(range(len(chosen)), [_effect_name(row) for row in _each(chosen)])
+        axis.set_ylim(len(chosen) - 0.4, -0.6)
+        axis.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: _minus(f"{v:+g}")))
+        axis.set_xlabel("change of the rate, in points: after the edit less before")
+        title(figure, _effects_title(task, chosen, len(changes)))
+        legend(figure, _effects_legend(chosen))
+    return figure
+
+
+def threshold_curves(run: Run, task: str, attribute: str) -> Figure:
+    """How often any label of a family is kept as the threshold on probabilities rises, by group.
+
+    One panel a family, at most ``PANELS``; a band is the interval of a group's rate. Of many groups
+    the ``NAMED`` furthest from the middle one are named; dotted are the thresholds asked about.
+
+    Raises:
+        InputError: no such task or attribute, or no tagged family of it was kept by a threshold.
+    """
+    rows = run.thresholds[run.thresholds["comparison"] == RATE]
+    rows = _where(_where(rows, "task", task), "attribute", attribute)
+    asked = sorted(rows.loc[rows["metric"] == KEPT, "threshold"].unique())
+    curves = _where(_where(rows, "metric", FAMILY_KEPT), "attribute", attribute)
+    families = list(dict.fromkeys(curves["label"]))[:PANELS]
+    groups = _furthest_apart(curves)
+    with styled():
+        figure = blank(4.0)
+        axes = figure.subplots(1, len(families), sharex=True, sharey=True, squeeze=False)[0]
+        steps = {1: (1, 2, 5), 2: (1, 5)}.get(len(families), (1,))
+        for axis, family in zip(axes, families, strict=True):
+            _draw_curves(axis, curves[curves["label"] == family], groups)
+            _threshold_frame(axis, curves["threshold"], asked, steps)
+            axis.set_title(wrapped(f"any ‘{plain(family)}’ label", 40), loc="left")
+        axes[0].set_ylabel("of pictures")
+        name = _short(attribute)
+        title(figure, f"{task}: how often a label is kept that is above a threshold, by {name}")
+        for axis in axes:
+            axis.grid(axis="y", visible=True)
+        legend(figure, _curves_legend(curves, groups, len(asked)), columns=4)
     return figure
 
 
@@ -247,8 +321,8 @@ def group_counts(run: Run, attributes: Sequence[str] | None = None) -> Figure:
         _where(cells, "attribute", name)
     smallest = int(run.suite["confidence"]["min_group"])
     parts = [cells[cells["attribute"] == name] for name in chosen]
-    with _styled():
-        figure = _figure(0.9 + sum(0.45 + 0.25 * len(part) for part in parts))
+    with styled():
+        figure = blank(0.9 + sum(0.45 + 0.25 * len(part) for part in parts))
         ratios = [len(part) + 1 for part in parts]
         axes = figure.subplots(
             len(parts), 1, sharex=True, squeeze=False, gridspec_kw={"height_ratios": ratios}
@@ -258,9 +332,9 @@ def group_counts(run: Run, attributes: Sequence[str] | None = None) -> Figure:
             axis.set_title(_short(name), loc="left", weight="bold")
         axes[-1].set_xlabel("pictures")
         name = run.dataset["name"]
-        _title(figure, f"How many pictures of each group the data set ‘{name}’ holds")
-        line = Line2D([], [], color=_ORANGE, ls="--", label=f"smallest group compared: {smallest}")
-        _legend(figure, [line])
+        title(figure, f"How many pictures of each group the data set ‘{name}’ holds")
+        line = Line2D([], [], color=ORANGE, ls="--", label=f"smallest group compared: {smallest}")
+        legend(figure, [line])
     return figure
 
 
@@ -283,6 +357,48 @@ def some_of_each(gaps: pd.DataFrame, run: Run, most: int) -> pd.DataFrame:
     return chosen.assign(rank=chosen["verdict"].map(order)).sort_values(
         ["rank", "value"], ascending=[True, False], kind="stable"
     )
+
+
+def leading_effects(run: Run, task: str) -> pd.DataFrame:
+    """One row an edit and question: the group whose rate surely changes most, the surest first.
+
+    Columns are those of EFFECTS for that group, ``*_all`` the same of everyone, and ``sure``, the
+    least change that the simultaneous bounds leave. Groups are those of single attributes. Left out
+    is that a dropped label is chosen no more and its counter label instead, which needs no proof.
+    """
+    effects = run.effects[(run.effects["task"] == task) & (run.effects["comparison"] == RATE)]
+    told = (effects["metric"] != "selection") | (effects["edit"] == ADD)
+    rows = effects[
+        effects["edit"].isin((DROP, ADD, SWAP)) & told & (effects["status"] != NOT_ASKED)
+    ]
+    low, high = rows["low_simultaneous"], rows["high_simultaneous"]
+    sure = low.where(low > -high, -high).clip(lower=0).fillna(-1)
+    rows = rows.assign(sure=sure, size=rows["value"].abs())
+    everyone = rows[rows["attribute"] == EVERYONE].set_index(_EDIT)[_CHANGE]
+    single = ~rows["attribute"].str.contains(" x ", regex=False)
+    groups = rows[single & (rows["attribute"] != EVERYONE) & (rows["group"] != UNKNOWN)]
+    ranked = groups.sort_values(["sure", "size"], ascending=False, kind="stable")
+    return ranked.drop_duplicates(_EDIT).join(everyone.add_suffix("_all"), on=_EDIT)
+
+
+_EDIT: Final = ["edit", "dropped", "added", "metric", "label"]
+_CHANGE: Final = ["before", "after", "value", "low_simultaneous", "high_simultaneous", "verdict"]
+
+
+def some_edits(changes: pd.DataFrame, most: int) -> pd.DataFrame:
+    """Up to ``most`` rows of ``leading_effects``: some of each kind of edit, the surest first."""
+    first = changes.groupby("edit", sort=False).head(most // 3)
+    chosen = [*first.index, *changes.index.difference(first.index, sort=False)][:most]
+    return changes[changes.index.isin(chosen)]
+
+
+def edit_in_words(row: Any) -> str:
+    """What was changed about a label set: 'without ‘thief’', 'with ‘child’ added' ..."""
+    if row.edit == DROP:
+        return f"without ‘{row.dropped}’"
+    if row.edit == ADD:
+        return f"with ‘{row.added}’ added"
+    return f"‘{row.added}’ in place of ‘{row.dropped}’"
 
 
 # ---- what to draw ------------------------------------------------------------------------------
@@ -347,26 +463,26 @@ def _margin(run: Run, row: pd.Series[Any]) -> float:
 def _draw_rates(axis: Axes, rows: pd.DataFrame, overall: float, margin: float) -> None:
     """Dots with intervals; hollow where the group is too small, words where there is no rate."""
     low, high = max(0.0, overall - margin / 2), overall + margin / 2
-    axis.axvspan(100 * low, 100 * high, color=_MARGIN_FILL, lw=0)
-    axis.axvline(100 * overall, color=_GREY, lw=1, ls=":")
+    axis.axvspan(100 * low, 100 * high, color=MARGIN_FILL, lw=0)
+    axis.axvline(100 * overall, color=GREY, lw=1, ls=":")
     for y, row in enumerate(_each(rows)):
         if row.status == UNDEFINED:
-            axis.text(100 * overall, y, " undefined", va="center", color=_GREY, style="italic")
+            axis.text(100 * overall, y, " undefined", va="center", color=GREY, style="italic")
             continue
-        axis.plot([100 * row.low, 100 * row.high], [y, y], color=_BLUE, lw=1.6, gid="interval")
-        fill = _BLUE if row.status == OK else "white"
-        axis.plot(100 * row.value, y, "o", ms=5.5, mfc=fill, mec=_BLUE, gid="rate", clip_on=False)
+        axis.plot([100 * row.low, 100 * row.high], [y, y], color=BLUE, lw=1.6, gid="interval")
+        fill = BLUE if row.status == OK else "white"
+        axis.plot(100 * row.value, y, "o", ms=5.5, mfc=fill, mec=BLUE, gid="rate", clip_on=False)
         if not np.isnan(row.pooled):
-            axis.plot(100 * row.pooled, y, "|", ms=13, mew=2.2, color=_ORANGE, gid="pooled")
+            axis.plot(100 * row.pooled, y, "|", ms=13, mew=2.2, color=ORANGE, gid="pooled")
 
 
 def _draw_gap(axis: Axes, y: int, row: Any) -> None:
     _draw_margin(axis, y, row.margin)
-    colour = _COLOURS[row.verdict]
+    colour = COLOURS[row.verdict]
     bounds = [100 * row.low_simultaneous, 100 * row.high_simultaneous]
     axis.plot(bounds, [y, y], color=colour, lw=1.8, gid="interval")
     fill = "white" if row.verdict == CANNOT_TELL else colour
-    mark = _MARKS[row.verdict]
+    mark = MARKS[row.verdict]
     axis.plot(100 * row.value, y, mark, ms=7, mfc=fill, mec=colour, gid="gap", clip_on=False)
     _draw_null(axis, y + 0.3, row)
 
@@ -376,13 +492,67 @@ def _draw_null(axis: Axes, y: float, row: Any) -> None:
     if np.isnan(row.null_mean):
         return
     mean, high = 100 * row.null_mean, 100 * row.null_high
-    axis.plot([mean, high], [y, y], color=_PINK, lw=3, alpha=0.65, gid="null")
-    axis.plot(mean, y, "|", ms=7, mew=1.8, color=_PINK, gid="null mean", clip_on=False)
+    axis.plot([mean, high], [y, y], color=PINK, lw=3, alpha=0.65, gid="null")
+    axis.plot(mean, y, "|", ms=7, mew=1.8, color=PINK, gid="null mean", clip_on=False)
+
+
+def _draw_effect(axis: Axes, y: int, row: Any) -> None:
+    """The group's change with its bounds; under it everyone's, thin."""
+    margin = 100 * row.margin
+    axis.add_patch(
+        Rectangle((-margin, y - 0.51), 2 * margin, 1.02, color=MARGIN_FILL, lw=0, zorder=0)
+    )
+    colour = COLOURS[row.verdict]
+    bounds = [100 * row.low_simultaneous, 100 * row.high_simultaneous]
+    axis.plot(bounds, [y, y], color=colour, lw=1.8, gid="interval")
+    fill = "white" if row.verdict == CANNOT_TELL else colour
+    mark = MARKS[row.verdict]
+    axis.plot(100 * row.value, y, mark, ms=7, mfc=fill, mec=colour, gid="change", clip_on=False)
+    below = [100 * row.low_simultaneous_all, 100 * row.high_simultaneous_all]
+    axis.plot(below, [y + 0.28] * 2, color=INK, lw=1, gid="interval of everyone")
+    axis.plot(100 * row.value_all, y + 0.28, "|", ms=8, mew=1.6, color=INK, gid="everyone")
+
+
+def _furthest_apart(rates: pd.DataFrame) -> list[str]:
+    """The groups to name, in their order: those with the rates furthest from the middle one."""
+    usable = rates[rates["status"] == OK]
+    middle = usable.groupby(["label", "threshold"])["value"].transform("median")
+    off = (usable["value"] - middle).abs().groupby(usable["group"]).max().nlargest(NAMED)
+    return [group for group in dict.fromkeys(rates["group"]) if group in off.index]
+
+
+def _draw_curves(axis: Axes, curves: pd.DataFrame, named: Sequence[str]) -> None:
+    """A line a group; a named one has marks and a band."""
+    for group, rows in curves[curves["status"] == OK].groupby("group", sort=False):
+        rows = rows.sort_values("threshold")
+        x, y = 100 * rows["threshold"], 100 * rows["value"]
+        if group not in named:
+            axis.plot(x, y, color=GREY, lw=0.8, alpha=0.6, gid="other curve")
+            continue
+        mark, colour = many_looks(named.index(str(group)), NAMED)
+        axis.plot(x, y, color=colour, marker=mark, ms=5, lw=1.4, gid="curve")
+        axis.fill_between(x, 100 * rows["low"], 100 * rows["high"], color=colour, alpha=0.12, lw=0)
+
+
+def _threshold_frame(
+    axis: Axes, thresholds: pd.Series[Any], asked: Sequence[float], steps: Sequence[int]
+) -> None:
+    """Both axes in per cent, the lower one by size; the thresholds asked about are dotted."""
+    axis.set_xscale("log")
+    axis.set_xlim(100 * thresholds.min() / 1.15, 100 * thresholds.max() * 1.15)
+    axis.set_ylim(bottom=-0.02 * axis.get_ylim()[1])
+    axis.xaxis.set_major_locator(mpl.ticker.LogLocator(subs=steps, numticks=20))
+    axis.xaxis.set_minor_locator(mpl.ticker.NullLocator())
+    for scale in (axis.xaxis, axis.yaxis):
+        scale.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: f"{v:g}%"))
+    for threshold in asked:
+        axis.axvline(100 * threshold, color=INK, lw=1, ls=":", gid="asked", zorder=1)
+    axis.set_xlabel("kept if the probability is above", loc="left")
 
 
 def _draw_margin(axis: Axes, y: int, margin: float) -> None:
     # a hair taller than its row, so that no seam shows between rows
-    axis.add_patch(Rectangle((0, y - 0.51), 100 * margin, 1.02, color=_MARGIN_FILL, lw=0, zorder=0))
+    axis.add_patch(Rectangle((0, y - 0.51), 100 * margin, 1.02, color=MARGIN_FILL, lw=0, zorder=0))
 
 
 def _draw_spread(
@@ -392,11 +562,11 @@ def _draw_spread(
     values = 100 * same["value"]
     axis.plot([values.min(), values.max()], [y, y], color="#C8C8C8", lw=3, zorder=1)
     for one in _each(same):
-        mark, colour = _many_looks(conditions.index(one.condition), len(conditions))
+        mark, colour = many_looks(conditions.index(one.condition), len(conditions))
         axis.plot(
             100 * one.value, y, mark, ms=6, color=colour, alpha=0.9, gid="template", clip_on=False
         )
-    axis.plot(100 * row.value, y, "|", ms=17, mew=2.6, color=_INK, gid="ensemble", clip_on=False)
+    axis.plot(100 * row.value, y, "|", ms=17, mew=2.6, color=INK, gid="ensemble", clip_on=False)
 
 
 def _furthest_off(rows: pd.DataFrame) -> list[Any]:
@@ -407,7 +577,7 @@ def _furthest_off(rows: pd.DataFrame) -> list[Any]:
 
 def _draw_reliability(axis: Axes, row: Any, place: int | None) -> list[Any]:
     """One group's mark and bar; its line of the legend, if it is named."""
-    mark, colour = ("o", _GREY) if place is None else _many_looks(place, NAMED)
+    mark, colour = ("o", GREY) if place is None else many_looks(place, NAMED)
     x = 100 * row.mean_score
     ends = [100 * (row.mean_score - row.high), 100 * (row.mean_score - row.low)]
     width = 1.0 if place is None else 1.6
@@ -434,31 +604,21 @@ def _reliability_frame(axis: Axes, rows: pd.DataFrame) -> None:
     )
     bottom, top = min(ends.min(), left), max(ends.max(), right)
     room = 0.1 * (top - bottom)
-    axis.axline((left, left), slope=1, color=_INK, lw=1, ls="--", gid="diagonal")
+    axis.axline((left, left), slope=1, color=INK, lw=1, ls="--", gid="diagonal")
     axis.set_xlim(left, right)
     axis.set_ylim(bottom - room, top + room)
-    _percent(axis, 8)
+    percent_axis(axis, 8)
     axis.yaxis.set_major_formatter(axis.xaxis.get_major_formatter())
     axis.set_xlabel("mean score: how often the model expects to be right")
     axis.set_ylabel("how often it is right")
     said: dict[str, Any] = {
         "transform": axis.transAxes,
-        "color": _INK,
+        "color": INK,
         "size": 9,
         "style": "italic",
     }
     axis.text(0.01, 0.98, "above the line: right more often than expected", va="top", **said)
     axis.text(0.99, 0.02, "below the line: overconfident", ha="right", **said)
-
-
-def _grey_dot(text: str) -> Line2D:
-    return Line2D([], [], ls="", marker="o", ms=4.5, color=_GREY, label=text)
-
-
-def _many_looks(i: int, of: int) -> tuple[str, Any]:
-    if of > len(_MANY_MARKS):
-        return "o", _GREY
-    return _MANY_MARKS[i], sns.color_palette("colorblind")[i]
 
 
 def _pitch(wordings: int) -> float:
@@ -469,30 +629,30 @@ def _pitch(wordings: int) -> float:
 def _draw_curve(axis: Axes, curve: pd.DataFrame) -> None:
     """Marks by verdict with both intervals, the margin on both sides of 0, and chance behind."""
     x, margin = np.arange(1, len(curve) + 1), 100 * curve["margin"].iloc[0]
-    axis.axhspan(-margin, margin, color=_MARGIN_FILL, lw=0, zorder=0)
+    axis.axhspan(-margin, margin, color=MARGIN_FILL, lw=0, zorder=0)
     for edge in (-margin, margin):
-        axis.axhline(edge, color=_GREY, lw=0.9, ls=":", gid="margin", zorder=1)
-    axis.axhline(0, color=_GREY, lw=0.9, zorder=1)
+        axis.axhline(edge, color=GREY, lw=0.9, ls=":", gid="margin", zorder=1)
+    axis.axhline(0, color=GREY, lw=0.9, zorder=1)
     if curve["null_low"].notna().all():
         edges = np.r_[0.5, x, len(curve) + 0.5]  # the outermost steps are as wide as all others
         low, high = (np.pad(100 * curve[name], 1, "edge") for name in ("null_low", "null_high"))
-        look: dict[str, Any] = {"color": _PINK, "alpha": 0.22, "lw": 0, "step": "mid"}
+        look: dict[str, Any] = {"color": PINK, "alpha": 0.22, "lw": 0, "step": "mid"}
         axis.fill_between(edges, low, high, **look, gid="null", zorder=1)
     pitch = _pitch(len(curve))
     thin, thick, size = (
         float(np.clip(share * pitch, least, most))
         for share, least, most in ((0.12, 0.35, 1.2), (0.45, 0.8, 4.5), (0.85, 2.6, 8))
     )
-    for verdict in _MARKS:
+    for verdict in MARKS:
         at = (curve["verdict"] == verdict).to_numpy()
-        colour, rows = _COLOURS[verdict], 100 * curve.loc[at, _BOUNDS]
+        colour, rows = COLOURS[verdict], 100 * curve.loc[at, _BOUNDS]
         bars: dict[str, Any] = {"colors": colour, "snap": False}
         axis.vlines(x[at], rows["low_simultaneous"], rows["high_simultaneous"], lw=thin, **bars)
         axis.vlines(x[at], rows["low"], rows["high"], lw=thick, alpha=0.5, **bars)
         fill = "white" if verdict == CANNOT_TELL else colour
         look = {"ms": size, "mfc": fill, "mec": colour, "mew": min(1.2, 0.3 * size)}
         axis.plot(
-            x[at], 100 * curve.loc[at, "value"], _MARKS[verdict], **look, gid=verdict, zorder=3
+            x[at], 100 * curve.loc[at, "value"], MARKS[verdict], **look, gid=verdict, zorder=3
         )
     axis.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: _minus(f"{v:+g}")))
     axis.set_xlim(0.5, len(curve) + 0.5)
@@ -507,10 +667,10 @@ def _draw_headline(axis: Axes, run: Run, curve: pd.DataFrame) -> list[Any]:
     found = run.sensitivity.merge(curve[names].head(1), on=names)["headline"]
     if found.isna().all():
         return []
-    look: dict[str, Any] = {"color": _INK, "lw": 1.4, "ls": (0, (6, 2))}
+    look: dict[str, Any] = {"color": INK, "lw": 1.4, "ls": (0, (6, 2))}
     axis.axhline(100 * found.iloc[0], **look, gid="headline", zorder=2.5)
     at: dict[str, Any] = {"transform": axis.get_yaxis_transform(), "clip_on": False}
-    axis.plot([0, 1], [100 * found.iloc[0]] * 2, ls="", marker="D", ms=4, color=_INK, **at)
+    axis.plot([0, 1], [100 * found.iloc[0]] * 2, ls="", marker="D", ms=4, color=INK, **at)
     first = curve.iloc[0]
     gap = percent(found.iloc[0], first["low_simultaneous"], first["high_simultaneous"])
     return [Line2D([], [], **look, label=f"headline: its templates averaged, {gap} points")]
@@ -522,7 +682,7 @@ class _Choice:
 
     name: str
     at: NDArray[np.bool_] | None = None
-    colour: str = _INK
+    colour: str = INK
 
 
 def _choices(curve: pd.DataFrame) -> list[_Choice]:
@@ -531,15 +691,17 @@ def _choices(curve: pd.DataFrame) -> list[_Choice]:
         "verdict": _verdict_choices(curve),
         "template": _template_choices(curve),
         "article before the label": _other_choices(curve, "article"),
+        "labels": _other_choices(curve, "phrasing"),
         "modality gap": _other_choices(curve, "shift"),
+        "picture": _other_choices(curve, "alteration"),
     }
     varied = {name: rows for name, rows in parts.items() if len(rows) > 1}
     return [row for name, rows in varied.items() for row in (_Choice(name), *rows)]
 
 
 def _verdict_choices(curve: pd.DataFrame) -> list[_Choice]:
-    held = [(v, (curve["verdict"] == v).to_numpy()) for v in _MARKS]
-    return [_Choice(f"{v}  ({at.sum()})", at, _COLOURS[v]) for v, at in held if at.any()]
+    held = [(v, (curve["verdict"] == v).to_numpy()) for v in MARKS]
+    return [_Choice(f"{v}  ({at.sum()})", at, COLOURS[v]) for v, at in held if at.any()]
 
 
 def _template_choices(curve: pd.DataFrame) -> list[_Choice]:
@@ -555,16 +717,19 @@ def _template_choices(curve: pd.DataFrame) -> list[_Choice]:
 
 
 def _other_choices(curve: pd.DataFrame, column: str) -> list[_Choice]:
-    """A row for each article or shift."""
-    values = sorted(curve[column].unique(), key=lambda v: (v == "as written", v))
+    """A row for each article, phrasing, shift or alteration; what changes nothing comes last."""
+    values = sorted(curve[column].unique(), key=lambda v: (v in ("as written", AS_IT_IS), v))
     held = [(curve[column] == v).to_numpy() for v in values]
     names = [_shift_name(v) if column == "shift" else str(v) for v in values]
+    if column == "phrasing":
+        changed = curve.groupby(column)["reworded"].first()
+        names = [f"{v}: {changed[v]} reworded" if changed[v] else v for v in names]
     return [_Choice(f"{n}  ({at.sum()})", at) for n, at in zip(names, held, strict=True)]
 
 
 def _shift_name(shift: float) -> str:
     way = "widened" if shift > 0 else "narrowed"
-    return f"{way} by {abs(shift):.0%}" if shift else "as it is"
+    return f"{way} by {100 * abs(shift):g}%" if shift else "as it is"
 
 
 def _draw_choices(axis: Axes, curve: pd.DataFrame, choices: Sequence[_Choice]) -> None:
@@ -598,47 +763,18 @@ def _draw_choice(axis: Axes, y: int, at: NDArray[np.bool_], colour: str) -> None
 
 def _draw_counts(axis: Axes, part: pd.DataFrame, smallest: int) -> None:
     unknown = (part["group"] == UNKNOWN).to_numpy()
-    bars = axis.barh(range(len(part)), part["pictures"], color=_BLUE, height=0.72)
+    bars = axis.barh(range(len(part)), part["pictures"], color=BLUE, height=0.72)
     for bar, is_unknown in zip(bars, unknown, strict=True):
-        bar.set(facecolor="white" if is_unknown else _BLUE, edgecolor=_BLUE)
+        bar.set(facecolor="white" if is_unknown else BLUE, edgecolor=BLUE)
         bar.set_hatch("////" if is_unknown else "")
     axis.bar_label(bars, [f" {n:,}" for n in part["pictures"]], size=9)
-    axis.axvline(smallest, color=_ORANGE, ls="--", lw=1.2)
+    axis.axvline(smallest, color=ORANGE, ls="--", lw=1.2)
     axis.set_yticks(range(len(part)), [_short(g) for g in part["group"]])
     axis.set_ylim(len(part) - 0.4, -0.6)
     axis.margins(x=0.08)
 
 
 # ---- words and looks ---------------------------------------------------------------------------
-
-
-@contextmanager
-def _styled() -> Iterator[None]:
-    with mpl.rc_context(sns.axes_style("whitegrid") | _STYLE):
-        yield
-
-
-def _figure(height: float) -> Figure:
-    return Figure(figsize=(WIDTH, height), layout="constrained")
-
-
-def _title(figure: Figure, text: str) -> None:
-    figure.suptitle(_wrapped(_plain(text), 90), x=0.01, ha="left", size=11, weight="bold")
-    for axis in figure.axes:
-        axis.grid(axis="y", visible=False)
-        sns.despine(ax=axis, left=True)
-        axis.tick_params(axis="y", length=0)
-
-
-def _legend(figure: Figure, handles: Sequence[Any], columns: int = 0) -> None:
-    figure.legend(
-        handles=list(handles),
-        loc="outside lower left",
-        ncols=columns or (len(handles) if len(handles) < 5 else 3),
-        frameon=False,
-        fontsize=9,
-        handlelength=1.6,
-    )
 
 
 def _rates_title(task: str, attribute: str, metric: str, labels: Sequence[str]) -> str:
@@ -653,14 +789,14 @@ def _rates_title(task: str, attribute: str, metric: str, labels: Sequence[str]) 
 
 def _rates_legend(rates: pd.DataFrame) -> list[Any]:
     handles: list[Any] = [
-        Line2D([], [], color=_GREY, ls=":", label="everyone"),
-        _margin_patch("band as wide as the margin"),
+        Line2D([], [], color=GREY, ls=":", label="everyone"),
+        margin_patch("band as wide as the margin"),
     ]
     if rates["pooled"].notna().any():
-        tick: dict[str, Any] = {"ls": "", "marker": "|", "ms": 12, "mew": 2.2, "color": _ORANGE}
+        tick: dict[str, Any] = {"ls": "", "marker": "|", "ms": 12, "mew": 2.2, "color": ORANGE}
         handles.append(Line2D([], [], **tick, label="pooled: drawn towards its attributes' sum"))
     if not rates["status"].isin([OK, UNDEFINED]).all():
-        hollow: dict[str, Any] = {"color": _BLUE, "marker": "o", "mfc": "white"}
+        hollow: dict[str, Any] = {"color": BLUE, "marker": "o", "mfc": "white"}
         handles.append(Line2D([], [], **hollow, label="too few pictures to compare"))
     return handles
 
@@ -668,37 +804,73 @@ def _rates_legend(rates: pd.DataFrame) -> list[Any]:
 def _verdict_legend(chosen: pd.DataFrame) -> list[Any]:
     return [
         Line2D(
-            [], [], color=_COLOURS[v], marker=_MARKS[v], ms=7, label=v,
-            mfc="white" if v == CANNOT_TELL else _COLOURS[v],
+            [], [], color=COLOURS[v], marker=MARKS[v], ms=7, label=v,
+            mfc="white" if v == CANNOT_TELL else COLOURS[v],
         )
-        for v in _MARKS
+        for v in MARKS
         if (chosen["verdict"] == v).any()
     ]  # fmt: skip
 
 
 def _beside_legend(chosen: pd.DataFrame) -> list[Any]:
     """The margin, and the null where any gap has one."""
-    bar: dict[str, Any] = {"color": _PINK, "lw": 3, "alpha": 0.65}
+    bar: dict[str, Any] = {"color": PINK, "lw": 3, "alpha": 0.65}
     level = f"{chosen['level'].iloc[0]:.0%}"
     told = f"by chance alone: mean to {level}"
     null = [Line2D([], [], **bar, label=told)] if chosen["null_mean"].notna().any() else []
-    return [_margin_patch("within the margin"), *null]
+    return [margin_patch("within the margin"), *null]
+
+
+def _effects_title(task: str, chosen: pd.DataFrame, of: int) -> str:
+    some = f"{len(chosen)} of {of} changes" if len(chosen) < of else "every change"
+    level = f"{chosen['level'].iloc[0]:.0%} bounds for all edits at once"
+    return (
+        f"{task}: what one label changes, where it changes most and for everyone; {some}, {level}"
+    )
+
+
+def _effects_legend(chosen: pd.DataFrame) -> list[Any]:
+    tick: dict[str, Any] = {"color": INK, "lw": 1, "marker": "|", "ms": 8, "mew": 1.6}
+    everyone = Line2D([], [], **tick, label="everyone")
+    return [*_verdict_legend(chosen), everyone, margin_patch("within the margin")]
+
+
+def _curves_legend(curves: pd.DataFrame, named: Sequence[str], asked: int) -> list[Any]:
+    sizes = curves.drop_duplicates("group").set_index("group")["n"]
+    handles: list[Any] = []
+    for place, group in enumerate(named):
+        mark, colour = many_looks(place, NAMED)
+        told = f"{_short(group, 24)} (n = {sizes[group]:,})"
+        handles.append(Line2D([], [], color=colour, marker=mark, ms=5, lw=1.4, label=told))
+    usable = curves.loc[curves["status"] == OK, "group"].nunique()
+    if usable > len(named):
+        handles.append(Line2D([], [], color=GREY, lw=0.8, alpha=0.6, label="every other group"))
+    if asked:
+        dotted = "asked about" if asked == 1 else "the thresholds asked about"
+        handles.append(Line2D([], [], color=INK, lw=1, ls=":", label=dotted))
+    return handles
+
+
+def _effect_name(row: Any) -> str:
+    """The edit and what is counted; below, the group with its rate before and after."""
+    ends = row.low_simultaneous, row.high_simultaneous
+    rates = f"{percent(row.before, *ends)} → {percent(row.after, *ends)}%"
+    who = f"{_short(row.group, 26)} ({_short(row.attribute, 20)}, n = {row.n:,})"
+    return f"{_short(edit_in_words(row), 46)}: {_asked_name(row)}\n{who}: {rates}"
 
 
 def _template_legend(conditions: Sequence[str]) -> list[Any]:
     handles: list[Any] = [
-        Line2D(
-            [], [], ls="", marker="|", ms=13, mew=2.6, color=_INK, label="all templates together"
-        )
+        Line2D([], [], ls="", marker="|", ms=13, mew=2.6, color=INK, label="all templates together")
     ]
-    if len(conditions) > len(_MANY_MARKS):
-        handles.append(_grey_dot(f"one of {len(conditions)} templates"))
+    if len(conditions) > len(MANY_MARKS):
+        handles.append(grey_dot(f"one of {len(conditions)} templates"))
     else:
         for i, condition in enumerate(conditions):
-            mark, colour = _many_looks(i, len(conditions))
+            mark, colour = many_looks(i, len(conditions))
             text = _short(condition.removeprefix("template: "))
             handles.append(Line2D([], [], ls="", marker=mark, color=colour, label=f"“{text}”"))
-    return [*handles, _margin_patch("within the margin")]
+    return [*handles, margin_patch("within the margin")]
 
 
 def _curve_title(curve: pd.DataFrame) -> str:
@@ -707,7 +879,7 @@ def _curve_title(curve: pd.DataFrame) -> str:
     what = {"misclassification": "a wrong label", "selection": f"‘{row['label']}’"}.get(
         row["metric"], f"any ‘{row['label']}’ label"
     )
-    counts = {verdict: int((curve["verdict"] == verdict).sum()) for verdict in _MARKS}
+    counts = {verdict: int((curve["verdict"] == verdict).sum()) for verdict in MARKS}
     told = [f"{verdict} in {n}".replace(" ", "\u00a0") for verdict, n in counts.items() if n]
     other_way = int(((curve["verdict"] == SHOWN_LARGE) & (curve["value"] < 0)).sum())
     if other_way:
@@ -730,26 +902,17 @@ def _curve_label(row: pd.Series[Any]) -> str:
 def _curve_legend(run: Run, curve: pd.DataFrame) -> list[Any]:
     level = f"{run.suite['confidence']['level']:.0%}"
     margin = f"{100 * curve['margin'].iloc[0]:g}"
-    line: dict[str, Any] = {"color": _GREY, "ls": "-"}
+    line: dict[str, Any] = {"color": GREY, "ls": "-"}
     handles: list[Any] = [
         *_verdict_legend(curve),
         Line2D([], [], **line, lw=4, alpha=0.5, label=f"{level} interval of one wording"),
         Line2D([], [], **line, lw=1.1, label=f"{level} bounds for all wordings at once"),
-        _margin_patch(f"within the margin of {margin} points"),
+        margin_patch(f"within the margin of {margin} points"),
     ]
     if curve["null_low"].notna().all():
         told = f"by chance alone: {level} of shuffles, place by place"
-        handles.append(Patch(facecolor=_PINK, alpha=0.22, label=told))
+        handles.append(Patch(facecolor=PINK, alpha=0.22, label=told))
     return handles
-
-
-def _margin_patch(text: str) -> Patch:
-    return Patch(facecolor=_MARGIN_FILL, label=text)
-
-
-def _percent(axis: Axes, ticks: int) -> None:
-    axis.xaxis.set_major_locator(mpl.ticker.MaxNLocator(ticks, steps=[1, 2, 5, 10]))
-    axis.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: f"{v:g}%"))
 
 
 def _gap_name(row: Any) -> str:
@@ -775,18 +938,9 @@ def _asked_name(row: Any) -> str:
 
 def _short(text: str, most: int = 44) -> str:
     """A name that fits a tick label and is drawn as written."""
-    return _plain(text if len(text) <= most else text[: most - 1] + "…")
-
-
-def _plain(text: str) -> str:
-    """Dollar signs would start a formula."""
-    return text.replace("\\$", "$").replace("$", r"\$")
+    return plain(text if len(text) <= most else text[: most - 1] + "…")
 
 
 def _minus(number: str) -> str:
     """A signed number with a true minus sign; nothing is no gain."""
     return "0" if number == "+0" else number.replace("-", "−")
-
-
-def _wrapped(text: str, width: int) -> str:
-    return "\n".join(textwrap.wrap(text, width))

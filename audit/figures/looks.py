@@ -1,0 +1,101 @@
+"""What all figures have in common: size, colours, marks, titles and legends."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import matplotlib as mpl
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from audit.tables import CANNOT_TELL, SHOWN_LARGE, SHOWN_SMALL
+
+WIDTH: Final = 8.6
+
+# Okabe and Ito's palette: told apart with every common form of colour blindness
+BLUE, ORANGE, GREY, INK = "#0072B2", "#D55E00", "#7A7A7A", "#222222"
+PINK: Final = "#B5478F"
+MARGIN_FILL: Final = "#E9E4D4"
+#: verdicts differ in colour and in shape
+MARKS: Final = {SHOWN_LARGE: "^", CANNOT_TELL: "D", SHOWN_SMALL: "o"}
+COLOURS: Final = {SHOWN_LARGE: ORANGE, CANNOT_TELL: GREY, SHOWN_SMALL: BLUE}
+MANY_MARKS: Final = ("s", "v", "P", "X", "<", ">", "p", "h")
+_STYLE: Final = {
+    "font.size": 10,
+    "axes.edgecolor": "#999999",
+    "axes.titlesize": 10,
+    "axes.labelcolor": INK,
+    "grid.color": "#E2E2E2",
+}
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Seaborn's white grid with this tool's colours, for the figure drawn inside."""
+    with mpl.rc_context(sns.axes_style("whitegrid") | _STYLE):
+        yield
+
+
+def blank(height: float) -> Figure:
+    """An empty figure of the common width and this height, in inches."""
+    return Figure(figsize=(WIDTH, height), layout="constrained")
+
+
+def title(figure: Figure, text: str) -> None:
+    """Title, and axes without what a reader doesn't need."""
+    figure.suptitle(wrapped(plain(text), 90), x=0.01, ha="left", size=11, weight="bold")
+    for axis in figure.axes:
+        axis.grid(axis="y", visible=False)
+        sns.despine(ax=axis, left=True)
+        axis.tick_params(axis="y", length=0)
+
+
+def legend(figure: Figure, handles: Sequence[Any], columns: int = 0) -> None:
+    """A legend below the figure, in as many columns as fit."""
+    figure.legend(
+        handles=list(handles),
+        loc="outside lower left",
+        ncols=columns or (len(handles) if len(handles) < 5 else 3),
+        frameon=False,
+        fontsize=9,
+        handlelength=1.6,
+    )
+
+
+def margin_patch(text: str) -> Patch:
+    """The margin's band in a legend."""
+    return Patch(facecolor=MARGIN_FILL, label=text)
+
+
+def percent_axis(axis: Axes, ticks: int) -> None:
+    """A horizontal axis in percent, with about so many ticks."""
+    axis.xaxis.set_major_locator(mpl.ticker.MaxNLocator(ticks, steps=[1, 2, 5, 10]))
+    axis.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: f"{v:g}%"))
+
+
+def many_looks(i: int, of: int) -> tuple[str, Any]:
+    """Mark and colour of the i-th of so many groups; all alike where there are too many."""
+    if of > len(MANY_MARKS):
+        return "o", GREY
+    return MANY_MARKS[i], sns.color_palette("colorblind")[i]
+
+
+def grey_dot(text: str) -> Line2D:
+    """A grey dot in a legend."""
+    return Line2D([], [], ls="", marker="o", ms=4.5, color=GREY, label=text)
+
+
+def wrapped(text: str, width: int) -> str:
+    """Text in lines of at most this width."""
+    return "\n".join(textwrap.wrap(text, width))
+
+
+def plain(text: str) -> str:
+    """Text as matplotlib prints it: dollar signs would start a formula."""
+    return text.replace("\\$", "$").replace("$", r"\$")

@@ -1,0 +1,63 @@
+"""What the report shows: one small module a topic, between the figures and the report.
+
+A section of its own, such as that of a probe, is a module with a ``SECTION``::
+
+    def tell(run: Run) -> Sequence[Block]:
+        '''What it shows of a run, top to bottom; nothing if that was not asked.'''
+        asked = tasks_of(run, "retrieval")
+        return [_WHAT, *(_of_task(run, task) for task in asked)] if asked else ()
+
+    SECTION: Final = Section(15, probe_would("retrieval"), tell)
+
+named once in ``_OWN`` below, under the probe's kind (another package offers its own by the entry
+point group ``clip_audit.sections``). The template needs no change: it prints ``section(15)``.
+``thresholds.py`` is one to look at; ``measures.py`` has the cells of the table MEASURES.
+
+Topics that the template itself tells in words (``TOPICS``) offer it functions instead.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from audit.registry import Registry
+from audit.sections import (
+    calibration,
+    controls,
+    disparities,
+    effects,
+    groups,
+    label_sets,
+    plan,
+    replications,
+    tasks,
+    thresholds,
+    verdicts,
+    wordings,
+)
+from audit.sections.blocks import Section, probe_would
+
+#: modules whose ``OFFERS`` a template may call
+TOPICS: Final = (
+    calibration, controls, disparities, groups, label_sets, plan, tasks, verdicts, wordings,
+)  # fmt: skip
+
+#: sections by the kind of the probe, or by topic, in the order in which they stand
+_OWN: Final = {
+    "effects": effects.SECTION,
+    "thresholds": thresholds.SECTION,
+    "retrieval": Section(15, probe_would("retrieval")),
+    "association": Section(16, probe_would("association")),
+    "robustness": Section(18, probe_would("robustness")),
+    "replications": replications.SECTION,
+}
+
+SECTIONS: Final[Registry[Section]] = Registry("section of the report", "clip_audit.sections", "")
+for _name, _section in _OWN.items():
+    SECTIONS.register(_name)(_section)
+
+
+def sections_at(place: int) -> list[Section]:
+    """The sections that stand under this number: those above in their order, then any other."""
+    names = [*_OWN, *(name for name in SECTIONS if name not in _OWN)]
+    return [section for name in names if (section := SECTIONS[name]).place == place]

@@ -1,0 +1,119 @@
+"""Analyses whose answer is known, and self-checks of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from audit.controls import failed
+from audit.digits import percent
+from audit.page import Markdown
+from audit.rundir import Run
+from audit.sections.cells import each, measured, table
+from audit.tables import ENSEMBLE, EVERYONE
+
+
+def controls_in_words(run: Run) -> str:
+    """What became of the controls, in a few sentences."""
+    injected = run.controls["control"] == "injected"
+    done = run.controls["comparisons"] > 0
+    null, planted = run.controls[done & ~injected], run.controls[done & injected]
+    quiet, found = int((null["shown_large"] == 0).sum()), int((planted["shown_large"] > 0).sum())
+    allowed = f"{100 * (1 - run.suite['confidence']['level']):g}%"
+    told = (
+        f"With shuffled group labels nothing is shown large in {quiet} of {len(null)} analyses "
+        f"(none expected; at most {allowed} of such families would show any). An injected gap is "
+        f"shown large in {found} of {len(planted)} analyses, and the bounds hold its true size in "
+        f"{int(planted['covered'].sum())}."
+    )
+    without = int((injected & ~done).sum())
+    return told + (f" In {without} no gap could be injected that would be seen." if without else "")
+
+
+def failed_controls(run: Run) -> list[str]:
+    """Controls that did not come out as they should, a sentence each."""
+    return [f"{row['task']} by {row['attribute']}: {_failure(row)}" for row in failed(run.controls)]
+
+
+def _failure(row: Mapping[str, Any]) -> str:
+    asked_of = f"{row['comparisons']} comparison{'s' if row['comparisons'] != 1 else ''}"
+    if row["control"] == "shuffled":
+        return f"of shuffled labels {row['shown_large']} of {asked_of} shown large"
+    return f"an injected gap was not shown large ({asked_of})"
+
+
+def controls_table(run: Run) -> Markdown:
+    """Shuffled labels and an injected gap, by task and attribute."""
+    null, planted = (run.controls[run.controls["control"] == c] for c in ("shuffled", "injected"))
+    both = null.merge(planted, on=["task", "attribute"], suffixes=("_null", ""))
+    return table(
+        {"Task": row.task, "By": row.attribute, "Shuffled: shown large": _shuffled_cell(row)}
+        | _injected_cells(row)
+        for row in each(both)
+    )
+
+
+def _shuffled_cell(row: Any) -> str:
+    if not row.comparisons_null:
+        return f"– {row.reason_null}"
+    return f"{row.shown_large_null:,} of {row.comparisons_null:,}"
+
+
+def _injected_cells(row: Any) -> dict[str, str]:
+    names = ("Injected, points", "Found, points [bounds]", "Shown large", "Covered")
+    if not row.comparisons:
+        return dict(zip(names, (f"none: {row.reason}", "–", "–", "–"), strict=True))
+    ends = row.low_simultaneous, row.high_simultaneous
+    told = (
+        f"{percent(row.planted, *ends)}: ‘{row.label}’ in {row.group}",
+        measured(row.value, *ends),
+        f"{row.shown_large:,} of {row.comparisons:,}",
+        "yes" if row.covered else Markdown("**no**"),
+    )
+    return dict(zip(names, told, strict=True))
+
+
+def checks(run: Run) -> list[tuple[str, str]]:
+    """Self-checks of the run: what was checked and what came of it."""
+    damaged, off = run.damaged(), _sums_off(run)
+    return [
+        (
+            "Files are as they were sealed",
+            "yes" if not damaged else f"NO, changed or missing: {', '.join(damaged)}",
+        ),
+        (
+            "Groups of every attribute, unknown included, add up to everyone",
+            "yes" if not off else f"NO, in {off} places",
+        ),
+        ("Choices too close to call (may differ with the batch size)", _ties(run)),
+    ]
+
+
+def _sums_off(run: Run) -> int:
+    """In how many places groups of an attribute don't add up to everyone."""
+    question = ["task", "metric", "label"]
+    headline = run.rates[run.rates["condition"] == ENSEMBLE]
+    everyone = headline["attribute"] == EVERYONE
+    parts = headline[~everyone].groupby([*question, "attribute"])[["n", "events"]].sum()
+    whole = headline[everyone].set_index(question)[["n", "events"]]
+    joined = parts.join(whole.rename(columns={"n": "n_all", "events": "events_all"}))
+    right = (joined["n"] == joined["n_all"]) & (joined["events"] == joined["events_all"])
+    return int((~right).sum())
+
+
+def _ties(run: Run) -> str:
+    if not (run.path / "private").is_dir():
+        return "not known: this is a public copy"
+    every = (run.outcomes(q["task"]) for q in run.questions)
+    outcomes = [rows for rows in every if "tie" in rows]
+    close = sum(int(rows["tie"].sum()) for rows in outcomes)
+    return f"{close:,} of {sum(map(len, outcomes)):,} choices"
+
+
+#: what a template may call; the run is filled in
+OFFERS: Final = (
+    controls_in_words,
+    failed_controls,
+    controls_table,
+    checks,
+)

@@ -1,0 +1,100 @@
+"""What was fixed before the run: margins, what could be seen, how chance was imitated."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from audit.digits import percent
+from audit.findings import judged
+from audit.metrics import DEFAULT_FAMILY
+from audit.page import Markdown
+from audit.rundir import Run
+from audit.sections.cells import MOST_ROWS, each, needed, p_value, table
+from audit.tables import DIFFERENCE
+
+
+def margins_table(run: Run) -> Markdown:
+    """The margins that were fixed before the run."""
+    margins = run.suite["confidence"]["margins"]
+    return table(
+        {
+            "Label family": "every other" if family == DEFAULT_FAMILY else family,
+            "Gap that matters, points": f"{100 * margin['difference']:g}",
+            "Ratio that matters": f"{margin['ratio']:g}",
+        }
+        for family, margin in sorted(margins.items(), key=lambda m: m[0] == DEFAULT_FAMILY)
+    )
+
+
+def power_table(run: Run) -> Markdown:
+    """The smallest gap that would be seen, by attribute and how common the event is."""
+    return table(_power_cells(row) for row in run.dataset["power"])
+
+
+def _power_cells(row: Mapping[str, Any]) -> dict[str, str]:
+    labels = f" x {row['labels']}" if "labels" in row else ""
+    bases = [key.removeprefix("base ") for key in row if key.startswith("base ")]
+    return (
+        {
+            "Attribute": row["attribute"],
+            "Groups": f"{row['groups']}",
+            "Smallest": f"{row['smallest'] or 0:,}",
+            "Comparisons x labels": f"{row['comparisons']}{labels}",
+        }
+        | {
+            f"Event in {b}": _detectable(row[f"base {b}"], row.get(f"worst {b}", row[f"base {b}"]))
+            for b in bases
+        }
+        | {"Needed": needed(row["needed"]), "Smallest q": p_value(row.get("smallest_p"))}
+    )
+
+
+def _detectable(best: float | None, worst: float | None = None) -> str:
+    """Points seen, from independent pictures to subjects that count once, if that differs."""
+    if best is None:
+        return "– none"
+    told = percent(best, 0, best)
+    if worst is None:
+        return f"{told} to none"
+    at_worst = percent(worst, 0, worst)
+    return told if at_worst == told else f"{told} to {at_worst}"
+
+
+def adjustments(run: Run) -> str:
+    """How q-values were adjusted in this run, by its own word."""
+    compared = run.disparities[run.disparities["comparison"] == DIFFERENCE]
+    methods = " ".join(compared["method"].unique())
+    known = {"Holm": "Holm's method", "step-down": "step-down max-T over the same resamples"}
+    return " or ".join(told for name, told in known.items() if name in methods) or "nothing"
+
+
+def nulls_table(run: Run) -> Markdown:
+    """Within which other attributes subjects were dealt to the groups of each attribute."""
+    gaps = judged(run.disparities, run.rates)
+    gaps = gaps[gaps["null_mean"].notna()].drop_duplicates("attribute")
+    within = gaps["method"].str.extract(r"null within (.*)$")[0].fillna("no other attribute")
+    return table(
+        {"Dealt to the groups of": attribute, "Among subjects alike in": others}
+        for attribute, others in zip(gaps["attribute"], within, strict=True)
+    )
+
+
+def unweighted(run: Run) -> str:
+    """Groups that had no weight at all in some replicates, and in how many."""
+    some = run.rates[run.rates["unweighted"] > 0]
+    most = some.groupby(["attribute", "group"], sort=False)["unweighted"].max()
+    ranked = most.sort_values(ascending=False, kind="stable").reset_index()
+    named = [f"{row.attribute} {row.group} in {row.unweighted:,}" for row in each(ranked)]
+    more = [f"{len(named) - MOST_ROWS} more"] if len(named) > MOST_ROWS else []
+    return ", ".join(named[:MOST_ROWS] + more)
+
+
+#: what a template may call; the run is filled in
+OFFERS: Final = (
+    margins_table,
+    power_table,
+    adjustments,
+    nulls_table,
+    unweighted,
+)

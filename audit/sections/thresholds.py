@@ -1,0 +1,166 @@
+"""Labels kept above a threshold, several for a picture or none: how often, and for whom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import pandas as pd
+
+from audit import figures
+from audit.page import Markdown
+from audit.rundir import Run
+from audit.sections.blocks import Block, Folded, Part, Picture, Section, said
+from audit.sections.cells import (
+    MOST_ROWS,
+    NBSP,
+    each,
+    measured,
+    rate_in_words,
+    table,
+    tag,
+    with_rest,
+)
+from audit.sections.tasks import Task, lead_attribute, tasks
+from audit.tables import EVERYONE, OK, RATE, WORST
+from audit.thresholds import FAMILY_KEPT, KEPT, MEAN_KEPT, MISSED, WRONG_KEPT
+
+#: thresholds side by side in a table
+_MOST: Final = 3
+
+
+def tell(run: Run) -> Sequence[Block]:
+    """How many labels each task keeps, and how many wrong ones; every tagged family by group."""
+    if run.thresholds.empty:
+        return ()
+    harmful = run.thresholds.loc[run.thresholds["metric"] == FAMILY_KEPT, "task"]
+    return [
+        Part(
+            "Labels kept above a threshold",
+            [
+                _what(run),
+                Folded("How many labels every task keeps, and how many wrong ones", [_kept(run)]),
+            ],
+        ),
+        *(_of_families(run, task) for task in tasks(run) if task.name in set(harmful)),
+    ]
+
+
+def _asked(run: Run) -> list[float]:
+    """The thresholds asked about, which are not those of the sweep alone."""
+    return sorted(run.thresholds.loc[run.thresholds["metric"] == KEPT, "threshold"].unique())
+
+
+def _what(run: Run) -> Markdown:
+    return said(
+        "Instead of choosing the one best label, a system may keep every label whose probability "
+        "over all labels offered is above a threshold: several, or none. Asked about: {asked}. "
+        "A probability depends on the model's logit scale and on every other label, so one "
+        "threshold means different things in two label sets. Bounds of gaps hold for all "
+        "thresholds asked about at once.",
+        asked=" and ".join(map(_share, _asked(run))),
+    )
+
+
+def _share(threshold: float) -> str:
+    return f"{100 * threshold:.4g}%"
+
+
+def _kept(run: Run) -> Markdown:
+    """Everyone's mean number of labels and errors, by task and threshold asked about."""
+    rows = run.thresholds[run.thresholds["attribute"] == EVERYONE]
+    rows = rows[(rows["comparison"] == RATE) & rows["threshold"].isin(_asked(run))]
+    cells = {(r.task, r.threshold, r.metric): r for r in each(rows[rows["metric"] != KEPT])}
+    asked = dict.fromkeys((task, threshold) for task, threshold, _ in cells)
+    return table(
+        {
+            "Task": task,
+            "Above": _share(threshold),
+            "Labels kept, on average": _mean(cells[task, threshold, MEAN_KEPT]),
+            "Right label missed": _rate(cells.get((task, threshold, MISSED))),
+            "A wrong label kept": _rate(cells.get((task, threshold, WRONG_KEPT))),
+        }
+        for task, threshold in asked
+    )
+
+
+def _rate(row: Any | None) -> str:
+    return "–" if row is None else rate_in_words(row)
+
+
+def _mean(row: Any) -> str:
+    if pd.isna(row.value):
+        return "–"
+    within = "" if pd.isna(row.low) else f" [{row.low:.1f}, {row.high:.1f}]"
+    return f"{row.value:.1f}{within}".replace(" ", NBSP)
+
+
+def _of_families(run: Run, task: Task) -> Part:
+    """The curve, the rates of the groups of one attribute, and the widest gaps of all."""
+    attribute = lead_attribute(run, task) or EVERYONE
+    gaps = _gaps(run, task)
+    return Part(
+        f"{task.name}: harmful labels kept",
+        [
+            Picture(figures.threshold_curves, task.name, attribute),
+            Markdown("Each cell: rate [interval] (pictures with any label of the family kept)."),
+            _rates(run, task, attribute),
+            Folded(
+                f"The widest gaps of {task.name} at the thresholds asked about",
+                [
+                    with_rest(
+                        table(_gap_cells(row) for row in each(gaps.head(MOST_ROWS))),
+                        len(gaps) - MOST_ROWS,
+                        "gaps",
+                        "thresholds.parquet",
+                    )
+                ],
+            ),
+        ],
+    )
+
+
+def _rates(run: Run, task: Task, attribute: str) -> Markdown:
+    """Every group's rate of every family at the thresholds asked about, everyone last."""
+    rows = run.thresholds[run.thresholds["task"] == task.name]
+    rows = rows[(rows["comparison"] == RATE) & (rows["metric"] == FAMILY_KEPT)]
+    rows = rows[rows["threshold"].isin(_asked(run)[:_MOST])]
+    by_group = {
+        name: rows[(rows["attribute"] == of) & (rows["group"] == name)]
+        for of in (attribute, EVERYONE)
+        for name in dict.fromkeys(rows.loc[rows["attribute"] == of, "group"])
+    }
+    return table(
+        {
+            "Group": name,
+            "Pictures": f"{part['n'].iloc[0]:,}",
+            "Subjects": f"{part['subjects'].iloc[0]:,}",
+        }
+        | {
+            f"any ‘{row.label}’ above {_share(row.threshold)}": rate_in_words(row, row.n)
+            for row in each(part.sort_values(["label", "threshold"], kind="stable"))
+        }
+        for name, part in by_group.items()
+    )
+
+
+def _gaps(run: Run, task: Task) -> pd.DataFrame:
+    """The widest gap of every family, threshold asked about and attribute, the surest first."""
+    rows = run.thresholds[run.thresholds["task"] == task.name]
+    rows = rows[(rows["comparison"] == WORST) & (rows["metric"] == FAMILY_KEPT)]
+    rows = rows[rows["threshold"].isin(_asked(run)) & (rows["status"] == OK)]
+    return rows.sort_values(["low_simultaneous", "value"], ascending=False, kind="stable")
+
+
+def _gap_cells(row: Any) -> dict[str, object]:
+    return {
+        "Kept": f"any ‘{row.label}’ above {_share(row.threshold)}",
+        "By": row.attribute,
+        "Furthest apart": f"{row.group} v {row.other}",
+        "Gap, points [bounds]": measured(row.value, row.low_simultaneous, row.high_simultaneous),
+        "Margin": f"{100 * row.margin:g}",
+        "Verdict": tag(row.verdict),
+    }
+
+
+SECTION: Final = Section(13, "", tell)
