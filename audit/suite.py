@@ -205,6 +205,7 @@ class Suite(BaseModel):
         self._require_subjects()
         _ = self.groups
         for probe in self.asked:
+            probe.pictures(dataset)
             probe.resolve(dataset)
         self._require_care()
         self._require_gated()

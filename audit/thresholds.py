@@ -103,7 +103,7 @@ def threshold_rates(
     Source:
         Radford et al. (2021), arXiv 2103.00020, section 7.1 (0.5 % and 4 %).
     """
-    named, curve = _thresholds(thresholds, "thresholds"), _thresholds(sweep, "sweep")
+    named, curve = in_order(thresholds, "thresholds"), in_order(sweep, "sweep")
     check_fit(vectors, classes, labels, groups, truth)
     right = None if truth is None else np.asarray(truth, dtype=np.int64)
     kept = _Kept(labels, groups, draws, right, named)
@@ -124,7 +124,7 @@ def threshold_rates(
 _At = tuple[float, str]  # a threshold and a metric
 
 
-def _thresholds(values: Sequence[float], what: str) -> tuple[float, ...]:
+def in_order(values: Sequence[float], what: str) -> tuple[float, ...]:
     """The thresholds in order, each once.
 
     Raises:

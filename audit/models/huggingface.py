@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -244,7 +245,7 @@ class Words:
             if len(row) > self.context:
                 raise InputError(
                     f"a text of {len(row)} tokens is longer than the {self.context} this model "
-                    f"reads: '{text}'. Shorten it; texts are never cut."
+                    f"reads: '{shorten(text, 80)}'. Shorten it; texts are never cut."
                 )
             if not self._read_at_end(row):
                 raise InputError(

@@ -27,7 +27,7 @@ from audit.multiverse import Wording, class_embeddings, ensemble, every_wording
 from audit.probes import Probe, Seen, Texts
 from audit.registry import suggest
 from audit.tables import CHOICES, ENSEMBLE
-from audit.thresholds import CLIP_THRESHOLDS
+from audit.thresholds import CLIP_THRESHOLDS, in_order
 
 if TYPE_CHECKING:
     from audit.embeddings import Alteration, Embeddings
@@ -164,6 +164,7 @@ class Classification(Probe):
             InputError: a set or column isn't there, or no label of the set has truth in the data.
         """
         _ = self.labels, self.prompts, self.asked_in
+        in_order(self.thresholds, "thresholds")
         truth = self._truth(dataset)
         if self.truth is not None and not truth.notna().any():
             column = dataset.table[self.truth].dropna().astype(str)
