@@ -80,11 +80,11 @@ _CURVE: Final = ["task", "metric", "label", "attribute"]
 
 
 def wordings(run: Run) -> str:
-    """In how many wordings gaps were looked at, by task where that differs."""
+    """In how many wordings gaps were looked at, from the fewest to the most where tasks differ."""
     number = run.sensitivity.groupby("task", sort=False)["wordings"].max()
     if number.nunique() == 1:
         return f"{number.iloc[0]:,}"
-    return ", ".join(f"{task} {n:,}" for task, n in number.items())
+    return f"{number.min():,} to {number.max():,}"
 
 
 def curves_table(run: Run, others: bool = False) -> Markdown:
