@@ -485,7 +485,8 @@ EFFECTS: Final = Schema(
 #: one row a threshold, question and group (``rate``), or attribute (``worst_case_gap``). ``metric``
 #: says what is counted: a label kept, any label of a family kept, the right label missed, a wrong
 #: one kept, or (``mean_labels_kept``, no share) the mean number of labels kept. Gaps of the sweep
-#: show a curve and are not judged.
+#: show a curve and are not judged. ``chi_squared`` ranks the labels of one attribute and threshold
+#: by how surely groups differ, whatever the size of the difference.
 THRESHOLDS: Final = Schema(
     "thresholds",
     {
@@ -507,6 +508,9 @@ THRESHOLDS: Final = Schema(
         "high": NUMBER,
         "low_simultaneous": NUMBER,
         "high_simultaneous": NUMBER,
+        "chi_squared": NUMBER,
+        "p": NUMBER,
+        "q": NUMBER,
         "level": NUMBER,
         "family": TEXT,
         "family_size": COUNT,

@@ -33,6 +33,7 @@ from audit.metrics import (
 from audit.stats.clustered import Flags, Floats, Integers, Sample, rate_interval
 from audit.stats.counts import Counts, count
 from audit.stats.families import size_bounds, verdicts, widest
+from audit.stats.significance import holm, homogeneity
 from audit.tables import (
     COUNT,
     NOT_JUDGED,
@@ -81,7 +82,8 @@ def threshold_rates(
     Range: shares of pictures, from 0 to 1, falling as the threshold rises; the mean from 0 to the
     number of labels. Does not show: whether a probability is calibrated; it depends on the logit
     scale and on every other label of the set, so one threshold means different things in two sets.
-    Simultaneous bounds of worst-case gaps hold for one metric, attribute and all ``thresholds``.
+    Simultaneous bounds of worst-case gaps hold for one metric, attribute and all ``thresholds``;
+    ``chi_squared`` ranks labels, and its q (Holm) holds for those of one threshold.
 
     Args:
         vectors: Pictures, (n, d), unit rows, in the order of ``groups``.
@@ -269,6 +271,7 @@ def _kept_gaps(
         for end in (least, most)
     ]
     gap, group, rest, _ = widest(sample.rate, one, other, usable)
+    apart, p = _apart(sample, ok)
     at = np.arange(len(gap))[:, np.newaxis]
     counted = {"n": sample.n, "subjects": sample.subjects, "events": sample.events}
     return {
@@ -279,12 +282,26 @@ def _kept_gaps(
         "value": gap,
         "low_simultaneous": ends[0],
         "high_simultaneous": ends[1],
+        "chi_squared": apart[:, np.newaxis],
+        "p": p[:, np.newaxis],
+        "q": holm(p)[:, np.newaxis],
         "family_size": int(usable.sum()) * (frame.edits if judged else 1),
         "method": "largest over pairs of Newcombe at effective n, max-T",
         "status": np.where(some, OK, TOO_FEW).astype(object),
         "reason": np.where(some, "", TOO_FEW_GROUPS).astype(object),
         "verdict": verdicts(ends[0], ends[1], margin) if judged else NOT_JUDGED,
     }
+
+
+def _apart(sample: Sample, ok: Flags) -> tuple[Floats, Floats]:
+    """Chi-squared of each question over the groups with enough pictures, and p."""
+    p = sample.rate
+    with np.errstate(divide="ignore", invalid="ignore"):
+        effects = sample.spread * sample.n / (p * (1 - p))
+        copies = sample.n / sample.copies  # where every picture, or none, has an event
+    worth = np.where(np.isfinite(effects), effects, np.where(np.isfinite(copies), copies, 1.0))
+    events, n = (np.where(ok, counts, 0) for counts in (sample.events, sample.n))
+    return homogeneity(events, n, worth)
 
 
 def _mean_rates(sums: sparse.csr_array, frame: Frame) -> dict[str, Any]:

@@ -184,3 +184,34 @@ def test_values_that_are_no_p_are_refused():
     for correct in CORRECTIONS:
         with pytest.raises(InputError, match="1.2 is not a p-value"):
             correct([0.1, 1.2])
+
+
+# --- one share in all groups ---------------------------------------------------------------------
+
+
+def test_homogeneity_is_pearsons_chi_squared() -> None:
+    x, n = np.array([[12, 30, 7], [1, 2, 3]]), np.array([[40, 60, 50], [40, 60, 50]])
+    got, p = significance.homogeneity(x, n)
+    for i in range(2):
+        table = np.array([x[i], n[i] - x[i]])
+        known = chi2_contingency(table, correction=False)
+        np.testing.assert_allclose([got[i], p[i]], [known.statistic, known.pvalue], rtol=1e-12)
+
+
+def test_copies_count_once_and_empty_groups_do_not() -> None:
+    once, p_once = significance.homogeneity([12, 30], [40, 60])
+    twice, p_twice = significance.homogeneity([24, 60, 0], [80, 120, 0], 2.0)
+    np.testing.assert_allclose([twice, p_twice], [once, p_once], rtol=1e-12)
+
+
+def test_homogeneity_is_undefined_where_all_or_nobody_has_an_event() -> None:
+    got, p = significance.homogeneity([[0, 0], [40, 60], [5, 0]], [[40, 60], [40, 60], [40, 0]])
+    assert np.isnan(got).all()
+    assert np.isnan(p).all()
+
+
+def test_equal_shares_are_called_different_as_often_as_said() -> None:
+    rng = np.random.default_rng(0)
+    n = np.array([200, 300, 150])
+    _, p = significance.homogeneity(rng.binomial(n, 0.2, (4000, 3)), n)
+    assert 0.04 < (p < 0.05).mean() < 0.06

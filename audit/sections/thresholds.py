@@ -43,6 +43,7 @@ def tell(run: Run) -> Sequence[Block]:
             ],
         ),
         *(_of_families(run, task) for task in tasks(run) if task.name in set(harmful)),
+        *_gendered(run),
     ]
 
 
@@ -161,6 +162,44 @@ def _gap_cells(row: Any) -> dict[str, object]:
         "Margin": f"{100 * row.margin:g}",
         "Verdict": tag(row.verdict),
     }
+
+
+def _gendered(run: Run) -> list[Block]:
+    """Labels kept more for one of two groups, as the CLIP paper looks at its Figure 18."""
+    lowest = min(_asked(run))
+    rows = run.thresholds[run.thresholds["threshold"] == lowest]
+    rates = rows[(rows["metric"] == KEPT) & (rows["comparison"] == RATE) & (rows["status"] == OK)]
+    gaps = rows[(rows["metric"] == KEPT) & (rows["comparison"] == WORST) & (rows["status"] == OK)]
+    parts: list[Block] = []
+    for (task, attribute), found in gaps.groupby(["task", "attribute"], sort=False):
+        here = rates[(rates["task"] == task) & (rates["attribute"] == attribute)]
+        groups = list(dict.fromkeys(here["group"]))
+        surely = found[found["q"] < 1 - found["level"]]
+        if len(groups) == 2 and len(surely):
+            title = f"Which labels of {task} are kept more for {groups[0]} or for {groups[1]}"
+            parts.append(Folded(title, [_APART, _most_apart(surely, here, groups)]))
+    return [Part(f"Labels of two groups, above {_share(lowest)}", parts)] if parts else []
+
+
+_APART: Final = Markdown(
+    "The labels that differ most surely by chi-squared (corrected where subjects repeat), at most "
+    "20 for either group, the most frequent first; q is Holm's over all labels. Chi-squared ranks, "
+    "it does not say how large a difference is: read the rates."
+)
+
+
+def _most_apart(gaps: pd.DataFrame, rates: pd.DataFrame, groups: Sequence[str]) -> Markdown:
+    """At most 20 labels for either group, by chi-squared, sorted by how often they are kept."""
+    cells = {(r.label, r.group): r for r in each(rates)}
+    ranked = gaps.sort_values("chi_squared", ascending=False, kind="stable")
+    chosen = pd.concat([ranked[ranked["group"] == group].head(20) for group in groups])
+    order = sorted(each(chosen), key=lambda r: (r.group != groups[0], -r.events))
+    return table(
+        {"Kept more for": row.group, "Label": f"‘{row.label}’"}
+        | {group: rate_in_words(cells[row.label, group]) for group in groups}
+        | {"Chi-squared": f"{row.chi_squared:.0f}", "q": f"{row.q:.1g}"}
+        for row in order
+    )
 
 
 SECTION: Final = Section(13, "", tell)

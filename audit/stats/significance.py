@@ -106,6 +106,42 @@ def smallest_p(n_1: npt.ArrayLike, n_2: npt.ArrayLike) -> Floats:
     return np.where(empty, np.nan, np.clip(p, _SMALLEST, 1.0))
 
 
+def homogeneity(
+    events: npt.ArrayLike, n: npt.ArrayLike, effects: npt.ArrayLike = 1.0
+) -> tuple[Floats, Floats]:
+    """Whether a share is the same in all groups: Pearson's chi-squared, and its p.
+
+    Formula: ``X² = sum over groups of (x - n p)² / (n p (1 - p))`` with p the share of all groups
+    together, over the mean design effect ``sum of (1 - n / N) effect / (G - 1)`` where pictures
+    depend on each other (Rao and Scott's first-order correction); p from chi-squared with G - 1
+    degrees of freedom.
+    Range: from 0, larger is a surer difference; it grows with the number of pictures, so it ranks
+    labels within one data set and says nothing of the size of a difference. The approximation needs
+    about five expected events a group. nan where no group, or every picture, has an event.
+
+    Args:
+        events: Pictures with the event, (..., G).
+        n: Pictures, (..., G); groups without any are left out.
+        effects: Variance of each group's share over that of as many independent pictures.
+
+    Returns:
+        The statistic and p, (...).
+
+    Source:
+        Scott, Rao (1981), in Current Topics in Survey Sampling, 247-265.
+    """
+    x, n = np.asarray(events, float), np.asarray(n, float)
+    total, groups = n.sum(axis=-1), (n > 0).sum(axis=-1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p = (x.sum(axis=-1) / total)[..., np.newaxis]
+        each = (x - n * p) ** 2 / (n * p * (1 - p))
+        apart = np.where(n > 0, each, 0.0).sum(axis=-1)
+        weight = np.where(n > 0, 1 - n / total[..., np.newaxis], 0.0)
+        effect = (weight * np.asarray(effects, float)).sum(axis=-1) / (groups - 1)
+        statistic = np.where(groups > 1, apart / effect, np.nan)
+    return statistic, np.asarray(special.chdtrc(groups - 1, statistic))
+
+
 def holm(p: npt.ArrayLike) -> Floats:
     """Holm's adjusted p-values: the chance of any false finding in the family stays below alpha.
 
