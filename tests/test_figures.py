@@ -15,10 +15,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from audit import figures
-from audit.figures import looks
 from audit.data.labels import load_label_set, load_prompt_set
 from audit.embeddings import Store
 from audit.errors import InputError
+from audit.figures import looks
 from audit.findings import judged
 from audit.models.planted import PlantedEncoder, picture_key
 from audit.run import carry_out
