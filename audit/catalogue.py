@@ -63,7 +63,7 @@ def _dataset_card(name: str) -> str:
 def _probe_card(name: str) -> str:
     probe = PROBES[name]
     keys = [
-        f"  {key}: {field.description or ''} (default: {field.default!r})"
+        f"  {key}: {field.description or ''} (default: {field.get_default(call_default_factory=True)!r})"
         if not field.is_required()
         else f"  {key}: {field.description or ''} (required)"
         for key, field in probe.model_fields.items()

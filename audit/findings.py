@@ -290,7 +290,10 @@ def in_columns(finding: Mapping[str, Any]) -> tuple[str, str, str, str]:
     """A finding in four short cells: verdict, what was asked, between whom, gap with bounds."""
     chosen = {"misclassification": "wrong label", "family_selection": f"any {finding['label']}"}
     what = chosen.get(finding["metric"], f"'{finding['label']}'")
-    between = f"{finding['attribute']}: {' v '.join(finding['groups']) or 'not compared'}"
+    groups = " v ".join(finding["groups"])
+    between = f"{finding['attribute']}: {groups or 'not compared'}"
+    if finding["attribute"] == EVERYONE:
+        between = EVERYONE
     if finding["estimate"] is None:
         return finding["verdict"], f"{finding['task']}, {what}", between, ""
     ends = finding["low"], finding["high"]

@@ -79,6 +79,9 @@ class Registry(Generic[T], Mapping[str, T]):
             return plugins[name]()
         raise unknown(self.what, name, self, see=self.see)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._items or name in self._plugins()
+
     def __iter__(self) -> Iterator[str]:
         return iter(sorted({*self._items, *self._plugins()}))
 

@@ -41,7 +41,8 @@ _NONE: Final = {"smallest": 0, "largest": 0}
 
 
 #: where a probe's word lists lie, which decides nothing: their digests are counted
-_PLACES: Final[Any] = {"label_set": True, "templates": True, "wordings": {"templates"}}
+_LISTS: Final = ("label_set", "templates", "named_by", "contents")
+_PLACES: Final[Any] = dict.fromkeys(_LISTS, True) | {"wordings": {"templates"}}
 
 
 class Attribute(BaseModel):
@@ -296,7 +297,11 @@ class Suite(BaseModel):
         return self._digest(_WHO)
 
     def _digest(self, without: frozenset[str]) -> str:
-        asked = [s.digest for p in self.asked for s in (*p.label_sets(), *p.prompt_sets())]
+        asked = [
+            words.digest
+            for probe in self.asked
+            for words in (*probe.label_sets(), *probe.prompt_sets(), *probe.other_sets())
+        ]
         # where files lie on this machine decides nothing
         places = {
             "dataset": "",
@@ -467,7 +472,7 @@ def _beside(data: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 def _resolved(probe: dict[str, Any], resolve: Callable[[Any], Any]) -> dict[str, Any]:
     """A probe's word lists, wherever they are named in it."""
-    found = {k: resolve(v) if k in ("label_set", "templates") else v for k, v in probe.items()}
+    found = {k: resolve(v) if k in _LISTS else v for k, v in probe.items()}
     wordings = found.get("wordings")
     if isinstance(wordings, dict) and isinstance(wordings.get("templates"), list):
         found["wordings"] = wordings | {"templates": [resolve(v) for v in wordings["templates"]]}

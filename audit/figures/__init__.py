@@ -158,7 +158,7 @@ def templates_spread(run: Run, task: str, attribute: str) -> Figure:
     """
     gaps = _where(_where(run.disparities, "task", task), "attribute", attribute)
     gaps = gaps[(gaps["comparison"] == WORST) & (gaps["status"] == OK)]
-    single = gaps[gaps["condition"] != ENSEMBLE]
+    single = gaps[gaps["condition"].str.startswith("template: ")]
     if single.empty:
         raise InputError(
             sentence(

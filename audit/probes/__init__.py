@@ -92,6 +92,10 @@ class Probe(BaseModel):
         """The template sets used, for the report."""
         return ()
 
+    def other_sets(self) -> tuple[LabelSet, ...]:
+        """Label sets that decide something and are not asked about; they count in the digest."""
+        return ()
+
     def alterations(self) -> tuple[Alteration, ...]:
         """What is to be done to the pictures before they are looked at again."""
         return ()
@@ -180,6 +184,10 @@ PROBES: Final[Registry[type[Probe]]] = Registry(
     "'clip-audit list probes' shows all.",
     {
         "classification": "audit.probes.classification:Classification",
+        "linear": "audit.probes.linear:Linear",
+        "mitigation": "audit.probes.mitigation:Mitigation",
+        "association": "audit.probes.association:Association",
+        "scenes": "audit.probes.scenes:Scenes",
     },
 )
 

@@ -25,17 +25,14 @@ from audit.sections import (
     calibration,
     controls,
     disparities,
-    effects,
     groups,
     label_sets,
     plan,
-    replications,
     tasks,
-    thresholds,
     verdicts,
     wordings,
 )
-from audit.sections.blocks import Section, probe_would
+from audit.sections.blocks import Section
 
 #: modules whose ``OFFERS`` a template may call
 TOPICS: Final = (
@@ -44,17 +41,18 @@ TOPICS: Final = (
 
 #: sections by the kind of the probe, or by topic, in the order in which they stand
 _OWN: Final = {
-    "effects": effects.SECTION,
-    "thresholds": thresholds.SECTION,
-    "retrieval": Section(15, probe_would("retrieval")),
-    "association": Section(16, probe_would("association")),
-    "robustness": Section(18, probe_would("robustness")),
-    "replications": replications.SECTION,
+    "effects": "audit.sections.effects:SECTION",
+    "thresholds": "audit.sections.thresholds:SECTION",
+    "linear": "audit.sections.linear:SECTION",
+    "association": "audit.sections.association:SECTION",
+    "scenes": "audit.sections.scenes:SECTION",
+    "mitigation": "audit.sections.mitigation:SECTION",
+    "replications": "audit.sections.replications:SECTION",
 }
 
-SECTIONS: Final[Registry[Section]] = Registry("section of the report", "clip_audit.sections", "")
-for _name, _section in _OWN.items():
-    SECTIONS.register(_name)(_section)
+SECTIONS: Final[Registry[Section]] = Registry(
+    "section of the report", "clip_audit.sections", "", _OWN
+)
 
 
 def sections_at(place: int) -> list[Section]:

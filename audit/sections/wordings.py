@@ -31,7 +31,7 @@ def templates_table(run: Run) -> Markdown:
     """The gap of all templates together and over single templates, widest spread first."""
     gaps = run.disparities[run.disparities["comparison"] == WORST]
     gaps = gaps[gaps["status"] == OK]
-    single = gaps[gaps["condition"] != ENSEMBLE]
+    single = gaps[gaps["condition"].str.startswith("template: ")]
     question = ["task", "metric", "label", "attribute"]
     over = single.assign(over=single["value"] > single["margin"])
     spread = over.groupby(question)["value"].agg(["min", "max", "size"])
