@@ -10,6 +10,7 @@ from typing import Final
 
 import yaml
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from audit.data.corruptions import CORRUPTIONS, SEVERITIES, describe
 from audit.data.dataset import dataset_names
@@ -60,14 +61,17 @@ def _dataset_card(name: str) -> str:
     )
 
 
+def _key_card(field: FieldInfo) -> str:
+    """A key's description and default."""
+    if field.is_required():
+        return f"{field.description or ''} (required)"
+    default = field.get_default(call_default_factory=True)
+    return f"{field.description or ''} (default: {default!r})"
+
+
 def _probe_card(name: str) -> str:
     probe = PROBES[name]
-    keys = [
-        f"  {key}: {field.description or ''} (default: {field.get_default(call_default_factory=True)!r})"
-        if not field.is_required()
-        else f"  {key}: {field.description or ''} (required)"
-        for key, field in probe.model_fields.items()
-    ]
+    keys = [f"  {key}: {_key_card(field)}" for key, field in probe.model_fields.items()]
     doc = inspect.getdoc(probe) or ""
     return "\n".join([probe.asks, "", doc, "", f"emits: {probe.emits.name}", "keys:", *keys])
 
