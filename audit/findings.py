@@ -288,8 +288,15 @@ def _of_denigration(rates: pd.DataFrame) -> Iterator[Finding]:
 
 def in_columns(finding: Mapping[str, Any]) -> tuple[str, str, str, str]:
     """A finding in four short cells: verdict, what was asked, between whom, gap with bounds."""
-    chosen = {"misclassification": "wrong label", "family_selection": f"any {finding['label']}"}
-    what = chosen.get(finding["metric"], f"'{finding['label']}'")
+    label = f"'{finding['label']}'"
+    counted = {
+        "misclassification": "wrong label",
+        "family_selection": f"any {finding['label']}",
+        "selection": label,
+        "seen": f"any {finding['label']}",
+    }
+    measure = finding["metric"].replace("_", " ") + (f", {label}" if finding["label"] else "")
+    what = counted.get(finding["metric"], measure)
     groups = " v ".join(finding["groups"])
     between = f"{finding['attribute']}: {groups or 'not compared'}"
     if finding["attribute"] == EVERYONE:
@@ -299,9 +306,6 @@ def in_columns(finding: Mapping[str, Any]) -> tuple[str, str, str, str]:
     ends = finding["low"], finding["high"]
     if finding.get("unit"):
         shown = f"{finding['estimate']:.2g} ({_span(*ends)}) {finding['unit']}"
-        what = (
-            f"{finding['metric']}, '{finding['label']}'" if finding["label"] else finding["metric"]
-        )
         return finding["verdict"], f"{finding['task']}, {what}", between, shown
     gap = f"{percent(finding['estimate'], *ends)} ({bounds(*ends)})"
     return finding["verdict"], f"{finding['task']}, {what}", between, gap

@@ -597,7 +597,8 @@ RANKS: Final = Schema(
 
 #: one row a pair of pictures of one family or subject: what was ``changed`` between them, how far
 #: apart they are (``distance``), and what it did to the score of ``label`` (``delta``: other less
-#: this one) and to the choice (``flipped``)
+#: this one) and to the choice (``flipped``). Of a change, ``image_id`` is the base, ``other_id``
+#: the changed picture, and ``step`` is signed.
 PAIRS: Final = Schema(
     "pairs",
     {

@@ -187,6 +187,7 @@ PROBES: Final[Registry[type[Probe]]] = Registry(
         "linear": "audit.probes.linear:Linear",
         "mitigation": "audit.probes.mitigation:Mitigation",
         "association": "audit.probes.association:Association",
+        "counterfactual": "audit.probes.counterfactual:Counterfactual",
         "scenes": "audit.probes.scenes:Scenes",
     },
 )

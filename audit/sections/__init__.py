@@ -46,6 +46,7 @@ _OWN: Final = {
     "linear": "audit.sections.linear:SECTION",
     "association": "audit.sections.association:SECTION",
     "scenes": "audit.sections.scenes:SECTION",
+    "counterfactual": "audit.sections.counterfactual:SECTION",
     "mitigation": "audit.sections.mitigation:SECTION",
     "replications": "audit.sections.replications:SECTION",
 }
