@@ -41,7 +41,7 @@ _NONE: Final = {"smallest": 0, "largest": 0}
 
 
 #: where a probe's word lists lie, which decides nothing: their digests are counted
-_LISTS: Final = ("label_set", "templates", "named_by", "contents")
+_LISTS: Final = ("label_set", "templates", "named_by", "contents", "candidates")
 _PLACES: Final[Any] = dict.fromkeys(_LISTS, True) | {"wordings": {"templates"}}
 
 

@@ -339,3 +339,25 @@ def test_whole_numbers_of_few_bytes_deal_the_same_sums(groups: int, rate: float)
     )
     for mine, theirs in zip(one.sums, other.sums, strict=True):
         np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.parametrize(("clusters", "every"), [(7, True), (40, False)])
+def test_dealt_codes_are_the_deals_of_the_sums(clusters: int, every: bool) -> None:
+    rng = np.random.default_rng(2)
+    codes = rng.permutation(np.resize([-1, 0, 1, 2], clusters))
+    strata, events = np.arange(clusters) % 2, rng.integers(0, 9, (clusters, 3)).astype(float)
+    found = permutation.dealt_codes(codes, strata, 3, 200, 4)
+    deals = permutation.dealt_sums(events, np.ones(clusters), codes, strata, 3, 200, 4)
+    sums = np.concatenate(list(deals.sums))[:, :, :3]
+    mine = np.stack([(found.codes == g) @ events for g in range(3)], axis=1)
+    np.testing.assert_allclose(mine, sums)
+    assert (found.enumerated, found.movable, found.reason) == (every, deals.movable, "")
+    assert (found.codes[:, codes < 0] == -1).all()
+
+
+def test_codes_that_cannot_move_say_why() -> None:
+    found = permutation.dealt_codes([0, 0, 1], [0, 0, 1], 2)
+    assert (len(found.codes), found.movable) == (0, 0)
+    assert "within every stratum all clusters are of one group" in found.reason
+    with pytest.raises(InputError, match="codes from 0 to 5"):
+        permutation.dealt_codes([0, 5], [0, 0], 2)

@@ -215,7 +215,7 @@ class Dataset:
             if self.card.named_people is None:
                 shows = "may show (its card doesn't say)"
                 advice = "If nobody in it is named, state 'named_people: false' in the card"
-            told = f"the dataset '{self.name}' {shows} named people, and such labels are refused"
+            told = f"the dataset '{self.name}' {shows} named people, and such questions are refused"
             return sentence(f"{told} on them", advice)
         if not (_stated(self.card.consent) or _stated(self.card.legal_basis)):
             return sentence(

@@ -188,6 +188,9 @@ PROBES: Final[Registry[type[Probe]]] = Registry(
         "mitigation": "audit.probes.mitigation:Mitigation",
         "association": "audit.probes.association:Association",
         "counterfactual": "audit.probes.counterfactual:Counterfactual",
+        "retrieval": "audit.probes.retrieval:Retrieval",
+        "identity": "audit.probes.identity:Identity",
+        "naming": "audit.probes.naming:Naming",
         "scenes": "audit.probes.scenes:Scenes",
     },
 )

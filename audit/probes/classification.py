@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
 
@@ -218,10 +219,11 @@ class Classification(Probe):
             (conditions x n) rows of the table ``CHOICES``, condition by condition.
         """
         images, texts = seen.images, seen.texts
-        truth = self._truth(seen.dataset).reindex(pd.Index(images.keys)).to_numpy()
+        truth = self._truth(seen.dataset).reindex(pd.Index(images.keys)).array
+        vectors = replace(images, vectors=images.vectors.astype(np.float64))
         return pd.concat(
             [
-                self._choose(images, classes, texts.logit_scale).assign(
+                self._choose(vectors, classes, texts.logit_scale).assign(
                     condition=condition, truth=truth
                 )
                 for condition, classes in self._conditions(texts)
@@ -241,20 +243,20 @@ class Classification(Probe):
     def _choose(
         self, images: Embeddings, classes: NDArray[np.float64], logit_scale: float
     ) -> pd.DataFrame:
-        similarity = images.vectors.astype(np.float64) @ classes.T
+        similarity = images.vectors.astype(np.float64, copy=False) @ classes.T
         best = similarity.argmax(axis=1)
         rows = np.arange(len(similarity))
         top = similarity[rows, best]
         share = 1.0 / np.exp(logit_scale * (similarity - top[:, None])).sum(axis=1)
         similarity[rows, best] = -np.inf
         margin = top - similarity.max(axis=1)
-        names = np.array([label.text for label in self.labels.labels], dtype=object)
+        names = pd.array([label.text for label in self.labels.labels], dtype="str")
         return pd.DataFrame(
             {
                 "probe": self.kind,
                 "task": self.task,
-                "image_id": list(images.keys),
-                "predicted": names[best],
+                "image_id": pd.array(images.keys, dtype="str"),
+                "predicted": names.take(best),
                 "score": share,
                 "margin": margin,
                 "tie": margin < TIE,
