@@ -54,7 +54,7 @@ HEADINGS = """
 15. Retrieval bias
 16. Association tests
 17. Surveillance probes
-18. Robustness by group
+18. Counterfactuals, and robustness by group
 19. Calibration by group
 20. Mitigation before
 21. Replication cards
