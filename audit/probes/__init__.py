@@ -191,6 +191,8 @@ PROBES: Final[Registry[type[Probe]]] = Registry(
         "retrieval": "audit.probes.retrieval:Retrieval",
         "identity": "audit.probes.identity:Identity",
         "naming": "audit.probes.naming:Naming",
+        "robustness": "audit.probes.robustness:Robustness",
+        "shift": "audit.probes.shift:Shift",
         "scenes": "audit.probes.scenes:Scenes",
     },
 )

@@ -49,6 +49,8 @@ _OWN: Final = {
     "scenes": "audit.sections.scenes:SECTION",
     "identity": "audit.sections.identity:SECTION",
     "counterfactual": "audit.sections.counterfactual:SECTION",
+    "robustness": "audit.sections.robustness:SECTION",
+    "shift": "audit.sections.shift:SECTION",
     "mitigation": "audit.sections.mitigation:SECTION",
     "replications": "audit.sections.replications:SECTION",
 }

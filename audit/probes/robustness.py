@@ -1,0 +1,497 @@
+"""Poor footage: what do distance, blur, darkness, compression and fog cost, and whom most?"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Final, Literal, Self
+
+import numpy as np
+import pandas as pd
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from audit.data.corruptions import camera, corruption
+from audit.data.dataset import Dataset
+from audit.data.yamlfile import FieldError
+from audit.effects import Parts, change_interval, pick_questions, sampled
+from audit.embeddings import Alteration, Embeddings
+from audit.errors import InputError, sentence
+from audit.measures import measured
+from audit.metrics import DEFAULT_FAMILY, METRICS, standing
+from audit.probes import Design, Seen, require_column
+from audit.probes.changes import ACCURACY_CHANGE, asks_again
+from audit.probes.classification import Classification
+from audit.registry import suggest
+from audit.stats.changes import changes_of_gaps
+from audit.stats.counts import count
+from audit.stats.families import size_bounds, verdicts, widest
+from audit.tables import (
+    CANNOT_TELL,
+    CHOICES,
+    ENSEMBLE,
+    EVERYONE,
+    MEASURES,
+    OK,
+    SHOWN_LARGE,
+    SHOWN_SMALL,
+    TOO_FEW,
+    records,
+)
+
+#: ``metric`` of rows in points: how much further one group's rate moves than another's
+UNEQUAL_DROP: Final = "difference of drops in accuracy"
+UNEQUAL_CHANGE: Final = "difference of changes"
+#: ``metric`` of rows in points: how much the rate of everyone moves
+RATE_CHANGE: Final = "change of rate"
+#: before the name of a condition whose pictures were rendered or photographed, not painted
+RENDERED: Final = "rendered: "
+
+_WRONG: Final = "misclassification"
+_FAMILY: Final = "family_selection"
+_IMPLIED: Final = re.compile(r" \([^)]*\)")
+_FEW_GROUPS: Final = "fewer than two groups with enough pictures"
+
+
+class Rendered(BaseModel):
+    """Pictures of the same people under other light or from elsewhere, named by a manifest column.
+
+    Each is held against the one picture of its subject (``cluster_id``) that is as it is.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    column: str = Field(description="the manifest column that says what was changed")
+    as_it_is: str = Field(description="its value where nothing was")
+    values: tuple[str, ...] = Field(min_length=1, description="its values to look at")
+
+
+class Robustness(Classification):
+    """Choice by the highest similarity, on pictures seen by a plain camera and by poor ones.
+
+    The headline condition ``ensemble`` is the picture through ``camera()``; each corruption and
+    severity is a condition such as 'fog 3'. The same pictures are asked each time, so a change is
+    counted picture by picture, and the *difference of drops* says whether a degradation costs one
+    group more than another. What is ``rendered`` is measured likewise, by subject, in MEASURES.
+    """
+
+    asks: ClassVar[str] = (
+        "Which label does the model choose when the footage is poor, and whom does that cost more?"
+    )
+
+    kind: Literal["robustness"] = "robustness"  # type: ignore[assignment]
+    corruptions: tuple[str, ...] = Field((), description="names; 'docs/corruptions.md' has them")
+    severities: tuple[int, ...] = Field(
+        (1, 3, 5), min_length=1, description="of each corruption, from 1 (barely visible) to 5"
+    )
+    rendered: Rendered | None = Field(
+        None, description="pictures of the same people taken otherwise, by a manifest column"
+    )
+
+    @model_validator(mode="after")
+    def _can_be_asked(self) -> Self:
+        if complaint := asks_again(self):
+            raise ValueError(complaint)
+        if not (self.corruptions or self.rendered):
+            raise ValueError(
+                sentence(
+                    "robustness without a degradation",
+                    "Name 'corruptions', such as [fog, low light], or say what is 'rendered'",
+                )
+            )
+        for name in self.corruptions:
+            for severity in self.severities:
+                try:
+                    corruption(name, severity)
+                except InputError as error:
+                    raise FieldError(str(error), "corruptions") from error
+        return self
+
+    @property
+    def task(self) -> str:
+        """The label set's name, and that footage is degraded."""
+        return f"{self.labels.name}, robustness"
+
+    @cached_property
+    def degraded(self) -> dict[str, Alteration]:
+        """What is done to the pictures in each condition but the headline."""
+        return {
+            f"{name} {severity}": corruption(name, severity)
+            for name in self.corruptions
+            for severity in sorted(self.severities)
+        }
+
+    def alterations(self) -> tuple[Alteration, ...]:
+        """The plain camera, then every degradation."""
+        return (camera(), *self.degraded.values())
+
+    def contrasts(self) -> tuple[str, ...]:
+        """Every painted degradation; what is rendered shows other pictures."""
+        return tuple(self.degraded)
+
+    def resolve(self, dataset: Dataset) -> None:
+        """Also check that what is rendered is there, each beside one picture as it is.
+
+        Raises:
+            InputError: as ``Classification``; a column, value or picture as it is that isn't there.
+        """
+        super().resolve(dataset)
+        self.pictures(dataset)
+
+    def pictures(self, dataset: Dataset) -> tuple[str, ...]:
+        """Those that ``only`` names; of variants, those that ``rendered`` names alone.
+
+        Raises:
+            InputError: as ``Probe``; what ``rendered`` names isn't there or can't be paired.
+        """
+        chosen = super().pictures(dataset)
+        if self.rendered is None:
+            return chosen
+        require_column(dataset, self.rendered.column, f"probe '{self.kind}': rendered")
+        table = dataset.table.set_index("image_id").loc[list(chosen)]
+        changed = table[self.rendered.column].dropna().astype(str)
+        self._require_pairs(changed, table["cluster_id"])
+        other = changed.index[~changed.isin([self.rendered.as_it_is, *self.rendered.values])]
+        return tuple(table.index.difference(other, sort=False))
+
+    def _require_pairs(self, changed: pd.Series[str], subjects: pd.Series[Any]) -> None:
+        """Every value is there, and every subject has one picture as it is."""
+        assert self.rendered is not None
+        where = f"probe '{self.kind}': rendered"
+        for value in (self.rendered.as_it_is, *self.rendered.values):
+            if not (changed == value).any():
+                raise InputError(
+                    sentence(
+                        f"{where}: no picture asked has '{value}' in '{self.rendered.column}'",
+                        suggest(value, changed.unique()),
+                        "It holds " + ", ".join(f"'{v}'" for v in sorted(changed.unique())),
+                    )
+                )
+        variants = subjects[changed.index[changed.isin(self.rendered.values)]].unique()
+        plain = subjects[changed.index[changed == self.rendered.as_it_is]].value_counts()
+        unpaired = [s for s in variants if plain.get(s, 0) != 1]
+        if unpaired:
+            raise InputError(
+                sentence(
+                    f"{where}: subject '{unpaired[0]}' has {plain.get(unpaired[0], 0)} pictures "
+                    f"with '{self.rendered.as_it_is}' in '{self.rendered.column}', not one",
+                    "To compare pictures that are no pairs use a 'shift' probe",
+                )
+            )
+
+    def outcomes(self, seen: Seen) -> pd.DataFrame:
+        """A row of Choices for each picture and painted condition; variants have none.
+
+        Of the manifest only the truth column is read, and the one that ``rendered`` names.
+        """
+        keys = seen.images.keys
+        if self.rendered is not None:
+            changed = seen.column(self.rendered.column)
+            keys = tuple(changed.index[changed.isna() | (changed == self.rendered.as_it_is)])
+        plain = seen.altered[camera().name].only(keys)
+        shown = {ENSEMBLE: plain} | {
+            name: seen.altered[what.name].only(plain.keys) for name, what in self.degraded.items()
+        }
+        tables = [self._answers(images, seen).assign(condition=c) for c, images in shown.items()]
+        return CHOICES.conform(pd.concat(tables, ignore_index=True))
+
+    def _answers(self, images: Embeddings, seen: Seen) -> pd.DataFrame:
+        classes = self.classes(seen.texts, self.labels)
+        truth = self._truth(seen.dataset).reindex(pd.Index(images.keys)).to_numpy()
+        return self._choose(images, classes, seen.texts.logit_scale).assign(truth=truth)
+
+    def _rendered_rows(self, seen: Seen) -> Iterator[pd.DataFrame]:
+        """Choices for the variants, each under the id of its subject's picture as it is."""
+        if self.rendered is None:
+            return
+        changed, subjects = seen.column(self.rendered.column), seen.column("cluster_id")
+        plain = subjects[changed == self.rendered.as_it_is]
+        ids = pd.Series(plain.index, index=plain.to_numpy())
+        for value in self.rendered.values:
+            images = seen.altered[camera().name].only(changed.index[changed == value])
+            rows = self._answers(images, seen).assign(condition=f"{RENDERED}{value}")
+            beside = subjects.loc[list(images.keys)].map(ids).to_numpy()
+            yield rows.assign(image_id=beside).dropna(subset=["image_id"])
+
+    def measures(self, rows: pd.DataFrame, seen: Seen, design: Design) -> pd.DataFrame:
+        """How much each degradation moves everyone, and which two groups it moves most unequally.
+
+        Formula: with e the share of wrong labels of a group through the plain camera and e' that
+        under a degradation, its drop in accuracy is ``e' - e``; the difference of drops is the
+        largest of ``|(e'_a - e_a) - (e'_b - e_b)|`` over pairs of groups a, b, its simultaneous
+        bounds the largest lower and upper bound of any pair (``changes_of_gaps``), at a level that
+        holds for all pairs and all degradations of an attribute at once. Likewise for the rate of
+        a harmful family, or of each label where neither truth nor such a family is known.
+        Range: points, from 0 to 200; higher is worse. Does not show: how good either group is
+        served (RATES does), nor that a degradation which moves all alike is harmless.
+        """
+        every = pd.concat([rows, *self._rendered_rows(seen)], ignore_index=True)
+        asked = dict(list(every.groupby("condition", sort=False)))
+        before = asked.pop(ENSEMBLE).set_index("image_id")
+        level = 1 - (1 - design.confidence.level) / len(asked)
+        found = []
+        for condition, changed in asked.items():
+            for metric in self._counted:
+                parts = asked_twice(before, changed, metric, self, design)
+                if parts is not None:
+                    moved = _Moved(str(condition), metric, parts, design, level, len(asked))
+                    found += [*moved.everyone(), *moved.apart()]
+        return self._told(pd.DataFrame(found)) if found else MEASURES.empty()
+
+    @property
+    def _counted(self) -> tuple[str, ...]:
+        """What is counted: errors and harmful families; each label where there is neither."""
+        counted = [_WRONG] * (self.truth is not None) + [_FAMILY] * bool(self.labels.families)
+        return tuple(counted) or ("selection",)
+
+    def _told(self, found: pd.DataFrame) -> pd.DataFrame:
+        """Rows of MEASURES; of each question and attribute the surest has a statement."""
+        done = {name: f"; {what.name}" for name, what in self.degraded.items()}
+        low, high = found["low_simultaneous"], found["high_simultaneous"]
+        found = found.assign(
+            statement="",
+            verdict=verdicts(low, high, found["margin"]),
+            harm=[self._harm(row) for row in records(found)],
+            method=found["method"] + [done.get(c, "") for c in found["condition"]],
+        )
+        usable = found[found["status"] == OK]
+        conditions = found["condition"].nunique()
+        for _, rows in usable.groupby(["counted", "metric", "attribute"], sort=False):
+            at = surest(rows)
+            found.loc[at, "statement"] = self._statement(found.loc[at].to_dict(), conditions)
+        kept = [name for name in found if name in MEASURES.columns]
+        return measured(found[kept], probe=self.kind, task=self.task, unit="points")
+
+    def _harm(self, row: dict[str, Any]) -> str:
+        if row["counted"] == _WRONG:
+            return "quality of service"
+        if row["counted"] == _FAMILY:
+            return self.labels.family_harm(row["label"]) or ""
+        return next((x.harm or "" for x in self.labels.labels if x.text == row["label"]), "")
+
+    def _statement(self, row: dict[str, Any], conditions: int) -> str:
+        ends = f"{row['low_simultaneous']:z.0f} to {row['high_simultaneous']:z.0f}"
+        which = "the largest" if row["verdict"] == SHOWN_SMALL else "the surest"
+        one = row["attribute"] == EVERYONE
+        what = "change" if one else "difference between two groups"
+        over = f" over {conditions} degradations" if conditions > 1 else ""
+        moved = f"{row['value']:+z.0f} points" if one else f"{row['value']:z.0f} points apart"
+        return (
+            f"Asked '{self.task}', {self._shown(row['condition'])} {_how_often(row)} "
+            f"{_of_everyone(row) if one else _of_two(row)}: {moved}, {which} {what}{over} "
+            f"({100 * row['level']:.0f} % simultaneous bounds {ends}); {said(row, conditions)}."
+        )
+
+    def _shown(self, condition: str) -> str:
+        """A degradation with its quantities, less what they imply."""
+        if condition not in self.degraded:
+            return f"'{condition}'"
+        quantities = self.degraded[condition].name.partition(": ")[2]
+        return f"'{condition}' ({_IMPLIED.sub('', quantities)})"
+
+
+def asked_twice(
+    before: pd.DataFrame, rows: pd.DataFrame, metric: str, probe: Classification, design: Design
+) -> Parts | None:
+    """One metric before and after, and what it gained and lost, in every group.
+
+    Args:
+        before: Choices of the headline by image id.
+        rows: Choices of another condition; a picture may come twice.
+        metric: a name of ``METRICS``.
+        probe: whose label set was asked.
+        design: groups and bootstrap weights.
+
+    Returns:
+        Samples (questions, groups); None if no picture could be asked.
+    """
+    rows = rows[rows["image_id"].isin(before.index)]
+    same = before.loc[rows["image_id"]].reset_index()
+    one, other = (METRICS[metric](side, probe.labels) for side in (same, rows))
+    asked = one.asked & other.asked
+    if not (one.labels and asked.any()):
+        return None
+    a, b, groups = one.happened[asked], other.happened[asked], design.groups
+    at = rows["image_id"].map(groups.rows).to_numpy()[asked]
+    clusters = groups.clusters[at]
+    counts = count(
+        np.hstack([a, b, b & ~a, a & ~b]),
+        groups.member[at],
+        clusters,
+        len(groups.cluster_ids),
+        design.draws.weights,
+        design.draws.rows(clusters),
+    )
+    sample, q = sampled(counts), len(one.labels)
+    before_it, after_it, gained, lost = (
+        pick_questions(sample, slice(i * q, (i + 1) * q)) for i in range(4)
+    )
+    yes = np.ones((q, 1), bool)
+    named = (metric,) * q, one.labels, one.families
+    return Parts(*named, before_it, after_it, gained, lost, yes, yes)
+
+
+@dataclass(frozen=True)
+class _Moved:
+    """What one condition does to one metric: rows of MEASURES, in points."""
+
+    condition: str
+    metric: str
+    parts: Parts
+    design: Design
+    level: float
+    conditions: int
+
+    def everyone(self) -> Iterator[dict[str, Any]]:
+        """How much the rate of everyone moves; of errors, how much accuracy does."""
+        p, questions = self.parts, len(self.parts.labels)
+        smallest = self.design.confidence.min_group
+        status, reason = standing(p.gained.n, p.gained.subjects, smallest)
+        at = int(np.flatnonzero(self.design.groups.index == (EVERYONE, EVERYONE))[0])
+        each = 1 - (1 - self.level) / questions
+        bounds = (
+            change_interval(p.gained, p.lost, level=level)
+            for level in (self.design.confidence.level, each)
+        )
+        (low, high), (low_all, high_all) = bounds
+        # a rise of errors is a fall of accuracy
+        sign, swap = (-1.0, -1) if self.metric == _WRONG else (1.0, 1)
+        for q in range(questions):
+            own, joint = (
+                tuple(100 * sign * side[q, at] for side in ends[::swap])
+                for ends in ((low, high), (low_all, high_all))
+            )
+            yield self._row(q, [at], EVERYONE) | {
+                "metric": ACCURACY_CHANGE if self.metric == _WRONG else RATE_CHANGE,
+                "group": EVERYONE,
+                "value": sign * 100 * (p.gained.rate - p.lost.rate)[q, at],
+                "low": own[0],
+                "high": own[1],
+                "low_simultaneous": joint[0],
+                "high_simultaneous": joint[1],
+                "before": self._positive(p.before.rate[q, at]),
+                "after": self._positive(p.after.rate[q, at]),
+                "family_size": self.conditions * questions,
+                "method": "paired: shares gained and lost, Bonferroni",
+                "status": status[q, at],
+                "reason": reason[q, at],
+            }
+
+    def _positive(self, rate: float) -> float:
+        """A rate in points; of errors, the share of right labels."""
+        return 100 * (1 - rate if self.metric == _WRONG else rate)
+
+    def apart(self) -> Iterator[dict[str, Any]]:
+        """The two groups of each attribute whose rates move most unequally."""
+        groups = self.design.groups
+        for attribute in groups.attributes:
+            at = groups.columns(attribute)
+            if at.size > 1:
+                names = groups.index.get_level_values("group").to_numpy(object)[at]
+                yield from self._apart(attribute, at, [str(n) for n in names])
+
+    def _apart(
+        self, attribute: str, at: np.ndarray[Any, Any], names: Sequence[str]
+    ) -> Iterator[dict[str, Any]]:
+        one, other = np.triu_indices(at.size, 1)
+        parts = self.parts.of(at)
+        sample, smallest = parts.gained, self.design.confidence.min_group
+        ok = standing(sample.n, sample.subjects, smallest)[0] == OK
+        usable = ok[:, one] & ok[:, other]
+        found = changes_of_gaps(sample, parts.lost, one, other, usable, self.level)
+        least, most = size_bounds(found.low_all, found.high_all)
+        change = sample.rate - parts.lost.rate
+        gap, group, rest, _ = widest(change, one, other, usable)
+        sign = -1.0 if self.metric == _WRONG else 1.0
+        for q in range(len(parts.labels)):
+            some = bool(usable[q].any())
+            a, b = int(group[q, 0]), int(rest[q, 0])
+            yield self._row(q, [at[a], at[b]], attribute) | {
+                "metric": UNEQUAL_DROP if self.metric == _WRONG else UNEQUAL_CHANGE,
+                "group": names[a] if some else "",
+                "other": names[b] if some else "",
+                "value": 100 * gap[q, 0],
+                "low_simultaneous": 100 * np.fmax.reduce(least[q]),
+                "high_simultaneous": 100 * np.fmax.reduce(most[q]),
+                "moves": sign * 100 * change[q, a],
+                "other_moves": sign * 100 * change[q, b],
+                "family_size": found.size * self.conditions,
+                "method": "largest over pairs of paired changes, max-T",
+                "status": OK if some else TOO_FEW,
+                "reason": "" if some else _FEW_GROUPS,
+            }
+
+    def _row(self, q: int, at: Sequence[int], attribute: str) -> dict[str, Any]:
+        """What a row of the q-th question has whatever it measures; ``at``: its groups."""
+        p, confidence = self.parts, self.design.confidence
+        changed = p.gained.events + p.lost.events
+        family = p.families[q] or DEFAULT_FAMILY
+        return {
+            "counted": self.metric,
+            "condition": self.condition,
+            "label": "" if self.metric == _WRONG else p.labels[q],
+            "margin_family": family,
+            "n": int(p.gained.n[q, at].sum()),
+            "subjects": int(p.gained.subjects[q, at].sum()),
+            "events": int(changed[q, at].sum()),
+            "level": confidence.level,
+            "attribute": attribute,
+            "family": f"{self.metric} under {self.conditions} degradations, by {attribute}",
+            "margin": 100 * confidence.margin(family).difference,
+        }
+
+
+def surest(rows: pd.DataFrame) -> Any:
+    """The row that speaks for the rest: of those with the verdict of all, the surest.
+
+    All are shown small only if every one is; then the largest speaks.
+    """
+    given = set(rows["verdict"])
+    whole = next(v for v in (SHOWN_LARGE, CANNOT_TELL, SHOWN_SMALL) if v in given)
+    among = rows[rows["verdict"] == whole]
+    sizes = size_bounds(*(among[f"{end}_simultaneous"].to_numpy(float) for end in ("low", "high")))
+    return among.index[np.lexsort((among["value"].abs(), sizes[0]))[-1]]
+
+
+def _how_often(row: dict[str, Any]) -> str:
+    """What is counted, with the change as its verb."""
+    if row["counted"] == _WRONG:
+        return "changes how often the model chooses the right label"
+    family = "a label of the family " if row["counted"] == _FAMILY else ""
+    return f"changes how often the model chooses {family}'{row['label']}'"
+
+
+def _of_everyone(row: dict[str, Any]) -> str:
+    return f"from {row['before']:.0f} % to {row['after']:.0f} % of {row['n']} pictures"
+
+
+def _of_two(row: dict[str, Any]) -> str:
+    return (
+        f"by {row['moves']:+z.0f} points for pictures with {row['attribute']} {row['group']} and "
+        f"by {row['other_moves']:+z.0f} for those with {row['other']}"
+    )
+
+
+def said(row: dict[str, Any], conditions: int) -> str:
+    """The verdict in words; one that is small speaks for all it was chosen from."""
+    margin = f"{row['margin']:g} points"
+    small = f"none of them reaches {margin}" if conditions > 1 else f"less than {margin}"
+    return {
+        SHOWN_LARGE: f"shown large against a margin of {margin}",
+        SHOWN_SMALL: f"shown small: {small}",
+        CANNOT_TELL: f"cannot tell whether it exceeds the margin of {margin}",
+    }[row["verdict"]]
+
+
+__all__ = [
+    "RATE_CHANGE",
+    "RENDERED",
+    "UNEQUAL_CHANGE",
+    "UNEQUAL_DROP",
+    "Rendered",
+    "Robustness",
+    "asked_twice",
+    "said",
+    "surest",
+]
