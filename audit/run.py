@@ -40,6 +40,8 @@ from audit.tables import CHOICES, records
 
 #: pictures a probe sees at a time: memory stays flat as pictures grow
 BATCH: Final = 8192
+#: batches whose rows are held before they are merged; a probe that keeps only some then drops many
+MERGED: Final = 16
 _PACKAGES: Final = (
     "clip-audit", "torch", "transformers", "tokenizers", "numpy", "pandas", "pyarrow", "scipy",
     "statsmodels", "pillow",
@@ -206,17 +208,18 @@ def _ask(
 
 def _answer(probe: Probe, seen: Seen, groups: Groups, confidence: Confidence) -> Answer:
     """What one probe is answered."""
-    rows: list[pd.DataFrame] = []
+    parts: list[pd.DataFrame] = []
     tallied: Tally | None = None
     for batch in [seen] if probe.whole else _batches(seen):
-        found = probe.outcomes(batch)
-        rows = [probe.merged([*rows, found])] if rows else [found]
+        parts.append(probe.outcomes(batch))
         if probe.emits is CHOICES:
             draws = groups.draws(batch.images.keys, seen.seed, confidence.resamples)
             (labels,) = probe.label_sets()
-            counted = tally(found, labels, groups, draws)
+            counted = tally(parts[-1], labels, groups, draws)
             tallied = counted if tallied is None else tallied + counted
-    return Answer(probe, seen, rows[0], tallied)
+        if len(parts) == MERGED:
+            parts = [probe.merged(parts)]
+    return Answer(probe, seen, probe.merged(parts), tallied)
 
 
 def _batches(seen: Seen) -> Iterator[Seen]:

@@ -28,9 +28,9 @@ from audit.data.dataset import Attribute, Card, Dataset
 from audit.embeddings import Embeddings
 from audit.models.encoder import Texts
 from audit.probes import PROBES, Probe, Seen
+from audit.run import BATCH, MERGED
 
 DIM = 512
-BATCH = 8192
 #: probe, its configuration, how many columns its similarities have, and the sort it needs
 ASKED: tuple[tuple[str, dict[str, object], int, str], ...] = (
     ("classification", {"label_set": "clip-paper-21", "templates": "clip-7"}, 21 * 8, "largest"),
@@ -77,8 +77,10 @@ def ask(probe: Probe, parts: Sequence[Seen]) -> None:
     """All outcomes, merged as a run merges them."""
     rows: list[pd.DataFrame] = []
     for part in parts:
-        found = probe.outcomes(part)
-        rows = [probe.merged([*rows, found])] if rows else [found]
+        rows.append(probe.outcomes(part))
+        if len(rows) == MERGED:
+            rows = [probe.merged(rows)]
+    probe.merged(rows)
 
 
 def bare(parts: Sequence[Seen], columns: int, sort: str) -> None:

@@ -62,7 +62,11 @@ class Top:
             raise ValueError("only the best of the same queries and the same k can be merged")
         keys = np.concatenate([self.keys, other.keys], axis=1)
         scores = np.concatenate([self.scores, other.scores], axis=1)
-        order = np.lexsort((keys, -scores), axis=1)
+        # both sides are in order, which a stable sort makes use of; keys only decide between equals
+        order = np.argsort(-scores, axis=1, kind="stable")
+        ranked = np.take_along_axis(scores, order, axis=1)
+        if (ranked[:, 1:] == ranked[:, :-1]).any():
+            order = np.lexsort((keys, -scores), axis=1)
         keys, scores = (np.take_along_axis(x, order, axis=1) for x in (keys, scores))
         if (keys[:, 1:] == keys[:, :-1]).any():
             raise ValueError("a picture is in both batches: give each to one")
