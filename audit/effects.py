@@ -106,42 +106,57 @@ def _condition(
 ) -> Iterator[Columns]:
     """Every row of one condition."""
     edit = Edit(CONDITION, condition=name)
-    same = before.loc[rows["image_id"]].reset_index()
-    groups = frame.groups
-    at = rows["image_id"].map(groups.rows).to_numpy()
     for metric in METRICS:
-        one, other = (METRICS[metric](side, labels) for side in (same, rows))
-        asked = one.asked & other.asked
-        if not (one.labels and asked.any()):
-            continue
-        a, b = one.happened[asked], other.happened[asked]
-        place = at[asked]
-        clusters = groups.clusters[place]
-        counts = count(
-            np.hstack([a, b, b & ~a, a & ~b]),
-            groups.member[place],
-            clusters,
-            len(groups.cluster_ids),
-            draws.weights,
-            draws.rows(clusters),
-        )
-        sample, q = sampled(counts), len(one.labels)
-        before_it, after_it, gained, lost = (
-            pick_questions(sample, slice(i * q, (i + 1) * q)) for i in range(4)
-        )
-        yes = np.ones((q, 1), bool)
-        parts = Parts(
-            metric=(metric,) * q,
-            labels=one.labels,
-            families=one.families,
-            before=before_it,
-            after=after_it,
-            gained=gained,
-            lost=lost,
-            can_gain=yes,
-            can_lose=yes,
-        )
-        yield from effect_rows(edit, parts, frame)
+        parts = asked_twice(before, rows, metric, labels, frame.groups, draws)
+        if parts is not None:
+            yield from effect_rows(edit, parts, frame)
+
+
+def asked_twice(
+    before: pd.DataFrame,
+    rows: pd.DataFrame,
+    metric: str,
+    labels: LabelSet,
+    groups: Groups,
+    draws: Draws,
+) -> Parts | None:
+    """One metric before and after, and what it gained and lost, in every group.
+
+    Args:
+        before: Choices of the headline by image id.
+        rows: Choices of another condition; a picture may come twice, and one that the headline
+            lacks is left out.
+        metric: a name of ``METRICS``.
+        labels: the label set that was asked.
+        groups: membership and subjects of (at least) these pictures.
+        draws: bootstrap weights of their clusters.
+
+    Returns:
+        Samples (questions, groups); None if no picture could be asked.
+    """
+    rows = rows[rows["image_id"].isin(before.index)]
+    same = before.loc[rows["image_id"]].reset_index()
+    one, other = (METRICS[metric](side, labels) for side in (same, rows))
+    asked = one.asked & other.asked
+    if not (one.labels and asked.any()):
+        return None
+    a, b = one.happened[asked], other.happened[asked]
+    at = rows["image_id"].map(groups.rows).to_numpy()[asked]
+    clusters = groups.clusters[at]
+    counts = count(
+        np.hstack([a, b, b & ~a, a & ~b]),
+        groups.member[at],
+        clusters,
+        len(groups.cluster_ids),
+        draws.weights,
+        draws.rows(clusters),
+    )
+    sample, q = sampled(counts), len(one.labels)
+    four = [pick_questions(sample, slice(i * q, (i + 1) * q)) for i in range(4)]
+    yes = np.ones((q, 1), bool)
+    named = {"metric": (metric,) * q, "labels": one.labels, "families": one.families}
+    moved = dict(zip(("before", "after", "gained", "lost"), four, strict=True))
+    return Parts(**named, **moved, can_gain=yes, can_lose=yes)  # type: ignore[arg-type]
 
 
 def effect_rows(

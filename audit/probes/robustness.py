@@ -15,17 +15,16 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from audit.data.corruptions import camera, corruption
 from audit.data.dataset import Dataset
 from audit.data.yamlfile import FieldError
-from audit.effects import Parts, change_interval, pick_questions, sampled
+from audit.effects import Parts, asked_twice, change_interval
 from audit.embeddings import Alteration, Embeddings
 from audit.errors import InputError, sentence
 from audit.measures import measured
-from audit.metrics import DEFAULT_FAMILY, METRICS, standing
+from audit.metrics import DEFAULT_FAMILY, standing
 from audit.probes import Design, Seen, require_column
 from audit.probes.changes import ACCURACY_CHANGE, asks_again
 from audit.probes.classification import Classification
 from audit.registry import suggest
 from audit.stats.changes import changes_of_gaps
-from audit.stats.counts import count
 from audit.stats.families import size_bounds, verdicts, widest
 from audit.tables import (
     CANNOT_TELL,
@@ -233,7 +232,9 @@ class Robustness(Classification):
         found = []
         for condition, changed in asked.items():
             for metric in self._counted:
-                parts = asked_twice(before, changed, metric, self, design)
+                parts = asked_twice(
+                    before, changed, metric, self.labels, design.groups, design.draws
+                )
                 if parts is not None:
                     moved = _Moved(str(condition), metric, parts, design, level, len(asked))
                     found += [*moved.everyone(), *moved.apart()]
@@ -289,47 +290,6 @@ class Robustness(Classification):
             return f"'{condition}'"
         quantities = self.degraded[condition].name.partition(": ")[2]
         return f"'{condition}' ({_IMPLIED.sub('', quantities)})"
-
-
-def asked_twice(
-    before: pd.DataFrame, rows: pd.DataFrame, metric: str, probe: Classification, design: Design
-) -> Parts | None:
-    """One metric before and after, and what it gained and lost, in every group.
-
-    Args:
-        before: Choices of the headline by image id.
-        rows: Choices of another condition; a picture may come twice.
-        metric: a name of ``METRICS``.
-        probe: whose label set was asked.
-        design: groups and bootstrap weights.
-
-    Returns:
-        Samples (questions, groups); None if no picture could be asked.
-    """
-    rows = rows[rows["image_id"].isin(before.index)]
-    same = before.loc[rows["image_id"]].reset_index()
-    one, other = (METRICS[metric](side, probe.labels) for side in (same, rows))
-    asked = one.asked & other.asked
-    if not (one.labels and asked.any()):
-        return None
-    a, b, groups = one.happened[asked], other.happened[asked], design.groups
-    at = rows["image_id"].map(groups.rows).to_numpy()[asked]
-    clusters = groups.clusters[at]
-    counts = count(
-        np.hstack([a, b, b & ~a, a & ~b]),
-        groups.member[at],
-        clusters,
-        len(groups.cluster_ids),
-        design.draws.weights,
-        design.draws.rows(clusters),
-    )
-    sample, q = sampled(counts), len(one.labels)
-    before_it, after_it, gained, lost = (
-        pick_questions(sample, slice(i * q, (i + 1) * q)) for i in range(4)
-    )
-    yes = np.ones((q, 1), bool)
-    named = (metric,) * q, one.labels, one.families
-    return Parts(*named, before_it, after_it, gained, lost, yes, yes)
 
 
 @dataclass(frozen=True)
@@ -491,7 +451,6 @@ __all__ = [
     "UNEQUAL_DROP",
     "Rendered",
     "Robustness",
-    "asked_twice",
     "said",
     "surest",
 ]
