@@ -1,4 +1,4 @@
-"""The page on a planted run, a public copy, a damaged run and no run, as a reader would use it."""
+"""The pages on a planted run, a public copy, damaged and earlier runs, and none."""
 
 from __future__ import annotations
 
@@ -9,14 +9,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+import pyarrow as pa
 import pytest
 import test_figures
 from streamlit.testing.v1 import AppTest
 
+import audit.report
+from audit import compare as comparison
 from audit.digits import bounds, percent
 from audit.rundir import Run, digest_of, open_run
 
-PAGE = Path(__file__).resolve().parents[1] / "dashboards" / "findings.py"
+FOLDER = Path(__file__).resolve().parents[1] / "dashboards"
+VIEWS = sorted(path.stem for path in (FOLDER / "views").glob("*.py"))
 
 
 @pytest.fixture
@@ -24,11 +29,18 @@ def run() -> Run:
     return test_figures.sample_run()
 
 
-def opened(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AppTest:
-    monkeypatch.setattr(sys, "argv", ["findings.py", str(folder)])
-    page = AppTest.from_file(str(PAGE), default_timeout=60).run()
+def opened(folder: Path, monkeypatch: pytest.MonkeyPatch, view: str = "overview") -> AppTest:
+    monkeypatch.setattr(sys, "argv", ["app.py", str(folder)])
+    monkeypatch.setenv("CLIP_AUDIT_CACHE", str(test_figures.sample_run().path.parents[1] / "cache"))
+    page = AppTest.from_file(str(FOLDER / "app.py"), default_timeout=60).run()
+    if view != "overview":
+        page.switch_page(f"views/{view}.py").run()
     assert not page.exception
     return page
+
+
+def box(page: AppTest, label: str) -> Any:
+    return [each for each in page.selectbox if each.label == label][-1]
 
 
 def said(page: AppTest) -> str:
@@ -47,8 +59,13 @@ def tables(page: AppTest) -> list[list[list[str]]]:
 
 def look_at(page: AppTest, *values: str) -> None:
     """Choose task, metric, label and attribute of the group table, one after the other."""
-    for label, value in zip(("Task", "Metric", "Label", "Attribute"), values, strict=True):
-        [box for box in page.selectbox if box.label == label][-1].set_value(value)
+    task, metric, label, attribute = values
+    counted = "wrong labels chosen" if metric == "misclassification" else "labels chosen"
+    for name, value in (
+        ("Task", task), ("Counted", counted), ("Attribute", attribute),
+        ("Label or family", (metric, label)),
+    ):  # fmt: skip
+        box(page, name).set_value(value)
         page.run()
         assert not page.exception
 
@@ -76,16 +93,18 @@ def test_it_shows_what_was_asked_and_found(run: Run, monkeypatch: pytest.MonkeyP
         str(sum(f["verdict"] == v for f in run.findings))
         for v in ("shown large", "cannot tell", "shown small")
     ]
-    findings, groups = tables(page)
+    groups, findings = tables(page)
     assert [row[1] for row in findings] == [f["statement"] for f in run.findings[: len(findings)]]
     assert findings[0][0] == "▲ **shown large** high"
     assert all(cell.strip() and cell != "nan" for row in groups for cell in row)
+    lost = {(r[0], r[1]): int(r[4]) for r in groups if " x " not in r[0]}
+    assert sum(n for (attribute, _), n in lost.items() if attribute == "gender") == 2
 
 
 def test_the_warning_comes_before_any_label(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     page = opened(run.path.parent, monkeypatch)
     kinds = [element.type for element in page.main]
-    assert [kind for kind in kinds if kind != "main"][:2] == ["title", "warning"]
+    assert [kind for kind in kinds if kind not in ("main", "html")][:2] == ["title", "warning"]
 
 
 def test_filters_leave_what_they_name(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,20 +116,20 @@ def test_filters_leave_what_they_name(run: Run, monkeypatch: pytest.MonkeyPatch)
         f for f in run.findings if f["verdict"] == "cannot tell" and f["attribute"] == "gender"
     ]
     assert wanted
-    assert [row[1] for row in tables(page)[0]] == [f["statement"] for f in wanted]
+    assert [row[1] for row in tables(page)[1]] == [f["statement"] for f in wanted]
 
 
 def test_all_findings_can_be_read(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     page = opened(run.path.parent, monkeypatch)
-    assert len(tables(page)[0]) < len(run.findings)
+    assert len(tables(page)[1]) < len(run.findings)
     page.toggle[0].set_value(True).run()
-    assert len(tables(page)[0]) == len(run.findings)
+    assert len(tables(page)[1]) == len(run.findings)
 
 
 def test_the_group_table_is_the_stored_rates(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = opened(run.path.parent, monkeypatch)
+    page = opened(run.path.parent, monkeypatch, "disparities")
     look_at(page, "people-occupations", "selection", "doctor", "gender")
-    rows = {row[0]: row for row in tables(page)[1]}
+    rows = {row[0]: row for row in tables(page)[0]}
     stored = run.rates.query(
         "condition == 'ensemble' and metric == 'selection' and label == 'doctor' "
         "and attribute == 'gender'"
@@ -123,13 +142,15 @@ def test_the_group_table_is_the_stored_rates(run: Run, monkeypatch: pytest.Monke
 
 
 def test_a_small_group_says_why(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = opened(run.path.parent, monkeypatch)  # opens at the colour with the planted gap
-    unknown = next(row for row in tables(page)[1] if row[0] == "unknown")
+    page = opened(
+        run.path.parent, monkeypatch, "disparities"
+    )  # opens at the colour with the planted gap
+    unknown = next(row for row in tables(page)[0] if row[0] == "unknown")
     assert unknown[5] == "too few: fewer than 30 pictures"
 
 
 def test_a_choice_that_was_right_is_no_finding(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = opened(run.path.parent, monkeypatch)
+    page = opened(run.path.parent, monkeypatch, "disparities")
     look_at(page, "people-gender", "selection", "man", "gender")
     assert "No finding is made of this" in said(page)
     look_at(page, "people-gender", "misclassification", "any label", "gender")
@@ -137,15 +158,15 @@ def test_a_choice_that_was_right_is_no_finding(run: Run, monkeypatch: pytest.Mon
 
 
 def test_the_figure_draws_the_margin(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = opened(run.path.parent, monkeypatch)
-    (chart,) = page.get("arrow_vega_lite_chart") or page.get("vega_lite_chart")
+    page = opened(run.path.parent, monkeypatch, "disparities")
+    chart = (page.get("arrow_vega_lite_chart") or page.get("vega_lite_chart"))[-1]
     marks = [layer["mark"]["type"] for layer in json.loads(chart.proto.spec)["layer"]]
     assert marks == ["rect", "rule", "rule", "point"]
     assert "margin of ± 5" in said(page)
 
 
 def test_the_widest_gap_stands_beside_chance(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = opened(run.path.parent, monkeypatch)
+    page = opened(run.path.parent, monkeypatch, "disparities")
     look_at(page, "people-gender", "misclassification", "any label", "age_group")
     rows = run.disparities.query(
         "task == 'people-gender' and attribute == 'age_group' and condition == 'ensemble'"
@@ -164,7 +185,7 @@ def test_the_widest_gap_stands_beside_chance(run: Run, monkeypatch: pytest.Monke
 
 
 def test_pooled_rates_stand_beside_raw_ones(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = opened(run.path.parent, monkeypatch)
+    page = opened(run.path.parent, monkeypatch, "disparities")
     look_at(page, "people-gender", "misclassification", "any label", "ancestry x gender")
     stored = run.rates.query(
         "task == 'people-gender' and metric == 'misclassification' and condition == 'ensemble'"
@@ -174,8 +195,8 @@ def test_pooled_rates_stand_beside_raw_ones(run: Run, monkeypatch: pytest.Monkey
     shown = [
         f"{percent(p, *e)}% ({bounds(*e)})" for p, e in zip(stored["pooled"], ends, strict=True)
     ]
-    assert [row[2] for row in tables(page)[1]] == shown
-    assert all(row[1] != row[2] for row in tables(page)[1][:1])
+    assert [row[2] for row in tables(page)[0]] == shown
+    assert all(row[1] != row[2] for row in tables(page)[0][:1])
     look_at(page, "people-gender", "misclassification", "any label", "ancestry")
     assert "Pooled" not in said(page)
 
@@ -185,19 +206,63 @@ def test_a_run_of_the_first_layout_opens(
 ) -> None:
     test_figures.as_earlier(run, tmp_path)
     page = opened(tmp_path, monkeypatch)
-    text = said(page)
     assert page.metric
     assert not page.error
+    page = opened(tmp_path, monkeypatch, "disparities")
+    text = said(page)
     for later in ("of shuffles", "Spread of all groups", "Pooled", "nan"):
         assert later not in text
     for attribute in ("ancestry x gender", "clothing_colour"):
         look_at(page, "people-gender", "misclassification", "any label", attribute)
 
 
-def test_no_run_says_what_makes_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    page = opened(tmp_path, monkeypatch)
+@pytest.mark.parametrize("view", VIEWS)
+def test_no_run_says_what_makes_one(
+    view: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = opened(tmp_path, monkeypatch, view)
     assert "clip-audit run quick" in said(page)
     assert not page.selectbox
+
+
+@pytest.mark.parametrize("view", [view for view in VIEWS if view != "report"])
+def test_every_page_opens_a_run_of_the_first_layout(
+    view: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    earlier = test_figures.as_earlier(run, tmp_path)
+    cells = [{k: v for k, v in c.items() if k != "compared"} for c in run.dataset["cells"]]
+    later = ("quarantined_reasons", "quarantined_by_group")
+    kept = {k: v for k, v in earlier.dataset.items() if k not in later} | {"cells": cells}
+    resealed(earlier.path, "dataset.json", json.dumps(kept))
+    page = opened(tmp_path, monkeypatch, view)
+    assert page.title
+    assert not page.error
+    assert "nan" not in re.findall(r"\w+", said(page))
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_damaged_run_is_shown_on_no_page(
+    view: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = copied(run, tmp_path)
+    (path / "disparities.parquet").write_bytes(b"changed")
+    page = opened(tmp_path, monkeypatch, view)
+    assert [title.value for title in page.title] == ["This run is damaged"]
+
+
+@pytest.mark.parametrize(
+    ("view", "name"),
+    [("wordings", "sensitivity"), ("probes", "effects"), ("report", "thresholds")],
+)
+def test_a_damaged_table_stops_the_pages_that_show_it(
+    view: str, name: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = copied(run, tmp_path)
+    (path / f"{name}.parquet").write_bytes(b"changed")
+    assert opened(tmp_path, monkeypatch).metric
+    page = opened(tmp_path, monkeypatch, view)
+    assert f"{name}.parquet of this run is missing, changed" in said(page)
+    assert not page.get("iframe")
 
 
 @pytest.mark.parametrize("name", ["rates.parquet", "findings.json"])
@@ -243,11 +308,15 @@ def test_a_public_copy_shows_the_same_page(
 
     monkeypatch.setattr(Run, "outcomes", never)
     open_run(run.path).public_copy(tmp_path / run.name)
-    assert said(opened(tmp_path, monkeypatch)) == said(opened(run.path, monkeypatch))
-    source = PAGE.read_text(encoding="utf-8")
-    assert "private" not in source.lower()
-    assert "outcomes" not in source
-    assert "unsafe_allow_html" not in source
+    for view in ("overview", "lab", "disparities", "wordings"):
+        one, other = (said(opened(p, monkeypatch, view)) for p in (tmp_path, run.path))
+        seconds = r"Answered in [\d.]+ s"
+        assert re.sub(seconds, "", one) == re.sub(seconds, "", other)
+    for source in FOLDER.rglob("*.py"):
+        text = source.read_text(encoding="utf-8")
+        assert "private/" not in text.lower()
+        assert "outcomes" not in text
+        assert "unsafe_allow_html" not in text
 
 
 def test_untrusted_text_stays_text(
@@ -267,3 +336,140 @@ def test_untrusted_text_stays_text(
         assert address not in statement
     seen = re.sub(r"\\(?=[\W_])", "", statement).replace("\u2060", "").strip()
     assert seen == nasty
+
+
+NASTY = "<script>alert(1)</script> | **b** $x$ :red[r] [l](http://e.org)"
+
+
+@pytest.fixture
+def nasty(run: Run, tmp_path: Path) -> Path:
+    """A run in which a label of every table is full of markup."""
+    path = copied(run, tmp_path)
+    questions = json.loads((path / "questions.json").read_text())
+    for question in questions:
+        for label in question["label_sets"][0]["labels"]:
+            if label["text"] == "thief":
+                label |= {"text": NASTY, "key": NASTY}
+    resealed(path, "questions.json", json.dumps(questions))
+    manifest = json.loads((path / "manifest.json").read_text())
+    for file in path.glob("*.parquet"):
+        table = pd.read_parquet(file)
+        text = table.select_dtypes(exclude="number").columns
+        table[text] = table[text].replace("thief", NASTY)
+        table.to_parquet(file, index=False)
+        manifest["files"][file.name] = digest_of(file)
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    return path
+
+
+@pytest.mark.parametrize("view", [v for v in VIEWS if v not in ("compare", "lab", "report")])
+def test_a_label_full_of_markup_stays_text(
+    view: str, nasty: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = opened(nasty, monkeypatch, view)
+    if view == "disparities":
+        look_at(page, "people-suspicion", "selection", NASTY, "gender")
+    for element in page.markdown:
+        text = str(element.value)
+        assert not re.search(r"(?<!\\)<\s*script", text)
+        assert not re.search(r"(?<!\\)\]\(http", text)
+        assert not re.search(r"(?<!\\)\$x", text)
+    assert all("script" not in str(element.proto) for element in page.get("html"))
+
+
+def test_the_map_holds_every_rate_and_every_difference(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = opened(run.path.parent, monkeypatch, "disparities")
+    look_at(page, "people-occupations", "selection", "doctor", "ancestry")
+    rates = run.rates.query(
+        "task == 'people-occupations' and attribute == 'ancestry' and condition == 'ensemble'"
+    )
+    assert len(cells(page)) == len(rates)
+    box(page, "Compared with").set_value("african").run()
+    found = cells(page)
+    gaps = run.disparities.query(
+        "task == 'people-occupations' and attribute == 'ancestry' and condition == 'ensemble'"
+        " and comparison == 'difference' and label == 'doctor' and metric == 'selection'"
+    )
+    for group in ("asian", "caucasian", "mixed"):
+        (gap,) = gaps[(gaps["group"] == "african") & (gaps["other"] == group)]["value"]
+        drawn = next(c for c in found if c["label"] == "doctor" and c["group"] == group)
+        assert drawn["value"] == pytest.approx(-100 * gap)
+
+
+def cells(page: AppTest) -> list[dict[str, Any]]:
+    """What the first chart of a page draws."""
+    chart = (page.get("arrow_vega_lite_chart") or page.get("vega_lite_chart"))[0]
+    (data,) = [d for d in chart.proto.datasets] or [chart.proto.data]
+    return pd.DataFrame(arrow(data)).to_dict("records")
+
+
+def arrow(data: Any) -> pd.DataFrame:
+    raw = data.data.data if hasattr(data, "has_name") else data.data
+    return pa.ipc.open_stream(raw).read_pandas()
+
+
+def test_a_chosen_wording_is_told_in_words(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = opened(run.path.parent, monkeypatch, "wordings")
+    assert len(box(page, "Gap").options) == len(run.sensitivity)
+    box(page, "Gap").set_value(1).run()
+    told = set()
+    for place in (0, 1):
+        box(page, "Wording").set_value(place).run()
+        text = said(page)
+        assert not page.exception
+        assert re.search(r"Verdict:\*\* . \*\*(shown large|cannot tell|shown small)", text)
+        told |= set(re.findall(r"Template:\*\* (.*?)\s*\n", text))
+    assert len(told) == 2
+    assert told <= set(run.specifications["template"])
+
+
+def test_two_runs_are_compared_by_audits_own_comparison(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = copied(run, tmp_path)
+    shutil.copytree(path, tmp_path / run.name.replace("20", "19", 1))
+    page = opened(tmp_path, monkeypatch, "compare")
+    box(page, "Task").set_value("people-suspicion").run()
+    assert comparison.in_short(comparison.compare(run, run, "people-suspicion")) in said(page)
+
+
+def test_one_run_alone_or_a_public_copy_says_why_it_compares_nothing(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "only this run" in said(opened(run.path, monkeypatch, "compare"))
+    copied(run, tmp_path)
+    open_run(run.path).public_copy(tmp_path / run.name.replace("20", "19", 1))
+    page = opened(tmp_path, monkeypatch, "compare")
+    assert "lack them" in said(page)
+
+
+def test_other_probes_are_the_reports_own_sections(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = opened(run.path, monkeypatch, "probes")
+    assert "Effects" in box(page, "Topic").options
+    assert any("data:image/svg+xml" in str(html.proto) for html in page.get("html"))
+
+
+def test_the_report_is_framed_without_scripts(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = copied(run, tmp_path)
+    (path / "report.html").write_text("<script>alert(1)</script>")
+    told = "# Report\n\n<script>alert(2)</script>\n"
+    monkeypatch.setattr(audit.report, "fill", lambda run, template, drawn: told)
+    page = opened(tmp_path, monkeypatch, "report")
+    (frame,) = page.get("iframe")
+    assert "<script" not in frame.proto.srcdoc
+    assert "default-src 'none'" in frame.proto.srcdoc
+    assert "&lt;script&gt;alert(2)" in frame.proto.srcdoc
+
+
+def test_a_spreadsheet_takes_no_label_for_a_formula(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(FOLDER)
+    from parts.words import csv
+
+    text = csv(pd.DataFrame({"label": ["=HYPERLINK(1)", "thief"], "value": [-1.0, 2.0]})).decode()
+    assert text.splitlines() == ["label,value", "'=HYPERLINK(1),-1.0", "thief,2.0"]

@@ -1,0 +1,1 @@
+"""What the dashboard's pages share: which run, words and tables, charts."""

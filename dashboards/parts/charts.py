@@ -1,0 +1,217 @@
+"""Charts that answer to hovering and clicking; colours are told apart with colour blindness."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+import altair as alt
+import pandas as pd
+
+from audit.digits import bounds, percent
+from audit.tables import CANNOT_TELL, SHOWN_LARGE, SHOWN_SMALL
+from parts.words import each, measured, what
+
+#: sign, shape and colour of each verdict (Okabe and Ito's palette)
+SHAPES: Final = {SHOWN_LARGE: "triangle-up", CANNOT_TELL: "diamond", SHOWN_SMALL: "circle"}
+COLOURS: Final = {SHOWN_LARGE: "#D55E00", CANNOT_TELL: "#7A7A7A", SHOWN_SMALL: "#0072B2"}
+BLUE, ORANGE, GREY, BAND = "#0072B2", "#D55E00", "#7A7A7A", "#B9A36B"
+PALE: Final = "#F1F3F5"
+#: names on an axis are cut off here; pointing at a mark tells them in full
+NAME: Final = 190
+#: so many groups fit a narrow screen; a map of more scrolls there, its cells this wide
+FIT, CELL = 6, 54
+
+
+def forest(gaps: pd.DataFrame) -> alt.LayerChart:
+    """Dot-and-interval chart of differences, widest first."""
+    data = pd.DataFrame([_drawn(r) for r in each(gaps)])
+    order = alt.Y("comparison:N", sort=None, title=None, axis=_names())
+    colour, shape = by_verdict(data["verdict"])
+    tips = [alt.Tooltip(f"{name}:N") for name in data if name not in ("low", "high", "points")]
+    margin = float(gaps["margin"].iloc[0]) * 100
+    ticks = alt.X("low:Q", title="points", axis=alt.Axis(tickCount=6))
+    base = alt.Chart(data).encode(y=order, color=colour, tooltip=tips)
+    lines = base.mark_rule(strokeWidth=2).encode(x=ticks, x2="high:Q")
+    dots = base.mark_point(size=90, filled=True, opacity=1).encode(x="points:Q", shape=shape)
+    return alt.layer(*_margin(margin, "x"), lines, dots).properties(height=90 + 24 * len(data))
+
+
+def by_verdict(verdicts: Any) -> tuple[alt.Color, alt.Shape]:
+    """Colour and shape of the verdicts that occur, with one legend."""
+    known = [v for v in SHAPES if v in set(verdicts)]
+    colour = alt.Color("verdict:N", title=None, legend=alt.Legend(orient="top")).scale(
+        domain=known, range=[COLOURS[v] for v in known]
+    )
+    shape = alt.Shape("verdict:N", title=None).scale(domain=known, range=[SHAPES[v] for v in known])
+    return colour, shape
+
+
+def _names() -> alt.Axis:
+    return alt.Axis(labelLimit=NAME, labelFlush=False)
+
+
+def _margin(margin: float, axis: str) -> list[alt.Chart]:
+    """The band of the margin and the line at 0."""
+    ends, to, zero = pd.DataFrame({"a": [-margin], "b": [margin]}), f"{axis}2", "zero:Q"
+    band = alt.Chart(ends).mark_rect(color=BAND, opacity=0.25).encode(**{axis: "a:Q", to: "b:Q"})
+    line = alt.Chart(pd.DataFrame({"zero": [0]})).mark_rule(color=GREY).encode(**{axis: zero})
+    return [band, line]
+
+
+def _drawn(row: Any) -> dict[str, Any]:
+    first = (row.group, f"{row.events:,} of {row.n:,} pictures")
+    second = (row.other, f"{row.events_other:,} of {row.n_other:,} pictures")
+    value, low, high = row.value, row.low_simultaneous, row.high_simultaneous
+    if value < 0:
+        first, second, value, low, high = second, first, -value, -high, -low
+    return {
+        "comparison": f"{first[0]} v {second[0]}",
+        "points": 100 * value,
+        "low": 100 * low,
+        "high": 100 * high,
+        "verdict": row.verdict,
+        "difference": f"{measured(value, low, high)} points",
+        "first group": first[1],
+        "second group": second[1],
+        "q-value": "not tested" if math.isnan(row.q) else f"{row.q:.2g}",
+        "detectable": f"{percent(row.detectable, 0, row.detectable)} points"
+        if row.detectable > 0
+        else "not known",
+    }
+
+
+def heat_map(cells: pd.DataFrame, difference: bool) -> alt.LayerChart:
+    """Label by group, the number in every cell and its interval on hover.
+
+    ``cells``: label, group, value (points or percent, nan where there is none), text, and columns
+    for the tooltip. The colour repeats what the text says.
+    """
+    tips = [alt.Tooltip(f"{name}:N") for name in cells if name not in ("value", "text")]
+    most = float(cells["value"].abs().max())
+    most = most if most > 0 else 1.0
+    scale = (
+        alt.Scale(domain=[-most, 0, most], range=[BLUE, PALE, ORANGE], interpolate="rgb")
+        if difference
+        else alt.Scale(domain=[0, most], range=[PALE, BLUE], interpolate="rgb")
+    )
+    # ink that can be read: white on deep blue alone, orange is never that dark
+    blue = -cells["value"] if difference else cells["value"]
+    cells = cells.assign(dark=(blue > 0.9 * most).map({True: "y", False: "n"}))
+    colour = alt.condition(
+        "isValid(datum.value)",
+        alt.Color("value:Q", scale=scale, legend=None),
+        alt.value("#DDDDDD"),
+    )
+    axis = alt.Axis(labelAngle=-40, labelLimit=150, labelOverlap=False, orient="top")
+    base = alt.Chart(cells).encode(
+        x=alt.X("group:N", sort=None, title=None, axis=axis),
+        y=alt.Y("label:N", sort=None, title=None, axis=_names()),
+        tooltip=tips,
+    )
+    ink = alt.Color(
+        "dark:N", scale=alt.Scale(domain=["y", "n"], range=["#FFFFFF", "#1D2429"]), legend=None
+    )
+    boxes = base.mark_rect(stroke="#FFFFFF", strokeWidth=1).encode(color=colour)
+    words = base.mark_text(fontSize=12).encode(text="text:N", color=ink)
+    drawn = alt.layer(boxes, words).resolve_scale(color="independent")
+    drawn = drawn.properties(height=34 * cells["label"].nunique() + 110)
+    many = cells["group"].nunique() > FIT
+    return drawn.properties(width=alt.Step(CELL)) if many else drawn
+
+
+def curve(rows: pd.DataFrame, headline: float) -> alt.LayerChart:
+    """A gap in every wording, sorted; a click chooses one.
+
+    ``rows``: columns of the table SPECIFICATIONS, in order of the gap.
+    """
+    points = ("value", "low", "high", "low_simultaneous", "high_simultaneous")
+    data = rows.assign(**{name: 100 * rows[name] for name in (*points, "null_low", "null_high")})
+    data = data.assign(
+        place=range(1, len(rows) + 1),
+        gap=[f"{measured(r.value, r.low, r.high)} points" for r in each(rows)],
+        together=[bounds(r.low_simultaneous, r.high_simultaneous) for r in each(rows)],
+    )
+    kept = ["place", "wording", "gap", "together", "verdict", *points, "null_low", "null_high"]
+    data = data[kept]
+    colour, shape = by_verdict(data["verdict"])
+    tips = [alt.Tooltip(f"{n}:N") for n in ("place", "wording", "gap", "together", "verdict")]
+    place = alt.X("place:Q", title=f"the {len(data)} wordings, sorted by their gap").scale(
+        domain=[0.5, len(data) + 0.5], nice=False
+    )
+    base = alt.Chart(data).encode(x=place, tooltip=tips)
+    chance = (
+        alt.Chart(data)
+        .mark_area(color=GREY, opacity=0.25)
+        .encode(x=place, y=alt.Y("null_low:Q", title="gap in points"), y2="null_high:Q")
+    )
+    picked = alt.selection_point(name="picked", fields=["place"])
+    wide = base.mark_rule(strokeWidth=1).encode(
+        y="low_simultaneous:Q", y2="high_simultaneous:Q", color=colour
+    )
+    own = base.mark_rule(strokeWidth=2.5).encode(y="low:Q", y2="high:Q", color=colour)
+    dots = (
+        base.mark_point(size=70, filled=True)
+        .encode(
+            y="value:Q",
+            color=colour,
+            shape=shape,
+            opacity=alt.condition(picked, alt.value(1), alt.value(0.35)),
+        )
+        .add_params(picked)
+    )
+    line = alt.Chart(pd.DataFrame({"y": [100 * headline]})).mark_rule(strokeDash=[6, 3], size=2)
+    margin = _margin(100 * float(rows["margin"].iloc[0]), "y")
+    layers = [*margin, chance, wide, own, dots, line.encode(y="y:Q", color=alt.value(GREY))]
+    return alt.layer(*layers).properties(height=380)
+
+
+def shares(parts: Sequence[tuple[str, float]]) -> alt.LayerChart:
+    """Variance shares as bars with their numbers."""
+    data = pd.DataFrame(parts, columns=["part", "share"])
+    data = data.assign(text=[_whole(s) for s in data["share"]], share=100 * data["share"])
+    base = alt.Chart(data).encode(
+        y=alt.Y("part:N", sort=None, title=None, axis=_names()),
+        x=alt.X("share:Q", title="% of the variance of single choices").scale(domain=[0, 112]),
+        tooltip=[alt.Tooltip("part:N"), alt.Tooltip("text:N", title="share")],
+    )
+    words = base.mark_text(align="left", dx=5, color=GREY, fontSize=13).encode(text="text:N")
+    return alt.layer(base.mark_bar(color=BLUE), words).properties(height=34 * len(data) + 40)
+
+
+def _whole(share: float) -> str:
+    if math.isnan(share):
+        return "not known"
+    return "< 1%" if 0 < share < 0.005 else f"{share:.0%}"
+
+
+def before_and_after(rows: pd.DataFrame) -> alt.LayerChart:
+    """Every group's rate in the saved set and as typed, with intervals.
+
+    ``rows``: group, which ('saved set' or 'as typed'), value, low, high (in %), rate, change.
+    """
+    order, which = ["as typed", "saved set"], alt.YOffset("which:N", sort=["saved set", "as typed"])
+    known = [name for name in order if name in set(rows["which"])]
+    looks = {"as typed": (ORANGE, "circle"), "saved set": (GREY, "square")}
+    colour = alt.Color("which:N", title=None, legend=alt.Legend(orient="top")).scale(
+        domain=known, range=[looks[n][0] for n in known]
+    )
+    shape = alt.Shape("which:N", title=None).scale(domain=known, range=[looks[n][1] for n in known])
+    tips = [alt.Tooltip(f"{n}:N") for n in ("group", "which", "rate", "change", "pictures")]
+    base = alt.Chart(rows).encode(
+        y=alt.Y("group:N", sort=None, title=None, axis=_names()),
+        yOffset=which,
+        color=colour,
+        tooltip=tips,
+    )
+    lines = base.mark_rule(strokeWidth=2).encode(
+        x=alt.X("low:Q", title="% of pictures").scale(zero=True), x2="high:Q"
+    )
+    dots = base.mark_point(size=80, filled=True, opacity=1).encode(x="value:Q", shape=shape)
+    return alt.layer(lines, dots).properties(height=alt.Step(17))
+
+
+def title(row: Any) -> str:
+    """What a curve is about."""
+    return f"{row.task}: {what(row.metric, row.label)}, {row.group} v {row.other}"

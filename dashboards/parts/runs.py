@@ -1,0 +1,142 @@
+"""Which runs there are, which one is shown, and what is said where one can't be read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import streamlit as st
+
+from audit.errors import InputError
+from audit.rundir import MANIFEST, TABLES, Run, digest_of, open_run
+from parts.words import plain
+
+#: what the pages read; if one of these is damaged, nothing of the run is shown
+READ: Final = (
+    "suite.yaml", "dataset.json", "model.json", "questions.json", "rates.parquet",
+    "disparities.parquet", "findings.json",
+)  # fmt: skip
+#: pages that read one of these say so themselves where it can't be read
+ALSO: Final = tuple(f"{name}.parquet" for name in TABLES if f"{name}.parquet" not in READ)
+CHOSEN: Final = "run that is shown"
+OTHERS: Final = "all runs that can be opened"
+
+
+def manifests(folder: Path) -> tuple[dict[Path, Mapping[str, Any]], list[Path]]:
+    """Finished runs by path, newest first, with their manifests; and manifests that are damaged."""
+    one = folder / MANIFEST
+    paths = [one] if one.is_file() else sorted(folder.glob(f"[!.]*/{MANIFEST}"), reverse=True)
+    good: dict[Path, Mapping[str, Any]] = {}
+    broken = []
+    for path in paths:
+        try:
+            manifest = open_run(path.parent).manifest
+            _ = manifest["files"].keys()
+            good[path.parent] = manifest
+        except (InputError, ValueError, AttributeError, OSError, KeyError, TypeError):
+            broken.append(path)
+    return good, broken
+
+
+def nothing_yet(folder: Path) -> None:
+    """What to do where there is no run."""
+    st.title("No run yet")
+    st.text(f"There is no finished run in {folder}.")
+    st.markdown("`clip-audit run quick` makes one in under a minute; then reload this page.")
+
+
+def choose_run(found: Mapping[Path, Mapping[str, Any]]) -> Path:
+    """The run chosen in the sidebar."""
+    with st.sidebar:
+        path = st.selectbox("Run", list(found), format_func=lambda p: readable(p, found[p]))
+        st.text(path.name)
+        st.caption(
+            "Newest first. These pages show aggregates of a finished run, no pictures and nothing "
+            "about single people."
+        )
+    return Path(path)
+
+
+def readable(path: Path, manifest: Mapping[str, Any]) -> str:
+    """A run's name for people: suite, model, day and time."""
+    try:
+        when = f"{datetime.fromisoformat(str(manifest['started'])):%d %b %Y %H:%M}"
+        return f"{manifest['suite']} on {manifest['model']}, {when}"
+    except (KeyError, ValueError):
+        return path.name
+
+
+def stamp(path: Path) -> str:
+    """Changes when the manifest or a sealed file does, so that later damage is seen too."""
+    sizes = []
+    for name in (*READ, *ALSO):
+        file = path / name
+        stat = file.stat() if file.is_file() else None
+        sizes.append((stat.st_mtime_ns, stat.st_size) if stat else None)
+    return f"{digest_of(path / MANIFEST)} {sizes}"
+
+
+@st.cache_resource(max_entries=8, show_spinner="Reading the run")
+def opened(path: str, stamp: str) -> tuple[Run | None, list[str]]:
+    """The run with its tables read, and damaged files; no run if the pages need one of those."""
+    run = open_run(Path(path))
+    try:
+        damaged = run.damaged()
+    except (KeyError, AttributeError):
+        return None, [MANIFEST]
+    bad = [name for name in damaged if name in READ]
+    return (None, bad) if bad else _reading(run, damaged)
+
+
+def _reading(run: Run, damaged: list[str]) -> tuple[Run | None, list[str]]:
+    """Read every table once, to know that it can be read."""
+    for name in READ:
+        try:
+            getattr(run, name.split(".")[0])
+        except Exception:  # whatever a reader raises, the page names the file
+            return None, [name]
+    return run, damaged
+
+
+def refuse(path: Path, damaged: Sequence[str]) -> None:
+    """A damaged run: which files, and what to do."""
+    st.title("This run is damaged")
+    st.error(
+        plain(f"Missing, changed since the run was sealed, or unreadable: {', '.join(damaged)}"),
+        icon=":material/warning:",
+    )
+    st.text(f"in {path}")
+    st.markdown(
+        "Nothing of it is shown, since its numbers may not be those that were measured. "
+        "Restore the files from a copy, or run the suite again: what was encoded is kept, so that "
+        "is quick."
+    )
+
+
+def current() -> Run:
+    """The run that is shown, once ``app.py`` has chosen it."""
+    if CHOSEN not in st.session_state:
+        st.info("Open this page with ‘clip-audit dashboard’.")
+        st.stop()
+    run: Run = st.session_state[CHOSEN]
+    return run
+
+
+def readable_or_stop(run: Run, *names: str) -> None:
+    """End the page with a sentence if one of these tables of the run is damaged."""
+    for name in names:
+        file = f"{name}.parquet"
+        try:
+            sealed = run.manifest["files"].get(file)
+            if sealed and digest_of(run.path / file) != sealed:
+                raise ValueError
+            getattr(run, name)
+        except Exception:  # whatever a reader raises, the page names the file
+            st.error(
+                plain(f"{file} of this run is missing, changed or unreadable."),
+                icon=":material/warning:",
+            )
+            st.markdown("Restore it from a copy, or run the suite again.")
+            st.stop()

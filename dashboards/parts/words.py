@@ -1,0 +1,138 @@
+"""Words, numbers and tables on a page: whatever a name holds, it is shown as text."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import math
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import matplotlib as mpl
+import pandas as pd
+import streamlit as st
+from matplotlib.figure import Figure
+
+from audit.digits import bounds, percent
+from audit.page import MARKS
+from audit.tables import CANNOT_TELL, NOT_JUDGED, OK, SHOWN_LARGE, SHOWN_SMALL, UNDEFINED
+
+SEEN: Final = "seen"
+#: a verdict is never told by its colour alone
+SIGNS: Final = {v: MARKS[v][0] for v in (SHOWN_LARGE, SEEN, CANNOT_TELL, SHOWN_SMALL)}
+MEANINGS: Final = {
+    SHOWN_LARGE: "The whole interval lies above the margin that the suite fixed before the run.",
+    SEEN: "A label that denies people their humanity was chosen: one time is a finding.",
+    CANNOT_TELL: "The interval holds the margin: with these pictures the question stays open.",
+    SHOWN_SMALL: "The whole interval lies below the margin.",
+}
+#: addresses and icons are found after Markdown is read, where a backslash no longer helps
+_FOUND_LATER: Final = r"(?<=:)(?=//)|(?<=www)(?=\.)|(?<=@)|(?<=[-<=])(?=[-=>])"
+
+
+def plain(text: object) -> str:
+    """Text as Markdown that shows exactly this text: no link, image, formula, icon or markup."""
+    line = re.sub(r"\s+", " ", str(text)).strip()
+    line = re.sub(_FOUND_LATER, "\u2060", line)
+    return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~$:@/^=&])", r"\\\1", line)
+
+
+def as_markdown(text: str) -> str:
+    """A report's Markdown for this page, which would find formulas, icons and addresses in it."""
+    text = re.sub(r"(?<=:)(?=//)|(?<=www)(?=\.)|(?<=\w@)|(?<=:)(?=[\w/+-]+:)", "\u2060", text)
+    return re.sub(r"(?<!\\)\$", r"\\$", text)
+
+
+def table(rows: Iterable[Mapping[str, str]]) -> None:
+    """A table whose cells wrap and are Markdown already; counts are set to the right."""
+    rows = list(rows)
+    if not rows:
+        st.caption("None.")
+        return
+    names = list(rows[0])
+    numbers = [all(re.fullmatch(r"[\d,]+", row[name]) for row in rows) for name in names]
+    lines = [names, ["---:" if number else ":---" for number in numbers]]
+    lines += [list(row.values()) for row in rows]
+    st.markdown("\n".join(f"| {' | '.join(line)} |" for line in lines))
+
+
+def rate(row: Any) -> str:
+    """A rate with its interval, or that there is none."""
+    if row.status == UNDEFINED or math.isnan(row.value):
+        return "none"
+    return measured(row.value, row.low, row.high, "%")
+
+
+def measured(value: float, low: float, high: float, unit: str = "") -> str:
+    """A number with its bounds, if it has any, in the digits that these support."""
+    if math.isnan(value):
+        return "none"
+    within = "" if math.isnan(low) or math.isnan(high) else f" ({bounds(low, high)})"
+    return percent(value, low, high) + unit + within
+
+
+def change(value: float, low: float, high: float) -> str:
+    """A change in points with its sign and bounds."""
+    return ("+" if value > 0 else "") + measured(value, low, high)
+
+
+def status(row: Any) -> str:
+    """The status in words, with the reason unless it is ok."""
+    said = str(row.status).replace("_", " ")
+    return said if row.status == OK else f"{said}: {row.reason}"
+
+
+def what(metric: str, label: str) -> str:
+    """What is counted, in a few words."""
+    if metric == "misclassification":
+        return "a wrong label"
+    any_of = metric in ("family_selection", "family_kept")
+    return f"any of the family ‘{label}’" if any_of else f"‘{label}’"
+
+
+def signed(verdict: str) -> str:
+    """A verdict with its sign, in bold and on one line."""
+    if verdict not in SIGNS:
+        return plain("not judged" if verdict == NOT_JUDGED else verdict)
+    return unbroken(f"{SIGNS[verdict]} **{verdict}**")
+
+
+def unbroken(text: str) -> str:
+    """Text that stays on one line."""
+    return text.replace(" ", "\u00a0")
+
+
+def each(table: pd.DataFrame) -> list[Any]:
+    """Rows with their columns as attributes."""
+    return list(table.itertuples())
+
+
+def unique(values: Iterable[Any]) -> list[Any]:
+    """Each value once, in order of appearance."""
+    return list(dict.fromkeys(values))
+
+
+def csv(frame: pd.DataFrame) -> bytes:
+    """A table as CSV in which no cell is taken for a formula by a spreadsheet."""
+    text = frame.select_dtypes(exclude="number").columns
+    risky = {
+        name: frame[name].map(lambda v: f"'{v}" if re.match(r"[=+\-@\t\r]", str(v)) else v)
+        for name in text
+    }
+    return frame.assign(**risky).to_csv(index=False).encode()
+
+
+def picture(figure: Figure) -> None:
+    """A figure as in the report; its title is its text for the blind, narrow screens scroll."""
+    buffer = io.BytesIO()
+    with mpl.rc_context({"svg.hashsalt": "clip-audit"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    data = base64.b64encode(buffer.getvalue()).decode()
+    words = html.escape(figure.get_suptitle(), quote=True)
+    frame = "overflow-x:auto;background:#fff;border-radius:6px;padding:8px"
+    st.html(
+        f'<div style="{frame}"><img alt="{words}" style="width:100%;min-width:38rem"'
+        f' src="data:image/svg+xml;base64,{data}"></div>'
+    )

@@ -1,0 +1,100 @@
+"""Two runs about the same pictures: which gaps changed, and how surely."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+import streamlit as st
+from parts.runs import OTHERS, current, opened, readable, stamp
+from parts.words import csv, plain, signed, table, unbroken
+
+from audit import compare as comparison
+from audit.errors import InputError
+from audit.rundir import Run
+from audit.tables import DIFFERENCE, WORST, records
+
+KINDS: Final = {
+    WORST: "Largest gap between any two groups: where it changed most",
+    DIFFERENCE: "Gap between two groups: where it changed most",
+}
+EVERY: Final = "every task that both were asked"
+
+
+def show(run: Run) -> None:
+    """Draw the page."""
+    st.title("Compare two runs")
+    st.markdown(
+        "Two models, label sets or wordings, picture by picture: what both answer alike carries no "
+        "noise into the comparison."
+    )
+    found: Mapping[Path, Mapping[str, Any]] = st.session_state[OTHERS]
+    others = [path for path in found if path != run.path]
+    if not others:
+        st.info("There is only this run here. Run the suite on another model, then reload.")
+        return
+    path = st.selectbox("B, compared with", others, format_func=lambda p: readable(p, found[p]))
+    other, damaged = opened(str(path), stamp(path))
+    if other is None:
+        told = f"B is damaged: missing, changed or unreadable: {', '.join(damaged)}"
+        st.error(plain(told), icon=":material/warning:")
+        return
+    st.markdown(
+        "  \n".join(
+            f"**{side}:** {plain(readable(r.path, r.manifest))}"
+            for side, r in (("A", run), ("B", other))
+        )
+    )
+    tasks = [q["task"] for q in run.questions if q["task"] in {x["task"] for x in other.questions}]
+    task = st.selectbox("Task", [EVERY, *tasks])
+    try:
+        told, changes = compared(
+            *(f"{r.path} {stamp(r.path)}" for r in (run, other)),
+            None if task == EVERY else task,
+            run,
+            other,
+        )
+    except InputError as error:
+        st.info(plain(error))
+        return
+    results(changes, told)
+
+
+@st.cache_data(max_entries=8, show_spinner="Comparing picture by picture")
+def compared(
+    this: str, that: str, task: str | None, _a: Run, _b: Run
+) -> tuple[list[str], pd.DataFrame]:
+    """What a reader has to know, and the table CHANGES."""
+    return comparison.remarks(_a, _b, task, None), comparison.compare(_a, _b, task)
+
+
+def results(changes: pd.DataFrame, told: list[str]) -> None:
+    """The surest changes, how they are to be read, and the whole table."""
+    st.markdown(f"**{plain(comparison.in_short(changes))}**")
+    names = ("Verdict", "Asked", "Between", "In A", "In B", "Change (bounds)")
+    for kind, title in KINDS.items():
+        st.subheader(title)
+        rows = [comparison.in_columns(r) for r in records(comparison.largest(changes, kind))]
+        table(
+            dict(zip(names, (signed(row[0]), *map(plain, row[1:5]), _whole(row[5])), strict=True))
+            for row in rows
+        )
+    st.caption(
+        f"In points. Change: B less A; its bounds hold at {changes['level'].iloc[0]:.0%} for all "
+        "labels and groups of one task, metric and attribute at once. shown large: it is more than "
+        "the label family's margin; shown small: it is less."
+    )
+    if told:
+        st.markdown("\n".join(f"- {plain(one)}" for one in told))
+    st.download_button(
+        "All changes, as CSV", csv(changes), "changes.csv", "text/csv", on_click="ignore"
+    )
+
+
+def _whole(text: str) -> str:
+    return unbroken(plain(text))
+
+
+show(current())

@@ -1,0 +1,287 @@
+"""Every label by every group, and how sure each gap between two groups is."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Final
+
+import pandas as pd
+import streamlit as st
+from parts.charts import FIT, forest, heat_map
+from parts.runs import current
+from parts.words import (
+    SIGNS,
+    csv,
+    each,
+    measured,
+    plain,
+    rate,
+    status,
+    table,
+    unbroken,
+    unique,
+    what,
+)
+
+from audit.digits import percent
+from audit.findings import judged
+from audit.rundir import Run
+from audit.tables import (
+    DIFFERENCE,
+    ENSEMBLE,
+    EVERYONE,
+    OK,
+    REST,
+    SPREAD,
+    UNDEFINED,
+    WORST,
+)
+
+CHOICES: Final = "labels chosen"
+METRICS: Final = {
+    "selection": CHOICES,
+    "family_selection": CHOICES,
+    "misclassification": "wrong labels chosen",
+}
+#: the widest comparisons are drawn; the table has all
+COMPARISONS: Final = 16
+RATES: Final = "nobody: the rates themselves"
+THE_REST: Final = "everyone else"
+
+
+def show(run: Run) -> None:
+    """Draw the page."""
+    st.title("Disparities")
+    rates = run.rates[run.rates["condition"] == ENSEMBLE]
+    gaps = run.disparities[run.disparities["condition"] == ENSEMBLE]
+    if rates.empty:
+        st.info("This run counted no choices, so there are no rates to compare.")
+        return
+    rates, gaps = chosen(run, rates, gaps)
+    every_label(rates, gaps)
+    rates, gaps = one_label(run, rates, gaps)
+    group_by_group(run, rates, gaps)
+    draw(gaps)
+    behind(rates, gaps)
+
+
+def chosen(run: Run, rates: pd.DataFrame, gaps: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows of task, attribute and what is counted; those of the first finding at first."""
+    first: dict[str, Any] = next((f for f in run.findings if f["attribute"] != EVERYONE), {})
+    rates, gaps = (t.assign(counted=t["metric"].map(_counted)) for t in (rates, gaps))
+    first = {**first, "counted": _counted(first.get("metric", ""))}
+    for name, box in zip(("task", "counted", "attribute"), st.columns(3), strict=True):
+        options = unique(rates[name])
+        if name == "attribute":
+            options = [a for a in options if a != EVERYONE] or options
+        choice = box.selectbox(
+            name.capitalize(),
+            options,
+            index=options.index(first[name]) if first.get(name) in options else 0,
+            key=f"{run.name} {name} {hash(tuple(options))}",
+        )
+        rates, gaps = (t[t[name] == choice] for t in (rates, gaps))
+    # families before single labels
+    return tuple(
+        t.drop(columns="counted").sort_values(
+            "metric", key=lambda m: m != "family_selection", kind="stable"
+        )
+        for t in (rates, gaps)
+    )
+
+
+def _counted(metric: str) -> str:
+    """Labels and families of labels stand in one map, errors and other metrics in their own."""
+    return METRICS.get(metric, metric)
+
+
+# ---- all labels --------------------------------------------------------------------------------
+
+
+def every_label(rates: pd.DataFrame, gaps: pd.DataFrame) -> None:
+    """The heat map of labels by groups: rates, or differences from a reference."""
+    groups = unique(rates["group"])
+    differences = gaps[gaps["comparison"] == DIFFERENCE]
+    options = [RATES, *([THE_REST] if (differences["other"] == REST).any() else []), *groups]
+    against = st.selectbox("Compared with", options, help="the reference of every difference")
+    if against == RATES:
+        cells = pd.DataFrame(_rate_cell(r) for r in each(rates))
+        told = "% of the pictures of a group"
+    else:
+        other = REST if against == THE_REST else str(against)
+        rows = [_turned(r, other) for r in each(differences)]
+        cells = pd.DataFrame(row for row in rows if row)
+        told = f"points above (+) or below (−) {against}"
+    if cells.empty:
+        st.info("No two groups can be compared here.")
+        return
+    st.markdown(f"**{plain(f'Every label by every group, in {told}')}**")
+    many = cells["group"].nunique() > FIT
+    st.altair_chart(heat_map(cells, against != RATES), width="content" if many else "stretch")
+    signs = ", ".join(f"{sign} {verdict}" for verdict, sign in SIGNS.items() if verdict != "seen")
+    st.caption(
+        "Point at a cell for its interval and counts; colour repeats the number. "
+        + (f"Signs: {signs}. " if against != RATES else "")
+        + "Grey: no number, and the cell says why when pointed at."
+    )
+
+
+def _rate_cell(row: Any) -> dict[str, Any]:
+    known = not (row.status == UNDEFINED or math.isnan(row.value))
+    return {
+        "label": _short(row),
+        "group": row.group,
+        "value": 100 * row.value if known else math.nan,
+        "text": percent(row.value, row.low, row.high) + ("" if row.status == OK else "*")
+        if known
+        else "–",
+        "rate": rate(row),
+        "events": f"{row.events:,} of {row.n:,} pictures",
+        "status": status(row),
+    }
+
+
+def _turned(row: Any, other: str) -> dict[str, Any] | None:
+    """A difference from the reference, whichever way round it is stored."""
+    if row.other == other:
+        group, value, low, high = row.group, row.value, row.low_simultaneous, row.high_simultaneous
+    elif row.group == other and row.other != REST:
+        group, value = row.other, -row.value
+        low, high = -row.high_simultaneous, -row.low_simultaneous
+    else:
+        return None
+    known = row.status == OK and not math.isnan(value)
+    sign = SIGNS.get(row.verdict, "")
+    return {
+        "label": _short(row),
+        "group": group,
+        "value": 100 * value if known else math.nan,
+        "text": f"{_with_sign(value, low, high)} {sign}" if known else "–",
+        "difference": f"{measured(value, low, high)} points" if known else "none",
+        "verdict": row.verdict,
+        "status": status(row),
+    }
+
+
+def _with_sign(value: float, low: float, high: float) -> str:
+    points = percent(value, low, high)
+    return points if value <= 0 or float(points) == 0 else f"+{points}"
+
+
+def _short(row: Any) -> str:
+    return f"any {row.label}" if row.metric == "family_selection" else str(row.label)
+
+
+# ---- one label ---------------------------------------------------------------------------------
+
+
+def one_label(
+    run: Run, rates: pd.DataFrame, gaps: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The rows of one label; at first that of the most important finding among these."""
+    st.subheader("One label")
+    options = unique(zip(rates["metric"], rates["label"], strict=True))
+    where = {name: rates[name].iloc[0] for name in ("task", "attribute")}
+    of_these = [f for f in run.findings if all(f[k] == v for k, v in where.items())]
+    found = [(f["metric"], f["label"]) for f in of_these if (f["metric"], f["label"]) in options]
+    metric, label = st.selectbox(
+        "Label or family",
+        options,
+        index=options.index(found[0]) if found else 0,
+        format_func=lambda o: what(*o),
+        key=f"label {run.name} {hash((*where.values(), *options))}",
+    )
+    one, two = (t[(t["metric"] == metric) & (t["label"] == label)] for t in (rates, gaps))
+    return one, two
+
+
+def group_by_group(run: Run, rates: pd.DataFrame, gaps: pd.DataFrame) -> None:
+    """The rate of every group."""
+    rows = each(rates)
+    pooled = rates["pooled"].notna().any()
+    table(
+        {"Group": plain(r.group), "Rate": unbroken(plain(rate(r)))}
+        | ({"Pooled": unbroken(plain(_pooled(r)))} if pooled else {})
+        | {
+            "Events": f"{r.events:,}",
+            "Pictures": f"{r.n:,}",
+            "Subjects": f"{r.subjects:,}",
+            "Status": plain(status(r)),
+        }
+        for r in rows
+    )
+    methods = ", ".join(unique(r.method for r in rows if r.method))
+    st.caption(
+        f"{rates['level'].iloc[0]:.0%} intervals ({plain(methods or 'none')}), each for its group "
+        "alone."
+        + (" Pooled: drawn towards what the attributes add up to; not judged." if pooled else "")
+    )
+    if judged(gaps, run.rates).empty and not gaps.empty:
+        st.info(
+            "No finding is made of this: the right answer is known here, so groups are judged by "
+            "errors. That a label is chosen more often where it is right is what was asked."
+        )
+
+
+def _pooled(row: Any) -> str:
+    return measured(row.pooled, row.pooled_low, row.pooled_high, "%")
+
+
+def draw(gaps: pd.DataFrame) -> None:
+    """The differences between groups as dots with simultaneous bounds, and the margin."""
+    differences = gaps[gaps["comparison"] == DIFFERENCE]
+    with_rest = differences["other"] == REST
+    if with_rest.any():
+        choice = st.radio("Compare each group with", ["the rest", "each other"], horizontal=True)
+        differences = differences[with_rest if choice == "the rest" else ~with_rest]
+    usable = differences[differences["status"] == OK]
+    if len(differences) > len(usable):
+        why = ", ".join(unique(differences[differences["status"] != OK]["reason"]))
+        lost = len(differences) - len(usable)
+        st.info(plain(f"{lost} of {len(differences)} comparisons can't be made: {why}."))
+    if usable.empty:
+        st.info("No two groups can be compared here.")
+        return
+    widest = usable.loc[usable["value"].abs().sort_values(ascending=False, kind="stable").index]
+    widest = widest.head(COMPARISONS)
+    some = f"the {len(widest)} widest of {len(usable)}; " if len(widest) < len(usable) else ""
+    st.markdown(
+        f"**Differences between groups, in points** ({some}{widest['level'].iloc[0]:.0%} "
+        f"simultaneous bounds; the band is the margin of ± {100 * widest['margin'].iloc[0]:g})"
+    )
+    st.altair_chart(forest(widest))
+    if told := beside_chance(gaps):
+        st.markdown(plain(told))
+    st.caption("The group with the higher rate comes first. Point at a mark for its numbers.")
+
+
+def beside_chance(gaps: pd.DataFrame) -> str:
+    """The widest gap beside what chance alone would give, and the spread of all groups."""
+    usable = gaps[gaps["status"] == OK]
+    told = []
+    for row in each(usable[usable["comparison"] == WORST].dropna(subset="null_mean")):
+        ends = row.low_simultaneous, row.high_simultaneous
+        gap, mean, high = (percent(x, *ends) for x in (row.value, row.null_mean, row.null_high))
+        told.append(
+            f"The two groups that are furthest apart differ by {gap} points; were subjects dealt "
+            f"to groups by chance, by {mean} on average and up to {high} in {row.level:.0%} of "
+            "shuffles."
+        )
+    for row in each(usable[usable["comparison"] == SPREAD]):
+        spread = measured(row.value, row.low, row.high)
+        told.append(f"Spread of all groups, sampling noise subtracted: {spread} points.")
+    return " ".join(told)
+
+
+def behind(rates: pd.DataFrame, gaps: pd.DataFrame) -> None:
+    """The tables behind this label, to read and to download."""
+    with st.expander("The table behind it"):
+        st.dataframe(gaps.drop(columns=["key"]), hide_index=True, width="stretch")
+    one, two = st.columns(2)
+    one.download_button(
+        "Disparities, as CSV", csv(gaps), "disparities.csv", "text/csv", on_click="ignore"
+    )
+    two.download_button("Rates, as CSV", csv(rates), "rates.csv", "text/csv", on_click="ignore")
+
+
+show(current())
