@@ -49,6 +49,17 @@ class Kind(StrEnum):
     replications = "replications"
 
 
+class Export(StrEnum):
+    """What a run can be written as, beside Markdown and HTML."""
+
+    docx = "docx"
+    pdf = "pdf"
+    model_index = "model-index"
+    eval_results = "eval-results"
+    croissant = "croissant"
+    ll144 = "ll144"
+
+
 class FailOn(StrEnum):
     """When a run ends with exit code 3, beside the suite's own gates."""
 
@@ -132,13 +143,42 @@ def run(
 
 
 @app.command()
-def report(path: RunPath) -> None:
-    """Render the report of a finished run again."""
+def report(
+    path: RunPath,
+    check: Annotated[
+        bool, typer.Option("--check", help="only check the author's words in narrative.yaml")
+    ] = False,
+    draft: Annotated[
+        bool, typer.Option("--draft", help="write a narrative.yaml to start from")
+    ] = False,
+    public: Annotated[
+        Path | None,
+        typer.Option(help="write a copy to publish here: no rows of pictures, no small groups"),
+    ] = None,
+    export: Annotated[
+        list[Export] | None, typer.Option(help="write it as this too; may be given again")
+    ] = None,
+) -> None:
+    """Render the report of a finished run again, with the author's words beside it."""
+    from audit import narrative
+    from audit.exports.kinds import export as write_as
+    from audit.exports.public import write_public
     from audit.report import render
     from audit.rundir import open_run
 
-    html = render(open_run(path))
-    _console().print(f"report: {html}", soft_wrap=True)
+    finished = open_run(path)
+    if public:
+        finished = write_public(finished, public)
+    if draft:
+        _console().print(f"the author's words: {narrative.draft(finished)}", soft_wrap=True)
+    if check:
+        _words(finished)
+    else:
+        told = [str(p) for p in narrative.narrative_of(finished).problems if p.kind != "error"]
+        _some(_console(stderr=True), told)
+        _console().print(f"report: {render(finished)}", soft_wrap=True)
+        for place in write_as(finished, [kind.value for kind in export or ()]):
+            _console().print(f"written: {place}", soft_wrap=True)
 
 
 @app.command()
@@ -247,17 +287,20 @@ def train(
 def dashboard(
     runs: Annotated[Path, typer.Argument(help="folder of runs, or one run")] = Path("runs"),
     port: Annotated[int, typer.Option(help="port on this machine")] = 8501,
+    cache: Cache = Path("cache"),
 ) -> None:
     """Open the dashboard on this machine only."""
+    import os
     import subprocess
 
     from audit.resources import shipped
 
-    page = shipped("dashboards") / "findings.py"
+    page = shipped("dashboards") / "app.py"
     options = ["--server.address", "localhost", "--browser.gatherUsageStats", "false"]
     options += ["--client.toolbarMode", "viewer"]
     command = [sys.executable, "-m", "streamlit", "run", str(page), "--server.port", str(port)]
-    code = subprocess.call([*command, *options, "--", str(runs.resolve())])
+    where = os.environ | {"CLIP_AUDIT_CACHE": str(cache.resolve())}
+    code = subprocess.call([*command, *options, "--", str(runs.resolve())], env=where)
     if code:
         raise AuditError(
             sentence(
@@ -419,6 +462,22 @@ def _some(console: Any, lines: Sequence[str], most: int = 10) -> None:
         console.print(_plain(line), soft_wrap=True)
     if len(lines) > most:
         console.print(f"and {len(lines) - most} more")
+
+
+def _words(finished: Run) -> None:
+    """Every problem of the author's words.
+
+    Raises:
+        InputError: there is one.
+    """
+    from audit.narrative import FILE, narrative_of
+
+    problems = narrative_of(finished).problems
+    _some(_console(stderr=True), [str(problem) for problem in problems], most=len(problems))
+    if problems:
+        told = f"{finished.path / FILE}: {len(problems)} to mend or to answer for, listed above"
+        raise InputError(sentence(told, "Only errors keep the report from being rendered"))
+    _console().print(f"{FILE}: nothing is wrong with it")
 
 
 def _fail_on(finished: Run, level: FailOn | None) -> None:

@@ -24,7 +24,9 @@ from matplotlib.figure import Figure
 
 from audit import figures
 from audit.errors import InputError, sentence
+from audit.exports.public import legible, told
 from audit.findings import tally_verdicts
+from audit.narrative import checked
 from audit.page import BLANK, MARKS, Markdown, code, escaped, to_html
 from audit.resources import shipped
 from audit.rundir import Run, slug, write_text
@@ -52,6 +54,7 @@ def render(run: Run, template: Path | None = None) -> Path:
         InputError: the template can't be read, names something unknown or prints a missing value.
     """
     drawn: dict[str, Drawn] = {}
+    run = legible(run)
     text = fill(run, template or shipped(TEMPLATE), drawn)
     page = to_html(text, {name: figure.svg for name, figure in drawn.items()})
     _write_figures(run.path / "figures", drawn)
@@ -87,6 +90,7 @@ def fill(run: Run, template: Path, drawn: dict[str, Drawn]) -> str:
 
 def context(run: Run, drawn: dict[str, Drawn]) -> dict[str, Any]:
     """Every name that a template may use."""
+    author = checked(run)
     offered: Sequence[Callable[..., Any]] = [f for topic in TOPICS for f in topic.OFFERS]
     return {f.__name__: partial(f, run) for f in offered} | {
         "run": run,
@@ -105,6 +109,12 @@ def context(run: Run, drawn: dict[str, Drawn]) -> dict[str, Any]:
         "gate_results": gate_results(run),
         "section": partial(_section, run, drawn),
         "figure": partial(_named_figure, run, drawn),
+        "withheld": told(run),
+        "words": author.words,
+        "line": author.line,
+        "harm_map": author.harms,
+        "signatures": author.signatures,
+        "changes": author.changes,
         "labels_table": labels_table,
         "versions_table": partial(pairs_table, "Package", "Version"),
         "tag": tag,

@@ -344,6 +344,8 @@ class Run:
     def public_copy(self, to: Path) -> Path:
         """Copy the run without its private part.
 
+        Not for publishing: small groups stay; ``audit.exports.public.write_public`` withholds them.
+
         Raises:
             InputError: ``to`` exists already.
         """

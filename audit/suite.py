@@ -118,6 +118,9 @@ class Suite(BaseModel):
         (), description="label sets of suspicion or legally special kind that you mean to ask"
     )
     confidence: Confidence = Confidence()
+    favourable: Mapping[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="task: labels whose choice is a favourable selection"
+    )
     gates: tuple[Gate, ...] = Field((), description="what makes a run end with exit code 3")
     max_quarantined: float = Field(0.05, ge=0, le=1, description="share of unreadable pictures")
     seed: int = 0
@@ -209,6 +212,7 @@ class Suite(BaseModel):
             probe.pictures(dataset)
             probe.resolve(dataset)
         self._require_care()
+        self._require_favourable()
         self._require_gated()
         self._require_attainable()
         return self
@@ -225,6 +229,17 @@ class Suite(BaseModel):
                     "Add subjects, or mend 'cluster_column' in the data card",
                 )
             )
+
+    def _require_favourable(self) -> None:
+        """A favourable selection is a label of a task that is asked."""
+        texts = {p.task: [t for s in p.label_sets() for t in s.texts] for p in self.asked}
+        for task, labels in self.favourable.items():
+            where = f"suite '{self.name}': favourable"
+            if task not in texts:
+                raise unknown("task of this suite is", task, texts, where=where)
+            for label in labels:
+                if label not in texts[task]:
+                    raise unknown("label is", label, texts[task], where=f"{where}.{task}")
 
     def _require_gated(self) -> None:
         """A gate on a misspelt name would never be hit."""
@@ -308,6 +323,8 @@ class Suite(BaseModel):
             "probes": [p.model_dump(exclude=_PLACES) for p in self.asked],
         }
         fixed = self.model_dump(mode="json", exclude=set(without)) | places
+        if not self.favourable:  # it came later, and plans sealed before hold
+            fixed.pop("favourable", None)
         text = json.dumps([fixed, self.pictures.digest, asked], default=str, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 

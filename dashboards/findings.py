@@ -1,5 +1,0 @@
-"""The dashboard under its earlier name."""
-
-from app import main
-
-main()

@@ -1,0 +1,576 @@
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from scipy.optimize import linprog
+from test_figures import altered
+from test_figures import planted_encoder as encoder_of
+from worlds import people
+
+from audit.embeddings import Store
+from audit.errors import InputError
+from audit.exports import outline, pdf
+from audit.exports.kinds import KINDS, export
+from audit.exports.machine import (
+    write_croissant,
+    write_eval_results,
+    write_ll144,
+    write_model_index,
+)
+from audit.exports.pdf import write_pdf
+from audit.exports.public import REASON, Hidden, cut, told, write_public
+from audit.exports.withholding import Cell, Fewest, withheld
+from audit.exports.word import write_docx
+from audit.measures import measured
+from audit.narrative import save
+from audit.report import render
+from audit.run import carry_out
+from audit.rundir import TABLES, Run, open_run
+from audit.suite import load_suite
+from audit.tables import OK, REST, WITHHELD
+
+FEWEST = 20
+SUITE = """
+name: small-groups
+model: planted
+dataset: {card}
+attributes: [gender, age_group, district]
+intersections: [[gender, age_group]]
+probes:
+  - {{kind: classification, label_set: people-occupations, templates: people-plain}}
+  - {{kind: classification, label_set: people-gender, templates: people-plain, truth: sex}}
+confidence: {{min_group: 20, resamples: 300}}
+gates:
+  - {{attribute: '*', family: '*', fail_if: shown_large, allow: [too_few, cannot_tell]}}
+"""
+CARD = """
+name: tiny
+manifest: people.csv
+cluster_column: subject
+named_people: false
+consent: drawn by a test
+attributes:
+  gender: {source: generator}
+  age_group: {source: generator, unknown: ["?"]}
+  district: {source: generator}
+  sex: {source: generator}
+"""
+
+
+def small_world(folder: Path) -> Run:
+    """A run with groups of 3 and 7, an intersection of 5, and 4 whose age is unknown."""
+    table = people(folder, 420)
+    rng = np.random.default_rng(5)
+    gender = np.array(["female", "male"])[rng.integers(2, size=420)]
+    age = np.array(["young", "middle", "old"])[rng.integers(3, size=420)]
+    gender[:3] = "other"
+    gender[3:60], age[3:60] = "female", "young"
+    old_women = np.flatnonzero((gender == "female") & (age == "old"))
+    gender[old_women[5:]] = "male"
+    age[416:] = "?"
+    district = np.array(["north", "south", "east"])[rng.integers(3, size=420)]
+    district[100:107] = "west"
+    sex = np.array(["female", "male"])[rng.integers(2, size=420)]
+    table = table.assign(gender=gender, age_group=age, district=district, sex=sex)
+    table.to_csv(folder / "people.csv", index=False)
+    (folder / "card.yaml").write_text(CARD)
+    (folder / "suite.yaml").write_text(SUITE.format(card=folder / "card.yaml"))
+    encoder = encoder_of(folder, table.assign(clothing_colour="teal", ancestry="x"))
+    suite = load_suite(str(folder / "suite.yaml"))
+    return carry_out(suite, folder / "runs", Store(folder / "cache"), lambda: encoder)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return small_world(tmp_path_factory.mktemp("small") / "world")
+
+
+@pytest.fixture(scope="module")
+def copy(run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    made = write_public(run, tmp_path_factory.mktemp("public") / "copy")
+    render(made)
+    return made
+
+
+# ---- which groups ------------------------------------------------------------------------------
+
+
+def of(counts: dict[str, int], fewest: int = 30) -> set[str]:
+    cells = {("a", name): n for name, n in counts.items()}
+    return {name for _, name in withheld(cells, cells, Fewest(fewest, 10))}
+
+
+def test_where_no_group_is_small_nothing_is_withheld() -> None:
+    assert of({"x": 30, "y": 400}) == set()
+
+
+def test_a_small_group_hides_beside_the_next_smallest() -> None:
+    assert of({"x": 2, "y": 40, "z": 500}) == {"x", "y"}
+
+
+def test_two_small_groups_that_are_few_together_need_a_third() -> None:
+    assert of({"x": 2, "y": 3, "z": 40, "w": 500}) == {"x", "y", "z"}
+    assert of({"x": 15, "y": 16, "z": 40}) == {"x", "y"}
+
+
+def test_where_nobody_is_there_to_hide_among_all_is_withheld() -> None:
+    assert of({"x": 2, "y": 4}) == {"x", "y"}
+
+
+def test_few_subjects_are_few_however_many_pictures_there_are() -> None:
+    pictures = {("a", "x"): 400, ("a", "y"): 450, ("a", "z"): 500}
+    subjects = {("a", "x"): 4, ("a", "y"): 450, ("a", "z"): 500}
+    assert withheld(pictures, subjects, Fewest(30, 10)) == {("a", "x"), ("a", "y")}
+
+
+def test_a_small_intersection_takes_a_rectangle_with_it() -> None:
+    cells = crossed({"f": 100, "m": 120}, {"y": 5, "o": 85})
+    assert withheld(cells, cells, Fewest(30, 10)) == {c for c in cells if c[0] == "g x a"}
+
+
+def crossed(ones: dict[str, int], of_f: dict[str, int]) -> dict[Cell, int]:
+    """Counts of g (f, m), a (y, o) and g x a, from those of g and of women by age."""
+    rows = {"f": {"y": of_f["y"], "o": ones["f"] - of_f["y"]}}
+    rows["m"] = {"y": of_f["o"], "o": ones["m"] - of_f["o"]}
+    cells: dict[Cell, int] = {("g", k): n for k, n in ones.items()}
+    cells |= {("a", k): rows["f"][k] + rows["m"][k] for k in ("y", "o")}
+    return cells | {("g x a", f"{g} x {a}"): rows[g][a] for g in rows for a in rows[g]}
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_no_small_group_of_random_crossings_can_be_worked_out(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    names = {"a": "pqr", "b": "stuv", "c": "wx"}
+    inner = {
+        cell: int(n)
+        for cell in itertools.product(*names.values())
+        if (n := rng.choice([0, 1, 4, 12, 60, 200]))
+    }
+    counts: dict[Cell, int] = {}
+    for parts in ((0,), (1,), (2,), (0, 1), (1, 2)):
+        attribute = " x ".join("abc"[i] for i in parts)
+        for cell, n in inner.items():
+            group = (attribute, " x ".join(cell[i] for i in parts))
+            counts[group] = counts.get(group, 0) + n
+    hidden = withheld(counts, counts, Fewest(30, 10))
+    published = {cell: n for cell, n in counts.items() if cell not in hidden}
+    small = [cell for cell, n in counts.items() if n < 30]
+    assert small
+    assert not set(small) & set(published)
+    total = sum(inner.values())
+    for cell in small:
+        low, high = could_be(cell, published, set(counts), total)
+        assert high >= min(30, total) - 1e-6
+        assert low < counts[cell] - 1e-6 or not published or len(hidden) == len(counts)
+
+
+def could_be(
+    target: Cell, published: dict[Cell, float], listed: set[Cell], total: float
+) -> tuple[float, float]:
+    """The attack: the least and the most that a withheld count can be, given all that is public.
+
+    A table of counts over all crossings that gives every published sum; groups that are not listed
+    at all are known to be nobody.
+    """
+    attributes = sorted({a for a, _ in listed if " x " not in a})
+    values = [sorted(g for a, g in listed if a == attribute) for attribute in attributes]
+    inner = list(itertools.product(*values))
+
+    def within(cell: Cell) -> list[float]:
+        parts = cell[0].split(" x ")
+        at = [attributes.index(part) for part in parts]
+        if cell[1] == "unknown" and len(parts) > 1:
+            return [float("unknown" in [values[i] for i in at]) for values in inner]
+        known = "unknown" if len(parts) > 1 else "-"
+        return [
+            float(" x ".join(v[i] for i in at) == cell[1] and known not in [v[i] for i in at])
+            for v in inner
+        ]
+
+    equal = [within(cell) for cell in published] + [[1.0] * len(inner)]
+    counts = [*published.values(), total]
+    bounds = [(0.0, None)] * len(inner)
+    for attribute in {a for a, _ in listed if " x " in a}:
+        some = np.sum([within(cell) for cell in listed if cell[0] == attribute], axis=0)
+        bounds = [b if s else (0.0, 0.0) for b, s in zip(bounds, some, strict=True)]
+    ends = [
+        linprog(sign * np.array(within(target)), None, None, equal, counts, bounds)
+        for sign in (1, -1)
+    ]
+    assert all(end.success for end in ends)
+    return float(ends[0].fun), float(-ends[1].fun)
+
+
+# ---- the copy of a run -------------------------------------------------------------------------
+
+
+def small_groups(run: Run) -> dict[Cell, int]:
+    cells = {(c["attribute"], c["group"]): c["pictures"] for c in run.dataset["cells"]}
+    return {cell: n for cell, n in cells.items() if n < FEWEST}
+
+
+def test_the_world_has_what_is_to_be_hidden(run: Run) -> None:
+    small = small_groups(run)
+    assert small["gender", "other"] == 3
+    assert small["age_group", "unknown"] == 4
+    assert small["district", "west"] == 7
+    assert small["gender x age_group", "female x old"] == 5
+
+
+def test_no_row_of_a_small_group_is_published(run: Run, copy: Run) -> None:
+    for name in TABLES:
+        table = getattr(copy, name)
+        for side in ("group", "other", "group_after", "other_after"):
+            if side not in table or "attribute" not in table:
+                continue
+            for cell in small_groups(run):
+                rows = table[(table["attribute"] == cell[0]) & (table[side] == cell[1])]
+                if "status" in table:
+                    assert set(rows["status"]) <= {WITHHELD}, (name, cell)
+                    assert rows.empty or set(rows["reason"]) == {REASON}
+                    assert rows[["value"]].isna().all(axis=None) if "value" in rows else True
+                else:
+                    assert rows.empty, (name, cell)
+
+
+def published_counts(copy: Run, column: str, **where: str) -> dict[Cell, float]:
+    """Every sum over groups that a reader can read off the tables of one question."""
+    rates, gaps = copy.rates, copy.disparities
+    for key, value in where.items():
+        rates, gaps = rates[rates[key] == value], gaps[gaps[key] == value]
+    rates = rates[rates["status"] != WITHHELD]
+    found = {
+        (r.attribute, r.group): float(getattr(r, column))
+        for r in rates.itertuples()
+        if r.attribute != "everyone"
+    }
+    for row in gaps[gaps["status"] != WITHHELD].itertuples():
+        assert row.group != "unknown"
+        for side, at in ((row.group, column), (row.other, f"{column}_other")):
+            if side != REST and side and row.comparison == "difference":
+                found.setdefault((row.attribute, side), float(getattr(row, at)))
+    return found
+
+
+def test_no_small_group_can_be_counted_from_the_tables(run: Run, copy: Run) -> None:
+    listed = {(c["attribute"], c["group"]) for c in run.dataset["cells"]}
+    question = {"task": "people-occupations", "metric": "selection", "label": "doctor"}
+    question["condition"] = "ensemble"
+    public = published_counts(copy, "n", **question)
+    assert len(public) >= 6
+    public |= {(c["attribute"], c["group"]): float(c["pictures"]) for c in copy.dataset["cells"]}
+    assert not set(public) & set(small_groups(run))
+    for cell, n in small_groups(run).items():
+        low, high = could_be(cell, public, listed, 420.0)
+        assert high >= FEWEST - 1e-6, cell
+        assert low < n, cell
+
+
+def test_no_event_of_a_small_group_can_be_counted(run: Run, copy: Run) -> None:
+    listed = {(c["attribute"], c["group"]) for c in run.dataset["cells"]}
+    question = {"task": "people-occupations", "metric": "selection", "condition": "ensemble"}
+    rates = run.rates[(run.rates["attribute"] == "everyone")]
+    for label in ("doctor", "teacher", "gardener"):
+        public = published_counts(copy, "events", label=label, **question)
+        total = rates[(rates["label"] == label) & (rates["condition"] == "ensemble")]["events"]
+        for cell in small_groups(run):
+            low, high = could_be(cell, public, listed, float(total.iloc[0]))
+            assert high - low > 1, (label, cell)
+
+
+def test_the_rest_does_not_tell_who_is_unknown(copy: Run) -> None:
+    gaps = copy.disparities
+    rest = gaps[(gaps["attribute"] == "age_group") & (gaps["other"] == REST)]
+    assert len(rest)
+    assert set(rest["status"]) == {WITHHELD}
+
+
+def test_what_rests_on_all_groups_is_withheld_where_one_is(run: Run, copy: Run) -> None:
+    touched = {attribute for attribute, _ in small_groups(run)}
+    rates = copy.rates[copy.rates["attribute"].isin(touched)]
+    assert rates["pooled"].isna().all()
+    gaps = copy.disparities[copy.disparities["attribute"].isin(touched)]
+    whole = gaps["comparison"].isin(["between_group_sd", "departure_from_additivity"])
+    assert len(gaps[whole])
+    assert set(gaps[whole]["status"]) == {WITHHELD}
+    assert gaps["null_mean"].isna().all()
+
+
+def test_findings_keep_their_verdict_and_lose_their_numbers(run: Run, copy: Run) -> None:
+    keys = {**dict(zip(copy.disparities["key"], copy.disparities["status"], strict=True))}
+    before = {f["id"]: f for f in run.findings}
+    hidden = [f for f in copy.findings if keys.get(f["evidence"][0]) == WITHHELD]
+    assert hidden
+    for finding in hidden:
+        assert finding["verdict"] == before[finding["id"]]["verdict"]
+        assert finding["estimate"] is None
+        assert finding["groups"] == []
+        assert not re.search(r"\d", finding["statement"].replace(finding["task"], ""))
+        assert REASON in finding["statement"]
+    shown = [f for f in copy.findings if keys.get(f["evidence"][0]) == OK]
+    assert all(f == before[f["id"]] for f in shown)
+    assert {f["evidence"][0] for f in copy.findings} <= set(keys)
+
+
+def test_every_text_of_the_copy_is_free_of_small_groups(run: Run, copy: Run) -> None:
+    names = {p.name for p in copy.path.rglob("*")}
+    assert not any(name.startswith("private") for name in names)
+    for path in copy.path.rglob("*"):
+        if path.suffix in (".json", ".sarif", ".xml", ".yaml"):
+            text = path.read_text(encoding="utf-8")
+            assert str(run.path.parent.parent) not in text, path
+            if path.name not in ("manifest.json",):
+                assert "west" not in text, path
+
+
+def test_the_report_says_what_is_withheld_and_why(run: Run, copy: Run) -> None:
+    text = (copy.path / "report.md").read_text(encoding="utf-8")
+    assert "This is a public copy" in text
+    assert "fewer than 20 pictures or 10 subjects" in text
+    sentences = told(copy)
+    for _, group in small_groups(run):
+        assert any(group in line for line in sentences)
+    assert told(run) == []
+    assert copy.damaged() == []
+    assert copy.manifest["run"] == run.manifest["run"]
+
+
+def test_a_copy_is_made_once_and_of_the_original(run: Run, copy: Run, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="exists already"):
+        write_public(run, copy.path)
+    with pytest.raises(InputError, match="public copy already"):
+        write_public(copy, tmp_path / "again")
+
+
+def test_two_copies_are_the_same_bytes(run: Run, copy: Run, tmp_path: Path) -> None:
+    again = write_public(run, tmp_path / copy.path.name)
+    render(again)
+    files = {p.relative_to(copy.path): p.read_bytes() for p in everything(copy.path)}
+    assert {p.relative_to(again.path): p.read_bytes() for p in everything(again.path)} == files
+
+
+def everything(folder: Path) -> Iterator[Path]:
+    return (p for p in folder.rglob("*") if p.is_file())
+
+
+def test_words_about_a_withheld_finding_say_so_and_pins_go(run: Run, tmp_path: Path) -> None:
+    hidden = next(f for f in run.findings if f["attribute"] == "gender" and f["groups"])
+    made = open_run(run.path)
+    save(made, f"sections: {{data: 'It is {{{{ {hidden['id']}.estimate = 99 }}}} points.'}}\n")
+    try:
+        copy = write_public(made, tmp_path / "copy")
+    finally:
+        (run.path / "narrative.yaml").unlink()
+    assert "99" not in (copy.path / "narrative.yaml").read_text()
+    render(copy)
+    assert "It is withheld points." in (copy.path / "report.md").read_text(encoding="utf-8")
+
+
+# ---- documents ---------------------------------------------------------------------------------
+
+docx = pytest.importorskip("docx", reason="the extra 'export' is not installed")
+pytest.importorskip("reportlab", reason="the extra 'export' is not installed")
+
+
+def test_blocks_of_a_report(tmp_path: Path) -> None:
+    text = (
+        "# One *two*\n\n> **a** `b`\n\n- x\n- y\n\n  z\n\n3. c\n\n| h | n |\n| --- | ---: |\n"
+        "| **d** | 1 |\n\n```\n<code>\n```\n\n![w](figures/f.png)\n\n![v](../g.png)\n\n<b>t</b>\n"
+    )
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "f.png").write_bytes(b"")
+    found = outline.blocks(text, tmp_path)
+    head, quote, x, y, z, c, table, code, image, elsewhere, html = found
+    assert head == outline.Heading(1, [outline.Span("One "), outline.Span("two", italic=True)])
+    assert isinstance(quote, outline.Paragraph)
+    assert quote.quote
+    assert quote.spans[0].bold
+    assert quote.spans[-1].code
+    assert [(p.mark, p.depth) for p in (x, y, z, c)] == [("•", 1), ("•", 1), ("", 1), ("3.", 1)]
+    assert isinstance(table, outline.Table)
+    assert table.right == [False, True]
+    assert outline.plain(table.rows[1][0]) == "d"
+    assert code == outline.Code("<code>")
+    assert image == outline.Image(tmp_path / "figures" / "f.png", "w")
+    assert outline.plain(elsewhere.spans) == "v"  # nothing from outside the run
+    assert outline.plain(html.spans) == "<b>t</b>"
+
+
+@pytest.fixture(scope="module")
+def documents(copy: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    folder = tmp_path_factory.mktemp("documents")
+    return {
+        "docx": write_docx(copy, folder / "a.docx").read_bytes(),
+        "pdf": write_pdf(copy, folder / "a.pdf").read_bytes(),
+    }
+
+
+def test_a_word_document_holds_the_whole_report(copy: Run, documents: dict[str, bytes]) -> None:
+    document = docx.Document(io.BytesIO(documents["docx"]))
+    text = (copy.path / "report.md").read_text(encoding="utf-8")
+    headings = [p.text for p in document.paragraphs if p.style.name == "Heading 2"]
+    assert headings == re.findall(r"^## (.*)$", text, re.M)
+    assert len(document.inline_shapes) == len(re.findall(r"^!\[", text, re.M)) > 3
+    assert len(document.tables) == len(re.findall(r"^\| ?:?-", text, re.M))
+    shapes = [shape._inline.docPr.get("descr") for shape in document.inline_shapes]
+    assert all(shapes)
+    assert document.core_properties.created.isoformat() in copy.manifest["finished"]
+
+
+def test_documents_are_the_same_bytes_again(
+    copy: Run, documents: dict[str, bytes], tmp_path: Path
+) -> None:
+    assert write_docx(copy, tmp_path / "b.docx").read_bytes() == documents["docx"]
+    assert write_pdf(copy, tmp_path / "b.pdf").read_bytes() == documents["pdf"]
+    assert documents["pdf"].startswith(b"%PDF-")
+
+
+def test_a_run_without_a_report_says_how_to_get_one(run: Run, tmp_path: Path) -> None:
+    bare = altered(run)
+    (tmp_path / "bare").mkdir()
+    object.__setattr__(bare, "path", tmp_path / "bare")
+    with pytest.raises(InputError, match=r"has no report\.md.*clip-audit report"):
+        write_docx(bare, tmp_path / "x.docx")
+
+
+def test_signs_and_words_are_escaped_in_a_pdf() -> None:
+    marked = pdf._marked([outline.Span("<b>&", bold=True), outline.Span("\x00x", link="file:///")])
+    assert marked == "<b>&lt;b&gt;&amp;</b>x"
+
+
+def test_columns_fill_the_page_and_none_vanishes() -> None:
+    cell = [outline.Span("word " * 60)]
+    widths = pdf._widths([[[outline.Span("12")], cell, cell]], 400)
+    assert sum(widths) == pytest.approx(400)
+    assert min(widths) > 10
+    assert widths[1] == widths[2] > widths[0]
+
+
+# ---- for machines ------------------------------------------------------------------------------
+
+
+def test_a_model_index_is_read_by_the_hub_s_own_library(run: Run, tmp_path: Path) -> None:
+    from huggingface_hub.repocard_data import model_index_to_eval_results
+
+    data = yaml.safe_load(write_model_index(run, tmp_path / "m.yaml").read_text())
+    name, results = model_index_to_eval_results(data["model-index"])
+    with_number = [f for f in run.findings if f["estimate"] is not None]
+    assert name == run.manifest["model"]
+    assert sorted(r.metric_value for r in results) == sorted(f["estimate"] for f in with_number)
+    assert {r.metric_args["finding"] for r in results} == {f["id"] for f in with_number}
+    assert {r.dataset_revision for r in results} == {run.dataset["digest"]}
+
+
+def test_evaluation_results_have_the_date_of_the_run(run: Run, tmp_path: Path) -> None:
+    rows = yaml.safe_load(write_eval_results(run, tmp_path / "e.yaml").read_text())
+    assert {row["date"] for row in rows} == {run.manifest["finished"][:10]}
+    (first,) = [r for r in rows if r["dataset"]["task_id"] == run.findings[0]["id"]]
+    assert first["value"] == run.findings[0]["estimate"]
+    assert first["notes"].startswith(run.findings[0]["statement"])
+
+
+def test_a_public_copy_exports_no_withheld_number(copy: Run, tmp_path: Path) -> None:
+    rows = yaml.safe_load(write_eval_results(copy, tmp_path / "e.yaml").read_text())
+    assert {r["dataset"]["task_id"] for r in rows} == {
+        f["id"] for f in copy.findings if f["estimate"] is not None
+    }
+    assert len(rows) < len(copy.findings)
+
+
+def test_croissant_names_every_table_and_column(copy: Run) -> None:
+    data = json.loads(write_croissant(copy, copy.path / "croissant.json").read_text())
+    files = {f["@id"]: f["sha256"] for f in data["distribution"]}
+    assert files == {k: v for k, v in copy.manifest["files"].items() if k.endswith(".parquet")}
+    fields = {s["@id"]: [f["name"] for f in s["field"]] for s in data["recordSet"]}
+    assert fields == {name: list(schema.columns) for name, schema in TABLES.items()}
+    assert "http://mlcommons.org/croissant/RAI/1.0" in data["conformsTo"]
+    for key in ("dataBiases", "dataLimitations", "personalSensitiveInformation", "dataUseCases"):
+        assert data[f"rai:{key}"]
+    assert "west" not in json.dumps(data)
+
+
+def test_selection_rates_are_refused_unless_declared(run: Run, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="declares no label to be a favourable selection"):
+        write_ll144(run, tmp_path / "l.csv")
+    for declared, near in (
+        ({"people-occupation": ["doctor"]}, "Did you mean 'people-occupations'?"),
+        ({"people-occupations": ["docter"]}, "Did you mean 'doctor'?"),
+    ):
+        with pytest.raises(InputError, match=re.escape(near)):
+            write_ll144(declaring(run, declared), tmp_path / "l.csv")
+
+
+def declaring(run: Run, declared: object) -> Run:
+    return altered(run, suite=run.suite | {"favourable": declared})
+
+
+def test_impact_ratios_by_hand(run: Run, tmp_path: Path) -> None:
+    path = write_ll144(declaring(run, {"people-occupations": ["doctor"]}), tmp_path / "l.csv")
+    table = pd.read_csv(path).set_index(["attribute", "category"])
+    groups = run.groups()
+    chosen = run.outcomes("people-occupations").query("condition == 'ensemble'")
+    is_doctor = chosen.set_index("image_id")["predicted"].eq("doctor")
+    by_gender = is_doctor.groupby(groups.set_index("image_id")["gender"]).agg(["sum", "size"])
+    rates = by_gender["sum"] / by_gender["size"]
+    for gender in rates.index:
+        row = table.loc[("gender", gender)]
+        assert (row["selected"], row["pictures"]) == tuple(by_gender.loc[gender])
+        assert row["selection_rate"] == pytest.approx(rates[gender], abs=1e-4)
+        assert row["impact_ratio"] == pytest.approx(rates[gender] / rates.max(), abs=1e-4)
+    assert table.loc[("gender", "other"), "under_2_percent"] == "yes"
+    unknown = table.loc[("age_group", "unknown")]
+    assert unknown["pictures"] == 4
+    assert np.isnan(unknown["impact_ratio"])
+    assert ("gender x age_group", "female x old") in table.index
+
+
+def test_a_public_copy_withholds_ratios_too(copy: Run, tmp_path: Path) -> None:
+    path = write_ll144(declaring(copy, {"people-occupations": ["doctor"]}), tmp_path / "l.csv")
+    table = pd.read_csv(path).query("attribute == 'gender'").set_index("category")
+    assert np.isnan(table.loc["other", "pictures"])
+    assert table.loc["other", "status"] == WITHHELD
+    assert table["impact_ratio"].isna().all()
+    assert "may be among those withheld" in table.loc["male", "reason"]
+
+
+def test_an_unknown_kind_names_the_nearest(run: Run) -> None:
+    with pytest.raises(InputError, match=r"no kind of export named 'pdff'.*'pdf'"):
+        export(run, ["pdff"])
+
+
+def test_every_kind_of_the_command_line_can_be_written(copy: Run) -> None:
+    from audit.cli import Export
+
+    assert {kind.value for kind in Export} == set(KINDS)
+    (path,) = export(copy, ["eval-results"])
+    assert path == copy.path / "exports" / ".eval_results" / "clip-audit.yaml"
+    assert copy.damaged() == []
+
+
+def test_measures_about_few_are_withheld_and_places_of_a_ranking_are_not() -> None:
+    rows = [
+        {"probe": "counterfactual", "group": "hair", "n": 1, "subjects": 1},
+        {"probe": "counterfactual", "group": "hair", "n": 40, "subjects": 40, "condition": "b"},
+        {"probe": "counterfactual", "group": "hat", "n": 40, "subjects": 40},
+        {"probe": "counterfactual", "group": "everyone", "n": 3, "subjects": 3},
+        {"probe": "retrieval", "group": "hat", "n": 10, "subjects": 10},
+    ]
+    every = {"task": "t", "metric": "m", "attribute": "changed", "value": 0.5, "statement": "5!"}
+    table = measured([{"condition": "a"} | row | every for row in rows])
+    done = cut("measures", table, Hidden(Fewest(20, 10), frozenset(), {}))
+    assert list(done.table["status"]) == [WITHHELD, OK, OK, OK, OK]
+    assert done.table["statement"][0] == f"The value is withheld, {REASON}."
+    assert (done.table["n"][0], done.table["verdict"][0]) == (0, table["verdict"][0])
+    assert done.count == len(done.keys) == 1
+    hidden = Hidden(Fewest(20, 10), frozenset({("changed", "hat"), ("changed", "hair")}), {})
+    # of all groups together is withheld too: with all but one known that one would follow
+    assert set(cut("measures", table, hidden).table["status"]) == {WITHHELD}
