@@ -14,18 +14,21 @@ from nbclient.exceptions import CellExecutionError
 
 from audit.rundir import Run
 
-NOTEBOOK = Path(__file__).resolve().parents[1] / "notebooks" / "01_first_audit.ipynb"
+NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
+FIRST = "01_first_audit.ipynb"
 
 
-def execute(runs: Path, monkeypatch: pytest.MonkeyPatch, **parameters: str) -> str:
+def execute(
+    runs: Path, monkeypatch: pytest.MonkeyPatch, notebook: str = FIRST, **parameters: str
+) -> str:
     """Everything the notebook prints, with other parameters."""
     monkeypatch.setenv("CLIP_AUDIT_RUNS", str(runs))
-    book = nbformat.read(NOTEBOOK, as_version=4)
+    book = nbformat.read(NOTEBOOKS / notebook, as_version=4)
     (cell,) = [c for c in book.cells if "parameters" in c.metadata.get("tags", ())]
     for name, value in parameters.items():
         cell.source, changed = re.subn(rf"(?m)^{name} = .*$", f"{name} = {value!r}", cell.source)
         assert changed == 1
-    client = NotebookClient(book, timeout=240, resources={"metadata": {"path": NOTEBOOK.parent}})
+    client = NotebookClient(book, timeout=240, resources={"metadata": {"path": NOTEBOOKS}})
     client.execute()
     outputs: list[Any] = [o for c in book.cells for o in c.get("outputs", ())]
     assert not [o for o in outputs if o.output_type == "stream" and o.name == "stderr"]
@@ -72,8 +75,23 @@ def test_without_a_run_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_p
         execute(tmp_path, monkeypatch)
 
 
-def test_it_is_kept_without_outputs() -> None:
-    cells = nbformat.read(NOTEBOOK, as_version=4).cells
+@pytest.mark.parametrize("notebook", sorted(p.name for p in NOTEBOOKS.glob("*.ipynb")))
+def test_it_is_kept_without_outputs(notebook: str) -> None:
+    cells = nbformat.read(NOTEBOOKS / notebook, as_version=4).cells
     for cell in cells:
         assert not cell.get("outputs")
         assert cell.get("execution_count") is None
+
+
+def test_how_much_is_the_prompt_is_answered_on_the_embedded_default(
+    monkeypatch: pytest.MonkeyPatch, quick_runs: dict[str, Run]
+) -> None:
+    run = quick_runs["specimen-skewed"]
+    printed = execute(run.path.parent, monkeypatch, "03_how_much_is_the_prompt.ipynb")
+    (row,) = run.sensitivity.query(
+        "task == 'people-suspicion' and attribute == 'clothing_colour'"
+    ).itertuples()
+    assert f"Over {row.wordings} wordings" in printed
+    assert f"{round(100 * row.model_share)} % (" in printed
+    assert "phrasing" in printed
+    assert "net of noise" in printed
