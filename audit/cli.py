@@ -182,6 +182,23 @@ def report(
 
 
 @app.command()
+def evidence(
+    path: RunPath,
+    rows: Annotated[
+        list[str], typer.Argument(metavar="ROWS", help="such as disparities:412 or rates:3-7,12")
+    ],
+) -> None:
+    """Print the rows that numbers of a report rest on."""
+    from audit.evidence import rows_at, told_whole
+    from audit.rundir import open_run
+
+    finished = open_run(path)
+    for one in rows:
+        for place, pairs in told_whole(rows_at(finished, one)):
+            _console().print(_cell_table(place, ("Column", "Value"), pairs))
+
+
+@app.command()
 def compare(
     path: RunPath,
     other: Annotated[Path, typer.Argument(metavar="RUN", help="the run to compare it with")],
@@ -288,6 +305,7 @@ def dashboard(
     runs: Annotated[Path, typer.Argument(help="folder of runs, or one run")] = Path("runs"),
     port: Annotated[int, typer.Option(help="port on this machine")] = 8501,
     cache: Cache = Path("cache"),
+    pictures: Annotated[bool, typer.Option(help="with the page that shows pictures")] = True,
 ) -> None:
     """Open the dashboard on this machine only."""
     import os
@@ -300,7 +318,8 @@ def dashboard(
     options += ["--client.toolbarMode", "viewer"]
     command = [sys.executable, "-m", "streamlit", "run", str(page), "--server.port", str(port)]
     where = os.environ | {"CLIP_AUDIT_CACHE": str(cache.resolve())}
-    code = subprocess.call([*command, *options, "--", str(runs.resolve())], env=where)
+    given = [str(runs.resolve()), *([] if pictures else ["--no-pictures"])]
+    code = subprocess.call([*command, *options, "--", *given], env=where)
     if code:
         raise AuditError(
             sentence(

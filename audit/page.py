@@ -22,6 +22,8 @@ MARKS: Final = {
     SHOWN_SMALL: ("●", "small"),
     "seen": ("■", "seen"),
 }
+#: the heading of a report's last part, which leaves paper out
+EVIDENCE: Final = "Evidence: the rows behind the numbers"
 BLANK: Final = "☐ to be filled in by the auditor"
 
 
@@ -57,6 +59,7 @@ def to_html(text: str, pictures: Mapping[str, bytes]) -> str:
     rules |= {
         "image": partial(_image, pictures),
         "strong_open": _strong,
+        "link_open": _link,
         "table_open": _before_table,
         "table_close": _after_table,
     }
@@ -76,9 +79,11 @@ def _number_sections(tokens: Sequence[Token]) -> str:
     plain = MarkdownIt("commonmark", {"html": False})
     for i, token in enumerate(tokens):
         if token.type == "heading_open" and token.tag == "h2":
-            token.attrSet("id", f"section-{len(links)}")
+            last = tokens[i + 1].content == EVIDENCE
+            place = "evidence" if last else f"section-{len(links)}"
+            token.attrSet("id", place)
             words = plain.renderInline(tokens[i + 1].content)
-            links.append(f'<li><a href="#section-{len(links)}">{words}</a></li>')
+            links.append(f'<li><a href="#{place}">{words}</a></li>')
     return "\n".join(links)
 
 
@@ -124,6 +129,15 @@ def _strong(tokens: Sequence[Token], at: int, options: Any, env: Any) -> str:
         return '<strong class="blank">'
     kind = next((css for v, (sign, css) in MARKS.items() if words == f"{sign} {v}"), None)
     return f'<strong class="verdict {kind}">' if kind else "<strong>"
+
+
+def _link(tokens: Sequence[Token], at: int, options: Any, env: Any) -> str:
+    """A link within the page leads to a row; one to itself is the row's place."""
+    href, words = str(tokens[at].attrs["href"]), tokens[at + 1].content
+    if not href.startswith("#"):
+        return f'<a href="{html.escape(href, quote=True)}">'
+    place = f' id="{html.escape(words, quote=True)}"' if href == f"#{words}" else ""
+    return f'<a class="row"{place} href="{html.escape(href, quote=True)}">'
 
 
 def _before_table(tokens: Sequence[Token], at: int, options: Any, env: Any) -> str:
@@ -195,6 +209,12 @@ summary { cursor: pointer; padding: .45rem .8rem; font-weight: 600; }
 details > div, details > ol { padding: 0 .8rem .4rem; margin-top: 0; }
 .figure { display: block; overflow-x: auto; margin: 1rem 0; }
 .figure img { display: block; width: 100%; min-width: 38rem; height: auto; }
+a.row { color: inherit; text-decoration: underline dotted #9aa4ab; text-underline-offset: .2em; }
+a.row:hover, a.row:focus-visible { color: var(--link); text-decoration-style: solid; }
+tr:has(> td > a.row:target) { background: #fff6d6; }
+a.row[id] { white-space: nowrap; }
+p:has(> em:only-child > a.row) { font-size: .84em; color: var(--soft); margin-top: -.4rem; }
+#evidence ~ * td em { font-style: normal; color: var(--soft); }
 .verdict { display: inline-block; white-space: nowrap; font-size: .86em; line-height: 1.35;
   padding: .06em .55em; border: 1.5px solid; }
 .verdict.large { color: #fff; background: var(--large); border-color: var(--large); }
@@ -212,5 +232,7 @@ details > div, details > ol { padding: 0 .8rem .4rem; margin-top: 0; }
   details::details-content { content-visibility: visible; }
   h2 { break-after: avoid; } tr, .figure { break-inside: avoid; } .scroll { overflow: visible; }
   .figure img { min-width: 0; } * { print-color-adjust: exact; }
+  a.row { text-decoration: none; }
+  #evidence, #evidence ~ *, nav li:has(a[href="#evidence"]) { display: none; }
 }
 """

@@ -22,12 +22,12 @@ import matplotlib as mpl
 from jinja2.sandbox import SandboxedEnvironment
 from matplotlib.figure import Figure
 
-from audit import figures
+from audit import evidence, figures
 from audit.errors import InputError, sentence
 from audit.exports.public import legible, told
 from audit.findings import tally_verdicts
 from audit.narrative import checked
-from audit.page import BLANK, MARKS, Markdown, code, escaped, to_html
+from audit.page import BLANK, EVIDENCE, MARKS, Markdown, code, escaped, to_html
 from audit.resources import shipped
 from audit.rundir import Run, slug, write_text
 from audit.sections import SECTIONS, TOPICS, sections_at
@@ -53,21 +53,53 @@ def render(run: Run, template: Path | None = None) -> Path:
     Raises:
         InputError: the template can't be read, names something unknown or prints a missing value.
     """
+    made = rendered(run, template)
+    _write_figures(run.path / "figures", made.figures)
+    write_text(run.path / "report.md", made.text)
+    write_text(run.path / "report.html", made.page)
+    return run.path / "report.html"
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A report: the page, whose numbers lead to their rows; its text as Markdown; its figures."""
+
+    page: str
+    text: str
+    figures: Mapping[str, Drawn]
+
+
+def rendered(run: Run, template: Path | None = None) -> Rendered:
+    """The report of a finished run, with nothing written.
+
+    Raises:
+        InputError: as ``render``.
+    """
     drawn: dict[str, Drawn] = {}
     run = legible(run)
     text = fill(run, template or shipped(TEMPLATE), drawn)
-    page = to_html(text, {name: figure.svg for name, figure in drawn.items()})
-    _write_figures(run.path / "figures", drawn)
-    write_text(run.path / "report.md", text)
-    write_text(run.path / "report.html", page)
-    return run.path / "report.html"
+    whole = "\n".join([text, *_evidence(run, text, drawn)])
+    page = to_html(whole, {name: figure.svg for name, figure in drawn.items()})
+    return Rendered(page, evidence.unlinked(text), drawn)
+
+
+def _evidence(run: Run, text: str, drawn: Mapping[str, Drawn]) -> list[str]:
+    """The page's last part: every row that it leads to; nothing if it leads to none."""
+    rows = evidence.appendix(run, text, [figure.rows for figure in drawn.values()])
+    return [f"## {EVIDENCE}\n", f"{_HOW_TO_READ}\n", rows] if rows else []
+
+
+_HOW_TO_READ: Final = (
+    "Rows are counted from 0, as they stand in the run's folder. Rates and gaps are shares here, "
+    "of 1 and not of 100; `audit/tables.py` says what each column holds."
+)
 
 
 # ---- the template ------------------------------------------------------------------------------
 
 
 def fill(run: Run, template: Path, drawn: dict[str, Drawn]) -> str:
-    """The report as Markdown; figures that the template asks for are added to ``drawn``.
+    """The report as Markdown with its links to rows; figures asked for are added to ``drawn``.
 
     Raises:
         InputError: as ``render``.
@@ -157,10 +189,11 @@ def _markdown(run: Run, drawn: dict[str, Drawn], block: Block) -> Markdown:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure as files."""
+    """A figure as files, and the rows it was drawn from, as ``audit.evidence.named`` tells them."""
 
     svg: bytes
     png: bytes
+    rows: str = ""
 
 
 _DRAW: Final[Mapping[str, Callable[..., Figure]]] = {
@@ -196,8 +229,10 @@ def _figure(
     made.draw_without_rendering()
     made.set_layout_engine("none")  # laid out once, not again for each kind of file
     file = "-".join(slug(part) for part in (draw.__name__.replace("_", "-"), *which))
-    drawn[file] = Drawn(_saved(made, "svg"), _saved(made, "png"))
-    return Markdown(f"![{escaped(made.get_suptitle())}](figures/{file}.png)")
+    rows = str(made.get_label())
+    drawn[file] = Drawn(_saved(made, "svg"), _saved(made, "png"), rows)
+    shown = f"![{escaped(made.get_suptitle())}](figures/{file}.png)"
+    return Markdown(f"{shown}\n\n{evidence.caption(rows)}" if rows else shown)
 
 
 def _saved(figure: Figure, kind: str) -> bytes:

@@ -355,10 +355,14 @@ class Run:
         return to
 
     def _table(self, name: str) -> pd.DataFrame:
-        """A table of the run; without rows if it was written before there was such a table."""
+        """A table of the run; without rows if it was written before there was such a table.
+
+        Its index is named after it, so that rows know where they stand (``audit.evidence``).
+        """
         path, schema = self.path / f"{name}.parquet", TABLES[name]
         old = self.manifest.get("schema", SCHEMA) < SCHEMA and not path.exists()
-        return schema.empty() if old else schema.read(path)
+        table = schema.empty() if old else schema.read(path)
+        return table.rename_axis(index=name)
 
     def _json(self, name: str) -> Any:
         return json.loads((self.path / name).read_text(encoding="utf-8"))

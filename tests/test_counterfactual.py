@@ -18,6 +18,7 @@ from audit.data.labels import load_label_set
 from audit.disparity import Confidence
 from audit.embeddings import Embeddings, Store
 from audit.errors import InputError
+from audit.evidence import unlinked
 from audit.figures import counterfactual as figures
 from audit.metrics import Groups
 from audit.models.huggingface import load as load_model
@@ -472,7 +473,7 @@ def test_a_run_of_a_manifest_of_ones_own(tmp_path: Path) -> None:
     assert SHOWN_LARGE not in {f["verdict"] for f in others}
     assert len(run.outcomes("people-suspicion, counterfactual")) == 25 * 5 * 7
     (_, part) = section.tell(run)
-    told = "\n".join(block for block in part.blocks if isinstance(block, str))
+    told = unlinked("\n".join(block for block in part.blocks if isinstance(block, str)))
     assert "25 families, 125 pairs of an original and a changed picture" in told
     assert "| light | nuisance | 25 | not stated |" in told
 

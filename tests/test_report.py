@@ -22,6 +22,7 @@ from audit.errors import InputError
 from audit.findings import judged
 from audit.gates import judge
 from audit.models.planted import PlantedEncoder, picture_key
+from audit.evidence import unlinked
 from audit.page import code, escaped, to_html
 from audit.replication import load_card
 from audit.report import TEMPLATE, fill, render
@@ -157,8 +158,8 @@ def test_the_page_fetches_nothing_and_runs_nothing(page: Page) -> None:
 
 def test_every_contents_link_has_a_place(page: Page) -> None:
     ids = {attrs["id"] for _, attrs in page.tags if "id" in attrs}
-    links = [str(attrs["href"]) for tag, attrs in page.tags if tag == "a"]
-    assert len(links) == len(HEADINGS)
+    links = [str(a["href"]) for tag, a in page.tags if tag == "a" and a.get("class") != "row"]
+    assert len(links) == len(HEADINGS) + 1  # and the evidence
     assert {link.removeprefix("#") for link in links} <= ids
 
 
@@ -198,7 +199,7 @@ def part(run: Run, folder: Path, number: int) -> str:
     names = whole[: whole.index("# Bias audit of")]
     own_template = folder / "part.md"
     own_template.write_text(names + "\n\n## " + f"{number}. " + section(whole, number))
-    return fill(run, own_template, {}).replace("\u00a0", " ").replace("\\", "")
+    return unlinked(fill(run, own_template, {})).replace("\u00a0", " ").replace("\\", "")
 
 
 def measured(value: float, low: float, high: float) -> str:
@@ -660,7 +661,8 @@ def test_a_section_is_told_block_by_block(run: Run) -> None:
     assert blocks[1] == f"**bold** and {escaped('*words*')}"
     assert blocks[2] == f"### of {escaped('<b>one</b>')} task"
     assert blocks[3].endswith("](figures/rates-by-group-people-gender-gender.png)")
-    assert blocks[4:] == ["#### more", "folded"]
+    assert blocks[4] == "*Drawn from rows of `rates` [1–2](#rates-1).*"
+    assert blocks[5:] == ["#### more", "folded"]
     page = to_html(told, {})
     assert page.index("<summary>more") < page.index("folded</p>\n</div></details>")
 

@@ -378,7 +378,7 @@ def legible(run: Run) -> Run:
     view = Run(run.path, run.manifest)
     for name in ("rates", "calibration"):
         table: pd.DataFrame = getattr(run, name)
-        view.__dict__[name] = table[table["status"] != WITHHELD].reset_index(drop=True)
+        view.__dict__[name] = table[table["status"] != WITHHELD]
     return view
 
 

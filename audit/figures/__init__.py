@@ -35,6 +35,7 @@ from audit.figures.looks import (
     PINK,
     WIDTH,
     blank,
+    drawn_from,
     grey_dot,
     legend,
     many_looks,
@@ -116,6 +117,7 @@ def rates_by_group(
         axes[0].set_xlabel(f"of pictures, {rates['level'].iloc[0]:.0%} intervals", loc="left")
         title(figure, _rates_title(task, attribute, metric, labels))
         legend(figure, _rates_legend(rates))
+    drawn_from(figure, rates[rates["label"].isin(labels)])
     return figure
 
 
@@ -147,6 +149,7 @@ def gaps_with_margin(run: Run, task: str | None = None) -> Figure:
         level = f"{chosen['level'].iloc[0]:.0%} simultaneous bounds"
         title(figure, f"How far apart the two furthest groups are: {some}, with {level}")
         legend(figure, [*_verdict_legend(chosen), *_beside_legend(chosen)])
+    drawn_from(figure, chosen)
     return figure
 
 
@@ -181,6 +184,7 @@ def templates_spread(run: Run, task: str, attribute: str) -> Figure:
         axis.set_xlabel("points between the two groups that are furthest apart")
         title(figure, f"How much the wording moves the gaps of ‘{task}’ by {_short(attribute)}")
         legend(figure, _template_legend(conditions))
+    drawn_from(figure, together, single)
     return figure
 
 
@@ -218,6 +222,7 @@ def specification_curve(run: Run, task: str, attribute: str) -> Figure:
         lower.set_xlabel(f"the {len(curve)} wordings, sorted by their gap{ties}")
         title(figure, _curve_title(curve))
         legend(figure, _curve_legend(run, curve) + line, columns=2)
+    drawn_from(figure, asked_of)
     return figure
 
 
@@ -247,6 +252,7 @@ def reliability_by_group(run: Run, task: str, attribute: str) -> Figure:
         axis.grid(axis="y", visible=True)
         others = [grey_dot("every other group")] if len(named) < len(rows) else []
         legend(figure, [*handles, *others], columns=3)
+    drawn_from(figure, rows)
     return figure
 
 
@@ -277,6 +283,7 @@ def label_effects(run: Run, task: str) -> Figure:
         axis.set_xlabel("change of the rate, in points: after the edit less before")
         title(figure, _effects_title(task, chosen, len(changes)))
         legend(figure, _effects_legend(chosen))
+    drawn_from(figure, chosen)
     return figure
 
 
@@ -309,6 +316,7 @@ def threshold_curves(run: Run, task: str, attribute: str) -> Figure:
         for axis in axes:
             axis.grid(axis="y", visible=True)
         legend(figure, _curves_legend(curves, groups, len(asked)), columns=4)
+    drawn_from(figure, curves[curves["label"].isin(families)])
     return figure
 
 

@@ -19,6 +19,7 @@ from audit.figures.looks import (
     MARKS,
     PINK,
     blank,
+    drawn_from,
     legend,
     margin_patch,
     plain,
@@ -92,6 +93,7 @@ def effect_sizes(run: Run, task: str) -> Figure:
         axis.set_xlabel(f"◂ leans less     leans more ▸\n{plain(f'effect size d{towards}')}")
         title(figure, _title(task, chosen, len(usable)))
         legend(figure, _legend(chosen))
+    drawn_from(figure, chosen)
     return figure
 
 

@@ -14,11 +14,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from audit.errors import InputError, sentence
+from audit.evidence import each
 from audit.figures.looks import (
     BLUE,
     MARGIN_FILL,
     ORANGE,
     blank,
+    drawn_from,
     legend,
     margin_patch,
     percent_axis,
@@ -76,7 +78,7 @@ def row_of(rows: pd.DataFrame, metric: str, kind: str, label: str = "", where: s
     found = rows[(rows["metric"] == metric) & (rows["group"] == kind) & (rows["label"] == label)]
     roles = [f"{role}, {where}" if where else role for role in (DEMOGRAPHIC, NUISANCE)]
     found = found[found["condition"].isin(roles)]
-    return next(found.itertuples(), None)
+    return next(iter(each(found)), None)
 
 
 def what_each_change_does(run: Run, task: str) -> Figure:
@@ -111,6 +113,7 @@ def what_each_change_does(run: Run, task: str) -> Figure:
         level = f"{rows['level'].iloc[0]:.0%} bounds for all changes at once"
         title(figure, f"{task}: what each change does, and how large a change it is; {level}")
         legend(figure, _handles(kinds))
+    drawn_from(figure, rows[rows["metric"].isin([FLIPS, SIZE, DISTANCE]) & (rows["label"] == "")])
     return figure
 
 
@@ -214,6 +217,9 @@ def change_by_distance(run: Run, task: str) -> Figure:
         for axis in axes[::across]:
             axis.set_ylabel("scores move by (cosine)")
         legend(figure, [*_handles(kinds), margin_patch("below the margin")])
+    drawn_from(
+        figure, rows[rows["metric"].isin([SIZE, DISTANCE]) & rows["label"].isin(["", *labels])]
+    )
     return figure
 
 

@@ -20,6 +20,7 @@ from audit.figures.looks import (
     ORANGE,
     PINK,
     blank,
+    drawn_from,
     legend,
     many_looks,
     plain,
@@ -72,6 +73,7 @@ def error_rates(run: Run, task: str, attribute: str) -> Figure:
         level = f"{found['level'].iloc[0]:.0%} intervals"
         title(figure, f"{task}: wrong answers by {attribute}, with {level}")
         legend(figure, _handles(targets, found), columns=3)
+    drawn_from(figure, found)
     return figure
 
 
@@ -171,6 +173,7 @@ def det_curves(run: Run, task: str, attribute: str) -> Figure:
         ring = Line2D([], [], ls="", marker="o", mfc="none", color=INK, ms=11,
                       label=f"thresholds of the targets {told}")  # fmt: skip
         legend(figure, [*handles, ring], columns=3)
+    drawn_from(figure, *curves.values())
     return figure
 
 

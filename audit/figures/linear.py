@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from audit.errors import InputError, sentence
-from audit.figures.looks import blank, legend, many_looks, plain, styled, title
+from audit.figures.looks import blank, drawn_from, legend, many_looks, plain, styled, title
 from audit.metrics import UNKNOWN
 from audit.probes.linear import ACCURACY
 from audit.rundir import Run
@@ -54,6 +54,7 @@ def learning_curves(run: Run, task: str, attribute: str) -> Figure:
         axis.grid(axis="y", visible=True)
         axis.grid(axis="x", visible=False)
         legend(figure, handles, columns=4)
+    drawn_from(figure, rows)
     return figure
 
 

@@ -8,12 +8,14 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 import matplotlib as mpl
+import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from audit.evidence import addresses, named
 from audit.tables import CANNOT_TELL, SHOWN_LARGE, SHOWN_SMALL
 
 WIDTH: Final = 8.6
@@ -54,6 +56,11 @@ def title(figure: Figure, text: str) -> None:
         axis.grid(axis="y", visible=False)
         sns.despine(ax=axis, left=True)
         axis.tick_params(axis="y", length=0)
+
+
+def drawn_from(figure: Figure, *rows: pd.DataFrame) -> None:
+    """Note on a figure which rows of the run's tables it shows (``audit.evidence.named``)."""
+    figure.set_label(named([place for part in rows for place in addresses(part)]))
 
 
 def legend(figure: Figure, handles: Sequence[Any], columns: int = 0) -> None:

@@ -19,6 +19,7 @@ from audit.figures.looks import (
     MARGIN_FILL,
     MARKS,
     blank,
+    drawn_from,
     legend,
     margin_patch,
     plain,
@@ -64,6 +65,7 @@ def mitigations(run: Run, attribute: str) -> Figure:
         level = f"{rows['level'].iloc[0]:.0%} simultaneous bounds"
         title(figure, f"What mitigations for {attribute} change, and what they cost, with {level}")
         legend(figure, _legend(pd.concat([part for _, _, part in panels])))
+    drawn_from(figure, *(part for _, _, part in panels))
     return figure
 
 

@@ -23,6 +23,7 @@ from audit.figures.looks import (
     MARKS,
     PINK,
     blank,
+    drawn_from,
     legend,
     margin_patch,
     percent_axis,
@@ -93,6 +94,7 @@ def skews_beside_chance(run: Run, task: str, target: str) -> Figure:
         _name_places(axes, places)
         title(figure, f"{task}: the top beside a ranking by lot; {_aim(target)}")
         legend(figure, _means_legend(means), columns=3)
+    drawn_from(figure, means)
     return figure
 
 
@@ -204,6 +206,7 @@ def who_is_at_the_top(run: Run, task: str) -> Figure:
         depth = int(queries["k"].iloc[0])
         title(figure, f"{task}: who is in the top {depth}, for the queries of the surest skew")
         legend(figure, [_share_handle(queries), _chance_handle(queries)])
+    drawn_from(figure, *shares)
     return figure
 
 

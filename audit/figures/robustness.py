@@ -17,6 +17,7 @@ from audit.figures.looks import (
     GREY,
     MANY_MARKS,
     blank,
+    drawn_from,
     grey_dot,
     legend,
     many_looks,
@@ -70,6 +71,7 @@ def falls(run: Run, task: str, attribute: str, metric: str, label: str) -> Figur
             axis.grid(axis="y", visible=True)
             axis.grid(axis="x", visible=False)
         legend(figure, _groups_legend(rows, groups, named), columns=4)
+    drawn_from(figure, rows)
     return figure
 
 
@@ -89,7 +91,7 @@ def severities(run: Run, task: str, attribute: str, metric: str, label: str) -> 
     kinds = painted["corruption"].unique()
     unaltered = rates[rates["condition"] == ENSEMBLE].assign(severity=0.0)
     starts = [unaltered.assign(corruption=kind) for kind in kinds]
-    return pd.concat([*starts, painted], ignore_index=True) if starts else painted
+    return pd.concat([*starts, painted]) if starts else painted
 
 
 def _counted(metric: str, label: str) -> str:
@@ -183,6 +185,7 @@ def sources(run: Run, task: str, attribute: str, reference: str) -> Figure:
         axis.set_xlabel(f"right labels, {rows['level'].iloc[0]:.0%} intervals", loc="left")
         title(figure, f"{task}: right labels by source and {attribute}")
         legend(figure, handles)
+    drawn_from(figure, rows)
     return figure
 
 

@@ -19,6 +19,7 @@ from audit.figures.looks import (
     MANY_MARKS,
     ORANGE,
     blank,
+    drawn_from,
     legend,
     many_looks,
     percent_axis,
@@ -65,6 +66,7 @@ def stress_by_group(run: Run, task: str, attribute: str) -> Figure:
         axis.set_xlabel(f"right captions, {rows['level'].iloc[0]:.0%} intervals", loc="left")
         title(figure, f"{task}: right captions without and with close wrong ones, by {attribute}")
         legend(figure, _stress_legend())
+    drawn_from(figure, rows)
     return figure
 
 
@@ -119,6 +121,7 @@ def abstention_curves(run: Run, task: str, attribute: str) -> Figure:
         for axis in axes:
             axis.grid(axis="y", visible=True)
         legend(figure, _curves_legend(rows, groups), columns=4)
+    drawn_from(figure, rows)
     return figure
 
 

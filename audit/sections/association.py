@@ -9,11 +9,12 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from audit.evidence import each
 from audit.figures.association import associations_of, effect_sizes
 from audit.page import Markdown
 from audit.rundir import Run
 from audit.sections.blocks import Block, Folded, Part, Picture, Section, probe_would, said
-from audit.sections.cells import MOST_ROWS, NBSP, each, p_value, table, with_rest
+from audit.sections.cells import MOST_ROWS, NBSP, p_value, table, with_rest
 from audit.sections.measures import measure_cells
 from audit.sections.tasks import Task, tasks_of
 from audit.tables import OK, REST, SHOWN_LARGE, SHOWN_SMALL

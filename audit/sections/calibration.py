@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 from audit.digits import percent
+from audit.evidence import each
 from audit.page import Markdown
 from audit.rundir import Run
-from audit.sections.cells import each, measured, table
+from audit.sections.cells import at, measured, table
 from audit.sections.tasks import Task
 from audit.tables import EVERYONE, OK, UNDEFINED
 
@@ -43,7 +44,7 @@ def _calibration_cells(row: Any) -> dict[str, str]:
         for value in (row.accuracy, row.mean_score, row.ece, row.ece_null, row.ece_null_high)
     )
     few = "" if row.status == OK else f" ({row.status.replace('_', ' ')})"
-    over = measured(row.overconfidence, row.low, row.high) + few
+    over = at(row, measured(row.overconfidence, row.low, row.high) + few)
     told = [f"{right}%", f"{score}%", over, error, f"{null}, up to {high}"]
     return cells | dict(zip(names, told, strict=True))
 
@@ -57,7 +58,7 @@ def calibration_gaps_table(run: Run, task: Task) -> Markdown:
             "By": row.attribute,
             "More overconfident": row.group or f"{row.status.replace('_', ' ')}: {row.reason}",
             "Less": row.other or "–",
-            "Gap, points [bounds]": measured(row.value, row.low, row.high),
+            "Gap, points [bounds]": at(row, measured(row.value, row.low, row.high)),
             "Pairs compared": row.pairs,
         }
         for row in each(ranked)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import jinja2
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from audit import evidence
 from audit.digits import bounds, percent
 from audit.errors import InputError, sentence
 from audit.page import MARKS, Markdown, escaped
@@ -55,6 +58,10 @@ def tag(verdict: str) -> Markdown:
     return Markdown(f"**{MARKS[verdict][0]} {verdict}**")
 
 
+#: a cell that begins with a number, which may lead to its row
+_NUMBER: Final = re.compile(r"\[?\\?[-–<\d]")
+
+
 def table(rows: Iterable[Mapping[str, object]]) -> Markdown:
     """Rows as a Markdown table; columns of numbers are set to the right."""
     rows = list(rows)
@@ -62,7 +69,7 @@ def table(rows: Iterable[Mapping[str, object]]) -> Markdown:
         return Markdown("*None.*")
     names: list[str] = list(rows[0])
     cells = [[str(printed(row[name])) for name in names] for row in rows]
-    numbers = [all(re.match(r"\\?[-–<\d]", line[i]) for line in cells) for i in range(len(names))]
+    numbers = [all(_NUMBER.match(line[i]) for line in cells) for i in range(len(names))]
     lines: list[list[str]] = [
         [*map(escaped, names)],
         ["---:" if number else "---" for number in numbers],
@@ -84,9 +91,10 @@ def with_rest(shown: Markdown, more: int, what: str, where: str) -> Markdown:
     return Markdown(f"{shown}\n\n{more:,} more {one_or_more} in `{where}`.")
 
 
-def each(frame: pd.DataFrame) -> list[Any]:
-    """Rows with their columns as attributes."""
-    return list(frame.itertuples())
+def at(row: Any, words: str) -> str:
+    """Words that lead to the row they rest on, where that is one of ``each`` of a run's table."""
+    place = evidence.address(row)
+    return evidence.linked(escaped(words), place) if place else words
 
 
 def rate_in_words(row: Any, n: int | None = None) -> str:
@@ -98,7 +106,7 @@ def rate_in_words(row: Any, n: int | None = None) -> str:
         return f"{row.status}: {row.reason}"
     events = f"{row.events:,}" if n in (None, row.n) else f"{row.events:,} of {row.n:,}"
     few = "" if row.status == OK else f"; {row.status.replace('_', ' ')}"
-    return f"{measured(row.value, row.low, row.high, '%')} ({events}{few})"
+    return at(row, f"{measured(row.value, row.low, row.high, '%')} ({events}{few})")
 
 
 def measured(value: float, low: float, high: float, unit: str = "") -> str:
@@ -109,6 +117,13 @@ def measured(value: float, low: float, high: float, unit: str = "") -> str:
     shown = percent(value, low, high) + (unit if not math.isnan(value) else "")
     within = "" if math.isnan(low) or math.isnan(high) else f" [{bounds(low, high, ', ')}]"
     return (shown + within).replace(" ", NBSP)
+
+
+def like(rows: pd.DataFrame, others: pd.DataFrame, columns: Sequence[str]) -> NDArray[np.bool_]:
+    """Which rows agree with some of the others in all of these columns."""
+    names = list(columns)
+    found = pd.MultiIndex.from_frame(rows[names]).isin(pd.MultiIndex.from_frame(others[names]))
+    return np.asarray(found, dtype=bool)
 
 
 def asked(row: Any) -> str:

@@ -7,9 +7,10 @@ from typing import Any, Final
 
 from audit.controls import failed
 from audit.digits import percent
+from audit.evidence import each
 from audit.page import Markdown
 from audit.rundir import Run
-from audit.sections.cells import each, measured, table
+from audit.sections.cells import at, measured, table
 from audit.tables import ENSEMBLE, EVERYONE
 
 
@@ -45,18 +46,22 @@ def _failure(row: Mapping[str, Any]) -> str:
 def controls_table(run: Run) -> Markdown:
     """Shuffled labels and an injected gap, by task and attribute."""
     null, planted = (run.controls[run.controls["control"] == c] for c in ("shuffled", "injected"))
-    both = null.merge(planted, on=["task", "attribute"], suffixes=("_null", ""))
+    shuffled = {(row.task, row.attribute): _shuffled_cell(row) for row in each(null)}
     return table(
-        {"Task": row.task, "By": row.attribute, "Shuffled: shown large": _shuffled_cell(row)}
+        {
+            "Task": row.task,
+            "By": row.attribute,
+            "Shuffled: shown large": shuffled.get((row.task, row.attribute), "–"),
+        }
         | _injected_cells(row)
-        for row in each(both)
+        for row in each(planted)
     )
 
 
 def _shuffled_cell(row: Any) -> str:
-    if not row.comparisons_null:
-        return f"– {row.reason_null}"
-    return f"{row.shown_large_null:,} of {row.comparisons_null:,}"
+    if not row.comparisons:
+        return f"– {row.reason}"
+    return at(row, f"{row.shown_large:,} of {row.comparisons:,}")
 
 
 def _injected_cells(row: Any) -> dict[str, str]:
@@ -66,7 +71,7 @@ def _injected_cells(row: Any) -> dict[str, str]:
     ends = row.low_simultaneous, row.high_simultaneous
     told = (
         f"{percent(row.planted, *ends)}: ‘{row.label}’ in {row.group}",
-        measured(row.value, *ends),
+        at(row, measured(row.value, *ends)),
         f"{row.shown_large:,} of {row.comparisons:,}",
         "yes" if row.covered else Markdown("**no**"),
     )

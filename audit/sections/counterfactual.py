@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pandas as pd
 
+from audit.evidence import each
 from audit.figures import counterfactual as figures
 from audit.page import MARKS, Markdown
 from audit.probes.counterfactual import (
@@ -31,7 +32,7 @@ from audit.probes.counterfactual import (
 )
 from audit.rundir import Run
 from audit.sections.blocks import Block, Folded, Part, Picture, Section, probe_would, said
-from audit.sections.cells import NBSP, each, measured, p_value, table, tag
+from audit.sections.cells import NBSP, at, measured, p_value, table, tag
 from audit.sections.measures import in_unit
 from audit.sections.tasks import Task, tasks_of
 from audit.stats.families import size_bounds
@@ -134,7 +135,8 @@ def _gap(row: Any) -> object:
     if row.status != OK:
         return row.reason
     marked = MARKS[row.verdict][0] if row.verdict in MARKS else ""
-    return f"{marked}{NBSP}{measured(row.value, row.low_simultaneous, row.high_simultaneous)}"
+    told = measured(row.value, row.low_simultaneous, row.high_simultaneous)
+    return at(row, f"{marked}{NBSP}{told}")
 
 
 def _steps(rows: pd.DataFrame) -> Markdown:
@@ -148,8 +150,8 @@ def _step(rows: pd.DataFrame, kind: str, role: str) -> dict[str, object]:
     return {
         "Changed": _who(kind),
         "": role,
-        "Pairs": flips.n,
-        "Mean step": f"{step.value:.3g} {step.unit}" if known else "not stated",
+        "Pairs": at(flips, f"{flips.n:,}"),
+        "Mean step": at(step, f"{step.value:.3g} {step.unit}") if known else "not stated",
         "In the embedding": _cell(figures.row_of(rows, DISTANCE, kind)),
         "In colour": _cell(figures.row_of(rows, COLOUR, kind, where=WHOLE_PICTURE)),
         "In colour, middle": _cell(figures.row_of(rows, COLOUR, kind, where=MIDDLE)),
@@ -162,7 +164,7 @@ def _cell(row: Any) -> str:
         return "–"
     if math.isnan(row.value):
         return str(row.reason)
-    return in_unit(row.value, row.low_simultaneous, row.high_simultaneous, row.unit)
+    return at(row, in_unit(row.value, row.low_simultaneous, row.high_simultaneous, row.unit))
 
 
 def _surest(rows: pd.DataFrame) -> Markdown:
@@ -269,7 +271,7 @@ def _ranks(rows: pd.DataFrame) -> Folded:
         blocks.append(
             table(
                 {
-                    "Rank": f"{row.value:.0f}",
+                    "Rank": at(row, f"{row.value:.0f}"),
                     "Could be": f"{row.low_simultaneous:.0f} to {row.high_simultaneous:.0f}",
                     "Changed": _who(row.group),
                     "": row.condition.split(",")[0],

@@ -10,6 +10,7 @@ import pandas as pd
 
 from audit import figures
 from audit.digits import percent
+from audit.evidence import each
 from audit.findings import judged
 from audit.metrics import UNKNOWN
 from audit.page import Markdown
@@ -18,7 +19,8 @@ from audit.sections.cells import (
     MOST_ROWS,
     NBSP,
     asked,
-    each,
+    at,
+    like,
     measured,
     rate_in_words,
     table,
@@ -64,7 +66,8 @@ def _gap_cells(row: Any) -> dict[str, str]:
         return dict(zip(names, (told, "–", "–"), strict=True))
     ends = row.low_simultaneous, row.high_simultaneous
     one, other = (percent(x / n, *ends) for x, n in _sides(row))
-    cells = (f"{row.group}: {one}%", f"{row.other}: {other}%", measured(row.value, *ends))
+    gap = at(row, measured(row.value, *ends))
+    cells = (f"{row.group}: {one}%", f"{row.other}: {other}%", gap)
     return dict(zip(names, cells, strict=True))
 
 
@@ -106,14 +109,14 @@ def departures_table(run: Run) -> Markdown:
     """How far the rates of each intersection depart from what its attributes add up to."""
     gaps = _worst(run, [q["task"] for q in run.questions], True)
     table_of = run.disparities[run.disparities["comparison"] == DEPARTURE]
-    found = table_of.merge(gaps[_QUESTION], on=_QUESTION)
+    found = table_of[like(table_of, gaps, _QUESTION)]
     ranked = found.sort_values(["low", "value"], ascending=False, kind="stable")
     shown = table(
         {
             "Task": row.task,
             "Chosen": asked(row),
             "By": row.attribute,
-            "Departure, points [bounds]": measured(row.value, row.low, row.high)
+            "Departure, points [bounds]": at(row, measured(row.value, row.low, row.high))
             if row.status == OK
             else f"– {row.reason}",
         }

@@ -9,11 +9,12 @@ import pandas as pd
 
 from audit import figures
 from audit.digits import percent
+from audit.evidence import each
 from audit.metrics import UNKNOWN
 from audit.page import Markdown
 from audit.rundir import Run
 from audit.sections.blocks import Block, Folded, Part, Picture, Section, said
-from audit.sections.cells import MOST_ROWS, asked, each, measured, table, tag, with_rest
+from audit.sections.cells import MOST_ROWS, asked, at, measured, table, tag, with_rest
 from audit.sections.tasks import Task, tasks
 from audit.tables import ADD, DROP, EVERYONE, OK, RATE, SHOWN_LARGE, SWAP, WORST
 
@@ -96,7 +97,7 @@ def _carrier_cells(row: Any) -> dict[str, object]:
     return {
         "Family": row.label,
         "Label": row.dropped,
-        "Carries [bounds]": _carried(row),
+        "Carries [bounds]": at(row, _carried(row)),
         "Most in": most,
         "Family's rate with, without it": _before_after(row),
         "Change, points [bounds]": _change(row),
@@ -107,14 +108,18 @@ def _carrier_cells(row: Any) -> dict[str, object]:
 def _of_family(name: str, carriers: pd.DataFrame, changes: pd.DataFrame) -> Iterator[Markdown]:
     """Who carries a family, which labels relieve it, which hold it down."""
     members = carriers[carriers["label"] == name]
-    listed = [f"‘{row.dropped}’ carries {_carried(row)}" for row in each(members.head(3))]
+    listed = [
+        said("‘{label}’ carries {share}", label=row.dropped, share=at(row, _carried(row)))
+        for row in each(members.head(3))
+    ]
     others = len(members) - len(listed)
-    listed += [f"{others} other{'s' if others > 1 else ''}: the rest"] if others else []
+    listed += [Markdown(f"{others} other{'s' if others > 1 else ''}: the rest")] if others else []
+    first = each(members.head(1))[0]
     yield said(
         "Any **‘{name}’** label is chosen for {rate} of everyone; {listed}.",
         name=name,
-        rate=f"{percent(*members[['before', 'low', 'high']].iloc[0])}%",
-        listed=", ".join(listed),
+        rate=at(first, f"{percent(first.before, first.low, first.high)}%"),
+        listed=Markdown(", ".join(listed)),
     )
     of_family = changes[(changes["metric"] == _FAMILY) & (changes["label"] == name)]
     outside = ~of_family["dropped"].isin(members["dropped"])
@@ -139,7 +144,7 @@ def _surest(what: str, family: str, changes: pd.DataFrame) -> Markdown:
         edit=figures.edit_in_words(row),
         family=family,
         group=row.group,
-        there=_before_after(row, between=" to "),
+        there=at(row, _before_after(row, between=" to ")),
         all=_before_after(row, "_all", " to "),
     )
 
@@ -162,7 +167,7 @@ def _change_cells(row: Any, several: bool) -> dict[str, object]:
         "Edit, and what is chosen": f"{task}{figures.edit_in_words(row)}: {asked(row)}",
         "Most moved": f"{row.group} ({row.attribute})",
         "Its rate": _before_after(row),
-        "Change [bounds]": _change(row),
+        "Change [bounds]": at(row, _change(row)),
         "Change of everyone": _change(row, "_all"),
         "Widest gap there": _before_after(row, "_gap", unit=""),
         "Change of that gap": _change(row, "_gap"),

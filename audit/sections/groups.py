@@ -7,9 +7,10 @@ from typing import Final
 import pandas as pd
 
 from audit import figures
+from audit.evidence import each
 from audit.page import Markdown
 from audit.rundir import Run
-from audit.sections.cells import each, stated, table
+from audit.sections.cells import stated, table
 
 
 def who_was_counted(run: Run) -> Markdown:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pandas as pd
 
+from audit.evidence import each
 from audit.figures.identity import det_curves, error_rates, groups_of, of_task, targets_of
 from audit.page import Markdown
 from audit.probes.identity import (
@@ -24,7 +25,7 @@ from audit.probes.identity import (
 from audit.probes.naming import NAMED
 from audit.rundir import Run
 from audit.sections.blocks import Block, Folded, Part, Picture, Section, probe_would, said
-from audit.sections.cells import NBSP, each, measured, p_value, table, tag
+from audit.sections.cells import NBSP, at, measured, p_value, table, tag
 from audit.sections.tasks import tasks_of
 from audit.tables import ENSEMBLE, EVERYONE, OK, UNDEFINED
 
@@ -121,7 +122,7 @@ def _threshold(row: Any, rows: pd.DataFrame) -> dict[str, object]:
     fixed = "–" if row.status == UNDEFINED else f"{row.value:.3f}"
     return {
         "Target": _target(row.condition),
-        "Threshold (cosine)": fixed,
+        "Threshold (cosine)": at(row, fixed),
         "Fixed on people": f"{row.subjects:,}",
         "Their pairs": f"{row.n:,}",
         "False matches of the others": _rate(rates.get(FMR)),
@@ -152,7 +153,7 @@ def _ratio(row: Any) -> dict[str, object]:
         "Rate": _RATIOS[row.metric],
         "Target": _target(row.condition),
         "Groups": f"{row.attribute}: {row.group}" if row.group else row.attribute,
-        "Times [bounds]": f"{row.value:.2f}{ends}".replace(" ", NBSP),
+        "Times [bounds]": at(row, f"{row.value:.2f}{ends}".replace(" ", NBSP)),
         "By chance": chance.replace(" ", NBSP),
         "p": p_value(None if math.isnan(row.p) else row.p),
         "Verdict": tag(row.verdict),
@@ -271,7 +272,7 @@ def _cell(row: Any | None) -> str:
     if row is None or math.isnan(row.value):
         return "–"
     shown = _percent(row.value)
-    return shown if row.status == OK else f"{shown}*"
+    return at(row, shown if row.status == OK else f"{shown}*")
 
 
 def _rate(row: Any | None) -> str:
@@ -279,7 +280,7 @@ def _rate(row: Any | None) -> str:
     if row is None or math.isnan(row.value):
         return "–"
     few = "" if row.status == OK else f"{NBSP}({row.status.replace('_', NBSP)})"
-    return measured(row.value, row.low, row.high, "%") + few
+    return at(row, measured(row.value, row.low, row.high, "%") + few)
 
 
 def _counted(row: Any | None) -> str:
@@ -288,7 +289,7 @@ def _counted(row: Any | None) -> str:
         return "–"
     few = "" if row.status == OK else f"; {row.status.replace('_', ' ')}"
     told = measured(row.value, row.low, row.high, "%")
-    return f"{told} ({row.events:,}{few})".replace(" ", NBSP)
+    return at(row, f"{told} ({row.events:,}{few})".replace(" ", NBSP))
 
 
 def _percent(share: float) -> str:
@@ -337,7 +338,7 @@ def _named(row: Any, smallest: int) -> dict[str, object]:
     return {
         "Candidates": size,
         "Pictures": f"{row.n:,}",
-        "Right names [bounds]": measured(row.value, *ends, "%"),
+        "Right names [bounds]": at(row, measured(row.value, *ends, "%")),
         "By chance [95%]": measured(row.null_mean, row.null_low, row.null_high, "%"),
         "p": p_value(None if math.isnan(row.p) else row.p),
         "Verdict": tag(row.verdict),

@@ -9,12 +9,13 @@ from typing import Any, Final
 import pandas as pd
 
 from audit.digits import percent
+from audit.evidence import each
 from audit.figures.linear import accuracies, by_examples, learning_curves
 from audit.page import Markdown
 from audit.probes.linear import ACCURACY, ALL, SPREAD_OVER_DRAWS
 from audit.rundir import Run
 from audit.sections.blocks import Block, Folded, Part, Picture, Section, probe_would, said
-from audit.sections.cells import each, measured, table, tag
+from audit.sections.cells import at, measured, table, tag
 from audit.sections.tasks import Task, lead_attribute, tasks_of
 from audit.tables import EVERYONE, NOT_ASKED, OK, RATE, UNDEFINED, WORST
 
@@ -81,7 +82,7 @@ def _right(row: Any) -> dict[str, object]:
         "What": "right labels, everyone",
         "Zero-shot": f"{percent(1 - row.before, *ends)}%",
         "Linear probe": f"{percent(1 - row.after, *ends)}%",
-        "Change [bounds]": measured(-row.value, *ends),
+        "Change [bounds]": at(row, measured(-row.value, *ends)),
         "Verdict": tag(row.verdict),
     }
 
@@ -92,7 +93,7 @@ def _gap(row: Any) -> dict[str, object]:
         "What": f"widest gap in errors by {row.attribute}",
         "Zero-shot": f"{percent(row.before, *ends)} ({row.group} v {row.other})",
         "Linear probe": f"{percent(row.after, *ends)} ({row.group_after} v {row.other_after})",
-        "Change [bounds]": measured(row.value, *ends),
+        "Change [bounds]": at(row, measured(row.value, *ends)),
         "Verdict": tag(row.verdict),
     }
 
@@ -123,7 +124,7 @@ def _accuracy(row: Any | None) -> str:
     if row is None or row.status == UNDEFINED or math.isnan(row.value):
         return "–"
     few = "" if row.status == OK else f" ({row.status.replace('_', ' ')})"
-    return measured(row.value, row.low, row.high, "%") + few
+    return at(row, measured(row.value, row.low, row.high, "%") + few)
 
 
 def _spread(run: Run, task: Task, attribute: str) -> Markdown:
@@ -131,11 +132,10 @@ def _spread(run: Run, task: Task, attribute: str) -> Markdown:
     rows = rows[(rows["metric"] == SPREAD_OVER_DRAWS)]
     rows = rows[rows["attribute"].isin([attribute, EVERYONE]) & rows["value"].notna()]
     conditions = by_examples(rows)
-    value = {(row.group, row.condition): 100 * row.value for row in each(rows)}
+    spread = {(r.group, r.condition): at(r, f"{100 * r.value:.1f}") for r in each(rows)}
     groups = sorted(dict.fromkeys(rows["group"]), key=lambda g: g == EVERYONE)
     return table(
-        {"Group": group}
-        | {_examples(word): f"{value[group, c]:.1f}" for c, word in conditions.items()}
+        {"Group": group} | {_examples(word): spread[group, c] for c, word in conditions.items()}
         for group in groups
     )
 

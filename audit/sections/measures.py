@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from audit.page import MARKS
-from audit.sections.cells import NBSP, measured, p_value, tag
+from audit.sections.cells import NBSP, at, measured, p_value, tag
 from audit.tables import OK
 
 
@@ -38,7 +38,7 @@ def measure_cells(row: Any) -> dict[str, object]:
     ends = row.low_simultaneous, row.high_simultaneous
     ends = (row.low, row.high) if math.isnan(sum(ends)) else ends
     cells = (
-        in_unit(row.value, *ends, row.unit),
+        at(row, in_unit(row.value, *ends, row.unit)),
         in_unit(row.null_mean, row.null_low, row.null_high, row.unit),
         p_value(None if math.isnan(row.p) else row.p),
         tag(row.verdict) if row.verdict in MARKS else row.verdict,

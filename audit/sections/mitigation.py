@@ -8,13 +8,14 @@ from typing import Any, Final
 import pandas as pd
 
 from audit.digits import percent
+from audit.evidence import each
 from audit.figures.mitigation import changes_of, mitigations, short_names
 from audit.page import MARKS, Markdown
 from audit.probes.changes import ACCURACY_CHANGE, GAP_CHANGE
 from audit.probes.mitigation import COUNTER_LABEL, RANDOM, REMOVED
 from audit.rundir import Run
 from audit.sections.blocks import Block, Folded, Part, Picture, Section, said
-from audit.sections.cells import MOST_ROWS, NBSP, asked, each, measured, table, tag, with_rest
+from audit.sections.cells import MOST_ROWS, NBSP, asked, at, like, measured, table, tag, with_rest
 from audit.tables import CONDITION, EVERYONE, OK, RATE, WORST
 
 _METRIC: Final = {name: metric for metric, name in GAP_CHANGE.items()}
@@ -74,7 +75,7 @@ def _gaps(rows: pd.DataFrame, effects: pd.DataFrame) -> pd.DataFrame:
     lead = rows[rows["metric"] != ACCURACY_CHANGE].drop_duplicates("task")
     lead = lead.assign(metric=lead["metric"].map(_METRIC))
     worst = effects[(effects["comparison"] == WORST) & (effects["status"] == OK)]
-    found = worst.merge(lead[_QUESTION], on=_QUESTION)
+    found = worst[like(worst, lead, _QUESTION)]
     truth = effects.loc[effects["metric"] == "misclassification", "task"]
     without = found[~found["task"].isin(truth)]
     return without if len(without) else found
@@ -100,14 +101,10 @@ def _lines(gaps: pd.DataFrame, prices: pd.DataFrame, names: dict[str, str]) -> I
             what=asked(each(part)[0]),
             attribute=part["attribute"].iloc[0],
             before=f"{100 * part['before'].iloc[0]:.0f}",
-            after=_listed([f"{names[r.condition]}, {100 * r.after:.0f}" for r in each(narrower)]),
+            after=_listed([_after(r, names) for r in each(narrower)]),
         )
     dearer = prices[prices["low_simultaneous"] > 0]
-    costs = [
-        f"{names[r.condition]}, {_label_set(r.task)} {100 * (1 - r.before):.0f} to "
-        f"{100 * (1 - r.after):.0f}%"
-        for r in each(dearer)
-    ]
+    costs = [_cost(r, names) for r in each(dearer)]
     if prices.empty:
         yield Markdown(
             "The price is not known: no task was asked under the same mitigations with `truth:`."
@@ -116,12 +113,23 @@ def _lines(gaps: pd.DataFrame, prices: pd.DataFrame, names: dict[str, str]) -> I
         yield said("Surely fewer right labels after: {costs}.", costs=_listed(costs))
 
 
+def _after(row: Any, names: dict[str, str]) -> Markdown:
+    left = at(row, f"{100 * row.after:.0f}")
+    return said("{name}, {left}", name=names[row.condition], left=left)
+
+
+def _cost(row: Any, names: dict[str, str]) -> Markdown:
+    name = f"{names[row.condition]}, {_label_set(row.task)}"
+    ends = at(row, f"{100 * (1 - row.before):.0f} to {100 * (1 - row.after):.0f}%")
+    return said("{name} {ends}", name=name, ends=ends)
+
+
 def _by(row: Any) -> str:
     return f"{asked(row)} by {row.attribute}"
 
 
-def _listed(items: Sequence[str]) -> str:
-    return "; ".join(items) or "none"
+def _listed(items: Sequence[Markdown]) -> Markdown:
+    return Markdown("; ".join(items) or "none")
 
 
 def _label_set(task: str) -> str:
@@ -155,13 +163,15 @@ def _untold(condition: str) -> str:
 def _gap_cell(row: Any) -> str:
     ends = row.low_simultaneous, row.high_simultaneous
     before, after = (percent(x, *ends) for x in (row.before, row.after))
-    return f"{before} → {after}: {measured(row.value, *ends)}{NBSP}{MARKS[row.verdict][0]}"
+    moved = f"{before} → {after}: {measured(row.value, *ends)}"
+    return at(row, f"{moved}{NBSP}{MARKS[row.verdict][0]}")
 
 
 def _price_cell(row: Any) -> str:
     ends = -row.high_simultaneous, -row.low_simultaneous
     before, after = (percent(1 - x, *ends) for x in (row.before, row.after))
-    return f"{before}% → {after}%: {measured(-row.value, *ends)}{NBSP}{MARKS[row.verdict][0]}"
+    moved = f"{before}% → {after}%: {measured(-row.value, *ends)}"
+    return at(row, f"{moved}{NBSP}{MARKS[row.verdict][0]}")
 
 
 def _others(effects: pd.DataFrame, gaps: pd.DataFrame) -> pd.DataFrame:
@@ -170,8 +180,7 @@ def _others(effects: pd.DataFrame, gaps: pd.DataFrame) -> pd.DataFrame:
     with_truth = rows["task"].isin(rows.loc[rows["metric"] == "misclassification", "task"])
     # where the right label is known, that its choices differ by group is what was asked
     rows = rows[~with_truth | (rows["metric"] == "misclassification")]
-    shown = pd.MultiIndex.from_frame(gaps[_QUESTION])
-    rows = rows[~pd.MultiIndex.from_frame(rows[_QUESTION]).isin(shown)]
+    rows = rows[~like(rows, gaps, _QUESTION)]
     wider = rows["low_simultaneous"].clip(lower=0)
     surely = wider - rows["high_simultaneous"].clip(upper=0)
     rows = rows.assign(widened=wider > 0, surely=surely)[surely > 0]
@@ -187,13 +196,12 @@ def _opened(others: pd.DataFrame, names: dict[str, str]) -> Markdown:
     row = each(wider)[0]
     return said(
         "Other gaps surely wider: {n}. The surest: {what} of {task} by {attribute}, "
-        "{before} to {after} points after {name}.",
+        "{change} points after {name}.",
         n=len(wider),
         what=asked(row),
         task=_label_set(row.task),
         attribute=row.attribute,
-        before=f"{100 * row.before:.0f}",
-        after=f"{100 * row.after:.0f}",
+        change=at(row, f"{100 * row.before:.0f} to {100 * row.after:.0f}"),
         name=names.get(row.condition, row.condition),
     )
 
@@ -206,7 +214,7 @@ def _others_table(others: pd.DataFrame, names: dict[str, str]) -> Markdown:
             "Mitigation": names.get(r.condition, r.condition),
             "Furthest apart after": f"{r.group_after} v {r.other_after}",
             "Widest gap": f"{100 * r.before:.0f} → {100 * r.after:.0f}",
-            "Change [bounds]": measured(r.value, r.low_simultaneous, r.high_simultaneous),
+            "Change [bounds]": at(r, measured(r.value, r.low_simultaneous, r.high_simultaneous)),
             "Verdict": tag(r.verdict),
         }
         for r in each(others.head(MOST_ROWS))
@@ -219,7 +227,7 @@ def _removed(run: Run, tasks: Sequence[str]) -> Markdown:
     return table(
         {
             "Mitigation": row.condition,
-            "What": row.method,
+            "What": at(row, row.method),
             "Pictures it learned from": f"{row.n:,}" if row.n else "none",
         }
         for row in each(rows.drop_duplicates("condition"))

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from audit.digits import percent
+from audit.evidence import each
 from audit.findings import judged
 from audit.metrics import DEFAULT_FAMILY
 from audit.page import Markdown
 from audit.rundir import Run
-from audit.sections.cells import MOST_ROWS, each, needed, p_value, table
+from audit.sections.cells import MOST_ROWS, needed, p_value, table
 from audit.tables import DIFFERENCE
 
 

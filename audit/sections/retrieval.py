@@ -7,11 +7,12 @@ from typing import Any, Final
 
 import pandas as pd
 
+from audit.evidence import each
 from audit.figures import retrieval as figures
 from audit.page import Markdown
 from audit.rundir import Run
 from audit.sections.blocks import Block, Folded, Part, Picture, Section, probe_would, said
-from audit.sections.cells import MOST_ROWS, each, table, with_rest
+from audit.sections.cells import MOST_ROWS, at, table, with_rest
 from audit.sections.measures import in_unit, measure_cells
 from audit.sections.tasks import Task, tasks_of
 from audit.tables import OK
@@ -157,8 +158,8 @@ def _shares(rows: pd.DataFrame) -> Folded:
         {
             "By": row.attribute,
             "Group": row.group,
-            "Share of the top, % [bounds]": in_unit(
-                row.value, row.low_simultaneous, row.high_simultaneous
+            "Share of the top, % [bounds]": at(
+                row, in_unit(row.value, row.low_simultaneous, row.high_simultaneous)
             ),
             "By chance [outer]": in_unit(row.null_mean, row.null_low, row.null_high),
         }

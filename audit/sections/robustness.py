@@ -8,13 +8,14 @@ from typing import Any, Final
 
 import pandas as pd
 
+from audit.evidence import each
 from audit.figures.robustness import falls, severities
 from audit.page import MARKS, Markdown
 from audit.probes.changes import ACCURACY_CHANGE
 from audit.probes.robustness import RATE_CHANGE, RENDERED, UNEQUAL_CHANGE, UNEQUAL_DROP
 from audit.rundir import Run
 from audit.sections.blocks import Block, Folded, Part, Picture, Section, probe_would, said
-from audit.sections.cells import MOST_ROWS, NBSP, each, table, tag, with_rest
+from audit.sections.cells import MOST_ROWS, NBSP, at, table, tag, with_rest
 from audit.sections.measures import in_unit
 from audit.sections.tasks import Task, tasks_of
 from audit.tables import (
@@ -130,7 +131,7 @@ def _change(row: Any | None) -> str:
     if row.status != OK:
         return f"{row.status.replace('_', ' ')}: {row.reason}"
     ends = row.low_simultaneous, row.high_simultaneous
-    return f"{in_unit(row.value, *ends, row.unit)}{NBSP}{MARKS[row.verdict][0]}"
+    return at(row, f"{in_unit(row.value, *ends, row.unit)}{NBSP}{MARKS[row.verdict][0]}")
 
 
 def _rendered(rows: pd.DataFrame) -> Markdown:
@@ -171,8 +172,8 @@ def _cells(row: Any, moves: dict[Any, Any]) -> dict[str, object]:
         "Change of": "right labels" if row.metric == UNEQUAL_DROP else f"‘{row.label}’",
         "Between": f"{row.group} v {row.other} ({row.attribute})",
         "Their changes": " v ".join(sides) if all(sides) else "–",
-        "Points apart [bounds]": in_unit(
-            row.value, row.low_simultaneous, row.high_simultaneous, row.unit
+        "Points apart [bounds]": at(
+            row, in_unit(row.value, row.low_simultaneous, row.high_simultaneous, row.unit)
         ),
         "Margin": f"{row.margin:g}",
         "Verdict": tag(row.verdict),
@@ -199,7 +200,7 @@ def _recipes(rows: pd.DataFrame) -> list[Block]:
     if named.empty:
         return []
     cells = (
-        {"Condition": row.condition, "What was done": row.method.partition("; ")[2]}
+        {"Condition": at(row, row.condition), "What was done": row.method.partition("; ")[2]}
         for row in each(named)
     )
     return [Folded("Every degradation with its quantities", [table(cells)])]

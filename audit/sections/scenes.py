@@ -9,6 +9,7 @@ import pandas as pd
 
 from audit.abstention import LABELLED, RIGHT, rates_in, threshold_of
 from audit.digits import percent
+from audit.evidence import each
 from audit.figures import scenes as figures
 from audit.metrics import UNKNOWN
 from audit.page import Markdown
@@ -16,7 +17,7 @@ from audit.probes import captions as roles
 from audit.probes import scenes as probe
 from audit.rundir import Run
 from audit.sections.blocks import Block, Folded, Part, Picture, Section, probe_would, said
-from audit.sections.cells import MOST_ROWS, each, measured, rate_in_words, table, tag, with_rest
+from audit.sections.cells import MOST_ROWS, at, measured, rate_in_words, table, tag, with_rest
 from audit.sections.tasks import Task, lead_attribute, tasks_of
 from audit.tables import ENSEMBLE, EVERYONE, OK, RATE, UNDEFINED
 
@@ -101,23 +102,23 @@ def _offered(rows: pd.DataFrame) -> Markdown:
 def _conditions(run: Run, task: Task, rows: pd.DataFrame) -> Markdown:
     """What everyone's pictures were given under every condition."""
     rates = run.rates[(run.rates["task"] == task.name) & (run.rates["attribute"] == EVERYONE)]
-    chosen = rates[rates["metric"] == "selection"].set_index(["condition", "label"])
-    wrong = rates[rates["metric"] == _ERRORS].set_index("condition")
+    chosen = {(r.condition, r.label): r for r in each(rates[rates["metric"] == "selection"])}
+    wrong = {r.condition: r for r in each(rates[rates["metric"] == _ERRORS])}
     counted = rows[rows["attribute"] == EVERYONE].set_index(["condition", "metric"])["value"]
     cells = []
     for condition in dict.fromkeys(rates["condition"]):
         guess = counted[condition, probe.GUESSING]
         cell: dict[str, object] = {
-            "Captions": _in_words(condition, probe.WITHOUT in wrong.index),
+            "Captions": _in_words(condition, probe.WITHOUT in wrong),
             "How many": f"{counted[condition, probe.OPTIONS]:.3g}",
             "By guessing": f"{100 * guess:.0f}%",
-            "Right": _right(wrong.loc[condition]),
+            "Right": _right(wrong[condition]),
         }
         for role in (roles.CLOSE, roles.OTHER):
-            if (condition, role) in chosen.index:
+            if (condition, role) in chosen:
                 there = role != roles.CLOSE or condition not in (probe.WITHOUT, probe.INSTEAD)
-                row = chosen.loc[condition, role]
-                cell[role.capitalize()] = rate_in_words(row, row["n"]) if there else "not offered"
+                row = chosen[condition, role]
+                cell[role.capitalize()] = rate_in_words(row, row.n) if there else "not offered"
         cells.append(cell)
     return table(cells)
 
@@ -130,9 +131,9 @@ def _in_words(condition: str, stressed: bool) -> str:
 
 def _right(row: Any) -> str:
     """The share right of a row about errors."""
-    if row["status"] == UNDEFINED:
-        return f"{row['status']}: {row['reason']}"
-    return measured(1 - row["value"], 1 - row["high"], 1 - row["low"], "%")
+    if row.status == UNDEFINED:
+        return f"{row.status}: {row.reason}"
+    return at(row, measured(1 - row.value, 1 - row.high, 1 - row.low, "%"))
 
 
 def _stress(run: Run, task: Task, rows: pd.DataFrame, attribute: str) -> Sequence[Block]:
@@ -153,7 +154,9 @@ def _stress(run: Run, task: Task, rows: pd.DataFrame, attribute: str) -> Sequenc
 def _cost_cells(row: Any, what: str) -> dict[str, object]:
     return {
         "What": what[0].upper() + what[1:],
-        "Points [bounds]": measured(row.value, row.low_simultaneous, row.high_simultaneous),
+        "Points [bounds]": at(
+            row, measured(row.value, row.low_simultaneous, row.high_simultaneous)
+        ),
         "Margin": f"{100 * row.margin:g}",
         "Verdict": tag(row.verdict),
     }
@@ -176,7 +179,7 @@ def _group_cells(row: Any) -> dict[str, object]:
         "Pictures": f"{row.n:,}",
         "Right without close ones": f"{without}%",
         "With them": f"{with_them}%",
-        "Cost, points [bounds]": measured(-row.value, *ends)
+        "Cost, points [bounds]": at(row, measured(-row.value, *ends))
         if row.status == OK
         else f"{row.status.replace('_', ' ')}: {row.reason}",
         "Verdict": tag(row.verdict),
@@ -211,7 +214,7 @@ def _detail_cell(rows: pd.DataFrame) -> str:
     row = each(rows)[0]
     if row.metric != probe.TOLD_APART or pd.isna(row.value):
         return rate_in_words(row, 0)
-    return measured(row.value, row.low, row.high)
+    return at(row, measured(row.value, row.low, row.high))
 
 
 def _abstention(task: Task, rows: pd.DataFrame, attribute: str) -> Sequence[Part]:
@@ -253,8 +256,8 @@ def _gaps(gaps: pd.DataFrame) -> Markdown:
             "What": row.metric if row.condition == ENSEMBLE else f"{row.metric}, {row.condition}",
             "By": row.attribute,
             "Furthest apart": f"{row.group} v {row.other}",
-            "Gap, points [bounds]": measured(
-                row.value, row.low_simultaneous, row.high_simultaneous
+            "Gap, points [bounds]": at(
+                row, measured(row.value, row.low_simultaneous, row.high_simultaneous)
             ),
             "Margin": f"{100 * row.margin:g}",
             "Verdict": tag(row.verdict),

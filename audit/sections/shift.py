@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pandas as pd
 
+from audit.evidence import each
 from audit.figures.robustness import sources
 from audit.page import Markdown
 from audit.probes.changes import ACCURACY_CHANGE
@@ -15,7 +16,7 @@ from audit.probes.robustness import UNEQUAL_DROP
 from audit.probes.shift import ACCURACY, ROBUSTNESS
 from audit.rundir import Run
 from audit.sections.blocks import Block, Folded, Part, Picture, Section, said
-from audit.sections.cells import each, table, tag
+from audit.sections.cells import at, table, tag
 from audit.sections.measures import in_unit, measure_cells
 from audit.sections.tasks import Task, lead_attribute, tasks_of
 from audit.tables import ENSEMBLE, EVERYONE, NOT_ASKED
@@ -88,13 +89,13 @@ def _accuracy(row: Any | None) -> str:
     if row is None or math.isnan(row.value):
         return "–"
     few = "" if row.status == "ok" else f"; {row.status.replace('_', ' ')}"
-    return f"{in_unit(row.value, row.low, row.high, row.unit)} (n = {row.n:,}{few})"
+    return at(row, f"{in_unit(row.value, row.low, row.high, row.unit)} (n = {row.n:,}{few})")
 
 
 def _change(row: Any | None) -> str:
     if row is None or math.isnan(row.low_simultaneous):
         return "–" if row is None else f"{row.status.replace('_', ' ')}: {row.reason}"
-    return in_unit(row.value, row.low_simultaneous, row.high_simultaneous, row.unit)
+    return at(row, in_unit(row.value, row.low_simultaneous, row.high_simultaneous, row.unit))
 
 
 def _apart(rows: pd.DataFrame) -> Markdown:

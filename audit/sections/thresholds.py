@@ -8,19 +8,11 @@ from typing import Any, Final
 import pandas as pd
 
 from audit import figures
+from audit.evidence import each
 from audit.page import Markdown
 from audit.rundir import Run
 from audit.sections.blocks import Block, Folded, Part, Picture, Section, said
-from audit.sections.cells import (
-    MOST_ROWS,
-    NBSP,
-    each,
-    measured,
-    rate_in_words,
-    table,
-    tag,
-    with_rest,
-)
+from audit.sections.cells import MOST_ROWS, NBSP, at, measured, rate_in_words, table, tag, with_rest
 from audit.sections.tasks import Task, lead_attribute, tasks
 from audit.tables import EVERYONE, OK, RATE, WORST
 from audit.thresholds import FAMILY_KEPT, KEPT, MEAN_KEPT, MISSED, WRONG_KEPT
@@ -93,7 +85,7 @@ def _mean(row: Any) -> str:
     if pd.isna(row.value):
         return "–"
     within = "" if pd.isna(row.low) else f" [{row.low:.1f}, {row.high:.1f}]"
-    return f"{row.value:.1f}{within}".replace(" ", NBSP)
+    return at(row, f"{row.value:.1f}{within}".replace(" ", NBSP))
 
 
 def _of_families(run: Run, task: Task) -> Part:
@@ -158,7 +150,9 @@ def _gap_cells(row: Any) -> dict[str, object]:
         "Kept": f"any ‘{row.label}’ above {_share(row.threshold)}",
         "By": row.attribute,
         "Furthest apart": f"{row.group} v {row.other}",
-        "Gap, points [bounds]": measured(row.value, row.low_simultaneous, row.high_simultaneous),
+        "Gap, points [bounds]": at(
+            row, measured(row.value, row.low_simultaneous, row.high_simultaneous)
+        ),
         "Margin": f"{100 * row.margin:g}",
         "Verdict": tag(row.verdict),
     }
@@ -197,7 +191,7 @@ def _most_apart(gaps: pd.DataFrame, rates: pd.DataFrame, groups: Sequence[str]) 
     return table(
         {"Kept more for": row.group, "Label": f"‘{row.label}’"}
         | {group: rate_in_words(cells[row.label, group]) for group in groups}
-        | {"Chi-squared": f"{row.chi_squared:.0f}", "q": f"{row.q:.1g}"}
+        | {"Chi-squared": at(row, f"{row.chi_squared:.0f}"), "q": f"{row.q:.1g}"}
         for row in order
     )
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from audit import gates
+from audit import evidence, gates
 from audit.findings import in_columns
 from audit.page import MARKS, Markdown, code, escaped
 from audit.rundir import Run
@@ -14,20 +14,33 @@ from audit.tables import SHOWN_LARGE
 
 
 def findings_table(run: Run, most: int = 100) -> Markdown:
-    """Every finding with the key of its evidence."""
+    """Every finding with the keys of its evidence, which lead to their rows."""
+    places = evidence.places_of_keys(run)
     shown = table(
         {
             "Verdict": tag(finding["verdict"]),
             "Severity": finding["severity"],
             "Harm": finding["harm"],
             "Finding": finding["statement"],
-            "Evidence": Markdown(
-                ", ".join(code(key, in_table=True) for key in finding["evidence"])
-            ),
+            "Evidence": Markdown(", ".join(_keys(places, finding))),
         }
         for finding in run.findings[:most]
     )
     return with_rest(shown, len(run.findings) - most, "findings", "findings.json")
+
+
+def _keys(places: Mapping[str, evidence.Address], finding: Mapping[str, Any]) -> Iterator[str]:
+    for key in finding["evidence"]:
+        words = code(key, in_table=True)
+        yield evidence.linked(words, places[key]) if key in places else words
+
+
+def evidence_of(run: Run, finding: Mapping[str, Any]) -> Markdown:
+    """The rows a finding rests on, to stand behind its statement."""
+    places = evidence.places_of_keys(run)
+    found = [places[key] for key in finding["evidence"] if key in places]
+    told = (evidence.linked(f"{p.table} {p.row}", p) for p in found)
+    return Markdown(f"Evidence: {', '.join(told)}." if found else "")
 
 
 def gate_results(run: Run) -> list[gates.GateResult]:
@@ -93,6 +106,7 @@ _WRONG: Final = {"at random": "at random", "at worst": "where they mislead most"
 #: what a template may call; the run is filled in
 OFFERS: Final = (
     findings_table,
+    evidence_of,
     gates_table,
     label_errors_summary,
     label_errors_table,

@@ -8,13 +8,14 @@ from typing import Any, Final
 import pandas as pd
 
 from audit.digits import percent
+from audit.evidence import each
 from audit.page import MARKS, Markdown
 from audit.rundir import Run
 from audit.sections.cells import (
     MOST_ROWS,
     NBSP,
     asked,
-    each,
+    at,
     measured,
     needed,
     p_value,
@@ -44,7 +45,7 @@ def templates_table(run: Run) -> Markdown:
             "Task": row.task,
             "Chosen": asked(row),
             "By": row.attribute,
-            "All templates": _points(row.value, row),
+            "All templates": at(row, _points(row.value, row)),
             "Single templates": f"{_points(row.min, row)} to {_points(row.max, row)}",
             "Over the margin": f"{row.over} of {row.size}",
         }
@@ -104,7 +105,7 @@ def _curve_cells(row: Any) -> dict[str, str]:
         "Chosen": f"{row.task}: {asked(row)}",
         "Between": f"{row.group} v {row.other} ({row.attribute})",
         "Headline": percent(row.headline, row.low, row.high),
-        "Model: mean [bounds]": measured(row.mean, row.low, row.high),
+        "Model: mean [bounds]": at(row, measured(row.mean, row.low, row.high)),
         "Question: spread [bounds]": _steady(row.spread, row.spread_low, row.spread_high),
         "Model's share": _whole(*share, "%").replace(NBSP, " ", 1),
         "Same sign (by chance)": f"{sign} ({_share(row.agree_sign_null)})",
@@ -162,7 +163,7 @@ def variance_table(run: Run) -> Markdown:
             "p, signs": p_value(_number(row.p_sign)),
             "p, large": p_value(_number(row.p_large)),
             "Generalisability [bounds]": _coefficient(row),
-            "Kendall's W": "–" if math.isnan(row.kendall_w) else f"{row.kendall_w:.2f}",
+            "Kendall's W": "–" if math.isnan(row.kendall_w) else at(row, f"{row.kendall_w:.2f}"),
         }
         for row in ranked[:MOST_CURVES]
     )
@@ -197,8 +198,8 @@ def stability_table(run: Run) -> Markdown:
             "Group": row.group,
             "Pictures": f"{row.n:,}",
             "Subjects": f"{row.subjects:,}",
-            "Other label than the ensemble's": measured(
-                row.flips, row.flips_low, row.flips_high, "%"
+            "Other label than the ensemble's": at(
+                row, measured(row.flips, row.flips_low, row.flips_high, "%")
             ),
             "Entropy": measured(row.entropy, row.entropy_low, row.entropy_high, "%"),
         }

@@ -16,8 +16,9 @@ import streamlit as st
 from matplotlib.figure import Figure
 
 from audit.digits import bounds, percent
+from audit.evidence import unlinked
 from audit.page import MARKS
-from audit.tables import CANNOT_TELL, NOT_JUDGED, OK, SHOWN_LARGE, SHOWN_SMALL, UNDEFINED
+from audit.tables import CANNOT_TELL, NOT_JUDGED, OK, SHOWN_LARGE, SHOWN_SMALL, UNDEFINED, WITHHELD
 
 SEEN: Final = "seen"
 #: a verdict is never told by its colour alone
@@ -41,6 +42,7 @@ def plain(text: object) -> str:
 
 def as_markdown(text: str) -> str:
     """A report's Markdown for this page, which would find formulas, icons and addresses in it."""
+    text = unlinked(text)
     text = re.sub(r"(?<=:)(?=//)|(?<=www)(?=\.)|(?<=\w@)|(?<=:)(?=[\w/+-]+:)", "\u2060", text)
     return re.sub(r"(?<!\\)\$", r"\\$", text)
 
@@ -52,7 +54,7 @@ def table(rows: Iterable[Mapping[str, str]]) -> None:
         st.caption("None.")
         return
     names = list(rows[0])
-    numbers = [all(re.fullmatch(r"[\d,]+", row[name]) for row in rows) for name in names]
+    numbers = [all(re.fullmatch(r"[\d,]+|–", row[name]) for row in rows) for name in names]
     lines = [names, ["---:" if number else ":---" for number in numbers]]
     lines += [list(row.values()) for row in rows]
     st.markdown("\n".join(f"| {' | '.join(line)} |" for line in lines))
@@ -63,6 +65,11 @@ def rate(row: Any) -> str:
     if row.status == UNDEFINED or math.isnan(row.value):
         return "none"
     return measured(row.value, row.low, row.high, "%")
+
+
+def how_many(row: Any, count: int) -> str:
+    """A count of a row; a dash where it is withheld, which is no 0."""
+    return "–" if row.status == WITHHELD else f"{count:,}"
 
 
 def measured(value: float, low: float, high: float, unit: str = "") -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, Final
 
 import pandas as pd
@@ -13,6 +14,7 @@ from parts.words import (
     SIGNS,
     csv,
     each,
+    how_many,
     measured,
     plain,
     rate,
@@ -67,7 +69,8 @@ def show(run: Run) -> None:
 
 def chosen(run: Run, rates: pd.DataFrame, gaps: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The rows of task, attribute and what is counted; those of the first finding at first."""
-    first: dict[str, Any] = next((f for f in run.findings if f["attribute"] != EVERYONE), {})
+    there = set(zip(rates["task"], rates["attribute"], strict=True))
+    first = next((f for f in run.findings if _place(f) in there), dict[str, Any]())
     rates, gaps = (t.assign(counted=t["metric"].map(_counted)) for t in (rates, gaps))
     first = {**first, "counted": _counted(first.get("metric", ""))}
     for name, box in zip(("task", "counted", "attribute"), st.columns(3), strict=True):
@@ -88,6 +91,11 @@ def chosen(run: Run, rates: pd.DataFrame, gaps: pd.DataFrame) -> tuple[pd.DataFr
         )
         for t in (rates, gaps)
     )
+
+
+def _place(finding: Mapping[str, Any]) -> tuple[str, str]:
+    """Task and attribute of a finding; of one about everyone none that can be chosen."""
+    return ("" if finding["attribute"] == EVERYONE else finding["task"]), finding["attribute"]
 
 
 def _counted(metric: str) -> str:
@@ -136,7 +144,7 @@ def _rate_cell(row: Any) -> dict[str, Any]:
         if known
         else "–",
         "rate": rate(row),
-        "events": f"{row.events:,} of {row.n:,} pictures",
+        "events": f"{how_many(row, row.events)} of {how_many(row, row.n)} pictures",
         "status": status(row),
     }
 
@@ -203,9 +211,9 @@ def group_by_group(run: Run, rates: pd.DataFrame, gaps: pd.DataFrame) -> None:
         {"Group": plain(r.group), "Rate": unbroken(plain(rate(r)))}
         | ({"Pooled": unbroken(plain(_pooled(r)))} if pooled else {})
         | {
-            "Events": f"{r.events:,}",
-            "Pictures": f"{r.n:,}",
-            "Subjects": f"{r.subjects:,}",
+            "Events": how_many(r, r.events),
+            "Pictures": how_many(r, r.n),
+            "Subjects": how_many(r, r.subjects),
             "Status": plain(status(r)),
         }
         for r in rows

@@ -48,17 +48,24 @@ def warn(run: Run) -> None:
 
 def asked(run: Run) -> None:
     """What was asked of which model on which pictures, a line each."""
-    tasks = ", ".join(f"‘{q['task']}’" for q in run.questions)
     lines = {
         "Model": f"{run.model['ref']} ({run.model['family']}, {run.model['precision']})",
         "Pictures": pictures(run),
         "Groups, and whose word": whose_word(run),
-        "Questions": f"{' '.join(dict.fromkeys(q['asks'] for q in run.questions))} {tasks}",
         "Wordings": wordings(run),
         "Margin": f"{margins(run)}, fixed in the suite before the run",
     }
     with st.container(border=True):
         st.markdown("  \n".join(f"**{name}:** {plain(line)}" for name, line in lines.items()))
+        st.markdown("\n".join(["**Questions**", "", *questions(run)]))
+
+
+def questions(run: Run) -> list[str]:
+    """A line a question with the tasks that ask it."""
+    tasks: dict[str, list[str]] = {}
+    for question in run.questions:
+        tasks.setdefault(question["asks"], []).append(f"‘{question['task']}’")
+    return [f"- {plain(asks)} {plain(', '.join(names))}" for asks, names in tasks.items()]
 
 
 def pictures(run: Run) -> str:
