@@ -1,7 +1,8 @@
 """The dashboard of finished runs: which run, which page.
 
-``clip-audit dashboard RUNS`` opens it on a folder of runs or on one run. It reads what a public
-copy holds too, shows aggregates and no pictures, and stays on this machine.
+``clip-audit dashboard RUNS`` opens it on a folder of runs or on one run. It stays on this machine,
+reads what a public copy holds too, and shows aggregates; only the page of pictures, which
+``--no-pictures`` leaves out, shows pictures and rows about single people.
 """
 
 from __future__ import annotations
@@ -13,23 +14,57 @@ from typing import Final
 import streamlit as st
 from parts.runs import CHOSEN, OTHERS, choose_run, manifests, nothing_yet, opened, refuse, stamp
 from parts.words import plain
+from streamlit.navigation.page import StreamlitPage
 
-#: on a narrow screen a wide table or chart scrolls in its own frame, not the page
+#: on a narrow screen a wide table or chart scrolls in its own frame, not the page; small print is
+#: dark enough to be read
 STYLE: Final = """<style>
 [data-testid="stMarkdownContainer"]:has(table),
 [data-testid="stElementContainer"]:has([data-testid="stVegaLiteChart"]),
 [data-testid="stFullScreenFrame"] {overflow-x: auto; max-width: 100%}
+[data-testid="stCaptionContainer"] {opacity: 0.8 !important}
 </style>"""
-#: file, title and icon of each page, in their order
-PAGES: Final = (
-    ("overview", "Overview", "search"),
-    ("lab", "Label-set lab", "science"),
-    ("disparities", "Disparities", "grid_on"),
-    ("wordings", "Prompt sensitivity", "chat"),
-    ("compare", "Compare two runs", "compare_arrows"),
-    ("probes", "Other probes", "biotech"),
-    ("report", "Report", "description"),
-)
+PICTURES, NO_PICTURES = "pictures", "--no-pictures"
+#: file, title and icon of each page, by what a reader wants
+PAGES: Final = {
+    "Findings": (
+        ("overview", "Overview", "search"),
+        ("disparities", "Disparities", "grid_on"),
+        ("wordings", "Prompt sensitivity", "chat"),
+        ("compare", "Compare two runs", "compare_arrows"),
+    ),
+    "Explore": (
+        ("lab", "Label-set lab", "science"),
+        (PICTURES, "Pictures", "photo_library"),
+    ),
+    "Probes": (
+        ("retrieval", "Retrieval", "manage_search"),
+        ("association", "Association", "hub"),
+        ("robustness", "Robustness", "foggy"),
+        ("surveillance", "Surveillance", "videocam"),
+        ("probes", "More probes", "biotech"),
+    ),
+    "Write": (("report", "Report", "description"),),
+}
+
+
+def pages() -> dict[str, list[StreamlitPage]]:
+    """Every page that is on, the first of all to open with."""
+    off = {PICTURES} if NO_PICTURES in sys.argv[2:] else set[str]()
+    return {
+        heading: [
+            st.Page(
+                f"views/{name}.py",
+                title=title,
+                icon=f":material/{icon}:",
+                url_path=name,
+                default=name == "overview",
+            )
+            for name, title, icon in some
+            if name not in off
+        ]
+        for heading, some in PAGES.items()
+    }
 
 
 def main() -> None:
@@ -37,18 +72,7 @@ def main() -> None:
     st.set_page_config(page_title="clip-audit", page_icon="🔎", layout="wide")
     st.html(STYLE)
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else Path("runs")
-    page = st.navigation(
-        [
-            st.Page(
-                f"views/{name}.py",
-                title=title,
-                icon=f":material/{icon}:",
-                url_path=name,
-                default=name == PAGES[0][0],
-            )
-            for name, title, icon in PAGES
-        ]
-    )
+    page = st.navigation(pages(), expanded=True)
     found, broken = manifests(folder)
     for path in broken:
         st.error(

@@ -451,6 +451,35 @@ def test_other_probes_are_the_reports_own_sections(
     page = opened(run.path, monkeypatch, "probes")
     assert "Effects" in box(page, "Topic").options
     assert any("data:image/svg+xml" in str(html.proto) for html in page.get("html"))
+    assert not re.search(r"\]\(#", "".join(str(m.value) for m in page.markdown))  # leads nowhere
+
+
+def test_surveillance_begins_with_words_of_suspicion_beside_chance(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = opened(run.path, monkeypatch, "surveillance")
+    assert "people-suspicion" in said(page)
+    (row,) = [
+        r
+        for r in tables(page)[0]
+        if r[0].startswith("any ‘suspicion’") and r[1] == "clothing_colour"
+    ]
+    gap = run.disparities.query(
+        "task == 'people-suspicion' and metric == 'family_selection' and label == 'suspicion'"
+        " and comparison == 'worst_case_gap' and attribute == 'clothing_colour'"
+        " and condition == 'ensemble'"
+    ).iloc[0]
+    assert row[5].startswith(
+        percent(gap["null_mean"], *gap[["low_simultaneous", "high_simultaneous"]])
+    )
+
+
+@pytest.mark.parametrize("view", ["retrieval", "association", "robustness"])
+def test_a_probe_that_was_not_asked_says_which_suite_would(
+    view: str, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = opened(run.path, monkeypatch, view)
+    assert f"The suite ‘{view}’ would" in said(page)
 
 
 def test_the_report_is_framed_without_scripts(

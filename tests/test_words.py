@@ -34,7 +34,7 @@ FLAGS_THEM = ("audit/narrative.py", "docs/report.md")
 MODULES = (
     "audit/cli.py", "audit/findings.py", "audit/gates.py", "audit/page.py", "audit/report.py",
     "audit/catalogue.py", "audit/compare.py", "audit/controls.py", "audit/replication.py",
-    "audit/suite.py", "audit/plan.py",
+    "audit/suite.py", "audit/plan.py", "audit/gallery.py", "audit/evidence.py",
 )  # fmt: skip
 FOLDERS = ("audit/sections", "audit/figures", "audit/exports", "audit/probes", "dashboards")
 

@@ -53,8 +53,8 @@ def choose_run(found: Mapping[Path, Mapping[str, Any]]) -> Path:
         path = st.selectbox("Run", list(found), format_func=lambda p: readable(p, found[p]))
         st.text(path.name)
         st.caption(
-            "Newest first. These pages show aggregates of a finished run, no pictures and nothing "
-            "about single people."
+            "Newest first. These pages show aggregates of a finished run; only Pictures, where it "
+            "is on, shows pictures and what was said of each."
         )
     return Path(path)
 

@@ -1,0 +1,89 @@
+"""A page of what some probes found: the report's own sections, with the null beside each value."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import streamlit as st
+
+from audit import figures
+from audit.errors import InputError
+from audit.page import Markdown
+from audit.rundir import Run
+from audit.sections import SECTIONS
+from audit.sections.blocks import Block, Folded, Part, Picture, said
+from audit.sections.disparities import gaps_table
+from audit.sections.tasks import tasks
+from parts.runs import ALSO, current, readable_or_stop, stamp
+from parts.words import as_markdown, picture, plain
+
+Told = Mapping[str, Sequence[Block]]
+
+
+def show_topics(title: str, names: Sequence[str], would: str, harmful: bool = False) -> None:
+    """Draw a page of these sections of the report, or say what would ask for them.
+
+    ``would``: a suite or probe that does. ``harmful``: labels that cast suspicion come first.
+    """
+    st.title(title)
+    run = current()
+    readable_or_stop(run, *(name.removesuffix(".parquet") for name in ALSO))
+    told = told_by(str(run.path), stamp(run.path), run)
+    blocks = [*(suspicion(run) if harmful else ()), *(b for n in names for b in told.get(n, ()))]
+    if not blocks:
+        st.info(f"Not asked in this run. {would}")
+    for block in blocks:
+        draw(run, block)
+
+
+@st.cache_resource(max_entries=4, show_spinner="Reading the probes' tables")
+def told_by(path: str, stamp: str, _run: Run) -> Told:
+    """The blocks of every section that this run has something for, by its name."""
+    told = {name: _told(_run, name) for name in SECTIONS}
+    return {name: blocks for name, blocks in told.items() if blocks}
+
+
+def _told(run: Run, name: str) -> Sequence[Block]:
+    try:
+        return SECTIONS[name].tell(run)
+    except InputError as error:
+        return [str(error)]
+
+
+def suspicion(run: Run) -> Sequence[Block]:
+    """How unequally labels of a family that harms are chosen, beside what chance alone gives."""
+    return [
+        Part(
+            task.name,
+            [
+                said(
+                    "{asks} Some labels belong to a family that harms; each is offered beside "
+                    "harmless ones, and the model had to choose one: it could not abstain.",
+                    asks=task.asks,
+                ),
+                Picture(figures.gaps_with_margin, task.name),
+                Folded(f"The widest gaps of {task.name}", [gaps_table(run, [task])]),
+            ],
+        )
+        for task in tasks(run)
+        if task.harmful and task.kind == "classification"
+    ]
+
+
+def draw(run: Run, block: Block) -> None:
+    """A block and all within it."""
+    if isinstance(block, Picture):
+        try:
+            picture(block.draw(run, *block.which))
+        except InputError as nothing:
+            st.info(plain(f"No figure: {nothing}"))
+    elif isinstance(block, Part):
+        st.subheader(plain(block.title))
+        for one in block.blocks:
+            draw(run, one)
+    elif isinstance(block, Folded):
+        with st.expander(plain(block.title)):
+            for one in block.blocks:
+                draw(run, one)
+    else:
+        st.markdown(as_markdown(block) if isinstance(block, Markdown) else plain(block))

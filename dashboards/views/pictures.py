@@ -1,0 +1,497 @@
+"""The pictures of a run: what was labelled so, in other words, with one thing changed."""
+
+from __future__ import annotations
+
+import base64
+import html
+import math
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pandas as pd
+import streamlit as st
+from parts.runs import current, stamp
+from parts.words import each, plain, rate, status, table, unbroken, unique
+
+from audit.embeddings import Store
+from audit.errors import InputError
+from audit.gallery import NOT_TOLD, Gallery, open_gallery
+from audit.rundir import Run
+from audit.tables import EVERYONE, OK
+
+LABELLED, WORDINGS, FAMILIES = "Labelled so", "Under other wordings", "Counterfactual families"
+ORDERS: Final = {
+    "highest score": ("score", True),
+    "lowest score": ("score", False),
+    "largest margin": ("margin", True),
+    "smallest margin": ("margin", False),
+}
+#: pictures of a group at first; a click shows twice as many more
+ROW: Final = 6
+#: sides of a picture among others and of one alone, in pixels as they are sent
+SMALL, LARGE = 176, 420
+#: so long a gallery and its pictures are kept: what was changed or deleted is soon gone here too
+SECONDS: Final = 60
+CONFIRMED: Final = "runs of which pictures are shown"
+NOBODY: Final = "none"
+#: six beside each other on a wide page, three on a narrow one
+TILE: Final = "flex:0 0 auto;width:min(7.6rem,calc(33.3% - 0.7rem))"
+FRAME: Final = "width:100%;aspect-ratio:1;object-fit:cover;border-radius:6px;display:block"
+CAPTION: Final = "font-size:0.8rem;line-height:1.35;margin-top:0.3rem;overflow-wrap:anywhere"
+
+
+def show(run: Run) -> None:
+    """Draw the page."""
+    st.title("Pictures")
+    try:
+        gallery = opened(str(run.path), stamp(run.path), run)
+    except InputError as error:
+        st.info(plain(error))
+        return
+    if not confirmed(run, gallery):
+        return
+    tabs = {LABELLED: labelled, WORDINGS: wordings, FAMILIES: families}
+    if not gallery.family_names:
+        del tabs[FAMILIES]
+    choice = st.radio("Show", list(tabs), horizontal=True, label_visibility="collapsed")
+    try:
+        tabs[str(choice)](Page(run, gallery))
+    except InputError as error:
+        st.info(plain(error))
+
+
+@dataclass(frozen=True)
+class Page:
+    """The run that is shown and its pictures."""
+
+    run: Run
+    gallery: Gallery
+
+    def key(self, name: str, *parts: object) -> str:
+        """The key of a control, another one for every run."""
+        return " ".join([name, self.run.name, *map(str, parts)])
+
+
+@st.cache_resource(max_entries=4, ttl=SECONDS, show_spinner="Finding the pictures")
+def opened(path: str, stamp: str, _run: Run) -> Gallery:
+    """The gallery of a run."""
+    return open_gallery(_run, Store())
+
+
+# ---- before anything is shown ------------------------------------------------------------------
+
+
+def confirmed(run: Run, gallery: Gallery) -> bool:
+    """Whether the reader wants to see pictures of this run, in this session."""
+    runs: set[str] = st.session_state.setdefault(CONFIRMED, set())
+    if run.name not in runs:
+        st.warning(warning(gallery), icon=":material/visibility_off:")
+    key = f"show pictures of {run.name}"
+    st.checkbox(
+        "I have read this, and I want to see pictures of this run."
+        if run.name not in runs
+        else "Show pictures of this run",
+        value=run.name in runs,
+        key=key,
+        on_change=confirm,
+        args=(run.name, key),
+    )
+    return run.name in runs
+
+
+def confirm(name: str, key: str) -> None:
+    """Keep what was said of this run until the session ends."""
+    runs: set[str] = st.session_state[CONFIRMED]
+    (runs.add if st.session_state[key] else runs.discard)(name)
+
+
+def warning(gallery: Gallery) -> str:
+    """What the reader should know first."""
+    who = (
+        "These are photographs of real people, who did not choose the words beside them"
+        if gallery.photographs
+        else "These people are drawn or rendered; nobody is real"
+    )
+    told = [
+        "Content warning: pictures of people beside words that a model chose for them. Some words "
+        "may accuse or demean. A label tells about the model, never about the person.",
+        f"{who}. Pictures are blurred until you ask for clear ones.",
+    ]
+    told += unique(_warnings(gallery))
+    return "  \n".join(map(plain, told))
+
+
+def _warnings(gallery: Gallery) -> Iterable[str]:
+    for task in gallery.tasks:
+        if gallery.refusal(task) is None and (said := gallery.labels(task).content_warning):
+            yield said
+
+
+# ---- labelled so -------------------------------------------------------------------------------
+
+
+def labelled(page: Page) -> None:
+    """The pictures for which a label was chosen, a row a group."""
+    gallery = page.gallery
+    if (task := task_of(page, gallery.tasks, LABELLED)) is None:
+        return
+    one, two, three = st.columns(3)
+    if (label := label_of(page, one, task, LABELLED)) is None:
+        return
+    attributes = [*gallery.attributes, EVERYONE]
+    first = [f["attribute"] for f in page.run.findings if (f["task"], f["label"]) == (task, label)]
+    attribute = two.selectbox(
+        "By",
+        attributes,
+        index=_place(attributes, first),
+        key=page.key("by", task, label),
+    )
+    order = three.selectbox("Sorted by", list(ORDERS), key=page.key("sorted"))
+    found = gallery.labelled(task, label, attribute, *ORDERS[order])
+    rows = [(r, found[found["group"] == r.group]) for r in rates(page, task, label, attribute)]
+    st.caption(plain(explained(page, attribute)))
+    shown = {r.group: some.head(many(page, task, label, r.group)) for r, some in rows}
+    clear = clearness(page, [i for some in shown.values() for i in some["image_id"]], LABELLED)
+    for r, some in rows:
+        if some.empty:
+            continue
+        st.markdown(f"**{plain(r.group)}** · {plain(counted(r))}")
+        tiles(page, [picked(page, r, attribute, label, p) for p in each(shown[r.group])], clear)
+        if len(some) > len(shown[r.group]):
+            more(page, task, label, r.group, len(some) - len(shown[r.group]))
+    if none := [f"{r.group} (0 of {r.n:,})" for r, some in rows if some.empty]:
+        st.markdown(f"**Chosen for no picture of** {plain(', '.join(none))}")
+
+
+def rates(page: Page, task: str, label: str, attribute: str) -> list[Any]:
+    """The run's own rates of a label, a row a group."""
+    rows = each(page.gallery.counted(task, label, attribute))
+    if not rows:
+        st.info("The run counted no rates of this label by this attribute.")
+    return rows
+
+
+def counted(row: Any) -> str:
+    """How many pictures of a group got the label, from the run's table of rates."""
+    told = f"chosen for {row.events:,} of {row.n:,} pictures"
+    return f"{told}, {rate(row)}" if row.status == OK else f"{told} ({status(row)})"
+
+
+def explained(page: Page, attribute: str) -> str:
+    """What is sorted, and whose word the groups are."""
+    source = page.gallery.source(attribute)
+    whose = f" Groups by {attribute}: {source}." if source else ""
+    return (
+        "Score: the label's probability among all labels. Margin: its lead over the next label. "
+        "Either end of such a list is no typical picture: the count beside each group "
+        f"tells how many there are.{whose}"
+    )
+
+
+def many(page: Page, task: str, label: str, group: str) -> int:
+    """How many pictures of a group are shown."""
+    found: int = st.session_state.get(page.key("many", task, label, group), ROW)
+    return found
+
+
+def more(page: Page, task: str, label: str, group: str, left: int) -> None:
+    """The button that shows more of a group."""
+    key = page.key("many", task, label, group)
+
+    def add() -> None:
+        st.session_state[key] = st.session_state.get(key, ROW) + 2 * ROW
+
+    count = min(left, 2 * ROW)
+    st.button(plain(f"{count} more of {group}"), key=f"button {key}", on_click=add)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One picture with its words: ``alt`` for who doesn't see it, ``lines`` below it."""
+
+    image_id: str
+    alt: str
+    lines: Sequence[str]
+
+
+def picked(page: Page, row: Any, attribute: str, label: str, picture: Any) -> Tile:
+    """The tile of a picture that was labelled so."""
+    score, margin = numbers(picture.score, picture.margin)
+    near = " (a tie)" if picture.tie else ""
+    group = "" if attribute == EVERYONE else f"{attribute} {row.group}, "
+    return Tile(
+        picture.image_id,
+        f"{group}labelled {label}, score {score}, margin {margin}",
+        (page.gallery.names[picture.image_id], f"score {score}", f"margin {margin}{near}"),
+    )
+
+
+def numbers(score: float, margin: float) -> tuple[str, str]:
+    """Score and margin as they are told."""
+    return f"{score:.1%}", f"{margin:.4f}"
+
+
+# ---- in other words ----------------------------------------------------------------------------
+
+
+def wordings(page: Page) -> None:
+    """One picture, and what it is labelled in every wording."""
+    gallery = page.gallery
+    if (task := task_of(page, gallery.tasks, WORDINGS)) is None:
+        return
+    if (refused := gallery.refusal(task)) is not None:
+        aggregates_only(refused)
+        return
+    image_id = chosen_picture(page, gallery.pictures(task))
+    left, right = st.columns([1, 2])
+    with left:
+        one_picture(page, image_id)
+    with right:
+        answers(page, task, image_id)
+
+
+def one_picture(page: Page, image_id: str) -> None:
+    """The picture with its groups, and whose word each is."""
+    gallery = page.gallery
+    name = gallery.names[image_id]
+    clear = st.toggle("Show it clearly", key=page.key("clear", image_id))
+    groups = {a: gallery.groups.at[image_id, a] for a in gallery.attributes}
+    alt = ", ".join(f"{a} {group}" for a, group in groups.items())
+    shown = frozenset({image_id} if clear else ())
+    tiles(page, [Tile(image_id, alt, (name,))], shown, LARGE)
+    told = [f"{a}: {group} ({gallery.source(a)})" for a, group in groups.items()]
+    st.caption("  \n".join(map(plain, told)))
+    if name != image_id and st.toggle("Tell its file name", key=page.key("file", image_id)):
+        st.text(image_id)
+
+
+def chosen_picture(page: Page, pictures: Sequence[str]) -> str:
+    """The picture of an id, or another one.
+
+    Raises:
+        InputError: the run asked about no such picture.
+    """
+    names, key = page.gallery.names, page.key("picture")
+    one, two = st.columns([3, 1], vertical_alignment="bottom")
+    st.session_state.setdefault(key, names[pictures[0]])
+
+    def another() -> None:
+        st.session_state[key] = names[random.choice(pictures)]  # noqa: S311 - no secret
+
+    two.button("Another picture", on_click=another, width="stretch")
+    image_id = page.gallery.find(one.text_input("Picture", key=key))
+    if image_id not in pictures:
+        raise InputError(f"{names[image_id]}: this question was not asked of it.")
+    return image_id
+
+
+def answers(page: Page, task: str, image_id: str) -> None:
+    """The table of wordings with what each chooses, and how many agree."""
+    rows = page.gallery.wordings(task, image_id)
+    try:
+        rows = pd.concat([rows, page.gallery.more_wordings(task, image_id)])
+    except InputError as error:
+        st.caption(plain(f"Further wordings of this run: {error}"))
+    first, others = rows.iloc[0], rows.iloc[1:]
+    agree = int((others["label"] == first["label"]).sum())
+    if first["label"] != NOT_TOLD:
+        st.markdown(f"**{plain(agreement(agree, len(others), str(first['label'])))}**")
+    lines = []
+    for row in each(rows):
+        known = row.label != NOT_TOLD
+        score, margin = numbers(row.score, row.margin) if known else ("–", "–")
+        same = "" if row.label == first["label"] else "≠\u00a0"
+        lines.append(
+            {
+                "Asked": plain(row.wording),
+                "Label": same + plain(row.label),
+                "Score": unbroken(plain(score)),
+                "Margin": unbroken(plain(margin)),
+            }
+        )
+    table(lines)
+    if (rows["label"] == NOT_TOLD).any():
+        aggregates_only("Some labels of this set are told of no real person.")
+    if agree < len(others):
+        st.caption("≠ another label than in the first row, which is the headline of the report.")
+
+
+def agreement(agree: int, others: int, label: str) -> str:
+    """How many other ways to ask give the same label."""
+    if others == 0:
+        return "The run asked this in one way only."
+    if others == 1:
+        return f"The one other way to ask gives {'the same' if agree else 'another'} label."
+    return f"{agree} of {others} other ways to ask choose {_quoted(label)} too."
+
+
+def _quoted(label: object) -> str:
+    return f"‘{label}’"
+
+
+# ---- one thing changed -------------------------------------------------------------------------
+
+
+def families(page: Page) -> None:
+    """A family side by side, with the score of a label and what each change does to it."""
+    gallery, where = page.gallery, page.gallery.families
+    if where is None or (task := task_of(page, where.tasks, FAMILIES)) is None:
+        return
+    one, two = st.columns(2)
+    if (label := label_of(page, one, task, FAMILIES)) is None:
+        return
+    name = two.selectbox("Family", gallery.family_names, key=page.key("family"))
+    rows = gallery.family(str(name), task, label)
+    st.caption(
+        plain(
+            f"Under each picture: what was changed; its score for ‘{label}’, in cosine; how far "
+            "that is from the unchanged picture, and by what factor it multiplies the label's odds "
+            "against one that stays; the label it gets. One family is an example: the mean over "
+            "all of them, with bounds, is on the page More probes."
+        )
+    )
+    clear = clearness(page, list(rows["image_id"]), FAMILIES)
+    kinds = [rows["changed"].iloc[0], *where.demographic, *rows["changed"]]
+    columns = []
+    for kind in unique(k for k in kinds if k in set(rows["changed"])):
+        of_it = [changed(page, label, row) for row in each(rows[rows["changed"] == kind])]
+        title = "unchanged" if kind == where.base else kind.replace("_", " ")
+        columns.append(column(page, title, of_it, clear))
+    st.html(flow(columns))
+
+
+def changed(page: Page, label: str, row: Any) -> Tile:
+    """The tile of one picture of a family."""
+    what = row.to or page.gallery.names[row.image_id]
+    if row.Index == 0:
+        moved = []
+    else:
+        odds = math.exp(page.run.model["logit_scale"] * row.change)
+        moved = [f"change {row.change:+.3f}", f"odds × {odds:.2f}"]
+    numbers = [f"score {row.score:.3f}", *moved]
+    return Tile(
+        row.image_id,
+        f"{row.changed}: {what}; {label}: {', '.join(numbers)}; labelled {row.predicted}",
+        (what, *numbers, _quoted(row.predicted)),
+    )
+
+
+# ---- what is chosen ----------------------------------------------------------------------------
+
+
+def task_of(page: Page, tasks: Sequence[str], where: str) -> str | None:
+    """The question, that of the most important finding at first; None where there is none."""
+    if not tasks:
+        st.info("This run asked nothing here by which its pictures can be shown.")
+        return None
+    leading = [f["task"] for f in page.run.findings]
+    shown = [task for task in tasks if page.gallery.refusal(task) is None]
+    leading = [task for task in (*leading, *shown) if task in shown]
+    return st.selectbox(
+        "Question", tasks, index=_place(tasks, leading), key=page.key("question", where)
+    )
+
+
+def label_of(page: Page, box: Any, task: str, where: str) -> str | None:
+    """The label; those by which real people are not shown can't be chosen."""
+    gallery = page.gallery
+    if (refused := gallery.refusal(task)) is not None:
+        aggregates_only(refused)
+        return None
+    hidden = gallery.not_listed(task)
+    labels = [text for text in gallery.labels(task).texts if text not in hidden]
+    if hidden:
+        aggregates_only(f"{len(hidden)} labels of this set are listed of no real person.")
+    if not labels:
+        return None
+    leading = [f["label"] for f in page.run.findings if f["task"] == task]
+    return str(
+        box.selectbox("Label", labels, index=_place(labels, leading), key=page.key(where, task))
+    )
+
+
+def _place(options: Sequence[str], wanted: Iterable[str]) -> int:
+    """Where the first of the wanted stands that is offered; the first place if none is."""
+    return next((list(options).index(w) for w in wanted if w in options), 0)
+
+
+def aggregates_only(why: str) -> None:
+    """Why no picture is shown, and where the rates are."""
+    st.info(plain(why), icon=":material/shield_person:")
+    st.page_link(
+        "views/disparities.py", label="Their rates by group: Disparities", icon=":material/grid_on:"
+    )
+
+
+def clearness(page: Page, there: Sequence[str], where: str) -> frozenset[str]:
+    """Which of the pictures are shown clearly: all that are rendered, of real people one."""
+    if not page.gallery.photographs:
+        every = st.toggle("Show pictures clearly", key=page.key("clear", where))
+        return frozenset(there if every else ())
+    names = page.gallery.names
+    one = st.selectbox(
+        "Show one picture clearly",
+        [NOBODY, *unique(there)],
+        format_func=lambda i: names.get(i, i),
+        key=page.key("clear", where),
+    )
+    st.caption("One at a time, since real faces in a row, sorted by a label, make a line-up.")
+    return frozenset() if one == NOBODY else frozenset({one})
+
+
+# ---- pictures as HTML --------------------------------------------------------------------------
+
+
+def tiles(page: Page, row: Sequence[Tile], clear: frozenset[str], side: int = SMALL) -> None:
+    """Pictures with their words, in rows that wrap."""
+    if row:
+        style = TILE if side == SMALL else "width:20rem;max-width:100%"
+        parts = [drawn(page, tile, clear, side) for tile in row]
+        st.html(flow(f'<div style="{style}">{part}</div>' for part in parts))
+
+
+def flow(parts: Iterable[str]) -> str:
+    """Parts in rows that wrap."""
+    style = "display:flex;flex-wrap:wrap;gap:0.9rem;align-items:flex-start"
+    return f'<div style="{style}">{"".join(parts)}</div>'
+
+
+def column(page: Page, title: str, row: Sequence[Tile], clear: frozenset[str]) -> str:
+    """Pictures below each other, with a title."""
+    below = "".join(
+        f'<div style="margin-bottom:0.8rem">{drawn(page, tile, clear)}</div>' for tile in row
+    )
+    head = f'<div style="font-weight:600;margin-bottom:0.4rem">{html.escape(title)}</div>'
+    return f'<section style="{TILE}">{head}{below}</section>'
+
+
+def drawn(page: Page, tile: Tile, clear: frozenset[str], side: int = SMALL) -> str:
+    """One picture with its words; whatever a name holds, it is text."""
+    words = "<br>".join(html.escape(line) for line in tile.lines)
+    caption = f'<figcaption style="{CAPTION}">{words}</figcaption>'
+    return f'<figure style="margin:0">{image(page, tile, clear, side)}{caption}</figure>'
+
+
+def image(page: Page, tile: Tile, clear: frozenset[str], side: int) -> str:
+    """The picture itself, or why it isn't there."""
+    shown = tile.image_id in clear
+    name = page.gallery.names[tile.image_id]
+    try:
+        source = thumbnail(str(page.run.path), tile.image_id, shown, side, page.gallery)
+    except InputError as error:
+        box = f"{FRAME};border:1px dashed #7A7A7A;padding:0.5rem;font-size:0.75rem;overflow:auto"
+        return f'<div style="{box}">{html.escape(str(error))}</div>'
+    alt = html.escape(f"{'' if shown else 'blurred '}{name}: {tile.alt}", quote=True)
+    return f'<img alt="{alt}" src="{source}" style="{FRAME}">'
+
+
+@st.cache_data(max_entries=2000, ttl=SECONDS, show_spinner=False)
+def thumbnail(path: str, image_id: str, clear: bool, side: int, _gallery: Gallery) -> str:
+    """A picture as the address of an image; blurred here, unless it is asked for clear."""
+    data = base64.b64encode(_gallery.thumbnail(image_id, clear, side)).decode()
+    return f"data:image/jpeg;base64,{data}"
+
+
+show(current())

@@ -1,0 +1,5 @@
+"""Who is at the top when pictures are ranked for a text, beside a ranking by lot."""
+
+from parts.topics import show_topics
+
+show_topics("Retrieval", ["retrieval"], "The suite ‘retrieval’ would, or a probe of that kind.")

@@ -1,0 +1,9 @@
+"""What poor footage and other sources of pictures cost, and whom they cost more."""
+
+from parts.topics import show_topics
+
+show_topics(
+    "Robustness",
+    ["robustness", "shift"],
+    "The suite ‘robustness’ would, or a probe of the kind ‘robustness’ or ‘shift’.",
+)
