@@ -8,22 +8,26 @@ how to write one.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from functools import cached_property
+from itertools import accumulate
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 from markdown_it import MarkdownIt
+from markdown_it.token import Token
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from audit.data.yamlfile import Document, Loc, load_yaml, validate
+from audit.data.yamlfile import Document, Loc, parse_yaml, read_text, validate
 from audit.digits import bounds, percent
 from audit.errors import InputError, sentence
+from audit.evidence import Address, linked, places_of_keys
 from audit.findings import tally_verdicts
-from audit.page import BLANK, Markdown, escaped
+from audit.page import BLANK, Markdown, code, escaped
 from audit.registry import suggest
 from audit.rundir import Run, write_text
 from audit.sections.cells import table
@@ -102,16 +106,21 @@ class Problem:
     """What is wrong with the author's words, and where.
 
     ``kind``: an *error* stops rendering; a *claim* is stronger than what was found and is printed
-    below the words; a *note* is for the author alone.
+    below the words; a *note* is for the author alone. ``at`` is the key of the text it is in.
     """
 
     line: int
     kind: Literal["error", "claim", "note"]
     told: str
+    at: Loc = ()
 
     def __str__(self) -> str:
         """With the file and line before it."""
         return sentence(f"{FILE}:{self.line}: {self.told}")
+
+
+#: the end of the line before a block of text
+_BLOCK: Final = re.compile(r"(^|[\s:-])\|[-+0-9]*\s*(#.*)?$")
 
 
 @dataclass(frozen=True)
@@ -125,12 +134,16 @@ class Passage:
 
     def line_of(self, start: int, found: str) -> int:
         """The line of the file on which what starts at ``start`` of the text stands."""
-        below = self.text.count("\n", 0, start)
         piece = found.split("\n")[0]
-        if below + 1 < len(self.source) and piece in self.source[below + 1]:
-            return self.first + below + 1  # a block: its text begins on the line after the key
-        place = next((i for i, line in enumerate(self.source) if piece in line), 0)
-        return self.first + place
+        if _BLOCK.search(self.source[0]):  # its text begins on the line after the key
+            return self.first + self.text.count("\n", 0, start) + 1
+        # folded or in quotes: as often as it is in the text before, so often in lines before
+        before = self.text.count(piece, 0, start)
+        for i, line in enumerate(self.source):
+            before -= line.count(piece)
+            if before < 0:
+                return self.first + i
+        return self.first
 
 
 @dataclass(frozen=True)
@@ -147,7 +160,7 @@ class Narrative:
         """All that is wrong with the words, from the top of the file."""
         found = [*self._of_another_run()]
         for passage in self.passages:
-            found += self._of_passage(passage)
+            found += [replace(p, at=passage.at) for p in self._of_passage(passage)]
         return sorted(found, key=lambda p: p.line)
 
     def words(self, number: int) -> Markdown:
@@ -223,18 +236,28 @@ class Narrative:
             return []
         told = [
             f"`{name}` ({finding['verdict']}; evidence "
-            + ", ".join(f"`{key}`" for key in finding["evidence"])
+            + ", ".join(self._place(key) for key in finding["evidence"])
             + ")"
             for name, finding in quoted.items()
         ]
         return ["", f"*Findings quoted:* {'; '.join(told)}."]
+
+    def _place(self, key: str) -> str:
+        """The key of a row, leading to it."""
+        words = code(key)
+        return linked(words, self._places[key]) if key in self._places else words
+
+    @cached_property
+    def _places(self) -> dict[str, Address]:
+        return places_of_keys(self.run)
 
     @cached_property
     def _by_id(self) -> dict[str, dict[str, Any]]:
         return {finding["id"]: finding for finding in self.run.findings}
 
     @cached_property
-    def _facts(self) -> dict[str, str]:
+    def facts(self) -> dict[str, str]:
+        """What may be quoted of the run as a whole, by name."""
         dataset, counts = self.run.dataset, tally_verdicts(self.run.findings)
         return {
             "run.name": self.run.manifest["run"],
@@ -251,8 +274,8 @@ class Narrative:
 
     def _value(self, name: str) -> _Value:
         """What stands for a name between braces, or why nothing can."""
-        if name in self._facts:
-            return _Value(self._facts[name])
+        if name in self.facts:
+            return _Value(self.facts[name])
         finding = self._finding(name)
         if finding is None:
             return _Value(self._unknown(name), ok=False)
@@ -270,7 +293,7 @@ class Narrative:
         return _Value(sentence(told, "Quote its .statement, which says why"), ok=False)
 
     def _unknown(self, name: str) -> str:
-        near = suggest(name, [*self._by_id, *self._facts])
+        near = suggest(name, [*self._by_id, *self.facts])
         if near is None:
             near = suggest(name.rpartition(".")[0], self._by_id)
         told = f"no finding of this run has the id '{name}'"
@@ -287,6 +310,7 @@ class Narrative:
                 self.run_line,
                 "error",
                 sentence(told, "Read them again beside its numbers, then change 'run:'"),
+                ("run",),
             )
 
     def _of_passage(self, passage: Passage) -> Iterator[Problem]:
@@ -386,13 +410,30 @@ def narrative_of(run: Run) -> Narrative:
     Raises:
         InputError: the file can't be read, isn't YAML, or has an unknown key.
     """
+    text = text_of(run)
+    return Narrative(run, Author(), ()) if text is None else read(run, text)
+
+
+def text_of(run: Run) -> str | None:
+    """What ``narrative.yaml`` beside a run holds, or None where there is none.
+
+    Raises:
+        InputError: the file can't be read, or is no text.
+    """
     path = run.path / FILE
-    if not path.is_file():
-        return Narrative(run, Author(), ())
-    data = load_yaml(path)
-    given = validate(Author, data, str(path))
-    source = path.read_text(encoding="utf-8-sig").split("\n")
-    return Narrative(run, given, _passages(data, source), data.lines.get(("run",), 1))
+    return read_text(path) if path.exists() else None
+
+
+def read(run: Run, text: str) -> Narrative:
+    """The author's words about a run from the text of a ``narrative.yaml``; nothing is written.
+
+    Raises:
+        InputError: it isn't YAML, or has an unknown key.
+    """
+    where = str(run.path / FILE)
+    data = parse_yaml(text, where)
+    given = validate(Author, data, where)
+    return Narrative(run, given, _passages(data, text.split("\n")), data.lines.get(("run",), 1))
 
 
 def checked(run: Run) -> Narrative:
@@ -411,8 +452,40 @@ def checked(run: Run) -> Narrative:
 
 
 def save(run: Run, text: str) -> None:
-    """Write ``narrative.yaml`` beside a run; what it says is not checked."""
-    write_text(run.path / FILE, text)
+    """Write ``narrative.yaml`` beside a run; what it says is not checked.
+
+    Raises:
+        InputError: the folder can't be written.
+    """
+    path = run.path / FILE
+    try:
+        write_text(path, text)
+    except OSError as error:
+        told = f"{path} can't be written ({error.strerror or error})"
+        raise InputError(sentence(told, "What it held before is still there")) from error
+
+
+def save_over(run: Run, text: str, opened: str | None) -> None:
+    """Write ``narrative.yaml`` if it is still what its author opened; None for no file.
+
+    Raises:
+        InputError: it was changed since, or can't be written; nothing is written then.
+    """
+    if text_of(run) != opened:
+        told = f"{run.path / FILE} was changed by somebody else since it was opened"
+        raise InputError(sentence(told, "Nothing was written; open it again"))
+    save(run, text)
+
+
+def closed(run: Run) -> str | None:
+    """Why the words of a run can't be edited beside it; None where they can."""
+    if run.manifest.get("public"):
+        told = "This is a public copy: its words are those of the run that it was made of"
+        return sentence(told, "Edit them there, then make the copy again")
+    if not os.access(run.path, os.W_OK):
+        told = f"The folder {run.path} can't be written"
+        return sentence(told, "Copy the run to a folder of your own to write its report")
+    return None
 
 
 def draft(run: Run) -> Path:
@@ -619,16 +692,37 @@ def _of_markup(passage: Passage) -> Iterator[Problem]:
     """Headings would break the report's own order; HTML is not carried out."""
     if passage.at[0] != "sections":
         return
+    starts = list(accumulate((len(line) + 1 for line in passage.text.split("\n")), initial=0))
+    row, past, told = 0, 0, set[int]()
     for token in _AS_HTML.parse(passage.text):
-        below = token.map[0] if token.map else 0
-        line = passage.first + below + 1 if below + 1 < len(passage.source) else passage.first
+        row = token.map[0] if token.map else row  # a table's cells know only their row's
         if token.type == "heading_open":
-            told = "a heading inside a section of the report"
-            yield Problem(line, "error", sentence(told, "Write **bold words** instead"))
-        inside = [token, *(token.children or ())]
-        if any(t.type in ("html_block", "html_inline") for t in inside):
-            told = "HTML is not carried out; it stands in the report as the text it is"
-            yield Problem(line, "note", told)
+            line = passage.line_of(starts[row], passage.text[starts[row] :])
+            complaint = sentence("a heading inside a section of the report", _NO_HEADING)
+            yield Problem(line, "error", complaint)
+        for below, tag in _tags(token):
+            past = max(passage.text.find(tag, max(past, starts[row + below])), starts[row + below])
+            line = passage.line_of(past, tag)
+            past += len(tag)
+            if line not in told:
+                yield Problem(line, "note", _NO_HTML)
+            told.add(line)
+
+
+_NO_HEADING: Final = "Write **bold words** instead"
+_NO_HTML: Final = "HTML is not carried out; it stands in the report as the text it is"
+
+
+def _tags(token: Token) -> Iterator[tuple[int, str]]:
+    """Pieces of HTML in a block of text, each with the line of the block where it begins."""
+    if token.type == "html_block":
+        yield 0, token.content.split("\n")[0].lstrip()
+    row = 0
+    for child in token.children or ():
+        row += child.type in ("softbreak", "hardbreak")
+        if child.type == "html_inline":
+            yield row, child.content.split("\n")[0]
+            row += child.content.count("\n")
 
 
 def without_html(text: str) -> str:

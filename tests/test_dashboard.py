@@ -15,7 +15,6 @@ import pytest
 import test_figures
 from streamlit.testing.v1 import AppTest
 
-import audit.report
 from audit import compare as comparison
 from audit.digits import bounds, percent
 from audit.rundir import Run, digest_of, open_run
@@ -225,7 +224,7 @@ def test_no_run_says_what_makes_one(
     assert not page.selectbox
 
 
-@pytest.mark.parametrize("view", [view for view in VIEWS if view != "report"])
+@pytest.mark.parametrize("view", VIEWS)
 def test_every_page_opens_a_run_of_the_first_layout(
     view: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -480,20 +479,6 @@ def test_a_probe_that_was_not_asked_says_which_suite_would(
 ) -> None:
     page = opened(run.path, monkeypatch, view)
     assert f"The suite ‘{view}’ would" in said(page)
-
-
-def test_the_report_is_framed_without_scripts(
-    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = copied(run, tmp_path)
-    (path / "report.html").write_text("<script>alert(1)</script>")
-    told = "# Report\n\n<script>alert(2)</script>\n"
-    monkeypatch.setattr(audit.report, "fill", lambda run, template, drawn: told)
-    page = opened(tmp_path, monkeypatch, "report")
-    (frame,) = page.get("iframe")
-    assert "<script" not in frame.proto.srcdoc
-    assert "default-src 'none'" in frame.proto.srcdoc
-    assert "&lt;script&gt;alert(2)" in frame.proto.srcdoc
 
 
 def test_a_spreadsheet_takes_no_label_for_a_formula(monkeypatch: pytest.MonkeyPatch) -> None:

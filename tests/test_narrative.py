@@ -4,6 +4,7 @@ import re
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from markdown_it import MarkdownIt
 from test_figures import altered, sample_run
@@ -16,11 +17,15 @@ from audit.narrative import (
     SECTIONS,
     Problem,
     checked,
+    closed,
     draft,
     narrative_of,
     quoted,
+    read,
     save,
+    save_over,
     starter,
+    text_of,
     without_html,
 )
 from audit.page import to_html
@@ -56,6 +61,7 @@ SEEN = LARGE | {
 }  # fmt: skip
 SKEW = LARGE | {"id": "search.maxskew.k-10", "unit": "MaxSkew", "estimate": 0.4567}
 EMPTY = LARGE | {"id": "jobs.selection.pilot.gender", "estimate": None, "low": None, "high": None}
+KINDS = ("error", "claim", "note")
 FINDINGS = [LARGE, OPEN, SMALL, SEEN, SKEW, EMPTY]
 
 
@@ -64,7 +70,10 @@ def run(tmp_path: Path) -> Run:
     """A run's folder with nothing in it but what words are filled from."""
     manifest = {"run": "2026-11-23T101500Z-quick-3f9a1c", "model": "specimen"}
     facts = {"name": "tiny", "pictures": 1792, "subjects": 900}
-    return altered(Run(tmp_path, manifest), manifest=manifest, findings=FINDINGS, dataset=facts)
+    keys = {"disparities": LARGE["evidence"], "measures": []}
+    tables = {n: pd.DataFrame({"key": k}).rename_axis(index=n) for n, k in keys.items()}
+    facts = {"manifest": manifest, "findings": FINDINGS, "dataset": facts, **tables}
+    return altered(Run(tmp_path, manifest), **facts)
 
 
 def problems(run: Run, text: str) -> list[Problem]:
@@ -318,9 +327,80 @@ def test_html_and_scripts_stay_words(run: Run, attack: str) -> None:
     assert not re.search(r"<(script|img|div on|b>|!)|href=\"javascript", body)
 
 
+def test_each_thing_is_named_with_its_own_line(run: Run) -> None:
+    lines = [
+        f"Stale: {{{{ {LARGE['id']}.estimate = 99 }}}} points,",
+        "mistyped: {{ jobs.selection.nurze.gender }},",
+        "and <script>alert(1)</script> on the third line.",
+        "There is no bias;",
+        "the model is fair,",
+        "a significant gap,",
+        "which proves it.",
+        "",
+        "- one `<b>`",
+        "- two <b>bold</b> and <i>so on</i>",
+        "",
+        "<div>",
+        "</div>",
+    ]
+    found = of_summary(run, "\n".join(lines))
+    errors, claims, notes = ([n for n, k in found if k == kind] for kind in KINDS)
+    assert errors == [1, 2]
+    assert sorted(claims) == [4, 5, 6, 7]
+    assert notes == [3, 10, 12]
+    told = [p.told for p in problems(run, (run.path / FILE).read_text())]
+    for words in ("was 99", "Did you mean", "‘no bias’", "‘fair’", "‘significant’", "‘proves’"):
+        assert sum(words in each for each in told) == 1
+    body = to_html(narrative_of(run).words(1), {}).split("<main>")[1]
+    assert not re.search(r"<(script|i|b|div)[ >]", body)
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in body
+
+
+def test_html_in_folded_text_and_tables_has_its_line_too(run: Run) -> None:
+    text = "sections:\n  data: >\n    one\n    <b>x</b>\n    and\n    <b>y</b>\n"
+    assert [p.line for p in problems(run, text)] == [4, 6]
+    table = "| a | b |\n| --- | --- |\n| x | y |\n| x | <i>y</i> |"
+    assert of_summary(run, table) == [(4, "note")]
+
+
 def test_code_keeps_its_signs() -> None:
     assert without_html("a `<b>` c <b>") == r"a `<b>` c \<b>"
     assert without_html("2 < 3 > 1") == "2 < 3 > 1"
+
+
+# ---- text that is not saved yet ----------------------------------------------------------------
+
+
+def test_text_is_checked_without_being_saved(run: Run) -> None:
+    words = read(run, "auditor: Ana\nsections:\n  summary: |\n    {{ zzz }}\n")
+    assert [(p.line, p.kind, p.at) for p in words.problems] == [
+        (4, "error", ("sections", "summary"))
+    ]
+    assert words.line("auditor") == "Ana"
+    assert not (run.path / FILE).exists()
+    with pytest.raises(InputError, match=f"{FILE}:1"):
+        read(run, "audito: Ana\n")
+
+
+def test_a_file_that_somebody_else_changed_is_not_written_over(run: Run) -> None:
+    save_over(run, "auditor: Ana\n", None)
+    save_over(run, "auditor: Bo\n", "auditor: Ana\n")
+    for opened in ("auditor: Ana\n", None):
+        with pytest.raises(InputError, match="changed by somebody else"):
+            save_over(run, "auditor: Cy\n", opened)
+    assert text_of(run) == "auditor: Bo\n"
+
+
+def test_what_can_not_be_written_is_a_sentence(run: Run) -> None:
+    (run.path / FILE).mkdir()
+    with pytest.raises(InputError, match="can't be written"):
+        save(run, "auditor: Ana\n")
+
+
+def test_a_public_copy_is_closed(run: Run) -> None:
+    assert closed(run) is None
+    public = altered(run, manifest=dict(run.manifest) | {"public": True})
+    assert "Edit them there" in str(closed(public))
 
 
 # ---- the file and the report -------------------------------------------------------------------

@@ -66,22 +66,30 @@ def load_yaml(path: Path, max_bytes: int = 1_000_000) -> Document:
         InputError: no such file, too large, not UTF-8, not YAML, not a mapping; tags, anchors,
             aliases, a key twice, a key that isn't text, nesting beyond ``MAX_DEPTH``.
     """
-    text = _read(path, max_bytes)
+    return parse_yaml(read_text(path, max_bytes), str(path))
+
+
+def parse_yaml(text: str, where: str) -> Document:
+    """A YAML mapping from text; ``where`` names it in sentences.
+
+    Raises:
+        InputError: as ``load_yaml``, of what can be wrong with the text.
+    """
     try:
         loader = _PlainLoader(text)
         node = loader.get_single_node()
         if not isinstance(node, MappingNode):
-            raise InputError(f"{path}: not a mapping; it should be lines of 'key: value'.")
+            raise InputError(f"{where}: not a mapping; it should be lines of 'key: value'.")
         return Document(loader.construct_document(node), dict(_lines(node, (), 1)))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        where = f"{path}:{mark.line + 1}" if mark else f"{path}"
+        at = f"{where}:{mark.line + 1}" if mark else where
         told = ": ".join(part for part in (error.context, error.problem) if part)
-        raise InputError(sentence(f"{where}: {told}")) from error
+        raise InputError(sentence(f"{at}: {told}")) from error
     except yaml.YAMLError as error:
-        raise InputError(sentence(f"{path}: not YAML: {_one_line(error)}")) from error
+        raise InputError(sentence(f"{where}: not YAML: {_one_line(error)}")) from error
     except ValueError as error:  # a date or number that looks like one and is none
-        raise InputError(sentence(f"{path}: {_one_line(error)}", "Put it in quotes")) from error
+        raise InputError(sentence(f"{where}: {_one_line(error)}", "Put it in quotes")) from error
 
 
 def validate(model_cls: type[M], data: object, where: str = "") -> M:
@@ -152,7 +160,12 @@ class _PlainLoader(yaml.SafeLoader):
         raise ComposerError(None, None, problem, at.start_mark)
 
 
-def _read(path: Path, max_bytes: int) -> str:
+def read_text(path: Path, max_bytes: int = 1_000_000) -> str:
+    """The text of a file that a person wrote.
+
+    Raises:
+        InputError: no such file, too large, can't be read, not UTF-8.
+    """
     if not path.is_file():
         what = "a folder, not a file" if path.is_dir() else "no such file"
         raise InputError(f"{path}: {what}. Check the path; it is read from the current folder.")

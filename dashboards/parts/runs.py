@@ -62,7 +62,7 @@ def choose_run(found: Mapping[Path, Mapping[str, Any]]) -> Path:
 def readable(path: Path, manifest: Mapping[str, Any]) -> str:
     """A run's name for people: suite, model, day and time."""
     try:
-        when = f"{datetime.fromisoformat(str(manifest['started'])):%d %b %Y %H:%M}"
+        when = f"{datetime.fromisoformat(str(manifest['started'])):%d %b %Y %H:%M:%S}"
         return f"{manifest['suite']} on {manifest['model']}, {when}"
     except (KeyError, ValueError):
         return path.name

@@ -43,6 +43,8 @@ def plain(text: object) -> str:
 def as_markdown(text: str) -> str:
     """A report's Markdown for this page, which would find formulas, icons and addresses in it."""
     text = unlinked(text)
+    for verdict, sign in SIGNS.items():
+        text = text.replace(f"**{sign} {verdict}**", signed(verdict))
     text = re.sub(r"(?<=:)(?=//)|(?<=www)(?=\.)|(?<=\w@)|(?<=:)(?=[\w/+-]+:)", "\u2060", text)
     return re.sub(r"(?<!\\)\$", r"\\$", text)
 

@@ -1,51 +1,303 @@
-"""The run's report, rendered from its tables."""
+"""The run's report: write its words, read it as rendered, take it along as other files."""
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from pathlib import Path
+from typing import Final
+
 import streamlit as st
+from parts.author import bar, draft_of, file, form, problems
 from parts.runs import ALSO, current, readable_or_stop, stamp
 from parts.words import plain
 
+from audit import report as reports
 from audit.errors import InputError
-from audit.page import to_html
-from audit.report import TEMPLATE, Drawn, fill
-from audit.resources import shipped
-from audit.rundir import Run
+from audit.exports.kinds import KINDS
+from audit.exports.public import told, write_public
+from audit.lab import zipped
+from audit.narrative import FILE, checked, closed, narrative_of, read, text_of
+from audit.rundir import Run, open_run, write_text
+
+#: width of the buttons, in pixels
+BUTTON: Final = 230
+#: a public copy as one file, beside the kinds that the command line knows
+ZIP: Final = "zip"
+#: kind, name and what it is for
+OFFERED: Final = (
+    ("html", "HTML", "one file that needs no other; prints with everything unfolded"),
+    ("markdown", "Markdown", "the text; figures are named, not inside"),
+    ("docx", "Word", "to comment on and to sign"),
+    ("pdf", "PDF", "with bookmarks; for scripts beyond Europe’s print the HTML"),
+    ("model-index", "model-index", "YAML for the head of a model card"),
+    ("eval-results", "eval-results", "YAML for a model’s folder .eval_results"),
+    ("croissant", "Croissant", "JSON that describes the run’s tables and pictures"),
+    ("ll144", "LL144", "CSV of selection rates and impact ratios, where a label selects"),
+)
+MIME: Final = {
+    "html": "text/html", "markdown": "text/markdown", ".csv": "text/csv", ZIP: "application/zip",
+    ".yaml": "text/yaml", ".json": "application/json", ".pdf": "application/pdf",
+    ".docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+}  # fmt: skip
+SUFFIX: Final = {"html": ".html", "markdown": ".md", ZIP: ".zip"}
 
 
 def show(run: Run) -> None:
     """Draw the page."""
     st.title("Report")
     readable_or_stop(run, *(name.removesuffix(".parquet") for name in ALSO))
+    views: Mapping[str, Callable[[Run], None]] = {
+        "Write": write,
+        "Read": rendered_page,
+        "Export": export,
+    }
+    view = st.segmented_control(
+        "What to do",
+        list(views),
+        default="Write",
+        required=True,
+        label_visibility="collapsed",
+        key=f"view of {run.name}",
+    )
     try:
-        page, text = rendered(str(run.path), stamp(run.path), run)
+        views[str(view)](run)
     except InputError as error:
         st.error(plain(error), icon=":material/warning:")
+
+
+# ---- write --------------------------------------------------------------------------------------
+
+
+def write(run: Run) -> None:
+    """The author's words: a form, or the file."""
+    if why := closed(run):
+        st.info(plain(why))
+        words_as_they_are(run)
         return
-    one, two = st.columns(2)
-    one.download_button(
-        "Report, one HTML file", page, f"{run.name}.html", "text/html", on_click="ignore"
+    draft = draft_of(run)
+    st.markdown(
+        "The tool tells what was measured. What it can’t know is yours to say, and is kept in "
+        f"`{FILE}` beside the run through every rendering. Any field may stay empty. To quote a "
+        "number, choose its finding in the sidebar."
     )
-    two.download_button(
-        "Report, Markdown", text, f"{run.name}.md", "text/markdown", on_click="ignore"
+    bar(run, draft, "top")
+    views = {"As a form": form, "As a file": file}
+    view = st.segmented_control(
+        "How to write",
+        list(views),
+        default="As a form",
+        required=True,
+        label_visibility="collapsed",
+        key=f"way to write {run.name}",
     )
-    file = run.path / "report.html"
-    if file.is_file():
-        st.text("The same in the run's folder, as it was last rendered there:")
-        st.code(str(file), language=None, wrap_lines=True)
+    views[str(view)](run, draft)
+    bar(run, draft, "bottom")
+
+
+def words_as_they_are(run: Run) -> None:
+    """The words of a run that can't be written, to be read."""
+    text = text_of(run)
+    if text is None:
+        st.markdown(f"It has no `{FILE}`: nobody has written words for it.")
+        return
+    st.code(text, language="yaml", wrap_lines=True)
+    problems(read(run, text), text)
+
+
+# ---- read ---------------------------------------------------------------------------------------
+
+
+def rendered_page(run: Run) -> None:
+    """The report with the words as saved."""
+    if unsaved(run):
+        st.warning("What you typed since you last saved is not in it.", icon=":material/edit:")
+    if not sound(run):
+        return
+    page = rendered(*key(run), False, run).page
     st.iframe(page, height=1000, alt="The rendered report")
 
 
-@st.cache_resource(max_entries=3, show_spinner="Rendering the report, about ten seconds")
-def rendered(path: str, stamp: str, _run: Run) -> tuple[str, str]:
-    """The report as a page and as Markdown.
+def unsaved(run: Run) -> bool:
+    """Whether words typed on this page are not in the file."""
+    return not closed(run) and draft_of(run).changed
+
+
+def sound(run: Run) -> bool:
+    """Whether the words let the report be rendered; what stands in the way is told."""
+    words, text = narrative_of(run), text_of(run) or ""
+    if not any(p.kind == "error" for p in words.problems):
+        return True
+    st.error(
+        f"The report is not rendered until these are put right in {plain(FILE)}:",
+        icon=":material/error:",
+    )
+    problems(words, text, "error")
+    return False
+
+
+def key(run: Run) -> tuple[str, str, str]:
+    """What a rendering depends on: the run, its files, its author's words."""
+    words = text_of(run) or ""
+    return str(run.path), stamp(run.path), sha256(words.encode()).hexdigest()
+
+
+@st.cache_resource(max_entries=4, show_spinner="Rendering the report, some ten seconds")
+def rendered(path: str, stamp: str, words: str, public: bool, _run: Run) -> reports.Rendered:
+    """The report of a run, or of its public copy.
 
     Made here and not read from the folder: the seal doesn't cover ``report.html``, and a run may
     come from anybody. The page has no scripts and fetches nothing.
     """
-    drawn: dict[str, Drawn] = {}
-    text = fill(_run, shipped(TEMPLATE), drawn)
-    return to_html(text, {name: figure.svg for name, figure in drawn.items()}), text
+    with tempfile.TemporaryDirectory() as folder:
+        return reports.rendered(copied(_run, Path(folder)) if public else _run)
+
+
+# ---- export -------------------------------------------------------------------------------------
+
+
+def export(run: Run) -> None:
+    """Every kind of file, made when asked for."""
+    if unsaved(run):
+        st.warning("What you typed since you last saved is not in them.", icon=":material/edit:")
+    public = which(run)
+    if not sound(run):
+        return
+    kinds = [
+        *OFFERED,
+        (ZIP, "public copy", "all of it in one archive: tables, words, figures and report"),
+    ]
+    for kind, name, use in kinds if public else OFFERED:
+        offer(run, kind, name, use, public)
+    st.caption(
+        "Dates in the files are the run’s, so that the same run and words give the same bytes. "
+        "Nothing is written into the run’s folder."
+    )
+
+
+def which(run: Run) -> bool:
+    """Whether the public copy is exported; what it leaves out is told."""
+    if run.manifest.get("public"):
+        st.info(plain(" ".join(told(run))))
+        return False
+    public = st.toggle(
+        "For publishing: withhold small groups, and what would give them away",
+        key=f"public {run.name}",
+    )
+    if not public:
+        st.caption("As it is, for those who may see counts of small groups.")
+        return False
+    st.info(plain(" ".join(withheld(*key(run), run))))
+    notes = [p for p in checked(run).problems if p.kind == "note" and "by hand" in p.told]
+    if notes:
+        lines = ", ".join(str(p.line) for p in notes)
+        said = f"Numbers typed by hand in {FILE} are published as they stand; see line {lines}."
+        st.warning(plain(said), icon=":material/flag:")
+    return True
+
+
+@st.cache_data(max_entries=8, show_spinner="Looking for small groups")
+def withheld(path: str, stamp: str, words: str, _run: Run) -> list[str]:
+    """What the public copy leaves out, in sentences."""
+    with tempfile.TemporaryDirectory() as folder:
+        return told(copied(_run, Path(folder)))
+
+
+def offer(run: Run, kind: str, name: str, use: str, public: bool) -> None:
+    """A kind of file: a button that makes it, then one that downloads it."""
+    made, this = files_made(run), (kind, public)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        done = made.get(this)
+        if isinstance(done, bytes):
+            ending = SUFFIX.get(kind) or Path(KINDS[kind][0]).suffix
+            st.download_button(
+                f"Download {name}",
+                done,
+                file_name(run, kind, ending, public),
+                MIME.get(kind) or MIME[ending],
+                key=f"get {kind}",
+                type="primary",
+                width=BUTTON,
+                icon=":material/download:",
+                on_click="ignore",
+            )
+        elif st.button(f"Make {name}", key=f"make {kind}", width=BUTTON):
+            with st.spinner(f"Making {name}"):
+                made[this] = made_or_refused(run, kind, public)
+            st.rerun()
+        st.markdown(plain(use))
+    if isinstance(done, InputError):
+        st.error(plain(done), icon=":material/warning:")
+
+
+def files_made(run: Run) -> dict[tuple[str, bool], bytes | InputError]:
+    """What was made of this run and these words on this page; of others it is let go."""
+    of, files = st.session_state.get("files made", (None, {}))
+    if of != key(run):
+        of, files = st.session_state["files made"] = key(run), {}
+    made: dict[tuple[str, bool], bytes | InputError] = files
+    return made
+
+
+def file_name(run: Run, kind: str, ending: str, public: bool) -> str:
+    """A name to save it under; kinds that share an ending are told apart."""
+    of = f"{run.name}-public" if public else run.name
+    return f"{of}{ending}" if ending not in (".yaml", ".json", ".csv") else f"{of}-{kind}{ending}"
+
+
+def made_or_refused(run: Run, kind: str, public: bool) -> bytes | InputError:
+    """The file, or why there can be none."""
+    try:
+        return made_as(run, kind, public)
+    except InputError as error:
+        return error
+
+
+def made_as(run: Run, kind: str, public: bool) -> bytes:
+    """A run as a file of a kind, made in a temporary folder.
+
+    Raises:
+        InputError: it can't be written so: a library is missing, nothing was declared.
+    """
+    if kind in ("html", "markdown"):
+        done = rendered(*key(run), public, run)
+        return (done.page if kind == "html" else done.text).encode()
+    with tempfile.TemporaryDirectory() as folder:
+        source = copied(run, Path(folder)) if public else of_itself(run, Path(folder))
+        if kind == ZIP or KINDS[kind][0].startswith("report."):
+            lay_out(rendered(*key(run), public, run), source.path)
+        if kind == ZIP:
+            return archive(source.path)
+        to = Path(folder) / "made"
+        return KINDS[kind][1](source, to).read_bytes()
+
+
+def copied(run: Run, folder: Path) -> Run:
+    """The public copy of a run."""
+    return write_public(run, folder / f"{run.name}-public")
+
+
+def of_itself(run: Run, folder: Path) -> Run:
+    """The run without its private part, in a folder that may be written."""
+    return open_run(run.public_copy(folder / run.name))
+
+
+def lay_out(done: reports.Rendered, folder: Path) -> None:
+    """A rendered report as files, as documents of other kinds read it."""
+    write_text(folder / "report.md", done.text)
+    write_text(folder / "report.html", done.page)
+    figures = folder / "figures"
+    figures.mkdir(exist_ok=True)
+    for name, drawn in done.figures.items():
+        (figures / f"{name}.svg").write_bytes(drawn.svg)
+        (figures / f"{name}.png").write_bytes(drawn.png)
+
+
+def archive(folder: Path) -> bytes:
+    """A folder as one file; the same files give the same bytes."""
+    paths = sorted(p for p in folder.rglob("*") if p.is_file())
+    return zipped({f"{folder.name}/{p.relative_to(folder)}": p.read_bytes() for p in paths})
 
 
 show(current())
