@@ -1,8 +1,12 @@
-"""The notebook runs from top to bottom on a run, and says what to do without one."""
+"""Every notebook runs from top to bottom as it is, answers its question, and is kept small."""
 
 from __future__ import annotations
 
+import ast
 import re
+import sys
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,25 +15,43 @@ import pytest
 import test_figures
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from test_words import refused
 
-from audit.rundir import Run
+from audit.replication import load_card, replicate_all
+from audit.rundir import Run, runs_in
+from audit.tables import SHOWN_LARGE
 
-NOTEBOOKS = Path(__file__).resolve().parents[1] / "notebooks"
-FIRST = "01_first_audit.ipynb"
+FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
+NOTEBOOKS = sorted(p.name for p in FOLDER.glob("*.ipynb"))
+FIRST, PROMPT = "01_first_audit.ipynb", "03_how_much_is_the_prompt.ipynb"
+#: what a notebook may import beside the standard library
+PACKAGES = {"IPython", "audit", "matplotlib", "numpy", "pandas", "PIL", "seaborn", "yaml"}
+#: a sentence in bold that begins an output: the answer
+ANSWER = re.compile(r"^\*\*[^*]+\*\*", re.M)
 
 
-def execute(
-    runs: Path, monkeypatch: pytest.MonkeyPatch, notebook: str = FIRST, **parameters: str
-) -> str:
-    """Everything the notebook prints, with other parameters."""
-    monkeypatch.setenv("CLIP_AUDIT_RUNS", str(runs))
-    book = nbformat.read(NOTEBOOKS / notebook, as_version=4)
+def read(notebook: str) -> Any:
+    return nbformat.read(FOLDER / notebook, as_version=4)
+
+
+def settings(book: Any) -> Any:
+    """The one cell to change."""
     (cell,) = [c for c in book.cells if "parameters" in c.metadata.get("tags", ())]
+    return cell
+
+
+def execute(runs: Path, notebook: str = FIRST, **parameters: str | int) -> str:
+    """Everything a notebook prints, with other parameters; the store lies beside the runs."""
+    book = read(notebook)
+    cell = settings(book)
     for name, value in parameters.items():
         cell.source, changed = re.subn(rf"(?m)^{name} = .*$", f"{name} = {value!r}", cell.source)
         assert changed == 1
-    client = NotebookClient(book, timeout=240, resources={"metadata": {"path": NOTEBOOKS}})
-    client.execute()
+    client = NotebookClient(book, timeout=240, resources={"metadata": {"path": FOLDER}})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CLIP_AUDIT_RUNS", str(runs))
+        patch.setenv("CLIP_AUDIT_CACHE", str(runs.parent / "cache"))
+        client.execute()
     outputs: list[Any] = [o for c in book.cells for o in c.get("outputs", ())]
     assert not [o for o in outputs if o.output_type == "stream" and o.name == "stderr"]
     assert any("image/png" in o.get("data", {}) for o in outputs)
@@ -37,61 +59,180 @@ def execute(
     return "\n".join(str(t.get("text/markdown") or t.get("text/plain", "")) for t in texts)
 
 
-def test_it_answers_its_question_and_finds_the_stored_rate_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+@pytest.fixture(scope="module")
+def printed(quick_runs: dict[str, Run]) -> Callable[[str], str]:
+    """What a notebook prints as it is, on the embedded default; each is executed once."""
+    runs = quick_runs["specimen-skewed"].path.parent
+    return cache(lambda notebook: execute(runs, notebook))
+
+
+# --- what holds for every notebook ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS)
+def test_it_runs_as_it_is_and_gives_an_answer(printed: Callable[[str], str], notebook: str) -> None:
+    text = printed(notebook)
+    assert ANSWER.search(text)
+    assert refused(text) == []
+    assert not re.search(r"\bnan\b", "\n".join(ANSWER.findall(text)))
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS)
+def test_it_opens_with_a_question_and_ends_with_limits(notebook: str) -> None:
+    cells = read(notebook).cells
+    first, last = cells[0], cells[-1]
+    assert (first.cell_type, last.cell_type) == ("markdown", "markdown")
+    assert first.source.startswith("# ")
+    assert "?" in first.source
+    assert "nobody's traits" in first.source  # words of suspicion are a model's, not a person's
+    assert "## What this does not say" in last.source
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS)
+def test_one_cell_of_settings_comes_first_and_holds_only_names(notebook: str) -> None:
+    book = read(notebook)
+    code = [c for c in book.cells if c.cell_type == "code"]
+    assert settings(book) is code[0]
+    for line in ast.parse(code[0].source).body:
+        assert isinstance(line, ast.Assign)
+        assert [t.id for t in line.targets if isinstance(t, ast.Name) and t.id.isupper()]
+        ast.literal_eval(line.value)
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS)
+def test_it_uses_public_names_only(notebook: str) -> None:
+    for module, name in imports(notebook):
+        package = module.partition(".")[0]
+        assert package in PACKAGES | sys.stdlib_module_names, module
+        assert not name.startswith("_"), f"{module}.{name}"
+
+
+def imports(notebook: str) -> list[tuple[str, str]]:
+    """Module and name of everything that a notebook imports."""
+    code = [c.source for c in read(notebook).cells if c.cell_type == "code"]
+    found = []
+    for source in code:
+        lines = [line for line in source.splitlines() if not line.startswith("%")]
+        for node in ast.walk(ast.parse("\n".join(lines))):
+            if isinstance(node, ast.ImportFrom):
+                found += [(str(node.module), alias.name) for alias in node.names]
+            elif isinstance(node, ast.Import):
+                found += [(alias.name, "") for alias in node.names]
+    return found
+
+
+@pytest.mark.parametrize("notebook", NOTEBOOKS)
+def test_it_is_kept_small_and_without_outputs(notebook: str) -> None:
+    for cell in read(notebook).cells:
+        assert not cell.get("outputs")
+        assert cell.get("execution_count") is None
+    assert (FOLDER / notebook).stat().st_size < 30_000
+
+
+# --- 1: a first audit -----------------------------------------------------------------------------
+
+
+def test_it_answers_its_question_and_finds_the_stored_rate_again() -> None:
     run = test_figures.sample_run()  # 'doctor' is planted on gender
-    printed = execute(run.path.parent, monkeypatch, SUITE=run.manifest["suite"])
-    assert run.name in printed
-    assert "gap in ‘doctor’ by gender is above the margin in 5 of 5 wordings" in printed
-    by_hand = printed[printed.index("by hand") :]
+    text = execute(run.path.parent, SUITE=run.manifest["suite"])
+    assert run.name in text
+    assert "gap in ‘doctor’ by gender is above the margin in 5 of 5 wordings" in text
+    by_hand = text[text.index("by hand") :]
     female, male = re.findall(r"(?:fe)?male +(0\.\d+) +(0\.\d+)", by_hand)
     assert female[0] == female[1] != male[0] == male[1]
 
 
-def test_it_runs_as_it_is_on_the_embedded_default(
-    monkeypatch: pytest.MonkeyPatch, quick_runs: dict[str, Run]
+def test_a_first_audit_of_the_embedded_default(
+    printed: Callable[[str], str], quick_runs: dict[str, Run]
 ) -> None:
-    run = quick_runs["specimen-skewed"]
-    printed = execute(run.path.parent, monkeypatch)
-    assert run.name in printed
-    assert "of 5 wordings" in printed
-    assert "by hand" in printed
+    text = printed(FIRST)
+    assert quick_runs["specimen-skewed"].manifest["tables"][:6] in text
+    assert "of 5 wordings" in text
+    assert "by hand" in text
 
 
-def test_a_public_copy_and_a_label_without_a_gap(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_public_copy_and_a_label_without_a_gap(tmp_path: Path) -> None:
     run = test_figures.sample_run()
     run.public_copy(tmp_path / run.name)
-    printed = execute(tmp_path, monkeypatch, SUITE=run.manifest["suite"], LABEL="executive")
-    assert "above the margin in 0 of 5 wordings" in printed
-    assert "A public copy leaves row-level data out" in printed
-    assert "by hand" not in printed
+    text = execute(tmp_path, SUITE=run.manifest["suite"], LABEL="executive")
+    assert "above the margin in 0 of 5 wordings" in text
+    assert "A public copy leaves row-level data out" in text
+    assert "by hand" not in text
 
 
-def test_without_a_run_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_a_run_it_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(CellExecutionError, match="'clip-audit run quick' makes one"):
-        execute(tmp_path, monkeypatch)
+        execute(tmp_path)
 
 
-@pytest.mark.parametrize("notebook", sorted(p.name for p in NOTEBOOKS.glob("*.ipynb")))
-def test_it_is_kept_without_outputs(notebook: str) -> None:
-    cells = nbformat.read(NOTEBOOKS / notebook, as_version=4).cells
-    for cell in cells:
-        assert not cell.get("outputs")
-        assert cell.get("execution_count") is None
+# --- 3: how much is the prompt --------------------------------------------------------------------
 
 
 def test_how_much_is_the_prompt_is_answered_on_the_embedded_default(
-    monkeypatch: pytest.MonkeyPatch, quick_runs: dict[str, Run]
+    printed: Callable[[str], str], quick_runs: dict[str, Run]
 ) -> None:
-    run = quick_runs["specimen-skewed"]
-    printed = execute(run.path.parent, monkeypatch, "03_how_much_is_the_prompt.ipynb")
-    (row,) = run.sensitivity.query(
-        "task == 'people-suspicion' and attribute == 'clothing_colour'"
+    text = printed(PROMPT)
+    (row,) = (
+        quick_runs["specimen-skewed"]
+        .sensitivity.query("task == 'people-suspicion' and attribute == 'clothing_colour'")
+        .itertuples()
+    )
+    assert f"Over {row.wordings} wordings" in text
+    assert f"{round(100 * row.model_share)} % (" in text
+    assert "phrasing" in text
+    assert "net of noise" in text
+
+
+# --- 2, 4 and 5: each carries out a suite of its own ----------------------------------------------
+
+PAPER = "02_the_clip_papers_section_7.ipynb"
+FOOTAGE = "04_surveillance_labels_and_poor_footage.ipynb"
+FAMILIES = "05_counterfactual_people.ipynb"
+
+
+def test_the_clip_papers_numbers_are_not_comparable_here_and_child_moves_a_rate(
+    printed: Callable[[str], str], quick_runs: dict[str, Run]
+) -> None:
+    text = printed(PAPER)
+    runs = runs_in(quick_runs["specimen-skewed"].path.parent)
+    run = [r for r in runs if r.manifest["suite"] == "clip-paper"][-1]
+    table = replicate_all([load_card(f"clip-paper-table-{n}") for n in (3, 4, 5, 6, 7)], run)
+    assert f"Of {len(table)} published numbers: {len(table)} not comparable" in text
+    (row,) = run.effects.query(
+        "task == 'clip-paper-21' and edit == 'add' and metric == 'family_selection'"
+        " and label == 'nonhuman' and group == 'child' and comparison == 'rate'"
     ).itertuples()
-    assert f"Over {row.wordings} wordings" in printed
-    assert f"{round(100 * row.model_share)} % (" in printed
-    assert "phrasing" in printed
-    assert "net of noise" in printed
+    assert row.verdict == SHOWN_LARGE
+    rates = f"from {100 * row.before:.0f} to {100 * row.after:.0f} %"
+    assert f"the rate of ‘nonhuman’ for ‘child’ goes {rates}" in text
+
+
+def test_suspicion_is_found_by_the_clothing_it_was_planted_on(
+    printed: Callable[[str], str],
+) -> None:
+    (answer,) = ANSWER.findall(printed(FOOTAGE))
+    suspected = answer[answer.index("words of suspicion") : answer.index("Under poor footage")]
+    verdicts = dict(re.findall(r"(\w+) \d+ points \([^)]*\), ([a-z ]+)", suspected))
+    assert len(verdicts) == 4
+    assert [a for a, verdict in verdicts.items() if verdict == SHOWN_LARGE] == ["clothing_colour"]
+    assert "the detail least seen is clothing type" in answer
+    assert re.search(r"for suspicion, .*infrared 5: .*, shown large", answer)
+
+
+def test_teal_clothing_moves_thief_and_no_change_in_who_is_shown_does(
+    printed: Callable[[str], str],
+) -> None:
+    (answer,) = ANSWER.findall(printed(FAMILIES))
+    assert "The surest is clothing colour teal: +" in answer
+    assert "families: shown large" in answer
+    assert "in who is shown, none shown large, 4 shown small" in answer
+
+
+def test_the_answer_about_families_is_another_one_where_nothing_was_planted(
+    quick_runs: dict[str, Run],
+) -> None:
+    runs = quick_runs["specimen-skewed"].path.parent
+    (answer,) = ANSWER.findall(execute(runs, FAMILIES, MODEL="specimen-even"))
+    assert answer.startswith("**Towards 0 of 13 values")
+    assert "families: shown small" in answer
+    assert "teal" not in answer
