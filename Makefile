@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: audit test check clean
+.PHONY: audit test check browser screenshots clean
 
 audit: .venv/installed
 	$(BIN)/clip-audit run quick
@@ -15,6 +15,16 @@ check: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# Debian's Chromium, in which the dashboard is tested; without it those tests are skipped
+browser:
+	@command -v chromium >/dev/null 2>&1 || command -v chromium-browser >/dev/null 2>&1 \
+	  || { [ "$$(id -u)" = 0 ] && apt-get install --yes --no-install-recommends chromium; } \
+	  || echo "No Chromium, so the tests in a browser will be skipped: 'sudo apt install chromium'."
+
+# the pictures of the dashboard in docs/
+screenshots: .venv/installed-dev
+	$(BIN)/pytest tests/test_dashboard_browser.py -k docs --screenshots docs/screenshots
 
 .venv/bin/python:
 	$(PYTHON) -m venv .venv

@@ -35,6 +35,19 @@ def _no_network() -> Iterator[None]:
         yield
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--screenshots FOLDER`` keeps the pictures of the dashboard that the docs show."""
+    parser.addoption("--screenshots", type=Path, help="folder for pictures of the dashboard")
+
+
+@pytest.fixture
+def screenshots(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Where pictures of the dashboard go; nowhere that lasts unless asked."""
+    folder: Path = request.config.getoption("--screenshots") or tmp_path / "screenshots"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 @pytest.fixture
 def world(tmp_path: Path) -> Path:
     """An empty folder for a small world."""

@@ -116,7 +116,9 @@ def rendered_page(run: Run) -> None:
     if not sound(run):
         return
     page = rendered(*key(run), False, run).page
-    st.iframe(page, height=1000, alt="The rendered report")
+    # in a frame links within the page would open the dashboard's own address
+    here = page.replace("<head>", '<head>\n<base href="about:srcdoc">', 1)
+    st.iframe(here, height=1000, alt="The rendered report")
 
 
 def unsaved(run: Run) -> bool:
