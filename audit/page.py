@@ -173,11 +173,18 @@ def shell() -> str:
 
 
 _STYLE: Final = """\
-:root { --ink: #1d2429; --soft: #58646c; --line: #d9dee2; --tint: #f5f6f4; --link: #005a8f;
-  --large: #a84300; --small: #00588a; --open: #5a5a5a; }
+:root { color-scheme: light dark; --ink: #1d2429; --soft: #58646c; --line: #d9dee2;
+  --tint: #f5f6f4; --link: #005a8f; --paper: #fff; --warn: #fff6e5; --todo: #fff8d6;
+  --todo-ink: #6a5200; --found: #fff6d6; --large: #a84300; --small: #00588a; --pale: #e3f0f8;
+  --open: #5a5a5a; --seen: #6b1f5c; --on: #fff; }
+@media screen and (prefers-color-scheme: dark) { :root { --ink: #e6e9eb; --soft: #a7b1b8;
+  --line: #3a4349; --tint: #22282c; --link: #7cc0ee; --paper: #14181b; --warn: #33280f;
+  --todo: #3a3208; --todo-ink: #f0dc8a; --found: #3a3208; --large: #ff9d5c; --small: #8ccbf2;
+  --pale: #12303f; --open: #b9bfc4; --seen: #e79ad6; --on: #14181b; } }
 * { box-sizing: border-box; }
-body { margin: 0; color: var(--ink); background: #fff; font: 16px/1.55 system-ui, -apple-system,
-  "Segoe UI", Roboto, "Liberation Sans", sans-serif; overflow-wrap: break-word; }
+body { margin: 0; color: var(--ink); background: var(--paper);
+  overflow-wrap: break-word; font: 16px/1.55 system-ui, -apple-system,
+  "Segoe UI", Roboto, "Liberation Sans", sans-serif; }
 main, nav { max-width: 60rem; margin: 0 auto; padding: 0 1.25rem; }
 main { padding-bottom: 4rem; }
 h1 { font-size: 1.9rem; line-height: 1.2; margin: 1.6rem 0 .6rem; }
@@ -191,7 +198,7 @@ code { font: .84em/1.4 ui-monospace, "DejaVu Sans Mono", Menlo, Consolas, monosp
   background: var(--tint); padding: .1em .3em; border-radius: 3px; overflow-wrap: anywhere; }
 pre { background: var(--tint); padding: .8rem 1rem; border-radius: 5px; overflow-x: auto; }
 pre code { padding: 0; background: none; }
-blockquote { margin: 1rem 0; padding: .35rem 1.1rem; background: #fff6e5;
+blockquote { margin: 1rem 0; padding: .35rem 1.1rem; background: var(--warn);
   border-left: 5px solid #b06a00; border-radius: 0 5px 5px 0; }
 nav { padding-top: 1rem; font-size: .94rem; }
 nav ol { columns: 2; column-gap: 2rem; padding-left: 0; list-style: none; }
@@ -207,21 +214,22 @@ td { border-bottom: 1px solid var(--line); vertical-align: top; }
 details { margin: .6rem 0; border: 1px solid var(--line); border-radius: 5px; }
 summary { cursor: pointer; padding: .45rem .8rem; font-weight: 600; }
 details > div, details > ol { padding: 0 .8rem .4rem; margin-top: 0; }
-.figure { display: block; overflow-x: auto; margin: 1rem 0; }
+.figure { display: block; overflow-x: auto; margin: 1rem 0; background: #fff;
+  border-radius: 5px; }
 .figure img { display: block; width: 100%; min-width: 38rem; height: auto; }
 a.row { color: inherit; text-decoration: underline dotted #9aa4ab; text-underline-offset: .2em; }
 a.row:hover, a.row:focus-visible { color: var(--link); text-decoration-style: solid; }
-tr:has(> td > a.row:target) { background: #fff6d6; }
+tr:has(> td > a.row:target) { background: var(--found); }
 a.row[id] { white-space: nowrap; }
 p:has(> em:only-child > a.row) { font-size: .84em; color: var(--soft); margin-top: -.4rem; }
 #evidence ~ * td em { font-style: normal; color: var(--soft); }
 .verdict { display: inline-block; white-space: nowrap; font-size: .86em; line-height: 1.35;
   padding: .06em .55em; border: 1.5px solid; }
-.verdict.large { color: #fff; background: var(--large); border-color: var(--large); }
-.verdict.small { color: var(--small); background: #e3f0f8; border-radius: 1em; }
-.verdict.open { color: var(--open); background: #fff; border-style: dashed; }
-.verdict.seen { color: #fff; background: #6b1f5c; border-color: #6b1f5c; }
-.blank { font-weight: 400; color: #6a5200; background: #fff8d6; padding: .05em .45em;
+.verdict.large { color: var(--on); background: var(--large); border-color: var(--large); }
+.verdict.small { color: var(--small); background: var(--pale); border-radius: 1em; }
+.verdict.open { color: var(--open); background: var(--paper); border-style: dashed; }
+.verdict.seen { color: var(--on); background: var(--seen); border-color: var(--seen); }
+.blank { font-weight: 400; color: var(--todo-ink); background: var(--todo); padding: .05em .45em;
   border-bottom: 1.5px solid #c9a400; }
 @media (max-width: 640px) {
   body { font-size: 15px; } h1 { font-size: 1.5rem; } nav ol { columns: 1; }
