@@ -25,7 +25,10 @@ FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 NOTEBOOKS = sorted(p.name for p in FOLDER.glob("*.ipynb"))
 FIRST, PROMPT = "01_first_audit.ipynb", "03_how_much_is_the_prompt.ipynb"
 #: what a notebook may import beside the standard library
-PACKAGES = {"IPython", "audit", "matplotlib", "numpy", "pandas", "PIL", "seaborn", "yaml"}
+PACKAGES = {
+    "IPython", "PIL", "audit", "matplotlib", "numpy", "pandas", "seaborn", "torch",
+    "transformers", "yaml",
+}  # fmt: skip
 #: a sentence in bold that begins an output: the answer
 ANSWER = re.compile(r"^\*\*[^*]+\*\*", re.M)
 
@@ -236,3 +239,39 @@ def test_the_answer_about_families_is_another_one_where_nothing_was_planted(
     assert answer.startswith("**Towards 0 of 13 values")
     assert "families: shown small" in answer
     assert "teal" not in answer
+
+
+# --- 6 and 7: training, and signing ---------------------------------------------------------------
+
+TRAINING = "06_training_a_clip_and_watching_its_bias_grow.ipynb"
+SIGNING = "07_from_findings_to_a_signed_report.ipynb"
+
+
+def test_a_planted_gap_grows_in_training_and_not_without(printed: Callable[[str], str]) -> None:
+    text = printed(TRAINING)
+    (answer,) = ANSWER.findall(text)
+    assert "After 256 steps the gap in ‘thief’ between teal and the rest is" in answer
+    assert "shown large) with the planting" in answer
+    assert "shown large) without" not in answer
+    assert "It was first shown large after" in answer
+    assert "Sealed " in text
+
+
+def test_a_group_that_is_none_is_told_before_anything_is_learnt(tmp_path: Path) -> None:
+    with pytest.raises(CellExecutionError, match="teal"):
+        execute(tmp_path / "runs", TRAINING, GROUP="tael")
+
+
+def test_a_report_is_checked_mended_signed_and_withheld(
+    printed: Callable[[str], str], quick_runs: dict[str, Run]
+) -> None:
+    text = printed(SIGNING)
+    assert "is another thing than the finding’s verdict" in text
+    assert "when this was written and is" in text
+    assert "rates.parquet is not as it was sealed" in text
+    assert "between withheld, is withheld, against a margin" in text
+    (answer,) = ANSWER.findall(text)[-1:]
+    assert "signs as auditor" in answer
+    assert "0 claims are stronger" in answer
+    assert re.search(r"\b0 of \d+ sealed files", answer)
+    assert not any((run.path / "narrative.yaml").exists() for run in quick_runs.values())
