@@ -126,26 +126,45 @@ def _null(
     confidence: Confidence,
     seed: int,
 ) -> tuple[Null, list[str]] | None:
-    at = _places(rows, groups)
-    codes = _codes(groups, attribute)[at]
-    clusters = groups.clusters[at]
+    dealt = Dealt(events.happened, events.asked, _places(rows, groups))
+    return range_by_chance(dealt, groups, attribute, confidence, seed)
+
+
+@dataclass(frozen=True)
+class Dealt:
+    """What is dealt anew: a number of each picture and question, ``values`` (n, questions).
+
+    ``at``: the pictures' rows in the groups. ``asked``: those that count, (n,).
+    """
+
+    values: NDArray[np.bool_] | NDArray[np.int8]
+    asked: NDArray[np.bool_]
+    at: NDArray[np.int64]
+
+
+def range_by_chance(
+    dealt: Dealt, groups: Groups, attribute: str, confidence: Confidence, seed: int
+) -> tuple[Null, list[str]] | None:
+    """The range of the groups' means beside its null, and within which attributes it was dealt.
+
+    None for an attribute that varies within subjects.
+    """
+    codes, clusters = _codes(groups, attribute)[dealt.at], groups.clusters[dealt.at]
     if (codes < 0).all() or not whole_clusters(clusters, codes):
         return None
-    number = len(groups.cluster_ids)
+    number, pictures, k = len(groups.cluster_ids), len(codes), len(groups.columns(attribute))
     of = np.full(number, -1)
     np.maximum.at(of, clusters, codes)
-    within = sparse.csr_array(
-        (np.ones(len(at)), (clusters, np.arange(len(at)))), shape=(number, len(at))
-    )
     # a picture of unknown group is in no rate, even if its subject has a group
-    counted = events.asked & (codes >= 0)
-    n = within @ counted.astype(float)
-    k = len(groups.columns(attribute))
+    counted = dealt.asked & (codes >= 0)
+    entries = counted.astype(float), (clusters, np.arange(pictures))
+    within = sparse.csr_array(entries, shape=(number, pictures))
+    n = within @ np.ones(pictures)
     sizes = np.bincount(codes[counted], minlength=k)
     several = np.bincount(of[(of >= 0) & (n > 0)], minlength=k) > 1
     strata, used = _strata(groups, attribute, of)
     null = permuted_range(
-        within @ (events.happened & counted[:, None]).astype(float),
+        within @ dealt.values.astype(float),
         n,
         of,
         strata,

@@ -19,10 +19,10 @@ from audit.data.labels import load_label_set
 from audit.digits import bounds, decimals, percent
 from audit.embeddings import Store
 from audit.errors import InputError
+from audit.evidence import unlinked
 from audit.findings import judged
 from audit.gates import judge
 from audit.models.planted import PlantedEncoder, picture_key
-from audit.evidence import unlinked
 from audit.page import code, escaped, to_html
 from audit.replication import load_card
 from audit.report import TEMPLATE, fill, render

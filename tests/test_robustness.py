@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +20,8 @@ from audit.disparity import Confidence
 from audit.effects import condition_effects
 from audit.embeddings import Embeddings, Store
 from audit.errors import InputError
-from audit.figures.robustness import falls, severities
+from audit.evidence import addresses, named
+from audit.figures.robustness import falls, severities, unequal_drops
 from audit.metrics import Groups
 from audit.models.encoder import Texts
 from audit.models.planted import PlantedEncoder, picture_key
@@ -63,7 +66,11 @@ def seen(asked: Robustness, data: Dataset, choose: dict[str, Choose]) -> Seen:
     return Seen(altered[camera().name], words, data, altered)
 
 
-def design(data: Dataset, attributes: tuple[str, ...] = ("gender", "age_group")) -> Design:
+def design(
+    data: Dataset,
+    attributes: tuple[str, ...] = ("gender", "age_group"),
+    min_group: int = 30,
+) -> Design:
     groups = {
         a: pd.Series(
             pd.Categorical(data.grouping(a), categories=list(data.groups(a))),
@@ -73,7 +80,7 @@ def design(data: Dataset, attributes: tuple[str, ...] = ("gender", "age_group"))
     }
     keys = list(data.table["image_id"])
     held = Groups.of(data, keys, groups)
-    c = Confidence(resamples=500)
+    c = Confidence(resamples=500, min_group=min_group)
     return Design(held, held.draws(keys, 0, c.resamples), c, 0)
 
 
@@ -247,6 +254,98 @@ def test_a_picture_that_one_degradation_lost_is_left_out_of_it_on_both_sides(wor
     assert only(rows, metric=ACCURACY_CHANGE, condition="fog 5")["n"] == 90
 
 
+# --- by chance ------------------------------------------------------------------------------------
+
+
+def test_chance_worked_longhand_over_all_deals_of_whole_subjects(world: Path) -> None:
+    data = dataset(world, 20, subject=[f"s{i // 2}" for i in range(20)], age_group=DEALT)
+    asked = probe(severities=[3, 5])
+    view = seen(asked, data, {ENSEMBLE: half_of_all, "fog 3": right, "fog 5": half_of_the_old})
+    name = asked.degraded["fog 5"].name
+    lost = {**view.altered, name: view.altered[name].only(view.images.keys[2:])}
+    view = Seen(view.images, view.texts, data, lost)
+    rows = measured(asked, view, design(data, ("age_group",), min_group=2))
+    table = data.table.assign(
+        old=data.table["age_group"] == "old",
+        before=[half_of_all(r) != right(r) for _, r in data.table.iterrows()],
+        after=[half_of_the_old(r) != right(r) for _, r in data.table.iterrows()],
+    )
+    for condition, part, after in (("fog 3", table, False), ("fog 5", table[2:], table["after"])):
+        change = (after - part["before"].astype(int)).loc[part.index]
+        sums = change.groupby(part["subject"]).sum()  # two pictures a subject
+        old = part.groupby("subject")["old"].first()
+        gaps = []
+        for chosen in itertools.combinations(range(len(sums)), int(old.sum())):
+            here = np.isin(np.arange(len(sums)), chosen)
+            gaps.append(abs(sums[here].mean() / 2 - sums[~here].mean() / 2))
+        got = only(rows, metric=UNEQUAL_DROP, condition=condition)
+        value = abs(sums[old].mean() / 2 - sums[~old].mean() / 2)
+        assert got["value"] == pytest.approx(100 * value)
+        assert got["null_mean"] == pytest.approx(100 * np.mean(gaps))
+        high = np.quantile(gaps, 0.95, method="higher")
+        assert got["null_high"] == pytest.approx(100 * high)
+        assert got["p"] == pytest.approx(np.mean(np.array(gaps) >= value - 1e-12))
+        most = np.mean(np.array(gaps) >= max(gaps) - 1e-12)
+        assert got["smallest_p"] == pytest.approx(most)
+        assert got["excess"] == pytest.approx(got["value"] - got["null_mean"])
+        assert "null over all subjects" in got["method"]
+
+
+DEALT = [age for age in ("old", "young", "young", "old", "young") for _ in range(2)] * 2
+
+
+def test_a_planted_loss_lies_outside_what_chance_gives(world: Path) -> None:
+    data = dataset(world, 600)
+    asked = probe(severities=[1, 5])
+    view = seen(asked, data, {ENSEMBLE: right, "fog 5": half_of_the_old})
+    rows = measured(asked, view, design(data))
+    found = only(rows, metric=UNEQUAL_DROP, condition="fog 5", attribute="age_group")
+    assert found["null_mean"] < found["null_high"] < 15 < found["low_simultaneous"]
+    assert found["p"] == pytest.approx(1 / 501)
+    assert "null within gender" in found["method"]
+    # the old are spread over both, so what they lose is no difference of genders
+    by_gender = only(rows, metric=UNEQUAL_DROP, condition="fog 5", attribute="gender")
+    assert by_gender["value"] <= by_gender["null_high"]
+    assert by_gender["p"] > 0.05
+    # where nothing changes every deal is as large
+    still = rows[(rows["metric"] == UNEQUAL_DROP) & (rows["condition"] == "fog 1")]
+    assert (still[["value", "null_mean", "null_high"]] == 0).all(axis=None)
+    assert (still["p"] == 1).all()
+    assert rows.loc[rows["attribute"] == EVERYONE, ["null_mean", "p"]].isna().all(axis=None)
+
+
+def test_where_groups_do_not_matter_p_is_spread_and_values_stay_inside(world: Path) -> None:
+    data = dataset(world, 300)
+    asked = probe(
+        corruptions=["fog", "low light", "defocus", "infrared"], severities=[1, 2, 3, 4, 5]
+    )
+    row_of = {key: i for i, key in enumerate(data.table["image_id"])}
+
+    def by_lot(seed: int) -> Choose:
+        lots = np.random.default_rng(seed).random(300)
+        return lambda row: wrong(row) if lots[row_of[row["image_id"]]] < 0.4 else right(row)
+
+    lots = {name: by_lot(i) for i, name in enumerate((ENSEMBLE, *asked.degraded))}
+    rows = measured(asked, seen(asked, data, lots), design(data))
+    apart = rows[rows["metric"] == UNEQUAL_DROP]
+    assert len(apart) == 40
+    assert apart["p"].between(0, 1, inclusive="right").all()
+    shares = [(apart["p"] <= level).mean() for level in (0.25, 0.5, 0.75)]
+    assert shares == pytest.approx([0.25, 0.5, 0.75], abs=0.25)
+    assert (apart["value"] > apart["null_high"]).mean() <= 0.2
+    assert apart["excess"].mean() == pytest.approx(0, abs=2)
+
+
+def test_what_varies_within_subjects_has_no_null_and_says_why(world: Path) -> None:
+    data = dataset(world, 200, subject=[f"s{i // 2:03d}" for i in range(200)])
+    asked = probe(severities=[5])
+    rows = measured(asked, seen(asked, data, {ENSEMBLE: half_of_all}), design(data))
+    apart = rows[rows["metric"] == UNEQUAL_DROP]
+    assert apart["null_mean"].isna().all()
+    assert apart["p"].isna().all()
+    assert apart["method"].str.contains("no null: some subjects are in several groups").all()
+
+
 # --- rendered -------------------------------------------------------------------------------------
 
 
@@ -409,6 +508,15 @@ def test_a_run_encodes_once_and_tells_it_in_the_report(world: Path) -> None:
     assert fall["old", 5] == 0
     figure = falls(run, "people-gender, robustness", "age_group", "misclassification", "")
     assert [a.get_title(loc="left") for a in figure.axes if a.get_visible()] == ["off-centre"]
+    beside = unequal_drops(run, "people-gender, robustness")
+    drawn = [line.get_gid() for line in beside.axes[0].lines]
+    assert [drawn.count(g) for g in ("difference", "interval", "null", "null mean")] == [2] * 4
+    apart = run.measures[run.measures["metric"] == UNEQUAL_DROP]
+    assert beside.get_label() == named(addresses(apart))
+    assert "| By chance |" in words
+    assert re.search(r"\| \d+, up to \d+ \|", words.replace(r"\xa0", " "))
+    with pytest.raises(InputError, match="no two groups were compared on degraded pictures of 'x'"):
+        unequal_drops(run, "x")
     with pytest.raises(InputError, match="no degraded pictures"):
         falls(run, "people-gender, robustness", "ancestry", "misclassification", "")
 

@@ -54,6 +54,7 @@ _RESTS_ON_ALL: Final[Mapping[str, Sequence[str]]] = {
     "rates": ("pooled", "pooled_low", "pooled_high"),
     "disparities": ("null_mean", "null_high"),
     "thresholds": ("chi_squared", "p", "q"),
+    "measures": ("null_mean", "null_low", "null_high", "excess", "p", "smallest_p"),
 }
 #: probes whose measures count places of a ranking, not people
 _DEPTHS: Final = frozenset({"retrieval"})

@@ -11,29 +11,39 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 
 from audit.errors import InputError, sentence
 from audit.figures.looks import (
+    COLOURS,
     GREY,
     MANY_MARKS,
+    MARGIN_FILL,
+    MARKS,
+    PINK,
     blank,
     drawn_from,
     grey_dot,
     legend,
     many_looks,
+    margin_patch,
     plain,
     styled,
     title,
     wrapped,
 )
 from audit.metrics import UNKNOWN
+from audit.probes.robustness import UNEQUAL_CHANGE, UNEQUAL_DROP
 from audit.probes.shift import ACCURACY
 from audit.rundir import Run
-from audit.tables import ENSEMBLE, OK
+from audit.tables import CANNOT_TELL, ENSEMBLE, OK
 
 #: panels side by side, and most groups with a mark of their own
 _ACROSS: Final = 4
 _NAMED: Final = 6
+#: differences of drops shown of each attribute, and most in one figure
+_EACH: Final = 3
+ROWS: Final = 12
 _WRONG: Final = "misclassification"
 _PLAIN: Final = "plain"
 
@@ -148,6 +158,104 @@ def _groups_legend(rows: pd.DataFrame, groups: Sequence[str], named: Sequence[st
         told = plain(f"{group}  (n = {n[group]:,})")
         handles.append(Line2D([], [], color=colour, marker=mark, ms=4.5, lw=1.2, label=told))
     return handles + ([grey_dot("every other group")] if len(named) < len(groups) else [])
+
+
+def unequal_drops(run: Run, task: str) -> Figure:
+    """How far apart degradations drive two groups, with bounds, beside chance and the margin.
+
+    The ``_EACH`` surest of every attribute, ``ROWS`` at most. Under each value is what it would be
+    if whole subjects were dealt to the groups by chance: from the mean to the quantile at the
+    suite's level.
+
+    Raises:
+        InputError: no two groups of this task could be compared on degraded pictures.
+    """
+    usable = differences(run, task)
+    if usable.empty:
+        told = f"{run.name}: no two groups were compared on degraded pictures of '{task}'"
+        raise InputError(sentence(told))
+    chosen = surest_of_each(usable).head(ROWS)
+    with styled():
+        figure = blank(1.5 + 0.46 * len(chosen))
+        axis = figure.subplots()
+        for y, row in enumerate(chosen.itertuples()):
+            _draw_difference(axis, y, row)
+        names = [wrapped(plain(_difference_name(row)), 46) for row in chosen.itertuples()]
+        axis.set_yticks(range(len(chosen)), names)
+        axis.set_ylim(len(chosen) - 0.4, -0.6)
+        axis.set_xlim(left=0)
+        level = f"{chosen['level'].iloc[0]:.0%}"
+        axis.set_xlabel(f"points apart, {level} simultaneous bounds", loc="left")
+        some = f", {len(chosen)} of {len(usable)}" if len(chosen) < len(usable) else ""
+        title(figure, f"{task}: how far apart degradations move two groups{some}")
+        legend(figure, _differences_legend(chosen))
+    drawn_from(figure, chosen)
+    return figure
+
+
+def differences(run: Run, task: str) -> pd.DataFrame:
+    """Every difference of drops or changes between two groups of a task, the surest first.
+
+    Grouped by what was asked, a model that falls back on one answer is all there is to see: these
+    have ``itself`` and come last.
+    """
+    rows = run.measures[(run.measures["task"] == task) & (run.measures["probe"] == "robustness")]
+    rows = rows[rows["metric"].isin([UNEQUAL_DROP, UNEQUAL_CHANGE]) & (rows["status"] == OK)]
+    asked = [
+        s.get("attribute") for q in run.questions if q["task"] == task for s in q["label_sets"]
+    ]
+    order = ["itself", "low_simultaneous", "value"]
+    return rows.assign(itself=rows["attribute"].isin(asked)).sort_values(
+        order, ascending=[True, False, False], kind="stable"
+    )
+
+
+def surest_of_each(rows: pd.DataFrame) -> pd.DataFrame:
+    """The first ``_EACH`` of every attribute, attributes by their first row here."""
+    place = {name: i for i, name in enumerate(dict.fromkeys(rows["attribute"]))}
+    chosen = rows.groupby("attribute", sort=False).head(_EACH)
+    return chosen.sort_values("attribute", kind="stable", key=lambda names: names.map(place))
+
+
+def _draw_difference(axis: Axes, y: int, row: Any) -> None:
+    """A verdict's mark with bounds on the margin's band; under it the null, from its mean on."""
+    band = (0, y - 0.51), row.margin, 1.02
+    axis.add_patch(Rectangle(*band, color=MARGIN_FILL, lw=0, zorder=0))
+    colour = COLOURS[row.verdict]
+    ends = [row.low_simultaneous, row.high_simultaneous]
+    axis.plot(ends, [y, y], color=colour, lw=1.8, gid="interval")
+    fill = "white" if row.verdict == CANNOT_TELL else colour
+    look: dict[str, Any] = {"ms": 7, "mfc": fill, "mec": colour, "clip_on": False}
+    axis.plot(row.value, y, MARKS[row.verdict], gid="difference", **look)
+    if np.isnan(row.null_mean):
+        return
+    chance: dict[str, Any] = {"color": PINK, "clip_on": False}
+    axis.plot([row.null_mean, row.null_high], [y + 0.3] * 2, lw=3, alpha=0.65, gid="null", **chance)
+    axis.plot(row.null_mean, y + 0.3, "|", ms=7, mew=1.8, gid="null mean", **chance)
+
+
+def _difference_name(row: Any) -> str:
+    what = f", ‘{row.label}’" if row.label else ""
+    return f"{row.condition}{what}: {row.group} v {row.other} ({row.attribute})"
+
+
+def _differences_legend(chosen: pd.DataFrame) -> list[Any]:
+    """The verdicts that occur, the margin, and the null where any difference has one."""
+    marks: list[Any] = [
+        Line2D(
+            [], [], color=COLOURS[v], marker=MARKS[v], ms=7, label=v,
+            mfc="white" if v == CANNOT_TELL else COLOURS[v],
+        )
+        for v in MARKS
+        if (chosen["verdict"] == v).any()
+    ]  # fmt: skip
+    told = f"by chance alone: mean to {chosen['level'].iloc[0]:.0%}"
+    null = [Line2D([], [], color=PINK, lw=3, alpha=0.65, label=told)]
+    return [
+        *marks,
+        margin_patch("within the margin"),
+        *(null if chosen["null_mean"].notna().any() else []),
+    ]
 
 
 def sources(run: Run, task: str, attribute: str, reference: str) -> Figure:

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Final, Literal, Self
+from typing import Any, ClassVar, Final, Literal, Self, TypeAlias
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from audit.controls import Dealt, range_by_chance
 from audit.data.corruptions import camera, corruption
 from audit.data.dataset import Dataset
+from audit.data.labels import LabelSet
 from audit.data.yamlfile import FieldError
 from audit.effects import Parts, asked_twice, change_interval
 from audit.embeddings import Alteration, Embeddings
 from audit.errors import InputError, sentence
 from audit.measures import measured
-from audit.metrics import DEFAULT_FAMILY, standing
+from audit.metrics import DEFAULT_FAMILY, METRICS, Groups, standing
 from audit.probes import Design, Seen, require_column
 from audit.probes.changes import ACCURACY_CHANGE, asks_again
 from audit.probes.classification import Classification
@@ -51,6 +54,7 @@ _WRONG: Final = "misclassification"
 _FAMILY: Final = "family_selection"
 _IMPLIED: Final = re.compile(r" \([^)]*\)")
 _FEW_GROUPS: Final = "fewer than two groups with enough pictures"
+_MIXED: Final = "no null: some subjects are in several groups"
 
 
 class Rendered(BaseModel):
@@ -222,6 +226,9 @@ class Robustness(Classification):
         bounds the largest lower and upper bound of any pair (``changes_of_gaps``), at a level that
         holds for all pairs and all degradations of an attribute at once. Likewise for the rate of
         a harmful family, or of each label where neither truth nor such a family is known.
+        Chance: the largest of many noisy differences is large by itself. ``null_mean`` and
+        ``null_high`` are its mean and quantile, and ``p`` the share as large, when whole subjects
+        with all that they gained and lost are dealt anew to the groups (``permuted_range``).
         Range: points, from 0 to 200; higher is worse. Does not show: how good either group is
         served (RATES does), nor that a degradation which moves all alike is harmless.
         """
@@ -229,16 +236,19 @@ class Robustness(Classification):
         asked = dict(list(every.groupby("condition", sort=False)))
         before = asked.pop(ENSEMBLE).set_index("image_id")
         level = 1 - (1 - design.confidence.level) / len(asked)
-        found = []
+        found: list[_Moved] = []
         for condition, changed in asked.items():
             for metric in self._counted:
                 parts = asked_twice(
                     before, changed, metric, self.labels, design.groups, design.draws
                 )
                 if parts is not None:
-                    moved = _Moved(str(condition), metric, parts, design, level, len(asked))
-                    found += [*moved.everyone(), *moved.apart()]
-        return self._told(pd.DataFrame(found)) if found else MEASURES.empty()
+                    dealt = _changes(before, changed, metric, self.labels, design.groups)
+                    of = str(condition), metric, parts, dealt
+                    found.append(_Moved(*of, design, level, len(asked)))
+        chance = _by_chance(found, design)
+        told = [row for one in found for row in (*one.everyone(), *one.apart(chance))]
+        return self._told(pd.DataFrame(told)) if told else MEASURES.empty()
 
     @property
     def _counted(self) -> tuple[str, ...]:
@@ -292,6 +302,63 @@ class Robustness(Classification):
         return f"'{condition}' ({_IMPLIED.sub('', quantities)})"
 
 
+def _changes(
+    before: pd.DataFrame, rows: pd.DataFrame, metric: str, labels: LabelSet, groups: Groups
+) -> Dealt:
+    """1 where a picture gained what is counted and -1 where it lost it; as ``asked_twice``."""
+    rows = rows[rows["image_id"].isin(before.index)]
+    same = before.loc[rows["image_id"]].reset_index()
+    one, other = (METRICS[metric](side, labels) for side in (same, rows))
+    changed = other.happened.astype(np.int8) - one.happened.astype(np.int8)
+    at = np.array([groups.rows[key] for key in rows["image_id"]], dtype=np.int64)
+    return Dealt(changed, one.asked & other.asked, at)
+
+
+#: of a condition, metric and attribute: columns of MEASURES, question by question
+_Chance: TypeAlias = Mapping[tuple[str, str, str], Sequence[Mapping[str, Any]]]
+
+
+def _by_chance(moved: Sequence[_Moved], design: Design) -> _Chance:
+    """How far apart the groups' changes would be if groups did not matter.
+
+    Conditions asked of the same pictures are one table, so that the same deals serve them all.
+    """
+    alike: dict[bytes, list[_Moved]] = {}
+    for one in moved:
+        asked = one.dealt.at.tobytes() + one.dealt.asked.tobytes()
+        alike.setdefault(asked, []).append(one)
+    found: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    for several in alike.values():
+        first = several[0].dealt
+        values: NDArray[np.int8] = np.hstack([one.dealt.values for one in several])
+        for attribute in design.groups.attributes:
+            numbers = iter(_null_columns(Dealt(values, first.asked, first.at), attribute, design))
+            for one in several:
+                own = [next(numbers) for _ in one.parts.labels]
+                found[one.condition, one.metric, attribute] = own
+    return found
+
+
+def _null_columns(dealt: Dealt, attribute: str, design: Design) -> list[dict[str, Any]]:
+    """What chance gives of every question, or why that can't be told, in points."""
+    found = range_by_chance(dealt, design.groups, attribute, design.confidence, design.seed)
+    if found is None or found[0].reason:
+        why = _MIXED if found is None else f"no null: {found[0].reason}"
+        return [{"dealt": why}] * dealt.values.shape[1]
+    null, used = found
+    within = f"null within {', '.join(used)}" if used else "null over all subjects"
+    return [
+        {
+            "null_mean": 100 * mean,
+            "null_high": 100 * high,
+            "p": p,
+            "smallest_p": null.smallest_p,
+            "dealt": within,
+        }
+        for mean, high, p in zip(null.mean, null.high, null.p, strict=True)
+    ]
+
+
 @dataclass(frozen=True)
 class _Moved:
     """What one condition does to one metric: rows of MEASURES, in points."""
@@ -299,6 +366,7 @@ class _Moved:
     condition: str
     metric: str
     parts: Parts
+    dealt: Dealt
     design: Design
     level: float
     conditions: int
@@ -342,14 +410,16 @@ class _Moved:
         """A rate in points; of errors, the share of right labels."""
         return 100 * (1 - rate if self.metric == _WRONG else rate)
 
-    def apart(self) -> Iterator[dict[str, Any]]:
-        """The two groups of each attribute whose rates move most unequally."""
+    def apart(self, chance: _Chance) -> Iterator[dict[str, Any]]:
+        """The two groups of each attribute whose rates move most unequally, beside chance."""
         groups = self.design.groups
         for attribute in groups.attributes:
             at = groups.columns(attribute)
             if at.size > 1:
                 names = groups.index.get_level_values("group").to_numpy(object)[at]
-                yield from self._apart(attribute, at, [str(n) for n in names])
+                beside = chance[self.condition, self.metric, attribute]
+                rows = self._apart(attribute, at, [str(n) for n in names])
+                yield from map(_with_chance, rows, beside)
 
     def _apart(
         self, attribute: str, at: np.ndarray[Any, Any], names: Sequence[str]
@@ -400,6 +470,14 @@ class _Moved:
             "family": f"{self.metric} under {self.conditions} degradations, by {attribute}",
             "margin": 100 * confidence.margin(family).difference,
         }
+
+
+def _with_chance(row: dict[str, Any], chance: Mapping[str, Any]) -> dict[str, Any]:
+    """The row with its null; one without a value has none."""
+    if row["status"] != OK:
+        return row
+    numbers = {name: value for name, value in chance.items() if name != "dealt"}
+    return row | numbers | {"method": f"{row['method']}; {chance['dealt']}"}
 
 
 def surest(rows: pd.DataFrame) -> Any:

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import pandas as pd
 
+from audit.digits import percent
 from audit.evidence import each
-from audit.figures.robustness import falls, severities
+from audit.figures.robustness import (
+    differences,
+    falls,
+    severities,
+    surest_of_each,
+    unequal_drops,
+)
 from audit.page import MARKS, Markdown
 from audit.probes.changes import ACCURACY_CHANGE
-from audit.probes.robustness import RATE_CHANGE, RENDERED, UNEQUAL_CHANGE, UNEQUAL_DROP
+from audit.probes.robustness import RATE_CHANGE, RENDERED, UNEQUAL_DROP
 from audit.rundir import Run
 from audit.sections.blocks import Block, Folded, Part, Picture, Section, probe_would, said
 from audit.sections.cells import MOST_ROWS, NBSP, at, table, tag, with_rest
@@ -27,9 +34,6 @@ from audit.tables import (
     SHOWN_LARGE,
     SHOWN_SMALL,
 )
-
-#: differences shown of each attribute
-_EACH: Final = 3
 
 
 def tell(run: Run) -> Sequence[Block]:
@@ -57,6 +61,12 @@ the plain camera makes too drops out.
   drops** is how much more it takes from one group than from another; a large one can be a gap that
   opens, closes or turns round. Bounds hold for all degradations and all pairs of groups of one
   attribute at once.
+- **By chance**: the largest of many differences is large by itself, the more so the more groups
+  there are and the smaller they are. This is what it would be if whole subjects, with all that they
+  gained and lost, were dealt to the groups anew: its mean, and what it stays below in 95 % of deals
+  (or the suite's level). Subjects change places with those alike in other attributes, where these
+  leave room; what the groups differ in there stays in it. Each row's `method` names them. The
+  verdict rests on the bounds and the margin alone.
 - The same severity of two degradations is not the same loss; compare a degradation with itself.
 - On footage that shows too little, a model falls back on one answer. Grouped by what was asked
   (gender asked, by gender), that looks like a rise for one group and a fall for the other: the
@@ -68,10 +78,7 @@ the plain camera makes too drops out.
 
 def _of_task(run: Run, task: Task, rows: pd.DataFrame) -> Part:
     """One task: the surest difference, the figure, both tables."""
-    apart = rows[rows["metric"].isin([UNEQUAL_DROP, UNEQUAL_CHANGE])]
-    usable = apart[apart["status"] == OK].sort_values(
-        ["low_simultaneous", "value"], ascending=False, kind="stable"
-    )
+    usable = differences(run, task.name)
     everyone = rows[rows["metric"].isin([ACCURACY_CHANGE, RATE_CHANGE])]
     shown = [
         Markdown(_EVERYONE),
@@ -79,15 +86,13 @@ def _of_task(run: Run, task: Task, rows: pd.DataFrame) -> Part:
     ]
     if len(usable) == 0:
         return Part(task.name, [*shown, "No two groups have enough pictures to be compared."])
-    # grouped by what was asked, a model that falls back on one answer is all there is to see
-    itself = usable["attribute"].isin([s.get("attribute") for s in task.label_sets])
-    parts = [usable[~itself], usable[itself]]
     pictures = [
         Picture(falls, task.name, row.attribute, _metric(run, task, row), row.label)
-        for row in each(pd.concat([part.head(1) for part in parts]))
+        for row in each(usable.drop_duplicates("itself"))
     ]
     told = Markdown("The surest differences between two groups, by every attribute:")
-    return Part(task.name, [*shown, *pictures, told, _apart(run, pd.concat(parts))])
+    beside = Picture(unequal_drops, task.name)
+    return Part(task.name, [*shown, *pictures, told, beside, _apart(run, usable)])
 
 
 _EVERYONE: Final = (
@@ -153,16 +158,9 @@ def _apart(run: Run, rows: pd.DataFrame) -> Markdown:
     effects = run.effects[(run.effects["edit"] == CONDITION) & (run.effects["comparison"] == RATE)]
     effects = effects[effects["task"] == rows["task"].iloc[0]]
     moves = {(r.condition, r.metric, r.label, r.attribute, r.group): r for r in each(effects)}
-    chosen = rows.groupby("attribute", sort=False).head(_EACH)
-    chosen = chosen.sort_values("attribute", kind="stable", key=_place(rows)).head(2 * MOST_ROWS)
+    chosen = surest_of_each(rows).head(2 * MOST_ROWS)
     shown = table(_cells(row, moves) for row in each(chosen))
     return with_rest(shown, len(rows) - len(chosen), "differences", "measures.parquet")
-
-
-def _place(rows: pd.DataFrame) -> Callable[[pd.Series[Any]], pd.Series[Any]]:
-    """Sorts attributes by their first row here."""
-    order = {name: i for i, name in enumerate(dict.fromkeys(rows["attribute"]))}
-    return lambda names: names.map(order)
 
 
 def _cells(row: Any, moves: dict[Any, Any]) -> dict[str, object]:
@@ -175,9 +173,19 @@ def _cells(row: Any, moves: dict[Any, Any]) -> dict[str, object]:
         "Points apart [bounds]": at(
             row, in_unit(row.value, row.low_simultaneous, row.high_simultaneous, row.unit)
         ),
+        "By chance": _chance(row),
         "Margin": f"{row.margin:g}",
         "Verdict": tag(row.verdict),
     }
+
+
+def _chance(row: Any) -> str:
+    """The mean of a difference's null and its outer quantile, in the digits of the value."""
+    if math.isnan(row.null_mean):
+        return "–"
+    ends = row.low_simultaneous / 100, row.high_simultaneous / 100
+    mean, high = (percent(x / 100, *ends) for x in (row.null_mean, row.null_high))
+    return f"{mean}, up to {high}".replace(" ", NBSP)
 
 
 def _moves(row: Any, moves: dict[Any, Any], group: str) -> str:
