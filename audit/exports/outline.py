@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
+
+from audit.page import MARKS
 
 
 @dataclass(frozen=True)
@@ -164,8 +166,14 @@ def spans(children: Sequence[Token]) -> list[Span]:
         elif token.type in ("softbreak", "hardbreak"):
             found.append(replace(style, text=" "))
         elif token.content:
-            found.append(replace(style, text=token.content))
+            whole = style.bold and token.content in _VERDICTS
+            words = token.content.replace(" ", "\u00a0") if whole else token.content
+            found.append(replace(style, text=words))
     return found
+
+
+#: kept on one line, also in a narrow column
+_VERDICTS: Final = frozenset(f"{sign} {verdict}" for verdict, (sign, _) in MARKS.items())
 
 
 def plain(pieces: Sequence[Span]) -> str:
