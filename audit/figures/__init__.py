@@ -34,6 +34,7 @@ from audit.figures.looks import (
     ORANGE,
     PINK,
     WIDTH,
+    beside_handles,
     blank,
     drawn_from,
     grey_dot,
@@ -44,6 +45,7 @@ from audit.figures.looks import (
     plain,
     styled,
     title,
+    verdict_handles,
     wrapped,
 )
 from audit.findings import judged
@@ -148,7 +150,7 @@ def gaps_with_margin(run: Run, task: str | None = None) -> Figure:
         some = f"{len(chosen)} of {len(gaps)} gaps" if len(chosen) < len(gaps) else "every gap"
         level = f"{chosen['level'].iloc[0]:.0%} simultaneous bounds"
         title(figure, f"How far apart the two furthest groups are: {some}, with {level}")
-        legend(figure, [*_verdict_legend(chosen), *_beside_legend(chosen)])
+        legend(figure, [*verdict_handles(chosen), *beside_handles(chosen)])
     drawn_from(figure, chosen)
     return figure
 
@@ -809,26 +811,6 @@ def _rates_legend(rates: pd.DataFrame) -> list[Any]:
     return handles
 
 
-def _verdict_legend(chosen: pd.DataFrame) -> list[Any]:
-    return [
-        Line2D(
-            [], [], color=COLOURS[v], marker=MARKS[v], ms=7, label=v,
-            mfc="white" if v == CANNOT_TELL else COLOURS[v],
-        )
-        for v in MARKS
-        if (chosen["verdict"] == v).any()
-    ]  # fmt: skip
-
-
-def _beside_legend(chosen: pd.DataFrame) -> list[Any]:
-    """The margin, and the null where any gap has one."""
-    bar: dict[str, Any] = {"color": PINK, "lw": 3, "alpha": 0.65}
-    level = f"{chosen['level'].iloc[0]:.0%}"
-    told = f"by chance alone: mean to {level}"
-    null = [Line2D([], [], **bar, label=told)] if chosen["null_mean"].notna().any() else []
-    return [margin_patch("within the margin"), *null]
-
-
 def _effects_title(task: str, chosen: pd.DataFrame, of: int) -> str:
     some = f"{len(chosen)} of {of} changes" if len(chosen) < of else "every change"
     level = f"{chosen['level'].iloc[0]:.0%} bounds for all edits at once"
@@ -840,7 +822,7 @@ def _effects_title(task: str, chosen: pd.DataFrame, of: int) -> str:
 def _effects_legend(chosen: pd.DataFrame) -> list[Any]:
     tick: dict[str, Any] = {"color": INK, "lw": 1, "marker": "|", "ms": 8, "mew": 1.6}
     everyone = Line2D([], [], **tick, label="everyone")
-    return [*_verdict_legend(chosen), everyone, margin_patch("within the margin")]
+    return [*verdict_handles(chosen), everyone, margin_patch("within the margin")]
 
 
 def _curves_legend(curves: pd.DataFrame, named: Sequence[str], asked: int) -> list[Any]:
@@ -912,7 +894,7 @@ def _curve_legend(run: Run, curve: pd.DataFrame) -> list[Any]:
     margin = f"{100 * curve['margin'].iloc[0]:g}"
     line: dict[str, Any] = {"color": GREY, "ls": "-"}
     handles: list[Any] = [
-        *_verdict_legend(curve),
+        *verdict_handles(curve),
         Line2D([], [], **line, lw=4, alpha=0.5, label=f"{level} interval of one wording"),
         Line2D([], [], **line, lw=1.1, label=f"{level} bounds for all wordings at once"),
         margin_patch(f"within the margin of {margin} points"),

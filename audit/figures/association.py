@@ -25,6 +25,7 @@ from audit.figures.looks import (
     plain,
     styled,
     title,
+    verdict_handles,
 )
 from audit.registry import suggest
 from audit.rundir import Run
@@ -128,17 +129,12 @@ def _title(task: str, chosen: pd.DataFrame, of: int) -> str:
 
 def _legend(chosen: pd.DataFrame) -> list[Any]:
     """The verdicts that occur, the margin, and what lies above and below each mark."""
-    marks = [
-        Line2D(
-            [], [], color=COLOURS[v], marker=MARKS[v], ms=7, label=v,
-            mfc="white" if v == CANNOT_TELL else COLOURS[v],
-        )
-        for v in MARKS
-        if (chosen["verdict"] == v).any()
-    ]  # fmt: skip
     level = f"{chosen['level'].iloc[0]:.0%}"
     chance: dict[str, Any] = {"color": PINK, "lw": 3, "alpha": 0.65}
-    found = [*marks, margin_patch(f"within the margin of {chosen['margin'].iloc[0]:g}")]
+    found = [
+        *verdict_handles(chosen),
+        margin_patch(f"within the margin of {chosen['margin'].iloc[0]:g}"),
+    ]
     if chosen["null_low"].notna().any():
         found.append(Line2D([], [], **chance, label=f"by chance alone: {level} of deals"))
     if chosen["lowest"].notna().any():

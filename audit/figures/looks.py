@@ -75,6 +75,25 @@ def legend(figure: Figure, handles: Sequence[Any], columns: int = 0) -> None:
     )
 
 
+def verdict_handles(rows: pd.DataFrame) -> list[Line2D]:
+    """The marks of the verdicts that occur, for a legend."""
+    return [
+        Line2D(
+            [], [], color=COLOURS[v], marker=MARKS[v], ms=7, label=v,
+            mfc="white" if v == CANNOT_TELL else COLOURS[v],
+        )
+        for v in MARKS
+        if (rows["verdict"] == v).any()
+    ]  # fmt: skip
+
+
+def beside_handles(rows: pd.DataFrame) -> list[Any]:
+    """The margin, and the null where any value has one, for a legend."""
+    told = f"by chance alone: mean to {rows['level'].iloc[0]:.0%}"
+    null = [Line2D([], [], color=PINK, lw=3, alpha=0.65, label=told)]
+    return [margin_patch("within the margin"), *(null if rows["null_mean"].notna().any() else [])]
+
+
 def margin_patch(text: str) -> Patch:
     """The margin's band in a legend."""
     return Patch(facecolor=MARGIN_FILL, label=text)

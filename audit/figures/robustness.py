@@ -21,15 +21,16 @@ from audit.figures.looks import (
     MARGIN_FILL,
     MARKS,
     PINK,
+    beside_handles,
     blank,
     drawn_from,
     grey_dot,
     legend,
     many_looks,
-    margin_patch,
     plain,
     styled,
     title,
+    verdict_handles,
     wrapped,
 )
 from audit.metrics import UNKNOWN
@@ -188,7 +189,7 @@ def unequal_drops(run: Run, task: str) -> Figure:
         axis.set_xlabel(f"points apart, {level} simultaneous bounds", loc="left")
         some = f", {len(chosen)} of {len(usable)}" if len(chosen) < len(usable) else ""
         title(figure, f"{task}: how far apart degradations move two groups{some}")
-        legend(figure, _differences_legend(chosen))
+        legend(figure, [*verdict_handles(chosen), *beside_handles(chosen)])
     drawn_from(figure, chosen)
     return figure
 
@@ -237,25 +238,6 @@ def _draw_difference(axis: Axes, y: int, row: Any) -> None:
 def _difference_name(row: Any) -> str:
     what = f", ‘{row.label}’" if row.label else ""
     return f"{row.condition}{what}: {row.group} v {row.other} ({row.attribute})"
-
-
-def _differences_legend(chosen: pd.DataFrame) -> list[Any]:
-    """The verdicts that occur, the margin, and the null where any difference has one."""
-    marks: list[Any] = [
-        Line2D(
-            [], [], color=COLOURS[v], marker=MARKS[v], ms=7, label=v,
-            mfc="white" if v == CANNOT_TELL else COLOURS[v],
-        )
-        for v in MARKS
-        if (chosen["verdict"] == v).any()
-    ]  # fmt: skip
-    told = f"by chance alone: mean to {chosen['level'].iloc[0]:.0%}"
-    null = [Line2D([], [], color=PINK, lw=3, alpha=0.65, label=told)]
-    return [
-        *marks,
-        margin_patch("within the margin"),
-        *(null if chosen["null_mean"].notna().any() else []),
-    ]
 
 
 def sources(run: Run, task: str, attribute: str, reference: str) -> Figure:
