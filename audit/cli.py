@@ -35,6 +35,16 @@ Model = Annotated[str | None, typer.Option(help="ask another model than the suit
 Device = Annotated[str, typer.Option(help="auto, cuda, mps or cpu")]
 
 
+#: how the dashboard is served: to this machine, telling nobody, in colours that can be read
+STREAMLIT = {
+    "server.address": "localhost",
+    "browser.gatherUsageStats": "false",
+    "client.toolbarMode": "viewer",
+    "theme.light.primaryColor": "#00588a",
+    "theme.dark.primaryColor": "#7cc0ee",
+}
+
+
 class Kind(StrEnum):
     """What can be listed."""
 
@@ -314,8 +324,7 @@ def dashboard(
     from audit.resources import shipped
 
     page = shipped("dashboards") / "app.py"
-    options = ["--server.address", "localhost", "--browser.gatherUsageStats", "false"]
-    options += ["--client.toolbarMode", "viewer"]
+    options = [f"--{name}={value}" for name, value in STREAMLIT.items()]
     command = [sys.executable, "-m", "streamlit", "run", str(page), "--server.port", str(port)]
     where = os.environ | {"CLIP_AUDIT_CACHE": str(cache.resolve())}
     given = [str(runs.resolve()), *([] if pictures else ["--no-pictures"])]

@@ -2,7 +2,8 @@
 
 Pictures are taken from the embedding store and never encoded here; the model is loaded only for a
 prompt that the store doesn't hold. What is typed is held against the set that the run asked,
-picture by picture, so that what both answer alike carries no noise.
+picture by picture, so that what both answer alike carries no noise. The wordings that the run asked
+itself are answered again in the same way, for the rates of groups that the run didn't keep.
 """
 
 from __future__ import annotations
@@ -22,29 +23,41 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 from scipy import special
 
+from audit.data.alterations import AS_IT_IS, alteration
 from audit.data.dataset import Dataset
 from audit.data.labels import (
+    Article,
     Label,
     LabelSet,
+    Phrasing,
     PromptSet,
     bundled_tags,
     label_set_names,
     load_label_set,
     normalise,
+    prompt,
 )
 from audit.data.yamlfile import validate
 from audit.disparity import Confidence
 from audit.effects import Edit, Frame, Parts, effect_rows, pick_questions, sampled
-from audit.embeddings import Embeddings, Store
+from audit.embeddings import Alteration, Embeddings, Store
 from audit.errors import InputError, sentence
 from audit.metrics import Block, Draws, Groups, Tally, margin_family, rates, stacked
 from audit.models.encoder import Encoder, EncoderCard, Rows, Texts
-from audit.multiverse import class_embeddings, ensemble, every_wording
+from audit.multiverse import (
+    Answers,
+    Codes,
+    ask,
+    class_embeddings,
+    ensemble,
+    every_wording,
+)
+from audit.multiverse import Question as Gap
 from audit.probes.classification import Classification
 from audit.rundir import Run
 from audit.stats.counts import Counts, count
 from audit.suite import Suite, load_suite
-from audit.tables import CONDITION, EFFECTS, ENSEMBLE
+from audit.tables import CONDITION, EFFECTS, ENSEMBLE, EVERYONE
 from audit.thresholds import FAMILY_KEPT, KEPT, in_order
 
 #: bootstrap replicates, so few that an answer comes while one types
@@ -262,29 +275,49 @@ def open_lab(run: Run, task: str, store: Store, load: Load | None = None) -> Lab
         InputError: the data set is gone or has changed since, the store no longer holds the
             pictures, or the run doesn't say which model it asked.
     """
-    suite = load_suite(str(run.path / SUITE_FILE))
-    _require_same(run, suite)
-    card = _card(run)
-    probe = next((p for p in suite.asked if p.task == task), None)
-    if not isinstance(probe, Classification):
-        raise InputError(
-            sentence(
-                f"{run.name}: '{task}' is no choice among labels",
-                f"The lab can take up: {', '.join(can_be_asked(run)) or 'nothing here'}",
-            )
-        )
-    texts_only = _TextsOnly(card, load or _loader(suite, card))
-    images = _stored(suite, store, texts_only).only(probe.pictures(suite.pictures))
-    groups = Groups.of(suite.pictures, images.keys, suite.groups)
+    asked = _Asked.of(run, task, load)
+    images = asked.images(store)
+    groups = Groups.of(asked.suite.pictures, images.keys, asked.suite.groups)
     return Lab(
-        suite,
+        asked.suite,
         saved_question(run, task),
         images,
-        _texts(texts_only, store),
+        _texts(asked.model, store),
         groups,
-        groups.draws(images.keys, suite.seed, RESAMPLES),
-        lambda: texts_only.encoder,
+        groups.draws(images.keys, asked.suite.seed, RESAMPLES),
+        lambda: asked.model.encoder,
     )
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What a run asked in one task, as long as its pictures are still the same."""
+
+    suite: Suite
+    probe: Classification
+    model: _TextsOnly
+
+    @classmethod
+    def of(cls, run: Run, task: str, load: Load | None) -> _Asked:
+        suite = load_suite(str(run.path / SUITE_FILE))
+        _require_same(run, suite)
+        card = _card(run)
+        probe = next((p for p in suite.asked if p.task == task), None)
+        if not isinstance(probe, Classification):
+            raise InputError(
+                sentence(
+                    f"{run.name}: '{task}' is no choice among labels",
+                    f"The lab can take up: {', '.join(can_be_asked(run)) or 'nothing here'}",
+                )
+            )
+        return cls(suite, probe, _TextsOnly(card, load or _loader(suite, card)))
+
+    def images(self, store: Store, altered: Alteration | None = None) -> Embeddings:
+        """The pictures that the task was asked about, as the store holds them."""
+        dataset = self.suite.pictures
+        asked = set(self.probe.pictures(dataset))
+        items = [(str(image_id), path) for image_id, path in dataset.files() if image_id in asked]
+        return store.images(self.model, items, alteration=altered)[0]
 
 
 def saved_question(run: Run, task: str) -> Question:
@@ -371,12 +404,6 @@ class _TextsOnly:
         return encoder
 
 
-def _stored(suite: Suite, store: Store, encoder: Encoder) -> Embeddings:
-    dataset = suite.pictures
-    items = [(str(image_id), path) for image_id, path in dataset.files()]
-    return store.images(encoder, items)[0]
-
-
 def _texts(encoder: Encoder, store: Store) -> Texts:
     """The text side: each prompt asked of store or model once."""
     known: dict[str, Rows] = {}
@@ -387,6 +414,148 @@ def _texts(encoder: Encoder, store: Store) -> Texts:
         return np.stack([known[s] for s in strings])
 
     return Texts(encode, encoder.card.logit_scale)
+
+
+# ---- in the run's own wordings -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Worded:
+    """What one task of a finished run was answered in every wording of its specification curves."""
+
+    answers: Answers
+    groups: Groups
+    draws: Draws
+    truth: Codes | None
+    confidence: Confidence
+
+    def rates(self, row: Mapping[str, Any]) -> pd.DataFrame:
+        """The rates of all groups in one wording, counted as the run counts its headline's.
+
+        The rate of ``row['group']`` less that of ``row['other']`` is the gap that the run measured.
+
+        Args:
+            row: of the table SPECIFICATIONS.
+
+        Returns:
+            Rows of the table RATES: the groups of the row's attribute, and everyone.
+
+        Raises:
+            InputError: the run asked no such wording, or of other pictures than are stored.
+        """
+        counted = self._counted(row)
+        block = Block((str(row["label"]),), (str(row["label"]),), counted)
+        question = (str(row["probe"]), str(row["task"]), str(row["wording"]), str(row["metric"]))
+        tally = Tally(self.groups, {question: block})
+        found = rates(tally, self.confidence.level, self.confidence.min_group)
+        found = found[found["attribute"].isin([row["attribute"], EVERYONE])]
+        self._require_as_many(found, row)
+        return found.reset_index(drop=True)
+
+    def _counted(self, row: Mapping[str, Any]) -> Counts:
+        if row["wording"] not in self.answers.names:
+            raise InputError(
+                sentence(f"'{row['wording']}' is no wording of this run", "Run its suite again")
+            )
+        at = [self.answers.names.index(row["wording"])]
+        asked_of = {n: str(row[n]) for n in ("metric", "label", "attribute", "group", "other")}
+        gap = Gap(**asked_of, margin=float(row["margin"]))
+        if gap.metric != "misclassification":
+            places, truth = np.arange(len(self.answers.keys)), None
+        else:
+            assert self.truth is not None
+            places = np.flatnonzero(self.truth >= 0)
+            truth = self.truth[places]
+        happened = gap.happened(self.answers.codes[places][:, at], self.answers.labels, truth)
+        g, rows = self.groups, [self.groups.rows[self.answers.keys[i]] for i in places]
+        clusters = g.clusters[rows]
+        return count(
+            happened,
+            g.member[rows],
+            clusters,
+            len(g.cluster_ids),
+            self.draws.weights,
+            self.draws.rows(clusters),
+        )
+
+    def _require_as_many(self, found: pd.DataFrame, row: Mapping[str, Any]) -> None:
+        """The gap's two groups must have as many pictures as the run asked about."""
+        n = found[found["attribute"] == row["attribute"]].set_index("group")["n"]
+        if (n.get(row["group"]), n.get(row["other"])) != (row["n"], row["n_other"]):
+            raise InputError(
+                sentence(
+                    "some pictures of this run can no longer be read, so its groups can't be "
+                    "counted again",
+                    "Restore them, or run the suite again",
+                )
+            )
+
+
+def open_wordings(run: Run, task: str, store: Store) -> Worded:
+    """Ask one task of a finished run again in all its wordings, from stored embeddings alone.
+
+    Neither a picture is encoded nor the model loaded: as the shift along the modality gap depends
+    on all prompts and pictures of the task, all wordings are asked, once.
+
+    Args:
+        run: the finished run; no row about a single picture of it is read.
+        task: a task of its table SPECIFICATIONS.
+        store: the embedding store that the run filled.
+
+    Raises:
+        InputError: a public copy; the data set is gone or has changed since; the store doesn't hold
+            all pictures, altered pictures and prompts.
+    """
+    if run.manifest.get("public"):
+        raise InputError(
+            sentence(
+                "a public copy is shown as it was published, so nothing is counted again from it",
+                "Open the run that it was made of",
+            )
+        )
+    asked = _Asked.of(run, task, _no_model)
+    suite, probe = asked.suite, asked.probe
+    wanted = {w.alteration for w in probe.asked_in} - {AS_IT_IS}
+    images = asked.images(store)
+    altered = {name: asked.images(store, alteration(name)) for name in sorted(wanted)}
+    texts = _texts(asked.model, store)
+    answers = ask(images, texts, probe.labels, probe.asked_in, altered)
+    groups = Groups.of(suite.pictures, images.keys, suite.groups)
+    draws = groups.draws(images.keys, suite.seed, suite.confidence.resamples)
+    truth = probe.right_places(suite.pictures, answers.keys)
+    return Worded(answers, groups, draws, truth, suite.confidence)
+
+
+def _no_model() -> Encoder:
+    raise InputError(
+        sentence(
+            "the embedding store does not hold all prompts of this run",
+            "Open the dashboard with the run's own --cache, or run its suite again",
+        )
+    )
+
+
+def wording_prompts(run: Run, row: Mapping[str, Any]) -> list[str]:
+    """The prompts that the text side saw in one wording, those of the labels counted first.
+
+    Args:
+        run: the finished run.
+        row: of the table SPECIFICATIONS.
+
+    Raises:
+        InputError: the label set of the run is of another version.
+    """
+    labels = saved_question(run, row["task"]).labels
+    # runs of earlier versions leave blank what no wording of theirs changed
+    article: Article = row["article"] or "as written"
+    phrasing: Phrasing = row["phrasing"] or "as written"
+    if row["metric"] == "family_selection":
+        first = set(labels.families.get(row["label"], ()))
+    else:
+        first = {i for i, text in enumerate(labels.texts) if text == row["label"]}
+    order = sorted(range(len(labels.texts)), key=lambda i: i not in first)
+    phrased = labels.phrased(phrasing)
+    return list(dict.fromkeys(prompt(row["template"], phrased[i], article) for i in order))
 
 
 # ---- what is typed -----------------------------------------------------------------------------

@@ -424,6 +424,101 @@ def test_a_chosen_wording_is_told_in_words(run: Run, monkeypatch: pytest.MonkeyP
     assert told <= set(run.specifications["template"])
 
 
+def test_a_chosen_wording_shows_its_groups_beside_the_headline(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = opened(run.path.parent, monkeypatch, "wordings")
+    gap = run.sensitivity.query("task == 'people-suspicion' and attribute == 'clothing_colour'")
+    (name,) = [n for n in box(page, "Gap").options if "suspicion" in n and "clothing_colour" in n]
+    box(page, "Gap").set_value(box(page, "Gap").options.index(name)).run()
+    rows = run.specifications[run.specifications["task"] == "people-suspicion"]
+    rows = rows[rows["attribute"] == "clothing_colour"].sort_values("value", kind="stable")
+    box(page, "Wording").set_value(0).run()
+    first = rows.iloc[0]
+    text = said(page)
+    assert f"‘{first['template'].replace('{}', 'thief')}’" in text
+    assert "Counted now from the stored embeddings" in text
+    kept = run.rates.query("task == 'people-suspicion' and metric == 'family_selection'")
+    kept = kept[kept["attribute"] == "clothing_colour"].set_index(["condition", "group"])
+    shown = {row[0]: row for row in tables(page)[0]}
+    assert shown["unknown"][4].startswith("too few")
+    for group in (gap["group"].iloc[0], gap["other"].iloc[0], "unknown"):
+        for cell, condition in ((1, f"template: {first['template']}"), (2, "ensemble")):
+            told = float(shown[group][cell].split("%")[0])
+            assert told == pytest.approx(100 * kept.loc[(condition, group), "value"], abs=0.51)
+
+
+def test_without_the_store_a_wording_says_why_and_keeps_its_gap(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied(run, tmp_path)
+    open_run(run.path).public_copy(tmp_path / run.name.replace("20", "19", 1))
+    page = opened(tmp_path / run.name, monkeypatch)
+    monkeypatch.setenv("CLIP_AUDIT_CACHE", str(tmp_path / "nowhere"))
+    page.switch_page("views/wordings.py").run()
+    assert not page.exception
+    text = said(page)
+    assert "Groups are not counted again: the embedding store no longer holds all" in text
+    assert re.search(r"Verdict:\*\* . \*\*(shown large|cannot tell|shown small)", text)
+    assert tables(page)[0][0][1].count("%") == 1  # the rates that the run kept of its templates
+
+
+def charts_of(page: AppTest) -> list[dict[str, Any]]:
+    found = page.get("arrow_vega_lite_chart") or page.get("vega_lite_chart")
+    return [json.loads(chart.proto.spec) for chart in found]
+
+
+def held(spec: Any, name: str) -> list[Any]:
+    """Every value under a name, anywhere in a chart."""
+    if isinstance(spec, list):
+        return [found for part in spec for found in held(part, name)]
+    if not isinstance(spec, dict):
+        return []
+    return [*([spec[name]] if name in spec else []), *held(list(spec.values()), name)]
+
+
+@pytest.mark.parametrize(("view", "number"), [("wordings", 3), ("disparities", 2), ("lab", 1)])
+def test_words_of_a_chart_are_in_the_pages_ink_and_axes_have_few_ticks(
+    run: Run, monkeypatch: pytest.MonkeyPatch, view: str, number: int
+) -> None:
+    specs = charts_of(opened(run.path.parent, monkeypatch, view))
+    assert len(specs) == number
+    for spec in specs:
+        for part in ("axis", "legend"):
+            words = spec["config"][part]
+            assert {words["labelColor"], words["titleColor"]} == {"currentColor"}
+        numbers = [x for x in held(spec, "x") + held(spec, "y") if x.get("type") == "quantitative"]
+        for axis in (x["axis"] for x in numbers if "axis" in x):
+            assert axis["tickCount"] <= 6
+        assert max((max(d) for d in held(spec, "domain") if len(d) == 2 and d[1] == 100),
+                   default=100) == 100  # fmt: skip
+
+
+def test_shares_end_at_a_hundred_percent_and_long_bars_hold_their_number(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (spec,) = [s for s in charts_of(opened(run.path.parent, monkeypatch, "wordings"))
+               if "variance" in json.dumps(s)]  # fmt: skip
+    assert [0, 100] in held(spec, "domain")
+    bars, short, long = spec["layer"]
+    assert bars["mark"]["type"] == "bar"
+    assert (short["mark"]["align"], long["mark"]["align"]) == ("left", "right")
+    assert short["transform"] == [{"filter": "!(datum.share > 80)"}]
+    assert long["transform"] == [{"filter": "datum.share > 80"}]
+
+
+def test_the_column_of_the_wording_told_is_marked_on_the_curve(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = opened(run.path.parent, monkeypatch, "wordings")
+    for place in (2, 0):
+        box(page, "Wording").set_value(place).run()
+        chart = (page.get("arrow_vega_lite_chart") or page.get("vega_lite_chart"))[0]
+        columns = [arrow(data) for data in chart.proto.datasets]
+        (here,) = [c for c in columns if set(c) == {"from", "to"}]
+        assert here.to_dict("records") == [{"from": place + 0.5, "to": place + 1.5}]
+
+
 def test_two_runs_are_compared_by_audits_own_comparison(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from test_dashboard import FOLDER
 
+from audit.cli import STREAMLIT
 from audit.rundir import Run
 
 playwright = pytest.importorskip(
@@ -38,9 +39,8 @@ def address(quick_runs: dict[str, Run]) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    options = ["--server.address", "localhost", "--server.port", str(port)]
-    options += ["--server.headless", "true", "--browser.gatherUsageStats", "false"]
-    options += ["--client.toolbarMode", "viewer"]
+    options = [f"--{name}={value}" for name, value in STREAMLIT.items()]
+    options += [f"--server.port={port}", "--server.headless=true"]
     app = str(FOLDER / "app.py")
     command = [sys.executable, "-m", "streamlit", "run", app, *options, "--", str(runs)]
     here = {**os.environ, "CLIP_AUDIT_CACHE": str(runs.parent / "cache")}

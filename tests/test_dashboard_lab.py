@@ -6,22 +6,29 @@ import io
 import shutil
 import time
 import zipfile
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import test_figures
+import test_multiverse
+from PIL import Image
 from test_dashboard import box, opened, resealed, said, tables
 
 from audit import lab
+from audit.data.alterations import alteration
+from audit.data.labels import prompt
 from audit.embeddings import Embeddings, Store
 from audit.errors import InputError
-from audit.lab import Lab, open_lab, typed
-from audit.models.planted import PlantedEncoder
+from audit.lab import Lab, Worded, open_lab, open_wordings, typed, wording_prompts
+from audit.models.planted import PlantedEncoder, picture_key
 from audit.rundir import Run
 from audit.suite import load_suite
+from audit.tables import records
 
 COUNTED = ["metric", "label", "attribute", "group", "n", "subjects", "events", "value", "status"]
 TASK = "people-suspicion"
@@ -232,3 +239,163 @@ def test_a_lab_without_its_data_set_says_so(
     resealed(path, "suite.yaml", text)
     page = opened(path, monkeypatch, "lab")
     assert "gone.yaml" in said(page)
+
+
+# ---- in the run's own wordings -----------------------------------------------------------------
+
+CROP = alteration("centre crop 0.5")
+
+
+@pytest.fixture(scope="module")
+def worded(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A small run in wordings of every kind, none of which leaves all answers as they are."""
+    folder = tmp_path_factory.mktemp("worded") / "world"
+    table, planted, suite = test_multiverse.world_with_wordings(folder)
+    rng = np.random.default_rng(5)
+    texts = {p: v + 0.3 * rng.normal(size=v.shape) for p, v in planted._texts.items()}
+    for label in test_multiverse.labels().labels:
+        for template in test_multiverse.WAYS:
+            for article in ("right", "absent"):
+                reworded = prompt(template, label.phrased("person"), article)
+                texts.setdefault(reworded, rng.normal(size=planted.card.dim))
+    images = {k: v + 0.2 * rng.normal(size=v.shape) for k, v in planted._images.items()}
+    for path in table["path"]:
+        with Image.open(folder / path) as picture:
+            images[picture_key(CROP(picture))] = rng.normal(size=planted.card.dim)
+    ways = str(folder / "ways.yaml")
+    suite["probes"][0] |= {
+        "templates": ways,
+        "wordings": {
+            "templates": [ways],
+            "articles": ["right", "absent"],
+            "shifts": [0, 0.5, 1.0],
+            "phrasings": ["as written", "person"],
+            "alterations": ["as it is", CROP.name],
+        },
+    }
+    return test_multiverse.carried_out(folder, suite, PlantedEncoder(images, texts))
+
+
+def gap_in(found: pd.DataFrame, row: Mapping[str, Any]) -> float:
+    value = found[found["attribute"] == row["attribute"]].set_index("group")["value"]
+    return float(value[row["group"]] - value[row["other"]])
+
+
+def test_the_groups_of_every_wording_make_the_gap_of_the_curve(worded: Run) -> None:
+    again = open_wordings(worded, TASK, Store(cache(worded)))
+    rows = records(worded.specifications)
+    kinds = {(r["article"], r["phrasing"], r["shift"], r["alteration"]) for r in rows}
+    assert len(kinds) >= 24
+    for row in rows:
+        assert gap_in(again.rates(row), row) == pytest.approx(row["value"], abs=1e-9)
+    # none of the kinds is a copy of another, or equality would say little
+    by = worded.specifications.query("attribute == 'gender'")
+    for kind in ("article", "phrasing", "shift", "alteration"):
+        values = by.groupby([c for c in ("template", "article", "phrasing", "shift", "alteration")
+                             if c != kind])["value"]  # fmt: skip
+        assert (values.nunique() > 1).any(), kind
+
+
+def kept_rates(run: Run, row: Mapping[str, Any], condition: str) -> pd.DataFrame:
+    kept = run.rates[run.rates["condition"] == condition]
+    for name in ("task", "metric", "label"):
+        kept = kept[kept[name] == row[name]]
+    kept = kept[kept["attribute"].isin([row["attribute"], "everyone"])]
+    return kept.reset_index(drop=True)
+
+
+@pytest.mark.parametrize("task", ["people-gender", "people-suspicion"])
+def test_a_template_of_the_headline_has_the_rates_that_the_run_kept(run: Run, task: str) -> None:
+    again = open_wordings(run, task, Store(cache(run)))
+    rows = records(run.specifications.query(f"task == '{task}' and attribute == 'age_group'"))
+    assert len(rows) > 1
+    for row in rows:
+        kept, now = kept_rates(run, row, f"template: {row['template']}"), again.rates(row)
+        pd.testing.assert_frame_equal(now[COUNTED], kept[COUNTED])
+        # the run bootstraps its headline alone and takes a subject's pictures for copies elsewhere
+        assert (kept["low"] <= now["low"]).all()
+        assert (now["high"] <= kept["high"]).all()
+
+
+@pytest.mark.parametrize("task", ["people-gender", "people-suspicion"])
+def test_intervals_are_made_as_those_of_the_headline(run: Run, task: str) -> None:
+    again = open_wordings(run, task, Store(cache(run)))
+    row = records(run.specifications.query(f"task == '{task}' and attribute == 'age_group'"))[0]
+    codes, asked = again.answers.headline[:, np.newaxis], again.answers.wordings
+    (only,) = [w for w in asked if w.name == row["wording"]]
+    headline = replace(again, answers=replace(again.answers, codes=codes, wordings=(only,)))
+    numbers = [*COUNTED, "low", "high", "effective_n", "method", "reason"]
+    pd.testing.assert_frame_equal(
+        headline.rates(row)[numbers], kept_rates(run, row, "ensemble")[numbers]
+    )
+
+
+def test_a_click_is_answered_at_once(worded: Run) -> None:
+    again = open_wordings(worded, TASK, Store(cache(worded)))
+    row = records(worded.specifications)[0]
+    start = time.perf_counter()
+    again.rates(row)
+    assert time.perf_counter() - start < 1
+
+
+def test_what_the_store_or_the_run_lacks_is_a_sentence(worded: Run, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no longer holds all pictures"):
+        open_wordings(worded, TASK, Store(tmp_path / "empty"))
+    whole, part = cache(worded), tmp_path / "part"
+    shutil.copytree(whole, part)
+    shutil.rmtree(next(part.glob("embeddings/*/texts")))
+    with pytest.raises(InputError, match="does not hold all prompts"):
+        open_wordings(worded, TASK, Store(part))
+    public = replace(worded)
+    public.__dict__["manifest"] = {**worded.manifest, "public": True}
+    with pytest.raises(InputError, match="public copy"):
+        open_wordings(public, TASK, Store(whole))
+
+
+def test_altered_pictures_that_are_not_stored_are_a_sentence(worded: Run, tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    shutil.copytree(cache(worded), plain)
+    asked = lab._Asked.of(worded, TASK, None)
+    store = Store(plain)
+    whole = set(asked.images(store).keys)
+    shelf = store._shelf(asked.model.card)
+    kept = {look.tobytes() for look in asked.images(store).vectors}
+    assert shelf.discard(lambda keys, rows: [row.tobytes() not in kept for row in rows]) > 0
+    assert set(asked.images(Store(plain)).keys) == whole
+    with pytest.raises(InputError, match="no longer holds all pictures"):
+        open_wordings(worded, TASK, Store(plain))
+
+
+def test_other_pictures_and_other_wordings_are_refused(worded: Run) -> None:
+    again = open_wordings(worded, TASK, Store(cache(worded)))
+    row = records(worded.specifications)[0]
+    with pytest.raises(InputError, match="no wording of this run"):
+        again.rates(row | {"wording": "a statue of {}"})
+    fewer = replace(again, answers=_without(again, row))
+    with pytest.raises(InputError, match="can no longer be read"):
+        fewer.rates(row)
+
+
+def _without(again: Worded, row: Mapping[str, Any]) -> Any:
+    """The answers without one picture of the row's first group."""
+    names = list(again.groups.index)
+    member = again.groups.member[:, names.index((row["attribute"], row["group"]))]
+    gone = again.answers.keys.index(list(again.groups.rows)[int(member.argmax())])
+    keys = tuple(k for i, k in enumerate(again.answers.keys) if i != gone)
+    return replace(again.answers, keys=keys, codes=np.delete(again.answers.codes, gone, axis=0))
+
+
+def test_the_prompts_of_a_wording_are_those_that_were_encoded(worded: Run) -> None:
+    asked = worded.specifications.query(
+        "template == 'a photo of a {}.' and article == 'absent' and phrasing == 'person'"
+    )
+    prompts = wording_prompts(worded, records(asked)[0])
+    assert prompts[:3] == [
+        "a photo of suspicious person.",
+        "a photo of person who steals.",
+        "a photo of criminal person.",
+    ]
+    assert len(prompts) == 7
+    assert all("a photo of" in told for told in prompts)
+    earlier = records(asked)[0] | {"phrasing": "", "alteration": ""}
+    assert wording_prompts(worded, earlier)[1] == "a photo of thief."

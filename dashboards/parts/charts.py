@@ -18,10 +18,16 @@ SHAPES: Final = {SHOWN_LARGE: "triangle-up", CANNOT_TELL: "diamond", SHOWN_SMALL
 COLOURS: Final = {SHOWN_LARGE: "#D55E00", CANNOT_TELL: "#7A7A7A", SHOWN_SMALL: "#0072B2"}
 BLUE, ORANGE, GREY, BAND = "#0072B2", "#D55E00", "#7A7A7A", "#B9A36B"
 PALE: Final = "#F1F3F5"
-#: names on an axis are cut off here; pointing at a mark tells them in full
-NAME: Final = 190
+#: the page's own ink, so that words can be read in light and in dark mode alike
+INK: Final = "currentColor"
+#: names on an axis may take this much of the chart; pointing at a mark tells a longer one in full
+NAME: Final = "max(130, min(420, 0.42 * containerSize()[0]))"
+#: about so many ticks on an axis of numbers
+TICKS: Final = 5
 #: so many groups fit a narrow screen; a map of more scrolls there, its cells this wide
 FIT, CELL = 6, 54
+#: from so many wordings on, the marks of a curve are drawn finer
+MANY: Final = 60
 
 
 def forest(gaps: pd.DataFrame) -> alt.LayerChart:
@@ -31,11 +37,12 @@ def forest(gaps: pd.DataFrame) -> alt.LayerChart:
     colour, shape = by_verdict(data["verdict"])
     tips = [alt.Tooltip(f"{name}:N") for name in data if name not in ("low", "high", "points")]
     margin = float(gaps["margin"].iloc[0]) * 100
-    ticks = alt.X("low:Q", title="points", axis=alt.Axis(tickCount=6))
+    ticks = alt.X("low:Q", title="points", axis=_numbers())
     base = alt.Chart(data).encode(y=order, color=colour, tooltip=tips)
     lines = base.mark_rule(strokeWidth=2).encode(x=ticks, x2="high:Q")
     dots = base.mark_point(size=90, filled=True, opacity=1).encode(x="points:Q", shape=shape)
-    return alt.layer(*_margin(margin, "x"), lines, dots).properties(height=90 + 24 * len(data))
+    drawn = alt.layer(*_margin(margin, "x"), lines, dots)
+    return _inked(drawn.properties(height=90 + 24 * len(data)))
 
 
 def by_verdict(verdicts: Any) -> tuple[alt.Color, alt.Shape]:
@@ -49,7 +56,17 @@ def by_verdict(verdicts: Any) -> tuple[alt.Color, alt.Shape]:
 
 
 def _names() -> alt.Axis:
-    return alt.Axis(labelLimit=NAME, labelFlush=False)
+    return alt.Axis(labelLimit=alt.ExprRef(NAME), labelFlush=False)
+
+
+def _numbers(**more: Any) -> alt.Axis:
+    return alt.Axis(tickCount=TICKS, **more)
+
+
+def _inked(chart: alt.LayerChart) -> alt.LayerChart:
+    """The chart with its words in the page's own ink, as dark as those around it."""
+    words = {"labelColor": INK, "titleColor": INK}
+    return chart.configure_axis(**words).configure_legend(**words)
 
 
 def _margin(margin: float, axis: str) -> list[alt.Chart]:
@@ -118,66 +135,89 @@ def heat_map(cells: pd.DataFrame, difference: bool) -> alt.LayerChart:
     drawn = alt.layer(boxes, words).resolve_scale(color="independent")
     drawn = drawn.properties(height=34 * cells["label"].nunique() + 110)
     many = cells["group"].nunique() > FIT
-    return drawn.properties(width=alt.Step(CELL)) if many else drawn
+    return _inked(drawn.properties(width=alt.Step(CELL)) if many else drawn)
 
 
-def curve(rows: pd.DataFrame, headline: float) -> alt.LayerChart:
-    """A gap in every wording, sorted; a click chooses one.
+def curve(rows: pd.DataFrame, headline: float, shown: int) -> alt.LayerChart:
+    """A gap in every wording, sorted; a click chooses the wording of its column.
 
-    ``rows``: columns of the table SPECIFICATIONS, in order of the gap.
+    ``rows``: columns of the table SPECIFICATIONS, in order of the gap. ``shown``: the place of the
+    wording that is told below, from 0.
     """
-    points = ("value", "low", "high", "low_simultaneous", "high_simultaneous")
-    data = rows.assign(**{name: 100 * rows[name] for name in (*points, "null_low", "null_high")})
-    data = data.assign(
-        place=range(1, len(rows) + 1),
-        gap=[f"{measured(r.value, r.low, r.high)} points" for r in each(rows)],
-        together=[bounds(r.low_simultaneous, r.high_simultaneous) for r in each(rows)],
-    )
-    kept = ["place", "wording", "gap", "together", "verdict", *points, "null_low", "null_high"]
-    data = data[kept]
+    data = _placed(rows)
     colour, shape = by_verdict(data["verdict"])
-    tips = [alt.Tooltip(f"{n}:N") for n in ("place", "wording", "gap", "together", "verdict")]
-    place = alt.X("place:Q", title=f"the {len(data)} wordings, sorted by their gap").scale(
+    tips = [alt.Tooltip(f"{n}:N") for n in ("place", "wording", "gap", "at once", "verdict")]
+    many = len(data) > MANY
+    about = f"the {len(data)} wordings, sorted by their gap"
+    place = alt.X("place:Q", title=about, axis=_numbers(tickMinStep=1, format="d")).scale(
         domain=[0.5, len(data) + 0.5], nice=False
     )
+    height = alt.Y("null_low:Q", title="gap in points", axis=_numbers())
     base = alt.Chart(data).encode(x=place, tooltip=tips)
-    chance = (
-        alt.Chart(data)
-        .mark_area(color=GREY, opacity=0.25)
-        .encode(x=place, y=alt.Y("null_low:Q", title="gap in points"), y2="null_high:Q")
+    chance = alt.Chart(data).mark_area(color=GREY, opacity=0.25)
+    wide = base.mark_rule(strokeWidth=0.5 if many else 1)
+    own = base.mark_rule(strokeWidth=1.2 if many else 2.5)
+    # any place of a column will do: with many wordings a dot is hard to hit, by a finger above all
+    picked = alt.selection_point(name="picked", encodings=["x"], nearest=True)
+    dots = base.mark_point(size=35 if many else 70, filled=True, opacity=1).add_params(picked)
+    return _inked(
+        alt.layer(
+            *_margin(100 * float(rows["margin"].iloc[0]), "y"),
+            chance.encode(x=place, y=height, y2="null_high:Q"),
+            _here(shown + 1),
+            wide.encode(y="low_simultaneous:Q", y2="high_simultaneous:Q", color=colour),
+            own.encode(y="low:Q", y2="high:Q", color=colour),
+            _at_headline(headline),
+            dots.encode(y="value:Q", color=colour, shape=shape),
+        ).properties(height=380)
     )
-    picked = alt.selection_point(name="picked", fields=["place"])
-    wide = base.mark_rule(strokeWidth=1).encode(
-        y="low_simultaneous:Q", y2="high_simultaneous:Q", color=colour
-    )
-    own = base.mark_rule(strokeWidth=2.5).encode(y="low:Q", y2="high:Q", color=colour)
-    dots = (
-        base.mark_point(size=70, filled=True)
-        .encode(
-            y="value:Q",
-            color=colour,
-            shape=shape,
-            opacity=alt.condition(picked, alt.value(1), alt.value(0.35)),
-        )
-        .add_params(picked)
-    )
-    line = alt.Chart(pd.DataFrame({"y": [100 * headline]})).mark_rule(strokeDash=[6, 3], size=2)
-    margin = _margin(100 * float(rows["margin"].iloc[0]), "y")
-    layers = [*margin, chance, wide, own, dots, line.encode(y="y:Q", color=alt.value(GREY))]
-    return alt.layer(*layers).properties(height=380)
+
+
+def _placed(rows: pd.DataFrame) -> pd.DataFrame:
+    """The wordings of a curve with their places, in points and in words."""
+    points = ("value", "low", "high", "low_simultaneous", "high_simultaneous")
+    points += ("null_low", "null_high")
+    told = {
+        "place": range(1, len(rows) + 1),
+        "wording": rows["wording"],
+        "gap": [f"{measured(r.value, r.low, r.high)} points" for r in each(rows)],
+        "at once": [bounds(r.low_simultaneous, r.high_simultaneous) for r in each(rows)],
+        "verdict": rows["verdict"],
+    }
+    return pd.DataFrame(told | {name: 100 * rows[name] for name in points})
+
+
+def _here(place: int) -> alt.Chart:
+    """The column of the wording that is told below."""
+    ends = pd.DataFrame({"from": [place - 0.5], "to": [place + 0.5]})
+    mark = alt.Chart(ends).mark_rect(color=INK, opacity=0.2, stroke=INK, strokeWidth=1)
+    return mark.encode(x="from:Q", x2="to:Q")
+
+
+def _at_headline(headline: float) -> alt.Chart:
+    line = alt.Chart(pd.DataFrame({"y": [100 * headline]}))
+    return line.mark_rule(strokeDash=[6, 3], size=2, color=GREY).encode(y="y:Q")
 
 
 def shares(parts: Sequence[tuple[str, float]]) -> alt.LayerChart:
-    """Variance shares as bars with their numbers."""
+    """Variance shares as bars with their numbers, which long bars have inside."""
     data = pd.DataFrame(parts, columns=["part", "share"])
     data = data.assign(text=[_whole(s) for s in data["share"]], share=100 * data["share"])
     base = alt.Chart(data).encode(
         y=alt.Y("part:N", sort=None, title=None, axis=_names()),
-        x=alt.X("share:Q", title="% of the variance of single choices").scale(domain=[0, 112]),
+        x=alt.X("share:Q", title="% of the variance of single choices", axis=_numbers()).scale(
+            domain=[0, 100]
+        ),
         tooltip=[alt.Tooltip("part:N"), alt.Tooltip("text:N", title="share")],
     )
-    words = base.mark_text(align="left", dx=5, color=GREY, fontSize=13).encode(text="text:N")
-    return alt.layer(base.mark_bar(color=BLUE), words).properties(height=34 * len(data) + 40)
+    short = base.mark_text(align="left", dx=5, color=INK, fontSize=13)
+    long = base.mark_text(align="right", dx=-5, color="#FFFFFF", fontSize=13)
+    words = (
+        short.transform_filter("!(datum.share > 80)").encode(text="text:N"),
+        long.transform_filter("datum.share > 80").encode(text="text:N"),
+    )
+    drawn = alt.layer(base.mark_bar(color=BLUE), *words)
+    return _inked(drawn.properties(height=34 * len(data) + 40))
 
 
 def _whole(share: float) -> str:
@@ -186,30 +226,32 @@ def _whole(share: float) -> str:
     return "< 1%" if 0 < share < 0.005 else f"{share:.0%}"
 
 
-def before_and_after(rows: pd.DataFrame) -> alt.LayerChart:
-    """Every group's rate in the saved set and as typed, with intervals.
+def before_and_after(
+    rows: pd.DataFrame, now: str = "as typed", before: str = "saved set"
+) -> alt.LayerChart:
+    """Every group's rate as asked in two ways, with intervals.
 
-    ``rows``: group, which ('saved set' or 'as typed'), value, low, high (in %), rate, change.
+    ``rows``: group, which (``now`` or ``before``), value, low, high (in %), and columns for the
+    tooltip.
     """
-    order, which = ["as typed", "saved set"], alt.YOffset("which:N", sort=["saved set", "as typed"])
-    known = [name for name in order if name in set(rows["which"])]
-    looks = {"as typed": (ORANGE, "circle"), "saved set": (GREY, "square")}
+    which = alt.YOffset("which:N", sort=[before, now])
+    known = [name for name in (now, before) if name in set(rows["which"])]
+    looks = {now: (ORANGE, "circle"), before: (GREY, "square")}
     colour = alt.Color("which:N", title=None, legend=alt.Legend(orient="top")).scale(
         domain=known, range=[looks[n][0] for n in known]
     )
     shape = alt.Shape("which:N", title=None).scale(domain=known, range=[looks[n][1] for n in known])
-    tips = [alt.Tooltip(f"{n}:N") for n in ("group", "which", "rate", "change", "pictures")]
+    tips = [alt.Tooltip(f"{n}:N") for n in rows if n not in ("value", "low", "high")]
     base = alt.Chart(rows).encode(
         y=alt.Y("group:N", sort=None, title=None, axis=_names()),
         yOffset=which,
         color=colour,
         tooltip=tips,
     )
-    lines = base.mark_rule(strokeWidth=2).encode(
-        x=alt.X("low:Q", title="% of pictures").scale(zero=True), x2="high:Q"
-    )
+    axis = alt.X("low:Q", title="% of pictures", axis=_numbers()).scale(zero=True)
+    lines = base.mark_rule(strokeWidth=2).encode(x=axis, x2="high:Q")
     dots = base.mark_point(size=80, filled=True, opacity=1).encode(x="value:Q", shape=shape)
-    return alt.layer(lines, dots).properties(height=alt.Step(17))
+    return _inked(alt.layer(lines, dots).properties(height=alt.Step(14)))
 
 
 def title(row: Any) -> str:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, Final
 
 import pandas as pd
 import streamlit as st
-from parts.charts import curve, shares, title
-from parts.runs import current, readable_or_stop
-from parts.words import csv, each, measured, plain, rate, signed, status, table, unbroken
+from parts.charts import before_and_after, curve, shares, title
+from parts.runs import current, readable_or_stop, stamp
+from parts.words import csv, each, measured, plain, rate, signed, status, table, unbroken, what
 
+from audit.data.alterations import AS_IT_IS
+from audit.embeddings import Store
+from audit.errors import InputError
+from audit.lab import Worded, open_wordings, wording_prompts
 from audit.rundir import Run
-from audit.tables import EVERYONE
+from audit.tables import ENSEMBLE, EVERYONE, records
 
 #: what tells one curve from another
 QUESTION: Final = ["task", "metric", "label", "attribute"]
@@ -23,6 +28,10 @@ PARTS: Final = {
     "group x wording": "share_group_template",
     "rest": "share_rest",
 }
+#: prompts of a wording that are read out before the rest is counted
+MOST: Final = 4
+#: the two ways in which the groups of a wording are shown
+HERE, HEADLINE = "in this wording", "in the headline"
 
 
 def show(run: Run) -> None:
@@ -43,7 +52,7 @@ def show(run: Run) -> None:
     row = curves[st.selectbox("Gap", range(len(curves)), format_func=lambda i: _name(curves[i]))]
     rows = _specifications(run, row)
     st.markdown(plain(_in_words(row)))
-    wording(run, rows, _drawn(rows, row))
+    wording(run, rows, chosen(run, rows, row))
     variance(row)
     steadiness(run, row)
     st.download_button(
@@ -85,64 +94,170 @@ def _in_words(row: Any) -> str:
     )
 
 
-def _drawn(rows: pd.DataFrame, row: Any) -> int | None:
-    """The curve; the place of the wording that is clicked, if any."""
-    event = st.altair_chart(curve(rows, row.headline), on_select="rerun", key=f"curve {_name(row)}")
+def chosen(run: Run, rows: pd.DataFrame, row: Any) -> int:
+    """Draw the curve; the place of the wording that is clicked, or chosen below it."""
+    key = f"{run.name} {_name(row)}"
+    picture, choice = f"curve {key}", f"wording {key}"
+    st.session_state.setdefault(choice, len(rows) - 1)
+
+    def click() -> None:
+        for picked in st.session_state[picture].selection.get("picked") or []:
+            place = round(float(picked["place"])) - 1
+            st.session_state[choice] = min(max(place, 0), len(rows) - 1)
+
+    st.altair_chart(
+        curve(rows, row.headline, st.session_state[choice]), on_select=click, key=picture
+    )
     st.caption(
         "Dots: gap in each wording, with its own interval (thick) and bounds for all wordings at "
         "once (thin). Grey: where the curve lies when subjects are dealt to the groups by chance. "
-        "Dashed: the headline of the report. Pale band: the margin. Click a dot, or choose below."
+        "Dashed: the headline of the report. Pale band: the margin. Column: the wording told "
+        "below; click another, or choose it here."
     )
-    picked = getattr(event, "selection", {}).get("picked") or []
-    return int(picked[0]["place"]) - 1 if picked else None
-
-
-def wording(run: Run, rows: pd.DataFrame, clicked: int | None) -> None:
-    """One wording: its words, its gap, and its groups where the run counted them."""
     at = st.selectbox(
         "Wording",
         range(len(rows)),
-        index=clicked if clicked is not None else len(rows) - 1,
         format_func=lambda i: f"{i + 1}. {rows['wording'].iloc[i]}",
-        key=f"wording {rows['task'].iloc[0]} {rows['attribute'].iloc[0]} {clicked}",
+        key=choice,
     )
+    return int(at)
+
+
+def wording(run: Run, rows: pd.DataFrame, at: int) -> None:
+    """One wording: its words, its gap, and its groups."""
     row = each(rows.iloc[[at]])[0]
+    (stored,) = records(rows.iloc[[at]])
     gap = f"{measured(row.value, row.low, row.high)} points"
     together = measured(row.value, row.low_simultaneous, row.high_simultaneous)
     told = {
         "Template": row.template,
         "Article": row.article,
-        "Labels": row.phrasing + (f" ({row.reworded} changed)" if row.reworded else ""),
-        "Pictures": row.alteration,
+        "Labels": (row.phrasing or "as written")
+        + (f" ({row.reworded} changed)" if row.reworded else ""),
+        "Pictures": row.alteration or AS_IT_IS,
         "Shift along the modality gap": f"{row.shift:g}",
         f"{row.group} less {row.other}": f"{gap}; for all wordings at once {together}",
         "Asked of": f"{row.n:,} pictures of {row.group}, {row.n_other:,} of {row.other}",
     }
     with st.container(border=True):
+        st.markdown(f"**Prompts:** {_read_out(run, stored)}")
         lines = [f"**{plain(k)}:** {plain(v)}" for k, v in told.items()]
         st.markdown("  \n".join([*lines, f"**Verdict:** {signed(row.verdict)}"]))
-    groups(run, row)
+    groups(run, stored)
 
 
-def groups(run: Run, row: Any) -> None:
-    """The rates of all groups in this wording, if the run has them."""
-    as_asked = row.article in ("as written", "right") and row.phrasing == "as written"
-    rates = run.rates[run.rates["condition"] == f"template: {row.template}"]
-    for name in QUESTION:
-        rates = rates[rates[name] == getattr(row, name)]
-    if rates.empty or not as_asked or row.shift or row.alteration != "as it is":
+def _read_out(run: Run, row: Mapping[str, Any]) -> str:
+    """The first prompts, as the text side saw them."""
+    try:
+        prompts = wording_prompts(run, row)
+    except InputError as error:
+        return plain(f"not known: {error}")
+    first = ", ".join(f"‘{plain(prompt)}’" for prompt in prompts[:MOST])
+    rest = len(prompts) - MOST
+    return first + (f" and {rest} more" if rest > 0 else "")
+
+
+# ---- its groups --------------------------------------------------------------------------------
+
+
+@st.cache_resource(max_entries=4, show_spinner="Asking the stored pictures again")
+def opened(path: str, task: str, stamp: str, _run: Run) -> Worded:
+    """A task in all its wordings; asked once, so that a click only counts."""
+    return open_wordings(_run, task, Store())
+
+
+def groups(run: Run, row: Mapping[str, Any]) -> None:
+    """The rates of all groups in one wording, counted now, beside those of the headline."""
+    try:
+        now = opened(str(run.path), str(row["task"]), stamp(run.path), run).rates(row)
+    except InputError as error:
+        stored(run, row)
+        st.caption(plain(f"Groups are not counted again: {error}"))
+        return
+    before = _kept(run, row, ENSEMBLE)
+    heading = f"Chosen by the model: {what(row['metric'], row['label'])}"
+    st.markdown(f"**{plain(heading)}**")
+    marks = [*_marks(now, HERE), *_marks(before, HEADLINE)]
+    st.altair_chart(before_and_after(pd.DataFrame(marks), HERE, HEADLINE))
+    _groups_table(now, before)
+    st.caption(_held_against(now, row))
+
+
+def _held_against(now: pd.DataFrame, row: Mapping[str, Any]) -> str:
+    """Where the numbers come from, and that they are those of the curve."""
+    value = now[now["attribute"] == row["attribute"]].set_index("group")["value"]
+    gap = float(value[row["group"]] - value[row["other"]])
+    told = "Counted now from the stored embeddings of this run."
+    if abs(gap - float(row["value"])) > 1e-9:
+        told += (
+            f" Here the gap is {100 * gap:.3g} points, where the run measured "
+            f"{100 * float(row['value']):.3g}: choices between labels that are equally near can "
+            "fall otherwise on another machine."
+        )
+    return plain(told)
+
+
+def _marks(rates: pd.DataFrame, which: str) -> list[dict[str, Any]]:
+    """What is drawn of the groups that have a rate."""
+    return [
+        {
+            "group": str(r.group),
+            "which": which,
+            "rate": rate(r),
+            "pictures": f"{r.n:,}",
+            "value": 100 * r.value,
+            "low": 100 * r.low,
+            "high": 100 * r.high,
+        }
+        for r in each(rates)
+        if rate(r) != "none"
+    ]
+
+
+def _groups_table(now: pd.DataFrame, before: pd.DataFrame) -> None:
+    headline = {(r.attribute, r.group): rate(r) for r in each(before)}
+    table(
+        {
+            "Group": plain(r.group),
+            "In this wording": unbroken(plain(rate(r))),
+            "In the headline": unbroken(plain(headline.get((r.attribute, r.group), "none"))),
+            "Pictures": f"{r.n:,}",
+            "Status": plain(status(r)),
+        }
+        for r in each(now)
+    )
+
+
+def _kept(run: Run, row: Mapping[str, Any], condition: str) -> pd.DataFrame:
+    """The rates that the run kept of a condition: the attribute's groups, and everyone."""
+    rates = run.rates[run.rates["condition"] == condition]
+    for name in ("task", "metric", "label"):
+        rates = rates[rates[name] == row[name]]
+    return rates[rates["attribute"].isin([row["attribute"], EVERYONE])]
+
+
+def stored(run: Run, row: Mapping[str, Any]) -> None:
+    """The rates of all groups in one wording, if the run kept them."""
+    as_asked = row["article"] in ("", "as written", "right")
+    as_asked = as_asked and row["phrasing"] in ("", "as written")
+    rates = _kept(run, row, f"template: {row['template']}")
+    rates = rates[rates["attribute"] == row["attribute"]]
+    if rates.empty or not as_asked or row["shift"] or row["alteration"] not in ("", AS_IT_IS):
         st.caption("Of this wording the run kept the gap alone; rates by group it keeps of the "
                    "headline's own templates.")  # fmt: skip
         return
     table(
         {
             "Group": plain(r.group),
-            "Rate in this wording": unbroken(plain(rate(r))),
+            "In this wording": unbroken(plain(rate(r))),
             "Pictures": f"{r.n:,}",
             "Status": plain(status(r)),
         }
         for r in each(rates)
     )
+
+
+# ---- what else is known of the gap -------------------------------------------------------------
 
 
 def variance(row: Any) -> None:
