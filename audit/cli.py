@@ -40,6 +40,7 @@ STREAMLIT = {
     "server.address": "localhost",
     "browser.gatherUsageStats": "false",
     "client.toolbarMode": "viewer",
+    "client.showErrorDetails": "none",
     "theme.light.primaryColor": "#00588a",
     "theme.dark.primaryColor": "#7cc0ee",
 }

@@ -589,7 +589,7 @@ def typed(labels: Iterable[str], templates: Iterable[str], saved: Question) -> Q
     if forms != list(saved.prompts.templates):
         worded |= _own(f"{about}, from the templates '{saved.prompts.name}'.", saved.prompts.source)
         worded |= {"name": f"{saved.prompts.name}-lab"}
-    return Question(validate(LabelSet, asked, "labels"), validate(PromptSet, worded, "templates"))
+    return Question(validate(LabelSet, asked), validate(PromptSet, worded))
 
 
 def _own(purpose: str, source: str) -> dict[str, Any]:
@@ -630,7 +630,7 @@ def named(asked: Question, name: str) -> Question:
     Raises:
         InputError: a name that is no name.
     """
-    labels = validate(LabelSet, dict(asked.labels) | {"name": name}, "name")
+    labels = validate(LabelSet, dict(asked.labels) | {"name": name})
     return replace(asked, labels=labels)
 
 
@@ -646,17 +646,22 @@ def _without_own_key(label: Mapping[str, Any]) -> Any:
     return kept["text"] if list(kept) == ["text"] else kept
 
 
-def suite_files(run: Run, asked: Question, threshold: float | None = None) -> dict[str, str]:
-    """A suite that asks this question as the run asked its own: suite, labels and templates.
+def suite_files(
+    run: Run, task: str, asked: Question, threshold: float | None = None
+) -> dict[str, str]:
+    """A suite that asks this question as the run asked its task: suite, labels and templates.
 
-    The three files belong in one folder. The suite keeps the run's model, pictures, attributes and
-    confidence; its gates, which may be about other labels, are left out.
+    The three files belong in one folder. The suite keeps the run's model, the task's pictures,
+    attributes and confidence; its gates, which may be about other labels, are left out.
     """
     probe: dict[str, Any] = {
         "kind": "classification",
         "label_set": f"./{LABELS_FILE}",
         "templates": f"./{TEMPLATES_FILE}",
     }
+    probes = zip(run.suite["probes"], run.questions, strict=True)
+    if only := next((p.get("only") for p, q in probes if q["task"] == task), None):
+        probe["only"] = only
     if threshold is not None:
         probe |= {"label_effects": True, "thresholds": [threshold]}
     asked_of = {

@@ -235,10 +235,15 @@ p:has(> em:only-child > a.row) { font-size: .84em; color: var(--soft); margin-to
   body { font-size: 15px; } h1 { font-size: 1.5rem; } nav ol { columns: 1; }
   main, nav { padding-left: .9rem; padding-right: .9rem; }
 }
+@page { margin: 15mm 14mm; }
 @media print {
   body { font-size: 10pt; } main, nav { max-width: none; padding: 0; } a { color: inherit; }
   details::details-content { content-visibility: visible; }
-  h2 { break-after: avoid; } tr, .figure { break-inside: avoid; } .scroll { overflow: visible; }
+  /* one table too wide would shrink every page, so its cells break anywhere */
+  table { font-size: 8pt; } th, td { padding-left: .4em; padding-right: .4em; }
+  table:has(th:nth-child(9)) td { overflow-wrap: anywhere; }
+  h2, h3, summary { break-after: avoid; } tr, .figure { break-inside: avoid; }
+  .scroll { overflow: visible; }
   .figure img { min-width: 0; } * { print-color-adjust: exact; }
   a.row { text-decoration: none; }
   #evidence, #evidence ~ *, nav li:has(a[href="#evidence"]) { display: none; }

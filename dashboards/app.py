@@ -22,6 +22,7 @@ STYLE: Final = """<style>
 [data-testid="stMarkdownContainer"]:has(table),
 [data-testid="stElementContainer"]:has([data-testid="stVegaLiteChart"]),
 [data-testid="stFullScreenFrame"] {overflow-x: auto; max-width: 100%}
+[data-testid="stMarkdownContainer"] :is(th, td) {padding: 0.35rem 0.5rem; font-size: 0.9rem}
 [data-testid="stCaptionContainer"] {opacity: 0.8 !important}
 </style>"""
 PICTURES, NO_PICTURES = "pictures", "--no-pictures"

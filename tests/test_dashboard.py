@@ -299,6 +299,19 @@ def test_the_newest_run_is_first_and_one_run_can_be_named(
     assert len(opened(path, monkeypatch).sidebar.selectbox[0].options) == 1
 
 
+def test_runs_that_are_called_alike_are_told_apart_by_their_folders(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied(run, tmp_path)
+    other = run.name.replace("20", "19", 1)
+    shutil.copytree(run.path, tmp_path / other)
+    page = opened(tmp_path, monkeypatch)
+    names = page.sidebar.selectbox[0].options
+    assert len(set(names)) == 2
+    page.sidebar.selectbox[0].set_value(tmp_path / other).run()
+    assert other in [text.value for text in page.sidebar.text]
+
+
 def test_a_public_copy_shows_the_same_page(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -395,6 +408,14 @@ def test_the_map_holds_every_rate_and_every_difference(
         (gap,) = gaps[(gaps["group"] == "african") & (gaps["other"] == group)]["value"]
         drawn = next(c for c in found if c["label"] == "doctor" and c["group"] == group)
         assert drawn["value"] == pytest.approx(-100 * gap)
+
+
+def test_errors_are_called_errors_on_the_map(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = opened(run.path.parent, monkeypatch, "disparities")
+    tasks = run.rates.loc[run.rates["metric"] == "misclassification", "task"]
+    box(page, "Task").set_value(tasks.iloc[0]).run()
+    box(page, "Counted").set_value("wrong labels chosen").run()
+    assert {cell["label"] for cell in cells(page)} == {"a wrong label"}
 
 
 def cells(page: AppTest) -> list[dict[str, Any]]:
@@ -527,6 +548,24 @@ def test_two_runs_are_compared_by_audits_own_comparison(
     page = opened(tmp_path, monkeypatch, "compare")
     box(page, "Task").set_value("people-suspicion").run()
     assert comparison.in_short(comparison.compare(run, run, "people-suspicion")) in said(page)
+
+
+def test_a_run_of_the_same_pictures_is_offered_first_for_comparison(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied(run, tmp_path)
+    for century, digest in (("19", run.manifest["dataset_digest"]), ("18", "of other pictures")):
+        path = tmp_path / run.name.replace("20", century, 1)
+        shutil.copytree(run.path, path)
+        manifest = dict(run.manifest) | {"dataset_digest": digest}
+        (path / "manifest.json").write_text(json.dumps(manifest))
+    alike, unlike = sorted(tmp_path.glob("1*"), reverse=True)
+    page = opened(tmp_path, monkeypatch, "compare")
+    assert box(page, "B, compared with").value == alike
+    shutil.move(alike, tmp_path / run.name.replace("20", "17", 1))
+    page = opened(tmp_path, monkeypatch, "compare")
+    assert box(page, "B, compared with").value == tmp_path / run.name.replace("20", "17", 1)
+    assert unlike.name in str(box(page, "B, compared with").options[-1])
 
 
 def test_one_run_alone_or_a_public_copy_says_why_it_compares_nothing(

@@ -160,7 +160,9 @@ def test_what_is_saved_asks_the_same(run: Run, suspicion: Lab, tmp_path: Path) -
     saved = suspicion.saved
     asked = typed([*saved.labels.texts[:-1], "burglar"], ["a {}.", "one {}"], saved)
     asked = lab.named(asked, "my set")
-    with zipfile.ZipFile(io.BytesIO(lab.zipped(lab.suite_files(run, asked, 0.05)))) as archive:
+    with zipfile.ZipFile(
+        io.BytesIO(lab.zipped(lab.suite_files(run, TASK, asked, 0.05)))
+    ) as archive:
         archive.extractall(tmp_path)
     suite = load_suite(str(tmp_path / lab.SUITE_FILE)).resolve()
     (probe,) = suite.asked
@@ -170,6 +172,18 @@ def test_what_is_saved_asks_the_same(run: Run, suspicion: Lab, tmp_path: Path) -
     assert probe.thresholds == (0.05,)
     assert suite.acknowledge == ("my set",)
     assert suite.pictures.digest == suspicion.pictures.digest
+
+
+def test_what_is_saved_asks_of_the_same_part_of_the_pictures(run: Run, suspicion: Lab) -> None:
+    tasks = [q["task"] for q in run.questions]
+    probes = [
+        probe | ({"only": {"part": "portraits"}} if task == TASK else {})
+        for task, probe in zip(tasks, run.suite["probes"], strict=True)
+    ]
+    some = test_figures.altered(run, suite=run.suite | {"probes": probes})
+    for task in tasks:
+        files = lab.suite_files(some, task, lab.named(suspicion.saved, "mine"))
+        assert ("portraits" in files[lab.SUITE_FILE]) == (task == TASK)
 
 
 def test_ten_thousand_pictures_are_answered_in_a_second(suspicion: Lab) -> None:

@@ -146,7 +146,7 @@ def gaps_with_margin(run: Run, task: str | None = None) -> Figure:
         axis.set_yticks(range(len(chosen)), [_gap_name(r) for r in _each(chosen)])
         axis.set_ylim(len(chosen) - 0.4, -0.6)
         axis.set_xlim(left=0)
-        axis.set_xlabel("points between the two groups that are furthest apart")
+        axis.set_xlabel("points between the two furthest groups")
         some = f"{len(chosen)} of {len(gaps)} gaps" if len(chosen) < len(gaps) else "every gap"
         level = f"{chosen['level'].iloc[0]:.0%} simultaneous bounds"
         title(figure, f"How far apart the two furthest groups are: {some}, with {level}")
@@ -183,7 +183,7 @@ def templates_spread(run: Run, task: str, attribute: str) -> Figure:
         axis.set_yticks(range(len(together)), [_two_lines(r) for r in _each(together)])
         axis.set_ylim(len(together) - 0.4, -0.6)
         axis.set_xlim(left=0)
-        axis.set_xlabel("points between the two groups that are furthest apart")
+        axis.set_xlabel("points between the two furthest groups")
         title(figure, f"How much the wording moves the gaps of ‘{task}’ by {_short(attribute)}")
         legend(figure, _template_legend(conditions))
     drawn_from(figure, together, single)

@@ -42,7 +42,7 @@ def forest(gaps: pd.DataFrame) -> alt.LayerChart:
     lines = base.mark_rule(strokeWidth=2).encode(x=ticks, x2="high:Q")
     dots = base.mark_point(size=90, filled=True, opacity=1).encode(x="points:Q", shape=shape)
     drawn = alt.layer(*_margin(margin, "x"), lines, dots)
-    return _inked(drawn.properties(height=90 + 24 * len(data)))
+    return _inked(drawn.properties(height=100 + 24 * max(2, len(data))))
 
 
 def by_verdict(verdicts: Any) -> tuple[alt.Color, alt.Shape]:

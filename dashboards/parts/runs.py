@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -50,13 +51,23 @@ def nothing_yet(folder: Path) -> None:
 def choose_run(found: Mapping[Path, Mapping[str, Any]]) -> Path:
     """The run chosen in the sidebar."""
     with st.sidebar:
-        path = st.selectbox("Run", list(found), format_func=lambda p: readable(p, found[p]))
+        path = st.selectbox("Run", list(found), format_func=names(found).__getitem__)
         st.text(path.name)
         st.caption(
             "Newest first. These pages show aggregates of a finished run; only Pictures, where it "
             "is on, shows pictures and what was said of each."
         )
     return Path(path)
+
+
+def names(found: Mapping[Path, Mapping[str, Any]]) -> dict[Path, str]:
+    """A name a run: those alike, as of a run and its public copy, tell their folder too.
+
+    A select box knows its options by what they are called, so no two may be called the same.
+    """
+    told = {path: readable(path, manifest) for path, manifest in found.items()}
+    often = Counter(told.values())
+    return {p: f"{name} ({p.name})" if often[name] > 1 else name for p, name in told.items()}
 
 
 def readable(path: Path, manifest: Mapping[str, Any]) -> str:

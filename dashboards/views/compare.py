@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pandas as pd
 import streamlit as st
-from parts.runs import OTHERS, current, opened, readable, stamp
+from parts.runs import OTHERS, current, names, opened, stamp
 from parts.words import csv, plain, signed, table, unbroken
 
 from audit import compare as comparison
@@ -31,21 +31,19 @@ def show(run: Run) -> None:
         "noise into the comparison."
     )
     found: Mapping[Path, Mapping[str, Any]] = st.session_state[OTHERS]
-    others = [path for path in found if path != run.path]
+    others = likeliest(run, found)
     if not others:
         st.info("There is only this run here. Run the suite on another model, then reload.")
         return
-    path = st.selectbox("B, compared with", others, format_func=lambda p: readable(p, found[p]))
+    called = names(found)
+    path = st.selectbox("B, compared with", others, format_func=called.__getitem__)
     other, damaged = opened(str(path), stamp(path))
     if other is None:
         told = f"B is damaged: missing, changed or unreadable: {', '.join(damaged)}"
         st.error(plain(told), icon=":material/warning:")
         return
     st.markdown(
-        "  \n".join(
-            f"**{side}:** {plain(readable(r.path, r.manifest))}"
-            for side, r in (("A", run), ("B", other))
-        )
+        "  \n".join(f"**{side}:** {plain(called[p])}" for side, p in (("A", run.path), ("B", path)))
     )
     tasks = [q["task"] for q in run.questions if q["task"] in {x["task"] for x in other.questions}]
     task = st.selectbox("Task", [EVERY, *tasks])
@@ -62,6 +60,16 @@ def show(run: Run) -> None:
     results(changes, told)
 
 
+def likeliest(run: Run, found: Mapping[Path, Mapping[str, Any]]) -> list[Path]:
+    """The other runs, newest first, those of the same pictures and then the same suite before."""
+
+    def unlike(path: Path) -> list[bool]:
+        keys = ("dataset_digest", "suite")
+        return [found[path].get(key) != run.manifest.get(key) for key in keys]
+
+    return sorted((path for path in found if path != run.path), key=unlike)
+
+
 @st.cache_data(max_entries=8, show_spinner="Comparing picture by picture")
 def compared(
     this: str, that: str, task: str | None, _a: Run, _b: Run
@@ -73,12 +81,12 @@ def compared(
 def results(changes: pd.DataFrame, told: list[str]) -> None:
     """The surest changes, how they are to be read, and the whole table."""
     st.markdown(f"**{plain(comparison.in_short(changes))}**")
-    names = ("Verdict", "Asked", "Between", "In A", "In B", "Change (bounds)")
+    titles = ("Verdict", "Asked", "Between", "In A", "In B", "Change (bounds)")
     for kind, title in KINDS.items():
         st.subheader(title)
         rows = [comparison.in_columns(r) for r in records(comparison.largest(changes, kind))]
         table(
-            dict(zip(names, (signed(row[0]), *map(plain, row[1:5]), _whole(row[5])), strict=True))
+            dict(zip(titles, (signed(row[0]), *map(plain, row[1:5]), _whole(row[5])), strict=True))
             for row in rows
         )
     st.caption(

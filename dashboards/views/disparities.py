@@ -177,6 +177,8 @@ def _with_sign(value: float, low: float, high: float) -> str:
 
 
 def _short(row: Any) -> str:
+    if row.metric == "misclassification":
+        return what(row.metric, row.label)
     return f"any {row.label}" if row.metric == "family_selection" else str(row.label)
 
 

@@ -67,7 +67,7 @@ def show(run: Run) -> None:
         return
     told(lab, asked, threshold, reply, seconds)
     look(run, task, lab, reply)
-    save(run, asked, threshold)
+    save(run, task, asked, threshold)
 
 
 @st.cache_resource(max_entries=4, show_spinner="Finding the stored pictures")
@@ -144,7 +144,7 @@ def threshold_of(key: str) -> float | None:
     if not above:
         return None
     percent = two.number_input(
-        "Threshold, %", 0.001, 99.999, 4.0, step=0.5, format="%.3g", key=f"threshold {key}"
+        "Threshold, %", 0.001, 99.9, 4.0, step=0.5, format="%.3g", key=f"threshold {key}"
     )
     return float(percent) / 100
 
@@ -332,7 +332,7 @@ def _rates_frame(rates: pd.DataFrame) -> pd.DataFrame:
 # ---- to keep it --------------------------------------------------------------------------------
 
 
-def save(run: Run, asked: Question, threshold: float | None) -> None:
+def save(run: Run, task: str, asked: Question, threshold: float | None) -> None:
     """The set as YAML, and a suite that asks it."""
     st.subheader("Keep it")
     one, two, three = st.columns([2, 1, 1], vertical_alignment="bottom")
@@ -348,7 +348,7 @@ def save(run: Run, asked: Question, threshold: float | None) -> None:
         on_click="ignore", width="stretch",
     )  # fmt: skip
     three.download_button(
-        "Suite, zipped", zipped(suite_files(run, kept, threshold)), f"{file}.zip",
+        "Suite, zipped", zipped(suite_files(run, task, kept, threshold)), f"{file}.zip",
         "application/zip", on_click="ignore", width="stretch",
     )  # fmt: skip
     st.caption(

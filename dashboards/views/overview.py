@@ -198,10 +198,10 @@ def findings(run: Run) -> list[dict[str, Any]]:
     )
     st.caption(
         f"{len(shown)} of {len(passing)} findings that pass the filters, {len(run.findings)} in "
-        "all; most important first. One finding for each question, label and attribute: the gap "
-        "between the two groups that are furthest apart; where the right answer is known, in "
-        "errors. Bounds hold for all comparisons of one "
-        "question and attribute at once."
+        "all; most important first. Of choices there is one finding for each question, label and "
+        "attribute: the gap between the two groups that are furthest apart, in errors where the "
+        "right answer is known. Bounds hold for all comparisons of one question and attribute at "
+        "once."
     )
     return passing
 

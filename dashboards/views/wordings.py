@@ -265,9 +265,9 @@ def variance(row: Any) -> None:
     st.subheader("What single choices vary by")
     st.altair_chart(shares([(name, float(getattr(row, column))) for name, column in PARTS.items()]))
     st.caption(
-        "Pictures differ far more than groups, so the group's share is small even where a gap is "
-        "grave. Compare it with ‘group x wording’, a wording's own way with a group: if that is "
-        "the larger, the question makes more of the difference than the model."
+        "Where pictures of one group differ much among themselves, the group's share is small even "
+        "if a gap is grave. Compare it with ‘group x wording’, a wording's own way with a group: "
+        "if that is the larger, the question makes more of the difference than the model."
     )
     if row.reason:
         st.caption(plain(row.reason))
