@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from audit.controls import Dealt, null_columns, range_by_chance
 from audit.digits import bounds, percent
 from audit.disparity import Confidence
 from audit.effects import TOO_FEW_GROUPS, gap_bounds, pick_groups, sampled
@@ -63,7 +64,8 @@ class Question:
 class Asked:
     """Where questions were asked: pictures by their row in ``groups``, and how sure to be.
 
-    ``together``: how many gaps of a metric and attribute the simultaneous bounds hold for at once.
+    ``together``: how many gaps of a metric and attribute the simultaneous bounds hold for at once;
+    ``seed``: of the deals of subjects to groups by chance.
     """
 
     probe: str
@@ -73,6 +75,7 @@ class Asked:
     draws: Draws | None
     confidence: Confidence
     together: int = 1
+    seed: int = 0
 
     @property
     def level(self) -> float:
@@ -103,6 +106,7 @@ def abstention(
     thresholds: Sequence[float] = THRESHOLDS,
     sweep: Sequence[float] = SWEEP,
     condition: str = ENSEMBLE,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """How many pictures are answered, and how well, if unsure choices are withheld; MEASURES.
 
@@ -110,7 +114,8 @@ def abstention(
     threshold. ``share answered`` is answered / asked; ``accuracy of answers`` is right / answered,
     of pictures whose right label is known. Of every group at every threshold, and at ``thresholds``
     the widest gap between two groups of each attribute: its bounds hold for all pairs of groups and
-    all ``thresholds`` at once.
+    all ``thresholds`` at once, and beside it stands what it is if whole subjects are dealt to the
+    groups by chance (``audit.controls.range_by_chance``).
     Range: shares from 0 to 1, lower is worse; the share answered falls as the threshold rises.
     Does not show: whether probabilities are calibrated, which pictures a person would then decide
     better, nor what the model says of those it leaves out. A group with few answers has a wide
@@ -124,6 +129,7 @@ def abstention(
         thresholds: probabilities that are judged.
         sweep: more of them, for the curve.
         condition: of the outcomes; the headline by default.
+        seed: of the deals by chance.
 
     Returns:
         Rows of MEASURES whose ``condition`` names the threshold (``at_least``), if any was asked.
@@ -143,7 +149,8 @@ def abstention(
         return MEASURES.empty()
     probe, task = _one_task(choices)
     at = np.array([groups.rows[key] for key in rows["image_id"]], dtype=np.int64)
-    asked = Asked(probe, task, groups, at, draws, confidence or Confidence(), len(judged))
+    c = confidence or Confidence()
+    asked = Asked(probe, task, groups, at, draws, c, len(judged), seed)
     tables = [
         measures_of(question, asked, of in judged)
         for of in every
@@ -203,7 +210,9 @@ def measures_of(question: Question, asked: Asked, gaps: bool = True) -> pd.DataF
     """The rate of one question in every group and, if wanted, each widest gap; MEASURES.
 
     Rates have the interval of ``audit.stats.clustered.rate_interval``. The widest gap has
-    simultaneous bounds and a verdict: see ``audit.effects.gap_bounds``.
+    simultaneous bounds and a verdict: see ``audit.effects.gap_bounds``; ``null_mean``,
+    ``null_high`` and ``p`` say how wide it is by chance, and ``method`` within what subjects were
+    dealt, or why there is no null.
 
     Args:
         question: what is counted, of the pictures in ``asked.at``.
@@ -267,7 +276,7 @@ def _gap(sample: Sample, question: Question, asked: Asked, attribute: str) -> di
     ends = size_bounds(*gap_bounds(part, one, other, usable, asked.level))
     low, high = (float(np.where(usable, end, -1.0).max()) for end in ends)
     gap, top, bottom, _ = (found[0, 0] for found in widest(part.rate, one, other, usable))
-    return row | {
+    found = {
         "group": names[top],
         "other": names[bottom],
         "n": int(part.n[0, [top, bottom]].sum()),
@@ -279,6 +288,16 @@ def _gap(sample: Sample, question: Question, asked: Asked, attribute: str) -> di
         "method": "largest over pairs of Newcombe at effective n, max-T",
         "verdict": str(verdicts(low, high, margin)),
     }
+    chance, dealt = _by_chance(question, asked, attribute)
+    return row | found | chance | {"method": f"{found['method']}; {dealt}"}
+
+
+def _by_chance(question: Question, asked: Asked, attribute: str) -> tuple[dict[str, Any], str]:
+    """The widest gap if groups did not matter, and how subjects were dealt or why they weren't."""
+    dealt = Dealt(question.happened[:, np.newaxis], question.asked, asked.at)
+    found = range_by_chance(dealt, asked.groups, attribute, asked.confidence, asked.seed)
+    numbers, how = null_columns(found)
+    return (numbers[0] if numbers else {}), how
 
 
 def _told(table: pd.DataFrame) -> pd.DataFrame:

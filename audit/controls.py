@@ -21,7 +21,7 @@ from audit.data.labels import LabelSet
 from audit.disparity import Confidence, disparities
 from audit.metrics import METRICS, Block, Draws, Events, Groups, Tally
 from audit.stats.counts import count
-from audit.stats.permutation import Null, permuted_range, whole_clusters
+from audit.stats.permutation import Null, permuted_drops, permuted_range, whole_clusters
 from audit.tables import (
     CONTROLS,
     DIFFERENCE,
@@ -162,7 +162,7 @@ def range_by_chance(
     n = within @ np.ones(pictures)
     sizes = np.bincount(codes[counted], minlength=k)
     several = np.bincount(of[(of >= 0) & (n > 0)], minlength=k) > 1
-    strata, used = _strata(groups, attribute, of)
+    strata, used = _strata(groups, attribute, of, np.zeros(number, dtype=np.int64))
     null = permuted_range(
         within @ dealt.values.astype(float),
         n,
@@ -175,6 +175,64 @@ def range_by_chance(
         level=confidence.level,
     )
     return null, used
+
+
+@dataclass(frozen=True)
+class Answered:
+    """Right answers and answers of each subject, source and group, (subjects, 2, groups) each.
+
+    ``usable``: the groups that are compared, (groups,).
+    """
+
+    right: NDArray[np.int64]
+    n: NDArray[np.int64]
+    usable: NDArray[np.bool_]
+
+
+def drops_by_chance(
+    answered: Answered, groups: Groups, attribute: str, confidence: Confidence, seed: int
+) -> tuple[Null, list[str]] | None:
+    """The range of the groups' drops from the first source to the other, as ``range_by_chance``.
+
+    Subjects change places with those who are in the same sources, so that every group keeps its
+    number of subjects in each. None for an attribute that varies within subjects.
+    """
+    n = answered.n
+    inside, seen = n.sum(axis=1) > 0, (n.sum(axis=2) > 0).astype(np.int64)
+    several: NDArray[np.int64] = inside.sum(axis=1)
+    if several.max(initial=0) > 1:
+        return None
+    of = np.where(several > 0, inside.argmax(axis=1), -1)
+    strata, used = _strata(groups, attribute, of, seen @ np.array([2, 1]))
+    null = permuted_drops(
+        answered.right.sum(axis=2),
+        n.sum(axis=2),
+        of,
+        strata,
+        inside.shape[1],
+        permutations=min(confidence.resamples, PERMUTATIONS),
+        seed=_stream(seed, "null", attribute),
+        usable=answered.usable,
+        level=confidence.level,
+    )
+    return null, ["the same sources", *used]
+
+
+def null_columns(
+    found: tuple[Null, list[str]] | None, unit: float = 1
+) -> tuple[list[dict[str, float]], str]:
+    """A null as columns of MEASURES, question by question, and how subjects were dealt.
+
+    Without a null there are no columns, and the second says why. ``unit``: 100 for points.
+    """
+    if found is None or found[0].reason:
+        return [], f"no null: {found[0].reason if found else 'some subjects are in several groups'}"
+    null, used = found
+    within = f"null within {', '.join(used)}" if used else "null over all subjects"
+    return [
+        {"null_mean": unit * mean, "null_high": unit * high, "p": p, "smallest_p": null.smallest_p}
+        for mean, high, p in zip(null.mean, null.high, null.p, strict=True)
+    ], within
 
 
 def _places(rows: pd.DataFrame, groups: Groups) -> NDArray[np.int64]:
@@ -190,15 +248,15 @@ def _codes(groups: Groups, attribute: str) -> NDArray[np.int64]:
 
 
 def _strata(
-    groups: Groups, attribute: str, of: NDArray[np.int64]
+    groups: Groups, attribute: str, of: NDArray[np.int64], strata: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], list[str]]:
     """Stratum of every cluster, and the attributes within which it may swap groups.
 
-    The other attributes, in the suite's order, that are whole in clusters: each is added as long
-    as most clusters can still move. Those that can't would carry the gap seen into its own null.
+    To ``strata``, which hold in any case, come the other attributes, in the suite's order, that are
+    whole in clusters: each is added as long as most clusters can still move. Those that can't would
+    carry the gap seen into its own null.
     """
     own = set(attribute.split(" x ")) | {attribute}
-    strata: NDArray[np.int64] = np.zeros(len(of), dtype=np.int64)
     used: list[str] = []
     for other in (a for a in groups.attributes if " x " not in a and a not in own):
         codes = _codes(groups, other)

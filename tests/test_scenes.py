@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ import yaml
 from PIL import Image
 
 from audit.abstention import LABELLED, RIGHT, abstention, at_least, rates_in, threshold_of
+from audit.controls import Dealt, range_by_chance
 from audit.data.dataset import Dataset, load
 from audit.data.yamlfile import validate
 from audit.disparity import Confidence
@@ -362,6 +364,8 @@ def test_the_report_shows_captions_with_figures(planted: Run) -> None:
     assert "stress-by-group" in section
     assert "abstention-curves" in section
     assert "coats: answering only when sure" in page
+    assert "| By chance |" in section
+    assert "has no such null" in section
 
 
 def test_a_world_without_differences_shows_none(world: Path) -> None:
@@ -371,6 +375,11 @@ def test_a_world_without_differences_shows_none(world: Path) -> None:
     for attribute in ("gender", "age_group"):
         widened = of(run, probe.GAP_COST, attribute=attribute).iloc[0]
         assert widened["low_simultaneous"] <= 0 <= widened["high_simultaneous"]
+    gaps = run.measures[run.measures["metric"].isin([LABELLED, RIGHT])]
+    gaps = gaps[(gaps["other"] != "") & (gaps["status"] == "ok")]
+    assert gaps["null_mean"].notna().all()
+    assert (gaps["value"] <= gaps["null_high"]).all()
+    assert (gaps["p"] > 0.05).all()
     cost = of(run, probe.COST).iloc[0]  # close captions do cost something, everybody alike
     assert cost["low_simultaneous"] < 0.1 < cost["high_simultaneous"]
 
@@ -409,6 +418,37 @@ def test_what_is_missed_and_invented_longhand(world: Path) -> None:
     assert apart.loc["one", "value"] == pytest.approx(2 / 3 - 1)
     row = apart.loc[EVERYONE]
     assert -1 <= row["low"] < row["value"] < row["high"] <= 1
+
+
+def test_the_null_of_what_is_missed_is_that_of_dealing_by_hand(world: Path) -> None:
+    rng = np.random.default_rng(2)
+    rows = [
+        {"id": f"p{i}", "group": ("one", "two")[i % 2], "carries": ("bag", "nothing")[i % 3 % 2]}
+        for i in range(240)
+    ]
+    carries = np.array([row["carries"] == "bag" for row in rows])
+    one = np.array([row["group"] == "one" for row in rows])
+    said = np.where(rng.random(240) < np.where(one, 0.4, 0), ~carries, carries)
+    texts = texts_of({DETAIL["there"]: [1, 0], DETAIL["not_there"]: [0, 1]})
+    seen = seen_of(manifest(world, rows), [[1, 0.2] if s else [0.2, 1] for s in said], texts)
+    scenes, design = asked(name="bag", detail=DETAIL | {"values": "bag"}), design_of(seen)
+    measures = scenes.measures(scenes.outcomes(seen), seen, design).set_index(["metric", "other"])
+    for metric, happened, of_these in (
+        (probe.MISSED, ~said, carries),
+        (probe.INVENTED, said, ~carries),
+    ):
+        got = measures.loc[(metric, "two")]
+        dealt = Dealt(happened[:, np.newaxis], of_these, np.arange(240))
+        expected = range_by_chance(dealt, design.groups, "group", design.confidence, design.seed)
+        assert expected is not None
+        null = expected[0]
+        assert got["value"] == pytest.approx(null.observed[0])
+        assert got["null_mean"] == pytest.approx(null.mean[0])
+        assert got["null_high"] == pytest.approx(null.high[0])
+        assert (got["p"], got["smallest_p"]) == pytest.approx((1 / 201, null.smallest_p))
+        assert got["null_high"] < 0.25 < got["value"]
+    alone = measures.xs("", level="other")
+    assert alone[["null_mean", "null_high", "p", "smallest_p"]].isna().all(axis=None)
 
 
 # ---- abstention --------------------------------------------------------------------------------
@@ -475,6 +515,8 @@ def test_a_planted_gap_in_abstention_is_found_and_a_null_one_is_not() -> None:
         row = gaps.loc[(metric, at_least(0.9))]
         assert row["verdict"] == SHOWN_LARGE
         assert row["low_simultaneous"] < 0.3 < row["high_simultaneous"]
+        assert row["null_mean"] < row["null_high"] < 0.1
+        assert row["p"] == row["smallest_p"] == pytest.approx(1 / 1001)
     assert gaps.loc[(LABELLED, at_least(0.5)), "verdict"] == SHOWN_SMALL
     told = found[found["statement"] != ""]
     assert len(told) == 2
@@ -482,6 +524,63 @@ def test_a_planted_gap_in_abstention_is_found_and_a_null_one_is_not() -> None:
     mixed = groups_of(list(rng.permutation(member)))
     null = abstention(choices_of(list(score), list(right)), mixed, None)
     assert SHOWN_LARGE not in set(null["verdict"])
+    by_lot = null[null["p"].notna()]
+    assert len(by_lot) == 4
+    assert (by_lot["p"] > 0.01).all()
+
+
+def test_chance_of_abstention_longhand_over_all_deals_of_whole_subjects() -> None:
+    score = [0.95, 0.6, 0.99, 0.99, 0.6, 0.95, 0.95, 0.4, 0.7, 0.99, 0.95, 0.95, 0.95, 0.5]
+    right = [1, 0, 1, 1, 0, 0, 1, 0, 1, 1, 0, 1, 0, 1]
+    subjects = [i // 2 for i in range(14)]
+    groups = groups_of(["a"] * 6 + ["b"] * 8, subjects)
+    found = abstention(
+        choices_of(score, right), groups, None, Confidence(min_group=2), (0.9,), ()
+    ).set_index(["metric", "other"])
+    sure = np.array(score) >= 0.9
+    truly = np.array(right, bool)
+    for metric, happened, of_these in ((LABELLED, sure, sure | True), (RIGHT, truly, sure)):
+
+        def gap(of_a: Sequence[int], happened: Any = happened, of_these: Any = of_these) -> float:
+            here = np.isin(subjects, of_a)
+            sides = (happened[of_these & side].mean() for side in (here, ~here))
+            return abs(float(np.subtract(*sides)))
+
+        gaps = np.array([gap(of_a) for of_a in itertools.combinations(range(7), 3)])
+        got = found[found.index.get_level_values("other") != ""].loc[metric].iloc[0]
+        assert got["value"] == pytest.approx(gap([0, 1, 2]))
+        assert got["null_mean"] == pytest.approx(gaps.mean())
+        assert got["null_high"] == pytest.approx(np.quantile(gaps, 0.95, method="higher"))
+        assert got["p"] == pytest.approx((gaps >= got["value"] - 1e-12).mean())
+        assert got["smallest_p"] == pytest.approx((gaps >= gaps.max() - 1e-12).mean())
+        assert got["excess"] == pytest.approx(got["value"] - gaps.mean())
+        assert got["method"].endswith("max-T; null over all subjects")
+
+
+def test_where_groups_do_not_matter_p_of_abstention_is_spread() -> None:
+    rng = np.random.default_rng(11)
+    groups = groups_of(list(np.where(rng.random(400) < 0.4, "a", "b")))
+    p, outside = [], []
+    for _ in range(25):
+        score, right = rng.uniform(0.3, 1, 400), rng.random(400) < 0.7
+        rows = choices_of(list(score), list(right))
+        found = abstention(rows, groups, None, Confidence(resamples=200), (0.6,), ())
+        gaps = found[found["other"] != ""]
+        p += list(gaps["p"])
+        outside += list(gaps["value"] > gaps["null_high"])
+    shares = [(np.array(p) <= level).mean() for level in (0.25, 0.5, 0.75)]
+    assert shares == pytest.approx([0.25, 0.5, 0.75], abs=0.15)
+    assert np.mean(outside) < 0.15
+
+
+def test_subjects_in_several_groups_have_no_null_and_the_reason_is_told() -> None:
+    rows = choices_of([0.95, 0.6] * 60, [1, 1, 0] * 40)
+    mixed = groups_of(["a", "b"] * 60, [i // 2 for i in range(120)])
+    found = abstention(rows, mixed)
+    gaps = found[(found["other"] != "") & (found["status"] == "ok")]
+    assert len(gaps) == 3
+    assert gaps[["null_mean", "null_high", "p", "smallest_p"]].isna().all(axis=None)
+    assert gaps["method"].str.endswith("; no null: some subjects are in several groups").all()
 
 
 def test_answers_that_nobody_gets_are_undefined_and_few_are_too_few() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
@@ -58,7 +59,9 @@ def seen(asked: Shift, data: Dataset, choose: Choose) -> Seen:
     return Seen(images.only(asked.pictures(data)), words, data)
 
 
-def design(data: Dataset, attributes: tuple[str, ...] = ("gender", "age_group")) -> Design:
+def design(
+    data: Dataset, attributes: tuple[str, ...] = ("gender", "age_group"), min_group: int = 30
+) -> Design:
     groups = {
         a: pd.Series(
             pd.Categorical(data.grouping(a), categories=list(data.groups(a))),
@@ -68,7 +71,7 @@ def design(data: Dataset, attributes: tuple[str, ...] = ("gender", "age_group"))
     }
     keys = list(data.table["image_id"])
     held = Groups.of(data, keys, groups)
-    c = Confidence(resamples=500)
+    c = Confidence(min_group=min_group, resamples=500)
     return Design(held, held.draws(keys, 0, c.resamples), c, 0)
 
 
@@ -111,7 +114,16 @@ def test_a_loss_of_the_old_on_the_street_is_found_and_no_other(world: Path) -> N
     young = only(rows, metric=ACCURACY_CHANGE, group="young")
     assert (old["verdict"], young["verdict"]) == ("shown large", "shown small")
     assert old["value"] == pytest.approx(-found["value"])
-    assert only(rows, metric=UNEQUAL_DROP, attribute="gender")["verdict"] != "shown large"
+    by_gender = only(rows, metric=UNEQUAL_DROP, attribute="gender")
+    assert by_gender["verdict"] != "shown large"
+    assert found["null_mean"] < found["null_high"] < 15 < found["low_simultaneous"]
+    assert found["p"] == pytest.approx(1 / 501)
+    assert found["method"].endswith("; null within the same sources, gender")
+    # the old are spread over both, so what they lose is no difference of genders
+    assert by_gender["value"] <= by_gender["null_high"]
+    assert by_gender["p"] > 0.05
+    other = rows[rows["metric"] != UNEQUAL_DROP]
+    assert other[["null_mean", "null_high"]].isna().all(axis=None)
 
 
 def test_where_sources_do_not_matter_nothing_is_large(world: Path) -> None:
@@ -202,6 +214,73 @@ def test_groups_too_small_in_one_source_are_not_compared(world: Path) -> None:
     assert change["status"] == "too_few"
     assert "fewer than 30 pictures" in change["reason"]
     assert only(rows, metric=UNEQUAL_DROP, attribute="age_group")["status"] == "too_few"
+
+
+# --- by chance ------------------------------------------------------------------------------------
+
+
+def small(folder: Path) -> Dataset:
+    """Nine subjects: three with a picture in both sources, three in the studio, three outside."""
+    table = worlds.people(folder, 12)
+    table["subject"] = [f"s{i}" for i in (0, 0, 1, 1, 2, 2, 3, 4, 5, 6, 7, 8)]
+    table["age_group"] = [("old", "young")[int(name[1:]) % 3 > 0] for name in table["subject"]]
+    table["where"] = ["studio", "street"] * 3 + ["studio"] * 3 + ["street"] * 3
+    table.to_csv(folder / "people.csv", index=False)
+    return load(folder / "card.yaml")
+
+
+def test_chance_worked_longhand_over_all_deals_among_those_in_the_same_sources(world: Path) -> None:
+    data, asked = small(world), probe()
+    hit = [True, False, True, True, False, True, True, True, False, False, True, False]
+    truly = dict(zip(data.table["image_id"], hit, strict=True))
+
+    def choose(row: pd.Series) -> str:
+        return right(row) if truly[row["image_id"]] else wrong(row)
+
+    view = seen(asked, data, choose)
+    rows = asked.measures(asked.outcomes(view), view, design(data, ("age_group",), min_group=2))
+    got = only(rows, metric=UNEQUAL_DROP, attribute="age_group")
+    table = data.table.assign(hit=hit)
+
+    def gap(old: Collection[str]) -> float:
+        side = table["subject"].isin(old)
+        rate = table.groupby([side, "where"])["hit"].mean().unstack()
+        return 100 * abs(float((rate["studio"] - rate["street"]).diff().iloc[-1]))
+
+    kinds = (("s0", "s1", "s2"), ("s3", "s4", "s5"), ("s6", "s7", "s8"))  # one of each is old
+    gaps = np.array([gap(old) for old in itertools.product(*kinds)])
+    assert got["value"] == pytest.approx(gap(("s0", "s3", "s6")))
+    assert got["null_mean"] == pytest.approx(gaps.mean())
+    assert got["null_high"] == pytest.approx(np.quantile(gaps, 0.95, method="higher"))
+    assert got["p"] == pytest.approx((gaps >= got["value"] - 1e-9).mean())
+    assert got["smallest_p"] == pytest.approx((gaps >= gaps.max() - 1e-9).mean())
+    assert got["excess"] == pytest.approx(got["value"] - gaps.mean())
+    assert got["method"].endswith("; null within the same sources")
+
+
+def test_where_groups_do_not_matter_p_is_spread_and_values_stay_inside(world: Path) -> None:
+    data = dataset(world, 3000, tuple(["studio", *(f"place {i}" for i in range(19))]))
+    lots = dict(
+        zip(data.table["image_id"], np.random.default_rng(4).random(3000) < 0.4, strict=True)
+    )
+    rows = measured(probe(), data, lambda row: wrong(row) if lots[row["image_id"]] else right(row))
+    apart = rows[(rows["metric"] == UNEQUAL_DROP) & (rows["status"] == "ok")]
+    assert len(apart) > 30
+    shares = [(apart["p"] <= level).mean() for level in (0.25, 0.5, 0.75)]
+    assert shares == pytest.approx([0.25, 0.5, 0.75], abs=0.25)
+    assert (apart["value"] > apart["null_high"]).mean() <= 0.2
+
+
+def test_what_varies_within_subjects_has_no_null_and_says_why(world: Path) -> None:
+    table = worlds.people(world, 400)
+    table["where"] = ["studio", "street"] * 200
+    table["subject"] = [f"s{i // 4:03d}" for i in range(400)]
+    table.to_csv(world / "people.csv", index=False)
+    rows = measured(probe(), load(world / "card.yaml"), anywhere)
+    apart = rows[rows["metric"] == UNEQUAL_DROP]
+    assert (apart["status"] == "ok").all()
+    assert apart[["null_mean", "p"]].isna().all(axis=None)
+    assert apart["method"].str.endswith("; no null: some subjects are in several groups").all()
 
 
 # --- effective robustness -------------------------------------------------------------------------
@@ -358,6 +437,8 @@ def test_a_run_tells_it_in_the_report(world: Path) -> None:
     words = "\n".join(map(str, SECTION.tell(run)))
     assert "Reference: pictures with where studio." in words
     assert "old v young" in words
+    assert "| By chance |" in words
+    assert "[outer]" not in words
     assert "undefined: the model is right for 100 %" in words
     figure = sources(run, "people-gender, shift by where", "age_group", "studio")
     labels = [t.get_text() for t in figure.legends[0].get_texts()]

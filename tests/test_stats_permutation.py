@@ -127,6 +127,34 @@ def test_a_gap_beyond_chance_gets_the_smallest_p():
     assert found.observed.tolist() == [1.0, 0.0]
 
 
+def test_drops_agree_with_enumeration_by_hand():
+    events = np.array([[3, 1], [2, 2], [1, 0], [0, 3], [2, 1], [1, 1], [4, 0]])
+    n = np.array([[4, 3], [2, 3], [1, 2], [1, 3], [3, 3], [2, 1], [4, 2]])
+    codes, strata = [0, 1, 2, 0, 1, 2, -1], [0, 0, 0, 1, 1, 1, 1]
+
+    def span(deal):
+        sides = [np.array(deal) == group for group in range(3)]
+        drops = [-np.diff(events[s].sum(axis=0) / n[s].sum(axis=0))[0] for s in sides]
+        return max(drops) - min(drops)
+
+    orders = list(itertools.permutations(range(3)))
+    spans = np.array([span([*a, *b, -1]) for a in orders for b in orders])
+    found = permutation.permuted_drops(events, n, codes, strata, 3)
+    assert (found.permutations, found.enumerated, found.movable) == (36, True, 6)
+    assert found.observed[0] == pytest.approx(span(codes))
+    assert found.mean[0] == pytest.approx(spans.mean())
+    assert found.high[0] == pytest.approx(np.quantile(spans, 0.95, method="higher"))
+    assert found.p[0] == pytest.approx((spans >= span(codes) - 1e-12).mean())
+
+
+def test_drops_of_a_group_without_pictures_on_one_side_take_no_part():
+    events, n = np.array([[1, 0], [0, 1], [1, 1]]), np.array([[1, 1], [1, 1], [1, 0]])
+    found = permutation.permuted_drops(events, n, [0, 1, 2], [0, 0, 1], 3)
+    assert found.observed[0] == pytest.approx(2)
+    with pytest.raises(InputError, match="two columns of each"):
+        permutation.permuted_drops(events, n[:, :1], [0, 1, 2], [0, 0, 1], 3)
+
+
 def test_published_null_of_the_range_for_fairface():
     """Seven races at a base rate of 5 % and no disparity: mean 1.51, 95 % quantile 2.35 points."""
     sizes = [2085, 1623, 1516, 1550, 1556, 1415, 1209]

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from audit.controls import Dealt, range_by_chance
+from audit.controls import Dealt, null_columns, range_by_chance
 from audit.data.corruptions import camera, corruption
 from audit.data.dataset import Dataset
 from audit.data.labels import LabelSet
@@ -54,7 +54,6 @@ _WRONG: Final = "misclassification"
 _FAMILY: Final = "family_selection"
 _IMPLIED: Final = re.compile(r" \([^)]*\)")
 _FEW_GROUPS: Final = "fewer than two groups with enough pictures"
-_MIXED: Final = "no null: some subjects are in several groups"
 
 
 class Rendered(BaseModel):
@@ -342,21 +341,8 @@ def _by_chance(moved: Sequence[_Moved], design: Design) -> _Chance:
 def _null_columns(dealt: Dealt, attribute: str, design: Design) -> list[dict[str, Any]]:
     """What chance gives of every question, or why that can't be told, in points."""
     found = range_by_chance(dealt, design.groups, attribute, design.confidence, design.seed)
-    if found is None or found[0].reason:
-        why = _MIXED if found is None else f"no null: {found[0].reason}"
-        return [{"dealt": why}] * dealt.values.shape[1]
-    null, used = found
-    within = f"null within {', '.join(used)}" if used else "null over all subjects"
-    return [
-        {
-            "null_mean": 100 * mean,
-            "null_high": 100 * high,
-            "p": p,
-            "smallest_p": null.smallest_p,
-            "dealt": within,
-        }
-        for mean, high, p in zip(null.mean, null.high, null.p, strict=True)
-    ]
+    numbers, how = null_columns(found, 100)
+    return [{"dealt": how} | own for own in numbers or [{}] * dealt.values.shape[1]]
 
 
 @dataclass(frozen=True)

@@ -317,7 +317,14 @@ class Scenes(Probe):
         every = {"probe": self.kind, "task": self.task, "level": design.confidence.level}
         tables = [
             measured(self._counted(rows, offered, design), **every, verdict=NOT_JUDGED),
-            abstention(rows, design.groups, design.draws, design.confidence, self.thresholds),
+            abstention(
+                rows,
+                design.groups,
+                design.draws,
+                design.confidence,
+                self.thresholds,
+                seed=design.seed,
+            ),
         ]
         if self.stressed:
             tables.append(self._costs(rows, design))
@@ -388,7 +395,7 @@ class Scenes(Probe):
         at = np.array([groups.rows[key] for key in rows["image_id"]], dtype=np.int64)
         there = (rows["truth"] == self.detail.there).to_numpy(bool)
         said = (rows["predicted"] == self.detail.there).to_numpy(bool)
-        asked = Asked(self.kind, self.task, groups, at, design.draws, c)
+        asked = Asked(self.kind, self.task, groups, at, design.draws, c, seed=design.seed)
         found = []
         for metric, happened, of in ((MISSED, ~said, there), (INVENTED, said, ~there)):
             if of.any():

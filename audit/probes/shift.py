@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from scipy import special
+from scipy import sparse, special
 
+from audit.controls import Answered, drops_by_chance, null_columns
 from audit.data.dataset import Dataset
 from audit.data.yamlfile import load_yaml, validate
 from audit.disparity import Confidence
@@ -317,6 +318,9 @@ class Shift(Classification):
         shares, with their correlation where subjects are in both sources. The difference of the
         drops of two groups has MOVER bounds from the two drops (``_apart``). Simultaneous bounds
         hold for all sources and groups of an attribute at once.
+        Chance: ``null_mean`` and ``null_high`` are the mean and quantile of the difference of
+        drops, and ``p`` the share as large, when whole subjects with all their answers are dealt
+        anew to the groups, among those in the same sources (``permuted_drops``).
         Range: points; a change from -100 to 100, lower is worse, a difference of drops from 0 to
         200, higher is worse. Does not show: what about the sources makes the drop, since they may
         differ in people as in pictures.
@@ -411,11 +415,15 @@ def _columns(groups: Groups, attribute: str) -> Integers:
 
 @dataclass(frozen=True)
 class _Sources:
-    """Right labels counted in every source and group: one question in S x G cells."""
+    """Right labels counted in every source and group: one question in S x G cells.
+
+    ``hits``: those of each subject in each cell, (subjects, S x G).
+    """
 
     conditions: Sequence[str]
     counts: Counts
     groups: int
+    hits: sparse.csr_array
 
     @classmethod
     def of(cls, rows: pd.DataFrame, conditions: Sequence[str], design: Design) -> _Sources:
@@ -427,15 +435,18 @@ class _Sources:
         member = inside[:, :, np.newaxis] & groups.member[at][:, np.newaxis]
         clusters = groups.clusters[at]
         right = (rows["predicted"] == rows["truth"]).to_numpy(bool)
+        cells, subjects = member.reshape(len(rows), -1), len(groups.cluster_ids)
         counts = count(
             right[:, np.newaxis],
-            member.reshape(len(rows), -1),
+            cells,
             clusters,
-            len(groups.cluster_ids),
+            subjects,
             design.draws.weights,
             design.draws.rows(clusters),
         )
-        return cls(conditions, counts, len(groups.index))
+        whose = (right.astype(np.int64), (clusters, np.arange(len(rows))))
+        hits = sparse.csr_array(whose, shape=(subjects, len(rows))) @ sparse.csr_array(cells)
+        return cls(conditions, counts, len(groups.index), hits)
 
     @cached_property
     def sample(self) -> Sample:
@@ -449,6 +460,15 @@ class _Sources:
     def cell(self, source: Any, groups: Integers) -> Integers:
         """Where these groups of a source are."""
         return np.asarray(source * self.groups + groups)
+
+    def answered(self, source: int, groups: Integers, usable: Flags) -> Answered:
+        """Answers of each subject in the reference and in one shifted source, by group."""
+        cells = np.concatenate([self.cell(s, groups) for s in (0, source)])
+        right, n = (
+            counted[:, cells].toarray().astype(np.int64).reshape(-1, 2, len(groups))
+            for counted in (self.hits, self.counts.seen)
+        )
+        return Answered(right, n, usable)
 
 
 @dataclass(frozen=True)
@@ -529,22 +549,33 @@ class _Cells:
         for q in range(len(rest)):
             some, a, b = bool(usable[q].any()), int(group[q, 0]), int(beside[q, 0])
             names = {k: self._name(g) if some else "" for k, g in (("group", a), ("other", b))}
+            chance, dealt = self._by_chance(1 + q, fine[q]) if some else ({}, "")
             yield (
                 self.row([0, 0, 1 + q, 1 + q], [a, b, a, b])
                 | names
+                | chance
                 | {
                     "metric": UNEQUAL_DROP,
                     "value": 100 * gap[q, 0],
                     "low_simultaneous": 100 * np.fmax.reduce(least[q]),
                     "high_simultaneous": 100 * np.fmax.reduce(most[q]),
                     "family_size": int(usable.sum()),
-                    "method": "largest over pairs of MOVER from both drops, max-T",
+                    "method": f"largest over pairs of MOVER from both drops, max-T{dealt}",
                     "status": OK if some else TOO_FEW,
                     "reason": "" if some else "fewer than two groups with enough pictures in both",
                     "_drop": 100 * drop[q, a],
                     "_other": 100 * drop[q, b],
                 }
             )
+
+    def _by_chance(self, source: int, usable: Flags) -> tuple[dict[str, float], str]:
+        """The difference of drops if groups did not matter, and how subjects were dealt."""
+        answered, design = self.sources.answered(source, self.at, usable), self.design
+        found = drops_by_chance(
+            answered, design.groups, self.attribute, design.confidence, design.seed
+        )
+        numbers, how = null_columns(found, 100)
+        return (numbers[0] if numbers else {}), f"; {how}"
 
     def effective(self, s: int, baseline: Baseline, level: float) -> dict[str, Any]:
         """How much more often everyone's label is right than other models' line expects.

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Final
 
+from audit.digits import percent
 from audit.page import MARKS
 from audit.sections.cells import NBSP, at, measured, p_value, tag
 from audit.tables import OK
+
+#: the heading over both outer quantiles of a null
+OUTER: Final = "By chance [outer]"
 
 
 def in_unit(value: float, low: float, high: float, unit: str = "") -> str:
@@ -24,6 +28,16 @@ def in_unit(value: float, low: float, high: float, unit: str = "") -> str:
     return f"{value:z.{digits}f}{within}".replace(" ", NBSP)
 
 
+def by_chance(row: Any) -> str:
+    """The mean of a widest gap's null and its outer quantile, in the digits of the gap."""
+    if math.isnan(row.null_mean):
+        return "–"
+    points = 100 if row.unit else 1
+    numbers = (row.null_mean, row.null_high, row.low_simultaneous, row.high_simultaneous)
+    mean, high, *ends = (number / points for number in numbers)
+    return f"{percent(mean, *ends)}, up to {percent(high, *ends)}".replace(" ", NBSP)
+
+
 def measure_cells(row: Any) -> dict[str, object]:
     """Value with simultaneous bounds, what chance alone gives, p and verdict, by heading.
 
@@ -31,7 +45,7 @@ def measure_cells(row: Any) -> dict[str, object]:
     has its status and reason instead. ``row`` is one of ``MEASURES``, columns as attributes.
     """
     unit = f", {row.unit}" if row.unit else ", points"
-    names = (f"Value{unit} [bounds]", "By chance [outer]", "p", "Verdict")
+    names = (f"Value{unit} [bounds]", OUTER, "p", "Verdict")
     if row.status != OK and math.isnan(row.value):
         told = f"{row.status.replace('_', ' ')}: {row.reason}"
         return dict(zip(names, (told, "–", "–", "–"), strict=True))

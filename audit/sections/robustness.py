@@ -8,7 +8,6 @@ from typing import Any, Final
 
 import pandas as pd
 
-from audit.digits import percent
 from audit.evidence import each
 from audit.figures.robustness import (
     differences,
@@ -23,7 +22,7 @@ from audit.probes.robustness import RATE_CHANGE, RENDERED, UNEQUAL_DROP
 from audit.rundir import Run
 from audit.sections.blocks import Block, Folded, Part, Picture, Section, probe_would, said
 from audit.sections.cells import MOST_ROWS, NBSP, at, table, tag, with_rest
-from audit.sections.measures import in_unit
+from audit.sections.measures import by_chance, in_unit
 from audit.sections.tasks import Task, tasks_of
 from audit.tables import (
     CANNOT_TELL,
@@ -173,19 +172,10 @@ def _cells(row: Any, moves: dict[Any, Any]) -> dict[str, object]:
         "Points apart [bounds]": at(
             row, in_unit(row.value, row.low_simultaneous, row.high_simultaneous, row.unit)
         ),
-        "By chance": _chance(row),
+        "By chance": by_chance(row),
         "Margin": f"{row.margin:g}",
         "Verdict": tag(row.verdict),
     }
-
-
-def _chance(row: Any) -> str:
-    """The mean of a difference's null and its outer quantile, in the digits of the value."""
-    if math.isnan(row.null_mean):
-        return "–"
-    ends = row.low_simultaneous / 100, row.high_simultaneous / 100
-    mean, high = (percent(x / 100, *ends) for x in (row.null_mean, row.null_high))
-    return f"{mean}, up to {high}".replace(" ", NBSP)
 
 
 def _moves(row: Any, moves: dict[Any, Any], group: str) -> str:

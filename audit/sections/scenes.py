@@ -17,7 +17,16 @@ from audit.probes import captions as roles
 from audit.probes import scenes as probe
 from audit.rundir import Run
 from audit.sections.blocks import Block, Folded, Part, Picture, Section, probe_would, said
-from audit.sections.cells import MOST_ROWS, at, measured, rate_in_words, table, tag, with_rest
+from audit.sections.cells import (
+    MOST_ROWS,
+    at,
+    measured,
+    rate_in_words,
+    table,
+    tag,
+    with_rest,
+)
+from audit.sections.measures import by_chance
 from audit.sections.tasks import Task, lead_attribute, tasks_of
 from audit.tables import ENSEMBLE, EVERYONE, OK, RATE, UNDEFINED
 
@@ -50,6 +59,12 @@ another scene, or wrong in every detail).
 - **Answering only when sure** withholds every answer whose probability is below a threshold. That
   should make the answers that are left better; it need not, and not for every group alike. The
   probability is over the captions offered, so it depends on how many and which these are.
+- **By chance**: the widest of several gaps is wide by itself. This is what it would be if whole
+  subjects, with all their answers, were dealt to the groups anew: its mean, and what it stays below
+  in 95 % of deals (or the suite's level). Subjects change places with those alike in other
+  attributes, where these leave room; each row's `method` names them. The verdict rests on the
+  bounds and the margin alone. What close captions do to a widest gap has no such null: it would be
+  that of groups among which there is no gap to widen.
 - For comparison only: on 515 frames of 12 videos the CLIP paper reports 91.8% right without close
   captions, 51.1% with at least one, and the close wrong one chosen for 40.7% (Radford et al. 2021,
   section 7.2; its captions are not published). Its model card calls surveillance and face
@@ -259,6 +274,7 @@ def _gaps(gaps: pd.DataFrame) -> Markdown:
             "Gap, points [bounds]": at(
                 row, measured(row.value, row.low_simultaneous, row.high_simultaneous)
             ),
+            "By chance": by_chance(row),
             "Margin": f"{100 * row.margin:g}",
             "Verdict": tag(row.verdict),
         }

@@ -17,7 +17,7 @@ from audit.probes.shift import ACCURACY, ROBUSTNESS
 from audit.rundir import Run
 from audit.sections.blocks import Block, Folded, Part, Picture, Section, said
 from audit.sections.cells import at, table, tag
-from audit.sections.measures import in_unit, measure_cells
+from audit.sections.measures import OUTER, by_chance, in_unit, measure_cells
 from audit.sections.tasks import Task, lead_attribute, tasks_of
 from audit.tables import ENSEMBLE, EVERYONE, NOT_ASKED
 
@@ -37,7 +37,13 @@ pictures. A **change** is the share of right labels on a source less that on the
 **difference of drops** is how much more one group loses than another. Where the same people are in
 both sources, they are drawn again together. Bounds hold for all sources and groups of an attribute
 at once. Sources differ in many ways, in who is shown as in how: a drop says that something about
-them matters, not what."""
+them matters, not what.
+
+**By chance**: the largest of several differences is large by itself. This is what it would be if
+whole subjects, with all their answers, were dealt to the groups anew: its mean, and what it stays
+below in 95 % of deals (or the suite's level). Subjects change places with those in the same sources
+and, where these leave room, alike in other attributes. p is the share of deals with a difference as
+large; the verdict rests on the bounds and the margin alone."""
 )
 
 
@@ -106,9 +112,17 @@ def _apart(rows: pd.DataFrame) -> Markdown:
             "By": row.attribute,
             "Furthest apart": f"{row.group} v {row.other}" if row.group else "–",
         }
-        | {k: v for k, v in measure_cells(row).items() if not k.startswith(("By chance", "p"))}
+        | _with_chance(row)
         for row in each(rows[rows["metric"] == UNEQUAL_DROP])
     )
+
+
+def _with_chance(row: Any) -> dict[str, object]:
+    """The cells of a measure; its null has one outer quantile."""
+    cells = measure_cells(row)
+    return {("By chance" if k == OUTER else k): v for k, v in cells.items()} | {
+        "By chance": by_chance(row)
+    }
 
 
 def _robustness(rows: pd.DataFrame) -> list[Block]:

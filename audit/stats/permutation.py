@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ from audit.errors import InputError, sentence
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
+_Measure: TypeAlias = Callable[[Floats, int, Flags], tuple[Floats, Floats]]
 
 _PLACES_AT_ONCE = 500_000  # places dealt at a time over permutations, a few MB
 _SPARSE_BELOW = 0.1  # share of entries above which a dense table is faster
@@ -140,15 +142,72 @@ def permuted_range(
         Biol. 9, 39; Good (2005), Permutation, Parametric and Bootstrap Tests, 3.
     """
     chosen = _chosen(usable, groups)
-    x, size, code, stratum = _arguments(events, n, codes, strata, groups)
+    given = _arguments(events, n, codes, strata, groups)
+    return _permuted(_ranges, given, chosen, permutations, seed, level)
+
+
+def permuted_drops(
+    events: npt.ArrayLike,
+    n: npt.ArrayLike,
+    codes: npt.ArrayLike,
+    strata: npt.ArrayLike,
+    groups: int,
+    permutations: int = 2000,
+    seed: int = 0,
+    usable: npt.ArrayLike | None = None,
+    level: float = 0.95,
+) -> Null:
+    """The largest gap between groups in how much a rate drops, beside what chance gives.
+
+    Formula: the drop of a group is ``sum events / sum n`` of the first column less that of the
+    second, the range the largest less the smallest drop over usable groups; the rest as
+    ``permuted_range``. Strata that tell in which columns a cluster has pictures keep every group in
+    both. Range: from 0 to 2, for events that happen or not.
+    Does not show: as ``permuted_range``; the null says that groups differ in neither rate.
+
+    Args:
+        events: Sums over the pictures of each cluster, before and after, shape (clusters, 2).
+        n: Pictures of each cluster that were asked before and after, shape (clusters, 2).
+        codes: Group of each cluster, from 0; -1 where unknown.
+        strata: Stratum of each cluster, any whole number.
+        groups: Number of groups.
+        permutations: How many to draw, and the most to go through one by one.
+        seed: Of the draws.
+        usable: Whether each group enters, shape (groups,); all, if not given.
+        level: Of the quantile ``high``.
+
+    Returns:
+        As ``permuted_range``, of one question.
+
+    Raises:
+        InputError: As ``permuted_range``; not two columns of each.
+    """
+    chosen = _chosen(usable, groups)
+    given = _arguments(events, n, codes, strata, groups)
+    if not given[0].shape[1] == given[1].shape[1] == 2:
+        got = f"permuted_drops: events {given[0].shape}, n {given[1].shape}"
+        raise InputError(sentence(got, "Give two columns of each: before and after"))
+    return _permuted(_drops, given, chosen, permutations, seed, level)
+
+
+def _permuted(
+    measure: _Measure,
+    given: tuple[npt.NDArray[np.number], npt.NDArray[np.number], Integers, Integers],
+    chosen: Flags,
+    permutations: int,
+    seed: int,
+    level: float,
+) -> Null:
+    """What is measured of group sums, beside its null; ``given``: as ``_arguments`` returns it."""
     _check_numbers(permutations, level)
+    (x, size, code, stratum), groups = given, len(chosen)
     table = np.hstack([x, size]).astype(np.float64, copy=False)
-    observed, scale = _ranges(_sums(table, code, groups)[np.newaxis], x.shape[1], chosen)
+    observed, scale = measure(_sums(table, code, groups)[np.newaxis], x.shape[1], chosen)
     code = np.where(chosen[code], code, -1)
     deals = dealt_sums(x, size, code, stratum, groups, permutations, seed)
     if deals.reason:
         return _immovable(observed[0], deals.reason)
-    null = np.vstack([_ranges(sums, x.shape[1], chosen)[0] for sums in deals.sums])
+    null = np.vstack([measure(sums, x.shape[1], chosen)[0] for sums in deals.sums])
     return _summary(
         observed[0], scale[0], np.nan_to_num(null), deals.enumerated, deals.movable, level
     )
@@ -321,7 +380,19 @@ def _ranges(sums: Floats, questions: int, chosen: Flags) -> tuple[Floats, Floats
     """
     x, n = sums[:, chosen, :questions], sums[:, chosen, questions:]
     there = np.broadcast_to(n > 0, x.shape)
+    return _range(x / np.where(n > 0, n, 1.0), there)
+
+
+def _drops(sums: Floats, questions: int, chosen: Flags) -> tuple[Floats, Floats]:
+    """As ``_ranges``, of the first rate less the second; the results: (deals, 1)."""
+    x, n = sums[:, chosen, :questions], sums[:, chosen, questions:]
     rate = x / np.where(n > 0, n, 1.0)
+    there = (n[..., :1] > 0) & (n[..., 1:] > 0)
+    return _range(rate[..., :1] - rate[..., 1:], there)
+
+
+def _range(rate: Floats, there: Flags) -> tuple[Floats, Floats]:
+    """Largest less smallest of the groups that are there, and the largest in size."""
     top = np.where(there, rate, -np.inf).max(axis=1, initial=-np.inf)
     bottom = np.where(there, rate, np.inf).min(axis=1, initial=np.inf)
     several = there.sum(axis=1) > 1
