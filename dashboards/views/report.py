@@ -145,7 +145,7 @@ def key(run: Run) -> tuple[str, str, str]:
     return str(run.path), stamp(run.path), sha256(words.encode()).hexdigest()
 
 
-@st.cache_resource(max_entries=4, show_spinner="Rendering the report, some ten seconds")
+@st.cache_resource(max_entries=4, show_spinner="Rendering the report, ten to twenty seconds")
 def rendered(path: str, stamp: str, words: str, public: bool, _run: Run) -> reports.Rendered:
     """The report of a run, or of its public copy.
 
