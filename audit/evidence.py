@@ -59,12 +59,10 @@ def address(row: Any) -> Address | None:
     return Address(name, int(row.Index)) if name in TABLES else None
 
 
-def places_of_keys(run: Run) -> dict[str, Address]:
-    """Where the row with each key stands: in ``disparities`` or ``measures``."""
-    places: dict[str, Address] = {}
-    for rows in (run.disparities, run.measures):
-        places |= dict(zip(rows["key"], addresses(rows), strict=True))
-    return places
+def place_of_key(run: Run, key: str) -> Address | None:
+    """Where the row with this key stands, in ``disparities`` or ``measures``; None if nowhere."""
+    found = (addresses(rows[rows["key"] == key]) for rows in (run.disparities, run.measures))
+    return next((place for places in found for place in places), None)
 
 
 def named(places: Sequence[Address]) -> str:

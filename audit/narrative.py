@@ -25,7 +25,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from audit.data.yamlfile import Document, Loc, parse_yaml, read_text, validate
 from audit.digits import bounds, percent
 from audit.errors import InputError, sentence
-from audit.evidence import Address, linked, places_of_keys
+from audit.evidence import linked, place_of_key
 from audit.findings import tally_verdicts
 from audit.page import BLANK, Markdown, code, escaped
 from audit.registry import suggest
@@ -244,12 +244,8 @@ class Narrative:
 
     def _place(self, key: str) -> str:
         """The key of a row, leading to it."""
-        words = code(key)
-        return linked(words, self._places[key]) if key in self._places else words
-
-    @cached_property
-    def _places(self) -> dict[str, Address]:
-        return places_of_keys(self.run)
+        words, place = code(key), place_of_key(self.run, key)
+        return linked(words, place) if place else words
 
     @cached_property
     def _by_id(self) -> dict[str, dict[str, Any]]:

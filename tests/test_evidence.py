@@ -165,7 +165,8 @@ def test_every_figure_names_its_rows(report: Rendered) -> None:
 def test_what_stands_behind_a_number_is_the_tables_row(report: Rendered, run: Run) -> None:
     finding = run.findings[0]
     key = finding["evidence"][0]
-    place = evidence.places_of_keys(run)[key]
+    place = evidence.place_of_key(run, key)
+    assert place is not None
     row = getattr(run, place.table).iloc[place.row]
     line = re.search(
         rf'<tr>\s*<td><a class="row" id="{place.table}-{place.row}".*?</tr>',

@@ -15,32 +15,30 @@ from audit.tables import SHOWN_LARGE
 
 def findings_table(run: Run, most: int = 100) -> Markdown:
     """Every finding with the keys of its evidence, which lead to their rows."""
-    places = evidence.places_of_keys(run)
     shown = table(
         {
             "Verdict": tag(finding["verdict"]),
             "Severity": finding["severity"],
             "Harm": finding["harm"],
             "Finding": finding["statement"],
-            "Evidence": Markdown(", ".join(_keys(places, finding))),
+            "Evidence": Markdown(", ".join(_keys(run, finding))),
         }
         for finding in run.findings[:most]
     )
     return with_rest(shown, len(run.findings) - most, "findings", "findings.json")
 
 
-def _keys(places: Mapping[str, evidence.Address], finding: Mapping[str, Any]) -> Iterator[str]:
+def _keys(run: Run, finding: Mapping[str, Any]) -> Iterator[str]:
     for key in finding["evidence"]:
-        words = code(key, in_table=True)
-        yield evidence.linked(words, places[key]) if key in places else words
+        words, place = code(key, in_table=True), evidence.place_of_key(run, key)
+        yield evidence.linked(words, place) if place else words
 
 
 def evidence_of(run: Run, finding: Mapping[str, Any]) -> Markdown:
     """The rows a finding rests on, to stand behind its statement."""
-    places = evidence.places_of_keys(run)
-    found = [places[key] for key in finding["evidence"] if key in places]
-    told = (evidence.linked(f"{p.table} {p.row}", p) for p in found)
-    return Markdown(f"Evidence: {', '.join(told)}." if found else "")
+    places = (evidence.place_of_key(run, key) for key in finding["evidence"])
+    told = [evidence.linked(f"{p.table} {p.row}", p) for p in places if p]
+    return Markdown(f"Evidence: {', '.join(told)}." if told else "")
 
 
 def gate_results(run: Run) -> list[gates.GateResult]:
