@@ -7,7 +7,7 @@ Verdicts differ in colour and in the shape of their mark.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from audit.data.alterations import AS_IT_IS
 from audit.digits import percent
 from audit.errors import InputError, sentence
+from audit.evidence import each
 from audit.figures.looks import (
     BLUE,
     COLOURS,
@@ -111,7 +112,7 @@ def rates_by_group(
             if len(labels) > 1:
                 axis.set_title(wrapped(f"‘{one}’", 26), loc="left")
         first = _where(rates, "label", labels[0])
-        ticks = [f"{_short(r.group)}  (n = {r.n:,})" for r in _each(first)]
+        ticks = [f"{_short(r.group)}  (n = {r.n:,})" for r in each(first)]
         axes[0].set_yticks(range(len(groups)), ticks)
         axes[0].set_ylim(len(groups) - 0.4, -0.6)
         axes[0].set_xlim(left=0 if rates["low"].min() < 0.1 else None)
@@ -141,9 +142,9 @@ def gaps_with_margin(run: Run, task: str | None = None) -> Figure:
     with styled():
         figure = blank(1.6 + 0.4 * len(chosen))
         axis = figure.subplots()
-        for y, row in enumerate(_each(chosen)):
+        for y, row in enumerate(each(chosen)):
             _draw_gap(axis, y, row)
-        axis.set_yticks(range(len(chosen)), [_gap_name(r) for r in _each(chosen)])
+        axis.set_yticks(range(len(chosen)), [_gap_name(r) for r in each(chosen)])
         axis.set_ylim(len(chosen) - 0.4, -0.6)
         axis.set_xlim(left=0)
         axis.set_xlabel("points between the two furthest groups")
@@ -177,10 +178,10 @@ def templates_spread(run: Run, task: str, attribute: str) -> Figure:
         figure = blank(1.9 + 0.42 * len(together))
         axis = figure.subplots()
         conditions = list(dict.fromkeys(single["condition"]))
-        for y, row in enumerate(_each(together)):
+        for y, row in enumerate(each(together)):
             same = single[(single["metric"] == row.metric) & (single["label"] == row.label)]
             _draw_spread(axis, y, row, same, conditions)
-        axis.set_yticks(range(len(together)), [_two_lines(r) for r in _each(together)])
+        axis.set_yticks(range(len(together)), [_two_lines(r) for r in each(together)])
         axis.set_ylim(len(together) - 0.4, -0.6)
         axis.set_xlim(left=0)
         axis.set_xlabel("points between the two furthest groups")
@@ -246,7 +247,7 @@ def reliability_by_group(run: Run, task: str, attribute: str) -> Figure:
         axis = figure.subplots()
         handles = []
         named = _furthest_off(rows)
-        for row in _each(rows):
+        for row in each(rows):
             place = named.index(row.Index) if row.Index in named else None
             handles += _draw_reliability(axis, row, place)
         _reliability_frame(axis, rows)
@@ -276,10 +277,10 @@ def label_effects(run: Run, task: str) -> Figure:
     with styled():
         figure = blank(1.6 + 0.46 * len(chosen))
         axis = figure.subplots()
-        for y, row in enumerate(_each(chosen)):
+        for y, row in enumerate(each(chosen)):
             _draw_effect(axis, y, row)
         axis.axvline(0, color=GREY, lw=0.9, zorder=1)
-        axis.set_yticks(range(len(chosen)), [_effect_name(row) for row in _each(chosen)])
+        axis.set_yticks(range(len(chosen)), [_effect_name(row) for row in each(chosen)])
         axis.set_ylim(len(chosen) - 0.4, -0.6)
         axis.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: _minus(f"{v:+g}")))
         axis.set_xlabel("change of the rate, in points: after the edit less before")
@@ -352,8 +353,8 @@ def cells_in_order(run: Run) -> pd.DataFrame:
     """Pictures and subjects of every group, groups in the order of the rates, unknown last."""
     cells = pd.DataFrame(run.dataset["cells"])
     asked = run.rates[["attribute", "group"]].drop_duplicates().reset_index(drop=True)
-    place = {(r.attribute, r.group): i for i, r in enumerate(_each(asked))}
-    order = [place.get((r.attribute, r.group), len(place)) for r in _each(cells)]
+    place = {(r.attribute, r.group): i for i, r in enumerate(each(asked))}
+    order = [place.get((r.attribute, r.group), len(place)) for r in each(cells)]
     return cells.iloc[np.argsort(order, kind="stable")].reset_index(drop=True)
 
 
@@ -414,11 +415,6 @@ def edit_in_words(row: Any) -> str:
 # ---- what to draw ------------------------------------------------------------------------------
 
 
-def _each(table: pd.DataFrame) -> Iterator[Any]:
-    """Rows with their columns as attributes."""
-    yield from table.itertuples()
-
-
 def _headline(run: Run, task: str, attribute: str) -> pd.DataFrame:
     rates = _where(_where(run.rates, "task", task), "attribute", attribute)
     return rates[rates["condition"] == ENSEMBLE]
@@ -475,7 +471,7 @@ def _draw_rates(axis: Axes, rows: pd.DataFrame, overall: float, margin: float) -
     low, high = max(0.0, overall - margin / 2), overall + margin / 2
     axis.axvspan(100 * low, 100 * high, color=MARGIN_FILL, lw=0)
     axis.axvline(100 * overall, color=GREY, lw=1, ls=":")
-    for y, row in enumerate(_each(rows)):
+    for y, row in enumerate(each(rows)):
         if row.status == UNDEFINED:
             axis.text(100 * overall, y, " undefined", va="center", color=GREY, style="italic")
             continue
@@ -571,7 +567,7 @@ def _draw_spread(
     _draw_margin(axis, y, row.margin)
     values = 100 * same["value"]
     axis.plot([values.min(), values.max()], [y, y], color="#C8C8C8", lw=3, zorder=1)
-    for one in _each(same):
+    for one in each(same):
         mark, colour = many_looks(conditions.index(one.condition), len(conditions))
         axis.plot(
             100 * one.value, y, mark, ms=6, color=colour, alpha=0.9, gid="template", clip_on=False

@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from audit.errors import InputError, sentence
+from audit.evidence import each
 from audit.figures.looks import (
     BLUE,
     COLOURS,
@@ -85,7 +86,7 @@ def skews_beside_chance(run: Run, task: str, target: str) -> Figure:
         axes = figure.subplots(1, len(_PANELS), sharey=True)
         for axis, (metric, (name, aimed)) in zip(axes, _PANELS.items(), strict=True):
             part = means[(means["metric"] == metric) & ((means["target"] != "") == aimed)]
-            for row in _each(part):
+            for row in each(part):
                 _draw_mean(axis, places.index((row.attribute, row.k)), row)
             axis.set_xlabel(name, loc="left")
             axis.xaxis.set_major_locator(mpl.ticker.MaxNLocator(4))
@@ -96,11 +97,6 @@ def skews_beside_chance(run: Run, task: str, target: str) -> Figure:
         legend(figure, _means_legend(means), columns=3)
     drawn_from(figure, means)
     return figure
-
-
-def _each(table: pd.DataFrame) -> list[Any]:
-    """Rows with their columns as attributes."""
-    return list(table.itertuples())
 
 
 def _draw_mean(axis: Axes, y: int, row: Any) -> None:
@@ -189,7 +185,7 @@ def who_is_at_the_top(run: Run, task: str) -> Figure:
     queries = surest(rows)
     if queries.empty:
         raise InputError(sentence(f"{run.name}: no query of '{task}' could be looked at"))
-    shares = [_shares(rows, query) for query in _each(queries)]
+    shares = [_shares(rows, query) for query in each(queries)]
     pairs = [shares[i : i + 2] for i in range(0, len(shares), 2)]
     heights = [max(map(len, pair)) + 1.5 for pair in pairs]
     with styled():
@@ -198,7 +194,7 @@ def who_is_at_the_top(run: Run, task: str) -> Figure:
             len(pairs), min(2, len(shares)), sharex=True, squeeze=False,
             gridspec_kw={"height_ratios": heights},
         ).reshape(-1)  # fmt: skip
-        for axis, part, query in zip(axes, shares, _each(queries), strict=False):
+        for axis, part, query in zip(axes, shares, each(queries), strict=False):
             _draw_shares(axis, part, query)
         for axis in axes[len(shares) :]:
             axis.set_visible(False)
@@ -220,7 +216,7 @@ def _shares(rows: pd.DataFrame, query: Any) -> pd.DataFrame:
 
 
 def _draw_shares(axis: Axes, shares: pd.DataFrame, query: Any) -> None:
-    for y, row in enumerate(_each(shares)):
+    for y, row in enumerate(each(shares)):
         ends = [100 * row.low_simultaneous, 100 * row.high_simultaneous]
         axis.plot(ends, [y - 0.12] * 2, color=BLUE, lw=1.6, gid="interval")
         axis.plot(100 * row.value, y - 0.12, "o", ms=5.5, color=BLUE, gid="share", clip_on=False)

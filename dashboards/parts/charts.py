@@ -10,8 +10,9 @@ import altair as alt
 import pandas as pd
 
 from audit.digits import bounds, percent
+from audit.evidence import each
 from audit.tables import CANNOT_TELL, SHOWN_LARGE, SHOWN_SMALL
-from parts.words import each, measured, what
+from parts.words import measured, what
 
 #: sign, shape and colour of each verdict (Okabe and Ito's palette)
 SHAPES: Final = {SHOWN_LARGE: "triangle-up", CANNOT_TELL: "diamond", SHOWN_SMALL: "circle"}

@@ -113,11 +113,6 @@ def unbroken(text: str) -> str:
     return text.replace(" ", "\u00a0")
 
 
-def each(table: pd.DataFrame) -> list[Any]:
-    """Rows with their columns as attributes."""
-    return list(table.itertuples())
-
-
 def unique(values: Iterable[Any]) -> list[Any]:
     """Each value once, in order of appearance."""
     return list(dict.fromkeys(values))

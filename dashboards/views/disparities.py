@@ -13,7 +13,6 @@ from parts.runs import current
 from parts.words import (
     SIGNS,
     csv,
-    each,
     how_many,
     measured,
     plain,
@@ -26,6 +25,7 @@ from parts.words import (
 )
 
 from audit.digits import percent
+from audit.evidence import each
 from audit.findings import judged
 from audit.rundir import Run
 from audit.tables import (

@@ -11,10 +11,11 @@ import pandas as pd
 import streamlit as st
 from parts.charts import before_and_after
 from parts.runs import current, stamp
-from parts.words import change, csv, each, measured, plain, signed, status, table, unbroken, what
+from parts.words import change, csv, measured, plain, signed, status, table, unbroken, what
 
 from audit.embeddings import Store
 from audit.errors import InputError
+from audit.evidence import each
 from audit.lab import (
     Lab,
     Question,

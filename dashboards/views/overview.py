@@ -7,8 +7,9 @@ from typing import Any, Final
 
 import streamlit as st
 from parts.runs import current
-from parts.words import MEANINGS, SEEN, SIGNS, each, plain, signed, table, unbroken, unique
+from parts.words import MEANINGS, SEEN, SIGNS, plain, signed, table, unbroken, unique
 
+from audit.evidence import each
 from audit.findings import tally_verdicts
 from audit.metrics import UNKNOWN
 from audit.rundir import Run

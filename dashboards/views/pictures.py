@@ -13,10 +13,11 @@ from typing import Any, Final
 import pandas as pd
 import streamlit as st
 from parts.runs import current, stamp
-from parts.words import each, plain, rate, status, table, unbroken, unique
+from parts.words import plain, rate, status, table, unbroken, unique
 
 from audit.embeddings import Store
 from audit.errors import InputError
+from audit.evidence import each
 from audit.gallery import NOT_TOLD, Gallery, open_gallery
 from audit.rundir import Run
 from audit.tables import EVERYONE, OK

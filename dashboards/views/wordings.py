@@ -10,11 +10,12 @@ import pandas as pd
 import streamlit as st
 from parts.charts import before_and_after, curve, shares, title
 from parts.runs import current, readable_or_stop, stamp
-from parts.words import csv, each, measured, plain, rate, signed, status, table, unbroken, what
+from parts.words import csv, measured, plain, rate, signed, status, table, unbroken, what
 
 from audit.data.alterations import AS_IT_IS
 from audit.embeddings import Store
 from audit.errors import InputError
+from audit.evidence import each
 from audit.lab import Worded, open_wordings, wording_prompts
 from audit.rundir import Run
 from audit.tables import ENSEMBLE, EVERYONE, records
