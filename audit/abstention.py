@@ -17,26 +17,25 @@ import pandas as pd
 from audit.controls import Dealt, null_columns, range_by_chance
 from audit.digits import bounds, percent
 from audit.disparity import Confidence
-from audit.effects import TOO_FEW_GROUPS, gap_bounds, pick_groups, sampled
+from audit.effects import gap_bounds, pick_groups, sampled
 from audit.errors import InputError, sentence
 from audit.measures import measured
 from audit.metrics import DEFAULT_FAMILY, Draws, Groups, standing
 from audit.stats.clustered import Flags, Integers, Sample, rate_interval
 from audit.stats.counts import count
-from audit.stats.families import size_bounds, verdicts, widest
+from audit.stats.gaps import NO_TWO_GROUPS, TOO_FEW_GROUPS, Pairs, largest_gap
 from audit.tables import (
-    CANNOT_TELL,
     ENSEMBLE,
     EVERYONE,
     MEASURES,
     NOT_JUDGED,
     OK,
     SHOWN_LARGE,
-    SHOWN_SMALL,
     TOO_FEW,
     UNDEFINED,
     records,
 )
+from audit.verdicts import Verdict
 
 #: ``metric`` of rows: the share of pictures that get an answer, and of those the share right
 LABELLED: Final = "share answered"
@@ -260,33 +259,31 @@ def _gap(sample: Sample, question: Question, asked: Asked, attribute: str) -> di
     columns = asked.groups.columns(attribute)
     part = pick_groups(sample, columns)
     names = asked.groups.index.get_level_values("group").to_numpy(object)[columns]
-    one, other = np.triu_indices(len(columns), 1)
-    ok = standing(part.n, part.subjects, asked.confidence.min_group)[0] == OK
-    usable = ok[:, one] & ok[:, other]
+    pairs = Pairs.of(standing(part.n, part.subjects, asked.confidence.min_group)[0] == OK)
     margin = asked.confidence.margin(question.margin_family).difference
     row: dict[str, Any] = {
         "attribute": attribute,
         "margin": margin,
         "family": f"{asked.task}, {question.metric}, by {attribute}",
-        "family_size": int(usable.sum()) * asked.together,
+        "family_size": int(pairs.usable.sum()) * asked.together,
     }
-    if not usable.any():
+    if not pairs.usable.any():
         nobody = {"group": "", "other": "", "value": np.nan, "status": TOO_FEW}
         return row | nobody | {"reason": TOO_FEW_GROUPS}
-    ends = size_bounds(*gap_bounds(part, one, other, usable, asked.level))
-    low, high = (float(np.where(usable, end, -1.0).max()) for end in ends)
-    gap, top, bottom, _ = (found[0, 0] for found in widest(part.rate, one, other, usable))
+    bounds = gap_bounds(part, pairs.one, pairs.other, pairs.usable, asked.level)
+    gap = largest_gap(part.rate, pairs, *bounds)
+    top, bottom = int(gap.group[0, 0]), int(gap.other[0, 0])
     found = {
         "group": names[top],
         "other": names[bottom],
         "n": int(part.n[0, [top, bottom]].sum()),
         "subjects": int(part.subjects[0, [top, bottom]].sum()),
         "events": int(part.events[0, [top, bottom]].sum()),
-        "value": float(gap),
-        "low_simultaneous": low,
-        "high_simultaneous": high,
+        "value": float(gap.value[0, 0]),
+        "low_simultaneous": float(gap.low[0, 0]),
+        "high_simultaneous": float(gap.high[0, 0]),
         "method": "largest over pairs of Newcombe at effective n, max-T",
-        "verdict": str(verdicts(low, high, margin)),
+        "verdict": str(gap.verdict(margin)[0, 0]),
     }
     chance, dealt = _by_chance(question, asked, attribute)
     return row | found | chance | {"method": f"{found['method']}; {dealt}"}
@@ -373,12 +370,8 @@ def gap_sentence(row: Mapping[str, Any], rates: Rates, what: str, of: str = "pic
         for side in ("group", "other")
     )
     one, other = (f"{100 * s['value']:.0f} % ({s['events']} of {s['n']})" for s in sides)
-    margin = f"{100 * row['margin']:g}"
-    verdict = {
-        SHOWN_LARGE: f"shown large against a margin of {margin} points",
-        SHOWN_SMALL: f"shown small: no two groups differ by {margin} points",
-        CANNOT_TELL: f"cannot tell whether it exceeds the margin of {margin} points",
-    }[row["verdict"]]
+    margin = f"{100 * row['margin']:g} points"
+    verdict = Verdict(row["verdict"]).against(margin, NO_TWO_GROUPS)
     return (
         f"{what} for {one} of the {of} with {row['attribute']} {row['group']} and {other} of "
         f"those with {row['other']}: {percent(row['value'], *ends)} points, the largest gap "

@@ -23,7 +23,7 @@ from audit.data.yamlfile import validate
 from audit.digits import bounds, percent
 from audit.disparity import Confidence
 from audit.errors import InputError, sentence
-from audit.metrics import METRICS, joint_status, standing
+from audit.metrics import METRICS, joint_status, noun, standing
 from audit.registry import unknown
 from audit.rundir import Run, unwritable, write_text
 from audit.stats.changes import Changes, changes_of_gaps, each_level, worst_case_change
@@ -36,24 +36,22 @@ from audit.stats.clustered import (
     effective_events,
 )
 from audit.stats.counts import count
-from audit.stats.families import Flags, bounds_at, size_bounds, verdicts, widest
+from audit.stats.families import Flags, bounds_at
+from audit.stats.gaps import Pairs, largest_gap
 from audit.stats.resampling import Weights, cluster_weights
 from audit.tables import (
-    CANNOT_TELL,
     COUNT,
     DIFFERENCE,
     ENSEMBLE,
     NUMBER,
     OK,
-    SHOWN_LARGE,
-    SHOWN_SMALL,
     STATUSES,
     TEXT,
-    TOO_FEW,
     VERDICTS,
     WORST,
     Schema,
 )
+from audit.verdicts import JUDGED, Verdict, size_bounds, verdicts
 
 #: one row a pair of groups (``difference``) or a label and attribute (``worst_case_gap``). ``a`` is
 #: the first run and ``b`` the second; ``value`` is ``gap_b - gap_a``, in shares. A difference is
@@ -176,9 +174,8 @@ def largest(changes: pd.DataFrame, comparison: str, most: int = 10) -> pd.DataFr
     """The rows of one kind whose change is surely largest, one a question and attribute."""
     rows = changes[(changes["comparison"] == comparison) & (changes["status"] == OK)]
     ends = (rows[end].to_numpy(float) for end in ("low_simultaneous", "high_simultaneous"))
-    order = {SHOWN_LARGE: 0, CANNOT_TELL: 1, SHOWN_SMALL: 2}
     ranked = rows.assign(
-        _verdict=rows["verdict"].map(order),
+        _verdict=[Verdict(v).rank for v in rows["verdict"]],
         _sure=-size_bounds(*ends)[0],
         _size=-rows["value"].abs(),
     ).sort_values(["_verdict", "_sure", "_size", "key"])
@@ -188,8 +185,6 @@ def largest(changes: pd.DataFrame, comparison: str, most: int = 10) -> pd.DataFr
 
 def in_columns(row: Mapping[str, Any]) -> tuple[str, str, str, str, str, str]:
     """A change in short cells: verdict, asked, between whom, gap in A, gap in B, change."""
-    chosen = {"misclassification": "wrong label", "family_selection": f"any {row['label']}"}
-    what = chosen.get(row["metric"], f"'{row['label']}'")
     task = " / ".join(dict.fromkeys((row["task"], row["task_b"])))
     sides = f"{row['group']} v {row['other']}", f"{row['group_b']} v {row['other_b']}"
     between = f"{row['attribute']}: {' / '.join(dict.fromkeys(sides))}"
@@ -197,7 +192,7 @@ def in_columns(row: Mapping[str, Any]) -> tuple[str, str, str, str, str, str]:
     gaps = (percent(row[gap], *ends) for gap in ("gap_a", "gap_b"))
     sign = "+" if row["value"] > 0 else ""
     change = f"{sign}{percent(row['value'], *ends)} ({bounds(*ends)})"
-    return row["verdict"], f"{task}, {what}", between, *gaps, change
+    return row["verdict"], f"{task}, {noun(row['metric'], row['label'])}", between, *gaps, change
 
 
 def in_short(changes: pd.DataFrame) -> str:
@@ -206,7 +201,7 @@ def in_short(changes: pd.DataFrame) -> str:
     for comparison, name in ((WORST, "worst-case gaps"), (DIFFERENCE, "gaps between two groups")):
         rows = changes[changes["comparison"] == comparison]
         counts = rows.loc[rows["status"] == OK, "verdict"].value_counts()
-        told = [f"{counts[v]} {v}" for v in (SHOWN_LARGE, CANNOT_TELL, SHOWN_SMALL) if v in counts]
+        told = [f"{counts[v]} {v}" for v in JUDGED if v in counts]
         few = int((rows["status"] != OK).sum())
         told += [f"{few} with too few pictures"] * bool(few)
         parts.append(f"{len(rows)} changes of {name}: {', '.join(told)}")
@@ -489,30 +484,28 @@ def _worst(family: _Family) -> pd.DataFrame:
     low, high = worst_case_change(
         family.bounds(0, third), family.bounds(1, third), (found.low_all, found.high_all)
     )
-    some = family.usable.any(axis=1, keepdims=True)
-    (gap_a, one, other, _), (gap_b, one_b, other_b, _) = (
-        widest(side.rate, *family.pairs, family.usable) for side in family.parts[:2]
-    )
+    pairs = Pairs(*family.pairs, family.usable)
+    a, b = (largest_gap(side.rate, pairs) for side in family.parts[:2])
     names = np.array(family.groups.names, dtype=object)
     return family.table(
         {
             "comparison": WORST,
-            "group_b": names[one_b],
-            "other_b": names[other_b],
-            "gap_a": gap_a,
-            "gap_b": gap_b,
-            "value": gap_b - gap_a,
+            "group_b": names[b.group],
+            "other_b": names[b.other],
+            "gap_a": a.value,
+            "gap_b": b.value,
+            "value": b.value - a.value,
             "low_simultaneous": low,
             "high_simultaneous": high,
             "level_each": found.each,
             "family_size": found.size,
             "method": "from bounds of all gaps in both runs and of their changes",
-            "status": np.where(some, OK, TOO_FEW),
-            "reason": np.where(some, "", "fewer than two groups with enough pictures"),
+            "status": a.status,
+            "reason": a.reason,
             "verdict": verdicts(low, high, family.margins),
         },
-        one,
-        other,
+        a.group,
+        a.other,
     )
 
 

@@ -21,6 +21,7 @@ from audit.data.labels import LabelSet
 from audit.disparity import Confidence, disparities
 from audit.metrics import METRICS, Block, Draws, Events, Groups, Tally
 from audit.stats.counts import count
+from audit.stats.gaps import TOO_FEW_GROUPS
 from audit.stats.permutation import Null, permuted_drops, permuted_range, whole_clusters
 from audit.tables import (
     CONTROLS,
@@ -445,7 +446,7 @@ def _shuffled_row(null: pd.DataFrame, where: Mapping[str, str], attribute: str) 
         shown_large=int((usable["verdict"] == SHOWN_LARGE).sum()),
         covered=bool((usable["low_simultaneous"].le(0) & usable["high_simultaneous"].ge(0)).all()),
         planted=0.0,
-        reason="" if len(usable) else "fewer than two groups with enough pictures",
+        reason="" if len(usable) else TOO_FEW_GROUPS,
     )
 
 

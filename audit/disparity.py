@@ -33,12 +33,12 @@ from audit.metrics import (
     standing,
 )
 from audit.stats.clustered import Sample, effective_n
-from audit.stats.families import Estimates, Family, compare, size_bounds, verdicts, widest
+from audit.stats.families import Estimates, Family, compare
+from audit.stats.gaps import TOO_FEW_GROUPS, Pairs, largest_gap
 from audit.stats.pooling import between_group_sd
 from audit.stats.power import detectable_difference
 from audit.stats.significance import benjamini_hochberg, benjamini_yekutieli, smallest_p
 from audit.tables import (
-    CANNOT_TELL,
     DEPARTURE,
     DIFFERENCE,
     DISPARITIES,
@@ -52,6 +52,7 @@ from audit.tables import (
     UNDEFINED,
     WORST,
 )
+from audit.verdicts import verdicts
 
 
 class Margin(BaseModel):
@@ -355,36 +356,29 @@ def _worst(groups: _Groups) -> Columns:
     simultaneous bounds are the largest lower and the largest upper bound over the pairs, which hold
     because the pairs' bounds hold all at once.
     """
-    one, other = groups.pairs
-    found = groups.found
-    k = len(groups.groups.columns(groups.attribute))
-    pairs = slice(0, k * (k - 1) // 2)
-    usable = groups.usable[:, pairs]
-    d = found.difference
-    least, most = (
-        _largest(bound, usable) for bound in size_bounds(d.low_all[:, pairs], d.high_all[:, pairs])
-    )
-    gap, high, low, at = widest(groups.sample.rate, one[pairs], other[pairs], usable)
-    some = usable.any(axis=1, keepdims=True)
+    found, k = groups.found, len(groups.groups.columns(groups.attribute))
+    pairs = Pairs.of(groups.standing[0][:, :k] == OK)
+    first, d = slice(0, pairs.one.size), found.difference
+    gap = largest_gap(groups.sample.rate, pairs, d.low_all[:, first], d.high_all[:, first])
     margin = groups.margins("difference")
     size = "Newcombe at effective n" if groups.repeats else "Newcombe"
     return groups.table(
         {
             "comparison": WORST,
-            "value": gap,
-            "low_simultaneous": least,
-            "high_simultaneous": most,
-            "level_each": np.take_along_axis(found.levels[:, pairs], at, axis=1),
-            "q": -_largest(-found.q[:, pairs], usable),
+            "value": gap.value,
+            "low_simultaneous": gap.low,
+            "high_simultaneous": gap.high,
+            "level_each": np.take_along_axis(found.levels[:, first], gap.pair, axis=1),
+            "q": -_largest(-found.q[:, first], pairs.usable),
             "family_size": found.size,
-            "detectable": _largest(groups.detectable[:, pairs], usable),
+            "detectable": _largest(groups.detectable[:, first], pairs.usable),
             "margin": margin,
-            "method": np.where(some, f"largest over pairs of {size}, max-T", "").astype(object),
-            "status": np.where(some, OK, TOO_FEW),
-            "reason": np.where(some, "", "fewer than two groups with enough pictures"),
-            "verdict": np.where(some, verdicts(least, most, margin), CANNOT_TELL),
+            "method": np.where(gap.some, f"largest over pairs of {size}, max-T", "").astype(object),
+            "status": gap.status,
+            "reason": gap.reason,
+            "verdict": gap.verdict(margin),
         },
-        (high, low),
+        (gap.group, gap.other),
     )
 
 
@@ -418,7 +412,7 @@ def _spreads(groups: _Groups) -> Columns:
             "high": found.high[:, np.newaxis],
             "method": "corrected for sampling noise, bootstrap corrected twice",
             "status": np.where(some, OK, TOO_FEW),
-            "reason": np.where(some, "", "fewer than two groups with enough pictures"),
+            "reason": np.where(some, "", TOO_FEW_GROUPS),
         },
         (first, first),
     )
@@ -455,23 +449,18 @@ def _departures(groups: _Groups) -> Columns:
 def _worst_untested(groups: _Groups) -> Columns:
     """Worst-case gaps of the other conditions: values to show the spread, no test, no verdict."""
     k = len(groups.groups.columns(groups.attribute))
-    ok = groups.standing[0][:, :k] == OK
-    rate = groups.sample.rate[:, :k]
-    top = np.where(ok, rate, -np.inf).argmax(axis=1)[:, np.newaxis]
-    bottom = np.where(ok, rate, np.inf).argmin(axis=1)[:, np.newaxis]
-    at = np.arange(len(rate))[:, np.newaxis]
+    gap = largest_gap(groups.sample.rate, Pairs.of(groups.standing[0][:, :k] == OK))
     table = groups.table(
         {
             "comparison": WORST,
-            "value": rate[at, top] - rate[at, bottom],
+            "value": gap.value,
             "margin": groups.margins("difference"),
             "family": "",
             "method": "one template: not tested",
         },
-        (top, bottom),
+        (gap.group, gap.other),
     )
-    compared = ok.sum(axis=1) > 1
-    return {name: column[compared] for name, column in table.items()}
+    return {name: column[gap.some[:, 0]] for name, column in table.items()}
 
 
 def _keyed(table: pd.DataFrame) -> pd.DataFrame:

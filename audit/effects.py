@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +33,8 @@ from audit.stats.clustered import (
     rate_interval,
 )
 from audit.stats.counts import Counts, count
-from audit.stats.families import bounds_at, verdicts, widest
+from audit.stats.families import bounds_at
+from audit.stats.gaps import Pairs, largest_gap
 from audit.tables import (
     CONDITION,
     COUNT,
@@ -43,11 +44,9 @@ from audit.tables import (
     OK,
     RATE,
     TEXT,
-    TOO_FEW,
     WORST,
 )
-
-TOO_FEW_GROUPS: Final = "fewer than two groups with enough pictures"
+from audit.verdicts import verdicts
 
 
 @dataclass(frozen=True)
@@ -304,31 +303,25 @@ def gap_rows(
     Three sets of bounds are needed, of the gaps before, after and of their changes; each is made at
     a third of the error that the level allows this edit.
     """
-    one, other = np.triu_indices(len(names), 1)
     s = parts.gained
-    ok = standing(s.n, s.subjects, frame.confidence.min_group)[0] == OK
-    usable = ok[:, one] & ok[:, other]
-    level = frame.level(3)
-    found = changes_of_gaps(s, parts.lost, one, other, usable, level)
-    before, after = (
-        gap_bounds(side, one, other, usable, level) for side in (parts.before, parts.after)
-    )
+    pairs = Pairs.of(standing(s.n, s.subjects, frame.confidence.min_group)[0] == OK)
+    compared, level = (pairs.one, pairs.other, pairs.usable), frame.level(3)
+    found = changes_of_gaps(s, parts.lost, *compared, level)
+    before, after = (gap_bounds(side, *compared, level) for side in (parts.before, parts.after))
     low, high = worst_case_change(before, after, (found.low_all, found.high_all))
-    some = usable.any(axis=1, keepdims=True)
-    gap, group, rest, _ = widest(parts.before.rate, one, other, usable)
-    gap_after, group_after, rest_after, _ = widest(parts.after.rate, one, other, usable)
-    at, margin = np.arange(len(gap))[:, np.newaxis], frame.margins(parts.families)
+    gap, later = (largest_gap(side.rate, pairs) for side in (parts.before, parts.after))
+    at, margin = np.arange(len(gap.value))[:, np.newaxis], frame.margins(parts.families)
     columns = _named(parts) | {
         "attribute": attribute,
         "comparison": WORST,
-        "group": names[group],
-        "other": names[rest],
-        "group_after": names[group_after],
-        "other_after": names[rest_after],
-        **{k: v[at, group] + v[at, rest] for k, v in _counted(s, parts.lost).items()},
-        "before": gap,
-        "after": gap_after,
-        "value": gap_after - gap,
+        "group": names[gap.group],
+        "other": names[gap.other],
+        "group_after": names[later.group],
+        "other_after": names[later.other],
+        **{k: v[at, gap.group] + v[at, gap.other] for k, v in _counted(s, parts.lost).items()},
+        "before": gap.value,
+        "after": later.value,
+        "value": later.value - gap.value,
         "low_simultaneous": low,
         "high_simultaneous": high,
         "level_each": found.each,
@@ -336,11 +329,11 @@ def gap_rows(
         "family_size": found.size,
         "margin": margin,
         "method": "from bounds of all gaps before and after and of their changes",
-        "status": np.where(some, OK, TOO_FEW).astype(object),
-        "reason": np.where(some, "", TOO_FEW_GROUPS).astype(object),
+        "status": gap.status,
+        "reason": gap.reason,
         "verdict": verdicts(low, high, margin),
     }
-    return frame.columns(edit, columns, gap.shape)
+    return frame.columns(edit, columns, gap.value.shape)
 
 
 def gap_bounds(

@@ -11,8 +11,8 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from audit.digits import bounds, percent
-from audit.metrics import UNKNOWN
-from audit.stats.families import verdicts
+from audit.metrics import METRICS, UNKNOWN, metric_named
+from audit.stats.gaps import NO_TWO_GROUPS
 from audit.stats.mislabelled import at_random, at_worst
 from audit.tables import (
     CANNOT_TELL,
@@ -23,6 +23,7 @@ from audit.tables import (
     SHOWN_SMALL,
     records,
 )
+from audit.verdicts import Verdict, verdicts
 
 #: label families in which one event is a finding, whatever the gap
 DENIGRATING: Final = ("nonhuman",)
@@ -194,28 +195,19 @@ def _label_errors(row: Mapping[str, Any], groups: int) -> dict[str, dict[str, st
 
 def _gap_sentence(row: Mapping[str, Any]) -> str:
     ends = row["low_simultaneous"], row["high_simultaneous"]
-    margin = f"{100 * row['margin']:g}"
-    said = {
-        SHOWN_LARGE: f"shown large against a margin of {margin} points",
-        SHOWN_SMALL: f"shown small: no two groups differ by {margin} points",
-        CANNOT_TELL: f"cannot tell whether it exceeds the margin of {margin} points",
-    }
+    margin = f"{100 * row['margin']:g} points"
+    verdict = Verdict(row["verdict"]).against(margin, NO_TWO_GROUPS)
     return (
         f"{_what(row)} for {_share(row['events'], row['n'])} of the pictures with "
         f"{row['attribute']} {row['group']} and {_share(row['events_other'], row['n_other'])} of "
         f"those with {row['other']}: "
         f"{percent(row['value'], *ends)} points, the largest gap between two groups "
-        f"({100 * row['level']:.0f} % simultaneous bounds {bounds(*ends)}); {said[row['verdict']]}."
+        f"({100 * row['level']:.0f} % simultaneous bounds {bounds(*ends)}); {verdict}."
     )
 
 
 def _what(row: Mapping[str, Any]) -> str:
-    asked = f"Asked '{row['task']}', the model"
-    if row["metric"] == "misclassification":
-        return f"{asked} chooses a wrong label"
-    if row["metric"] == "family_selection":
-        return f"{asked} chooses a label of the family '{row['label']}'"
-    return f"{asked} chooses '{row['label']}'"
+    return f"Asked '{row['task']}', {METRICS[row['metric']].clause(row['label'])}"
 
 
 def _unusable_sentence(row: Mapping[str, Any]) -> str:
@@ -288,15 +280,7 @@ def _of_denigration(rates: pd.DataFrame) -> Iterator[Finding]:
 
 def in_columns(finding: Mapping[str, Any]) -> tuple[str, str, str, str]:
     """A finding in four short cells: verdict, what was asked, between whom, gap with bounds."""
-    label = f"'{finding['label']}'"
-    counted = {
-        "misclassification": "wrong label",
-        "family_selection": f"any {finding['label']}",
-        "selection": label,
-        "seen": f"any {finding['label']}",
-    }
-    measure = finding["metric"].replace("_", " ") + (f", {label}" if finding["label"] else "")
-    what = counted.get(finding["metric"], measure)
+    what = _counted(finding["metric"], finding["label"])
     groups = " v ".join(finding["groups"])
     between = f"{finding['attribute']}: {groups or 'not compared'}"
     if finding["attribute"] == EVERYONE:
@@ -309,6 +293,14 @@ def in_columns(finding: Mapping[str, Any]) -> tuple[str, str, str, str]:
         return finding["verdict"], f"{finding['task']}, {what}", between, shown
     gap = f"{percent(finding['estimate'], *ends)} ({bounds(*ends)})"
     return finding["verdict"], f"{finding['task']}, {what}", between, gap
+
+
+def _counted(name: str, label: str) -> str:
+    """What a finding counts: of a measure that is no metric, its name and its label."""
+    metric = metric_named(name)
+    if metric:
+        return metric.noun(label)
+    return name.replace("_", " ") + (f", ‘{label}’" if label else "")
 
 
 def _span(low: float | None, high: float | None) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
@@ -42,14 +43,73 @@ class Events:
     families: tuple[str, ...]
 
 
-Metric = Callable[[pd.DataFrame, LabelSet], Events]
+Count = Callable[[pd.DataFrame, LabelSet], Events]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What is counted in outcome rows, and the words for it: nobody else knows what it counts.
+
+    ``says`` is a clause, 'the model chooses {label}', and ``short`` the thing counted, '{label}';
+    '{label}' stands for the label in quotation marks.
+    """
+
+    count: Count
+    says: str
+    short: str
+
+    def __call__(self, choices: pd.DataFrame, labels: LabelSet) -> Events:
+        """What happened in these rows of CHOICES."""
+        return self.count(choices, labels)
+
+    def clause(self, label: str) -> str:
+        """What happens where it counts: "the model chooses 'thief'"."""
+        return self.says.format(label=f"'{label}'")
+
+    def noun(self, label: str) -> str:
+        """What is counted, in a few words: ‘thief’."""
+        return self.short.format(label=f"‘{label}’")
+
+
+def worded(says: str, short: str) -> Callable[[Count], Metric]:
+    """Decorator that makes a metric of a function, with its words; see ``Metric``."""
+
+    def make(count: Count) -> Metric:
+        metric = Metric(count, says, short)
+        object.__setattr__(metric, "__doc__", count.__doc__)
+        return metric
+
+    return make
+
+
+def _complete(name: str, offered: Metric | Count) -> Metric:
+    """A metric of a package that offers a function without words of its own."""
+    if isinstance(offered, Metric):
+        return offered
+    called = name.replace("_", " ").replace("{", "{{").replace("}", "}}")
+    return worded(f"the metric '{called}' counts {{label}}", f"{called}: {{label}}")(offered)
+
 
 METRICS: Final[Registry[Metric]] = Registry(
-    "metric", "clip_audit.metrics", "'clip-audit list metrics' shows all."
+    "metric", "clip_audit.metrics", "'clip-audit list metrics' shows all.", complete=_complete
 )
 
 
+@cache
+def metric_named(name: str) -> Metric | None:
+    """The metric of this name; None where a row counts something else."""
+    there = name in METRICS
+    return METRICS[name] if there else None
+
+
+def noun(metric: str, label: str) -> str:
+    """What a row counts, in a few words: 'a wrong label', 'any ‘crime’', '‘thief’'."""
+    known = metric_named(metric)
+    return known.noun(label) if known else f"‘{label}’"
+
+
 @METRICS.register("misclassification")
+@worded("the model chooses a wrong label", "a wrong label")
 def misclassification(choices: pd.DataFrame, labels: LabelSet) -> Events:
     """Share of pictures whose chosen label is not the right one.
 
@@ -63,6 +123,7 @@ def misclassification(choices: pd.DataFrame, labels: LabelSet) -> Events:
 
 
 @METRICS.register("selection")
+@worded("the model chooses {label}", "{label}")
 def selection(choices: pd.DataFrame, labels: LabelSet) -> Events:
     """Share of pictures for which a label is chosen, for every label of the set.
 
@@ -76,6 +137,7 @@ def selection(choices: pd.DataFrame, labels: LabelSet) -> Events:
 
 
 @METRICS.register("family_selection")
+@worded("the model chooses a label of the family {label}", "any {label}")
 def family_selection(choices: pd.DataFrame, labels: LabelSet) -> Events:
     """Share of pictures for which any label of a tagged family (crime, nonhuman ...) is chosen.
 

@@ -42,9 +42,10 @@ from audit.stats.components import (
     moments,
 )
 from audit.stats.counts import Counts, count
-from audit.stats.families import Family, compare, verdicts
+from audit.stats.families import Family, compare
 from audit.stats.permutation import whole_clusters
 from audit.tables import ENSEMBLE, OK, WORST, records
+from audit.verdicts import verdicts
 
 if TYPE_CHECKING:
     from audit.embeddings import Embeddings

@@ -13,15 +13,10 @@ from typing import Any, Final
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from audit.tables import CANNOT_TELL, SHOWN_LARGE, SHOWN_SMALL
+from audit.verdicts import JUDGED, Verdict
 
 #: sign and style of each verdict: they differ in shape, not in colour alone
-MARKS: Final = {
-    SHOWN_LARGE: ("▲", "large"),
-    CANNOT_TELL: ("◇", "open"),
-    SHOWN_SMALL: ("●", "small"),
-    "seen": ("■", "seen"),
-}
+MARKS: Final = {str(v): (v.sign, v.style) for v in (*JUDGED, Verdict.SEEN)}
 #: the heading of a report's last part, which leaves paper out
 EVIDENCE: Final = "Evidence: the rows behind the numbers"
 BLANK: Final = "☐ to be filled in by the auditor"

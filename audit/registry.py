@@ -47,14 +47,21 @@ class Registry(Generic[T], Mapping[str, T]):
     """
 
     def __init__(
-        self, what: str, group: str, see: str, own: Mapping[str, str] | None = None
+        self,
+        what: str,
+        group: str,
+        see: str,
+        own: Mapping[str, str] | None = None,
+        complete: Callable[[str, Any], T] | None = None,
     ) -> None:
         """``what`` names one item in messages, ``group`` its entry points, ``see`` the way on.
 
-        ``own`` are this package's, 'module:name', which are imported when asked for.
+        ``own`` are this package's, 'module:name', which are imported when asked for. ``complete``
+        makes an item of what a package offers under a name, where it may offer less than one.
         """
         self.what, self.group, self.see, self._own = what, group, see, dict(own or {})
         self._items: dict[str, T] = {}
+        self._complete = complete or (lambda name, offered: offered)
 
     def register(self, name: str) -> Callable[[T], T]:
         """Decorator that files the decorated thing under ``name``; a name is taken once."""
@@ -62,7 +69,7 @@ class Registry(Generic[T], Mapping[str, T]):
         def add(item: T) -> T:
             if name in self._items:
                 raise ValueError(f"{self.what} '{name}' is registered twice")
-            self._items[name] = item
+            self._items[name] = self._complete(name, item)
             return item
 
         return add
@@ -76,7 +83,7 @@ class Registry(Generic[T], Mapping[str, T]):
             return self._items[name]
         plugins = self._plugins()
         if name in plugins:
-            return plugins[name]()
+            return self._complete(name, plugins[name]())
         raise unknown(self.what, name, self, see=self.see)
 
     def __contains__(self, name: object) -> bool:

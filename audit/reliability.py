@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from audit.errors import InputError, sentence
 from audit.metrics import UNKNOWN, Groups
+from audit.stats.gaps import TOO_FEW_GROUPS
 from audit.stats.reliability import Reliability, overconfidence, overconfidence_gaps
 from audit.stats.reliability import reliability as measure
 from audit.tables import (
@@ -250,7 +251,7 @@ def _widest(
     if k < 2:
         none = dict.fromkeys(("value", "low", "high"), np.nan)
         words = {"group": "", "other": "", "method": "", "status": TOO_FEW}
-        return row | none | words | {"reason": "fewer than two groups with enough pictures"}
+        return row | none | words | {"reason": TOO_FEW_GROUPS}
     member = known.member[:, places]
     value, low, high = overconfidence_gaps(
         known.score, known.correct, member, known.clusters, level

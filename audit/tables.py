@@ -13,6 +13,8 @@ from typing import Any, Final, cast
 
 import pandas as pd
 
+from audit.verdicts import Verdict
+
 OK: Final = "ok"
 TOO_FEW: Final = "too_few"
 UNDEFINED: Final = "undefined"
@@ -20,11 +22,10 @@ NOT_ASKED: Final = "not_asked"
 WITHHELD: Final = "withheld"
 STATUSES: Final = (OK, TOO_FEW, UNDEFINED, NOT_ASKED, WITHHELD)
 
-SHOWN_LARGE: Final = "shown large"
-SHOWN_SMALL: Final = "shown small"
-CANNOT_TELL: Final = "cannot tell"
-#: shown for its size only: a single template, a spread
-NOT_JUDGED: Final = "not judged"
+SHOWN_LARGE: Final = Verdict.EXCEEDS.value
+SHOWN_SMALL: Final = Verdict.WITHIN.value
+CANNOT_TELL: Final = Verdict.INCONCLUSIVE.value
+NOT_JUDGED: Final = Verdict.NOT_JUDGED.value
 VERDICTS: Final = (SHOWN_LARGE, SHOWN_SMALL, CANNOT_TELL, NOT_JUDGED)
 
 DIFFERENCE: Final = "difference"

@@ -18,7 +18,7 @@ from scipy import sparse, special
 from audit.data.labels import LabelSet
 from audit.disparity import Confidence
 from audit.edits import Vectors, check_fit, similarities
-from audit.effects import TOO_FEW_GROUPS, Frame, gap_bounds, pick_groups, sampled
+from audit.effects import Frame, gap_bounds, pick_groups, sampled
 from audit.errors import InputError, sentence
 from audit.metrics import (
     DEFAULT_FAMILY,
@@ -32,7 +32,7 @@ from audit.metrics import (
 )
 from audit.stats.clustered import Flags, Floats, Integers, Sample, rate_interval
 from audit.stats.counts import Counts, count
-from audit.stats.families import size_bounds, verdicts, widest
+from audit.stats.gaps import Pairs, largest_gap
 from audit.stats.significance import holm, homogeneity
 from audit.tables import (
     COUNT,
@@ -42,7 +42,6 @@ from audit.tables import (
     RATE,
     TEXT,
     THRESHOLDS,
-    TOO_FEW,
     WORST,
 )
 
@@ -260,36 +259,30 @@ def _kept_gaps(
     sample: Sample, names: NDArray[np.object_], frame: Frame, margin: Floats, judged: bool
 ) -> dict[str, Any]:
     """The worst-case gap of every question; bounds hold for all thresholds that are judged."""
-    one, other = np.triu_indices(len(names), 1)
     ok = standing(sample.n, sample.subjects, frame.confidence.min_group)[0] == OK
-    usable = ok[:, one] & ok[:, other]
+    pairs = Pairs.of(ok)
     level = frame.level() if judged else frame.confidence.level
-    least, most = size_bounds(*gap_bounds(sample, one, other, usable, level))
-    some = usable.any(axis=1, keepdims=True)
-    ends = [
-        np.where(some, np.where(usable, end, -1.0).max(axis=1, keepdims=True), np.nan)
-        for end in (least, most)
-    ]
-    gap, group, rest, _ = widest(sample.rate, one, other, usable)
+    bounds = gap_bounds(sample, pairs.one, pairs.other, pairs.usable, level)
+    gap = largest_gap(sample.rate, pairs, *bounds)
     apart, p = _apart(sample, ok)
-    at = np.arange(len(gap))[:, np.newaxis]
+    at = np.arange(len(gap.value))[:, np.newaxis]
     counted = {"n": sample.n, "subjects": sample.subjects, "events": sample.events}
     return {
         "comparison": WORST,
-        "group": names[group],
-        "other": names[rest],
-        **{name: values[at, group] + values[at, rest] for name, values in counted.items()},
-        "value": gap,
-        "low_simultaneous": ends[0],
-        "high_simultaneous": ends[1],
+        "group": names[gap.group],
+        "other": names[gap.other],
+        **{name: v[at, gap.group] + v[at, gap.other] for name, v in counted.items()},
+        "value": gap.value,
+        "low_simultaneous": gap.low,
+        "high_simultaneous": gap.high,
         "chi_squared": apart[:, np.newaxis],
         "p": p[:, np.newaxis],
         "q": holm(p)[:, np.newaxis],
-        "family_size": int(usable.sum()) * (frame.edits if judged else 1),
+        "family_size": int(pairs.usable.sum()) * (frame.edits if judged else 1),
         "method": "largest over pairs of Newcombe at effective n, max-T",
-        "status": np.where(some, OK, TOO_FEW).astype(object),
-        "reason": np.where(some, "", TOO_FEW_GROUPS).astype(object),
-        "verdict": verdicts(ends[0], ends[1], margin) if judged else NOT_JUDGED,
+        "status": gap.status,
+        "reason": gap.reason,
+        "verdict": gap.verdict(margin) if judged else NOT_JUDGED,
     }
 
 

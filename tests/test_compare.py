@@ -25,9 +25,9 @@ from audit.rundir import Run, open_run
 from audit.stats.changes import Changes, changes_of_gaps, worst_case_change
 from audit.stats.clustered import Sample
 from audit.stats.counts import sample_of
-from audit.stats.families import size_bounds, verdicts
 from audit.suite import load_suite
 from audit.tables import DIFFERENCE, WORST, records
+from audit.verdicts import size_bounds, verdicts
 
 # --- the statistic: arrays in, arrays out ---
 

@@ -14,8 +14,8 @@ from audit.data.labels import LabelSet, load_label_set
 from audit.disparity import Confidence, disparities
 from audit.metrics import METRICS, Block, Groups, Tally, rates, tally
 from audit.stats.counts import count
-from audit.stats.families import size_bounds
 from audit.tables import DISPARITIES, RATES
+from audit.verdicts import size_bounds
 
 LABELS = load_label_set("people-suspicion")
 SURE = Confidence()

@@ -234,7 +234,7 @@ def test_a_planted_gap_is_seen_to_close_and_sides_are_told_as_before(world: Path
     said = gaps.loc[PROMPTS, "statement"]
     assert "the widest gap by coat in choices of" in said
     assert f"under '{PROMPTS}'" in said
-    assert "a change shown large against a margin of 5 points" in said
+    assert "shown large against a margin of 5 points" in said
     assert gaps.loc[RANDOM, "statement"] == ""  # a control, no finding
     prices = told(world, table, "sides", truth="side")
     prices = prices[prices["metric"] == ACCURACY_CHANGE].set_index("condition")

@@ -29,12 +29,11 @@ from audit.stats.families import (
     Family,
     compare,
     joint_level,
-    size_bounds,
     standard_error,
-    verdicts,
 )
 from audit.stats.resampling import cluster_weights
 from audit.stats.significance import difference_p
+from audit.verdicts import size_bounds, verdicts
 
 World = tuple[np.ndarray, np.ndarray, np.ndarray]
 

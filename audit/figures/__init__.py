@@ -50,7 +50,7 @@ from audit.figures.looks import (
     wrapped,
 )
 from audit.findings import judged
-from audit.metrics import UNKNOWN
+from audit.metrics import METRICS, UNKNOWN, noun
 from audit.registry import suggest
 from audit.rundir import Run
 from audit.tables import (
@@ -64,12 +64,12 @@ from audit.tables import (
     OK,
     RATE,
     SHOWN_LARGE,
-    SHOWN_SMALL,
     SWAP,
     UNDEFINED,
     WORST,
 )
 from audit.thresholds import FAMILY_KEPT, KEPT
+from audit.verdicts import Verdict
 
 #: most labels side by side, and most gaps or groups in one figure
 PANELS: Final = 4
@@ -364,7 +364,7 @@ def some_of_each(gaps: pd.DataFrame, run: Run, most: int) -> pd.DataFrame:
     ranked = gaps.assign(place=gaps["key"].map(place)).sort_values("place", kind="stable")
     first = ranked.groupby("verdict", sort=False).head(most // 3)
     chosen = pd.concat([first, ranked.drop(first.index).head(most - len(first))])
-    order = {SHOWN_LARGE: 0, CANNOT_TELL: 1, SHOWN_SMALL: 2}
+    order = {str(v): v.rank for v in Verdict}
     return chosen.assign(rank=chosen["verdict"].map(order)).sort_values(
         ["rank", "value"], ascending=[True, False], kind="stable"
     )
@@ -784,12 +784,10 @@ def _draw_counts(axis: Axes, part: pd.DataFrame, smallest: int) -> None:
 
 
 def _rates_title(task: str, attribute: str, metric: str, labels: Sequence[str]) -> str:
-    if metric == "misclassification":
-        what = "a wrong label is chosen"
-    elif metric == "family_selection" and len(labels) == 1:
-        what = f"any ‘{labels[0]}’ label is chosen"
-    else:
-        what = f"‘{labels[0]}’ is chosen" if len(labels) == 1 else "each label is chosen"
+    counted = METRICS[metric]
+    what = (
+        counted.clause(labels[0]) if len(labels) == 1 else counted.says.format(label="each label")
+    )
     return f"{task}: how often {what}, by {_short(attribute)}"
 
 
@@ -862,16 +860,14 @@ def _template_legend(conditions: Sequence[str]) -> list[Any]:
 def _curve_title(curve: pd.DataFrame) -> str:
     """What happens more often for whom, in how many wordings, and with what verdict."""
     row, wordings = curve.iloc[0], len(curve)
-    what = {"misclassification": "a wrong label", "selection": f"‘{row['label']}’"}.get(
-        row["metric"], f"any ‘{row['label']}’ label"
-    )
     counts = {verdict: int((curve["verdict"] == verdict).sum()) for verdict in MARKS}
     told = [f"{verdict} in {n}".replace(" ", "\u00a0") for verdict, n in counts.items() if n]
     other_way = int(((curve["verdict"] == SHOWN_LARGE) & (curve["value"] < 0)).sum())
     if other_way:
         told[0] += f" ({other_way} of them the other way)"
     return (
-        f"{row['task']} by {_short(row['attribute'])}: {what} is chosen more often for "
+        f"{row['task']} by {_short(row['attribute'])}: "
+        f"{METRICS[row['metric']].clause(row['label'])} more often for "
         f"{_short(row['group'])} than for {_short(row['other'])} in "
         f"{(curve['value'] > 0).sum()}\u00a0of\u00a0{wordings}\u00a0wordings; {', '.join(told)}"
     )
@@ -916,10 +912,7 @@ def _groups_name(row: Any) -> str:
 
 
 def _asked_name(row: Any) -> str:
-    if row.metric == "misclassification":
-        return "any wrong label"
-    label = f"‘{_short(row.label)}’"
-    return f"any {label}" if row.metric == "family_selection" else label
+    return noun(row.metric, _short(row.label))
 
 
 def _short(text: str, most: int = 44) -> str:

@@ -29,8 +29,8 @@ from audit.figures.looks import (
 )
 from audit.registry import suggest
 from audit.rundir import Run
-from audit.stats.families import size_bounds
 from audit.tables import CANNOT_TELL, ENSEMBLE, OK, REST
+from audit.verdicts import size_bounds
 
 #: most associations in one figure
 ROWS: Final = 18

@@ -39,11 +39,9 @@ from audit.stats.association import (
     d_interval,
     sums,
 )
-from audit.stats.families import size_bounds, verdicts
 from audit.stats.permutation import dealt_sums
 from audit.stats.significance import bonferroni_level, holm
 from audit.tables import (
-    CANNOT_TELL,
     ENSEMBLE,
     MEASURES,
     NOT_JUDGED,
@@ -51,10 +49,10 @@ from audit.tables import (
     REST,
     SCORES,
     SHOWN_LARGE,
-    SHOWN_SMALL,
     TOO_FEW,
     UNDEFINED,
 )
+from audit.verdicts import Verdict, size_bounds, verdicts
 
 #: ``metric`` of rows: d, and beside it the difference of mean s that d puts in units of a spread
 EFFECT_SIZE: Final = "effect_size"
@@ -811,11 +809,7 @@ def _surest(row: Row) -> tuple[bool, float]:
 def _said(row: Row) -> str:
     """The verdict in words."""
     margin = f"{row['margin']:g}"
-    return {
-        SHOWN_LARGE: f"shown large against a margin of {margin}",
-        SHOWN_SMALL: f"shown small: no two sets compared differ by {margin}",
-        CANNOT_TELL: f"cannot tell whether it exceeds the margin of {margin}",
-    }[row["verdict"]]
+    return Verdict(row["verdict"]).against(margin, "no two sets compared differ by {margin}")
 
 
 def _resolution(row: Row, level: float) -> str:

@@ -12,15 +12,13 @@ from audit.errors import sentence
 from audit.measures import measured
 from audit.probes import Design, Probe
 from audit.tables import (
-    CANNOT_TELL,
     EVERYONE,
     OK,
     RATE,
-    SHOWN_LARGE,
-    SHOWN_SMALL,
     WORST,
     records,
 )
+from audit.verdicts import EITHER_WAY, Verdict
 
 if TYPE_CHECKING:
     from audit.data.labels import LabelSet
@@ -154,9 +152,4 @@ def _points(row: dict[str, Any]) -> str:
 
 def _said(row: dict[str, Any]) -> str:
     """The verdict on a change in words; a change may be for the better."""
-    margin = f"{100 * row['margin']:g} points"
-    return {
-        SHOWN_LARGE: f"a change shown large against a margin of {margin}",
-        SHOWN_SMALL: f"a change shown small: less than {margin} either way",
-        CANNOT_TELL: f"cannot tell whether that is more than {margin} either way",
-    }[row["verdict"]]
+    return Verdict(row["verdict"]).against(f"{100 * row['margin']:g} points", EITHER_WAY)

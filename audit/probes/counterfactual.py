@@ -28,20 +28,18 @@ from audit.probes.classification import Classification
 from audit.registry import suggest
 from audit.stats import counterfactual as stats
 from audit.stats.counterfactual import ORIGINAL, Effects, Flips, Pairs
-from audit.stats.families import Family, size_bounds, verdicts
+from audit.stats.families import Family
 from audit.tables import (
-    CANNOT_TELL,
     ENSEMBLE,
     MEASURES,
     NOT_ASKED,
     NOT_JUDGED,
     OK,
     PAIRS,
-    SHOWN_LARGE,
-    SHOWN_SMALL,
     TOO_FEW,
     UNDEFINED,
 )
+from audit.verdicts import Verdict, size_bounds, verdicts
 
 #: ``metric`` of rows of MEASURES; ``group`` is what was changed, ``label`` blank for all labels
 FAMILIES: Final = "families"
@@ -1004,11 +1002,7 @@ def _sureness(row: Row) -> float:
 
 
 def _judged(row: Row, margin: str) -> str:
-    return {
-        SHOWN_LARGE: f"shown large against a margin of {margin}",
-        SHOWN_SMALL: f"shown small: below the margin of {margin}",
-        CANNOT_TELL: f"cannot tell whether it exceeds the margin of {margin}",
-    }[row["verdict"]]
+    return Verdict(row["verdict"]).against(margin)
 
 
 def _share(events: int, n: int) -> str:

@@ -21,7 +21,7 @@ from audit.probes import Design, Probe, Seen, require_column
 from audit.registry import suggest
 from audit.stats import verification
 from audit.stats.clustered import Sample, rate_interval
-from audit.stats.families import compare, verdicts
+from audit.stats.families import compare
 from audit.stats.significance import bonferroni_level
 from audit.stats.verification import (
     BINS,
@@ -34,16 +34,14 @@ from audit.stats.verification import (
     tiles,
 )
 from audit.tables import (
-    CANNOT_TELL,
     EVERYONE,
     NOT_JUDGED,
     OK,
     PAIRS,
-    SHOWN_LARGE,
-    SHOWN_SMALL,
     TOO_FEW,
     UNDEFINED,
 )
+from audit.verdicts import Verdict, verdicts
 
 #: ``metric`` of rows of MEASURES
 THRESHOLD: Final = "threshold"
@@ -694,11 +692,7 @@ class _Measured:
         rate, overall = row["events"] / row["n"], row["events"] / row["n"] / row["value"]
         ends = f"{row['low_simultaneous']:.2f} to {row['high_simultaneous']:.2f}"
         level = f"{100 * self.half.design.confidence.level:.0f} % simultaneous bounds"
-        said = {
-            SHOWN_LARGE: f"shown large against a margin of {margin}",
-            SHOWN_SMALL: f"shown small: no group has {margin} the rate of all",
-            CANNOT_TELL: f"cannot tell whether it exceeds the margin of {margin}",
-        }
+        said = Verdict(row["verdict"]).against(margin, "no group has {margin} the rate of all")
         of = {
             WORST_FMR: ("two people with", "pass for one", "all pairs within a group"),
             WORST_FNMR: ("pictures of one person with", "do not pass", "all such pairs"),
@@ -708,7 +702,7 @@ class _Measured:
             f"{self._at(target)}, {_percent(rate)} of the pairs of {who} {self.attribute} {group} "
             f"({row['events']:,} of {row['n']:,}) {verb}: {row['value']:.2f} times the "
             f"{_percent(overall)} of {all_pairs} ({level} {ends}{_by_chance(row)}"
-            f"{self._sittings(row['metric'])}); {said[row['verdict']]}."
+            f"{self._sittings(row['metric'])}); {said}."
         )
 
     def _unsaid(self, row: Row, target: float) -> str:

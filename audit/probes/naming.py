@@ -21,18 +21,15 @@ from audit.metrics import DEFAULT_FAMILY, rates, tally
 from audit.multiverse import ensemble
 from audit.probes import Design, Probe, Seen, Texts, require_column
 from audit.probes.classification import TIE
-from audit.stats.families import verdicts
 from audit.stats.significance import bonferroni_level
 from audit.tables import (
-    CANNOT_TELL,
     CHOICES,
     ENSEMBLE,
     EVERYONE,
     MEASURES,
-    SHOWN_LARGE,
-    SHOWN_SMALL,
     records,
 )
+from audit.verdicts import Verdict, verdicts
 
 #: what is chosen; which name it was is not written down
 RIGHT: Final = "the right name"
@@ -256,18 +253,14 @@ class Naming(Probe):
 
     def _said(self, row: dict[str, Any], size: int, level: float) -> str:
         margin = f"{100 * row['margin']:g} points"
-        said = {
-            SHOWN_LARGE: f"more than {margin} from chance, shown large",
-            SHOWN_SMALL: f"within {margin} of chance, shown small",
-            CANNOT_TELL: f"cannot tell whether that is more than {margin} from chance",
-        }
+        said = Verdict(row["verdict"]).against(f"{margin} from chance")
         invented = "" if self.names else " (the names are invented, so chance is all there can be)"
         low, high = (100 * row[f"{end}_simultaneous"] for end in ("low", "high"))
         return (
             f"Offered {size:,} candidate names, the model gives {100 * row['value']:.1f} % of "
             f"{row['n']:,} pictures the right one ({100 * level:.0f} % simultaneous bounds "
             f"{low:.1f} to {high:.1f} %), and {100 * row['null_mean']:.1f} % if names are dealt to "
-            f"subjects by chance{invented}: {said[row['verdict']]}."
+            f"subjects by chance{invented}: {said}."
         )
 
 

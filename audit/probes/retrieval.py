@@ -35,21 +35,19 @@ from audit.multiverse import ensemble
 from audit.probes import Design, Probe, Seen, Texts
 from audit.registry import suggest
 from audit.stats import ranking
-from audit.stats.families import verdicts
+from audit.stats.gaps import TOO_FEW_GROUPS
 from audit.stats.ranking import Beside, Bounded, Nulls, Ranking, Top
 from audit.stats.significance import bonferroni_level, holm
 from audit.tables import (
-    CANNOT_TELL,
     ENSEMBLE,
     MEASURES,
     NOT_JUDGED,
     OK,
     RANKS,
-    SHOWN_LARGE,
-    SHOWN_SMALL,
     TOO_FEW,
     UNDEFINED,
 )
+from audit.verdicts import Verdict, verdicts
 
 #: ``metric`` of rows of MEASURES; ``label`` is the query, blank for the mean over queries
 MAX_SKEW: Final = "max_skew"
@@ -367,7 +365,7 @@ class Retrieval(Probe):
         known = int((field.codes >= 0).sum())
         ks = tuple(k for k in self.k if k < known)
         if len(field.names) < 2:
-            yield self.unusable(field, TOO_FEW, "fewer than two groups with enough pictures")
+            yield self.unusable(field, TOO_FEW, TOO_FEW_GROUPS)
         elif not ks:
             why = f"k is {self.k[0]} of {known} pictures of known group: it must be below"
             yield self.unusable(field, UNDEFINED, why)
@@ -766,11 +764,7 @@ def _ends(low: float, high: float, which: str = "") -> Row:
 
 def _judged(row: Row) -> str:
     margin = f"{row['margin']:.2f} ({math.exp(row['margin']):.3g} times)"
-    return {
-        SHOWN_LARGE: f"shown large against a margin of {margin}",
-        SHOWN_SMALL: f"shown small: below the margin of {margin}",
-        CANNOT_TELL: f"cannot tell whether it exceeds the margin of {margin}",
-    }[row["verdict"]]
+    return Verdict(row["verdict"]).against(margin)
 
 
 def _headlines(table: pd.DataFrame) -> pd.DataFrame:

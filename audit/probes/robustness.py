@@ -28,7 +28,7 @@ from audit.probes.changes import ACCURACY_CHANGE, asks_again
 from audit.probes.classification import Classification
 from audit.registry import suggest
 from audit.stats.changes import changes_of_gaps
-from audit.stats.families import size_bounds, verdicts, widest
+from audit.stats.gaps import TOO_FEW_GROUPS, Pairs, largest_gap
 from audit.tables import (
     CANNOT_TELL,
     CHOICES,
@@ -41,6 +41,7 @@ from audit.tables import (
     TOO_FEW,
     records,
 )
+from audit.verdicts import Verdict, size_bounds, verdicts
 
 #: ``metric`` of rows in points: how much further one group's rate moves than another's
 UNEQUAL_DROP: Final = "difference of drops in accuracy"
@@ -53,7 +54,6 @@ RENDERED: Final = "rendered: "
 _WRONG: Final = "misclassification"
 _FAMILY: Final = "family_selection"
 _IMPLIED: Final = re.compile(r" \([^)]*\)")
-_FEW_GROUPS: Final = "fewer than two groups with enough pictures"
 
 
 class Rendered(BaseModel):
@@ -410,32 +410,29 @@ class _Moved:
     def _apart(
         self, attribute: str, at: np.ndarray[Any, Any], names: Sequence[str]
     ) -> Iterator[dict[str, Any]]:
-        one, other = np.triu_indices(at.size, 1)
         parts = self.parts.of(at)
         sample, smallest = parts.gained, self.design.confidence.min_group
-        ok = standing(sample.n, sample.subjects, smallest)[0] == OK
-        usable = ok[:, one] & ok[:, other]
-        found = changes_of_gaps(sample, parts.lost, one, other, usable, self.level)
-        least, most = size_bounds(found.low_all, found.high_all)
+        pairs = Pairs.of(standing(sample.n, sample.subjects, smallest)[0] == OK)
+        compared = pairs.one, pairs.other, pairs.usable
+        found = changes_of_gaps(sample, parts.lost, *compared, self.level)
         change = sample.rate - parts.lost.rate
-        gap, group, rest, _ = widest(change, one, other, usable)
+        gap = largest_gap(change, pairs, found.low_all, found.high_all)
         sign = -1.0 if self.metric == _WRONG else 1.0
         for q in range(len(parts.labels)):
-            some = bool(usable[q].any())
-            a, b = int(group[q, 0]), int(rest[q, 0])
+            some, a, b = bool(gap.some[q, 0]), int(gap.group[q, 0]), int(gap.other[q, 0])
             yield self._row(q, [at[a], at[b]], attribute) | {
                 "metric": UNEQUAL_DROP if self.metric == _WRONG else UNEQUAL_CHANGE,
                 "group": names[a] if some else "",
                 "other": names[b] if some else "",
-                "value": 100 * gap[q, 0],
-                "low_simultaneous": 100 * np.fmax.reduce(least[q]),
-                "high_simultaneous": 100 * np.fmax.reduce(most[q]),
+                "value": 100 * gap.value[q, 0],
+                "low_simultaneous": 100 * gap.low[q, 0],
+                "high_simultaneous": 100 * gap.high[q, 0],
                 "moves": sign * 100 * change[q, a],
                 "other_moves": sign * 100 * change[q, b],
                 "family_size": found.size * self.conditions,
                 "method": "largest over pairs of paired changes, max-T",
                 "status": OK if some else TOO_FEW,
-                "reason": "" if some else _FEW_GROUPS,
+                "reason": "" if some else TOO_FEW_GROUPS,
             }
 
     def _row(self, q: int, at: Sequence[int], attribute: str) -> dict[str, Any]:
@@ -501,11 +498,7 @@ def said(row: dict[str, Any], conditions: int) -> str:
     """The verdict in words; one that is small speaks for all it was chosen from."""
     margin = f"{row['margin']:g} points"
     small = f"none of them reaches {margin}" if conditions > 1 else f"less than {margin}"
-    return {
-        SHOWN_LARGE: f"shown large against a margin of {margin}",
-        SHOWN_SMALL: f"shown small: {small}",
-        CANNOT_TELL: f"cannot tell whether it exceeds the margin of {margin}",
-    }[row["verdict"]]
+    return Verdict(row["verdict"]).against(margin, small)
 
 
 __all__ = [

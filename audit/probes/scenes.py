@@ -57,7 +57,6 @@ from audit.probes.captions import (
 from audit.probes.classification import TIE
 from audit.stats.clustered import difference_interval
 from audit.tables import (
-    CANNOT_TELL,
     CHOICES,
     ENSEMBLE,
     EVERYONE,
@@ -66,11 +65,10 @@ from audit.tables import (
     NOT_JUDGED,
     OK,
     RATE,
-    SHOWN_LARGE,
-    SHOWN_SMALL,
     WORST,
     records,
 )
+from audit.verdicts import EITHER_WAY, Verdict
 
 #: conditions beside the headline, in which every caption is offered
 WITHOUT: Final = "without close captions"
@@ -576,12 +574,7 @@ def _simultaneous(found: Mapping[str, Any]) -> str:
 
 
 def _judged(found: Mapping[str, Any]) -> str:
-    margin = f"{100 * found['margin']:g} points"
-    return {
-        SHOWN_LARGE: f"shown large against a margin of {margin}",
-        SHOWN_SMALL: f"shown small: less than {margin} either way",
-        CANNOT_TELL: f"cannot tell whether that is more than {margin} either way",
-    }[found["verdict"]]
+    return Verdict(found["verdict"]).against(f"{100 * found['margin']:g} points", EITHER_WAY)
 
 
 __all__ = [

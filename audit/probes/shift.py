@@ -44,7 +44,8 @@ from audit.stats.clustered import (
     rate_interval,
 )
 from audit.stats.counts import Counts, count
-from audit.stats.families import Flags, bounds_at, compare, size_bounds, verdicts, widest
+from audit.stats.families import Flags, bounds_at, compare
+from audit.stats.gaps import Pairs, largest_gap
 from audit.tables import (
     CHOICES,
     ENSEMBLE,
@@ -56,6 +57,7 @@ from audit.tables import (
     TOO_FEW,
     UNDEFINED,
 )
+from audit.verdicts import verdicts
 
 #: ``metric`` of rows in points
 ACCURACY: Final = "accuracy"
@@ -539,15 +541,14 @@ class _Cells:
             return
         sample, ref, rest = self.sources.sample, *self._cells
         ok = self._standing[0] == OK
-        one, other = np.triu_indices(self.at.size, 1)
         fine = ok[ref] & ok[rest]
-        usable = fine[:, one] & fine[:, other]
-        low, high = _apart(sample, ref, rest, one, other, usable, self._confidence.level)
-        least, most = size_bounds(low, high)
+        pairs = Pairs.of(fine)
+        compared = pairs.one, pairs.other, pairs.usable
+        bounds = _apart(sample, ref, rest, *compared, self._confidence.level)
         drop = sample.rate[0, ref] - sample.rate[0, rest]
-        gap, group, beside, _ = widest(drop, one, other, usable)
+        gap = largest_gap(drop, pairs, *bounds)
         for q in range(len(rest)):
-            some, a, b = bool(usable[q].any()), int(group[q, 0]), int(beside[q, 0])
+            some, a, b = bool(gap.some[q, 0]), int(gap.group[q, 0]), int(gap.other[q, 0])
             names = {k: self._name(g) if some else "" for k, g in (("group", a), ("other", b))}
             chance, dealt = self._by_chance(1 + q, fine[q]) if some else ({}, "")
             yield (
@@ -556,10 +557,10 @@ class _Cells:
                 | chance
                 | {
                     "metric": UNEQUAL_DROP,
-                    "value": 100 * gap[q, 0],
-                    "low_simultaneous": 100 * np.fmax.reduce(least[q]),
-                    "high_simultaneous": 100 * np.fmax.reduce(most[q]),
-                    "family_size": int(usable.sum()),
+                    "value": 100 * gap.value[q, 0],
+                    "low_simultaneous": 100 * gap.low[q, 0],
+                    "high_simultaneous": 100 * gap.high[q, 0],
+                    "family_size": int(pairs.usable.sum()),
                     "method": f"largest over pairs of MOVER from both drops, max-T{dealt}",
                     "status": OK if some else TOO_FEW,
                     "reason": "" if some else "fewer than two groups with enough pictures in both",

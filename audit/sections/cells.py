@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from audit import evidence
 from audit.digits import bounds, percent
 from audit.errors import InputError, sentence
+from audit.metrics import noun
 from audit.page import MARKS, Markdown, escaped
 from audit.tables import OK, UNDEFINED
 
@@ -128,9 +129,7 @@ def like(rows: pd.DataFrame, others: pd.DataFrame, columns: Sequence[str]) -> ND
 
 def asked(row: Any) -> str:
     """What a rate or gap counts, in a few words."""
-    if row.metric == "misclassification":
-        return "a wrong label"
-    return f"any ‘{row.label}’" if row.metric == "family_selection" else f"‘{row.label}’"
+    return noun(row.metric, row.label)
 
 
 def p_value(value: float | None) -> str:

@@ -35,8 +35,8 @@ from audit.sections.blocks import Block, Folded, Part, Picture, Section, probe_w
 from audit.sections.cells import NBSP, at, measured, p_value, table, tag
 from audit.sections.measures import in_unit
 from audit.sections.tasks import Task, tasks_of
-from audit.stats.families import size_bounds
 from audit.tables import CANNOT_TELL, OK, SHOWN_LARGE, SHOWN_SMALL
+from audit.verdicts import size_bounds
 
 
 def tell(run: Run) -> Sequence[Block]:

@@ -21,7 +21,8 @@ from audit.stats.clustered import (
     effective_events,
     rate_interval,
 )
-from audit.stats.families import ENOUGH, Flags, bounds_at, joint_level, size_bounds
+from audit.stats.families import ENOUGH, Flags, bounds_at, joint_level
+from audit.verdicts import size_bounds
 
 _AT_ONCE: Final = 512  # comparisons a block: bounds memory
 

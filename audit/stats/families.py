@@ -25,7 +25,6 @@ from audit.stats.clustered import (
     ratio_interval,
 )
 from audit.stats.significance import difference_p, holm
-from audit.tables import CANNOT_TELL, SHOWN_LARGE, SHOWN_SMALL
 
 Flags = npt.NDArray[np.bool_]
 
@@ -198,48 +197,9 @@ def joint_level(largest: Floats, level: float, studentised: int, size: int) -> f
     return float(1 - min(alpha, max(bonferroni, 2 * special.ndtr(-c))))
 
 
-def verdicts(
-    low_all: npt.ArrayLike, high_all: npt.ArrayLike, margin: npt.ArrayLike
-) -> npt.NDArray[np.str_]:
-    """The one rule: the bounds of a gap's size against its margin.
-
-    *shown large* if the lower bound of |d| is above the margin, *shown small* if the upper bound is
-    below it, else *cannot tell*; nan bounds can tell nothing.
-
-    Args:
-        low_all: Simultaneous lower bounds of the gaps d; any shape that broadcasts.
-        high_all: Simultaneous upper bounds.
-        margin: Smallest size of a gap that matters.
-    """
-    least, most = size_bounds(np.asarray(low_all, float), np.asarray(high_all, float))
-    allowed = np.asarray(margin, float)
-    not_large = np.where(most < allowed, SHOWN_SMALL, CANNOT_TELL)
-    return np.where(least > allowed, SHOWN_LARGE, not_large)
-
-
-def size_bounds(low: Floats, high: Floats) -> tuple[Floats, Floats]:
-    """Bounds of a gap's size |d| from bounds of the gap d: from 0 if they include 0."""
-    return np.maximum(np.maximum(low, -high), 0.0) + low * 0, np.maximum(np.abs(low), np.abs(high))
-
-
 def standard_error(sample: Sample, one: Integers, other: Integers) -> Floats:
     """Standard error of each difference over the choice of subjects, (Q, P)."""
     return _errors(sample, one, other)[0]
-
-
-def widest(
-    rate: Floats, one: Integers, other: Integers, usable: Flags
-) -> tuple[Floats, Integers, Integers, Integers]:
-    """The size of each question's largest gap, its two groups, the higher first, and its pair.
-
-    ``rate`` (Q, G), ``one, other`` (P,), ``usable`` (Q, P); all results (Q, 1), nan without a
-    usable pair. The largest of many noisy gaps is too large on average.
-    """
-    gaps = np.where(usable, rate[:, one] - rate[:, other], np.nan)
-    at = np.where(usable, np.abs(gaps), -1.0).argmax(axis=1)[:, np.newaxis]
-    gap, first, second = np.take_along_axis(gaps, at, axis=1), one[at], other[at]
-    down = gap < 0
-    return np.abs(gap), np.where(down, second, first), np.where(down, first, second), at
 
 
 def _errors(sample: Sample, one: Integers, other: Integers) -> tuple[Floats, Flags]:

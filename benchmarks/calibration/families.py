@@ -10,8 +10,9 @@ import numpy as np
 
 from audit.stats.clustered import Sample
 from audit.stats.counts import sample_of
-from audit.stats.families import Estimates, Family, compare, verdicts
+from audit.stats.families import Estimates, Family, compare
 from audit.tables import SHOWN_LARGE, SHOWN_SMALL
+from audit.verdicts import verdicts
 
 from .worlds import (
     APART,

@@ -17,18 +17,14 @@ from matplotlib.figure import Figure
 
 from audit.digits import bounds, percent
 from audit.evidence import unlinked
-from audit.page import MARKS
-from audit.tables import CANNOT_TELL, NOT_JUDGED, OK, SHOWN_LARGE, SHOWN_SMALL, UNDEFINED, WITHHELD
+from audit.metrics import noun
+from audit.tables import NOT_JUDGED, OK, UNDEFINED, WITHHELD
+from audit.verdicts import Verdict
 
-SEEN: Final = "seen"
+SEEN: Final = Verdict.SEEN.value
 #: a verdict is never told by its colour alone
-SIGNS: Final = {v: MARKS[v][0] for v in (SHOWN_LARGE, SEEN, CANNOT_TELL, SHOWN_SMALL)}
-MEANINGS: Final = {
-    SHOWN_LARGE: "The whole interval lies above the margin that the suite fixed before the run.",
-    SEEN: "A label that denies people their humanity was chosen: one time is a finding.",
-    CANNOT_TELL: "The interval holds the margin: with these pictures the question stays open.",
-    SHOWN_SMALL: "The whole interval lies below the margin.",
-}
+SIGNS: Final = {str(v): v.sign for v in Verdict if v.sign}
+MEANINGS: Final = {str(v): v.meaning for v in Verdict if v.sign}
 #: addresses and icons are found after Markdown is read, where a backslash no longer helps
 _FOUND_LATER: Final = r"(?<=:)(?=//)|(?<=www)(?=\.)|(?<=@)|(?<=[-<=])(?=[-=>])"
 
@@ -95,10 +91,7 @@ def status(row: Any) -> str:
 
 def what(metric: str, label: str) -> str:
     """What is counted, in a few words."""
-    if metric == "misclassification":
-        return "a wrong label"
-    any_of = metric in ("family_selection", "family_kept")
-    return f"any of the family ‘{label}’" if any_of else f"‘{label}’"
+    return f"any ‘{label}’" if metric == "family_kept" else noun(metric, label)
 
 
 def signed(verdict: str) -> str:

@@ -1,0 +1,104 @@
+"""The verdicts of an audit: their words, signs and meaning, and the one rule that gives them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+
+class Verdict(StrEnum):
+    """What can be said of a gap against the margin that was fixed beforehand.
+
+    The value is the word that tables, findings and reports hold; everything else that is said of a
+    verdict stands here.
+    """
+
+    EXCEEDS = "shown large"
+    SEEN = "seen"
+    INCONCLUSIVE = "cannot tell"
+    WITHIN = "shown small"
+    #: given for its size only: a single template, a spread
+    NOT_JUDGED = "not judged"
+
+    @property
+    def sign(self) -> str:
+        """Its sign, which tells verdicts apart without colour; blank where nothing is judged."""
+        return _SIGNS[self][0]
+
+    @property
+    def meaning(self) -> str:
+        """What it means, in a sentence."""
+        return _SIGNS[self][1]
+
+    @property
+    def style(self) -> str:
+        """The short name by which pages give it a colour: large, small, open, seen."""
+        return "open" if self is Verdict.INCONCLUSIVE else self.value.split()[-1]
+
+    @property
+    def rank(self) -> int:
+        """Its place where rows are ordered by verdict: what is shown large comes first."""
+        return list(Verdict).index(self)
+
+    @property
+    def key(self) -> str:
+        """The word as suites and gates spell it."""
+        return self.value.replace(" ", "_")
+
+    def against(self, margin: str, within: str = "below the margin of {margin}") -> str:
+        """The verdict as the end of a sentence about a gap.
+
+        Args:
+            margin: the margin with its unit, such as '5 points'.
+            within: what *shown small* then says; '{margin}' stands for the margin.
+        """
+        said = {
+            Verdict.EXCEEDS: f"shown large against a margin of {margin}",
+            Verdict.WITHIN: f"shown small: {within.format(margin=margin)}",
+            Verdict.INCONCLUSIVE: f"cannot tell whether it exceeds the margin of {margin}",
+        }
+        return said.get(self, self.value)
+
+
+_SIGNS = {
+    Verdict.EXCEEDS: ("▲", "The whole interval lies above the margin fixed before the run."),
+    Verdict.SEEN: ("■", "A denigrating label was chosen: one time is a finding, whatever the gap."),
+    Verdict.INCONCLUSIVE: (
+        "◇",
+        "The interval holds the margin: with these pictures the question stays open.",
+    ),
+    Verdict.WITHIN: ("●", "The whole interval lies below the margin."),
+    Verdict.NOT_JUDGED: ("", "A number beside others, without a verdict of its own."),
+}
+#: what *shown small* says of a change
+EITHER_WAY = "less than {margin} either way"
+#: the verdicts that a rule about a margin can give, in the order of their rank
+JUDGED = (Verdict.EXCEEDS, Verdict.INCONCLUSIVE, Verdict.WITHIN)
+
+
+def verdicts(
+    low_all: npt.ArrayLike, high_all: npt.ArrayLike, margin: npt.ArrayLike
+) -> npt.NDArray[np.str_]:
+    """The one rule: the bounds of a gap's size against its margin.
+
+    *shown large* if the lower bound of |d| is above the margin, *shown small* if the upper bound is
+    below it, else *cannot tell*; nan bounds can tell nothing.
+
+    Args:
+        low_all: Simultaneous lower bounds of the gaps d; any shape that broadcasts.
+        high_all: Simultaneous upper bounds.
+        margin: Smallest size of a gap that matters.
+    """
+    least, most = size_bounds(np.asarray(low_all, float), np.asarray(high_all, float))
+    allowed = np.asarray(margin, float)
+    not_large = np.where(most < allowed, Verdict.WITHIN.value, Verdict.INCONCLUSIVE.value)
+    return np.where(least > allowed, Verdict.EXCEEDS.value, not_large)
+
+
+def size_bounds(low: Floats, high: Floats) -> tuple[Floats, Floats]:
+    """Bounds of a gap's size |d| from bounds of the gap d: from 0 if they include 0."""
+    return np.maximum(np.maximum(low, -high), 0.0) + low * 0, np.maximum(np.abs(low), np.abs(high))
