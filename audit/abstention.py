@@ -17,13 +17,14 @@ import pandas as pd
 from audit.controls import Dealt, null_columns, range_by_chance
 from audit.digits import bounds, percent
 from audit.disparity import Confidence
-from audit.effects import gap_bounds, pick_groups, sampled
+from audit.effects import gap_bounds, sampled
 from audit.errors import InputError, sentence
 from audit.measures import measured
 from audit.metrics import DEFAULT_FAMILY, Draws, Groups, standing
 from audit.stats.clustered import Flags, Integers, Sample, rate_interval
 from audit.stats.counts import count
 from audit.stats.gaps import NO_TWO_GROUPS, TOO_FEW_GROUPS, Pairs, largest_gap
+from audit.stats.samples import pick_groups
 from audit.tables import (
     ENSEMBLE,
     EVERYONE,
@@ -259,7 +260,8 @@ def _gap(sample: Sample, question: Question, asked: Asked, attribute: str) -> di
     columns = asked.groups.columns(attribute)
     part = pick_groups(sample, columns)
     names = asked.groups.index.get_level_values("group").to_numpy(object)[columns]
-    pairs = Pairs.of(standing(part.n, part.subjects, asked.confidence.min_group)[0] == OK)
+    ok = standing(part.n, part.subjects, asked.confidence.min_group)[0] == OK
+    pairs = Pairs.of(ok, names.tolist())
     margin = asked.confidence.margin(question.margin_family).difference
     row: dict[str, Any] = {
         "attribute": attribute,
@@ -283,6 +285,7 @@ def _gap(sample: Sample, question: Question, asked: Asked, attribute: str) -> di
         "low_simultaneous": float(gap.low[0, 0]),
         "high_simultaneous": float(gap.high[0, 0]),
         "method": "largest over pairs of Newcombe at effective n, max-T",
+        "reason": str(gap.reason[0, 0]),
         "verdict": str(gap.verdict(margin)[0, 0]),
     }
     chance, dealt = _by_chance(question, asked, attribute)

@@ -8,11 +8,13 @@ from dataclasses import dataclass, fields
 import pandas as pd
 
 from audit import multiverse
+from audit.claims import Claim, Gated, no_gate, settle
 from audit.controls import controls, with_nulls
 from audit.data.labels import LabelSet
 from audit.disparity import Confidence, disparities, screened
 from audit.edits import label_effects
 from audit.effects import condition_effects
+from audit.findings import judged
 from audit.metrics import Tally, rates
 from audit.probes import Design, Probe, Seen
 from audit.probes.classification import Classification
@@ -81,13 +83,30 @@ def analyse(answer: Answer, design: Design) -> Tables:
     )
 
 
-def together(parts: Sequence[Tables], confidence: Confidence) -> Tables:
-    """The tables of all probes, with what holds over a whole run."""
+def together(
+    parts: Sequence[Tables],
+    tallies: Sequence[Tally],
+    confidence: Confidence,
+    primary: Sequence[Claim] = (),
+    gated: Gated = no_gate,
+) -> Tables:
+    """The tables of all probes, with what holds over a whole run.
+
+    Args:
+        parts: the tables of each probe.
+        tallies: what was counted of those that count choices.
+        confidence: level, margins, method of the false discovery rate.
+        primary: the suite's primary questions.
+        gated: whether a gate covers a gap; see ``audit.claims.settle``.
+    """
     tables = {
         field.name: pd.concat([getattr(part, field.name) for part in parts], ignore_index=True)
         for field in fields(Tables)
     }
-    return Tables(**tables | {"disparities": screened(tables["disparities"], confidence)})
+    compared = screened(tables["disparities"], confidence)
+    explored = compared.index.isin(judged(compared, tables["rates"]).index)
+    settled = settle(compared, tallies, primary, confidence, explored, gated)
+    return Tables(**tables | {"disparities": settled})
 
 
 def _effects(answer: Answer, design: Design) -> pd.DataFrame:

@@ -484,7 +484,7 @@ def _worst(family: _Family) -> pd.DataFrame:
     low, high = worst_case_change(
         family.bounds(0, third), family.bounds(1, third), (found.low_all, found.high_all)
     )
-    pairs = Pairs(*family.pairs, family.usable)
+    pairs = Pairs.of(family.standing[0] == OK, family.groups.names)
     a, b = (largest_gap(side.rate, pairs) for side in family.parts[:2])
     names = np.array(family.groups.names, dtype=object)
     return family.table(
@@ -502,7 +502,7 @@ def _worst(family: _Family) -> pd.DataFrame:
             "method": "from bounds of all gaps in both runs and of their changes",
             "status": a.status,
             "reason": a.reason,
-            "verdict": verdicts(low, high, family.margins),
+            "verdict": a.verdict(family.margins, low, high),
         },
         a.group,
         a.other,

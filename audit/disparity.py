@@ -1,15 +1,16 @@
 """Tallies -> disparities: differences, ratios and the worst case, with intervals and verdicts.
 
-A family is the set of differences of one task, metric and attribute in the headline condition: all
-labels, every pair of groups and (from three groups on) every group against the rest. Simultaneous
-bounds and q-values hold over a family. Single templates, the other conditions, get worst-case gaps
-only: they show the spread of wordings and are not tested.
+A family is every pair of groups of an attribute on one question (a label of a task, say) in the
+headline condition; from three groups on, every group against the rest is a family of its own.
+Simultaneous bounds and q-values hold over a family, so what else is asked moves none of them; what
+holds over several questions is ``audit.claims``'. Single templates, the other conditions, get
+worst-case gaps only: they show the spread of wordings and are not tested.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final
 
@@ -33,10 +34,20 @@ from audit.metrics import (
     standing,
 )
 from audit.stats.clustered import Sample, effective_n
-from audit.stats.families import Estimates, Family, compare
-from audit.stats.gaps import TOO_FEW_GROUPS, Pairs, largest_gap
+from audit.stats.gaps import (
+    NEGLIGIBLE,
+    TOO_FEW_GROUPS,
+    Claims,
+    Margins,
+    Pairs,
+    judge,
+    largest_gap,
+    simultaneous,
+)
+from audit.stats.gaps import Compared as Family
 from audit.stats.pooling import between_group_sd
 from audit.stats.power import detectable_difference
+from audit.stats.samples import pick_groups
 from audit.stats.significance import benjamini_hochberg, benjamini_yekutieli, smallest_p
 from audit.tables import (
     DEPARTURE,
@@ -52,16 +63,32 @@ from audit.tables import (
     UNDEFINED,
     WORST,
 )
-from audit.verdicts import verdicts
+from audit.verdicts import Verdict, decide, size_bounds, verdicts
+
+#: label families whose margin is a ratio too, unless the suite says otherwise: where a label is
+#: rare and does harm, a few points hide how much more often it is given to some
+RATIO_FAMILIES: Final = ("crime", "nonhuman", "suspicion")
+#: the ratio that matters where one is needed and none is declared
+DEFAULT_RATIO: Final = 1.25
 
 
 class Margin(BaseModel):
-    """How large a gap must be to matter: in points (0.05 is five) and as a ratio of rates."""
+    """How large a gap must be to matter: in points (0.05 is five) and, if declared, as a ratio."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     difference: float = Field(0.05, gt=0, lt=1)
-    ratio: float = Field(1.25, gt=1)
+    ratio: float | None = Field(
+        None, gt=1, description="of rates; 1.25 for crime, nonhuman and suspicion, else none"
+    )
+    negligible: float | None = Field(
+        None, gt=0, lt=1, description="a rate under which no ratio matters"
+    )
+
+    @property
+    def times(self) -> float:
+        """The ratio that matters to what is a ratio by nature, such as a skew."""
+        return self.ratio or DEFAULT_RATIO
 
 
 class Confidence(BaseModel):
@@ -71,12 +98,13 @@ class Confidence(BaseModel):
 
     level: float = Field(0.95, gt=0.5, lt=1, description="of every interval and family")
     power: float = Field(0.8, gt=0.5, lt=1, description="for the smallest detectable difference")
-    min_group: int = Field(30, ge=2, description="smaller groups enter no comparison")
+    min_group: int = Field(5, ge=2, description="subjects; smaller groups show no gap")
+    min_cell: int = Field(30, ge=10, description="pictures; public copies withhold smaller groups")
     resamples: int = Field(2000, ge=100, description="replicates of the cluster bootstrap")
     screening: str = Field(
         "benjamini-hochberg",
         pattern="^benjamini-(hochberg|yekutieli)$",
-        description="false discovery rate over all differences of a run",
+        description="false discovery rate over what is explored in a run",
     )
     margins: Mapping[str, Margin] = Field(default_factory=lambda: {DEFAULT_FAMILY: Margin()})
 
@@ -87,8 +115,28 @@ class Confidence(BaseModel):
         return self
 
     def margin(self, family: str) -> Margin:
-        """The margin of a label family, or the default one."""
-        return self.margins.get(family, self.margins[DEFAULT_FAMILY])
+        """The margin of a label family, or the default one; harmful families have a ratio too."""
+        found = self.margins.get(family, self.margins[DEFAULT_FAMILY])
+        if family in RATIO_FAMILIES and (
+            family not in self.margins or "ratio" not in found.model_fields_set
+        ):
+            return found.model_copy(update={"ratio": found.times})
+        return found
+
+    def margins_of(self, families: Sequence[str]) -> Margins:
+        """The margins of several questions, by their label families."""
+        found = [self.margin(family) for family in families]
+
+        def column(name: str) -> NDArray[np.float64]:
+            values = [getattr(margin, name) for margin in found]
+            return np.array(values, dtype=np.float64)[:, np.newaxis]  # None becomes nan
+
+        return Margins(column("difference"), column("ratio"), column("negligible"))
+
+    def screen(self, p: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The false discovery rate of these p-values, by the suite's method; nan stays nan."""
+        yekutieli = self.screening.endswith("yekutieli")
+        return (benjamini_yekutieli if yekutieli else benjamini_hochberg)(p)
 
 
 def disparities(tally: Tally, confidence: Confidence) -> pd.DataFrame:
@@ -103,7 +151,7 @@ def disparities(tally: Tally, confidence: Confidence) -> pd.DataFrame:
         if not (block.labels and block.counts.n.any()):
             continue
         for attribute in tally.groups.attributes:
-            groups = _Groups(tally.groups, attribute, block, asked, confidence)
+            groups = Compared(tally.groups, attribute, block, asked, confidence)
             blocks += _tables(groups) if asked[2] == ENSEMBLE else [_worst_untested(groups)]
     return DISPARITIES.conform(_keyed(stacked(blocks))) if blocks else DISPARITIES.empty()
 
@@ -114,11 +162,8 @@ def screened(table: pd.DataFrame, confidence: Confidence) -> pd.DataFrame:
     For screening only: it says how many of the reported differences may be false, not which, and
     no verdict uses it.
     """
-    adjust = (
-        benjamini_yekutieli if confidence.screening.endswith("yekutieli") else benjamini_hochberg
-    )
     p = table["p"].where(table["comparison"] == DIFFERENCE)
-    return table.assign(screening=adjust(p.to_numpy(float)))
+    return table.assign(screening=confidence.screen(p.to_numpy(float)))
 
 
 #: the columns by whose values findings cite a row
@@ -128,7 +173,7 @@ _KEY: Final = (
 
 
 @dataclass(frozen=True)
-class _Groups:
+class Compared:
     """The groups of one attribute on the questions of one metric and condition, side by side."""
 
     groups: Groups
@@ -136,6 +181,11 @@ class _Groups:
     block: Block
     asked: Asked
     confidence: Confidence
+
+    @cached_property
+    def size(self) -> int:
+        """How many groups there are."""
+        return len(self.groups.columns(self.attribute))
 
     @cached_property
     def names(self) -> list[str]:
@@ -146,24 +196,15 @@ class _Groups:
 
     @cached_property
     def sample(self) -> Sample:
+        """The groups, then everyone else of each."""
         at = self.groups.columns(self.attribute)
         return self.block.counts.sample(at, rest=len(at) > 2)
 
     @cached_property
-    def pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Every pair of groups, then every group against the rest."""
-        k = len(self.groups.columns(self.attribute))
-        one, other = np.triu_indices(k, 1)
-        if k > 2:
-            every = np.arange(k)
-            one, other = np.concatenate([one, every]), np.concatenate([other, every + k])
-        return one, other
-
-    @cached_property
     def standing(self) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
         """Status and reason of each group; the rest counts whoever there is."""
-        c, s = self.confidence, self.sample
-        status, reason = standing(s.n, s.subjects, c.min_group)
+        s = self.sample
+        status, reason = standing(s.n, s.subjects, self.confidence.min_group)
         rest = np.array([name == REST for name in self.names])
         alone = (s.subjects <= 1) & (s.n > 0)
         for_rest = np.where(s.n == 0, UNDEFINED, np.where(alone, TOO_FEW, OK))
@@ -172,30 +213,82 @@ class _Groups:
         return np.where(rest, for_rest, status), np.where(rest, reasons, reason)
 
     @cached_property
-    def usable(self) -> NDArray[np.bool_]:
-        one, other = self.pairs
-        ok = self.standing[0] == OK
-        return np.asarray(ok[:, one] & ok[:, other])
+    def pairs(self) -> Pairs:
+        """Every pair of groups."""
+        ok = self.standing[0][:, : self.size] == OK
+        return Pairs.of(ok, self.names[: self.size])
 
     @cached_property
-    def repeats(self) -> bool:
-        """Whether subjects have several pictures among those compared."""
-        return self.sample.repeats(*self.pairs)
+    def against_rest(self) -> Pairs:
+        """From three groups on, every group against the rest."""
+        every = np.arange(self.size if self.size > 2 else 0)
+        ok = self.standing[0] == OK
+        return replace(
+            self.pairs,
+            one=every,
+            other=every + self.size,
+            usable=ok[:, every] & ok[:, every + self.size],
+        )
 
-    def margins(self, kind: str) -> NDArray[np.float64]:
-        """The margin of every question, (Q, 1)."""
-        margins = [getattr(self.confidence.margin(f), kind) for f in self.block.families]
-        return np.array(margins, dtype=np.float64)[:, np.newaxis]
+    @cached_property
+    def comparisons(self) -> Pairs:
+        """Every pair, then every group against the rest."""
+        sides = (self.pairs, self.against_rest)
+        one, other = (np.concatenate([getattr(s, n) for s in sides]) for n in ("one", "other"))
+        usable = np.hstack([side.usable for side in sides])
+        return replace(self.pairs, one=one, other=other, usable=usable)
 
-    @property
-    def family(self) -> str:
-        return f"{self.asked[1]}, {self.asked[3]}, by {self.attribute}"
+    @cached_property
+    def margins(self) -> Margins:
+        """The margins of every question."""
+        return self.confidence.margins_of(self.block.families)
+
+    @cached_property
+    def claims(self) -> Claims:
+        """What the pairs say of the largest gap of each question."""
+        groups = pick_groups(self.sample, np.arange(self.size))
+        return judge(groups, self.pairs, self.margins, self.confidence.level)
+
+    @cached_property
+    def found(self) -> Sequence[Family]:
+        """The family of pairs and that of groups against the rest, of each question."""
+        rest = self.against_rest
+        if not rest.one.size:
+            return [self.claims.found]
+        levels = np.full(len(self.block.labels), self.confidence.level)
+        return [
+            self.claims.found,
+            simultaneous(self.sample, rest.one, rest.other, rest.usable, levels),
+        ]
+
+    def of_all(self, value: Callable[[Family], Any]) -> NDArray[Any]:
+        """A value (Q, P) or (Q, 1) of each family, side by side for all comparisons."""
+        sides = (self.pairs, self.against_rest)
+        parts = [
+            np.broadcast_to(value(family), side.usable.shape)
+            for family, side in zip(self.found, sides, strict=False)
+        ]
+        return np.hstack(parts)
+
+    @cached_property
+    def repeats(self) -> NDArray[np.bool_]:
+        """Whether subjects have several pictures among those compared, of each comparison."""
+        sides = [side for side in (self.pairs, self.against_rest) if side.one.size]
+        several = [np.full(s.one.size, self.sample.repeats(s.one, s.other)) for s in sides]
+        return np.concatenate(several)
+
+    def family(self, rest: bool = False) -> NDArray[np.object_]:
+        """What the bounds of each question hold over, (Q, 1)."""
+        over = f"{self.attribute}, against the rest" if rest else self.attribute
+        named = [f"{self.asked[1]}, {self.asked[3]}: {x}, by {over}" for x in self.block.labels]
+        return np.array(named, dtype=object)[:, np.newaxis]
 
     def table(self, columns: Mapping[str, Any], pairs: Any = None) -> Columns:
         """Rows of questions by comparisons from arrays (Q, P); ``pairs`` are group indices."""
         q = len(self.block.labels)
         if pairs is None:
-            one, other = (np.broadcast_to(side, (q, len(side))) for side in self.pairs)
+            compared = self.comparisons.one, self.comparisons.other
+            one, other = (np.broadcast_to(side, (q, len(side))) for side in compared)
         else:
             one, other = pairs
         p, at, names = one.shape[1], np.arange(q)[:, np.newaxis], np.array(self.names, dtype=object)
@@ -212,8 +305,11 @@ class _Groups:
             "other": names[other],
             "level": self.confidence.level,
             **dict.fromkeys(_NUMBERS, np.nan),
-            "family": self.family,
+            "family": self.family(),
             "family_size": 0,
+            "basis": "",
+            "role": "",
+            "left_out": "",
             "method": "",
             "status": OK,
             "reason": "",
@@ -223,160 +319,210 @@ class _Groups:
         return {name: flat(value, (q, p)) for name, value in filled.items()}
 
     @cached_property
-    def found(self) -> Family:
-        """All comparisons, as one family."""
-        return compare(self.sample, *self.pairs, self.usable, self.confidence.level)
-
-    @cached_property
     def detectable(self) -> NDArray[np.float64]:
         """The smallest detectable gap of each usable comparison."""
-        return np.where(self.usable, _detectable(self), np.nan)
+        return np.where(self.comparisons.usable, _detectable(self), np.nan)
 
 
 _NUMBERS: Final = (
     "value", "low", "high", "low_simultaneous", "high_simultaneous", "level_each", "p", "q",
     "smallest_q", "screening", "null_mean", "null_high", "detectable", "margin",
+    "low_equivalence", "high_equivalence", "ratio", "ratio_low", "ratio_high", "ratio_margin",
+    "p_margin", "q_margin",
 )  # fmt: skip
 
 
-def _tables(groups: _Groups) -> list[Columns]:
-    """All comparisons of one family."""
+def _tables(groups: Compared) -> list[Columns]:
+    """All comparisons of one attribute on the questions of a metric."""
     if len(groups.names) < 2:
         return []
     return [
-        _differences(groups),
+        differences(groups),
         _ratios(groups),
-        _worst(groups),
+        worst(groups),
         _spreads(groups),
         *([_departures(groups)] if " x " in groups.attribute else []),
     ]
 
 
-def _differences(groups: _Groups) -> Columns:
+def differences(groups: Compared) -> Columns:
     """Differences with their own and simultaneous intervals, p, q and verdict."""
-    status, reason = joint_status(groups.names, groups.standing, *groups.pairs)
-    margin = groups.margins("difference")
-    found = groups.found
-    d = found.difference
+    claims, usable = groups.claims, groups.comparisons.usable
+    d = {
+        name: groups.of_all(lambda f, name=name: getattr(f.difference, name))  # type: ignore[misc]
+        for name in ("value", "low", "high", "low_all", "high_all")
+    }
+    alone = np.full((2, *usable.shape), np.nan)
+    alone[:, :, : groups.pairs.one.size] = claims.low_alone, claims.high_alone
     return groups.table(
         {
+            **_compared(groups),
             "comparison": DIFFERENCE,
-            **_bounds(d, found.levels),
-            "p": found.p,
-            "q": found.q,
-            "smallest_q": _smallest_q(groups, found),
-            "family_size": found.size,
+            "value": d["value"],
+            "low": d["low"],
+            "high": d["high"],
+            "low_simultaneous": d["low_all"],
+            "high_simultaneous": d["high_all"],
+            "low_equivalence": alone[0],
+            "high_equivalence": alone[1],
             "detectable": groups.detectable,
-            "margin": margin,
-            "method": _method(groups, found),
-            "status": status,
-            "reason": reason,
-            "verdict": verdicts(d.low_all, d.high_all, margin),
+            "margin": groups.margins.difference,
+            "ratio_margin": groups.margins.ratio,
+            "method": _method(groups),
+            "verdict": _pair_verdicts(groups, d["low_all"], d["high_all"]),
         }
     )
 
 
-def _bounds(estimates: Estimates, each: NDArray[np.float64]) -> dict[str, Any]:
+def _compared(groups: Compared) -> dict[str, Any]:
+    """What differences and ratios of the same comparisons have in common."""
+    c = groups.comparisons
+    status, reason = joint_status(groups.names, groups.standing, c.one, c.other)
+    families = [groups.family(rest) for rest in (False, True)]
+    sizes = [side.one.size for side in (groups.pairs, groups.against_rest)]
+    named = [np.repeat(f, size, axis=1) for f, size in zip(families, sizes, strict=True)]
     return {
-        "value": estimates.value,
-        "low": estimates.low,
-        "high": estimates.high,
-        "low_simultaneous": estimates.low_all,
-        "high_simultaneous": estimates.high_all,
-        "level_each": each,
+        "level_each": groups.of_all(lambda f: f.levels),
+        "p": groups.of_all(lambda f: f.p),
+        "q": groups.of_all(lambda f: f.q),
+        "smallest_q": _smallest_q(groups),
+        "family": np.hstack(named),
+        "family_size": groups.of_all(lambda f: f.size),
+        "status": status,
+        "reason": reason,
     }
 
 
-def _method(groups: _Groups, found: Family) -> NDArray[np.object_]:
+def _pair_verdicts(groups: Compared, low: Any, high: Any) -> NDArray[np.str_]:
+    """The verdict on every pair by bounds of all at once, on both scales where a ratio binds.
+
+    Where no pair reaches the margin (see ``judge``), none of them does. Groups against the rest
+    are judged by the difference alone.
+    """
+    claims, k = groups.claims, groups.pairs.one.size
+    margin = groups.margins.difference
+    given = verdicts(low, high, margin)
+    least, most = size_bounds(*(np.log(end) for end in (claims.ratio_low, claims.ratio_high)))
+    wide = np.log(groups.margins.ratio)
+    binds = ~np.isnan(wide) & (claims.basis != NEGLIGIBLE)
+    exceeds = (given[:, :k] == Verdict.EXCEEDS) | (binds & (least > wide))
+    small = (given[:, :k] == Verdict.WITHIN) & (~binds | (most < wide))
+    within = groups.pairs.usable & (small | (claims.verdict == Verdict.WITHIN))
+    given[:, :k] = decide(exceeds, within)
+    return given
+
+
+def _method(groups: Compared) -> NDArray[np.object_]:
     """How the bounds and tests of each comparison were made."""
-    size = "Newcombe at effective n" if groups.repeats else "Newcombe"
-    test = "step-down max-T" if groups.repeats else "Holm"
-    left_out = (
-        f"{size}, Bonferroni (too few events for max-T); {'Bonferroni' if groups.repeats else test}"
-    )
-    return np.where(found.studentised, f"{size}, max-T; {test}", left_out).astype(object)
+    size = np.where(groups.repeats, "Newcombe at effective n", "Newcombe").astype(object)
+    test = np.where(groups.repeats, "step-down max-T", "Holm").astype(object)
+    alone = np.where(groups.repeats, "Bonferroni", "Holm").astype(object)
+    few = size + ", Bonferroni (too few events for max-T); " + alone
+    studentised = groups.of_all(lambda f: f.studentised)
+    return np.asarray(np.where(studentised, size + ", max-T; " + test, few), dtype=object)
 
 
-def _smallest_q(groups: _Groups, found: Family) -> ArrayLike:
+def _smallest_q(groups: Compared) -> ArrayLike:
     """The smallest q that each comparison could have had."""
-    if groups.repeats:
-        return np.where(found.studentised, found.smallest_q, np.nan)
-    one, other = groups.pairs
+    by_resamples = groups.of_all(
+        lambda f: np.where(f.studentised, f.smallest_q, np.nan)  # of the bootstrap
+    )
+    one, other = groups.comparisons.one, groups.comparisons.other
     n = groups.sample.n
-    least = smallest_p(n[:, one], n[:, other]) * max(found.size, 1)
-    return np.where(groups.usable, np.minimum(least, 1.0), np.nan)
+    exact = smallest_p(n[:, one], n[:, other]) * np.maximum(groups.of_all(lambda f: f.size), 1)
+    exact = np.where(groups.comparisons.usable, np.minimum(exact, 1.0), np.nan)
+    return np.where(groups.repeats, by_resamples, exact)
 
 
-def _detectable(groups: _Groups) -> NDArray[np.float64]:
+def _detectable(groups: Compared) -> NDArray[np.float64]:
     """The larger of both directions, at the effective sizes: either group may be the one."""
-    one, other = groups.pairs
+    one, other = groups.comparisons.one, groups.comparisons.other
     s, c = groups.sample, groups.confidence
     size = np.minimum(effective_n(s, c.level), s.n)
     n, n_other = size[:, one], size[:, other]
     base = (s.events[:, one] + s.events[:, other]) / np.maximum(s.n[:, one] + s.n[:, other], 1)
+    levels = groups.of_all(lambda f: f.levels)
     found = [
-        detectable_difference(a, b, base, level=groups.found.levels, power=c.power)
+        detectable_difference(a, b, base, level=levels, power=c.power)
         for a, b in ((n, n_other), (n_other, n))
     ]
     return np.maximum(*found)
 
 
-def _ratios(groups: _Groups) -> Columns:
+def _ratios(groups: Compared) -> Columns:
     """The same comparisons as ratios of rates, on the log scale."""
-    status, reason = joint_status(groups.names, groups.standing, *groups.pairs)
-    margin = groups.margins("ratio")
-    found = groups.found
-    r = found.ratio
-    certain = np.isnan(r.low) & ~np.isnan(r.value)
-    defined = ~np.isnan(r.value) & ~certain
+    common, claims, k = _compared(groups), groups.claims, groups.pairs.one.size
+    r = {
+        name: groups.of_all(lambda f, name=name: getattr(f.ratio, name))  # type: ignore[misc]
+        for name in ("value", "low", "high", "low_all", "high_all")
+    }
+    certain = np.isnan(r["low"]) & ~np.isnan(r["value"])
+    defined = ~np.isnan(r["value"]) & ~certain
     why = np.where(certain, "every picture of both groups is an event", "a group has no event")
+    # one-sided where a group has no event
+    r["low_all"][:, :k], r["high_all"][:, :k] = claims.ratio_low, claims.ratio_high
+    bounded = ~np.isnan(r["low_all"]) | ~np.isnan(r["high_all"])
+    why = np.where(bounded & ~defined, why + ": bounded on one side only", why).astype(object)
+    undefined = groups.comparisons.usable & ~defined
+    margin = np.log(groups.margins.ratio)
     with np.errstate(divide="ignore"):
-        low, high = np.log(r.low_all), np.log(r.high_all)
+        low, high = (np.log(r[end]) for end in ("low_all", "high_all"))
+    judged = verdicts(
+        np.where(np.isnan(low), -np.inf, low), np.where(np.isnan(high), np.inf, high), margin
+    )
     return groups.table(
         {
+            **common,
             "comparison": RATIO,
-            **_bounds(r, found.levels),
-            "p": found.p,
-            "q": found.q,
-            "smallest_q": _smallest_q(groups, found),
-            "family_size": found.size,
-            "margin": margin,
+            "value": r["value"],
+            "low": r["low"],
+            "high": r["high"],
+            "low_simultaneous": r["low_all"],
+            "high_simultaneous": r["high_all"],
+            "margin": groups.margins.ratio,
             "method": "log, max-T; tests of the difference",
-            "status": np.where(groups.usable & ~defined, UNDEFINED, status),
-            "reason": np.where(groups.usable & ~defined, why, reason),
-            "verdict": verdicts(low, high, np.log(margin)),
+            "status": np.where(undefined, UNDEFINED, common["status"]),
+            "reason": np.where(undefined, why, common["reason"]),
+            "verdict": np.where(np.isnan(margin) | ~bounded, NOT_JUDGED, judged),
         }
     )
 
 
-def _worst(groups: _Groups) -> Columns:
-    """The largest gap between any two groups of each question.
+def worst(groups: Compared) -> Columns:
+    """The largest gap between any two groups of each question, with its verdict.
 
-    The largest of many noisy gaps is too large on average, so it has no interval of its own; its
-    simultaneous bounds are the largest lower and the largest upper bound over the pairs, which hold
-    because the pairs' bounds hold all at once.
+    The largest of many noisy gaps is too large on average, so it has no interval of its own: see
+    ``audit.stats.gaps.judge`` for its bounds and its verdict.
     """
-    found, k = groups.found, len(groups.groups.columns(groups.attribute))
-    pairs = Pairs.of(groups.standing[0][:, :k] == OK)
-    first, d = slice(0, pairs.one.size), found.difference
-    gap = largest_gap(groups.sample.rate, pairs, d.low_all[:, first], d.high_all[:, first])
-    margin = groups.margins("difference")
-    size = "Newcombe at effective n" if groups.repeats else "Newcombe"
+    claims, gap, found = groups.claims, groups.claims.gap, groups.claims.found
+    binds = ~np.isnan(groups.margins.ratio)
+    size = "Newcombe at effective n" if groups.repeats[0] else "Newcombe"
+    method = f"largest over pairs of {size}, max-T; two one-sided tests of every pair"
     return groups.table(
         {
             "comparison": WORST,
             "value": gap.value,
             "low_simultaneous": gap.low,
             "high_simultaneous": gap.high,
-            "level_each": np.take_along_axis(found.levels[:, first], gap.pair, axis=1),
-            "q": -_largest(-found.q[:, first], pairs.usable),
+            "high_equivalence": claims.high_equivalence,
+            "level_each": np.take_along_axis(found.levels, gap.pair, axis=1),
+            "q": -_largest(-found.q, groups.pairs.usable),
             "family_size": found.size,
-            "detectable": _largest(groups.detectable[:, first], pairs.usable),
-            "margin": margin,
-            "method": np.where(gap.some, f"largest over pairs of {size}, max-T", "").astype(object),
+            "detectable": _largest(
+                groups.detectable[:, : groups.pairs.one.size], groups.pairs.usable
+            ),
+            "margin": groups.margins.difference,
+            "ratio": np.where(binds, claims.ratio, np.nan),
+            "ratio_low": np.where(binds, claims.ratio_surely, np.nan),
+            "ratio_high": np.where(binds, claims.ratio_below, np.nan),
+            "ratio_margin": groups.margins.ratio,
+            "basis": np.where(claims.verdict == Verdict.INCONCLUSIVE, "", claims.basis),
+            "p_margin": np.where(gap.some, claims.p, np.nan),
+            "left_out": groups.pairs.left_out,
+            "method": np.where(gap.some, method, "").astype(object),
             "status": gap.status,
             "reason": gap.reason,
-            "verdict": gap.verdict(margin),
+            "verdict": claims.verdict,
         },
         (gap.group, gap.other),
     )
@@ -388,7 +534,7 @@ def _largest(values: NDArray[np.float64], usable: NDArray[np.bool_]) -> NDArray[
     return np.where(np.isfinite(among), among, np.nan)
 
 
-def _spreads(groups: _Groups) -> Columns:
+def _spreads(groups: Compared) -> Columns:
     """The standard deviation of the groups' rates less what sampling noise adds to it."""
     k = len(groups.groups.columns(groups.attribute))
     s = groups.sample
@@ -418,7 +564,7 @@ def _spreads(groups: _Groups) -> Columns:
     )
 
 
-def _departures(groups: _Groups) -> Columns:
+def _departures(groups: Compared) -> Columns:
     """How far an intersection's rates depart from what its attributes add up to."""
     at = np.arange(len(groups.groups.columns(groups.attribute)))
     s = groups.sample
@@ -446,15 +592,14 @@ def _departures(groups: _Groups) -> Columns:
     )
 
 
-def _worst_untested(groups: _Groups) -> Columns:
+def _worst_untested(groups: Compared) -> Columns:
     """Worst-case gaps of the other conditions: values to show the spread, no test, no verdict."""
-    k = len(groups.groups.columns(groups.attribute))
-    gap = largest_gap(groups.sample.rate, Pairs.of(groups.standing[0][:, :k] == OK))
+    gap = largest_gap(groups.sample.rate, groups.pairs)
     table = groups.table(
         {
             "comparison": WORST,
             "value": gap.value,
-            "margin": groups.margins("difference"),
+            "margin": groups.margins.difference,
             "family": "",
             "method": "one template: not tested",
         },

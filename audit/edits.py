@@ -18,11 +18,12 @@ from scipy import sparse
 
 from audit.data.labels import Label, LabelSet
 from audit.disparity import Confidence
-from audit.effects import Edit, Frame, Parts, effect_rows, pick_questions, sampled
+from audit.effects import Edit, Frame, Parts, effect_rows, sampled
 from audit.errors import InputError, sentence
 from audit.metrics import Columns, Draws, Groups, margin_family, stacked
 from audit.stats.clustered import Flags, Floats, Integers, Sample, rate_interval
 from audit.stats.counts import Counts, count
+from audit.stats.samples import pick_questions
 from audit.tables import ADD, CANNOT_TELL, DROP, EFFECTS, EVERYONE, NOT_ASKED, RATE, SWAP
 
 Vectors = NDArray[np.floating[Any]]

@@ -7,8 +7,8 @@ worst-case gap moved, with bounds that hold for all changes looked at together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -35,6 +35,7 @@ from audit.stats.clustered import (
 from audit.stats.counts import Counts, count
 from audit.stats.families import bounds_at
 from audit.stats.gaps import Pairs, largest_gap
+from audit.stats.samples import pick_groups, pick_questions
 from audit.tables import (
     CONDITION,
     COUNT,
@@ -304,7 +305,8 @@ def gap_rows(
     a third of the error that the level allows this edit.
     """
     s = parts.gained
-    pairs = Pairs.of(standing(s.n, s.subjects, frame.confidence.min_group)[0] == OK)
+    ok = standing(s.n, s.subjects, frame.confidence.min_group)[0] == OK
+    pairs = Pairs.of(ok, names.tolist())
     compared, level = (pairs.one, pairs.other, pairs.usable), frame.level(3)
     found = changes_of_gaps(s, parts.lost, *compared, level)
     before, after = (gap_bounds(side, *compared, level) for side in (parts.before, parts.after))
@@ -331,7 +333,7 @@ def gap_rows(
         "method": "from bounds of all gaps before and after and of their changes",
         "status": gap.status,
         "reason": gap.reason,
-        "verdict": verdicts(low, high, margin),
+        "verdict": gap.verdict(margin, low, high),
     }
     return frame.columns(edit, columns, gap.value.shape)
 
@@ -420,23 +422,3 @@ def _correlation(gained: Sample, lost: Sample) -> Floats:
 def sampled(counts: Counts) -> Sample:
     """The sample of all groups."""
     return counts.sample(np.arange(counts.seen.shape[1]))
-
-
-def pick_questions(sample: Sample, rows: slice) -> Sample:
-    """Some questions only."""
-    return _picked(sample, lambda values: values[rows])
-
-
-def pick_groups(sample: Sample, at: Integers) -> Sample:
-    """Some groups only."""
-    chosen = _picked(sample, lambda values: values[:, at])
-    return replace(chosen, shared=sample.shared[np.ix_(at, at)])
-
-
-def _picked(sample: Sample, pick: Callable[[Any], Any]) -> Sample:
-    """A sample whose arrays by question and group went through ``pick``."""
-    picked: dict[str, Any] = {}
-    for field in fields(sample):
-        value = getattr(sample, field.name)
-        picked[field.name] = value if field.name == "shared" or value is None else pick(value)
-    return Sample(**picked)

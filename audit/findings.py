@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
@@ -10,20 +11,24 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
+from audit.claims import resting_bounds
 from audit.digits import bounds, percent
 from audit.metrics import METRICS, UNKNOWN, metric_named
-from audit.stats.gaps import NO_TWO_GROUPS
+from audit.stats.gaps import NEGLIGIBLE, NO_TWO_GROUPS
 from audit.stats.mislabelled import at_random, at_worst
 from audit.tables import (
     CANNOT_TELL,
+    DIFFERENCE,
     ENSEMBLE,
     EVERYONE,
     OK,
+    PRIMARY,
     SHOWN_LARGE,
     SHOWN_SMALL,
+    WORST,
     records,
 )
-from audit.verdicts import Verdict, verdicts
+from audit.verdicts import Verdict, size_bounds, verdicts
 
 #: label families in which one event is a finding, whatever the gap
 DENIGRATING: Final = ("nonhuman",)
@@ -69,7 +74,12 @@ class Finding(BaseModel):
     margin: float | None
     #: of estimate, bounds and margin; shares where blank
     unit: str = ""
+    #: where a ratio margin binds: the largest ratio of two rates (value), its bounds (low, high),
+    #: and the margin; None for what has no bound
+    ratio: Mapping[str, float | None] | None = None
     evidence: tuple[str, ...]
+    #: primary if the suite declared the question, exploratory if it was looked at besides
+    role: str = ""
     caveats: tuple[str, ...] = ()
     #: the verdict if so many group labels were wrong, at random or where they mislead most
     label_errors: Mapping[str, Mapping[str, str]] | None = None
@@ -103,14 +113,35 @@ def find(
     found += list(_of_denigration(rates))
     found += [_of_measure(row, sources) for row in records(measures[measures["statement"] != ""])]
     order = {"high": 0, "medium": 1, "low": 2, "none": 3}
-    # by what is sure of a gap, not by its noisy estimate
-    return sorted(found, key=lambda f: (order[f.severity], -(f.low or 0.0), f.id))
+    return sorted(found, key=lambda f: (order[f.severity], *_size(f), f.id))
+
+
+def _size(finding: Finding) -> tuple[float, float]:
+    """Minus the size of a finding in margins: what is sure of it, then its estimate.
+
+    What is sure and not the noisy estimate comes first; a label that is a finding whenever it is
+    chosen has no margin and precedes gaps.
+    """
+    if finding.margin is None or not finding.margin > 0:
+        return (-math.inf, 0.0) if finding.verdict == "seen" else (0.0, 0.0)
+    ends = np.array([np.nan if e is None else e for e in (finding.low, finding.high)])
+    estimate = np.nan if finding.estimate is None else finding.estimate
+    margin = finding.margin
+    if finding.unit == "times":  # a ratio: twice and half are equally far from once
+        with np.errstate(divide="ignore"):
+            ends, estimate, margin = np.log(ends), np.log(estimate), np.log(margin)
+    surely = size_bounds(ends[:1], ends[1:])[0][0] / margin
+    if finding.ratio and finding.ratio["margin"]:
+        by_ratio = math.log(finding.ratio["low"] or 1.0) / math.log(finding.ratio["margin"])
+        surely = max(surely, by_ratio)
+    return -float(np.nan_to_num(surely)), -float(np.nan_to_num(abs(estimate) / margin))
 
 
 def judged(disparities: pd.DataFrame, rates: pd.DataFrame) -> pd.DataFrame:
     """The rows of disparities that become findings: worst-case gaps in the headline condition.
 
-    Choices of harmless labels in tasks whose right answer is known are left to the tables.
+    Choices of harmless labels in tasks whose right answer is known are left to the tables, unless
+    the suite declared the question; a declared pair of groups is a finding, too.
     """
     with_truth = rates.loc[rates["metric"] == "misclassification", "task"].unique()
     as_asked = (
@@ -119,7 +150,8 @@ def judged(disparities: pd.DataFrame, rates: pd.DataFrame) -> pd.DataFrame:
         & ~disparities["margin_family"].isin(_HARMFUL)
     )
     headline = disparities["condition"] == ENSEMBLE
-    return disparities[(disparities["comparison"] == "worst_case_gap") & headline & ~as_asked]
+    gaps = (disparities["comparison"] == WORST) & headline & ~as_asked
+    return disparities[gaps | (disparities["role"] == PRIMARY)]
 
 
 def _of_gap(
@@ -130,8 +162,10 @@ def _of_gap(
 ) -> Finding:
     harm = harms.get((row["task"], row["label"])) or _HARM.get(row["margin_family"], NO_HARM)
     usable = row["status"] == OK
+    low, high = resting_bounds(row)
+    pair = (row["group"], row["other"]) if row["comparison"] == DIFFERENCE else ()
     return Finding(
-        id=_id(row["task"], row["metric"], row["label"], row["attribute"]),
+        id=_id(row["task"], row["metric"], row["label"], row["attribute"], *pair),
         statement=_gap_sentence(row) if usable else _unusable_sentence(row),
         verdict=row["verdict"],
         severity=_severity(row, harm),
@@ -142,10 +176,12 @@ def _of_gap(
         attribute=row["attribute"],
         groups=(row["group"], row["other"]) if usable else (),
         estimate=_number(row["value"]),
-        low=_number(row["low_simultaneous"]),
-        high=_number(row["high_simultaneous"]),
+        low=_number(low),
+        high=_number(high),
         margin=_number(row["margin"]),
+        ratio=_ratio(row) if usable else None,
         evidence=(row["key"],),
+        role=row["role"],
         caveats=tuple(_caveats(row, sources)),
         label_errors=_label_errors(row, groups) if usable else None,
     )
@@ -193,17 +229,52 @@ def _label_errors(row: Mapping[str, Any], groups: int) -> dict[str, dict[str, st
     }
 
 
+def _ratio(row: Mapping[str, Any]) -> dict[str, float | None] | None:
+    """The largest ratio with its bounds, where a ratio margin binds."""
+    if np.isnan(row["ratio_margin"]):
+        return None
+    values = {"value": row["ratio"], "low": row["ratio_low"], "high": row["ratio_high"]}
+    return {name: _number(v) for name, v in values.items()} | {"margin": row["ratio_margin"]}
+
+
 def _gap_sentence(row: Mapping[str, Any]) -> str:
-    ends = row["low_simultaneous"], row["high_simultaneous"]
-    margin = f"{100 * row['margin']:g} points"
-    verdict = Verdict(row["verdict"]).against(margin, NO_TWO_GROUPS)
+    ends = resting_bounds(row)
+    between = "" if row["comparison"] == DIFFERENCE else ", the largest gap between two groups"
     return (
         f"{_what(row)} for {_share(row['events'], row['n'])} of the pictures with "
         f"{row['attribute']} {row['group']} and {_share(row['events_other'], row['n_other'])} of "
-        f"those with {row['other']}: "
-        f"{percent(row['value'], *ends)} points, the largest gap between two groups "
-        f"({100 * row['level']:.0f} % simultaneous bounds {bounds(*ends)}); {verdict}."
+        f"those with {row['other']}: {percent(row['value'], *ends)} points{between} "
+        f"({_bounds_in_words(row, ends)}); {_verdict_in_words(row)}."
     )
+
+
+def _bounds_in_words(row: Mapping[str, Any], ends: tuple[float, float]) -> str:
+    """The bounds that the verdict rests on, and what they hold over."""
+    level = f"{100 * row['level']:.0f} %"
+    if row["verdict"] == Verdict.WITHIN and row["comparison"] == WORST:
+        return f"{level} sure of every pair to be at most {percent(ends[1], 0, ends[1])}"
+    told = f"{level} simultaneous bounds {bounds(*ends)}"
+    if np.isnan(row["ratio_margin"]):
+        return told
+    return f"{told}; as a ratio {_ratio_in_words(row)}"
+
+
+def _ratio_in_words(row: Mapping[str, Any]) -> str:
+    """The largest ratio of two rates with what is sure of it."""
+    none = "no event in one of them" if np.isnan(row["ratio"]) else f"{row['ratio']:.3g} times"
+    return f"{none}, at least {row['ratio_low']:.3g}" if row["ratio_low"] > 1 else none
+
+
+def _verdict_in_words(row: Mapping[str, Any]) -> str:
+    """The verdict against the margin, or margins, that it rests on."""
+    points, verdict = f"{100 * row['margin']:g} points", Verdict(row["verdict"])
+    times = "" if np.isnan(row["ratio_margin"]) else f"{row['ratio_margin']:g} times"
+    if verdict == Verdict.EXCEEDS and row["basis"] == "ratio":
+        return verdict.against(times)
+    if verdict == Verdict.EXCEEDS or not times or row["basis"] == NEGLIGIBLE:
+        rare = " and all rates are negligible" if row["basis"] == NEGLIGIBLE else ""
+        return verdict.against(points, NO_TWO_GROUPS) + rare
+    return verdict.against(f"{points} or {times}", "no two groups differ by {margin}")
 
 
 def _what(row: Mapping[str, Any]) -> str:
@@ -240,6 +311,13 @@ def _caveats(row: Mapping[str, Any], sources: Mapping[str, str]) -> Iterator[str
             f"subjects repeat ({row['subjects']} and {row['subjects_other']} of them); the bounds "
             "rest on subjects, not on pictures"
         )
+    if row["left_out"]:
+        yield (
+            f"not compared, since they have too few subjects: {row['left_out']}; nothing is shown "
+            "small of groups that nobody looked at"
+        )
+    if row["status"] == OK and "exploratory questions" in row["reason"]:
+        yield f"an exploratory question: {row['reason']}"
     if row["verdict"] == CANNOT_TELL and row["status"] == OK and not np.isnan(row["detectable"]):
         yield f"gaps under {100 * row['detectable']:.0f} points would mostly go unseen here"
 

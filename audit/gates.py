@@ -17,10 +17,11 @@ from xml.etree import ElementTree
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
+from audit.claims import resting_bounds, within_but_for_the_left_out
 from audit.findings import Finding, in_columns
 from audit.rundir import Run, write_json, write_text
 from audit.suite import Gate
-from audit.tables import ENSEMBLE, OK, SHOWN_LARGE, SHOWN_SMALL, records
+from audit.tables import ENSEMBLE, OK, PRIMARY, SHOWN_LARGE, SHOWN_SMALL, WORST, records
 
 JUNIT: Final = "junit.xml"
 SARIF: Final = "findings.sarif"
@@ -61,14 +62,15 @@ def judge(disparities: pd.DataFrame, gates: Sequence[Gate]) -> list[GateResult]:
 
     Args:
         disparities: rows of the table DISPARITIES; those that are no gated gap are passed over.
-        gates: the suite's policy.
+        gates: the suite's policy. They judge the primary questions; every gap where none is.
 
     Returns:
         One result a gate and gap, gate by gate; for a gate that covers no gap one that fails, so
         that no gate passes because it was never asked.
     """
-    headline = disparities["condition"] == ENSEMBLE
-    gaps = records(disparities[headline & (disparities["comparison"] == "worst_case_gap")])
+    primary = disparities["role"] == PRIMARY
+    largest = (disparities["condition"] == ENSEMBLE) & (disparities["comparison"] == WORST)
+    gaps = records(disparities[primary if primary.any() else largest])
     judged = []
     for gate in gates:
         covered = [gap for gap in gaps if gate.covers(gap["attribute"], gap["margin_family"])]
@@ -79,9 +81,11 @@ def judge(disparities: pd.DataFrame, gates: Sequence[Gate]) -> list[GateResult]:
 def _result(gate: Gate, gap: Mapping[str, Any]) -> GateResult:
     usable = gap["status"] == OK
     outcome = str(gap["verdict"] if usable else gap["status"].replace("_", " "))
-    allowed = ("cannot_tell" if usable else "too_few") in gate.allow
+    allowed = _open(gap, usable) <= set(gate.allow)
     passed = outcome == SHOWN_SMALL or (outcome != SHOWN_LARGE and allowed)
     told = _told(gap, usable) + f": {outcome}"
+    if gap["left_out"]:
+        told += f" (too few subjects to compare: {gap['left_out']})"
     if outcome not in (SHOWN_SMALL, SHOWN_LARGE):
         told += f", which this gate {'allows' if allowed else 'does not allow'}"
     return GateResult(
@@ -93,16 +97,24 @@ def _result(gate: Gate, gap: Mapping[str, Any]) -> GateResult:
     )
 
 
+def _open(gap: Mapping[str, Any], usable: bool) -> set[str]:
+    """What a gate has to allow for a gap of which nothing is shown."""
+    if not usable or within_but_for_the_left_out(gap):
+        return {"too_few"}
+    return {"cannot_tell"} | ({"too_few"} if gap["left_out"] else set())
+
+
 def _told(gap: Mapping[str, Any], usable: bool) -> str:
     """The gap in the words of the findings."""
     sides = (gap["group"], gap["other"]) if usable else ()
+    low, high = resting_bounds(gap)
     _, what, between, size = in_columns(
         {
             **gap,
             "groups": sides,
             "estimate": gap["value"] if usable else None,
-            "low": gap["low_simultaneous"],
-            "high": gap["high_simultaneous"],
+            "low": low,
+            "high": high,
         }
     )
     if not usable:

@@ -39,7 +39,7 @@ from audit.data.labels import (
 )
 from audit.data.yamlfile import validate
 from audit.disparity import Confidence
-from audit.effects import Edit, Frame, Parts, effect_rows, pick_questions, sampled
+from audit.effects import Edit, Frame, Parts, effect_rows, sampled
 from audit.embeddings import Alteration, Embeddings, Store
 from audit.errors import InputError, sentence
 from audit.metrics import Block, Draws, Groups, Tally, margin_family, rates, stacked
@@ -56,6 +56,7 @@ from audit.multiverse import Question as Gap
 from audit.probes.classification import Classification
 from audit.rundir import Run
 from audit.stats.counts import Counts, count
+from audit.stats.samples import pick_questions
 from audit.suite import Suite, load_suite
 from audit.tables import CONDITION, EFFECTS, ENSEMBLE, EVERYONE
 from audit.thresholds import FAMILY_KEPT, KEPT, in_order

@@ -352,12 +352,12 @@ def _count(
     return Block(events.labels, events.families, counts)
 
 
-def rates(tally: Tally, level: float = 0.95, min_group: int = 30) -> pd.DataFrame:
+def rates(tally: Tally, level: float = 0.95, min_group: int = 5) -> pd.DataFrame:
     """Rates per question and group, with intervals; the table RATES.
 
     value = events / n, with the interval of ``audit.stats.clustered.rate_interval``: what repeats
     (the cluster) is the unit. A group with no picture asked is ``undefined``; one with fewer than
-    ``min_group`` pictures keeps its value and interval but is ``too_few`` and enters no
+    ``min_group`` subjects keeps its value and interval but is ``too_few`` and enters no
     comparison; so does one whose pictures are all of one subject, and it has no interval.
     """
     tables = [
@@ -452,11 +452,11 @@ def pooled(sample: Sample, at: NDArray[np.int64], names: Iterable[str], level: f
 def standing(
     n: NDArray[np.int64], subjects: NDArray[np.int64], min_group: int
 ) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
-    """Status and reason of groups of these sizes."""
+    """Status and reason of groups of these sizes; ``min_group`` counts subjects."""
     cases = {
         UNDEFINED: (n == 0, "no picture of this group was asked with a known answer"),
-        TOO_FEW: (n < min_group, f"fewer than {min_group} pictures"),
         "alone": ((subjects == 1) & (n > 1), "all pictures are of one subject"),
+        TOO_FEW: (subjects < min_group, f"fewer than {min_group} subjects"),
     }
     conditions = [case[0] for case in cases.values()]
     status = np.select(conditions, [UNDEFINED, TOO_FEW, TOO_FEW], OK)

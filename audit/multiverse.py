@@ -273,7 +273,7 @@ def answer(
     prompts: PromptSet,
     groups: Groups,
     level: float = 0.95,
-    min_group: int = 30,
+    min_group: int = 5,
 ) -> pd.DataFrame:
     """Ask one label set now: the rates of every label and family by group; the table RATES.
 

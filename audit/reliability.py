@@ -40,13 +40,13 @@ def calibration(
     choices: pd.DataFrame,
     groups: Groups,
     level: float = 0.95,
-    min_group: int = 30,
+    min_group: int = 5,
     seed: int = 0,
     resamples: int = RESAMPLES,
 ) -> pd.DataFrame:
     """Accuracy, mean score, overconfidence and calibration error of every group of a task.
 
-    A group under ``min_group`` pictures, or of one subject, keeps its values and is ``too_few``.
+    A group of fewer than ``min_group`` subjects keeps its values and is ``too_few``.
     What each number means and doesn't show: ``audit.stats.reliability``.
 
     Args:
@@ -92,7 +92,7 @@ def calibration(
 
 
 def reliability_bins(
-    choices: pd.DataFrame, groups: Groups, level: float = 0.95, min_group: int = 30
+    choices: pd.DataFrame, groups: Groups, level: float = 0.95, min_group: int = 5
 ) -> pd.DataFrame:
     """Share correct against mean score in bins of equal width, for every group of a task.
 
@@ -135,7 +135,7 @@ def reliability_bins(
 
 
 def calibration_gaps(
-    choices: pd.DataFrame, groups: Groups, level: float = 0.95, min_group: int = 30
+    choices: pd.DataFrame, groups: Groups, level: float = 0.95, min_group: int = 5
 ) -> pd.DataFrame:
     """The widest difference in overconfidence between two groups of each attribute.
 
@@ -209,14 +209,14 @@ def _statuses(
     least: int,
     nothing: str = "no picture of this group was asked with a known answer",
 ) -> tuple[NDArray[np.str_], NDArray[np.str_]]:
-    conditions = [n == 0, subjects == 1, n < least]
+    conditions = [n == 0, subjects == 1, subjects < least]
     status = np.select(conditions, [UNDEFINED, TOO_FEW, TOO_FEW], OK)
     reasons = [nothing, "pictures of one subject only: no interval", _fewer_than(least)]
     return status, np.select(conditions, reasons, "")
 
 
 def _fewer_than(least: int) -> str:
-    return f"fewer than {least} pictures"
+    return f"fewer than {least} subjects"
 
 
 def _methods(r: Reliability) -> NDArray[np.str_]:

@@ -245,7 +245,12 @@ def _compare(suite: Suite, answers: list[Answer], groups: Groups, progress: Prog
         draws = of_these.draws(of_these.rows, suite.seed, c.resamples)
         parts.append(analyse(answer, Design(of_these, draws, c, suite.seed)))
     progress("compare groups", len(answers), len(answers))
-    return together(parts, c)
+    tallies = [answer.tally for answer in answers if answer.tally is not None]
+
+    def gated(attribute: str, family: str) -> bool:
+        return any(gate.covers(attribute, family) for gate in suite.gates)
+
+    return together(parts, tallies, c, suite.primary, gated)
 
 
 def _harms(suite: Suite) -> dict[tuple[str, str], str]:

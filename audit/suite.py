@@ -17,6 +17,7 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from audit.claims import ERRORS, Claim
 from audit.data.dataset import Dataset
 from audit.data.dataset import load as load_dataset
 from audit.data.yamlfile import load_yaml, validate
@@ -57,9 +58,10 @@ class Attribute(BaseModel):
 class Gate(BaseModel):
     """When a run fails: what may not be shown of a label family's gaps, or has to be.
 
-    The gated gaps are the worst cases in the headline condition. One that is shown large fails,
-    one that is shown small passes; what stays open (too few pictures, or *cannot tell*) fails too,
-    unless ``allow`` names it.
+    The gated gaps are the suite's primary questions, or, where it declares none, every worst case
+    in the headline condition that a gate covers. One that is shown large fails, one that is shown
+    small passes; what stays open fails too, unless ``allow`` names it: *cannot tell*, or *too few*
+    where a group has too few subjects to be compared.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -118,6 +120,9 @@ class Suite(BaseModel):
         (), description="label sets of suspicion or legally special kind that you mean to ask"
     )
     confidence: Confidence = Confidence()
+    primary: tuple[Claim, ...] = Field(
+        (), description="the questions that the audit was made for; all others are exploratory"
+    )
     favourable: Mapping[str, tuple[str, ...]] = Field(
         default_factory=dict, description="task: labels whose choice is a favourable selection"
     )
@@ -213,6 +218,7 @@ class Suite(BaseModel):
             probe.resolve(dataset)
         self._require_care()
         self._require_favourable()
+        self._require_primary()
         self._require_gated()
         self._require_attainable()
         return self
@@ -241,6 +247,28 @@ class Suite(BaseModel):
                 if label not in texts[task]:
                     raise unknown("label is", label, texts[task], where=f"{where}.{task}")
 
+    def _require_primary(self) -> None:
+        """A primary question on a misspelt name would never be answered."""
+        for i, claim in enumerate(self.primary):
+            where = f"suite '{self.name}': primary[{i}]"
+            named = next((a for a in self.groups if claim.concerns(a)), None)
+            if named is None:
+                what = "attribute or intersection of this suite is"
+                raise unknown(what, claim.attribute, self.groups, where=f"{where}.attribute")
+            asked = self.questions
+            if claim.task and claim.task not in set(asked["task"]):
+                what = "task that counts choices is"
+                raise unknown(what, claim.task, set(asked["task"]), where=f"{where}.task")
+            if not any(claim.asks(row) for row in records(asked)):
+                counted = asked[asked["metric"] == claim.metric]
+                names = set(counted["label"]) if claim.metric != ERRORS else {ERRORS}
+                what = "label asked in this suite is" if claim.label else "category asked here is"
+                raise unknown(what, claim.label or claim.category, names, where=where)
+            groups = [str(g) for g in self.groups[named].dropna().unique()]
+            for group in claim.groups or ():
+                if group not in groups:
+                    raise unknown(f"group of '{named}' is", group, groups, where=f"{where}.groups")
+
     def _require_gated(self) -> None:
         """A gate on a misspelt name would never be hit."""
         families = sorted({*self.questions["family"]})
@@ -252,6 +280,24 @@ class Suite(BaseModel):
             if gate.family not in (EVERY, *families):
                 what = "label family asked in this suite is"
                 raise unknown(what, gate.family, families, where=f"{where}.family")
+            if self.primary and not self._claimed(gate):
+                raise InputError(
+                    sentence(
+                        f"{where}: '{gate}' covers no primary question, and what is exploratory "
+                        "opens no gate",
+                        "Add the question under 'primary:', or leave the gate out",
+                    )
+                )
+
+    def _claimed(self, gate: Gate) -> bool:
+        """Whether a gate covers some primary question."""
+        asked = records(self.questions)
+        return any(
+            gate.covers(claim.attribute, row["family"])
+            for claim in self.primary
+            for row in asked
+            if claim.asks(row)
+        )
 
     def _require_attainable(self) -> None:
         """No family whose smallest attainable adjusted p leaves nothing to be shown."""
@@ -323,8 +369,9 @@ class Suite(BaseModel):
             "probes": [p.model_dump(exclude=_PLACES) for p in self.asked],
         }
         fixed = self.model_dump(mode="json", exclude=set(without)) | places
-        if not self.favourable:  # it came later, and plans sealed before hold
-            fixed.pop("favourable", None)
+        for name in ("favourable", "primary"):  # they came later, and plans sealed before hold
+            if not getattr(self, name):
+                fixed.pop(name, None)
         text = json.dumps([fixed, self.pictures.digest, asked], default=str, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
@@ -360,9 +407,8 @@ class Suite(BaseModel):
             ]
         cells = pd.DataFrame(rows)
         fewest = self.confidence.min_group
-        few, alone = cells["pictures"] < fewest, self.repeats & (cells["subjects"] < 2)
-        whys = [cells["group"] == UNKNOWN, few, alone]
-        reasons = ["no: group not known", f"no: under {fewest} pictures", "no: one subject"]
+        whys = [cells["group"] == UNKNOWN, cells["subjects"] < fewest]
+        reasons = ["no: group not known", f"no: under {fewest} subjects"]
         return cells.assign(compared=np.select(whys, reasons, "yes"))
 
     def power(self, bases: tuple[float, ...] = BASES) -> pd.DataFrame:

@@ -35,6 +35,10 @@ SPREAD: Final = "between_group_sd"
 DEPARTURE: Final = "departure_from_additivity"
 COMPARISONS: Final = (DIFFERENCE, RATIO, WORST, SPREAD, DEPARTURE)
 
+#: the role of a claim: declared in the suite before the run, or looked at besides
+PRIMARY: Final = "primary"
+EXPLORATORY: Final = "exploratory"
+
 #: the headline condition of a classification task: prompts of all templates averaged
 ENSEMBLE: Final = "ensemble"
 #: the group "everyone else" in a comparison
@@ -160,7 +164,14 @@ RATES: Final = Schema(
 #: ``family`` at once (each of them at ``level_each``); the verdict uses the latter. ``q`` is
 #: adjusted for the family and can't be below ``smallest_q``, ``screening`` is the false discovery
 #: rate over all differences of the run. ``null_mean, null_high``: the mean and 95 % quantile of a
-#: worst-case gap when subjects are dealt to groups by chance. ``between_group_sd`` is the standard
+#: worst-case gap when subjects are dealt to groups by chance. A family is all pairs of a question.
+#: ``low_equivalence, high_equivalence`` hold for one pair, with an error of 1 - level on each side
+#: (two one-sided tests); of a worst-case gap the latter is the largest of all pairs. Its verdict
+#: rests on ``low_simultaneous`` if *shown large*, on ``high_equivalence`` if *shown small*, and on
+#: the same of the ``ratio`` where ``ratio_margin`` binds; ``basis`` names the scale. ``role``:
+#: *primary* if the suite declared it, *exploratory* else. ``p_margin``: against the margin;
+#: ``q_margin``: Holm's over the primary claims, or the false discovery rate over the exploratory
+#: ones. ``left_out``: groups that are too small to show a gap. ``between_group_sd`` is the standard
 #: deviation of the groups' rates less sampling noise; ``departure_from_additivity`` that of an
 #: intersection's rates from what its attributes add up to. Neither is judged.
 DISPARITIES: Final = Schema(
@@ -194,6 +205,17 @@ DISPARITIES: Final = Schema(
         "family_size": COUNT,
         "detectable": NUMBER,
         "margin": NUMBER,
+        "low_equivalence": NUMBER,
+        "high_equivalence": NUMBER,
+        "ratio": NUMBER,
+        "ratio_low": NUMBER,
+        "ratio_high": NUMBER,
+        "ratio_margin": NUMBER,
+        "basis": TEXT,
+        "p_margin": NUMBER,
+        "q_margin": NUMBER,
+        "role": TEXT,
+        "left_out": TEXT,
         "method": TEXT,
         "status": TEXT,
         "reason": TEXT,
@@ -202,6 +224,7 @@ DISPARITIES: Final = Schema(
     key=("key",),
     allowed={
         "comparison": COMPARISONS,
+        "role": ("", PRIMARY, EXPLORATORY),
         "status": STATUSES,
         "verdict": VERDICTS,
     },

@@ -18,7 +18,7 @@ from scipy import sparse, special
 from audit.data.labels import LabelSet
 from audit.disparity import Confidence
 from audit.edits import Vectors, check_fit, similarities
-from audit.effects import Frame, gap_bounds, pick_groups, sampled
+from audit.effects import Frame, gap_bounds, sampled
 from audit.errors import InputError, sentence
 from audit.metrics import (
     DEFAULT_FAMILY,
@@ -33,6 +33,7 @@ from audit.metrics import (
 from audit.stats.clustered import Flags, Floats, Integers, Sample, rate_interval
 from audit.stats.counts import Counts, count
 from audit.stats.gaps import Pairs, largest_gap
+from audit.stats.samples import pick_groups
 from audit.stats.significance import holm, homogeneity
 from audit.tables import (
     COUNT,
@@ -260,7 +261,7 @@ def _kept_gaps(
 ) -> dict[str, Any]:
     """The worst-case gap of every question; bounds hold for all thresholds that are judged."""
     ok = standing(sample.n, sample.subjects, frame.confidence.min_group)[0] == OK
-    pairs = Pairs.of(ok)
+    pairs = Pairs.of(ok, names.tolist())
     level = frame.level() if judged else frame.confidence.level
     bounds = gap_bounds(sample, pairs.one, pairs.other, pairs.usable, level)
     gap = largest_gap(sample.rate, pairs, *bounds)

@@ -95,10 +95,15 @@ def verdicts(
     """
     least, most = size_bounds(np.asarray(low_all, float), np.asarray(high_all, float))
     allowed = np.asarray(margin, float)
-    not_large = np.where(most < allowed, Verdict.WITHIN.value, Verdict.INCONCLUSIVE.value)
-    return np.where(least > allowed, Verdict.EXCEEDS.value, not_large)
+    return decide(least > allowed, most < allowed)
+
+
+def decide(exceeds: npt.ArrayLike, within: npt.ArrayLike) -> npt.NDArray[np.str_]:
+    """The verdict of what is shown: *shown large*, *shown small*, or else *cannot tell*."""
+    not_large = np.where(within, Verdict.WITHIN.value, Verdict.INCONCLUSIVE.value)
+    return np.where(exceeds, Verdict.EXCEEDS.value, not_large)
 
 
 def size_bounds(low: Floats, high: Floats) -> tuple[Floats, Floats]:
     """Bounds of a gap's size |d| from bounds of the gap d: from 0 if they include 0."""
-    return np.maximum(np.maximum(low, -high), 0.0) + low * 0, np.maximum(np.abs(low), np.abs(high))
+    return np.maximum(np.maximum(low, -high), 0.0), np.maximum(np.abs(low), np.abs(high))

@@ -500,7 +500,7 @@ class _Told:
 
     def _margin(self, family: str) -> float:
         """How large a change of a cosine must be to matter: the ratio of odds as a cosine."""
-        ratio = self.design.confidence.margin(family).ratio
+        ratio = self.design.confidence.margin(family).times
         return math.log(ratio) / self.seen.texts.logit_scale
 
     @cached_property

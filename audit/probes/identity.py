@@ -603,7 +603,7 @@ class _Measured:
         return self.impostors.pairs[np.arange(len(self.strangers.ids)), self.strangers.group]
 
     def _family(self, metric: str, size: int) -> Row:
-        margin = self.half.design.confidence.margin(DEFAULT_FAMILY).ratio
+        margin = self.half.design.confidence.margin(DEFAULT_FAMILY).times
         return {
             "unit": "times",
             "family": f"{self.half.probe.task}, {metric}, by {self.attribute}",
@@ -619,7 +619,7 @@ class _Measured:
         g = int(np.nanargmax(found.value[t]))
         low, high = float(np.nanmax(found.low[t])), float(np.nanmax(found.high[t]))
         confidence = self.half.design.confidence
-        margin = confidence.margin(DEFAULT_FAMILY).ratio
+        margin = confidence.margin(DEFAULT_FAMILY).times
         with np.errstate(divide="ignore"):
             verdict = verdicts(np.log(low), np.log(high), np.log(margin))
         how = "largest over groups; ratio to all others, log, max-T over subjects"

@@ -559,7 +559,7 @@ class _Told:
 
     def margin(self, family: str = DEFAULT_FAMILY) -> float:
         """A skew is the logarithm of a ratio."""
-        return math.log(self.design.confidence.margin(family).ratio)
+        return math.log(self.design.confidence.margin(family).times)
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from audit.probes.changes import ACCURACY_CHANGE, asks_again
 from audit.probes.classification import Classification
 from audit.registry import suggest
 from audit.stats.changes import changes_of_gaps
-from audit.stats.gaps import TOO_FEW_GROUPS, Pairs, largest_gap
+from audit.stats.gaps import Pairs, largest_gap, unless_left_out
 from audit.tables import (
     CANNOT_TELL,
     CHOICES,
@@ -261,7 +261,7 @@ class Robustness(Classification):
         low, high = found["low_simultaneous"], found["high_simultaneous"]
         found = found.assign(
             statement="",
-            verdict=verdicts(low, high, found["margin"]),
+            verdict=unless_left_out(verdicts(low, high, found["margin"]), found["reason"]),
             harm=[self._harm(row) for row in records(found)],
             method=found["method"] + [done.get(c, "") for c in found["condition"]],
         )
@@ -412,7 +412,7 @@ class _Moved:
     ) -> Iterator[dict[str, Any]]:
         parts = self.parts.of(at)
         sample, smallest = parts.gained, self.design.confidence.min_group
-        pairs = Pairs.of(standing(sample.n, sample.subjects, smallest)[0] == OK)
+        pairs = Pairs.of(standing(sample.n, sample.subjects, smallest)[0] == OK, names)
         compared = pairs.one, pairs.other, pairs.usable
         found = changes_of_gaps(sample, parts.lost, *compared, self.level)
         change = sample.rate - parts.lost.rate
@@ -432,7 +432,7 @@ class _Moved:
                 "family_size": found.size * self.conditions,
                 "method": "largest over pairs of paired changes, max-T",
                 "status": OK if some else TOO_FEW,
-                "reason": "" if some else TOO_FEW_GROUPS,
+                "reason": str(gap.reason[q, 0]),
             }
 
     def _row(self, q: int, at: Sequence[int], attribute: str) -> dict[str, Any]:

@@ -45,7 +45,7 @@ from audit.stats.clustered import (
 )
 from audit.stats.counts import Counts, count
 from audit.stats.families import Flags, bounds_at, compare
-from audit.stats.gaps import Pairs, largest_gap
+from audit.stats.gaps import Pairs, largest_gap, unless_left_out
 from audit.tables import (
     CHOICES,
     ENSEMBLE,
@@ -357,6 +357,7 @@ class Shift(Classification):
     def _told(self, found: pd.DataFrame, conditions: Mapping[str, str]) -> pd.DataFrame:
         """Rows of MEASURES; of each question and attribute the surest has a statement."""
         given = verdicts(found["low_simultaneous"], found["high_simultaneous"], found["margin"])
+        given = unless_left_out(given, found["reason"])
         judged = np.where(found["metric"] == ACCURACY, NOT_JUDGED, given)
         found = found.assign(statement="", verdict=judged)
         told = (found["status"] == OK) & (found["verdict"] != NOT_JUDGED)
@@ -542,7 +543,7 @@ class _Cells:
         sample, ref, rest = self.sources.sample, *self._cells
         ok = self._standing[0] == OK
         fine = ok[ref] & ok[rest]
-        pairs = Pairs.of(fine)
+        pairs = Pairs.of(fine, [self._name(g) for g in range(self.at.size)])
         compared = pairs.one, pairs.other, pairs.usable
         bounds = _apart(sample, ref, rest, *compared, self._confidence.level)
         drop = sample.rate[0, ref] - sample.rate[0, rest]
@@ -563,7 +564,7 @@ class _Cells:
                     "family_size": int(pairs.usable.sum()),
                     "method": f"largest over pairs of MOVER from both drops, max-T{dealt}",
                     "status": OK if some else TOO_FEW,
-                    "reason": "" if some else "fewer than two groups with enough pictures in both",
+                    "reason": str(gap.reason[q, 0]),
                     "_drop": 100 * drop[q, a],
                     "_other": 100 * drop[q, b],
                 }

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from scipy import special
 
+from audit.stats.clustered import (
+    Bounds,
+    Flags,
+    Floats,
+    Integers,
+    Sample,
+    difference_interval,
+    rate_interval,
+    ratio_interval,
+)
+from audit.stats.families import Estimates, bounds_at, compare
+from audit.stats.samples import pick_questions
 from audit.tables import OK, TOO_FEW
-from audit.verdicts import Verdict, size_bounds, verdicts
-
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
+from audit.verdicts import Verdict, decide, size_bounds, verdicts
 
 #: what *shown small* says of a largest gap
 NO_TWO_GROUPS = "no two groups differ by {margin}"
+#: what a verdict rests on where the ratio is waived
+NEGLIGIBLE = "difference, all rates negligible"
 #: why a question has no gap
 TOO_FEW_GROUPS = "fewer than two groups with enough pictures"
 
@@ -27,12 +40,28 @@ class Pairs:
     one: Integers
     other: Integers
     usable: Flags
+    #: the groups left out of each question, with commas, (Q, 1); blank where all take part
+    left_out: npt.NDArray[np.object_]
 
     @classmethod
-    def of(cls, large_enough: Flags) -> Pairs:
-        """Of groups that are large enough, or not, on each question, (Q, G)."""
+    def of(cls, large_enough: Flags, names: Sequence[str] = ()) -> Pairs:
+        """Of groups that are large enough, or not, on each question, (Q, G); ``names`` of all."""
         one, other = np.triu_indices(large_enough.shape[1], 1)
-        return cls(one, other, large_enough[:, one] & large_enough[:, other])
+        called = np.array(list(names) or [str(g) for g in range(large_enough.shape[1])], object)
+        out = [", ".join(called[~row]) for row in large_enough]
+        usable = large_enough[:, one] & large_enough[:, other]
+        return cls(one, other, usable, np.array(out, dtype=object).reshape(-1, 1))
+
+    @property
+    def complete(self) -> Flags:
+        """Whether no group is left out of a question, (Q, 1)."""
+        return np.asarray(self.left_out == "", dtype=bool)
+
+
+def unless_left_out(judged: npt.ArrayLike, reason: npt.ArrayLike) -> npt.NDArray[np.str_]:
+    """Verdicts on largest gaps; where the reason says who is left out, none is *shown small*."""
+    given, told = np.asarray(judged, str), np.asarray(reason, object) != ""
+    return np.where(told & (given == Verdict.WITHIN), Verdict.INCONCLUSIVE.value, given)
 
 
 @dataclass(frozen=True)
@@ -49,6 +78,7 @@ class LargestGap:
     pair: Integers
     low: Floats
     high: Floats
+    left_out: npt.NDArray[np.object_]
 
     @property
     def some(self) -> Flags:
@@ -62,12 +92,19 @@ class LargestGap:
 
     @property
     def reason(self) -> npt.NDArray[np.object_]:
-        """Why there is no gap; blank where there is one."""
-        return np.where(self.some, "", TOO_FEW_GROUPS).astype(object)
+        """Why there is no gap, or who is left out of it; blank where there is a gap of all."""
+        out = np.where(self.left_out == "", "", "too few subjects of: " + self.left_out)
+        return np.where(self.some, out, TOO_FEW_GROUPS).astype(object)
 
-    def verdict(self, margin: npt.ArrayLike) -> npt.NDArray[np.str_]:
-        """The verdict on its size against a margin; *cannot tell* without two groups."""
-        judged = verdicts(self.low, self.high, margin)
+    def verdict(
+        self, margin: npt.ArrayLike, low: Floats | None = None, high: Floats | None = None
+    ) -> npt.NDArray[np.str_]:
+        """The verdict on its size, or on other bounds of all pairs, against a margin.
+
+        *Cannot tell* without two groups; where a group is left out, nothing is *shown small* of it.
+        """
+        ends = (self.low, self.high) if low is None or high is None else (low, high)
+        judged = unless_left_out(verdicts(*ends, margin), self.left_out)
         return np.where(self.some, judged, Verdict.INCONCLUSIVE.value)
 
 
@@ -98,11 +135,292 @@ def largest_gap(
     else:
         least, most = (_largest(end, usable) for end in size_bounds(low, high))
     group, beside = np.where(down, second, first), np.where(down, first, second)
-    return LargestGap(np.abs(gap), group, beside, at, least, most)
+    return LargestGap(np.abs(gap), group, beside, at, least, most, pairs.left_out)
 
 
 def _largest(values: Floats, usable: Flags) -> Floats:
     """The largest of each row's usable numbers, (Q, 1); nan where there is none."""
     among = np.where(usable & ~np.isnan(values), values, -np.inf)
     largest = among.max(axis=1, keepdims=True, initial=-np.inf)
-    return np.where(np.isfinite(largest), largest, np.nan)
+    return np.where(largest > -np.inf, largest, np.nan)
+
+
+# ---- what is claimed of it ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Margins:
+    """What matters, (Q, 1) each: in shares, as a ratio of rates, and a rate too small to matter.
+
+    ``ratio`` and ``negligible`` are nan where none was declared.
+    """
+
+    difference: Floats
+    ratio: Floats
+    negligible: Floats
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What the bounds of every pair say of the largest gap; arrays (Q, 1) unless said otherwise.
+
+    ``found``: every pair's difference and ratio with simultaneous bounds, (Q, P), and ``ratio_low,
+    ratio_high`` (Q, P) those of the ratio, one-sided where a group has no event. ``low_alone,
+    high_alone``, (Q, P): each pair's interval with a one-sided error of ``1 - level`` on either
+    side. ``gap``: the largest gap. ``high_equivalence``: what it is surely below, the largest of
+    the pairs' unadjusted bounds. ``ratio``, ``ratio_surely``, ``ratio_below``: the same as ratios.
+    ``p``: against the margin, of the direction that the verdict has or comes nearer to. ``basis``:
+    the scale that the verdict rests on.
+    """
+
+    found: Compared
+    ratio_low: Floats
+    ratio_high: Floats
+    low_alone: Floats
+    high_alone: Floats
+    gap: LargestGap
+    high_equivalence: Floats
+    ratio: Floats
+    ratio_surely: Floats
+    ratio_below: Floats
+    p: Floats
+    basis: npt.NDArray[np.str_]
+    verdict: npt.NDArray[np.str_]
+
+
+def judge(
+    sample: Sample,
+    pairs: Pairs,
+    margins: Margins,
+    level: float = 0.95,
+) -> Claims:
+    """The verdict on the largest gap of every question, each question a family of its own pairs.
+
+    Formula: *shown large* if the simultaneous lower bound of some pair's size is above the margin;
+    *shown small* if the upper bound of every pair is below it, each bound unadjusted with an error
+    of ``1 - level``: the claim that no pair reaches the margin is wrong only if the bound of a pair
+    that does reach it is, so it needs no correction over pairs. Where a ratio margin is declared,
+    *shown large* may rest on either scale, whose bounds then hold together (half of the error for
+    each), and *shown small* needs both. A pair without any event is judged by its difference. The
+    ratio is waived where every group's rate is surely below ``negligible``; where such a rate is
+    declared the ratio's own bounds and those of the rates have half of the error each.
+    Range: words. Does not show: anything about a group that is left out, so *shown small* needs all
+    groups.
+
+    Args:
+        sample: Q questions in G groups.
+        pairs: which groups are compared.
+        margins: what matters.
+        level: of the simultaneous bounds of one question.
+
+    Source:
+        Berger (1982), Technometrics 24, 295-300, for intersection-union tests; Schuirmann (1987),
+        J. Pharmacokinetics 15, 657-680, for two one-sided tests; Westfall, Young (1993).
+    """
+    alpha, binds = 1 - level, ~np.isnan(margins.ratio)
+    levels = np.where(binds[:, 0], 1 - alpha / 2, level)
+    found = simultaneous(sample, pairs.one, pairs.other, pairs.usable, levels)
+    usable = pairs.usable
+    gap = largest_gap(sample.rate, pairs, found.difference.low_all, found.difference.high_all)
+    alone = difference_interval(sample, pairs.one, pairs.other, 1 - 2 * alpha)
+    below = _largest(size_bounds(*alone)[1], usable)
+    scale = _Ratios.of(sample, pairs, margins, found, alpha)
+    binds &= ~scale.waived
+    log_margin = np.log(np.where(binds, margins.ratio, np.inf))
+    by_gap, by_ratio = gap.low > margins.difference, scale.surely > log_margin
+    whole = gap.some & pairs.complete
+    within = whole & (below < margins.difference) & (~binds | (scale.below < log_margin))
+    p, idle = _against(sample, pairs, margins, found, alpha, binds, whole), within & scale.waived
+    both, one = "difference and ratio", np.where(by_ratio, "ratio", "difference")
+    low_alone, high_alone = (np.where(usable, end, np.nan) for end in alone)
+    return Claims(
+        found=found,
+        ratio_low=_finite(scale.ends[0]),
+        ratio_high=_finite(scale.ends[1]),
+        low_alone=low_alone,
+        high_alone=high_alone,
+        gap=gap,
+        high_equivalence=below,
+        ratio=_finite(scale.size),
+        ratio_surely=_finite(scale.surely),
+        ratio_below=_finite(scale.below),
+        p=p,
+        basis=np.where(by_gap & by_ratio | within & binds, both, np.where(idle, NEGLIGIBLE, one)),
+        verdict=decide(by_gap | by_ratio, within),
+    )
+
+
+def _finite(log: Floats) -> Floats:
+    """A ratio from its log; nan where it has no bound."""
+    ratio = np.exp(log)
+    return np.where(np.isfinite(ratio) & (ratio > 0), ratio, np.nan)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The pairs of every question, a family each: (Q, P), but ``size``, ``smallest_q``: (Q, 1)."""
+
+    difference: Estimates
+    ratio: Estimates
+    p: Floats
+    q: Floats
+    levels: Floats
+    studentised: Flags
+    size: Floats
+    smallest_q: Floats
+
+
+def simultaneous(
+    sample: Sample, one: Integers, other: Integers, usable: Flags, levels: Floats
+) -> Compared:
+    """The comparisons of each question as a family of its own; ``levels``, (Q,), of each."""
+    found = [
+        compare(pick_questions(sample, slice(q, q + 1)), one, other, usable[q : q + 1], level)
+        for q, level in enumerate(levels.tolist())
+    ]
+
+    def stacked(name: str) -> Any:
+        return np.concatenate([np.atleast_2d(getattr(family, name)) for family in found])
+
+    def estimates(name: str) -> Estimates:
+        parts = [getattr(family, name) for family in found]
+        ends = (f.name for f in fields(Estimates))
+        return Estimates(*(np.concatenate([getattr(e, end) for e in parts]) for end in ends))
+
+    rest = (stacked(f.name) for f in fields(Compared)[2:])
+    return Compared(estimates("difference"), estimates("ratio"), *rest)
+
+
+@dataclass(frozen=True)
+class _Ratios:
+    """The pairs' ratios on the log scale.
+
+    ``ends``: simultaneous bounds, (Q, P). ``size``, ``surely``, ``below``, (Q, 1): the largest,
+    what it surely exceeds and what it is surely below. ``waived``, (Q, 1).
+    """
+
+    ends: Bounds
+    size: Floats
+    surely: Floats
+    below: Floats
+    waived: Flags
+
+    @classmethod
+    def of(
+        cls, sample: Sample, pairs: Pairs, margins: Margins, found: Compared, alpha: float
+    ) -> _Ratios:
+        usable, one, other = pairs.usable, pairs.one, pairs.other
+        none = (sample.events[:, one] == 0) & (sample.events[:, other] == 0)
+        # with a negligible rate there are two ways to be small, each with half of the error
+        share = np.where(np.isnan(margins.negligible), 2 * alpha, alpha)
+        levels = np.broadcast_to(1 - share, usable.shape)
+        alone = bounds_at(levels, usable, lambda v: ratio_interval(sample, one, other, v))
+        alone = _log_bounds(sample, pairs, alone, levels)
+        ends = _log_bounds(sample, pairs, (found.ratio.low_all, found.ratio.high_all), found.levels)
+        surely = _largest(np.where(none, 0.0, size_bounds(*ends)[0]), usable)
+        below = _largest(np.where(none, 0.0, size_bounds(*alone)[1]), usable)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            rate = np.log(sample.rate)
+            size = np.abs(rate[:, one] - rate[:, other])
+        high = rate_interval(sample, 1 - alpha)[1]
+        waived = np.all(high < margins.negligible, axis=1, keepdims=True)
+        return cls(ends, _largest(np.where(none, 0.0, size), usable), surely, below, waived)
+
+
+def _log_bounds(sample: Sample, pairs: Pairs, ratio: Bounds, levels: Floats) -> Bounds:
+    """Logs of bounds of ratios, (Q, P), also of pairs in which a group has no event.
+
+    Formula: there, and where all pictures of both are events, ``log(l1 / u2)`` to ``log(u1 / l2)``
+    from the two rates' own bounds, of which one end may be infinite: wider than needed, since both
+    errors are added up. nan where neither group has an event.
+    """
+    one, other = pairs.one, pairs.other
+    bare = np.isnan(ratio[0]) & pairs.usable
+    bare &= sample.events[:, one] + sample.events[:, other] > 0
+
+    def apart(level: float) -> Bounds:
+        low, high = rate_interval(sample, level)
+        return low[:, one] / high[:, other], high[:, one] / low[:, other]
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        low, high = bounds_at(levels, bare, apart)
+        return tuple(  # type: ignore[return-value]
+            np.log(np.where(bare, own, known))
+            for own, known in zip((low, high), ratio, strict=True)
+        )
+
+
+def _against(
+    sample: Sample,
+    pairs: Pairs,
+    margins: Margins,
+    found: Compared,
+    alpha: float,
+    binds: Flags,
+    whole: Flags,
+) -> Floats:
+    """P of the largest gap against its margins, (Q, 1).
+
+    The smaller of two: that no pair exceeds a margin, adjusted for the pairs as the simultaneous
+    bounds are, and that some pair reaches one. Only one of the two can be true.
+    """
+    one, other = pairs.one, pairs.other
+    beyond, inside = margin_z(
+        lambda level: difference_interval(sample, one, other, level),
+        np.abs(sample.rate[:, one] - sample.rate[:, other]),
+        margins.difference,
+    )
+    if binds.any():
+        with np.errstate(divide="ignore", invalid="ignore"):
+            rate = np.log(sample.rate)
+            apart = np.abs(rate[:, one] - rate[:, other])
+        ratio = margin_z(
+            lambda level: _log_bounds(
+                sample,
+                pairs,
+                ratio_interval(sample, one, other, level),
+                np.full(pairs.usable.shape, level),
+            ),
+            apart,
+            np.log(margins.ratio),
+        )
+        # two groups without any event have no ratio, and are judged by their difference
+        beyond = np.where(binds, np.fmax(beyond, ratio[0]), beyond)
+        inside = np.where(binds, np.fmin(inside, ratio[1]), inside)
+    adjusted = np.minimum(2 * special.ndtr(-beyond) * alpha / (1 - found.levels), 1.0)
+    exceeds = -_largest(-adjusted, pairs.usable)
+    within = np.where(whole, _largest(special.ndtr(-inside), pairs.usable), 1.0)
+    return np.fmin(exceeds, within)
+
+
+def margin_z(
+    interval: Callable[[float], Bounds], size: Floats, margin: Floats
+) -> tuple[Floats, Floats]:
+    """How sure it is that sizes lie above, and below, a margin: normal quantiles.
+
+    Formula: the z for which the interval at level ``2 Phi(z) - 1`` has the margin as the lower end,
+    or the upper end, of the size, interpolated between the points of a grid.
+    Range: 0 (not even the estimate does) to 8; nan where there is no interval.
+
+    Args:
+        interval: gives bounds at a level.
+        size: the estimates' sizes.
+        margin: broadcasts against them.
+    """
+    before = [size - margin, margin - size]
+    found = [np.where(b > 0, np.nan, 0.0) for b in before]
+    for z, step in zip(_GRID[1:], np.diff(_GRID), strict=True):
+        least, most = size_bounds(*interval(1 - 2 * special.ndtr(-z)))
+        for k, left in enumerate((least - margin, margin - most)):
+            with np.errstate(divide="ignore", invalid="ignore"):
+                at = z - step * left / (left - before[k])
+            found[k] = np.where(np.isnan(found[k]) & (left <= 0), at, found[k])
+            before[k] = left
+    above, below = (
+        np.where(np.isnan(f) & ~np.isnan(b), _GRID[-1], f)
+        for f, b in zip(found, before, strict=True)
+    )
+    return above, below
+
+
+_GRID = np.array([0, 0.5, 1, 1.3, 1.65, 1.96, 2.3, 2.6, 3, 3.5, 4, 5, 6, 8])
