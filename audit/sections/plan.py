@@ -22,10 +22,19 @@ def margins_table(run: Run) -> Markdown:
         {
             "Label family": "every other" if family == DEFAULT_FAMILY else family,
             "Gap that matters, points": f"{100 * margin['difference']:g}",
-            "Ratio that matters": f"{margin['ratio']:g}",
+            "Ratio that matters": _ratio(family, margin),
         }
         for family, margin in sorted(margins.items(), key=lambda m: m[0] == DEFAULT_FAMILY)
     )
+
+
+def _ratio(family: str, margin: Mapping[str, Any]) -> str:
+    """The ratio that matters of a label family, and the rate under which none does."""
+    ratio = margin.get("ratio")
+    if ratio is None:
+        return "none"
+    negligible = margin.get("negligible")
+    return f"{ratio:g}" + (f", above {100 * negligible:g} %" if negligible else "")
 
 
 def power_table(run: Run) -> Markdown:
