@@ -255,11 +255,10 @@ class Compared:
         rest = self.against_rest
         if not rest.one.size:
             return [self.claims.found]
-        levels = np.full(len(self.block.labels), self.confidence.level)
-        return [
-            self.claims.found,
-            simultaneous(self.sample, rest.one, rest.other, rest.usable, levels),
-        ]
+        level = self.confidence.level
+        levels = np.full(len(self.block.labels), level)
+        found = simultaneous(self.sample, rest.one, rest.other, rest.usable, levels, level)
+        return [self.claims.found, found]
 
     def of_all(self, value: Callable[[Family], Any]) -> NDArray[Any]:
         """A value (Q, P) or (Q, 1) of each family, side by side for all comparisons."""

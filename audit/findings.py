@@ -19,6 +19,7 @@ from audit.stats.mislabelled import at_random, at_worst
 from audit.tables import (
     CANNOT_TELL,
     DIFFERENCE,
+    DISPARITIES,
     ENSEMBLE,
     EVERYONE,
     OK,
@@ -143,6 +144,7 @@ def judged(disparities: pd.DataFrame, rates: pd.DataFrame) -> pd.DataFrame:
     Choices of harmless labels in tasks whose right answer is known are left to the tables, unless
     the suite declared the question; a declared pair of groups is a finding, too.
     """
+    disparities = DISPARITIES.filled(disparities)
     with_truth = rates.loc[rates["metric"] == "misclassification", "task"].unique()
     as_asked = (
         disparities["task"].isin(with_truth)

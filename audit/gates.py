@@ -21,7 +21,16 @@ from audit.claims import resting_bounds, within_but_for_the_left_out
 from audit.findings import Finding, in_columns
 from audit.rundir import Run, write_json, write_text
 from audit.suite import Gate
-from audit.tables import ENSEMBLE, OK, PRIMARY, SHOWN_LARGE, SHOWN_SMALL, WORST, records
+from audit.tables import (
+    DISPARITIES,
+    ENSEMBLE,
+    OK,
+    PRIMARY,
+    SHOWN_LARGE,
+    SHOWN_SMALL,
+    WORST,
+    records,
+)
 
 JUNIT: Final = "junit.xml"
 SARIF: Final = "findings.sarif"
@@ -68,6 +77,7 @@ def judge(disparities: pd.DataFrame, gates: Sequence[Gate]) -> list[GateResult]:
         One result a gate and gap, gate by gate; for a gate that covers no gap one that fails, so
         that no gate passes because it was never asked.
     """
+    disparities = DISPARITIES.filled(disparities)
     primary = disparities["role"] == PRIMARY
     largest = (disparities["condition"] == ENSEMBLE) & (disparities["comparison"] == WORST)
     gaps = records(disparities[primary if primary.any() else largest])

@@ -94,12 +94,14 @@ class Schema:
         """Write as Parquet, checked; the same table gives the same bytes."""
         self.validate(self.conform(table)).to_parquet(path, index=False)
 
+    def filled(self, table: pd.DataFrame) -> pd.DataFrame:
+        """The table with every column of this schema; those that it lacks are empty."""
+        empty: dict[str, Any] = {TEXT: "", COUNT: 0, FLAG: False, NUMBER: float("nan")}
+        return table.assign(**{c: empty[t] for c, t in self.columns.items() if c not in table})
+
     def read(self, path: Path) -> pd.DataFrame:
         """Read a Parquet file of this schema, checked; columns that came later are empty."""
-        table = pd.read_parquet(path)
-        empty: dict[str, Any] = {TEXT: "", COUNT: 0, FLAG: False}
-        missing = {c: empty.get(t) for c, t in self.columns.items() if c not in table}
-        return self.validate(self.conform(table.assign(**missing)))
+        return self.validate(self.conform(self.filled(pd.read_parquet(path))))
 
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:

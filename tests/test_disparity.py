@@ -183,9 +183,9 @@ def test_a_group_of_one_subject_has_no_interval_and_is_compared_with_nobody() ->
 def test_simultaneous_bounds_are_at_the_familys_level() -> None:
     got = compared([300, 500, 700], [2000, 2100, 2200])
     pair = row(got, comparison="difference", group="g0", other="g1")
-    assert pair["family_size"] == 6
-    assert pair["level_each"] == pytest.approx(1 - 0.05 / 6)
-    low, high = confint_proportions_2indep(300, 2000, 500, 2100, method="newcomb", alpha=0.05 / 6)
+    assert pair["family_size"] == 3
+    assert pair["level_each"] == pytest.approx(1 - 0.05 / 3)
+    low, high = confint_proportions_2indep(300, 2000, 500, 2100, method="newcomb", alpha=0.05 / 3)
     bounds = pair["low_simultaneous"], pair["high_simultaneous"]
     assert bounds == pytest.approx((low, high), abs=1e-9)
 
@@ -225,15 +225,17 @@ def test_the_worst_gap_is_the_widest_pair_with_the_widest_bounds() -> None:
 
 
 def test_a_small_group_is_compared_with_nobody_and_says_why() -> None:
-    got = compared([3, 50, 70], [5, 210, 220])
+    got = compared([3, 50, 70], [4, 210, 220])
     pair = row(got, comparison="difference", group="g0", other="g1")
     assert pair["status"] == "too_few"
-    assert "g0: fewer than 30 pictures" in pair["reason"]
+    assert "g0: fewer than 5 subjects" in pair["reason"]
     assert np.isnan(pair["p"])
     assert pair["verdict"] == "cannot tell"
     sound = row(got, comparison="difference", group="g1", other="g2")
     assert sound["status"] == "ok"
-    assert sound["family_size"] == 3  # g1 v g2, and each of them against the rest
+    assert sound["family_size"] == 1  # groups against the rest are a family of their own
+    rest = got[(got["comparison"] == "difference") & (got["other"] == "the rest")]
+    assert rest["family_size"].tolist() == [2, 2, 2]
 
 
 def test_no_events_is_no_ratio_and_an_empty_group_undefined() -> None:
@@ -247,23 +249,30 @@ def test_no_events_is_no_ratio_and_an_empty_group_undefined() -> None:
 
 
 def test_a_ratio_is_the_katz_interval_and_uses_the_ratio_margin() -> None:
-    got = row(compared([60, 20], [200, 200]), comparison="ratio")
+    got = row(compared([60, 20], [200, 200], family="crime"), comparison="ratio")
     low, high = confint_proportions_2indep(60, 200, 20, 200, compare="ratio", method="log")
     assert got["value"] == pytest.approx(3.0)
     assert (got["low"], got["high"]) == pytest.approx((low, high))
     assert got["verdict"] == "shown large"
+    without = row(compared([60, 20], [200, 200]), comparison="ratio")
+    assert without["verdict"] == "not judged"
+    assert (without["low"], without["high"]) == pytest.approx((low, high))
 
 
 def test_one_usable_group_has_no_worst_case_but_a_reason() -> None:
-    worst = row(compared([3, 50], [5, 210]), comparison="worst_case_gap")
+    worst = row(compared([3, 50], [4, 210]), comparison="worst_case_gap")
     assert worst["verdict"] == "cannot tell"
     assert "fewer than two groups" in worst["reason"]
 
 
 def test_margins_belong_to_label_families() -> None:
-    sure = Confidence.model_validate({"margins": {"crime": {"difference": 0.3}}})
+    only_points = {"difference": 0.3, "ratio": None}
+    sure = Confidence.model_validate({"margins": {"crime": only_points}})
     got = compared([400, 200], [1000, 1000], sure, "crime")
     assert row(got, comparison="difference")["verdict"] == "shown small"
+    both = Confidence.model_validate({"margins": {"crime": {"difference": 0.3}}})
+    got = compared([400, 200], [1000, 1000], both, "crime")
+    assert row(got, comparison="difference")["verdict"] == "shown large"  # twice as often
     got = compared([400, 200], [1000, 1000], sure)
     assert row(got, comparison="difference")["verdict"] == "shown large"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -219,7 +219,7 @@ def judge(
     """
     alpha, binds = 1 - level, ~np.isnan(margins.ratio)
     levels = np.where(binds[:, 0], 1 - alpha / 2, level)
-    found = simultaneous(sample, pairs.one, pairs.other, pairs.usable, levels)
+    found = simultaneous(sample, pairs.one, pairs.other, pairs.usable, levels, level)
     usable = pairs.usable
     gap = largest_gap(sample.rate, pairs, found.difference.low_all, found.difference.high_all)
     alone = difference_interval(sample, pairs.one, pairs.other, 1 - 2 * alpha)
@@ -271,13 +271,25 @@ class Compared:
 
 
 def simultaneous(
-    sample: Sample, one: Integers, other: Integers, usable: Flags, levels: Floats
+    sample: Sample, one: Integers, other: Integers, usable: Flags, levels: Floats, level: float
 ) -> Compared:
-    """The comparisons of each question as a family of its own; ``levels``, (Q,), of each."""
-    found = [
-        compare(pick_questions(sample, slice(q, q + 1)), one, other, usable[q : q + 1], level)
-        for q, level in enumerate(levels.tolist())
-    ]
+    """The comparisons of each question as a family of its own.
+
+    ``levels``, (Q,): of each family's simultaneous bounds; ``level``: of each interval alone.
+    """
+    found = []
+    for q, joint in enumerate(levels.tolist()):
+        part = pick_questions(sample, slice(q, q + 1))
+        family = compare(part, one, other, usable[q : q + 1], joint)
+        if joint != level:
+            ends = difference_interval(part, one, other, level)
+            ratio = ratio_interval(part, one, other, level)
+            family = replace(
+                family,
+                difference=replace(family.difference, low=ends[0], high=ends[1]),
+                ratio=replace(family.ratio, low=ratio[0], high=ratio[1]),
+            )
+        found.append(family)
 
     def stacked(name: str) -> Any:
         return np.concatenate([np.atleast_2d(getattr(family, name)) for family in found])
