@@ -11,9 +11,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from audit.digits import bounds, percent
-from audit.metrics import UNKNOWN
-from audit.stats.families import verdicts
-from audit.stats.mislabelled import at_random, at_worst
+from audit.label_errors import Verdicts, if_labels_were_wrong
 from audit.tables import (
     CANNOT_TELL,
     ENSEMBLE,
@@ -42,8 +40,6 @@ _WHOSE_WORD: Final = {
     "assigned": "what somebody else assigned",
     "generator": "settings of a generator, nobody's identity",
 }
-#: shares of wrong group labels under which every verdict is looked at again
-LABEL_ERRORS: Final = (0.01, 0.05, 0.1)
 _HARMFUL: Final = ("crime", "suspicion", *DENIGRATING)
 
 
@@ -70,7 +66,7 @@ class Finding(BaseModel):
     unit: str = ""
     evidence: tuple[str, ...]
     caveats: tuple[str, ...] = ()
-    #: the verdict if so many group labels were wrong, at random or where they mislead most
+    #: the verdict if so many of all group labels were wrong, at random or where they mislead most
     label_errors: Mapping[str, Mapping[str, str]] | None = None
 
 
@@ -93,12 +89,9 @@ def find(
         harms: kind of harm by (task, label), from the label sets.
         sources: whose perception each attribute is.
     """
-    known = rates[rates["group"] != UNKNOWN]
-    groups = known.groupby("attribute")["group"].nunique()
-    found = [
-        _of_gap(row, harms, sources, int(groups[row["attribute"]]))
-        for row in records(judged(disparities, rates))
-    ]
+    gaps = judged(disparities, rates)
+    wrong = if_labels_were_wrong(gaps, disparities, rates)
+    found = [_of_gap(row, harms, sources, wrong.get(row["key"])) for row in records(gaps)]
     found += list(_of_denigration(rates))
     found += [_of_measure(row, sources) for row in records(measures[measures["statement"] != ""])]
     order = {"high": 0, "medium": 1, "low": 2, "none": 3}
@@ -125,7 +118,7 @@ def _of_gap(
     row: Mapping[str, Any],
     harms: Mapping[tuple[str, str], str],
     sources: Mapping[str, str],
-    groups: int,
+    label_errors: Verdicts | None,
 ) -> Finding:
     harm = harms.get((row["task"], row["label"])) or _HARM.get(row["margin_family"], NO_HARM)
     usable = row["status"] == OK
@@ -146,7 +139,7 @@ def _of_gap(
         margin=_number(row["margin"]),
         evidence=(row["key"],),
         caveats=tuple(_caveats(row, sources)),
-        label_errors=_label_errors(row, groups) if usable else None,
+        label_errors=label_errors,
     )
 
 
@@ -173,23 +166,6 @@ def _of_measure(row: Mapping[str, Any], sources: Mapping[str, str]) -> Finding:
         evidence=(row["key"],),
         caveats=tuple(_whose(row, sources)),
     )
-
-
-def _label_errors(row: Mapping[str, Any], groups: int) -> dict[str, dict[str, str]]:
-    """The verdict if 1, 5 or 10 % of the group labels were wrong."""
-    ends = row["low_simultaneous"], row["high_simultaneous"]
-    names = [f"{100 * share:.0f} %" for share in LABEL_ERRORS]
-    moved = {
-        "at random": [at_random(*ends, share, groups) for share in LABEL_ERRORS],
-        "at worst": [at_worst(*ends, share) for share in LABEL_ERRORS],
-    }
-    return {
-        how: {
-            name: str(verdicts(low, high, row["margin"]))
-            for name, (low, high) in zip(names, bounds, strict=True)
-        }
-        for how, bounds in moved.items()
-    }
 
 
 def _gap_sentence(row: Mapping[str, Any]) -> str:
