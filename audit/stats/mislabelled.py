@@ -29,10 +29,10 @@ def at_random(
     Formula: each label is wrong with probability e, whatever the picture shows, and then that of
     any other of the k groups with equal chance, ``a = e / (k - 1)``. With q the share of all labels
     that a group has, r the rate seen in it and R that of all groups together, which errors leave as
-    it is, the true rate of the group is ``R + (r - R) s``, ``s = q / (q - a)``, taken back to 0 or 1
-    where chance leads out. The true gap of a pair is the difference of two of these. For two groups it is the gap seen divided by the share
-    of labels that is right in one less that wrong in the other, ``1 - c - c'``; for k groups of one
-    size the gap seen divided by ``1 - e k / (k - 1)``.
+    it is, the true rate of the group is ``R + (r - R) s``, ``s = q / (q - a)``, taken back to 0 or
+    1 where chance leads out. The true gap of a pair is the difference of two of these. For two
+    groups it is the gap seen over ``1 - c - c'``, c being the share of a group's labels that is
+    wrong; for k groups of one size the gap seen over ``1 - e k / (k - 1)``.
     The distance of each bound from the gap seen grows by the factor that belongs to the smaller
     group's rate, ``s - q (s - s')``; it is exact for two groups and for groups of one size, and
     else larger than the standard error asks for where the rates' variances are alike.
