@@ -107,6 +107,26 @@ def disparities(tally: Tally, confidence: Confidence) -> pd.DataFrame:
     return DISPARITIES.conform(_keyed(stacked(blocks))) if blocks else DISPARITIES.empty()
 
 
+def differences_at_once(
+    tally: Tally, attribute: str, confidence: Confidence
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.str_]]:
+    """Simultaneous bounds and verdicts of all usable differences of an attribute, without a table.
+
+    Args:
+        tally: counts of one question, one metric in one condition.
+        attribute: whose groups are compared.
+        confidence: level, margins, smallest group.
+    """
+    ((asked, block),) = tally.blocks.items()
+    groups = _Groups(tally.groups, attribute, block, asked, confidence)
+    usable = groups.usable
+    if not usable.any():
+        return np.empty(0), np.empty(0), np.empty(0, dtype=np.str_)
+    d = groups.found.difference
+    judged = verdicts(d.low_all, d.high_all, groups.margins("difference"))
+    return d.low_all[usable], d.high_all[usable], judged[usable]
+
+
 def screened(table: pd.DataFrame, confidence: Confidence) -> pd.DataFrame:
     """The table with the false discovery rate over all differences of a run.
 

@@ -24,7 +24,7 @@ EACH = 8
 
 
 def one_by_one(s: np.ndarray) -> float:
-    """p of the difference of means, 'greater', as published: a loop over all equal partitions."""
+    """The published p of the difference of means, greater: a loop over all equal partitions."""
     observed, ties, found, whole = s[:EACH].mean() - s[EACH:].mean(), 1e-12, 0, s.sum()
     total = 0
     for chosen in itertools.combinations(range(2 * EACH), EACH):
