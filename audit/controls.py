@@ -1,27 +1,27 @@
 """Controls of a run: what the same analysis says where the answer is known.
 
 *Null*: how wide the worst-case gap is when subjects are dealt to groups by chance. *Shuffled*: the
-whole analysis with group labels swapped between subjects; it should show nothing large.
-*Injected*: the same with a gap of known size added; it should be found, and covered by its bounds.
+whole analysis with group labels swapped between subjects, 20 times; it should seldom show anything
+large. *Injected*: one of them with a gap of known size added; it should be found, and covered by
+its bounds.
 """
 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import sparse
+from scipy import sparse, stats
 
 from audit.data.labels import LabelSet
-from audit.disparity import Confidence, disparities
+from audit.disparity import Confidence, differences_at_once, disparities
 from audit.metrics import METRICS, Block, Draws, Events, Groups, Tally
 from audit.stats.counts import count
-from audit.stats.gaps import TOO_FEW_GROUPS
 from audit.stats.permutation import Null, permuted_drops, permuted_range, whole_clusters
 from audit.tables import (
     CONTROLS,
@@ -36,6 +36,12 @@ from audit.tables import (
 
 #: permutations of a null: enough for its mean and 95 % quantile to one decimal of a point
 PERMUTATIONS: Final = 1000
+#: how often group labels are swapped, so that the report can tell a share and not one draw
+SHUFFLES: Final = 20
+#: bootstrap replicates of each swap: enough for the level of bounds that hold all at once
+REPLICATES: Final = 500
+#: chance of more shuffles going wrong than are allowed, if each does as often as the level allows
+ALARM: Final = 0.01
 #: share of subjects that must be able to change group
 MOVABLE: Final = 0.9
 
@@ -296,6 +302,10 @@ def controls(
 ) -> pd.DataFrame:
     """Both controls of one task's choice of labels, by every attribute; the table CONTROLS.
 
+    Of a shuffled control, ``shown_large`` says in how many of ``shuffles`` any comparison is shown
+    large, ``missed`` in how many any simultaneous bounds leave out 0. Either may happen in
+    ``1 - level`` of them by chance; up to ``allowed`` it is called chance.
+
     Args:
         choices: all of the task's rows of CHOICES.
         labels: the label set asked.
@@ -307,7 +317,9 @@ def controls(
     rows = choices[choices["condition"] == ENSEMBLE]
     at = _places(rows, groups)
     chosen = METRICS["selection"](rows, labels)
-    swapped, moving = replace(groups, member=shuffled(groups, seed)), can_swap(groups)
+    swaps = [_partners(groups, seed, number) for number in range(SHUFFLES)]
+    few = replace(draws, weights=draws.weights[:, :REPLICATES])
+    swapped, moving = replace(groups, member=groups.member[swaps[0]]), can_swap(groups)
     where = {"probe": rows["probe"].iloc[0], "task": rows["task"].iloc[0]}
     tables: list[dict[str, Any]] = []
     for attribute in groups.attributes:
@@ -318,7 +330,10 @@ def controls(
             continue
         only = _only(swapped, attribute)
         null = _analysed(chosen.happened, chosen, only, at, draws, where, confidence)
-        tables.append(_shuffled_row(null, where, attribute))
+        own = _only(groups, attribute)
+        again = (replace(own, member=own.member[swap]) for swap in swaps)
+        outcomes = [_outcome(chosen, g, attribute, at, few, where, confidence) for g in again]
+        tables.append(_shuffled_row(null, outcomes, where, attribute, confidence.level))
         planted = _plan(null)
         if planted is not None:
             group, label, gap = planted
@@ -336,15 +351,20 @@ def shuffled(groups: Groups, seed: int) -> NDArray[np.bool_]:
     A subject takes the groups of another one with as many pictures, picture by picture, in all
     attributes at once: sizes and overlaps stay, and nothing ties a group to what a picture shows.
     """
+    return groups.member[_partners(groups, seed)]
+
+
+def _partners(groups: Groups, seed: int, number: int = 0) -> NDArray[np.int64]:
+    """The picture whose groups each picture takes in the shuffle of this number."""
     order = np.argsort(groups.clusters, kind="stable")
     sizes = np.bincount(groups.clusters, minlength=len(groups.cluster_ids))
     starts = np.cumsum(sizes) - sizes
-    rng = np.random.default_rng(_stream(seed, "shuffled"))
-    member = np.empty_like(groups.member)
+    rng = np.random.default_rng(_stream(seed, "shuffled", *([str(number)] if number else [])))
+    taken = np.empty(len(order), np.int64)
     for size in np.unique(sizes[sizes > 0]):
         places = starts[sizes == size][:, np.newaxis] + np.arange(size)
-        member[order[places]] = groups.member[order[rng.permutation(places)]]
-    return member
+        taken[order[places]] = order[rng.permutation(places)]
+    return taken
 
 
 def can_swap(groups: Groups) -> float:
@@ -359,16 +379,15 @@ def _only(groups: Groups, attribute: str) -> Groups:
     return replace(groups, index=groups.index[columns], member=groups.member[:, columns])
 
 
-def _analysed(
+def _counted(
     happened: NDArray[np.bool_],
     events: Events,
     groups: Groups,
     at: NDArray[np.int64],
     draws: Draws,
     where: Mapping[str, str],
-    confidence: Confidence,
-) -> pd.DataFrame:
-    """The differences that the real analysis would report for these events."""
+) -> Tally:
+    """These events, counted as in the real analysis."""
     clusters = groups.clusters[at]
     counts = count(
         happened,
@@ -379,8 +398,35 @@ def _analysed(
         draws.rows(clusters),
     )
     asked = (where["probe"], where["task"], ENSEMBLE, "selection")
-    block = Block(events.labels, events.families, counts)
-    return disparities(Tally(groups, {asked: block}), confidence)
+    return Tally(groups, {asked: Block(events.labels, events.families, counts)})
+
+
+def _analysed(
+    happened: NDArray[np.bool_],
+    events: Events,
+    groups: Groups,
+    at: NDArray[np.int64],
+    draws: Draws,
+    where: Mapping[str, str],
+    confidence: Confidence,
+) -> pd.DataFrame:
+    """The differences that the real analysis would report for these events."""
+    return disparities(_counted(happened, events, groups, at, draws, where), confidence)
+
+
+def _outcome(
+    events: Events,
+    groups: Groups,
+    attribute: str,
+    at: NDArray[np.int64],
+    draws: Draws,
+    where: Mapping[str, str],
+    confidence: Confidence,
+) -> tuple[bool, bool]:
+    """Whether anything is shown large, and whether any simultaneous bounds leave out 0."""
+    tally = _counted(events.happened, events, groups, at, draws, where)
+    low, high, verdict = differences_at_once(tally, attribute, confidence)
+    return bool((verdict == SHOWN_LARGE).any()), bool(((low > 0) | (high < 0)).any())
 
 
 def _plan(null: pd.DataFrame) -> tuple[str, str, float] | None:
@@ -432,22 +478,54 @@ def _inject(
 def _row(where: Mapping[str, str], attribute: str, control: str, **values: Any) -> dict[str, Any]:
     empty: dict[str, Any] = dict.fromkeys(
         ("planted", "value", "low_simultaneous", "high_simultaneous"), np.nan
-    ) | {"group": "", "label": "", "comparisons": 0, "shown_large": 0, "covered": False}
+    ) | {
+        "group": "",
+        "label": "",
+        "comparisons": 0,
+        "shuffles": 0,
+        "allowed": 0,
+        "shown_large": 0,
+        "missed": 0,
+        "covered": False,
+    }
     return {**where, "attribute": attribute, "control": control, "reason": ""} | empty | values
 
 
-def _shuffled_row(null: pd.DataFrame, where: Mapping[str, str], attribute: str) -> dict[str, Any]:
+def _shuffled_row(
+    null: pd.DataFrame,
+    outcomes: Sequence[tuple[bool, bool]],
+    where: Mapping[str, str],
+    attribute: str,
+    level: float,
+) -> dict[str, Any]:
     usable = _usable(null)
+    if usable.empty:
+        return _row(
+            where, attribute, "shuffled", reason="fewer than two groups with enough pictures"
+        )
+    large, missed = (sum(column) for column in zip(*outcomes, strict=True))
+    allowed = chance_allows(len(outcomes), level)
     return _row(
         where,
         attribute,
         "shuffled",
         comparisons=len(usable),
-        shown_large=int((usable["verdict"] == SHOWN_LARGE).sum()),
-        covered=bool((usable["low_simultaneous"].le(0) & usable["high_simultaneous"].ge(0)).all()),
+        shuffles=len(outcomes),
+        allowed=allowed,
+        shown_large=large,
+        missed=missed,
+        covered=missed <= allowed,
         planted=0.0,
-        reason="" if len(usable) else TOO_FEW_GROUPS,
     )
+
+
+def chance_allows(shuffles: int, level: float) -> int:
+    """In how many of so many shuffles something may go wrong before it is no chance.
+
+    The least number that is exceeded with a chance of at most 1 %, if each shuffle goes wrong with
+    a chance of ``1 - level``: 4 of 20 at 95 %.
+    """
+    return int(stats.binom.ppf(1 - ALARM, shuffles, 1 - level))
 
 
 def _usable(table: pd.DataFrame) -> pd.DataFrame:
@@ -499,8 +577,13 @@ def _no_injection(where: Mapping[str, str], attribute: str) -> dict[str, Any]:
 
 
 def failed(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Controls that did not come out as they should: a gap shown where none is, one not found."""
+    """Controls that did not come out as they should.
+
+    Something is shown large, or bounds miss 0, in more shuffles than chance allows; a gap that was
+    injected is not found. Runs of earlier versions have one shuffle and say 0 of ``shuffles``.
+    """
     asked = table[table["comparisons"] > 0]
-    false = (asked["control"] == "shuffled") & (asked["shown_large"] > 0)
-    missed = (asked["control"] == "injected") & (asked["shown_large"] == 0)
-    return records(asked[false | missed])
+    shuffled_ = asked["control"] == "shuffled"
+    wrong = asked[["shown_large", "missed"]].max(axis=1) > asked["allowed"]
+    missed = ~shuffled_ & (asked["shown_large"] == 0)
+    return records(asked[(shuffled_ & wrong) | missed])

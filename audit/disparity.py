@@ -33,7 +33,7 @@ from audit.metrics import (
     stacked,
     standing,
 )
-from audit.stats.clustered import Sample, effective_n
+from audit.stats.clustered import Sample, difference_interval, effective_n
 from audit.stats.gaps import (
     NEGLIGIBLE,
     TOO_FEW_GROUPS,
@@ -154,6 +154,27 @@ def disparities(tally: Tally, confidence: Confidence) -> pd.DataFrame:
             groups = Compared(tally.groups, attribute, block, asked, confidence)
             blocks += _tables(groups) if asked[2] == ENSEMBLE else [_worst_untested(groups)]
     return DISPARITIES.conform(_keyed(stacked(blocks))) if blocks else DISPARITIES.empty()
+
+
+def differences_at_once(
+    tally: Tally, attribute: str, confidence: Confidence
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.str_]]:
+    """Bounds and verdicts of all pairs of all questions at once, without a table.
+
+    The bounds hold together over all questions, by Bonferroni's method: no narrower than a run's.
+
+    Args:
+        tally: counts of one metric in one condition.
+        attribute: whose groups are compared.
+        confidence: level, margins, smallest group.
+    """
+    ((asked, block),) = tally.blocks.items()
+    groups = Compared(tally.groups, attribute, block, asked, confidence)
+    pairs, usable = groups.pairs, groups.pairs.usable
+    level = 1 - (1 - confidence.level) / max(int(usable.sum()), 1)
+    low, high = difference_interval(groups.sample, pairs.one, pairs.other, level)
+    judged = verdicts(low, high, groups.margins.difference)
+    return low[usable], high[usable], judged[usable]
 
 
 def screened(table: pd.DataFrame, confidence: Confidence) -> pd.DataFrame:

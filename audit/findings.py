@@ -13,9 +13,9 @@ from pydantic import BaseModel, ConfigDict
 
 from audit.claims import resting_bounds
 from audit.digits import bounds, percent
-from audit.metrics import METRICS, UNKNOWN, metric_named
+from audit.label_errors import Verdicts, if_labels_were_wrong
+from audit.metrics import METRICS, metric_named
 from audit.stats.gaps import NEGLIGIBLE, NO_TWO_GROUPS
-from audit.stats.mislabelled import at_random, at_worst
 from audit.tables import (
     CANNOT_TELL,
     DIFFERENCE,
@@ -29,7 +29,7 @@ from audit.tables import (
     WORST,
     records,
 )
-from audit.verdicts import Verdict, size_bounds, verdicts
+from audit.verdicts import Verdict, size_bounds
 
 #: label families in which one event is a finding, whatever the gap
 DENIGRATING: Final = ("nonhuman",)
@@ -49,8 +49,6 @@ _WHOSE_WORD: Final = {
     "assigned": "what somebody else assigned",
     "generator": "settings of a generator, nobody's identity",
 }
-#: shares of wrong group labels under which every verdict is looked at again
-LABEL_ERRORS: Final = (0.01, 0.05, 0.1)
 _HARMFUL: Final = ("crime", "suspicion", *DENIGRATING)
 
 
@@ -82,7 +80,7 @@ class Finding(BaseModel):
     #: primary if the suite declared the question, exploratory if it was looked at besides
     role: str = ""
     caveats: tuple[str, ...] = ()
-    #: the verdict if so many group labels were wrong, at random or where they mislead most
+    #: the verdict if so many of all group labels were wrong, at random or where they mislead most
     label_errors: Mapping[str, Mapping[str, str]] | None = None
 
 
@@ -105,12 +103,9 @@ def find(
         harms: kind of harm by (task, label), from the label sets.
         sources: whose perception each attribute is.
     """
-    known = rates[rates["group"] != UNKNOWN]
-    groups = known.groupby("attribute")["group"].nunique()
-    found = [
-        _of_gap(row, harms, sources, int(groups[row["attribute"]]))
-        for row in records(judged(disparities, rates))
-    ]
+    gaps = judged(disparities, rates)
+    wrong = if_labels_were_wrong(gaps, disparities, rates)
+    found = [_of_gap(row, harms, sources, wrong.get(row["key"])) for row in records(gaps)]
     found += list(_of_denigration(rates))
     found += [_of_measure(row, sources) for row in records(measures[measures["statement"] != ""])]
     order = {"high": 0, "medium": 1, "low": 2, "none": 3}
@@ -160,7 +155,7 @@ def _of_gap(
     row: Mapping[str, Any],
     harms: Mapping[tuple[str, str], str],
     sources: Mapping[str, str],
-    groups: int,
+    label_errors: Verdicts | None,
 ) -> Finding:
     harm = harms.get((row["task"], row["label"])) or _HARM.get(row["margin_family"], NO_HARM)
     usable = row["status"] == OK
@@ -185,7 +180,7 @@ def _of_gap(
         evidence=(row["key"],),
         role=row["role"],
         caveats=tuple(_caveats(row, sources)),
-        label_errors=_label_errors(row, groups) if usable else None,
+        label_errors=label_errors,
     )
 
 
@@ -212,23 +207,6 @@ def _of_measure(row: Mapping[str, Any], sources: Mapping[str, str]) -> Finding:
         evidence=(row["key"],),
         caveats=tuple(_whose(row, sources)),
     )
-
-
-def _label_errors(row: Mapping[str, Any], groups: int) -> dict[str, dict[str, str]]:
-    """The verdict if 1, 5 or 10 % of the group labels were wrong."""
-    ends = row["low_simultaneous"], row["high_simultaneous"]
-    names = [f"{100 * share:.0f} %" for share in LABEL_ERRORS]
-    moved = {
-        "at random": [at_random(*ends, share, groups) for share in LABEL_ERRORS],
-        "at worst": [at_worst(*ends, share) for share in LABEL_ERRORS],
-    }
-    return {
-        how: {
-            name: str(verdicts(low, high, row["margin"]))
-            for name, (low, high) in zip(names, bounds, strict=True)
-        }
-        for how, bounds in moved.items()
-    }
 
 
 def _ratio(row: Mapping[str, Any]) -> dict[str, float | None] | None:

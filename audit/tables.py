@@ -232,9 +232,12 @@ DISPARITIES: Final = Schema(
     },
 )
 
-#: one row a control: the analysis with shuffled group labels (planted 0), or with an injected gap.
-#: ``comparisons`` looked at, ``shown_large`` of them; ``covered``: the simultaneous bounds hold the
-#: planted gap in all of them. The bounds are those of the surest comparison.
+#: one row a control: the analysis with group labels shuffled ``shuffles`` times (planted 0), or
+#: with an injected gap. ``comparisons`` looked at each time. Shuffled: in ``shown_large`` shuffles
+#: something is shown large, in ``missed`` some simultaneous bounds leave out 0; chance explains up
+#: to ``allowed`` of either, and ``covered`` says that it explains those missed. Injected:
+#: ``shown_large`` of the comparisons; ``covered``: the simultaneous bounds of all hold the planted
+#: gap. The bounds are those of the surest comparison.
 CONTROLS: Final = Schema(
     "controls",
     {
@@ -249,7 +252,10 @@ CONTROLS: Final = Schema(
         "low_simultaneous": NUMBER,
         "high_simultaneous": NUMBER,
         "comparisons": COUNT,
+        "shuffles": COUNT,
+        "allowed": COUNT,
         "shown_large": COUNT,
+        "missed": COUNT,
         "covered": FLAG,
         "reason": TEXT,
     },

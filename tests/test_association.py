@@ -28,6 +28,7 @@ from audit.models.encoder import Texts
 from audit.models.planted import PlantedEncoder, picture_key
 from audit.probes import Design, Seen
 from audit.probes.association import (
+    AT_ODDS,
     DIFFERENCE,
     EFFECT_SIZE,
     TARGETS,
@@ -36,6 +37,7 @@ from audit.probes.association import (
 )
 from audit.report import render
 from audit.run import carry_out
+from audit.sections.association import _at_odds as told_of_odds
 from audit.sections.association import tell
 from audit.stats.association import sums
 from audit.stats.significance import bonferroni_level
@@ -526,6 +528,40 @@ def test_so_few_stimuli_that_no_p_can_be_small_are_said_to_be(world: Path) -> No
     several = people.measures(people.probe(targets=targets, toward=["event", "emotion"]))
     told = some(several)["statement"].iloc[0]
     assert "p is never below 0.1, or 0.4 by Holm over 4" in told
+
+
+def leaning_by_degrees(row: pd.Series) -> np.ndarray | float:
+    pulls = {"ant": 3.0, "wasp": 3.0, "sweet": 2.5, "vile": 1.5, "rose": 1.2}
+    return sum(towards(*pull) for pull in pulls.items()) if row["age"] == "old" else 0.0
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        (
+            {"permutations": 200},
+            "the bounds exclude 0 and q is 0.15: so few deals allow no smaller",
+        ),
+        ({}, "and the bounds include 0: q steps down by Holm, which bounds can't"),
+        ({}, "and the bounds include 0: both are near their limits, by different methods"),
+        ({"alternative": "greater"}, "the bounds exclude 0 and q is 1: p asks for larger d only"),
+    ],
+)
+def test_where_q_and_bounds_disagree_the_row_says_why(
+    world: Path, fields: dict[str, Any], reason: str
+) -> None:
+    people = World(world, 90, lean=leaning_by_degrees, seed=1)
+    found = some(people.measures(people.probe(**fields)))
+    apart = (found["low_simultaneous"] > 0) | (found["high_simultaneous"] < 0)
+    at_odds = apart != (found["q"] <= 0.05)
+    assert at_odds.any()
+    assert not at_odds.all()
+    np.testing.assert_array_equal(found["method"].str.contains(AT_ODDS, regex=False), at_odds)
+    assert found["method"].str.contains(reason, regex=False).any()
+    (told,) = told_of_odds(found)
+    assert f"In {at_odds.sum()} of {len(found)} comparisons q and the simultaneous" in str(told)
+    assert reason.rpartition(": ")[2] in str(told)
+    assert list(told_of_odds(found[~at_odds])) == []
 
 
 # ---- bad input ---------------------------------------------------------------------------------

@@ -291,13 +291,13 @@ def test_the_order_of_pictures_and_the_size_of_blocks_change_nothing(
 
 def test_small_groups_keep_their_value_and_enter_no_gap() -> None:
     world = World(n=100, k=2)
-    world.code = np.r_[np.zeros(90, int), np.ones(10, int)]
+    world.code = np.r_[np.zeros(97, int), np.ones(3, int)]
     table = world.effects()
     small = some(table, group="b", comparison="rate")
     assert set(small["status"]) == {TOO_FEW}
     assert small["value"].notna().all()
     assert small["low_simultaneous"].isna().all()
-    assert (small["reason"] == "fewer than 30 pictures").all()
+    assert (small["reason"] == "fewer than 5 subjects").all()
     gaps = some(table, comparison=WORST)
     assert set(gaps["status"]) == {TOO_FEW}
     assert gaps["value"].isna().all()

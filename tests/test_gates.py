@@ -79,7 +79,7 @@ def test_what_is_open_fails_unless_the_policy_allows_it(
 def test_a_result_says_which_gap_it_is_about() -> None:
     (large,) = judge(table(gap()), [gate()])
     assert large.sentence == (
-        "Fails 'gender, crime: fails if shown large': jobs, 'thief', gender: male v female, "
+        "Fails 'gender, crime: fails if shown large': jobs, ‘thief’, gender: male v female, "
         "gap 12 (8 to 16) points, margin 5: shown large."
     )
     few = gap(CANNOT_TELL, status="too_few", reason="one group only", value=float("nan"))

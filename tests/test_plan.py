@@ -225,21 +225,19 @@ def test_the_family_is_the_one_that_a_run_tests(world: Path) -> None:
     encoder = worlds.planted(world, table, "people-nonce", lambda r: "wug")
     suite = load_suite(str(worlds.suite_file(world, "people-nonce")))
     run = carry_out(suite, world / "runs", Store(world / "cache"), lambda: encoder)
-    tested = run.disparities.query("comparison == 'difference' and metric == 'selection'")
+    tested = run.disparities.query("comparison == 'worst_case_gap' and metric == 'selection'")
     sizes = tested.groupby("attribute")["family_size"].max().to_dict()
     power = suite.power().set_index("attribute")
-    assert power["questions"].to_dict() == sizes
-    assert (power["questions"] == power["comparisons"] * power["labels"]).all()
+    assert power["comparisons"].to_dict() == sizes
 
 
-def test_the_largest_label_set_and_the_whole_family_count(world: Path) -> None:
+def test_every_pair_of_groups_counts(world: Path) -> None:
     counts(world, {"a": (40, 40), "b": (60, 60), "c": (90, 90)})
     suite = written(world, truth=", truth: gender, truth_values: {a: wug, b: wug, c: wug}")
     (row,) = suite.power().to_dict("records")
-    labels = len(suite.asked[0].label_sets()[0].labels)
     assert set(suite.questions["metric"]) >= {"selection", "misclassification"}
-    assert (row["labels"], row["comparisons"]) == (labels, 3 + 3)
-    level = 1 - 0.05 / (6 * labels)
+    assert row["comparisons"] == 3
+    level = 1 - 0.05 / 3
     ways = [detectable_difference(*n, 0.05, level=level, power=0.8) for n in ((40, 60), (60, 40))]
     assert row["base 5%"] == pytest.approx(float(np.max(ways)))
     assert row["worst 5%"] == row["base 5%"]
@@ -259,10 +257,9 @@ def test_a_small_group_stays_in_sight_and_out_of_the_comparison(world: Path) -> 
     counts(world, {"a": (40, 40), "b": (50, 50), "lonely": (1, 1)})
     suite = written(world).resolve()
     compared = suite.cells().set_index("group")["compared"].to_dict()
-    assert compared == {"a": "yes", "b": "yes", "lonely": "no: under 30 pictures"}
+    assert compared == {"a": "yes", "b": "yes", "lonely": "no: under 5 subjects"}
     (row,) = suite.power().to_dict("records")
-    # a and b, and each against everyone else, the one picture included
-    assert (row["groups"], row["comparisons"], row["smallest"]) == (2, 3, 40)
+    assert (row["groups"], row["comparisons"], row["smallest"]) == (2, 1, 40)
 
 
 def test_too_few_groups_to_compare_is_an_outcome_and_no_refusal(world: Path) -> None:
@@ -272,7 +269,7 @@ def test_too_few_groups_to_compare_is_an_outcome_and_no_refusal(world: Path) -> 
     assert all(np.isnan(row[name]) for name in ("base 5%", "worst 5%", "needed", "smallest_p"))
     counts(world, {"a": (40, 1), "b": (40, 40)})
     suite = written(world).resolve()
-    assert suite.cells()["compared"].tolist() == ["no: one subject", "yes"]
+    assert suite.cells()["compared"].tolist() == ["no: under 5 subjects", "yes"]
     assert suite.power()["groups"].tolist() == [1]
 
 

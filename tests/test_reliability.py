@@ -129,7 +129,7 @@ def test_no_group_is_dropped_and_small_ones_keep_their_values():
     table = calibration(*world())
     assert len(table) == 8
     tiny = row(table, group="tiny")
-    assert (tiny["status"], tiny["reason"]) == (TOO_FEW, "fewer than 30 pictures")
+    assert (tiny["status"], tiny["reason"]) == (TOO_FEW, "fewer than 5 subjects")
     assert np.isfinite([tiny["ece"], tiny["ece_null"], tiny["low"]]).all()
     nobody = row(table, group="nobody")
     assert nobody["status"] == UNDEFINED

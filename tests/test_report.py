@@ -326,7 +326,13 @@ def controls(run: Run) -> pd.DataFrame:
     table = run.controls[run.controls["task"] == "people-occupations"].head(8).copy()
     assert list(table["control"]) == ["shuffled", "injected"] * 4
     null, planted = table.index[::2], table.index[1::2]
-    table.loc[null, ["comparisons", "shown_large"]] = 20, 0
+    table.loc[null, ["comparisons", "shuffles", "allowed", "shown_large", "missed"]] = (
+        30,
+        20,
+        4,
+        0,
+        1,
+    )
     table.loc[planted, ["comparisons", "shown_large", "covered"]] = 3, 2, True
     numbers = ["planted", "value", "low_simultaneous", "high_simultaneous"]
     table.loc[planted, numbers] = 0.17, 0.19, 0.14, 0.25
@@ -338,26 +344,27 @@ def controls(run: Run) -> pd.DataFrame:
 
 def test_controls_are_summed_up_in_words(run: Run, tmp_path: Path) -> None:
     told = " ".join(part(altered(run, controls=controls(run)), tmp_path, 22).split())
-    assert "nothing is shown large in 4 of 4 analyses" in told
-    assert "at most 5% of such families" in told
+    assert "something is shown large in 0 of 80 shuffles (0.0 %)" in told
+    assert "leave out 0 in 4 (5.0 %; by chance up to 5 % of either)" in told
     assert "shown large in 3 of 3 analyses, and the bounds hold its true size in 3. In 1 no" in told
     assert "Not as it should be" not in told
-    first = "| people-occupations | gender | 0 of 20 | 17: ‘gardener’ in this group | 19 [14, 25] |"
-    assert f"{first} 2 of 3 | yes |" in told
-    assert "| 0 of 20 | none: no gap could be shown | – | – | – |" in told
+    first = "| people-occupations | gender | 0 of 20 | 1 of 20 | 17: ‘gardener’ in this group |"
+    assert f"{first} 19 [14, 25] | 2 of 3 | yes |" in told
+    assert "| 0 of 20 | 1 of 20 | none: no gap could be shown | – | – | – |" in told
 
 
 def test_a_control_that_fails_is_named(run: Run, tmp_path: Path) -> None:
     table = controls(run)
-    table.loc[table.index[2], "shown_large"] = 3
+    table.loc[table.index[2], ["shown_large", "missed"]] = 3, 5
     table.loc[table.index[1], ["shown_large", "covered"]] = 0, False
     told = part(altered(run, controls=table), tmp_path, 22)
     wrong = lines_of(told, "Not as it should be")
     assert len(wrong) == 2
     assert "by gender: an injected gap was not shown large (3 comparisons)" in wrong[0]
-    assert "by age_group: of shuffled labels 3 of 20 comparisons shown large" in wrong[1]
+    assert "by age_group: with shuffled labels something of 30 comparisons is shown" in wrong[1]
+    assert "in 3 of 20 shuffles, and bounds leave out 0 in 5: chance explains up to 4" in wrong[1]
     words = " ".join(told.split())
-    assert "in 3 of 4 analyses (none expected" in words
+    assert "something is shown large in 3 of 80 shuffles" in words
     assert "shown large in 2 of 3 analyses, and the bounds hold its true size in 2" in words
     assert lines_of(told, "| people-occupations | gender |", "| 0 of 3 | **no** |")
 
@@ -365,8 +372,9 @@ def test_a_control_that_fails_is_named(run: Run, tmp_path: Path) -> None:
 def test_the_controls_of_a_run_are_all_in_the_table(run: Run, tmp_path: Path) -> None:
     told = part(run, tmp_path, 22)
     for row in run.controls[run.controls["control"] == "shuffled"].itertuples():
-        cell = f"{row.shown_large} of {row.comparisons}" if row.comparisons else f"– {row.reason}"
-        assert lines_of(told, f"| {row.task} | {row.attribute} | {cell} |")
+        cell = f"{row.shown_large} of 20 | {row.missed} of 20 |"
+        cell = cell if row.comparisons else f"– {row.reason} | – |"
+        assert lines_of(told, f"| {row.task} | {row.attribute} | {cell}")
 
 
 def test_wrong_group_labels_and_the_verdicts_they_would_change(run: Run, tmp_path: Path) -> None:

@@ -74,19 +74,104 @@ def test_weat_longhand():
     assert both.smallest_p[0] == pytest.approx(2 / 70)
 
 
-def test_p_agrees_with_scipy_for_unequal_sets():
-    rng = np.random.default_rng(1)
-    s = rng.normal(size=(9, 3))
-    found = association.associations(alone(s, np.repeat([0, 1], (4, 5))))
+@pytest.mark.parametrize("alternative", ["greater", "two-sided"])
+def test_p_agrees_with_scipy_for_unequal_sets(alternative):
+    """The statistic that is dealt is Welch's t."""
+    s = np.random.default_rng(1).normal(size=(9, 3))
+    found = association.associations(alone(s, np.repeat([0, 1], (4, 5))), alternative=alternative)
     for pair in range(3):
         expected = stats.permutation_test(
             (s[:4, pair], s[4:, pair]),
-            lambda a, b, axis: np.mean(a, axis=axis) - np.mean(b, axis=axis),
+            lambda a, b, axis: (
+                np.abs(welch(a, b, axis)) if alternative == "two-sided" else welch(a, b, axis)
+            ),
             vectorized=True,
             alternative="greater",
             n_resamples=np.inf,
         )
         assert found.p[pair] == pytest.approx(expected.pvalue)
+
+
+def welch(a, b, axis):
+    return stats.ttest_ind(a, b, axis=axis, equal_var=False).statistic
+
+
+def test_p_of_unlike_clusters_is_that_of_a_ratio_and_its_error_by_hand():
+    """Whole clusters are dealt; sums and numbers of each give a mean with a clustered error."""
+    rng = np.random.default_rng(2)
+    size = np.array([1, 2, 5, 3, 1, 4, 2, 6])
+    cluster, sides = np.repeat(np.arange(8), size), np.repeat(np.repeat([0, 1], (3, 5)), size)
+    s = rng.normal(size=(len(cluster), 1)) + 5
+
+    def away(chosen):
+        of = []
+        for clusters in (chosen, [c for c in range(8) if c not in chosen]):
+            mine = [s[cluster == c, 0] for c in clusters]
+            n, m = sum(map(len, mine)), len(mine)
+            mean = sum(map(sum, mine)) / n
+            of.append((mean, m / (m - 1) * sum(sum(x - mean) ** 2 for x in mine) / n**2))
+        return (of[0][0] - of[1][0]) / math.sqrt(of[0][1] + of[1][1])
+
+    every = [away(chosen) for chosen in itertools.combinations(range(8), 3)]
+    for alternative, far in (("greater", np.array), ("two-sided", np.abs)):
+        found = association.associations(
+            association.sums(s, sides, cluster, 8), alternative=alternative
+        )
+        assert found.exact
+        expected = (far(every) >= far(every[0]) - 1e-12).mean()
+        assert found.p[0] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("alternative", ["greater", "two-sided"])
+def test_p_of_equal_sets_is_that_of_the_plain_difference(alternative):
+    """As published for WEAT and iEAT, to the last digit, ties and sets apart included."""
+    rng = np.random.default_rng(3)
+    s = np.hstack([rng.normal(size=(12, 20)), rng.integers(0, 3, (12, 20))]).astype(float)
+    s[:6, 5] += 100
+    found = association.associations(alone(s, np.repeat([0, 1], 6)), alternative=alternative)
+    chosen = np.array(list(itertools.combinations(range(12), 6)))
+    gaps = 2 * s[chosen].mean(axis=1) - 2 * s.mean(axis=0)
+    far = np.abs if alternative == "two-sided" else np.array
+    np.testing.assert_array_equal(found.p, (far(gaps) >= far(gaps[0]) - 1e-12).mean(axis=0))
+
+
+@pytest.mark.parametrize(
+    ("n", "sd"), [((40, 1000), (3, 1)), ((100, 1000), (2, 1)), ((40, 1000), (1 / 3, 1))]
+)
+def test_means_alike_are_not_called_different_for_their_spread(n, sd):
+    """Worlds in which p of the plain difference is at most 0.05 in 42, 30 and 0 %."""
+    worlds, sides = 1000, np.repeat([0, 1], n)
+    s = np.random.default_rng(sum(n)).normal(0, 1, (sum(n), worlds)) * np.repeat(sd, n)[:, None]
+    found = association.associations(alone(s, sides), alternative="two-sided", permutations=400)
+    error = math.sqrt(0.05 * 0.95 / worlds)
+    assert (found.p <= 0.05).mean() <= 0.05 + 2 * error
+    assert (found.p <= 0.05).mean() >= 0.05 - 3 * error
+
+
+def test_means_alike_of_clusters_are_not_called_different_for_their_spread():
+    """30 subjects of one to five pictures, who differ more, against 300."""
+    rng = np.random.default_rng(5)
+    size = rng.integers(1, 6, 330)
+    of, side = np.repeat(np.arange(330), size), np.repeat(np.repeat([0, 1], (30, 300)), size)
+    subjects = rng.normal(size=(330, 1000)) * np.repeat([3.0, 1.0], (30, 300))[:, None]
+    s = subjects[of] + 0.5 * rng.normal(size=(len(of), 1000))
+    found = association.associations(
+        association.sums(s, side, of, 330), alternative="two-sided", permutations=400
+    )
+    assert (found.p <= 0.05).mean() <= 0.05 + 2 * math.sqrt(0.05 * 0.95 / 1000)
+
+
+def test_a_difference_is_found_as_often_as_by_welch():
+    rng = np.random.default_rng(6)
+    n, sd = (40, 400), np.repeat([2.0, 1.0], (40, 400))
+    s = rng.normal(size=(440, 500)) * sd[:, None]
+    s[:40] += 1.0
+    found = association.associations(
+        alone(s, np.repeat([0, 1], n)), alternative="two-sided", permutations=400
+    )
+    expected = stats.ttest_ind(s[:40], s[40:], equal_var=False).pvalue
+    assert (found.p <= 0.05).mean() == pytest.approx((expected <= 0.05).mean(), abs=0.02)
+    assert (expected <= 0.05).mean() > 0.8
 
 
 @pytest.mark.parametrize(("n", "partitions"), [(4, 70), (5, 252), (6, 924), (7, 3432)])
@@ -217,6 +302,22 @@ def test_a_subject_in_both_sets_cannot_be_dealt():
     assert found.no_p == "a subject is in both X and Y"
     assert np.isnan(found.p[0])
     assert found.low[0] < found.d[0] < found.high[0]
+
+
+def test_a_set_of_one_subject_has_no_p():
+    s = np.random.default_rng(12).normal(size=(9, 1))
+    sums = association.sums(s, np.repeat([0, 1], (3, 6)), np.array([0, 0, 0, *range(1, 7)]), 7)
+    found = association.associations(sums)
+    assert found.no_p == "a set of one subject: nothing says how far its mean varies"
+    assert np.isfinite(found.d[0])
+    assert np.isnan(found.p[0])
+
+
+def test_subjects_of_one_mean_are_as_far_apart_as_any():
+    """Pictures of each subject vary, subjects do not: noise of sums decides nothing."""
+    s = np.tile([[0.1], [0.3]], (9, 1)) + 0.1
+    sums = association.sums(s, np.repeat([0, 1], (8, 10)), np.repeat(np.arange(9), 2), 9)
+    assert association.associations(sums).p[0] == 1
 
 
 def test_whole_subjects_are_dealt():

@@ -311,6 +311,27 @@ def test_all_deals_are_counted_before_they_are_dealt():
     assert not first_stratum_only.enumerated
 
 
+@pytest.mark.parametrize("groups", [2, 3])
+def test_all_deals_are_the_same_in_blocks_of_any_size(monkeypatch, groups):
+    """Two strata, so that blocks end in the middle of the second one's orders."""
+    rng = np.random.default_rng(groups)
+    codes, strata = np.resize(np.arange(groups), 9), np.repeat([0, 1], [5, 4])
+    events = rng.integers(0, 3, (9, 2)).astype(float)
+    arguments = (events, np.full(9, 3), codes, strata, groups, 20_000)
+    deals, found = [], []
+    for step in (1, 7, 1024):
+        monkeypatch.setattr(permutation, "_DEALS_AT_ONCE", step)
+        blocks = list(permutation.dealt_sums(*arguments).sums)
+        assert max(map(len, blocks)) <= step
+        deals.append(np.concatenate(blocks))
+        found.append(permutation.permuted_range(*arguments))
+    assert len(deals[0]) > 14
+    for other, null in zip(deals[1:], found[1:], strict=True):
+        np.testing.assert_array_equal(other, deals[0])
+        np.testing.assert_array_equal(null.p, found[0].p)
+        assert null.smallest_p == found[0].smallest_p
+
+
 @pytest.mark.parametrize(
     ("changed", "says"),
     [

@@ -59,6 +59,8 @@ EFFECT_SIZE: Final = "effect_size"
 DIFFERENCE: Final = "difference_of_means"
 #: ``attribute`` of rows in which two sets named in the suite are compared, not groups of people
 TARGETS: Final = "targets"
+#: begins what ``method`` says of a row whose q and bounds disagree on whether d is 0
+AT_ODDS: Final = "; q and bounds disagree: "
 #: deals of the null beside each d: enough for its mean and outer quantiles
 DEALS: Final = 1000
 #: pictures scored at a time, so that their embeddings are never all copied
@@ -486,7 +488,8 @@ class Association(Probe):
 
         In the headline condition d has an interval, bounds for all comparisons and labels of the
         attribute at once (Bonferroni's level in each interval), p by dealing subjects anew and q by
-        Holm over the same family; under single templates it has an interval only and is not judged.
+        Holm over the same family (``method`` says why where these disagree); under single templates
+        it has an interval only and is not judged.
         ``null_low, null_high``: between which d lies when subjects are dealt by chance.
         ``n, subjects``: stimuli in ``group``. Of each attribute and label one comparison is told:
         the surest that is shown large, or else that with the largest upper bound.
@@ -559,7 +562,7 @@ class Association(Probe):
             every | row
             for test in tested
             for i, question in enumerate(scored.questions)
-            for row in self._rows(test, i, *question, size)
+            for row in self._rows(test, i, *question, size, design.confidence.level)
         ]
         for row, among in _leading(rows):
             row["statement"] = self._statement(row, among, design.confidence.level)
@@ -594,11 +597,13 @@ class Association(Probe):
         ]
         return tested, size
 
-    def _rows(self, test: Tested, i: int, condition: str, label: str, size: int) -> Iterator[Row]:
+    def _rows(
+        self, test: Tested, i: int, condition: str, label: str, size: int, level: float
+    ) -> Iterator[Row]:
         """The i-th question put to one pair: d, and the difference of mean s behind it."""
         found, headline, usable = test.found, condition == ENSEMBLE, bool(test.usable[i])
         status, reason = _status(test, i)
-        row = {
+        row: Row = {
             "condition": condition,
             "label": label,
             "group": test.pair.group,
@@ -613,6 +618,7 @@ class Association(Probe):
         judged = str(verdicts(test.low[i], test.high[i], self.margin))
         yield row | {
             "metric": EFFECT_SIZE,
+            "method": row["method"] + self._at_odds(test, i, size, level),
             "unit": "d",
             "value": found.d[i],
             "low": found.low[i],
@@ -635,12 +641,35 @@ class Association(Probe):
         """How d, its bounds and p were made."""
         (n, n_other), (m, m_other) = found.n, found.subjects
         deals = f"{found.permutations:,} deals"
-        p = f"p {self.alternative}, " + (f"exact, all {deals}" if found.exact else deals)
+        p = f"p {self.alternative}, studentised, "
+        p += f"exact, all {deals}" if found.exact else deals
         return (
             f"{n} v {n_other} stimuli of {m} v {m_other} subjects; {self.spread} standard "
             f"deviation; jackknife over subjects, Bonferroni over {size}; "
             f"{f'no p: {found.no_p}' if found.no_p else p}"
         )
+
+    def _at_odds(self, test: Tested, i: int, size: int, level: float) -> str:
+        """Why q and the simultaneous bounds disagree on whether d is 0, where they do."""
+        alpha, q, p = 1 - level, test.q[i], test.found.p[i]
+        if np.isnan(q) or np.isnan(test.low[i]):
+            return ""
+        apart = not test.low[i] <= 0 <= test.high[i]
+        if apart == bool(q <= alpha):
+            return ""
+        if apart:
+            why = "both are near their limits, by different methods"
+            if test.found.smallest_p[i] * size > alpha:
+                why = "so few deals allow no smaller q"
+            elif self.alternative == "greater" and test.found.d[i] < 0:
+                why = "p asks for larger d only"
+            return f"{AT_ODDS}the bounds exclude 0 and q is {q:.2g}: {why}"
+        why = "both are near their limits, by different methods"
+        if self.alternative == "greater":
+            why = "p asks for larger d only, the bounds for both sides"
+        elif p * size > alpha:
+            why = "q steps down by Holm, which bounds can't"
+        return f"{AT_ODDS}q is {q:.2g} and the bounds include 0: {why}"
 
     def _behind(self, label: str) -> tuple[Label, ...]:
         """The labels behind a question: all of A and B, or the one asked alone."""
@@ -866,4 +895,13 @@ def _quoted(names: Iterable[str]) -> str:
     return ", ".join(f"'{name}'" for name in names)
 
 
-__all__ = ["DIFFERENCE", "EFFECT_SIZE", "TARGETS", "Association", "Pair", "Scored", "by_chance"]
+__all__ = [
+    "AT_ODDS",
+    "DIFFERENCE",
+    "EFFECT_SIZE",
+    "TARGETS",
+    "Association",
+    "Pair",
+    "Scored",
+    "by_chance",
+]

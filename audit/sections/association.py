@@ -12,6 +12,7 @@ import pandas as pd
 from audit.evidence import each
 from audit.figures.association import associations_of, effect_sizes
 from audit.page import Markdown
+from audit.probes.association import AT_ODDS
 from audit.rundir import Run
 from audit.sections.blocks import Block, Folded, Part, Picture, Section, probe_would, said
 from audit.sections.cells import MOST_ROWS, NBSP, p_value, table, with_rest
@@ -44,8 +45,9 @@ to others. Groups are compared by the mean of that number.
   They say nothing of other words: whether these words stand for what they are meant to is a
   judgement.
 - **By chance**: where d lies when whole subjects are dealt anew to the two sets. **p** is the share
-  of deals at least as far out; **q** is p adjusted for all comparisons and words of the attribute
-  (Holm)."""
+  of deals in which the difference of means, over its standard error, is at least as far out: sets
+  of other sizes that vary more or less are not taken for a difference. **q** is p adjusted for all
+  comparisons and words of the attribute (Holm). Verdicts rest on bounds, never on q."""
 )
 
 
@@ -54,7 +56,7 @@ def _of_task(run: Run, task: Task) -> Part:
     found = associations_of(run, task.name)
     usable = found[found["status"] == OK]
     told = found[found["statement"] != ""]
-    blocks: list[Block] = [_counted(usable), *_coarse(usable)]
+    blocks: list[Block] = [_counted(usable), *_coarse(usable), *_at_odds(usable)]
     if len(usable):
         blocks += [Picture(effect_sizes, task.name), *_leading(task, told, usable)]
     return Part(task.name, [*blocks, *_unusable(found[found["status"] != OK])])
@@ -100,6 +102,20 @@ def _coarse(usable: pd.DataFrame) -> Iterator[Markdown]:
             by=attribute,
             least=p_value(float(rows["smallest_p"].min())),
             of=of if size > 1 else "",
+        )
+
+
+def _at_odds(usable: pd.DataFrame) -> Iterator[Markdown]:
+    """In how many rows q and bounds disagree, and why."""
+    why = [method.partition(AT_ODDS)[2].partition(": ")[2] for method in usable["method"]]
+    counted = pd.Series([reason for reason in why if reason], dtype="str").value_counts()
+    if len(counted):
+        yield said(
+            "In {n} of {all} comparisons q and the simultaneous bounds disagree on whether d is 0: "
+            "{why}. The verdict is that of the bounds.",
+            n=int(counted.sum()),
+            all=len(usable),
+            why="; ".join(f"{n} because {reason}" for reason, n in counted.items()),
         )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+import pandas as pd
+
 from audit.controls import failed
 from audit.digits import percent
 from audit.evidence import each
@@ -19,16 +21,29 @@ def controls_in_words(run: Run) -> str:
     injected = run.controls["control"] == "injected"
     done = run.controls["comparisons"] > 0
     null, planted = run.controls[done & ~injected], run.controls[done & injected]
-    quiet, found = int((null["shown_large"] == 0).sum()), int((planted["shown_large"] > 0).sum())
-    allowed = f"{100 * (1 - run.suite['confidence']['level']):g}%"
+    found = int((planted["shown_large"] > 0).sum())
     told = (
-        f"With shuffled group labels nothing is shown large in {quiet} of {len(null)} analyses "
-        f"(none expected; at most {allowed} of such families would show any). An injected gap is "
+        f"{_shuffles_in_words(null, run.suite['confidence']['level'])} An injected gap is "
         f"shown large in {found} of {len(planted)} analyses, and the bounds hold its true size in "
         f"{int(planted['covered'].sum())}."
     )
     without = int((injected & ~done).sum())
     return told + (f" In {without} no gap could be injected that would be seen." if without else "")
+
+
+def _shuffles_in_words(null: pd.DataFrame, level: float) -> str:
+    """In what share of all shuffles something is shown large, and bounds leave out 0."""
+    each_ = null["shuffles"].clip(lower=1)  # runs of earlier versions have one and say 0
+    number, missed = int(each_.sum()), int(null["missed"].sum())
+    large = int(null["shown_large"].clip(upper=each_).sum())
+    chance = f"{100 * (1 - level):g} %"
+    if not number:
+        return "No analysis could be repeated with shuffled group labels."
+    return (
+        f"With shuffled group labels something is shown large in {large:,} of {number:,} shuffles "
+        f"({100 * large / number:.1f} %), and some simultaneous bounds leave out 0 in {missed:,} "
+        f"({100 * missed / number:.1f} %; by chance up to {chance} of either)."
+    )
 
 
 def failed_controls(run: Run) -> list[str]:
@@ -39,29 +54,42 @@ def failed_controls(run: Run) -> list[str]:
 def _failure(row: Mapping[str, Any]) -> str:
     asked_of = f"{row['comparisons']} comparison{'s' if row['comparisons'] != 1 else ''}"
     if row["control"] == "shuffled":
-        return f"of shuffled labels {row['shown_large']} of {asked_of} shown large"
+        number = row["shuffles"] or 1
+        return (
+            f"with shuffled labels something of {asked_of} is shown large in {row['shown_large']} "
+            f"of {number} shuffles, and bounds leave out 0 in {row['missed']}: chance explains up "
+            f"to {row['allowed']}"
+        )
     return f"an injected gap was not shown large ({asked_of})"
 
 
 def controls_table(run: Run) -> Markdown:
     """Shuffled labels and an injected gap, by task and attribute."""
     null, planted = (run.controls[run.controls["control"] == c] for c in ("shuffled", "injected"))
-    shuffled = {(row.task, row.attribute): _shuffled_cell(row) for row in each(null)}
+    shuffled = {(row.task, row.attribute): _shuffled_cells(row) for row in each(null)}
     return table(
         {
             "Task": row.task,
             "By": row.attribute,
-            "Shuffled: shown large": shuffled.get((row.task, row.attribute), "–"),
+            **shuffled.get((row.task, row.attribute), {}),
         }
         | _injected_cells(row)
         for row in each(planted)
     )
 
 
-def _shuffled_cell(row: Any) -> str:
+def _shuffled_cells(row: Any) -> dict[str, str]:
+    """Of how many shuffles something is shown large, and bounds leave out 0."""
     if not row.comparisons:
-        return f"– {row.reason}"
-    return at(row, f"{row.shown_large:,} of {row.comparisons:,}")
+        return dict(zip(_SHUFFLED, (f"– {row.reason}", "–"), strict=True))
+    if not row.shuffles:  # a run of an earlier version: one shuffle, of which comparisons count
+        told = f"{row.shown_large:,} of {row.comparisons:,} comparisons, once"
+        return dict(zip(_SHUFFLED, (at(row, told), "–"), strict=True))
+    counts = (f"{n:,} of {row.shuffles:,}" for n in (row.shown_large, row.missed))
+    return dict(zip(_SHUFFLED, (at(row, next(counts)), next(counts)), strict=True))
+
+
+_SHUFFLED: Final = ("Shuffled: shown large", "Shuffled: bounds leave out 0")
 
 
 def _injected_cells(row: Any) -> dict[str, str]:

@@ -97,7 +97,7 @@ def _turns(finding: Mapping[str, Any], how: str) -> Markdown | None:
     return Markdown(f"from {escaped(changed[0][0])}: {tag(changed[0][1])}") if changed else None
 
 
-#: how group labels may be wrong, by the key in findings
+#: how a share of all group labels of an attribute may be wrong, by the key in findings
 _WRONG: Final = {"at random": "at random", "at worst": "where they mislead most"}
 
 

@@ -27,6 +27,7 @@ _PLACES_AT_ONCE = 500_000  # places dealt at a time over permutations, a few MB
 _SPARSE_BELOW = 0.1  # share of entries above which a dense table is faster
 _DENSE_GROUPS = 8  # up to so many groups multiplying by their zeros is faster than skipping them
 _CELLS_AT_ONCE = 1_000_000  # of a table of whole numbers, made doubles at a time, 8 MB
+_DEALS_AT_ONCE = 1024  # of all there are: one product for many, where each is small
 _TIE = 1e-12  # relative to the largest rate; sums in another order differ by less
 
 
@@ -437,13 +438,15 @@ def _drawn(deck: _Deck, permutations: int, seed: int) -> Iterator[Integers]:
 
 
 def _every(deck: _Deck) -> Iterator[Integers]:
-    """All distinct deals, each once, in blocks of one."""
+    """All distinct deals, each once, in blocks, shape (deals, places)."""
     choices = [list(_arrangements(deck.codes[places])) for places in deck.strata]
-    code = np.empty_like(deck.codes)
-    for arrangement in itertools.product(*choices):
-        for places, new in zip(deck.strata, arrangement, strict=True):
-            code[places] = new
-        yield np.argsort(code, kind="stable")[np.newaxis]
+    deals = itertools.product(*choices)
+    step = max(1, min(_DEALS_AT_ONCE, _PLACES_AT_ONCE // deck.codes.size))
+    while block := list(itertools.islice(deals, step)):
+        codes = np.empty((len(block), deck.codes.size), dtype=np.int64)
+        for places, dealt in zip(deck.strata, zip(*block, strict=True), strict=True):
+            codes[:, places] = dealt
+        yield np.argsort(codes, axis=1, kind="stable")
 
 
 def _arrangements(codes: Integers) -> Iterator[list[int]]:
