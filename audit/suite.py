@@ -211,6 +211,7 @@ class Suite(BaseModel):
         for probe in self.asked:
             probe.pictures(dataset)
             probe.resolve(dataset)
+            probe.resolve_groups(dataset, self.groups)
         self._require_care()
         self._require_favourable()
         self._require_gated()
