@@ -421,6 +421,7 @@ def specification_curve(
     level: float = 0.95,
     seed: int = 0,
     truth: Codes | None = None,
+    deals: int = DEALS,
 ) -> Curve:
     """One gap in every wording.
 
@@ -436,6 +437,8 @@ def specification_curve(
         level: of intervals.
         seed: of the permutations.
         truth: the right label's place for each picture, -1 if not known.
+        deals: permutations of the joint test; fewer where pictures, wordings and candidates are so
+            many that they would take more than seconds, but not fewer than ``LEAST_DEALS``.
     """
     columns = groups.columns(question.attribute)
     asked = _Asked(_Events.of(answers, question, groups, truth), groups, columns, draws)
@@ -451,7 +454,7 @@ def specification_curve(
     return Curve(
         question,
         bounds,
-        _joint(asked, level, seed),
+        _joint(asked, level, seed, deals),
         shared.mean,
         shared.spread,
         shared.share,
@@ -585,7 +588,7 @@ def _codes(member: NDArray[np.bool_]) -> NDArray[np.int64]:
     return np.where(member.any(axis=1), member.argmax(axis=1), -1)
 
 
-def _joint(asked: _Asked, level: float, seed: int) -> JointTest:
+def _joint(asked: _Asked, level: float, seed: int, deals: int) -> JointTest:
     """The joint test on whole clusters; pictures of groups that no candidate has take no part."""
     candidates, pairs = asked.events.question.candidates, asked.pairs
     used = np.unique(pairs)
@@ -599,7 +602,7 @@ def _joint(asked: _Asked, level: float, seed: int) -> JointTest:
     split = np.isin(subjects, _repeated(subjects))
     size = np.bincount(unit, minlength=len(ids))
     kind = np.min_scalar_type(int(size.max(initial=0)))
-    number = min(DEALS, _as_many(asked, len(ids), LEAST_DEALS), _DEALT // max(len(ids), 1))
+    worth = min(_as_many(asked, len(ids), LEAST_DEALS), _DEALT // max(len(ids), 1))
     q = asked.events.question
     found = joint_test(
         (_sums(events.only(chosen), unit, size) for events in asked.labels()),
@@ -609,7 +612,7 @@ def _joint(asked: _Asked, level: float, seed: int) -> JointTest:
         pairs,
         np.array(candidates.margins),
         (candidates.labels.index(q.label), candidates.pairs.index((q.group, q.other))),
-        max(LEAST_DEALS, number),
+        min(deals, max(LEAST_DEALS, worth)),
         seed,
         level,
     )

@@ -951,7 +951,8 @@ def joint_test(
     found = np.searchsorted(used, np.asarray(codes, dtype=np.int64))
     found = np.where(np.isin(codes, used), found, -1)
     deals = dealt_codes(np.where(size > 0, found, -1), strata, len(used), permutations, seed)
-    table = _Table(size, found, np.searchsorted(used, both), deals.codes)
+    dealt = np.ascontiguousarray(deals.codes.T, np.int8 if len(used) < 127 else np.int16)
+    table = _Table(size, found, np.searchsorted(used, both), dealt)
     return _joint(table, events, np.atleast_1d(margins), asked, deals, level)
 
 
@@ -959,43 +960,39 @@ def joint_test(
 class _Table:
     """Clusters, the groups they are in and those dealt to them, and the pairs compared.
 
-    ``n``, ``codes`` (clusters,), ``pairs`` (P, 2), ``dealt`` (deals, clusters).
+    ``n``, ``codes`` (clusters,), ``pairs`` (P, 2), ``dealt`` (clusters, deals).
     """
 
     n: Floats
     codes: Integers
     pairs: Integers
-    dealt: npt.NDArray[np.int16]
+    dealt: npt.NDArray[np.integer]
 
     @property
-    def groups(self) -> int:
-        return int(self.pairs.max()) + 1
+    def clusters(self) -> Integers:
+        """How many clusters a group has, (G, 1): as many in every deal."""
+        groups = int(self.pairs.max()) + 1
+        return np.bincount(self.codes[self.codes >= 0], minlength=groups)[:, np.newaxis]
 
-    def blocks(self) -> Iterator[tuple[slice, npt.NDArray[np.int16]]]:
+    def blocks(self) -> Iterator[tuple[slice, npt.NDArray[np.integer]]]:
         """The deals, a few at a time."""
-        step = max(1, _VALUES_AT_ONCE // max(1, self.n.size * self.groups))
-        for start in range(0, len(self.dealt), step):
+        step = max(1, 2 * _VALUES_AT_ONCE // max(1, self.n.size * len(self.clusters)))
+        for start in range(0, self.dealt.shape[1], step):
             at = slice(start, start + step)
-            yield at, self.dealt[at]
-
-    def sums(self, codes: npt.NDArray[np.integer], values: Singles | sparse.csr_array) -> Floats:
-        """Sums of values (columns, clusters) in the groups, (columns, deals, G)."""
-        member = codes.T[:, :, np.newaxis] == np.arange(self.groups)
-        kind = np.float32 if values.dtype == np.float32 else np.float64
-        summed = values @ member.reshape(len(member), -1).astype(kind)
-        return np.asarray(summed, np.float64).reshape(-1, len(codes), self.groups)
+            yield at, self.dealt[:, at]
 
 
 @dataclass(frozen=True)
 class _Label:
     """What happened to the clusters on one label, made ready to be summed by group.
 
-    ``happened``: (W, clusters); ``second``: (4, clusters), what standard errors are made of;
-    ``variance``: of one cluster, over all that take part.
+    ``happened``: (W, clusters); ``second``: (4, clusters), what standard errors are made of, with
+    sums less what the ``rate`` of all expects; ``variance``: of one cluster, over all.
     """
 
     happened: Singles | sparse.csr_array
-    second: Floats
+    second: Singles
+    rate: float
     variance: float
 
     @classmethod
@@ -1005,32 +1002,36 @@ class _Label:
             got = f"joint_test: events {x.shape}, n {table.n.shape}"
             raise InputError(sentence(got, "Give (clusters, wordings), one row of each a cluster"))
         y, n, part = x.mean(axis=1, dtype=np.float64), table.n, table.codes >= 0
-        rate = y[part].sum() / max(n[part].sum(), 1.0)
-        variance = float(((y - rate * n)[part] ** 2).sum() / max(part.sum(), 1))
-        thin = np.count_nonzero(x) < _THIN * x.size
+        rate = float(y[part].sum() / max(n[part].sum(), 1.0))
+        z = y - rate * n
+        variance = float((z[part] ** 2).sum() / max(part.sum(), 1))
         # whole numbers up to 2**24 are exact in single precision
         wide = np.ascontiguousarray(x.T, np.float32)
+        thin = np.count_nonzero(wide) < _THIN * wide.size
         happened = sparse.csr_array(wide) if thin else wide
-        return cls(happened, np.stack([y * y, y * n, n * n, n]), variance)
+        return cls(happened, np.stack([z * z, z * n, n * n, n]).astype(np.float32), rate, variance)
 
-    def curves(self, table: _Table, codes: npt.NDArray[np.integer]) -> tuple[Floats, Floats]:
-        """Gaps of every pair, (P, deals, W), and their standard errors, (P, deals)."""
-        x = table.sums(codes, self.happened)
-        yy, yn, nn, n = table.sums(codes, self.second)
+    def rates(self, table: _Table, codes: npt.NDArray[np.integer]) -> tuple[Floats, Floats]:
+        """Rates of the groups, (G, W, deals), and their squared standard errors, (G, deals).
+
+        ``codes``: the group of each cluster in each deal, (clusters, deals).
+        """
+        m = table.clusters
+        member = (codes[:, np.newaxis] == np.arange(len(m))[:, np.newaxis]).astype(np.float32)
+        shape = (-1, len(m), codes.shape[1])
+        flat = member.reshape(len(member), -1)
+        x = np.asarray(self.happened @ flat, np.float64).reshape(shape).transpose(1, 0, 2)
+        zz, zn, nn, n = np.asarray(self.second @ flat, np.float64).reshape(shape)
         there = np.where(n > 0, n, np.nan)
-        rate, mean = x / there, x.mean(axis=0) / there
-        m = (codes[:, :, np.newaxis] == np.arange(table.groups)).sum(axis=1)
-        squares = np.maximum(yy - 2 * mean * yn + mean**2 * nn, 0.0)
-        drawn = m / (m + _BORROWED) * (squares + _BORROWED * self.variance)
-        one, other = table.pairs.T
-        error = (drawn / there**2)[:, one] + (drawn / there**2)[:, other]
-        gaps = rate[..., one] - rate[..., other]
-        return np.ascontiguousarray(gaps.transpose(2, 1, 0)), np.sqrt(error).T
+        rate = x / there[:, np.newaxis]
+        off = rate.mean(axis=1) - self.rate
+        squares = np.maximum(zz - 2 * off * zn + off**2 * nn, 0.0) + _BORROWED * self.variance
+        return rate, m / (m + _BORROWED) * squares / there**2
 
 
 _BORROWED = 10.0  # clusters' worth of everybody's variance in that of a group
 _THIN = 0.1  # share of entries above which a dense table is faster
-_TIE = 1e-9  # standard errors summed in another order differ by less
+_TIE = 1e-5  # standard errors summed in another order, in single precision, differ by less
 
 
 def _joint(
@@ -1042,20 +1043,21 @@ def _joint(
     level: float,
 ) -> JointTest:
     """The test, label after label: of each deal only the largest so far is kept."""
-    null, labels = _Largest(len(table.dealt)), 0
+    null, labels = _Largest(table.dealt.shape[1]), 0
     gaps, observed, scale = np.full(1, np.nan), np.full(3, np.nan), np.nan
     for margin, given in zip(_endless(margins), events, strict=False):
         label = _Label.of(given, table)
         if labels == asked[0]:
-            curves, error = label.curves(table, table.codes[np.newaxis])
-            gaps, scale = curves[asked[1], 0], float(error[asked[1], 0])
-            observed = _curve(curves[asked[1]], error[asked[1]], margin)[:, 0]
+            seen = label.rates(table, table.codes[:, np.newaxis])
+            one, error = _between(*seen, table.pairs[asked[1]])
+            gaps, scale = one[:, 0], float(error[0])
+            observed = _curve(one, error, margin)[:, 0]
         for at, codes in table.blocks():
-            null.add(at, *label.curves(table, codes), margin)
+            null.add(at, *label.rates(table, codes), table.pairs, margin)
         labels += 1
     reason = deals.reason if np.isfinite(gaps).all() else "a group has no pictures"
     candidates = labels * len(table.pairs)
-    curve, sizes = null.curve * scale, null.sizes
+    curve, sizes = null.curve.T * scale, null.sizes
     if reason or not len(sizes[0]):
         curve, sizes = np.full((1, gaps.size), np.nan), np.full((3, 1), np.nan)
     if candidates > 1:  # the higher group is named first, in every deal as in the choice
@@ -1073,7 +1075,7 @@ def _joint(
         large,
         band[0],
         band[1],
-        0 if reason else len(table.dealt),
+        0 if reason else table.dealt.shape[1],
         deals.enumerated,
         deals.movable,
         candidates,
@@ -1089,24 +1091,33 @@ def _endless(margins: Floats) -> Iterator[float]:
 class _Largest:
     """The largest of three numbers in every deal, and the curve with the largest median.
 
-    ``sizes`` (3, deals); ``curve`` (deals, W), in its own standard errors.
+    ``sizes`` (3, deals); ``curve`` (W, deals), in its own standard errors.
     """
 
     def __init__(self, deals: int) -> None:
         """Nothing yet: every number is larger."""
         self.sizes = np.full((3, deals), -np.inf)
-        self.curve = np.zeros((deals, 1))
+        self.curve = np.zeros((1, deals))
 
-    def add(self, at: slice, curves: Floats, errors: Floats, margin: float) -> None:
-        """Candidates of one label, (P, deals, W) and (P, deals), in some of the deals."""
-        if self.curve.shape[1] != curves.shape[2]:
-            self.curve = np.zeros((len(self.curve), curves.shape[2]))
-        sizes, kept = self.sizes[:, at], self.curve[at]
-        for gaps, error in zip(curves, errors, strict=True):
+    def add(
+        self, at: slice, rates: Floats, squares: Floats, pairs: Integers, margin: float
+    ) -> None:
+        """Candidates of one label in some of the deals; see ``_Label.rates``."""
+        if len(self.curve) != rates.shape[1]:
+            self.curve = np.zeros((rates.shape[1], self.curve.shape[1]))
+        sizes, kept = self.sizes[:, at], self.curve[:, at]
+        for pair in pairs:
+            gaps, error = _between(rates, squares, pair)
             numbers = np.nan_to_num(np.abs(_curve(gaps, error, margin)))
             larger = numbers[0] > sizes[0]
-            kept[larger] = _over(gaps[larger], error[larger, np.newaxis])
+            kept[:, larger] = _over(gaps[:, larger], error[larger])
             np.maximum(sizes, numbers, out=sizes)
+
+
+def _between(rates: Floats, squares: Floats, pair: Integers) -> tuple[Floats, Floats]:
+    """Gaps of two groups, (W, deals), and their standard error, (deals,)."""
+    one, other = pair
+    return rates[one] - rates[other], np.sqrt(squares[one] + squares[other])
 
 
 def _over(gaps: Floats, error: Floats) -> Floats:
@@ -1117,13 +1128,15 @@ def _over(gaps: Floats, error: Floats) -> Floats:
 def _curve(gaps: Floats, error: Floats, margin: float) -> Floats:
     """Median over error (sign kept), share of the more frequent sign and above the margin.
 
-    ``gaps`` (deals, W), ``error`` (deals,); (3, deals), nan where a group is empty.
+    ``gaps`` (W, deals), ``error`` (deals,); (3, deals), nan where a group is empty.
     """
-    up, down = (gaps > 0).mean(axis=1), (gaps < 0).mean(axis=1)
-    large = (np.abs(gaps) > margin).mean(axis=1)
-    middle = _over(np.median(gaps, axis=1), error)
-    shares = np.stack([middle, np.maximum(up, down), large])
-    return np.where(np.isnan(gaps).any(axis=1), np.nan, shares)
+    wordings, half = len(gaps), len(gaps) // 2
+    up, down = (np.count_nonzero(side, axis=0) for side in (gaps > 0, gaps < 0))
+    large = np.count_nonzero(np.abs(gaps) > margin, axis=0)
+    middle = np.partition(gaps, [max(half - 1, 0), half], axis=0)
+    median = middle[half] if wordings % 2 else (middle[half - 1] + middle[half]) / 2
+    numbers = np.stack([_over(median, error), np.maximum(up, down) / wordings, large / wordings])
+    return np.where(np.isnan(error), np.nan, numbers)
 
 
 def _against_null(
