@@ -23,6 +23,7 @@ from audit.data.labels import Article, LabelSet, Phrasing, PromptSet, has_articl
 from audit.disparity import Confidence
 from audit.metrics import Block, Draws, Groups, Tally, margin_family, rates
 from audit.models.encoder import Texts
+from audit.stats.clustered import Sample
 from audit.stats.components import (
     PARTS,
     Bounded,
@@ -41,21 +42,26 @@ from audit.stats.components import (
     kendall_w,
     moments,
 )
-from audit.stats.clustered import Sample
 from audit.stats.counts import Counts, count
 from audit.stats.families import Estimates, verdicts
 from audit.stats.selection import Parts, choosable, parts, wording_bounds
-from audit.tables import CANNOT_TELL, DIFFERENCE, ENSEMBLE, OK, REST, WORST, records
+from audit.tables import (
+    CANNOT_TELL,
+    CHOSEN,
+    DECLARED,
+    DIFFERENCE,
+    ENSEMBLE,
+    OK,
+    REST,
+    WORST,
+    records,
+)
 
 if TYPE_CHECKING:
     from audit.embeddings import Embeddings
 
 Floats = NDArray[np.float32]
 Codes = NDArray[np.int16]
-
-#: a question fixed in the suite, and one taken for the size of its gap
-DECLARED: Final = "declared"
-CHOSEN: Final = "chosen"
 
 #: similarities held at a time: 16 MB, whatever the number of pictures
 _CELLS: Final = 4_000_000
@@ -64,8 +70,8 @@ _CHOICES: Final = 1_000_000
 #: work on everything that could have been chosen: answers times replicates or deals, and gaps of
 #: all candidates in all wordings times these; about a second each. Replicates and deals are as
 #: many as that allows, but never fewer than the least.
-_ANSWERS: Final = 1_000_000_000
-_GAPS: Final = 100_000_000
+_ANSWERS: Final = 500_000_000
+_GAPS: Final = 40_000_000
 LEAST_REPLICATES: Final = 500
 LEAST_DEALS: Final = 199
 DEALS: Final = 1_000
@@ -526,7 +532,7 @@ def _as_many(asked: _Asked, rows: int, least: int) -> int:
     candidates, wordings = asked.events.question.candidates, asked.events.answers.codes.shape[1]
     labels = min(len(candidates.labels), 2)  # an answer is one label: few count for all of many
     of_answers = _ANSWERS // max(rows * wordings * labels, 1)
-    return max(least, min(of_answers, _GAPS // max(len(candidates) * wordings, 1)))
+    return int(max(least, min(of_answers, _GAPS // max(len(candidates) * wordings, 1))))
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,12 @@ CANNOT_TELL: Final = "cannot tell"
 NOT_JUDGED: Final = "not judged"
 VERDICTS: Final = (SHOWN_LARGE, SHOWN_SMALL, CANNOT_TELL, NOT_JUDGED)
 
+#: a question fixed in the suite, and one taken for the size of its gap
+DECLARED: Final = "declared"
+CHOSEN: Final = "chosen"
+#: how a question came to be asked; runs of earlier versions do not say
+SELECTIONS: Final = (DECLARED, CHOSEN, "")
+
 DIFFERENCE: Final = "difference"
 RATIO: Final = "ratio"
 WORST: Final = "worst_case_gap"
@@ -321,9 +327,9 @@ _CURVE: Final = {
 #: question was 'declared' in the suite, or 'chosen' for its gap among so many ``candidates`` (blank
 #: and 0 in runs of earlier versions). ``low_simultaneous, high_simultaneous`` hold for all wordings
 #: of all candidates at once. ``null_low, null_high``: where this place of the sorted curve lies
-#: when whole subjects are dealt to the groups by chance, and the choice is made again. ``reworded``:
-#: how many labels the phrasing changes; ``alteration``: what was done to the pictures;
-#: ``left_out``: pictures that some alteration lost, which are asked in no wording.
+#: when whole subjects are dealt to the groups by chance, and the choice is made again.
+#: ``reworded``: how many labels the phrasing changes; ``alteration``: what was done to the
+#: pictures; ``left_out``: pictures that some alteration lost, which are asked in no wording.
 SPECIFICATIONS: Final = Schema(
     "specifications",
     {
@@ -349,7 +355,7 @@ SPECIFICATIONS: Final = Schema(
         "verdict": TEXT,
     },
     key=("probe", "task", "metric", "label", "attribute", "wording"),
-    allowed={"verdict": VERDICTS},
+    allowed={"verdict": VERDICTS, "selection": SELECTIONS},
 )
 
 #: one row a curve. ``mean`` over wordings (the model) and ``spread`` over wordings net of sampling
@@ -394,6 +400,7 @@ SENSITIVITY: Final = Schema(
         "reason": TEXT,
     },
     key=("probe", "task", "metric", "label", "attribute"),
+    allowed={"selection": SELECTIONS},
 )
 
 #: one row a group: how steady the choice for a picture is over wordings, both from 0 to 1.

@@ -505,9 +505,7 @@ def test_repeated_pictures_of_a_subject_are_no_evidence() -> None:
     one, four = curve_of(once, groups), curve_of(many, copied)
     assert four.joint.median.p == one.joint.median.p
     assert four.mean.low == pytest.approx(one.mean.low, abs=1e-6)
-    width, width_four = (
-        np.ptp([c.gaps.low_all, c.gaps.high_all]) for c in (one, four)
-    )
+    width, width_four = (np.ptp([c.gaps.low_all, c.gaps.high_all]) for c in (one, four))
     assert width_four >= width - 0.01
 
 

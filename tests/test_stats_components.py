@@ -505,7 +505,9 @@ def by_hand(labels, n, code, strata, pairs, margins, asked=(0, 0)):
 def test_joint_test_agrees_with_all_deals_by_hand(chosen):
     rng = np.random.default_rng(18)
     n = rng.integers(1, 4, 9)
-    code = np.array([0, 1, 0, 1, 1, 2, 0, 1, 1]) if chosen else np.array([0, 1, 0, 1, 1, 0, 0, 1, 1])
+    code = (
+        np.array([0, 1, 0, 1, 1, 2, 0, 1, 1]) if chosen else np.array([0, 1, 0, 1, 1, 0, 0, 1, 1])
+    )
     strata = np.array([0, 0, 0, 0, 0, 4, 4, 4, 4])
     labels = rng.binomial(n[:, None], 0.4, (3, 9, 5)) if chosen else rng.binomial(
         n[:, None], 0.4, (1, 9, 5)

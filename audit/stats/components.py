@@ -951,7 +951,8 @@ def joint_test(
     found = np.searchsorted(used, np.asarray(codes, dtype=np.int64))
     found = np.where(np.isin(codes, used), found, -1)
     deals = dealt_codes(np.where(size > 0, found, -1), strata, len(used), permutations, seed)
-    dealt = np.ascontiguousarray(deals.codes.T, np.int8 if len(used) < 127 else np.int16)
+    kind: type[np.integer] = np.int8 if len(used) < 127 else np.int16
+    dealt = deals.codes.T.astype(kind, order="C")
     table = _Table(size, found, np.searchsorted(used, both), dealt)
     return _joint(table, events, np.atleast_1d(margins), asked, deals, level)
 

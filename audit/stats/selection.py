@@ -138,7 +138,7 @@ def _studentised(deviations: npt.NDArray[np.floating]) -> Floats:
     squares = np.einsum("kb,kb->k", deviations, deviations, dtype=np.float64)
     moved = squares > 0
     rms = np.sqrt(squares[moved] / max(deviations.shape[1], 1))
-    return np.abs(deviations[moved]) / rms[:, np.newaxis].astype(deviations.dtype)
+    return np.asarray(np.abs(deviations[moved]) / rms[:, np.newaxis].astype(deviations.dtype))
 
 
 def _over_wordings(apart: Singles, mean: Floats) -> Floats:

@@ -27,7 +27,8 @@ import pandas as pd
 from audit import multiverse as m
 from audit.data.labels import Label, LabelSet
 from audit.disparity import Confidence, disparities
-from audit.metrics import Groups, tally
+from audit.metrics import Draws, Groups, tally
+from audit.stats.resampling import cluster_weights
 from audit.tables import ENSEMBLE, SHOWN_LARGE
 
 Floats = npt.NDArray[np.float64]
@@ -113,10 +114,10 @@ class World:
 WORLDS: Final = {
     "7 x 200": World(),
     "7 x 200, urn": World(generator="urn"),
-    "14 x 100, rare labels": World((100,) * 14, labels=10, rare=0.5),
-    "7 unequal groups": World((1500, 600, 300, 200, 100, 60, 35)),
+    "7 unequal groups": World((700, 400, 300, 200, 100, 60, 35)),
+    "14 x 60, rare labels": World((60,) * 14, labels=8, rare=0.5, wordings=4),
     "2 x 300, 3 labels": World((300, 300), labels=3, wordings=20),
-    "7 x 80, 40 wordings": World((80,) * 7, wordings=40, blur=1.5),
+    "7 x 80, 30 wordings": World((80,) * 7, wordings=30, blur=1.5),
     "5 x 120, 1 to 8 pictures": World((120,) * 5, pictures=(1, 8)),
     "unequal groups, 1 to 12 pictures": World((400, 150, 60, 40), pictures=(1, 12), own=0.5),
     "7 x 200, one gap": World(gap=0.7),
@@ -145,7 +146,13 @@ def truth(world: World) -> Floats:
     return rate[:, [0] + [1] * (len(world.sizes) - 1)]
 
 
-def audited(world: World, seed: int, resamples: int = 1000) -> dict[str, dict[str, float]]:
+@cache
+def _weights(clusters: int, seed: int, resamples: int) -> npt.NDArray[np.uint8]:
+    """Bootstrap weights, drawn once for every fifth audit."""
+    return cluster_weights(seed, [f"s{i:06d}" for i in range(clusters)], resamples)
+
+
+def audited(world: World, seed: int, resamples: int = 600) -> dict[str, dict[str, float]]:
     """One audit of one world, in three ways."""
     rng = np.random.default_rng(seed)
     codes, headline, (of, subject) = world.draw(rng, world.sizes)
@@ -161,7 +168,7 @@ def audited(world: World, seed: int, resamples: int = 1000) -> dict[str, dict[st
     groups = Groups(index, member, subject, clusters, {k: i for i, k in enumerate(keys)})
     asked = tuple(m.Wording(f"{w} {{}}") for w in range(world.wordings))
     answers = m.Answers(labels, asked, keys, codes, headline)
-    draws = groups.draws(keys, seed, resamples)
+    draws = Draws(np.arange(len(clusters)), _weights(len(clusters), seed % 5, resamples))
     c = Confidence(resamples=resamples)
     texts = np.array(labels.texts, dtype=object)
     rows = pd.DataFrame(
