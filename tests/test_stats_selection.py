@@ -120,6 +120,12 @@ def test_few_events_keep_their_share_of_alpha_and_every_number_its_bounds() -> N
     assert parts.spread.low == 0
     assert parts.spread.high > parts.spread.value
     assert (parts.share.low, parts.share.high) == (0, 1)
+    # a gap of nearly all, with hardly an event left to move it
+    sure = one_label(6, -0.1, gap=1.0)
+    gaps, parts, _ = bounds_of(sure, [sure, common])
+    least = gaps.low_all.mean()
+    assert parts.share.low == pytest.approx(least**2 / (least**2 + parts.spread.high**2))
+    assert 0.8 < parts.share.low < parts.share.value <= parts.share.high
     # nobody ever: nothing moves, and that is no certainty
     never = one_label(8, -1.0)
     gaps, parts, _ = bounds_of(never, [never, common])

@@ -203,7 +203,7 @@ def parts(
     root mean square of the errors' standard deviation over replicates and k the quantile of
     ``among.spread``; where events are too few for that, between 0 and the largest that bounds of
     single wordings allow. The share lies between those of the ends of mean and spread, each at
-    half of alpha; of too few events nothing is known of it.
+    half of alpha; of too few events, between those that bounds of single wordings allow.
     Range: mean in [-1, 1], spread from 0, share in [0, 1]. Does not show: see ``gap_shares``.
 
     Args:
@@ -232,8 +232,11 @@ def parts(
         )
     half = 1 - (1 - level) / 2
     spread = _spread(sample, one, other, shares, bounds, among.spread, level, few)
-    if few:
-        return Parts(value, spread, Bounded(float(shares.share), 0.0, 1.0))
+    if few or not np.isfinite(among.spread.quantile(half)):
+        # mean and spread by the bounds of single wordings, which hold together as they are
+        ends = float(bounds.low_all.mean()), float(bounds.high_all.mean())
+        wide = _spread(sample, one, other, shares, bounds, among.spread, level, True)
+        return Parts(value, spread, _share(float(shares.share), ends, wide))
     wider = _spread(sample, one, other, shares, bounds, among.spread, half, few)
     return Parts(value, spread, _share(float(shares.share), mean(half), wider))
 
