@@ -146,7 +146,7 @@ def _in_every_wording(
             answers, question, groups, design.draws, c.level, design.seed,
             truth if question.metric == "misclassification" else None,
         )
-        for question in multiverse.leading_questions(compared, c)
+        for question in _questions(probe, compared, c)
     ]  # fmt: skip
     rows = [multiverse.specifications(curve, answers, where) for curve in curves]
     summary = [multiverse.sensitivity(curve, compared, where) for curve in curves]
@@ -160,6 +160,19 @@ def _in_every_wording(
         ),
         "stability": STABILITY.conform(steady),
     }
+
+
+def _questions(
+    probe: Classification, compared: pd.DataFrame, confidence: Confidence
+) -> list[multiverse.Question]:
+    """Those that the suite declares; of every other attribute the surest gap in the headline."""
+    declared = [q.question(probe.labels, confidence) for q in probe.wordings.questions]
+    fixed = {question.attribute for question in declared}
+    leading = multiverse.leading_questions(compared, confidence)
+    return [
+        *(multiverse.declared_question(question, compared) for question in declared),
+        *(question for question in leading if question.attribute not in fixed),
+    ]
 
 
 def _of_labels(probe: Classification, seen: Seen, design: Design) -> dict[str, pd.DataFrame]:

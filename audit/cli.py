@@ -551,7 +551,7 @@ def _power(suite: Suite) -> Any:
     """The table of detectable gaps: short headings, points, ranges where subjects repeat."""
     power = suite.power()
     rates = [c.removeprefix("base ") for c in map(str, power.columns) if c.startswith("base ")]
-    shorter = {"smallest": "fewest", "questions": "tests"}
+    shorter = {"smallest": "fewest", "comparisons": "pairs"}
     shown = (
         power[["attribute", "groups", *shorter]]
         .rename(columns=shorter)
@@ -583,14 +583,11 @@ def _how_to_read(suite: Suite) -> Any:
 
     from audit.metrics import DEFAULT_FAMILY
 
-    c, power = suite.confidence, suite.power()
-    labels, margin = max(power["labels"]), 100 * c.margin(DEFAULT_FAMILY).difference
+    c = suite.confidence
+    margin = 100 * c.margin(DEFAULT_FAMILY).difference
     means = {
-        "groups": f"those of {c.min_group} pictures or more; 'fewest': in the smallest of them",
-        "tests": (
-            f"comparisons of groups x the {labels} labels of the largest set asked; the level of "
-            f"{c.level:.0%} holds for all of them at once (a smaller set finds smaller gaps)"
-        ),
+        "groups": f"those of {c.min_group} subjects or more; 'fewest': pictures in the smallest",
+        "pairs": f"of groups; the level of {c.level:.0%} holds for all pairs of a question at once",
         "5%": (
             "for an event seen in 5% of pictures: the gap between the two smallest groups that is "
             f"found with {c.power:.0%} power; none: even the largest would mostly be missed"

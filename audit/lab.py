@@ -459,7 +459,9 @@ class Worded:
                 sentence(f"'{row['wording']}' is no wording of this run", "Run its suite again")
             )
         at = [self.answers.names.index(row["wording"])]
-        asked_of = {n: str(row[n]) for n in ("metric", "label", "attribute", "group", "other")}
+        asked_of: dict[str, Any] = {
+            n: str(row[n]) for n in ("metric", "label", "attribute", "group", "other")
+        }
         gap = Gap(**asked_of, margin=float(row["margin"]))
         if gap.metric != "misclassification":
             places, truth = np.arange(len(self.answers.keys)), None

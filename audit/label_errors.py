@@ -41,9 +41,9 @@ def if_labels_were_wrong(
     """Verdicts of largest gaps, by key, if 1, 5 or 10 % of all group labels were wrong.
 
     Gaps that could not be compared, whose pairs or groups are not in these tables, or whose verdict
-    rests on a ratio alone are left out. Wrong labels come from all groups of the attribute that have
-    a picture, compared or not; 'unknown' is no label. Of a primary question, too, the bounds are
-    those of its pairs as one family.
+    rests on a ratio alone are left out. Wrong labels come from all groups of the attribute that
+    have a picture, compared or not; 'unknown' is no label. Of a primary question, too, the bounds
+    are those of its pairs as one family.
 
     Args:
         largest: rows of DISPARITIES of the largest gaps, in the headline condition.

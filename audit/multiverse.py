@@ -23,11 +23,12 @@ from audit.data.labels import Article, LabelSet, Phrasing, PromptSet, has_articl
 from audit.disparity import Confidence
 from audit.metrics import Block, Draws, Groups, Tally, margin_family, rates
 from audit.models.encoder import Texts
+from audit.stats.clustered import Sample
 from audit.stats.components import (
     PARTS,
+    Bounded,
     Components,
     Concordance,
-    GapShares,
     Generalisability,
     JointTest,
     Moments,
@@ -42,9 +43,19 @@ from audit.stats.components import (
     moments,
 )
 from audit.stats.counts import Counts, count
-from audit.stats.families import Family, compare
-from audit.stats.permutation import whole_clusters
-from audit.tables import ENSEMBLE, OK, WORST, records
+from audit.stats.families import Estimates
+from audit.stats.selection import Parts, choosable, parts, wording_bounds
+from audit.tables import (
+    CANNOT_TELL,
+    CHOSEN,
+    DECLARED,
+    DIFFERENCE,
+    ENSEMBLE,
+    OK,
+    REST,
+    WORST,
+    records,
+)
 from audit.verdicts import verdicts
 
 if TYPE_CHECKING:
@@ -57,6 +68,16 @@ Codes = NDArray[np.int16]
 _CELLS: Final = 4_000_000
 #: choices looked at a time, pictures by wordings: a few MB in each of several forms
 _CHOICES: Final = 1_000_000
+#: work on everything that could have been chosen: answers times replicates or deals, and gaps of
+#: all candidates in all wordings times these; about a second each. Replicates and deals are as
+#: many as that allows, but never fewer than the least.
+_ANSWERS: Final = 500_000_000
+_GAPS: Final = 40_000_000
+LEAST_REPLICATES: Final = 500
+LEAST_DEALS: Final = 199
+DEALS: Final = 1_000
+#: group numbers held for all deals, two bytes each
+_DEALT: Final = 32_000_000
 
 
 @dataclass(frozen=True)
@@ -315,10 +336,28 @@ def answer(
 
 
 @dataclass(frozen=True)
+class Candidates:
+    """Everything that could have been chosen: each of the labels between each pair of groups.
+
+    ``margins``: of the labels, in their order.
+    """
+
+    labels: tuple[str, ...]
+    margins: tuple[float, ...]
+    pairs: tuple[tuple[str, str], ...]
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self.labels) * len(self.pairs)
+
+
+@dataclass(frozen=True)
 class Question:
     """What is counted in every wording: a label, a family of labels, or wrong answers.
 
-    ``group`` less ``other`` of ``attribute`` is the gap looked at.
+    ``group`` less ``other`` of ``attribute`` is the gap looked at. ``among``: what it was chosen
+    from for the size of its gap, itself included; None if it was declared before anything was run.
+    ``reason``: why nothing can be told of it, else "".
     """
 
     metric: str
@@ -327,6 +366,19 @@ class Question:
     group: str
     other: str
     margin: float
+    among: Candidates | None = None
+    reason: str = ""
+
+    @property
+    def selection(self) -> str:
+        """How the question came to be asked."""
+        return DECLARED if self.among is None else CHOSEN
+
+    @property
+    def candidates(self) -> Candidates:
+        """What it was chosen from; itself alone if declared."""
+        alone = Candidates((self.label,), (self.margin,), ((self.group, self.other),))
+        return self.among or alone
 
     def happened(self, codes: Codes, labels: LabelSet, truth: Codes | None) -> NDArray[np.bool_]:
         """Whether it happened, (n, W), to pictures with these choices, (n, W), and right labels."""
@@ -342,25 +394,30 @@ class Question:
 class Curve:
     """A gap in every wording, with what can be said of all of them together.
 
-    ``family``: the gaps as one family of comparisons, (W, 1). ``joint``: against groups dealt by
-    chance. ``shares``: how much is the model's (the mean) and how much the question's (the spread).
-    ``parts``: variance shares of single choices. ``order``: would other wordings rank groups alike?
+    ``gaps``: in every wording, (W,). ``joint``: against groups dealt by chance. ``mean``,
+    ``spread``, ``share``: how much is the model's (the mean) and how much the question's (the
+    spread). The simultaneous bounds of the gaps, and those of the three, hold for everything that
+    could have been chosen. ``parts``: variance shares of single choices. ``order``: would other
+    wordings rank groups alike?
     """
 
     question: Question
-    family: Family
+    gaps: Estimates
     joint: JointTest
-    shares: GapShares
+    mean: Bounded
+    spread: Bounded
+    share: Bounded
     parts: Components
     order: Generalisability
     ranks: Concordance
     n: tuple[int, int]
+    reasons: tuple[str, ...]
 
     @property
     def verdicts(self) -> NDArray[np.str_]:
         """The verdict in every wording, by bounds that hold for all wordings at once, (W,)."""
-        d = self.family.difference
-        return verdicts(d.low_all[:, 0], d.high_all[:, 0], self.question.margin)
+        found = verdicts(self.gaps.low_all, self.gaps.high_all, self.question.margin)
+        return np.full_like(found, CANNOT_TELL) if self.question.reason else found
 
 
 def specification_curve(
@@ -371,11 +428,13 @@ def specification_curve(
     level: float = 0.95,
     seed: int = 0,
     truth: Codes | None = None,
+    deals: int = DEALS,
 ) -> Curve:
     """One gap in every wording.
 
     All wordings look at the same pictures, so they are compared on the same bootstrap replicates,
-    and the joint test swaps the groups of whole subjects once for the whole curve.
+    and the joint test deals the groups to whole subjects once for the whole curve. Of a question
+    that was chosen, tests and bounds are those of the largest of all that could have been.
 
     Args:
         answers: the choices in every wording.
@@ -385,31 +444,96 @@ def specification_curve(
         level: of intervals.
         seed: of the permutations.
         truth: the right label's place for each picture, -1 if not known.
+        deals: permutations of the joint test; fewer where pictures, wordings and candidates are so
+            many that they would take more than seconds, but not fewer than ``LEAST_DEALS``.
     """
     columns = groups.columns(question.attribute)
-    names = [str(groups.index[c][1]) for c in columns]
-    one, other = names.index(question.group), names.index(question.other)
-    events = _Events.of(answers, question, groups, truth)
-    counts, squares = _added_up(events, groups, columns, draws)
+    asked = _Asked(_Events.of(answers, question, groups, truth), groups, columns, draws)
+    one, other = asked.pair(question.group, question.other)
+    counts, squares = _added_up(asked.events, groups, columns, draws)
     sample = counts.sample(np.arange(len(columns)))
-    family = compare(
-        sample, np.array([one]), np.array([other]), np.ones((len(sample.n), 1), bool), level
-    )
     assert sample.deviations is not None
-    gaps = sample.deviations[:, one] - sample.deviations[:, other]
+    apart = sample.deviations[:, one] - sample.deviations[:, other]
     there = np.flatnonzero(sample.n[0] > 0)
     rates = sample.rate[:, there].T
     fewest = int(min(sample.subjects[0, one], sample.subjects[0, other]))
+    bounds, shared, untold = _bounds(asked, sample, apart, max(fewest - 1, 1), level)
     return Curve(
         question,
-        family,
-        _joint(events, groups, columns[[one, other]], level, seed),
-        gap_shares(family.difference.value[:, 0], gaps, level, max(fewest - 1, 1)),
+        bounds,
+        _joint(asked, level, seed, deals),
+        shared.mean,
+        shared.spread,
+        shared.share,
         components(squares),
         generalisability(rates, np.moveaxis(sample.deviations[:, there], 1, 0), level, seed=seed),
         kendall_w(rates, seed=seed),
         (int(sample.n[0, one]), int(sample.n[0, other])),
+        untold,
     )
+
+
+def _bounds(
+    asked: _Asked, sample: Sample, apart: NDArray[np.float32], degrees: int, level: float
+) -> tuple[Estimates, Parts, tuple[str, ...]]:
+    """Bounds of the gaps, of their mean, spread and share, and why something is not told."""
+    q = asked.events.question
+    one, other = asked.pair(q.group, q.other)
+    among = choosable(asked.samples(sample), *asked.pairs.T)
+    gaps = wording_bounds(sample, one, other, among.wordings, level)
+    shares = gap_shares(gaps.value, apart, level, degrees)
+    return gaps, parts(sample, one, other, shares, gaps, among, level), shares.reason
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A question of these pictures, and everything that could have been asked instead."""
+
+    events: _Events
+    groups: Groups
+    columns: NDArray[np.int64]
+    draws: Draws
+
+    def pair(self, group: str, other: str) -> tuple[int, int]:
+        """Places of two groups among those of the attribute."""
+        names = [str(self.groups.index[c][1]) for c in self.columns]
+        return names.index(group), names.index(other)
+
+    @property
+    def pairs(self) -> NDArray[np.int64]:
+        """Places of both groups of each pair that could have been chosen, (P, 2)."""
+        pairs = self.events.question.candidates.pairs
+        return np.array([self.pair(*pair) for pair in pairs], dtype=np.int64)
+
+    def labels(self) -> Iterator[_Events]:
+        """The events of each label that could have been chosen."""
+        q = self.events.question
+        for label in q.candidates.labels:
+            yield replace(self.events, question=replace(q, label=label))
+
+    def samples(self, sample: Sample) -> Iterator[Sample]:
+        """The sample of each label; that of the question itself is at hand."""
+        q = self.events.question
+        if len(q.candidates) == 1:
+            yield sample
+            return
+        most = _as_many(self, len(self.events.places), LEAST_REPLICATES)
+        few = replace(self.draws, weights=self.draws.weights[:, :most])
+        for events in self.labels():
+            if events.question.label == q.label:
+                assert sample.deviations is not None
+                yield replace(sample, deviations=sample.deviations[..., :most])
+            else:
+                counts, _ = _added_up(events, self.groups, self.columns, few)
+                yield counts.sample(np.arange(len(self.columns)))
+
+
+def _as_many(asked: _Asked, rows: int, least: int) -> int:
+    """How many replicates or deals of so many rows are worth their time, at least so many."""
+    candidates, wordings = asked.events.question.candidates, asked.events.answers.codes.shape[1]
+    labels = min(len(candidates.labels), 2)  # an answer is one label: few count for all of many
+    of_answers = _ANSWERS // max(rows * wordings * labels, 1)
+    return int(max(least, min(of_answers, _GAPS // max(len(candidates) * wordings, 1))))
 
 
 @dataclass(frozen=True)
@@ -471,31 +595,44 @@ def _codes(member: NDArray[np.bool_]) -> NDArray[np.int64]:
     return np.where(member.any(axis=1), member.argmax(axis=1), -1)
 
 
-def _joint(
-    events: _Events, groups: Groups, pair: NDArray[np.int64], level: float, seed: int
-) -> JointTest:
-    """The joint test on whole clusters; pictures of other groups take no part."""
-    codes = _codes(groups.member[events.rows][:, pair])
-    events, codes = events.only(codes >= 0), codes[codes >= 0]
-    clusters = groups.clusters[events.rows]
-    whole = whole_clusters(clusters, codes)
-    # a subject in both groups can't be dealt to one: its two halves stay where they are
-    ids, unit = np.unique(clusters if whole else clusters * 2 + codes, return_inverse=True)
-    of = np.full(len(ids), -1)
-    of[unit] = codes
+def _joint(asked: _Asked, level: float, seed: int, deals: int) -> JointTest:
+    """The joint test on whole clusters; pictures of groups that no candidate has take no part."""
+    candidates, pairs = asked.events.question.candidates, asked.pairs
+    used = np.unique(pairs)
+    member = asked.groups.member[asked.events.rows][:, asked.columns[used]]
+    codes = _codes(member)
+    chosen, codes = codes >= 0, used[codes[codes >= 0]]
+    clusters = asked.groups.clusters[asked.events.rows[chosen]]
+    # a subject in several groups can't be dealt to one: its parts stay where they are
+    ids, unit = np.unique(clusters * len(asked.columns) + codes, return_inverse=True)
+    subjects, of = np.divmod(ids, len(asked.columns))
+    split = np.isin(subjects, _repeated(subjects))
     size = np.bincount(unit, minlength=len(ids))
+    kind = np.min_scalar_type(int(size.max(initial=0)))
+    worth = min(_as_many(asked, len(ids), LEAST_DEALS), _DEALT // max(len(ids), 1))
+    q = asked.events.question
     found = joint_test(
-        _sums(events, unit, size),
-        size.astype(np.min_scalar_type(int(size.max(initial=0)))),
+        (_sums(events.only(chosen), unit, size) for events in asked.labels()),
+        size.astype(kind),
         of,
-        np.zeros(len(ids), dtype=np.int64) if whole else np.arange(len(ids)),
-        0,
-        1,
-        margin=events.question.margin,
-        seed=seed,
-        level=level,
+        np.where(split, 1 + np.arange(len(ids)), 0),
+        pairs,
+        np.array(candidates.margins),
+        (candidates.labels.index(q.label), candidates.pairs.index((q.group, q.other))),
+        min(deals, max(LEAST_DEALS, worth)),
+        seed,
+        level,
     )
-    return found if whole else replace(found, reason="subjects are in both groups")
+    return replace(found, reason=_IN_SEVERAL) if found.reason and split.any() else found
+
+
+_IN_SEVERAL: Final = "subjects are in both groups"
+
+
+def _repeated(subjects: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Those that occur more than once."""
+    names, times = np.unique(subjects, return_counts=True)
+    return names[times > 1]
 
 
 def _sums(
@@ -520,18 +657,19 @@ def leading_questions(compared: pd.DataFrame, confidence: Confidence) -> list[Qu
     """The question of each attribute with the surest gap in the headline, for a task.
 
     Of harmful families where the task has some, of errors where the right answer is known, else of
-    single labels. They are chosen for their gap in the headline, so the curve around them says how
-    it depends on wording, and is no fresh evidence that it exists.
+    single labels. Each comes with everything that it was chosen from: all labels of the metric
+    between all groups of the attribute that could be compared.
 
     Args:
         compared: the table DISPARITIES of one task.
         confidence: margins.
     """
-    worst = compared[(compared["comparison"] == WORST) & (compared["condition"] == ENSEMBLE)]
-    worst = worst[worst["status"] == OK]
+    headline = compared[(compared["condition"] == ENSEMBLE) & (compared["status"] == OK)]
+    worst = headline[headline["comparison"] == WORST]
     present = set(worst["metric"])
     order = ("family_selection", "misclassification", "selection")
     metric = next((m for m in order if m in present), "")
+    headline = headline[headline["metric"] == metric]
     rows = worst[worst["metric"] == metric].sort_values(
         ["low_simultaneous", "value"], ascending=False, kind="stable"
     )
@@ -543,9 +681,38 @@ def leading_questions(compared: pd.DataFrame, confidence: Confidence) -> list[Qu
             row["group"],
             row["other"],
             confidence.margin(row["margin_family"]).difference,
+            _among(headline[headline["attribute"] == row["attribute"]], row, confidence),
         )
         for row in records(rows.drop_duplicates("attribute"))
     ]
+
+
+def declared_question(question: Question, compared: pd.DataFrame) -> Question:
+    """A question of the suite, with the reason if its groups could not be compared.
+
+    Args:
+        question: as declared.
+        compared: the table DISPARITIES of its task.
+    """
+    rows = compared[(compared["condition"] == ENSEMBLE) & (compared["comparison"] == DIFFERENCE)]
+    rows = rows[rows["attribute"] == question.attribute]
+    rows = rows[(rows["metric"] == question.metric) & (rows["label"] == question.label)]
+    sides = zip(rows["group"], rows["other"], strict=True)
+    same = rows[[{question.group, question.other} == set(pair) for pair in sides]]
+    unfit = same[same["status"] != OK]
+    return replace(question, reason=str(unfit["reason"].iloc[0])) if len(unfit) else question
+
+
+def _among(compared: pd.DataFrame, chosen: Mapping[str, Any], c: Confidence) -> Candidates:
+    """Labels and pairs of groups that were compared; the pair that was chosen as it was named."""
+    pairs = compared[compared["comparison"] == DIFFERENCE]
+    pairs = pairs[pairs["other"] != REST]
+    pair = (str(chosen["group"]), str(chosen["other"]))
+    named = zip(pairs["group"].astype(str), pairs["other"].astype(str), strict=True)
+    others = [(a, b) for a, b in dict.fromkeys(named) if {a, b} != set(pair)]
+    families = dict(zip(compared["label"], compared["margin_family"], strict=True))
+    margins = tuple(c.margin(family).difference for family in families.values())
+    return Candidates(tuple(families), margins, (pair, *others))
 
 
 # ---- tables ------------------------------------------------------------------------------------
@@ -553,7 +720,7 @@ def leading_questions(compared: pd.DataFrame, confidence: Confidence) -> list[Qu
 
 def specifications(curve: Curve, answers: Answers, where: Mapping[str, str]) -> pd.DataFrame:
     """The curve's wordings as rows of the table SPECIFICATIONS."""
-    d, q = curve.family.difference, curve.question
+    d, q = curve.gaps, curve.question
     return pd.DataFrame(
         {
             **where,
@@ -568,22 +735,22 @@ def specifications(curve: Curve, answers: Answers, where: Mapping[str, str]) -> 
             "left_out": len(answers.left_out),
             "n": curve.n[0],
             "n_other": curve.n[1],
-            "value": d.value[:, 0],
-            "low": d.low[:, 0],
-            "high": d.high[:, 0],
-            "low_simultaneous": d.low_all[:, 0],
-            "high_simultaneous": d.high_all[:, 0],
-            "null_low": _in_order(curve.joint.band_low, d.value[:, 0]),
-            "null_high": _in_order(curve.joint.band_high, d.value[:, 0]),
+            "value": d.value,
+            "low": d.low,
+            "high": d.high,
+            "low_simultaneous": d.low_all,
+            "high_simultaneous": d.high_all,
+            "null_low": _in_order(curve.joint.band_low, d.value),
+            "null_high": _in_order(curve.joint.band_high, d.value),
             "margin": q.margin,
             "verdict": curve.verdicts,
         }
     )
 
 
-def _asked(q: Question) -> dict[str, str]:
-    names = ("metric", "label", "attribute", "group", "other")
-    return {name: getattr(q, name) for name in names}
+def _asked(q: Question) -> dict[str, Any]:
+    names = ("metric", "label", "attribute", "group", "other", "selection")
+    return {name: getattr(q, name) for name in names} | {"candidates": len(q.candidates)}
 
 
 def _in_order(band: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -602,23 +769,16 @@ def sensitivity(curve: Curve, compared: pd.DataFrame, where: Mapping[str, str]) 
         compared: the table DISPARITIES of the task, for the gap in the headline.
         where: probe and task.
     """
-    shares, joint, order = curve.shares, curve.joint, curve.order
-    low, high = _mean_bounds(curve)
+    joint, order = curve.joint, curve.order
     most = pd.Series(curve.verdicts).value_counts()
     return {
         **where,
         **_asked(curve.question),
         "wordings": len(joint.gaps),
         "headline": _headline(curve.question, compared),
-        "mean": float(shares.mean),
-        "low": low,
-        "high": high,
-        "spread": float(shares.spread),
-        "spread_low": float(shares.spread_low),
-        "spread_high": float(shares.spread_high),
-        "model_share": float(shares.share),
-        "model_share_low": float(shares.share_low),
-        "model_share_high": float(shares.share_high),
+        **_ends("mean", curve.mean, "low", "high"),
+        **_ends("spread", curve.spread),
+        **_ends("model_share", curve.share),
         "agree_sign": joint.agreeing.observed,
         "agree_sign_null": joint.agreeing.mean,
         "agree_verdict": float(most.iloc[0] / most.sum()),
@@ -627,6 +787,7 @@ def sensitivity(curve: Curve, compared: pd.DataFrame, where: Mapping[str, str]) 
         "p_sign": joint.agreeing.p,
         "p_large": joint.large.p,
         "smallest_p": joint.median.smallest_p,
+        "deals": joint.permutations,
         **{f"share_{name}": float(curve.parts.shares[i, 0]) for i, name in enumerate(PARTS)},
         "generalisability": order.relative.value,
         "generalisability_low": order.relative.low,
@@ -637,26 +798,26 @@ def sensitivity(curve: Curve, compared: pd.DataFrame, where: Mapping[str, str]) 
     }
 
 
+def _ends(name: str, found: Bounded, low: str = "", high: str = "") -> dict[str, float]:
+    """A number and its bounds as columns."""
+    return {name: found.value, low or f"{name}_low": found.low, high or f"{name}_high": found.high}
+
+
 def _headline(q: Question, compared: pd.DataFrame) -> float:
-    worst = compared[(compared["comparison"] == WORST) & (compared["condition"] == ENSEMBLE)]
-    same = (worst["metric"] == q.metric) & (worst["label"] == q.label)
-    return float(worst.loc[same & (worst["attribute"] == q.attribute), "value"].iloc[0])
-
-
-def _mean_bounds(curve: Curve) -> tuple[float, float]:
-    """Bounds of the mean gap; the mean of single wordings' bounds where events are few.
-
-    A gap of 100 points moves in no replicate, which is no proof that the next subject agrees.
-    """
-    d = curve.family.difference
-    if curve.family.studentised.mean() > 0.5:
-        return float(curve.shares.low), float(curve.shares.high)
-    return float(d.low.mean()), float(d.high.mean())
+    """The gap of the question in the headline; nan where it was not compared."""
+    there = (compared["condition"] == ENSEMBLE) & (compared["attribute"] == q.attribute)
+    rows = compared[there & (compared["metric"] == q.metric) & (compared["label"] == q.label)]
+    rows = rows[rows["comparison"].isin([WORST, DIFFERENCE])]
+    for group, other, sign in ((q.group, q.other, 1), (q.other, q.group, -1)):
+        same = rows[(rows["group"] == group) & (rows["other"] == other)]
+        if len(same):
+            return sign * float(same["value"].iloc[0])
+    return np.nan
 
 
 def _reasons(curve: Curve) -> Iterator[str]:
-    told = (curve.joint.reason, *curve.shares.reason, *curve.parts.reason, curve.order.reason)
-    return (reason for reason in told if reason)
+    told = (curve.question.reason, curve.joint.reason, *curve.reasons, *curve.parts.reason)
+    return (reason for reason in (*told, curve.order.reason) if reason)
 
 
 def stability(

@@ -27,7 +27,13 @@ from audit.metrics import DEFAULT_FAMILY, METRICS, UNKNOWN, grouped, named
 from audit.probes import PROBES, Probe
 from audit.registry import suggest, unknown
 from audit.resources import bundled, bundled_names
-from audit.stats.power import detectable_difference, needed_n_for_margin
+from audit.stats.power import (
+    detectable_difference,
+    needed_n_beyond,
+    needed_n_beyond_ratio,
+    needed_n_for_margin,
+    needed_n_for_ratio,
+)
 from audit.stats.significance import bonferroni_level, smallest_p
 from audit.tables import CHOICES, COUNT, FLAG, NUMBER, records
 
@@ -216,6 +222,7 @@ class Suite(BaseModel):
         for probe in self.asked:
             probe.pictures(dataset)
             probe.resolve(dataset)
+            probe.resolve_groups(dataset, self.groups)
         self._require_care()
         self._require_favourable()
         self._require_primary()
@@ -317,12 +324,11 @@ class Suite(BaseModel):
                 "lower 'confidence.level'",
             )
         return sentence(
-            f"suite '{self.name}': by '{row['attribute']}' the family of "
-            f"{row['questions']} questions ({row['comparisons']} comparisons x {row['labels']} "
-            f"labels) could never show anything: with at most {row['largest']} pictures a group "
-            f"its smallest attainable p, after Holm's correction, is {row['smallest_p']:.2g}, "
+            f"suite '{self.name}': by '{row['attribute']}' the {row['comparisons']} comparisons of "
+            f"a question could never show anything: with at most {row['largest']} pictures a group "
+            f"their smallest attainable p, after Holm's correction, is {row['smallest_p']:.2g}, "
             f"above {level}",
-            "Use larger or fewer groups, fewer labels, a lower level, or leave the attribute out",
+            "Use larger or fewer groups, a lower level, or leave the attribute out",
         )
 
     def _require_care(self) -> None:
@@ -412,18 +418,17 @@ class Suite(BaseModel):
         return cells.assign(compared=np.select(whys, reasons, "yes"))
 
     def power(self, bases: tuple[float, ...] = BASES) -> pd.DataFrame:
-        """What each attribute's largest family could show, before any model is asked.
+        """What one question could show by each attribute, before any model is asked.
 
         One row an attribute or intersection. ``groups`` large enough to be compared, pictures of
-        the ``smallest`` and the ``largest`` of them; ``comparisons`` of one label (pairs and, from
-        three groups on, each against the rest), ``labels`` of the largest set asked, ``questions``
-        their product, which the level holds over at once. ``base 5%`` is the gap between the two
-        smallest groups that is found with the suite's power, at a rate of 5 % in one of them, if
-        pictures are independent; ``worst 5%`` the same if each subject counts once, however many
-        pictures it has. ``needed``: pictures (in the worst case subjects) a group to show that
-        equal rates of 10 % differ by less than the default margin. ``smallest_p``: the smallest
-        adjusted p-value that the family can attain. nan where fewer than two groups are compared,
-        and where even the largest possible gap would mostly be missed.
+        the ``smallest`` and the ``largest`` of them; ``comparisons``: pairs of groups, which the
+        level holds over at once. ``base 5%`` is the gap between the two smallest groups that is
+        found with the suite's power, at a rate of 5 % in one of them, if pictures are independent;
+        ``worst 5%`` the same if each subject counts once, however many pictures it has. ``needed``:
+        pictures (in the worst case subjects) a group to show that equal rates of 10 % differ by
+        less than the default margin. ``smallest_p``: the smallest adjusted p-value that a question
+        can attain. nan where fewer than two groups are compared, and where even the largest
+        possible gap would mostly be missed.
         """
         cells = self.cells()
         known = cells[cells["group"] != UNKNOWN]
@@ -436,26 +441,54 @@ class Suite(BaseModel):
         c, compared = self.confidence, known[known["compared"] == "yes"]
         pictures, subjects = (np.sort(compared[n].to_numpy()) for n in ("pictures", "subjects"))
         k = len(pictures)
-        comparisons = k * (k - 1) // 2 + (k if len(known) > 2 else 0)
-        labels = max(self.questions.groupby(["task", "metric"]).size(), default=1)
-        row: dict[str, Any] = {"attribute": attribute, "groups": k}
+        comparisons = k * (k - 1) // 2
+        row: dict[str, Any] = {"attribute": attribute, "groups": k, "comparisons": comparisons}
         row |= {"smallest": int(pictures[0]), "largest": int(pictures[-1])} if k else _NONE
-        row |= {"comparisons": comparisons, "labels": labels, "questions": comparisons * labels}
         names = [f"{case} {base:.0%}" for case in ("base", "worst") for base in bases]
         if k < 2:
             return row | dict.fromkeys([*names, "needed", "smallest_p"], np.nan)
-        level = float(bonferroni_level(c.level, comparisons * labels))
+        level = float(bonferroni_level(c.level, comparisons))
         found = [_detectable(sizes, bases, level, c.power) for sizes in (pictures, subjects)]
-        margin = c.margin(DEFAULT_FAMILY).difference
-        needed = needed_n_for_margin(0.1, margin, level=level, power=c.power)
         row |= dict(zip(names, np.concatenate(found), strict=True))
-        return row | {"needed": float(needed), "smallest_p": self._smallest_p(pictures, row)}
+        needed = needed_to_be_within(c, DEFAULT_FAMILY, comparisons)
+        return row | {"needed": needed, "smallest_p": self._smallest_p(pictures, comparisons)}
 
-    def _smallest_p(self, pictures: NDArray[np.int64], row: Mapping[str, Any]) -> float:
-        """The adjusted p that no result of this family can go below."""
+    def needs(self) -> pd.DataFrame:
+        """The subjects that each primary question needs in every group, by its attribute.
+
+        Columns question, attribute, comparisons, smallest (subjects of the smallest group), and the
+        subjects needed: ``exceeds``, to show a gap of twice the margin (10 against 20 % at a margin
+        of 5 points) beyond the margin, and ``within``, to show that equal rates of 10 % differ by
+        less than the margin, and by less than the ratio where one binds. Both at the suite's power
+        and at the level that is left if no other primary question is decided (Holm's first step).
+        """
+        cells = self.cells()
+        known = cells[cells["compared"] == "yes"]
+        asked, rows = records(self.questions), []
+        for claim in self.primary:
+            named = next(a for a in self.groups if claim.concerns(a))
+            here = known[known["attribute"] == named]
+            if claim.groups:
+                here = here[here["group"].isin(claim.groups)]
+            family = next(row["family"] for row in asked if claim.asks(row))
+            pairs, m = max(len(here) * (len(here) - 1) // 2, 1), len(self.primary)
+            rows.append(
+                {
+                    "question": str(claim),
+                    "attribute": named,
+                    "comparisons": pairs,
+                    "smallest": int(here["subjects"].min()) if len(here) else 0,
+                    "exceeds": needed_to_exceed(self.confidence, family, pairs, m),
+                    "within": needed_to_be_within(self.confidence, family, pairs, m),
+                }
+            )
+        return pd.DataFrame(rows)
+
+    def _smallest_p(self, pictures: NDArray[np.int64], comparisons: int) -> float:
+        """The adjusted p that no result of a question can go below."""
         if self.repeats:  # step-down max-T over resamples, by the add-one rule
             return 1.0 / (self.confidence.resamples + 1)
-        return min(1.0, float(smallest_p(pictures[-2], pictures[-1])) * int(row["questions"]))
+        return min(1.0, float(smallest_p(pictures[-2], pictures[-1])) * comparisons)
 
     def harms(self) -> Iterator[tuple[str, str, str]]:
         """(task, label, harm) of every label whose set names a kind of harm."""
@@ -464,6 +497,41 @@ class Suite(BaseModel):
                 for label in labels.labels:
                     if label.harm:
                         yield probe.task, label.text, label.harm
+
+
+def needed_to_exceed(
+    c: Confidence, family: str, comparisons: int, claims: int = 1, base: float = 0.1
+) -> float:
+    """Subjects a group to show a gap of twice the margin beyond it: by points or by the ratio.
+
+    nan where no number suffices: rates that far apart lie outside 0 to 100 %.
+    """
+    margin = c.margin(family)
+    scales = 1 if margin.ratio is None else 2
+    level = 1 - (1 - c.level) / claims / scales
+    gap = 2 * margin.difference
+    if base + gap > 1:
+        return float("nan")
+    found = [needed_n_beyond(base, gap, margin.difference, level, c.power, comparisons)]
+    if margin.ratio is not None:
+        found.append(needed_n_beyond_ratio(base, gap, margin.ratio, level, c.power, comparisons))
+    return float(np.nanmin(found)) if not np.isnan(found).all() else float("nan")
+
+
+def needed_to_be_within(
+    c: Confidence, family: str, comparisons: int, claims: int = 1, base: float = 0.1
+) -> float:
+    """Subjects a group to show that equal rates differ by less than the margin, on every scale.
+
+    Each pair has its own two one-sided tests without correction, and all of them have to succeed.
+    """
+    margin = c.margin(family)
+    level = 1 - 2 * (1 - c.level) / claims
+    power = 1 - (1 - c.power) / comparisons
+    needed = float(needed_n_for_margin(base, margin.difference, level=level, power=power))
+    if margin.ratio is None:
+        return needed
+    return max(needed, float(needed_n_for_ratio(base, margin.ratio, level=level, power=power)))
 
 
 def _detectable(

@@ -28,6 +28,12 @@ CANNOT_TELL: Final = Verdict.INCONCLUSIVE.value
 NOT_JUDGED: Final = Verdict.NOT_JUDGED.value
 VERDICTS: Final = (SHOWN_LARGE, SHOWN_SMALL, CANNOT_TELL, NOT_JUDGED)
 
+#: a question fixed in the suite, and one taken for the size of its gap
+DECLARED: Final = "declared"
+CHOSEN: Final = "chosen"
+#: how a question came to be asked; runs of earlier versions do not say
+SELECTIONS: Final = (DECLARED, CHOSEN, "")
+
 DIFFERENCE: Final = "difference"
 RATIO: Final = "ratio"
 WORST: Final = "worst_case_gap"
@@ -345,13 +351,17 @@ _CURVE: Final = {
     "attribute": TEXT,
     "group": TEXT,
     "other": TEXT,
+    "selection": TEXT,
+    "candidates": COUNT,
 }
 
-#: one row a wording of a question: the gap ``group`` less ``other``. ``low_simultaneous,
-#: high_simultaneous`` hold for all wordings at once. ``null_low, null_high``: where this place of
-#: the sorted curve lies when whole subjects are dealt to the two groups by chance. ``reworded``:
-#: how many labels the phrasing changes; ``alteration``: what was done to the pictures;
-#: ``left_out``: pictures that some alteration lost, which are asked in no wording.
+#: one row a wording of a question: the gap ``group`` less ``other``. ``selection``: whether the
+#: question was 'declared' in the suite, or 'chosen' for its gap among so many ``candidates`` (blank
+#: and 0 in runs of earlier versions). ``low_simultaneous, high_simultaneous`` hold for all wordings
+#: of all candidates at once. ``null_low, null_high``: where this place of the sorted curve lies
+#: when whole subjects are dealt to the groups by chance, and the choice is made again.
+#: ``reworded``: how many labels the phrasing changes; ``alteration``: what was done to the
+#: pictures; ``left_out``: pictures that some alteration lost, which are asked in no wording.
 SPECIFICATIONS: Final = Schema(
     "specifications",
     {
@@ -377,13 +387,14 @@ SPECIFICATIONS: Final = Schema(
         "verdict": TEXT,
     },
     key=("probe", "task", "metric", "label", "attribute", "wording"),
-    allowed={"verdict": VERDICTS},
+    allowed={"verdict": VERDICTS, "selection": SELECTIONS},
 )
 
 #: one row a curve. ``mean`` over wordings (the model) and ``spread`` over wordings net of sampling
 #: noise (the question), ``model_share`` of the two; shares of wordings that agree, beside what
-#: chance gives; p-values of the joint test; variance shares of single choices; ``needed`` wordings
-#: for a generalisability of 0.9.
+#: chance gives; p-values of the joint test on so many ``deals``; variance shares of single choices;
+#: ``needed`` wordings for a generalisability of 0.9. Of a question that was chosen, the bounds of
+#: mean, spread and share hold for all ``candidates`` at once, and p is that of the largest of them.
 SENSITIVITY: Final = Schema(
     "sensitivity",
     {
@@ -407,6 +418,7 @@ SENSITIVITY: Final = Schema(
         "p_sign": NUMBER,
         "p_large": NUMBER,
         "smallest_p": NUMBER,
+        "deals": COUNT,
         "share_picture": NUMBER,
         "share_group": NUMBER,
         "share_template": NUMBER,
@@ -420,6 +432,7 @@ SENSITIVITY: Final = Schema(
         "reason": TEXT,
     },
     key=("probe", "task", "metric", "label", "attribute"),
+    allowed={"selection": SELECTIONS},
 )
 
 #: one row a group: how steady the choice for a picture is over wordings, both from 0 to 1.

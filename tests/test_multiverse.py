@@ -400,10 +400,10 @@ def test_the_gap_of_every_wording_is_the_one_counted_by_hand() -> None:
         for k in range(8):
             event = np.array([word in counted for word in chosen[:, k]])
             gap = event[female].mean() - event[~female].mean()
-            assert curve.family.difference.value[k, 0] == pytest.approx(gap)
+            assert curve.gaps.value[k] == pytest.approx(gap)
             assert curve.joint.gaps[k] == pytest.approx(gap)
         assert curve.n == (female.sum(), (~female).sum())
-        assert curve.shares.mean == pytest.approx(curve.joint.gaps.mean())
+        assert curve.mean.value == pytest.approx(curve.joint.gaps.mean())
 
 
 def test_wrong_answers_are_counted_where_the_truth_is_known() -> None:
@@ -422,13 +422,13 @@ def test_naming_the_groups_the_other_way_round_turns_the_curve_over() -> None:
     answers, groups = planted_answers(300, lambda g, k: 0.2 + 0.03 * k * (g == "female"))
     one = curve_of(answers, groups)
     other = curve_of(answers, groups, group="male", other="female")
-    d, e = one.family.difference, other.family.difference
+    d, e = one.gaps, other.gaps
     np.testing.assert_allclose(d.value, -e.value)
     np.testing.assert_allclose(d.low_all, -e.high_all, atol=1e-9)
     np.testing.assert_allclose(d.high_all, -e.low_all, atol=1e-9)
     assert (one.verdicts == other.verdicts).all()
-    assert one.shares.spread == pytest.approx(float(other.shares.spread))
-    assert one.shares.share == pytest.approx(float(other.shares.share))
+    assert one.spread.value == pytest.approx(other.spread.value)
+    assert one.share.value == pytest.approx(other.share.value)
     assert one.order.relative.value == pytest.approx(other.order.relative.value)
     np.testing.assert_allclose(one.parts.shares, other.parts.shares)
 
@@ -445,12 +445,12 @@ def test_other_pictures_first_change_nothing() -> None:
 
 def test_a_gap_of_the_model_shows_as_model() -> None:
     answers, groups = planted_answers(800, lambda g, k: 0.5 if g == "female" else 0.2)
-    shares = curve_of(answers, groups).shares
-    assert shares.mean == pytest.approx(0.3, abs=0.07)
-    assert shares.share > 0.98
-    assert shares.share_low > 0.95
-    assert shares.spread_low < 0.005
-    assert shares.spread < 0.02
+    curve = curve_of(answers, groups)
+    assert curve.mean.value == pytest.approx(0.3, abs=0.07)
+    assert curve.share.value > 0.98
+    assert curve.share.low > 0.95
+    assert curve.spread.low < 0.005
+    assert curve.spread.value < 0.02
 
 
 def test_a_gap_of_one_template_shows_as_wording() -> None:
@@ -459,12 +459,11 @@ def test_a_gap_of_one_template_shows_as_wording() -> None:
         800, lambda g, k: 0.7 if (g, k) == ("female", 0) else 0.2, wordings=8
     )
     curve = curve_of(answers, groups)
-    shares = curve.shares
     # by hand: gaps of 0.5 and seven times 0, so mean 1/16 and spread 0.5 / sqrt(8)
-    assert shares.spread == pytest.approx(0.5 / np.sqrt(8), abs=0.03)
-    assert shares.spread_low > 0.1
-    assert shares.share_high < 0.5
-    assert curve.family.difference.value[0, 0] > 0.4
+    assert curve.spread.value == pytest.approx(0.5 / np.sqrt(8), abs=0.03)
+    assert curve.spread.low > 0.1
+    assert curve.share.high < 0.5
+    assert curve.gaps.value[0] > 0.4
     assert (curve.verdicts == "shown large").sum() == 1
     # single choices: the group's own way with a template outweighs the group
     share = dict(zip(m.PARTS, curve.parts.shares[:, 0], strict=True))
@@ -474,7 +473,7 @@ def test_a_gap_of_one_template_shows_as_wording() -> None:
 def test_a_template_effect_on_everybody_is_no_disparity() -> None:
     answers, groups = planted_answers(800, lambda g, k: 0.1 + 0.05 * k)
     curve = curve_of(answers, groups)
-    assert curve.shares.spread_low < 0.03
+    assert curve.spread.low < 0.03
     share = dict(zip(m.PARTS, curve.parts.shares[:, 0], strict=True))
     assert share["template"] > 10 * share["group_template"]
     assert share["template"] > 0.03
@@ -505,10 +504,8 @@ def test_repeated_pictures_of_a_subject_are_no_evidence() -> None:
     copied = groups_of(list(np.repeat(gender, 4)), np.repeat(np.arange(300), 4))
     one, four = curve_of(once, groups), curve_of(many, copied)
     assert four.joint.median.p == one.joint.median.p
-    assert float(four.shares.low) == pytest.approx(float(one.shares.low), abs=1e-6)
-    width, width_four = (
-        np.ptp([c.family.difference.low_all, c.family.difference.high_all]) for c in (one, four)
-    )
+    assert four.mean.low == pytest.approx(one.mean.low, abs=1e-6)
+    width, width_four = (np.ptp([c.gaps.low_all, c.gaps.high_all]) for c in (one, four))
     assert width_four >= width - 0.01
 
 
@@ -524,7 +521,7 @@ def test_a_subject_in_both_groups_keeps_its_pictures_where_they_belong() -> None
         - (answers.codes[gender == "male", k] == THIEF).mean()
         for k in range(8)
     ]
-    np.testing.assert_allclose(curve.family.difference.value[:, 0], hand)
+    np.testing.assert_allclose(curve.gaps.value, hand)
     if not curve.joint.reason:  # refusing, with a reason, is sound as well
         np.testing.assert_allclose(curve.joint.gaps, hand)
 
@@ -636,6 +633,95 @@ def test_the_surest_gap_of_each_attribute_is_asked() -> None:
         ("age", "criminal", "old", "young"),
     ]
     assert {q.margin for q in asked} == {0.02}
+
+
+def test_a_question_comes_with_everything_it_was_chosen_from() -> None:
+    pair = {"comparison": "difference"}
+    rows = [
+        {"label": "thief", "low_simultaneous": 0.2, "group": "male", "other": "female"},
+        {"label": "visitor", "margin_family": "default"},
+        {**pair, "label": "thief", "group": "female", "other": "male"},
+        {**pair, "label": "thief", "group": "female", "other": "other"},
+        {**pair, "label": "thief", "group": "male", "other": "tiny", "status": "too_few"},
+        {**pair, "label": "thief", "group": "female", "other": "the rest"},
+        {**pair, "label": "visitor", "margin_family": "default", "other": "other"},
+        {**pair, "label": "worker", "margin_family": "default", "other": "other"},
+        {**pair, "label": "crime", "metric": "misclassification"},
+        {**pair, "label": "hidden", "attribute": "age"},
+        {**pair, "label": "single", "condition": "template: {}"},
+    ]
+    margins = {"suspicion": {"difference": 0.02}}
+    (asked,) = m.leading_questions(compared(*rows[:9], rows[10]), Confidence(margins=margins))
+    assert asked.among == m.Candidates(
+        ("thief", "visitor", "worker"), (0.02, 0.05, 0.05),
+        (("male", "female"), ("female", "other")),
+    )  # fmt: skip
+    assert (asked.selection, len(asked.candidates)) == ("chosen", 6)
+
+
+def test_of_a_chosen_question_everything_is_wider_and_the_gaps_are_the_same() -> None:
+    answers, groups = planted_answers(400, lambda g, k: 0.3 + 0.12 * (g == "female"))
+    among = m.Candidates(("thief", "visitor", "criminal"), (0.05,) * 3, (("female", "male"),))
+    alone, chosen = (curve_of(answers, groups, among=a) for a in (None, among))
+    np.testing.assert_array_equal(alone.gaps.value, chosen.gaps.value)
+    np.testing.assert_array_equal(alone.gaps.low, chosen.gaps.low)
+    # thief and visitor are the same gap turned over here: the bootstrap knows
+    assert (chosen.gaps.high_all >= alone.gaps.high_all).all()
+    assert chosen.mean.low <= alone.mean.low < alone.mean.high <= chosen.mean.high
+    assert chosen.joint.median.p >= alone.joint.median.p
+    assert chosen.joint.candidates == 3
+    rows = [m.sensitivity(curve, compared(), WHERE) for curve in (alone, chosen)]
+    assert [(r["selection"], r["candidates"]) for r in rows] == [("declared", 1), ("chosen", 3)]
+    table = SPECIFICATIONS.conform(m.specifications(chosen, answers, WHERE))
+    SPECIFICATIONS.validate(table)
+    assert set(table["selection"]) == {"chosen"}
+    assert rows[1]["deals"] == chosen.joint.permutations
+
+
+def test_what_else_could_be_asked_moves_no_declared_question() -> None:
+    """Other groups and labels enter neither test nor bounds."""
+    answers, _ = planted_answers(300, lambda g, k: 0.3 + 0.1 * (g == "female"))
+    gender = np.array(["female", "male", "other"])[np.arange(300) % 3]
+    groups = groups_of(list(gender))
+    before = curve_of(answers, groups)
+    codes = answers.codes.copy()
+    codes[gender == "other"] = THIEF
+    after = curve_of(m.Answers(answers.labels, answers.wordings, answers.keys, codes,
+                               answers.headline), groups)  # fmt: skip
+    np.testing.assert_array_equal(before.gaps.low_all, after.gaps.low_all)
+    assert before.mean == after.mean
+    assert before.joint.median == after.joint.median
+
+
+def test_fewer_deals_and_replicates_where_there_is_much_to_choose_from(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    answers, groups = planted_answers(300, lambda g, k: 0.3, wordings=4)
+    among = m.Candidates(("thief", "visitor"), (0.05,) * 2, (("female", "male"),))
+    full = curve_of(answers, groups, 900, among=among)
+    monkeypatch.setattr(m, "_GAPS", 1)
+    least = curve_of(answers, groups, 900, among=among)
+    assert (full.joint.permutations, least.joint.permutations) == (1000, m.LEAST_DEALS)
+    assert least.joint.median.smallest_p == 1 / (m.LEAST_DEALS + 1)
+    np.testing.assert_array_equal(full.gaps.low, least.gaps.low)
+    np.testing.assert_allclose(full.gaps.low_all, least.gaps.low_all, atol=0.02)
+
+
+def test_a_declared_pair_that_cannot_be_compared_has_a_reason_and_no_verdict() -> None:
+    answers, groups = planted_answers(100, lambda g, k: 1.0 if g == "female" else 0.0)
+    few = {"comparison": "difference", "status": "too_few", "reason": "4 subjects",
+           "group": "male", "other": "female", "value": -0.3}  # fmt: skip
+    question = m.Question("selection", "thief", "gender", "female", "male", 0.05)
+    unfit = m.declared_question(question, compared(few))
+    assert unfit.reason == "4 subjects"
+    assert m.declared_question(question, compared(few | {"status": "ok"})) == question
+    draws = groups.draws(groups.rows, 0, 100)
+    curve = m.specification_curve(answers, unfit, groups, draws)
+    assert set(curve.verdicts) == {"cannot tell"}
+    row = m.sensitivity(curve, compared(few), WHERE)
+    assert "4 subjects" in row["reason"]
+    assert row["headline"] == 0.3  # the pair as it was declared
+    assert np.isnan(m.sensitivity(curve, compared({"attribute": "age"}), WHERE)["headline"])
 
 
 def test_the_rows_of_a_curve_say_what_the_curve_says() -> None:
@@ -782,6 +868,43 @@ def test_a_whole_run_writes_the_three_tables(world: Path) -> None:
     assert men["entropy"] == 0
 
 
+def test_a_declared_question_is_asked_and_the_others_are_chosen(world: Path) -> None:
+    _, encoder, suite = world_with_wordings(world)
+    declared = {"attribute": "gender", "label": "visitor", "groups": ["male", "female"]}
+    suite["probes"][0]["wordings"] = {"templates": [str(world / "ways.yaml")],
+                                      "questions": [declared]}  # fmt: skip
+    run = carried_out(world, suite, encoder)
+    rows = run.sensitivity.set_index("attribute")
+    gender = rows.loc["gender"]
+    assert list(gender[["metric", "label", "group", "other", "selection", "candidates"]]) == [
+        "selection", "visitor", "male", "female", "declared", 1,
+    ]  # fmt: skip
+    others = rows.drop("gender")
+    assert set(others["selection"]) == {"chosen"}
+    assert set(others["metric"]) == {"family_selection"}
+    families = run.disparities.query(
+        "comparison == 'difference' and condition == 'ensemble' and metric == 'family_selection' "
+        "and status == 'ok' and other != 'the rest'"
+    )
+    for attribute, row in others.iterrows():
+        assert row["candidates"] == (families["attribute"] == attribute).sum()
+    assert (run.specifications.query("attribute == 'gender'")["selection"] == "declared").all()
+
+
+def test_a_run_from_before_questions_were_declared_still_opens(world: Path) -> None:
+    _, encoder, suite = world_with_wordings(world, 80)
+    suite["probes"][0]["wordings"] = {"templates": [str(world / "ways.yaml")]}
+    run = carried_out(world, suite, encoder)
+    for name in ("specifications", "sensitivity"):
+        path = run.path / f"{name}.parquet"
+        old = pd.read_parquet(path).drop(columns=["selection", "candidates", "deals"],
+                                         errors="ignore")  # fmt: skip
+        old.to_parquet(path, index=False)
+        read = TABLES[name].read(path)
+        assert set(read["selection"]) == {""}
+        assert set(read["candidates"]) == {0}
+
+
 def test_one_wording_gives_empty_tables(world: Path) -> None:
     _, encoder, suite = world_with_wordings(world, 80)
     run = carried_out(world, suite, encoder)
@@ -868,6 +991,9 @@ def test_other_templates_under_one_name_are_another_plan(world: Path) -> None:
     assert load_suite(str(world / "suite.yaml")).plan_digest != before
 
 
+ASKED = {"attribute": "gender", "label": "thief", "groups": ["female", "male"]}
+
+
 @pytest.mark.parametrize(
     ("wordings", "says"),
     [
@@ -887,6 +1013,23 @@ def test_other_templates_under_one_name_are_another_plan(world: Path) -> None:
         ({"shifts": [float("nan")]}, "wordings.*shifts.*finite"),
         ({"shifts": [float("inf")]}, "wordings.*shifts.*finite"),
         ({"template": ["clip-7"]}, "wordings.*'template'.*'templates'"),
+        ({"questions": [ASKED | {"label": "theif"}]}, "'theif'.*Did you mean 'thief'"),
+        ({"questions": [ASKED | {"label": None, "family": "crime"}]}, "family.*'crime'.*suspicion"),
+        ({"questions": [ASKED | {"attribute": "gendr"}]}, "'gendr'.*Did you mean 'gender'"),
+        ({"questions": [ASKED | {"groups": ["female", "mal"]}]}, "'mal'.*Did you mean 'male'"),
+        ({"questions": [ASKED | {"groups": ["male", "male"]}]}, "questions.*'male' twice"),
+        ({"questions": [ASKED | {"groups": ["male"]}]}, "wordings.questions"),
+        ({"questions": [ASKED | {"family": "suspicion"}]}, "name one of 'label'"),
+        ({"questions": [ASKED | {"label": None}]}, "name one of 'label'"),
+        (
+            {"questions": [ASKED, ASKED | {"groups": ["male", "female"]}]},
+            "two questions by 'gender'",
+        ),
+        (
+            {"questions": [ASKED | {"label": None, "metric": "misclassification"}]},
+            "which answers are wrong.*'truth'",
+        ),
+        ({"questions": [ASKED], "templates": ["bare"]}, "one wording only"),
         ("clip-7", "wordings"),
     ],
 )
@@ -894,6 +1037,8 @@ def test_a_mistake_in_the_wordings_gets_a_sentence(
     world: Path, wordings: object, says: str
 ) -> None:
     _, _, suite = world_with_wordings(world, 60)
+    if isinstance(wordings, dict) and "questions" in wordings:
+        wordings = {"templates": ["clip-7"], **wordings}
     suite["probes"][0]["wordings"] = wordings
     (world / "suite.yaml").write_text(yaml.safe_dump(suite))
     with pytest.raises(InputError, match=f"(?s){says}") as caught:

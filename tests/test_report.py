@@ -449,20 +449,33 @@ def test_a_curve_is_told_as_model_and_question(run: Run, tmp_path: Path) -> None
     cells = [cell.strip() for cell in line.strip("| ").split(" | ")]
     ends = row["low"], row["high"]
     share = row["model_share"], row["model_share_low"], row["model_share_high"]
-    assert cells[2:4] == [percent(row["headline"], *ends), measured(row["mean"], *ends)]
-    assert cells[4] == measured(row["spread"], row["spread_low"], row["spread_high"])
-    assert cells[5] == f"{100 * share[0]:.0f}% [{100 * share[1]:.0f}, {100 * share[2]:.0f}]"
-    assert cells[6] == f"5/5 ({row['agree_sign_null']:.0%})"
-    assert cells[7] == "▲ shown large 5/5"
-    assert cells[8:] == ["0.001", f"{row['needed']:.0f}"]
+    assert cells[2] == f"chosen of {row['candidates']}"
+    assert cells[3:5] == [percent(row["headline"], *ends), measured(row["mean"], *ends)]
+    assert cells[5] == measured(row["spread"], row["spread_low"], row["spread_high"])
+    assert cells[6] == f"{100 * share[0]:.0f}% [{100 * share[1]:.0f}, {100 * share[2]:.0f}]"
+    assert cells[7] == f"5/5 ({row['agree_sign_null']:.0%})"
+    assert cells[8] == "▲ shown large 5/5"
+    assert cells[9:] == ["0.001", f"{row['needed']:.0f}"]
     assert "in 5 wordings" in told
-    assert "No joint p can be below 0.001." in told
+    assert "No joint p can be below 0.001 (1,000 deals)." in told
 
 
-def test_it_is_said_that_a_curve_was_chosen_for_its_gap(run: Run, tmp_path: Path) -> None:
-    words = " ".join(told_of_wording(run, tmp_path).split())
-    assert "**chosen for their gap in the headline**" in words
-    assert "no fresh evidence" in words
+@pytest.mark.parametrize(
+    ("selection", "says", "other"),
+    [
+        ("chosen", "All questions were chosen, and the choice is paid for", "Declared"),
+        ("declared", "Declared questions.", "paid for"),
+        ("", "tested as if they had been fixed", "paid for"),
+    ],
+)
+def test_it_is_said_how_a_question_was_selected(
+    selection: str, says: str, other: str, run: Run, tmp_path: Path
+) -> None:
+    table = run.sensitivity.assign(selection=selection)
+    words = " ".join(told_of_wording(altered(run, sensitivity=table), tmp_path).split())
+    assert says in words
+    assert other not in words
+    assert ("**chosen for their gap in the headline**" in words) == (selection != "declared")
 
 
 def test_every_curve_has_its_line_once_the_others_folded(run: Run, tmp_path: Path) -> None:

@@ -465,45 +465,74 @@ def test_copies_of_pictures_leave_group_means_where_they_are():
 # ---- the whole curve at once -------------------------------------------------------------------
 
 
-def by_hand(x, n, code, strata, margin):
-    """Size of the median, dominant sign and large share: the observed curve's, then all deals'."""
+def numbers_by_hand(x, n, code, pair, margin):
+    """Median in standard errors, dominant sign and large share of one candidate's curve."""
+    rate, error = [], 0.0
+    part = code >= 0
+    y = x.mean(axis=1)
+    z = y - n * y[part].sum() / n[part].sum()
+    for side in pair:
+        at = code == side
+        p, m = y[at].sum() / n[at].sum(), at.sum()
+        squares = ((y - p * n)[at] ** 2).sum() + 10 * (z[part] ** 2).mean()
+        error += m / (m + 10) * squares / n[at].sum() ** 2
+        rate.append(x[at].sum(axis=0) / n[at].sum())
+    d = rate[0] - rate[1]
+    signs = max((d > 0).mean(), (d < 0).mean())
+    return abs(np.median(d)) / np.sqrt(error), signs, (abs(d) > margin).mean()
+
+
+def by_hand(labels, n, code, strata, pairs, margins, asked=(0, 0)):
+    """Three numbers of the asked candidate, and the largest of all candidates in every deal."""
     places = [np.flatnonzero(strata == s) for s in sorted(set(strata.tolist()))]
     orders = [sorted(set(itertools.permutations(code[p].tolist()))) for p in places]
-    numbers = []
-    for chosen in itertools.chain([[code[p] for p in places]], itertools.product(*orders)):
+    every = []
+    for chosen in itertools.product(*orders):
         deal = code.copy()
         for where, order in zip(places, chosen, strict=True):
             deal[where] = order
-        rate = [x[deal == side].sum(axis=0) / n[deal == side].sum() for side in (0, 1)]
-        d = rate[0] - rate[1]
-        signs = max((d > 0).mean(), (d < 0).mean())
-        numbers.append((abs(np.median(d)), signs, (abs(d) > margin).mean()))
-    return np.array(numbers)
+        found = [
+            numbers_by_hand(x, n, deal, pair, margin)
+            for x, margin in zip(labels, margins, strict=True)
+            for pair in pairs
+        ]
+        every.append(np.max(found, axis=0))
+    label, pair = asked
+    return numbers_by_hand(labels[label], n, code, pairs[pair], margins[label]), np.array(every)
 
 
-def test_joint_test_agrees_with_all_deals_by_hand():
+@pytest.mark.parametrize("chosen", [False, True])
+def test_joint_test_agrees_with_all_deals_by_hand(chosen):
     rng = np.random.default_rng(18)
-    n, code = rng.integers(1, 4, 9), np.array([0, 1, 0, 1, 1, 0, 0, 1, 1])
+    n = rng.integers(1, 4, 9)
+    code = (
+        np.array([0, 1, 0, 1, 1, 2, 0, 1, 1]) if chosen else np.array([0, 1, 0, 1, 1, 0, 0, 1, 1])
+    )
     strata = np.array([0, 0, 0, 0, 0, 4, 4, 4, 4])
-    x = rng.binomial(n[:, None], 0.4, (9, 5))
-    # the same clusters as groups 2 and 7, and a stranger
-    found = c.joint_test(
-        np.vstack([x, x[:1] + 9]), np.append(n, 1), np.append(np.where(code, 7, 2), 5),
-        np.append(strata, 0), 2, 7, margin=0.15,
+    labels = rng.binomial(n[:, None], 0.4, (3, 9, 5)) if chosen else rng.binomial(
+        n[:, None], 0.4, (1, 9, 5)
     )  # fmt: skip
-    numbers = by_hand(x, n, code, strata, 0.15)
-    observed, every = numbers[0], numbers[1:]
-    assert (found.enumerated, found.permutations, found.movable) == (True, len(every), 9)
+    pairs = [(0, 1), (2, 1), (0, 2)] if chosen else [(0, 1)]
+    margins, asked = [0.15, 0.1, 0.3][: len(labels)], (2, 1) if chosen else (0, 0)
+    # the same clusters as groups 2, 7 and 9, and a stranger
+    names = np.array([2, 7, 9])
+    found = c.joint_test(
+        [np.vstack([x, x[:1] + 9]) for x in labels], np.append(n, 1), np.append(names[code], 5),
+        np.append(strata, 0), names[np.array(pairs)], margins, asked,
+    )  # fmt: skip
+    observed, every = by_hand(labels, n, code, strata, pairs, margins, asked)
+    assert (found.enumerated, found.permutations) == (True, len(every))
+    assert found.candidates == len(labels) * len(pairs)
     for number, part in enumerate((found.median, found.agreeing, found.large)):
-        assert abs(part.observed) == pytest.approx(observed[number])
-        assert part.p == pytest.approx((every[:, number] >= observed[number] - 1e-12).mean())
-        assert part.mean == pytest.approx(every[:, number].mean())
-        assert part.smallest_p == pytest.approx(
-            (every[:, number] >= every[:, number].max() - 1e-12).mean()
-        )
-    rates = [x[code == side].sum(axis=0) / n[code == side].sum() for side in (0, 1)]
-    np.testing.assert_allclose(found.gaps, rates[0] - rates[1])
-    assert found.median.observed == pytest.approx(np.median(found.gaps))
+        assert abs(part.observed) == pytest.approx(observed[number], rel=1e-5)
+        assert part.p == pytest.approx((every[:, number] >= observed[number] - 1e-5).mean())
+        assert part.mean == pytest.approx(every[:, number].mean(), rel=1e-5)
+        most = every[:, number].max()
+        assert part.smallest_p == pytest.approx((every[:, number] >= most - 1e-5).mean())
+    one, other = (code == side for side in pairs[asked[1]])
+    x = labels[asked[0]]
+    gaps = x[one].sum(axis=0) / n[one].sum() - x[other].sum(axis=0) / n[other].sum()
+    np.testing.assert_allclose(found.gaps, gaps)
 
 
 def world(seed, clusters=60, wordings=9, gap=0.0):
@@ -514,20 +543,26 @@ def world(seed, clusters=60, wordings=9, gap=0.0):
     return rng.binomial(n[:, None], share), n, code
 
 
-def test_of_one_wording_it_is_the_permuted_range():
-    x, n, code = world(19, wordings=1)
-    ours = c.joint_test(x, n, code, code * 0, 0, 1, permutations=500, seed=3)
-    house = permuted_range(x, n, code, code * 0, 2, 500, 3)
+def plain(x, n, code, margin=0.0, pair=(0, 1), **more):
+    """The test of a question fixed beforehand."""
+    return c.joint_test([x], n, code, code * 0, [pair], margin, **more)
+
+
+def test_of_one_wording_in_groups_of_one_size_it_is_the_permuted_range():
+    """Of like groups the standard error falls as the gap grows, so the order of deals is one."""
+    rng = np.random.default_rng(19)
+    x, code = rng.binomial(1, 0.4, (60, 1)), np.repeat([0, 1], 30)
+    ours = plain(x, np.ones(60), code, permutations=500, seed=3)
+    house = permuted_range(x, np.ones(60), code, code * 0, 2, 500, 3)
     assert ours.median.p == house.p[0]
-    assert ours.median.mean == pytest.approx(house.mean[0])
     assert ours.median.smallest_p == house.smallest_p
 
 
 def test_swapping_the_groups_turns_the_curve_over():
     x, n, code = world(20, gap=0.1)
-    one = c.joint_test(x, n, code, code * 0, 1, 0, permutations=300)
-    other = c.joint_test(x, n, 1 - code, code * 0, 0, 1, permutations=300)
-    back = c.joint_test(x, n, code, code * 0, 0, 1, permutations=300)
+    one = plain(x, n, code, pair=(1, 0), permutations=300)
+    other = plain(x, n, 1 - code, permutations=300)
+    back = plain(x, n, code, permutations=300)
     np.testing.assert_array_equal(one.gaps, other.gaps)
     np.testing.assert_array_equal(one.gaps, -back.gaps)
     assert (one.sign, back.sign) == (1, -1)
@@ -535,13 +570,13 @@ def test_swapping_the_groups_turns_the_curve_over():
 
 
 def test_a_planted_gap_is_found_and_no_gap_is_not():
-    planted = c.joint_test(*world(21, 300, gap=0.2), np.zeros(300), 0, 1, 0.05, 400)
+    planted = plain(*world(21, 300, gap=0.2), 0.05, permutations=400)
     assert planted.median.p == planted.median.smallest_p == 1 / 401
     assert planted.large.p < 0.02
     assert (np.sort(planted.gaps) < planted.band_low).all()
     p = []
     for seed in range(250):
-        found = c.joint_test(*world(seed), np.zeros(60), 0, 1, 0.03, 99)
+        found = plain(*world(seed), 0.03, permutations=99)
         p.append([found.median.p, found.agreeing.p, found.large.p])
     rejected = (np.array(p) <= 0.05).mean(axis=0)
     assert (rejected < 0.1).all()
@@ -552,16 +587,51 @@ def test_a_planted_gap_is_found_and_no_gap_is_not():
     assert found.agreeing.smallest_p > 0.1
 
 
+def test_groups_of_unlike_subjects_do_not_make_a_gap():
+    """60 subjects of one picture against 600 of twenty: the plain range errs in one of five."""
+    p, house = [], []
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        n, code = np.repeat([1, 20], [60, 600]), np.repeat([0, 1], [60, 600])
+        x = rng.binomial(n, rng.beta(0.5, 0.5, 660))[:, None]
+        p.append(plain(x, n, code, permutations=99, seed=seed).median.p)
+        house.append(permuted_range(x, n, code, code * 0, 2, 99, seed).p[0])
+    assert (np.array(p) <= 0.05).mean() <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 150)
+    assert (np.array(house) <= 0.05).mean() > 0.1
+
+
+def test_the_largest_of_many_is_tested_as_the_largest_of_many():
+    """Three groups, four labels: of the largest gap the plain p is small in a null world."""
+    paid, unpaid = [], []
+    pairs = [(0, 1), (0, 2), (1, 2)]
+    for seed in range(120):
+        rng = np.random.default_rng(seed)
+        code = rng.permutation(np.repeat([0, 1, 2], [40, 60, 20]))
+        own = rng.random((4, 120, 1)) + rng.normal(scale=0.1, size=(4, 120, 5))
+        labels = (own < np.array([0.5, 0.3, 0.2, 0.1])[:, None, None]).astype(np.uint8)
+        rate = np.array([[x[code == g].mean() for g in range(3)] for x in labels])
+        gaps = np.array([[abs(r[a] - r[b]) for a, b in pairs] for r in rate])
+        label, pair = np.unravel_index(gaps.argmax(), gaps.shape)
+        n = np.ones(120)
+        found = c.joint_test(labels, n, code, code * 0, pairs, 0.05, (label, pair), 99, seed)
+        paid.append((found.median.p, found.large.p))
+        unpaid.append(plain(labels[label], n, np.where(np.isin(code, pairs[pair]), code, -1),
+                            0.05, pairs[pair], permutations=99, seed=seed).median.p)  # fmt: skip
+    small = (np.array(paid) <= 0.05).mean(axis=0)
+    assert (small <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 120)).all()
+    assert (np.array(unpaid) <= 0.05).mean() > 0.25
+
+
 def test_where_nothing_can_move_there_is_a_reason_and_no_p():
     x, n, code = world(22)
-    still = c.joint_test(x, n, code, code, 0, 1)
+    still = c.joint_test([x], n, code, code, [(0, 1)])
     assert "no cluster can change group" in still.reason
     assert np.isnan([still.median.p, still.large.p, *still.band_low]).all()
     assert np.isfinite(still.median.observed)
-    empty = c.joint_test(x, n, code, code * 0, 0, 5)
+    empty = plain(x, n, code, pair=(0, 5))
     assert empty.reason == "a group has no pictures"
     assert np.isnan(empty.median.observed)
-    unseen = c.joint_test(x * (code == 0)[:, None], n * (code == 0), code, code * 0, 0, 1)
+    unseen = plain(x * (code == 0)[:, None], n * (code == 0), code)
     assert unseen.reason == "a group has no pictures"
     assert (unseen.permutations, unseen.sign) == (0, 0)
 
@@ -587,8 +657,9 @@ def test_where_nothing_can_move_there_is_a_reason_and_no_p():
         (lambda: c.choice_entropy(np.zeros((2, 0)), 3), "no wording"),
         (lambda: c.group_means([0.5], [[1], [1]], [0]), "one row a picture"),
         (lambda: c.group_means([1.5], [[1]], [0]), "outside 0 to 1"),
-        (lambda: c.joint_test([[1]], [1], [0], [0], 0, 0), "two groups"),
-        (lambda: c.joint_test([[1]], [1, 1], [0], [0], 0, 1), "one row of each a cluster"),
+        (lambda: c.joint_test([[[1]]], [1], [0], [0], [(0, 0)]), "two different groups"),
+        (lambda: c.joint_test([[[1]]], [1, 1], [0, 1], [0, 0], [(0, 1)]), "one row of each"),
+        (lambda: c.joint_test([[[1]]], [1, 1], [0], [0, 0], [(0, 1)]), "one row of each"),
     ],
 )
 def test_refusals(call, says):

@@ -113,6 +113,17 @@ class Probe(BaseModel):
             InputError: a label set, template set or column that isn't there.
         """
 
+    def resolve_groups(self, dataset: Dataset, groups: Mapping[str, pd.Series[Any]]) -> None:
+        """Resolve names of attributes and groups, which are the suite's.
+
+        Args:
+            dataset: the data set.
+            groups: group names by picture for every attribute and intersection.
+
+        Raises:
+            InputError: an attribute or group that isn't there.
+        """
+
     def pictures(self, dataset: Dataset) -> tuple[str, ...]:
         """Ids of the pictures asked about: all, or those that ``only`` names.
 

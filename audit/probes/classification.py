@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from audit.data.alterations import AS_IT_IS, alteration
 from audit.data.dataset import Dataset
@@ -24,13 +31,15 @@ from audit.data.labels import (
     load_prompt_set,
 )
 from audit.errors import InputError, sentence
-from audit.multiverse import Wording, class_embeddings, ensemble, every_wording
+from audit.metrics import margin_family
+from audit.multiverse import Question, Wording, class_embeddings, ensemble, every_wording
 from audit.probes import Probe, Seen, Texts
-from audit.registry import suggest
+from audit.registry import suggest, unknown
 from audit.tables import CHOICES, ENSEMBLE
 from audit.thresholds import CLIP_THRESHOLDS, in_order
 
 if TYPE_CHECKING:
+    from audit.disparity import Confidence
     from audit.embeddings import Alteration, Embeddings
 
 #: Embeddings agree to about 1e-5 across batch sizes, so a choice won by less may flip.
@@ -43,6 +52,36 @@ def _alteration_name(name: str) -> str:
         return name if name == AS_IT_IS else alteration(name).name
     except InputError as error:
         raise ValueError(str(error)) from error
+
+
+class Declared(BaseModel):
+    """A question fixed before anything is run: what is counted, and between which two groups."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    attribute: str = Field(description="an attribute or intersection of the suite")
+    groups: tuple[str, str] = Field(description="two of its groups: the first less the second")
+    label: str | None = Field(None, description="a label of the set")
+    family: str | None = Field(None, description="a family of its labels, such as 'crime'")
+    metric: Literal["misclassification"] | None = Field(None, description="wrong answers")
+
+    @model_validator(mode="after")
+    def _is_one_question(self) -> Declared:
+        if [self.label, self.family, self.metric].count(None) != 2:
+            raise ValueError("name one of 'label', 'family' and 'metric: misclassification'")
+        if self.groups[0] == self.groups[1]:
+            raise ValueError(f"'groups' has '{self.groups[0]}' twice; a gap needs two groups")
+        return self
+
+    def question(self, labels: LabelSet, confidence: Confidence) -> Question:
+        """The question about a label set, with its margin."""
+        metric = self.metric or ("family_selection" if self.family else "selection")
+        label, family = self.label or self.family or "any label", self.family or metric
+        if self.label:
+            tags = next(x.tags for x in labels.labels if x.text == self.label)
+            family = margin_family(tags, labels)
+        margin = confidence.margin(family).difference
+        return Question(metric, label, self.attribute, *self.groups, margin)
 
 
 class Wordings(BaseModel):
@@ -61,6 +100,18 @@ class Wordings(BaseModel):
     alterations: tuple[Annotated[str, AfterValidator(_alteration_name)], ...] = Field(
         (AS_IT_IS,), min_length=1, description="of the pictures, such as 'centre crop 0.8'"
     )
+    questions: tuple[Declared, ...] = Field(
+        (), description="one an attribute; of any other, the surest gap in the headline is chosen"
+    )
+
+    @field_validator("questions")
+    @classmethod
+    def _one_an_attribute(cls, questions: tuple[Declared, ...]) -> tuple[Declared, ...]:
+        names = [q.attribute for q in questions]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"two questions by '{twice}'; declare one an attribute")
+        return questions
 
 
 class Classification(Probe):
@@ -165,6 +216,7 @@ class Classification(Probe):
             InputError: a set or column isn't there, or no label of the set has truth in the data.
         """
         _ = self.labels, self.prompts, self.asked_in
+        self._require_questions()
         in_order(self.thresholds, "thresholds")
         truth = self._truth(dataset)
         if self.truth is not None and not truth.notna().any():
@@ -177,6 +229,42 @@ class Classification(Probe):
                     "Say which value means which label in the probe's 'truth_values'",
                 )
             )
+
+    def _require_questions(self) -> None:
+        """Declared questions are about the label set, and asked in more than one wording."""
+        where = f"label set '{self.labels.name}': wordings.questions"
+        for q in self.wordings.questions:
+            if q.label is not None and q.label not in self.labels.texts:
+                raise unknown("label of the set is", q.label, self.labels.texts, where=where)
+            if q.family is not None and q.family not in self.labels.families:
+                raise unknown("label family is", q.family, self.labels.families, where=where)
+            if q.metric and self.truth is None:
+                raise InputError(
+                    sentence(
+                        f"{where}: nobody knows which answers are wrong",
+                        "Name the column with the right answers in the probe's 'truth'",
+                    )
+                )
+        if self.wordings.questions and len(self.asked_in) < 2:
+            add = "Give 'wordings' more templates, articles or phrasings, or leave 'questions' out"
+            raise InputError(sentence(f"{where}: there is one wording only", add))
+
+    def resolve_groups(self, dataset: Dataset, groups: Mapping[str, pd.Series[Any]]) -> None:
+        """Attribute and groups of every declared question are among the pictures asked about.
+
+        Raises:
+            InputError: one isn't.
+        """
+        where = f"label set '{self.labels.name}': wordings.questions"
+        for q in self.wordings.questions:
+            if q.attribute not in groups:
+                what = "attribute or intersection of this suite is"
+                raise unknown(what, q.attribute, groups, where=where)
+            present = groups[q.attribute].reindex(list(self.pictures(dataset))).dropna()
+            for group in q.groups:
+                names = sorted(set(present.astype(str)))
+                if group not in names:
+                    raise unknown(f"group of '{q.attribute}' is", group, names, where=where)
 
     @cached_property
     def _worded(self) -> tuple[PromptSet, ...]:

@@ -22,7 +22,7 @@ from audit.sections.cells import (
     table,
     with_rest,
 )
-from audit.tables import ENSEMBLE, EVERYONE, OK, WORST
+from audit.tables import CHOSEN, DECLARED, ENSEMBLE, EVERYONE, OK, WORST
 
 #: rows of a table of specification curves, most of them folded
 MOST_CURVES: Final = 60
@@ -104,6 +104,7 @@ def _curve_cells(row: Any) -> dict[str, str]:
     return {
         "Chosen": f"{row.task}: {asked(row)}",
         "Between": f"{row.group} v {row.other} ({row.attribute})",
+        "Question": _selection(row),
         "Headline": percent(row.headline, row.low, row.high),
         "Model: mean [bounds]": at(row, measured(row.mean, row.low, row.high)),
         "Question: spread [bounds]": _steady(row.spread, row.spread_low, row.spread_high),
@@ -113,6 +114,32 @@ def _curve_cells(row: Any) -> dict[str, str]:
         "Joint p": p_value(_number(row.p_median)),
         "Needed": "–" if math.isnan(row.needed) else needed(row.needed),
     }
+
+
+def _selection(row: Any) -> str:
+    """How the question came to be asked; blank in runs of earlier versions."""
+    if row.selection == CHOSEN:
+        return f"{CHOSEN} of {row.candidates:,}".replace(" ", NBSP)
+    return row.selection or "–"
+
+
+def selections(run: Run) -> dict[str, int]:
+    """How many curves are of declared questions, of chosen ones, and of an earlier version's."""
+    how = run.sensitivity["selection"].value_counts()
+    return {name: int(how.get(name, 0)) for name in (DECLARED, CHOSEN, "")}
+
+
+def fewest_deals(run: Run) -> str:
+    """The fewest deals that a joint test of the run was made on, and the most where these differ.
+
+    A curve without a test has none.
+    """
+    deals = run.sensitivity["deals"]
+    some = deals[deals > 0]
+    if some.empty:
+        return ""
+    least, most = int(some.min()), int(some.max())
+    return f"{least:,}" if least == most else f"{least:,} to {most:,}"
 
 
 def _steady(value: float, low: float, high: float, unit: str = "") -> str:
@@ -213,6 +240,8 @@ OFFERS: Final = (
     curve_lead,
     wordings,
     curves_table,
+    selections,
+    fewest_deals,
     untold_curves,
     variance_table,
     stability_table,

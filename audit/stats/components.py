@@ -8,7 +8,8 @@ pictures, so a bootstrap of subjects or a permutation of groups moves all of the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -18,7 +19,7 @@ from scipy import sparse, special, stats
 
 from audit.errors import InputError, sentence
 from audit.stats.intervals import clopper_pearson
-from audit.stats.permutation import dealt_sums
+from audit.stats.permutation import DealtCodes, dealt_codes
 from audit.stats.reliability import FEW
 
 Floats = npt.NDArray[np.float64]
@@ -861,10 +862,12 @@ class CurveStatistic:
 class JointTest:
     """A specification curve against chance.
 
-    ``gaps`` (W,): rate of one less rate of other in every wording; ``median``: of these, p for its
-    size; ``agreeing``: share of wordings with the sign that most have, ``sign`` (1, -1, or 0 for a
-    tie); ``large``: share with a gap above the margin in size. ``band_low``, ``band_high`` (W,):
-    pointwise quantiles of the sorted curve under the null. ``reason``: why p is nan, else "".
+    ``gaps`` (W,): rate of one less rate of other in every wording; ``median``: of these, in
+    standard errors, p for its size; ``agreeing``: share of wordings with the sign that most have,
+    ``sign`` (1, -1, or 0 for a tie); ``large``: share with a gap above the margin in size.
+    ``band_low``, ``band_high`` (W,): pointwise quantiles of the sorted curve under the null.
+    ``candidates``: among how many the largest was taken in every deal. ``reason``: why p is nan,
+    else "".
     """
 
     gaps: Floats
@@ -877,117 +880,277 @@ class JointTest:
     permutations: int
     enumerated: bool
     movable: int
+    candidates: int
     reason: str = ""
 
 
 def joint_test(
-    events: npt.ArrayLike,
+    events: Iterable[npt.ArrayLike],
     n: npt.ArrayLike,
     codes: npt.ArrayLike,
     strata: npt.ArrayLike,
-    one: int,
-    other: int,
-    margin: float = 0.0,
+    pairs: npt.ArrayLike,
+    margins: npt.ArrayLike = 0.0,
+    asked: tuple[int, int] = (0, 0),
     permutations: int = 1000,
     seed: int = 0,
     level: float = 0.95,
 ) -> JointTest:
-    """Whether a whole specification curve is more than chance makes of groups that are alike.
+    """Whether a specification curve is more than chance makes of groups that are alike.
 
-    Formula: whole clusters of the two groups swap groups within their stratum, once for all
-    wordings; every deal gives a whole curve of gaps d, and three numbers of it: the size of the
-    median, the share of the more frequent sign, the share with ``|d| > margin``. p is the share of
-    deals whose number is at least the observed one, ``(1 + count) / (1 + permutations)`` where
-    deals are drawn, exact where all are gone through.
+    Formula: whole clusters swap groups within their stratum, once for all wordings; every deal
+    gives a whole curve of gaps d for each candidate, which is a label and a pair of groups, and
+    three numbers of it: the size of the median over its standard error, the share of the more
+    frequent sign, the share with ``|d| > margin``. In every deal each number is the largest over
+    all candidates, so the choice of the largest is made again every time; with one candidate it is
+    the plain test of a question fixed beforehand. p is the share of deals whose number is at least
+    that of the asked candidate, ``(1 + count) / (1 + permutations)`` where deals are drawn, exact
+    where all are gone through. The standard error is made in every deal from the clusters dealt to
+    each group, ``sum (y - p n)² / (sum n)²`` with y a cluster's mean over wordings of its sums, the
+    sum drawn towards that of all clusters as by ``_BORROWED`` more of these: so a small group and a
+    large one, a rare label and a common one are on one scale.
     Range: p above 0, at most 1. Wordings look at the same pictures, so under the null, too, most
     agree in sign (see ``agreeing.mean``): agreement alone is weak evidence, and its ``smallest_p``
-    says how weak. Does not show: which wording; a gap of less than the margin; anything on what
-    strata have in common with groups. The null says that nothing but chance differs.
+    says how weak; the most agreeing of many candidates agrees nearly always. Does not show: which
+    wording; a gap of less than the margin; anything on what strata have in common with groups. The
+    null says that nothing but chance differs between any two groups, on any label. Where other
+    clusters of a candidate's groups can't move, its gap keeps what they make of it.
 
     Args:
-        events: Sums over the pictures of each cluster, shape (clusters, wordings); whole numbers
-            from 0 of few bytes (uint8) keep memory small.
-        n: Pictures of each cluster, shape (clusters,); of the same kind of number, if so.
-        codes: Group of each cluster; all others than the two take no part.
+        events: Of every label that could have been chosen, sums over the pictures of each cluster,
+            shape (clusters, wordings); whole numbers from 0. Taken one at a time.
+        n: Pictures of each cluster, shape (clusters,).
+        codes: Group of each cluster; those in no pair take no part.
         strata: Stratum of each cluster, any whole number.
-        one: Code of the first group.
-        other: Code of the second.
-        margin: Above which a gap is large, in units of the rate.
+        pairs: Codes of the two groups of each pair that could have been chosen, shape (pairs, 2).
+        margins: Above which a gap is large, in units of the rate, one a label.
+        asked: Places of the label and of the pair that were chosen.
         permutations: How many to draw, and the most to go through one by one.
         seed: Of the draws.
         level: Of the nulls' ``high``, and of the band, two-sided.
 
     Returns:
-        Gaps, the three numbers with p, and the null's band for the sorted curve.
+        Gaps, the three numbers with p, and the null's band for the sorted curve: that of the
+        candidate with the largest median of each deal, in the standard errors of the asked one.
 
     Raises:
         InputError: Shapes that do not fit, the same group twice, a level outside (0, 1).
 
     Source:
         Simonsohn, Simmons, Nelson (2020), Nature Human Behaviour 4, 1208-1214 (their joint tests);
-        Phipson, Smyth (2010) for p.
+        Westfall, Young (1993), Resampling-Based Multiple Testing, for the largest; Chung, Romano
+        (2013), Annals of Statistics 41, 484-507, for its scale; Phipson, Smyth (2010) for p.
     """
-    x, size = np.asarray(events), np.asarray(n)
-    code = np.asarray(codes, dtype=np.int64)
+    size = np.asarray(n, dtype=np.float64)
+    both = np.asarray(pairs, dtype=np.int64)
     _check_level(level)
-    if one == other or size.ndim != 1 or x.ndim != 2 or not x.shape[1]:
-        got = f"joint_test: groups {one} and {other}, events {x.shape}, n {size.shape}"
-        raise InputError(sentence(got, "Give two groups, (clusters, wordings) and (clusters,)"))
-    pair = np.where(code == one, 0, np.where(code == other, 1, -1))
-    deals = dealt_sums(x, size, pair, strata, 2, permutations, seed)
-    sides = [pair == side for side in (0, 1)]
-    seen = [np.append(x[at].sum(axis=0, dtype=np.float64), size[at].sum()) for at in sides]
-    gaps = _gaps(np.stack(seen)[np.newaxis])
+    if size.ndim != 1 or both.ndim != 2 or both.shape[1] != 2 or (both[:, 0] == both[:, 1]).any():
+        got = f"joint_test: pairs {both.tolist()}, n {size.shape}"
+        raise InputError(sentence(got, "Give two different groups a pair and (clusters,)"))
+    used = np.unique(both)
+    found = np.searchsorted(used, np.asarray(codes, dtype=np.int64))
+    found = np.where(np.isin(codes, used), found, -1)
+    deals = dealt_codes(np.where(size > 0, found, -1), strata, len(used), permutations, seed)
+    kind: type[np.integer] = np.int8 if len(used) < 127 else np.int16
+    dealt = deals.codes.T.astype(kind, order="C")
+    table = _Table(size, found, np.searchsorted(used, both), dealt)
+    return _joint(table, events, np.atleast_1d(margins), asked, deals, level)
+
+
+@dataclass(frozen=True)
+class _Table:
+    """Clusters, the groups they are in and those dealt to them, and the pairs compared.
+
+    ``n``, ``codes`` (clusters,), ``pairs`` (P, 2), ``dealt`` (clusters, deals).
+    """
+
+    n: Floats
+    codes: Integers
+    pairs: Integers
+    dealt: npt.NDArray[np.integer]
+
+    @property
+    def clusters(self) -> Integers:
+        """How many clusters a group has, (G, 1): as many in every deal."""
+        groups = int(self.pairs.max()) + 1
+        return np.bincount(self.codes[self.codes >= 0], minlength=groups)[:, np.newaxis]
+
+    def blocks(self) -> Iterator[tuple[slice, npt.NDArray[np.integer]]]:
+        """The deals, a few at a time."""
+        step = max(1, 2 * _VALUES_AT_ONCE // max(1, self.n.size * len(self.clusters)))
+        for start in range(0, self.dealt.shape[1], step):
+            at = slice(start, start + step)
+            yield at, self.dealt[:, at]
+
+
+@dataclass(frozen=True)
+class _Label:
+    """What happened to the clusters on one label, made ready to be summed by group.
+
+    ``happened``: (W, clusters); ``second``: (4, clusters), what standard errors are made of, with
+    sums less what the ``rate`` of all expects; ``variance``: of one cluster, over all.
+    """
+
+    happened: Singles | sparse.csr_array
+    second: Singles
+    rate: float
+    variance: float
+
+    @classmethod
+    def of(cls, events: npt.ArrayLike, table: _Table) -> _Label:
+        x = np.asarray(events)
+        if x.ndim != 2 or not x.shape[1] or len(x) != table.n.size:
+            got = f"joint_test: events {x.shape}, n {table.n.shape}"
+            raise InputError(sentence(got, "Give (clusters, wordings), one row of each a cluster"))
+        y, n, part = x.mean(axis=1, dtype=np.float64), table.n, table.codes >= 0
+        rate = float(y[part].sum() / max(n[part].sum(), 1.0))
+        z = y - rate * n
+        variance = float((z[part] ** 2).sum() / max(part.sum(), 1))
+        # whole numbers up to 2**24 are exact in single precision
+        wide = np.ascontiguousarray(x.T, np.float32)
+        thin = np.count_nonzero(wide) < _THIN * wide.size
+        happened = sparse.csr_array(wide) if thin else wide
+        return cls(happened, np.stack([z * z, z * n, n * n, n]).astype(np.float32), rate, variance)
+
+    def rates(self, table: _Table, codes: npt.NDArray[np.integer]) -> tuple[Floats, Floats]:
+        """Rates of the groups, (G, W, deals), and their squared standard errors, (G, deals).
+
+        ``codes``: the group of each cluster in each deal, (clusters, deals).
+        """
+        m = table.clusters
+        member = (codes[:, np.newaxis] == np.arange(len(m))[:, np.newaxis]).astype(np.float32)
+        shape = (-1, len(m), codes.shape[1])
+        flat = member.reshape(len(member), -1)
+        x = np.asarray(self.happened @ flat, np.float64).reshape(shape).transpose(1, 0, 2)
+        zz, zn, nn, n = np.asarray(self.second @ flat, np.float64).reshape(shape)
+        there = np.where(n > 0, n, np.nan)
+        rate = x / there[:, np.newaxis]
+        off = rate.mean(axis=1) - self.rate
+        squares = np.maximum(zz - 2 * off * zn + off**2 * nn, 0.0) + _BORROWED * self.variance
+        return rate, m / (m + _BORROWED) * squares / there**2
+
+
+_BORROWED = 10.0  # clusters' worth of everybody's variance in that of a group
+_THIN = 0.1  # share of entries above which a dense table is faster
+_TIE = 1e-5  # standard errors summed in another order, in single precision, differ by less
+
+
+def _joint(
+    table: _Table,
+    events: Iterable[npt.ArrayLike],
+    margins: Floats,
+    asked: tuple[int, int],
+    deals: DealtCodes,
+    level: float,
+) -> JointTest:
+    """The test, label after label: of each deal only the largest so far is kept."""
+    null, labels = _Largest(table.dealt.shape[1]), 0
+    gaps, observed, scale = np.full(1, np.nan), np.full(3, np.nan), np.nan
+    for margin, given in zip(_endless(margins), events, strict=False):
+        label = _Label.of(given, table)
+        if labels == asked[0]:
+            seen = label.rates(table, table.codes[:, np.newaxis])
+            one, error = _between(*seen, table.pairs[asked[1]])
+            gaps, scale = one[:, 0], float(error[0])
+            observed = _curve(one, error, margin)[:, 0]
+        for at, codes in table.blocks():
+            null.add(at, *label.rates(table, codes), table.pairs, margin)
+        labels += 1
     reason = deals.reason if np.isfinite(gaps).all() else "a group has no pictures"
-    blocks = [] if reason else [np.nan_to_num(_gaps(sums)) for sums in deals.sums]
-    null = np.vstack(blocks) if blocks else np.full((1, gaps.size), np.nan)
+    candidates = labels * len(table.pairs)
+    curve, sizes = null.curve.T * scale, null.sizes
+    if reason or not len(sizes[0]):
+        curve, sizes = np.full((1, gaps.size), np.nan), np.full((3, 1), np.nan)
+    if candidates > 1:  # the higher group is named first, in every deal as in the choice
+        curve = curve * np.where(np.median(curve, axis=1, keepdims=True) < 0, -1, 1)
     drawn = not reason and not deals.enumerated
-    parts = _against_null(_curve(gaps, margin), _curve(null, margin), drawn, level)
+    median, agreeing, large = _against_null(observed, sizes, drawn, level)
     tails = (1 - level) / 2, (1 + level) / 2
-    band = np.quantile(np.sort(null, axis=1), tails, axis=0)
-    balance = int(np.sign((gaps > 0).sum() - (gaps < 0).sum()))
-    deal_count = 0 if reason else len(null)
-    median, agreeing, large = parts
+    band = np.quantile(np.sort(curve, axis=1), tails, axis=0)
+    sign = int(np.sign((gaps > 0).sum() - (gaps < 0).sum()))
     return JointTest(
-        gaps[0],
+        gaps,
         median,
         agreeing,
-        balance,
+        sign,
         large,
         band[0],
         band[1],
-        deal_count,
+        0 if reason else table.dealt.shape[1],
         deals.enumerated,
         deals.movable,
+        candidates,
         reason,
     )
 
 
-def _gaps(sums: Floats) -> Floats:
-    """Rate of the first less that of the second group, (deals, W), nan where one is empty."""
-    n = sums[..., -1:]
-    rate = sums[..., :-1] / np.where(n > 0, n, np.nan)
-    return np.asarray(rate[:, 0] - rate[:, 1])
+def _endless(margins: Floats) -> Iterator[float]:
+    """One margin a label; a single one for all."""
+    return itertools.cycle(margins.tolist()) if margins.size == 1 else iter(margins.tolist())
 
 
-def _curve(gaps: Floats, margin: float) -> Floats:
-    """Median (sign kept), share of the more frequent sign, share above the margin: (3, deals)."""
-    up, down = (gaps > 0).mean(axis=1), (gaps < 0).mean(axis=1)
-    large = (np.abs(gaps) > margin).mean(axis=1)
-    shares = np.stack([np.median(gaps, axis=1), np.maximum(up, down), large])
-    return np.where(np.isnan(gaps).any(axis=1), np.nan, shares)
+class _Largest:
+    """The largest of three numbers in every deal, and the curve with the largest median.
+
+    ``sizes`` (3, deals); ``curve`` (W, deals), in its own standard errors.
+    """
+
+    def __init__(self, deals: int) -> None:
+        """Nothing yet: every number is larger."""
+        self.sizes = np.full((3, deals), -np.inf)
+        self.curve = np.zeros((1, deals))
+
+    def add(
+        self, at: slice, rates: Floats, squares: Floats, pairs: Integers, margin: float
+    ) -> None:
+        """Candidates of one label in some of the deals; see ``_Label.rates``."""
+        if len(self.curve) != rates.shape[1]:
+            self.curve = np.zeros((rates.shape[1], self.curve.shape[1]))
+        sizes, kept = self.sizes[:, at], self.curve[:, at]
+        for pair in pairs:
+            gaps, error = _between(rates, squares, pair)
+            numbers = np.nan_to_num(np.abs(_curve(gaps, error, margin)))
+            larger = numbers[0] > sizes[0]
+            kept[:, larger] = _over(gaps[:, larger], error[larger])
+            np.maximum(sizes, numbers, out=sizes)
+
+
+def _between(rates: Floats, squares: Floats, pair: Integers) -> tuple[Floats, Floats]:
+    """Gaps of two groups, (W, deals), and their standard error, (deals,)."""
+    one, other = pair
+    return rates[one] - rates[other], np.sqrt(squares[one] + squares[other])
+
+
+def _over(gaps: Floats, error: Floats) -> Floats:
+    """Gaps in standard errors; 0 where nothing varies."""
+    return np.divide(gaps, error, out=np.zeros(gaps.shape), where=error > 0)
+
+
+def _curve(gaps: Floats, error: Floats, margin: float) -> Floats:
+    """Median over error (sign kept), share of the more frequent sign and above the margin.
+
+    ``gaps`` (W, deals), ``error`` (deals,); (3, deals), nan where a group is empty.
+    """
+    wordings, half = len(gaps), len(gaps) // 2
+    up, down = (np.count_nonzero(side, axis=0) for side in (gaps > 0, gaps < 0))
+    large = np.count_nonzero(np.abs(gaps) > margin, axis=0)
+    middle = np.partition(gaps, [max(half - 1, 0), half], axis=0)
+    median = middle[half] if wordings % 2 else (middle[half - 1] + middle[half]) / 2
+    numbers = np.stack([_over(median, error), np.maximum(up, down) / wordings, large / wordings])
+    return np.where(np.isnan(error), np.nan, numbers)
 
 
 def _against_null(
     observed: Floats, null: Floats, drawn: bool, level: float
 ) -> tuple[CurveStatistic, ...]:
-    sizes, seen = np.abs(null), np.abs(observed[:, 0])
+    """Three numbers, (3,), beside those of the deals, (3, deals)."""
+    seen = np.abs(observed)
     # drawn deals have not seen the largest median there is; a share cannot be above 1
-    largest = np.array([np.inf, 1.0, 1.0]) if drawn else sizes.max(axis=1)
+    largest = np.array([np.inf, 1.0, 1.0]) if drawn else null.max(axis=1)
     added, deals = int(drawn), null.shape[1]
-    known = ~np.isnan(sizes).any(axis=1)
-    counts = [(sizes >= x[:, np.newaxis] * (1 - _ROUNDING)).sum(axis=1) for x in (seen, largest)]
+    known = ~np.isnan(null).any(axis=1) & ~np.isnan(seen)
+    counts = [(null >= x[:, np.newaxis] * (1 - _TIE)).sum(axis=1) for x in (seen, largest)]
     p, smallest = (np.where(known, (c + added) / (deals + added), np.nan) for c in counts)
-    high = np.quantile(sizes, level, axis=1, method="higher")
-    columns = zip(observed[:, 0], sizes.mean(axis=1), high, p, smallest, strict=True)
+    high = np.quantile(null, level, axis=1, method="higher")
+    columns = zip(observed, null.mean(axis=1), high, p, smallest, strict=True)
     return tuple(CurveStatistic(*(float(v) for v in row)) for row in columns)

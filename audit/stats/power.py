@@ -155,6 +155,100 @@ def needed_n_for_margin(
     return _pictures(spread / np.where(bound == 0, np.nan, bound))
 
 
+def needed_n_for_ratio(
+    base: npt.ArrayLike,
+    ratio: npt.ArrayLike,
+    level: npt.ArrayLike = 0.95,
+    power: npt.ArrayLike = 0.8,
+) -> Floats:
+    """Pictures that each of two equal groups needs to show equal rates to lie within a ratio.
+
+    Formula: ``2 (1 - p) / p ((z_a + z_b) / log r)²`` rounded up, the variance of the log of a ratio
+    of equal rates p being ``2 (1 - p) / (p n)``; z_a and z_b as in :func:`needed_n_for_margin`.
+    Range: whole pictures a group; nan for a rate of 0. Does not show: what is needed if the true
+    ratio is not 1, which is more.
+
+    Args:
+        base: Rate of both groups, 0 to 1; any shape that broadcasts.
+        ratio: Largest ratio that counts as small, above 1.
+        level: Two-sided level of the interval.
+        power: Chance of showing it, at least 0.5 and below 1.
+
+    Raises:
+        InputError: A share, level or power out of range.
+
+    Source:
+        Chow, Shao, Wang, Lokhnygina (2017), Sample Size Calculations in Clinical Research, 4.2,
+        with the variance of Katz et al. (1978).
+    """
+    p = _share(base, "base")
+    _power(power)  # checked before it is split between the two sides
+    either = _power((1 + np.asarray(power, dtype=np.float64)) / 2)
+    spread = np.sqrt(2 * (1 - p) / np.where(p > 0, p, np.nan))
+    return _pictures((_critical(level, 1) + either) * spread / np.log(np.asarray(ratio, float)))
+
+
+def needed_n_beyond(
+    base: npt.ArrayLike,
+    difference: npt.ArrayLike,
+    margin: npt.ArrayLike,
+    level: npt.ArrayLike = 0.95,
+    power: npt.ArrayLike = 0.8,
+    comparisons: npt.ArrayLike = 1,
+) -> Floats:
+    """Pictures that each of two equal groups needs to show a gap to lie above a margin.
+
+    Formula: ``((z_a + z_b) sqrt(p1 (1-p1) + p2 (1-p2)) / (d - m))²`` rounded up, with p1 = base,
+    p2 = base + d, z_a the normal quantile at ``1 - (1 - level)/(2 comparisons)`` and z_b that at
+    ``power``.
+    Range: whole pictures a group; nan for a gap that is no larger than the margin.
+    Does not show: what groups of unequal size need.
+
+    Args:
+        base: Rate of the first group, 0 to 1; any shape that broadcasts.
+        difference: The gap, above the margin.
+        margin: What it is to exceed.
+        level: Two-sided level of each interval.
+        power: Chance of showing it, at least 0.5 and below 1.
+        comparisons: Size of the family among which ``1 - level`` is divided.
+
+    Raises:
+        InputError: A value out of range, or a gap that leads outside 0 to 1.
+
+    Source:
+        Chow, Shao, Wang, Lokhnygina (2017), Sample Size Calculations in Clinical Research, 4.2.
+    """
+    p_1, d = _share(base, "base"), np.asarray(difference, dtype=np.float64)
+    p_2 = _share(np.round(p_1 + d, 12), "base + difference")
+    spread = np.sqrt(p_1 * (1 - p_1) + p_2 * (1 - p_2))
+    beyond = d - np.asarray(margin, dtype=np.float64)
+    reach = (_critical(level, comparisons) + _power(power)) * spread
+    return _pictures(reach / np.where(beyond > 0, beyond, np.nan))
+
+
+def needed_n_beyond_ratio(
+    base: npt.ArrayLike,
+    difference: npt.ArrayLike,
+    ratio: npt.ArrayLike,
+    level: npt.ArrayLike = 0.95,
+    power: npt.ArrayLike = 0.8,
+    comparisons: npt.ArrayLike = 1,
+) -> Floats:
+    """The same to show the ratio of the two rates to lie above a ratio that matters.
+
+    Formula: ``((z_a + z_b) sqrt((1-p1)/p1 + (1-p2)/p2) / (log(p2/p1) - log r))²`` rounded up.
+    Range: whole pictures a group; nan for a ratio that is no larger, and for a rate of 0.
+    Arguments, errors and source: as :func:`needed_n_beyond`, the variance of Katz et al. (1978).
+    """
+    p_1, d = _share(base, "base"), np.asarray(difference, dtype=np.float64)
+    p_1 = np.where(p_1 > 0, p_1, np.nan)
+    p_2 = np.round(p_1 + d, 12)
+    spread = np.sqrt((1 - p_1) / p_1 + (1 - p_2) / p_2)
+    beyond = np.log(p_2 / p_1) - np.log(np.asarray(ratio, dtype=np.float64))
+    reach = (_critical(level, comparisons) + _power(power)) * spread
+    return _pictures(reach / np.where(beyond > 0, beyond, np.nan))
+
+
 def _pictures(root: Floats) -> Floats:
     """The square rounded up, at least one picture; a hair over a whole number is that number."""
     return np.asarray(np.maximum(np.ceil(root**2 - 1e-9), 1.0))

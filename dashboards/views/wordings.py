@@ -18,7 +18,7 @@ from audit.errors import InputError
 from audit.evidence import each
 from audit.lab import Worded, open_wordings, wording_prompts
 from audit.rundir import Run
-from audit.tables import ENSEMBLE, EVERYONE, records
+from audit.tables import CHOSEN, DECLARED, ENSEMBLE, EVERYONE, records
 
 #: what tells one curve from another
 QUESTION: Final = ["task", "metric", "label", "attribute"]
@@ -53,6 +53,7 @@ def show(run: Run) -> None:
     row = curves[st.selectbox("Gap", range(len(curves)), format_func=lambda i: _name(curves[i]))]
     rows = _specifications(run, row)
     st.markdown(plain(_in_words(row)))
+    st.caption(plain(_selection(row)))
     wording(run, rows, chosen(run, rows, row))
     variance(row)
     steadiness(run, row)
@@ -95,6 +96,26 @@ def _in_words(row: Any) -> str:
     )
 
 
+def _selection(row: Any) -> str:
+    """How the question came to be asked, and what that means for its bounds and p."""
+    tested = "" if math.isnan(row.p_median) else f" Joint p {row.p_median:.2g}"
+    if row.selection == CHOSEN:
+        least = "" if math.isnan(row.p_median) else f", at least {row.smallest_p:.1g},"
+        made = f"{tested}{least} is that of the largest of them in every deal." if tested else ""
+        return (
+            f"The question was chosen for its gap in the headline, among {row.candidates:,} (every "
+            "label between every two groups); bounds and verdicts hold for all of them at once."
+            + made
+        )
+    if row.selection == DECLARED:
+        made = f"{tested}." if tested else ""
+        return f"The question was declared in the suite; bounds and test are those of one.{made}"
+    return (
+        "The question was chosen for its gap in the headline, and an earlier version of clip-audit "
+        "tested it as if it had been fixed: its bounds are too narrow for that."
+    )
+
+
 def chosen(run: Run, rows: pd.DataFrame, row: Any) -> int:
     """Draw the curve; the place of the wording that is clicked, or chosen below it."""
     key = f"{run.name} {_name(row)}"
@@ -111,7 +132,8 @@ def chosen(run: Run, rows: pd.DataFrame, row: Any) -> int:
     )
     st.caption(
         "Dots: gap in each wording, with its own interval (thick) and bounds for all wordings at "
-        "once (thin). Grey: where the curve lies when subjects are dealt to the groups by chance. "
+        "once (thin). Grey: where the curve lies when subjects are dealt to the groups by chance, "
+        "and the question is chosen again if it was chosen. "
         "Dashed: the headline of the report. Pale band: the margin. Column: the wording told "
         "below; click another, or choose it here."
     )
