@@ -520,5 +520,5 @@ def test_a_suite_ranks_and_reports(world: Path) -> None:
 def test_the_bundled_suite_resolves() -> None:
     suite = load_suite("retrieval").resolve()
     assert {p.kind for p in suite.asked} == {"retrieval"}
-    with pytest.raises(InputError, match="add its name under 'acknowledge:'"):
+    with pytest.raises(InputError, match=r"write 'acknowledge: \[people-suspicion\]' in the"):
         suite.model_copy(update={"acknowledge": ()}).resolve()

@@ -19,6 +19,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PrivateAttr,
     SerializerFunctionWrapHandler,
     model_serializer,
     model_validator,
@@ -161,6 +162,12 @@ class LabelSet(Cited):
     tags: Mapping[str, Tag] = Field({}, description="tags of this set's own, with their meaning")
     additions: Mapping[str, Label] = Field({}, description="labels that a suite may add by name")
     labels: tuple[Label, ...]
+    _before_additions: str = PrivateAttr("")
+
+    @property
+    def own_name(self) -> str:
+        """The name without what was added: 'x' of 'x + child'."""
+        return self._before_additions or self.name
 
     @model_validator(mode="after")
     def _can_be_asked(self) -> Self:
@@ -252,7 +259,9 @@ class LabelSet(Cited):
             "labels": (*self.labels, label),
             "additions": {n: a for n, a in self.additions.items() if normalise(a.text) != same},
         }
-        return validate(LabelSet, {**dict(self), **changed}, where)
+        found = validate(LabelSet, {**dict(self), **changed}, where)
+        found._before_additions = self.own_name
+        return found
 
     def _addition(self, name: str, where: str) -> Label:
         if name in self.additions:
