@@ -378,7 +378,7 @@ class Suite(BaseModel):
         # where files lie on this machine decides nothing
         places = {
             "dataset": "",
-            "probes": [p.model_dump(exclude=_PLACES) for p in self.asked],
+            "probes": [_decisive(probe) for probe in self.asked],
         }
         fixed = self.model_dump(mode="json", exclude=set(without)) | places
         for name in ("favourable", "primary"):  # they came later, and plans sealed before hold
@@ -476,6 +476,13 @@ class Suite(BaseModel):
                 for label in labels.labels:
                     if label.harm:
                         yield probe.task, label.text, label.harm
+
+
+def _decisive(probe: Probe) -> dict[str, Any]:
+    """What of a probe counts in digests; plans sealed before a key came hold while it is unused."""
+    fields = probe.model_dump(exclude=_PLACES)
+    unused = {key for key in probe.later if not fields.get(key)}
+    return {key: value for key, value in fields.items() if key not in unused}
 
 
 def _own_name(probe: Probe, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Acknowledgement: a set's own name covers its additions, and the error prints the line to write."""
+"""A set's own name acknowledges its additions, and the error prints the line to write."""
 
 from __future__ import annotations
 
