@@ -1,4 +1,4 @@
-"""Labels merged into classes for scoring: DataComp's white against the rest, and what is refused."""
+"""Labels merged into classes for scoring: DataComp's white against the rest, and refusals."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from audit.embeddings import Store
 from audit.errors import InputError
 from audit.models.planted import PlantedEncoder
 from audit.probes.classification import Classification
+from audit.replication import _rule, load_card
 from audit.run import carry_out
 from audit.rundir import Run
 from audit.suite import _decisive, load_suite
@@ -158,6 +159,16 @@ def test_the_gap_in_other_wordings_is_of_classes(audited: tuple[Run, pd.DataFram
         assert row.value == pytest.approx(one.value - other.value)
 
 
+def test_published_numbers_of_two_answers_meet_a_merged_task(
+    audited: tuple[Run, pd.DataFrame],
+) -> None:
+    run, _ = audited
+    rules = [_rule(question) for question in run.questions]
+    card = load_card("clip-paper-table-3")
+    wanted = card.protocol.questions["race, zero-shot"].choice
+    assert rules == ["highest similarity", wanted]
+
+
 # ---- what is refused -----------------------------------------------------------------------------
 
 
@@ -235,7 +246,9 @@ def test_a_plan_without_the_key_keeps_its_digest(world: Path) -> None:
     path = world / "suite.yaml"
     path.write_text(text)
     merged = load_suite(str(path))
-    path.write_text(text.replace("score_as: {white: [white], not white", "score_as: {w: [white], n"))
+    path.write_text(
+        text.replace("score_as: {white: [white], not white", "score_as: {w: [white], n")
+    )
     renamed = load_suite(str(path))
     assert merged.plan_digest != renamed.plan_digest
     assert ["score_as" in _decisive(probe) for probe in merged.asked] == [False, True]

@@ -512,15 +512,20 @@ def test_the_first_group_named_counts_above_0(world: Path, names: list[str]) -> 
     plain = some.measured(probe(k=20))
     found = some.measured(probe(k=20, bias_of={"gender": names}))
     sign = 1 if names == ["f", "m"] else -1
-    for label in ("", "alpha"):
-        was, row = (one(t, metric="bias", attribute="gender", label=label) for t in (plain, found))
-        assert (was.group, row.group) == ("f", names[0])
-        assert row.value == sign * was.value
-        ends = [was.low_simultaneous, was.high_simultaneous][::sign]
-        assert [row.low_simultaneous, row.high_simultaneous] == [sign * e for e in ends]
-        assert (row.p, row.null_mean) == (was.p, sign * was.null_mean)
-        if label:
-            assert row.events == 20 * (1 + row.value) / 2
+    was, row = (one(t, metric="bias", attribute="gender", label="") for t in (plain, found))
+    assert (was.group, row.group) == ("f", names[0])
+    assert row.value == sign * was.value
+    ends = [was.low_simultaneous, was.high_simultaneous][::sign]
+    assert [row.low_simultaneous, row.high_simultaneous] == [sign * e for e in ends]
+    assert (row.p, row.null_mean) == (was.p, sign * was.null_mean)
+    query = {"attribute": "gender", "label": "alpha"}
+    women = one(plain, metric="share", group="f", **query)
+    row = one(found, metric="bias", **query)
+    assert row.value == pytest.approx(sign * (2 * women.value - 1))
+    ends = [women.low_simultaneous, women.high_simultaneous][::sign]
+    expected = [sign * (2 * end - 1) for end in ends]
+    assert [row.low_simultaneous, row.high_simultaneous] == pytest.approx(expected)
+    assert row.events == 20 * (1 + row.value) / 2
 
 
 def test_a_bias_of_groups_that_are_not_ranked_says_so(world: Path) -> None:

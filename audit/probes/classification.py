@@ -210,7 +210,8 @@ class Classification(Probe):
         for value, meant in self.truth_values.items():
             if meant not in self._means:
                 where = f"label set '{self.labels.name}': truth_values.{value}"
-                raise unknown("label or class of it is", meant, self._means, where=where)
+                known = [*(label.key for label in self.labels.labels), *self.score_as]
+                raise unknown("label or class of it is", meant, known, where=where)
 
     @cached_property
     def _means(self) -> Mapping[str, str]:

@@ -883,7 +883,7 @@ class _Whoever:
             "group": first,
             "other": second,
             "status": TOO_FEW,
-            "verdict": CANNOT_TELL,
+            "verdict": Verdict.INCONCLUSIVE,
             "reason": f"one of both is not ranked: {told.field.left_out}",
         }
 
@@ -916,7 +916,9 @@ class _Whoever:
     def _query(self, i: int, k: int, q: int) -> Iterator[Row]:
         """The share of each group in the top of one query."""
         told, alone, together = self.case.told, self.case.alone, self.case.together
-        if self.bias is not None:
+        # of two groups alone it is the difference of their shares, which are told
+        apart = told.everyone is not None or told.field.attribute in told.probe.bias_of
+        if self.bias is not None and apart:
             row = told.row(BIAS, k) | told.of_query(k, q, 0)
             yield self.bias.of_query(row, i, q)
         for g, name in enumerate(told.field.names):
