@@ -230,7 +230,7 @@ def test_keys_will_do_for_texts_and_classes_may_stand_in_the_column(dataset: Dat
 def test_another_probe_refuses_to_merge() -> None:
     from audit.probes.mitigation import Mitigation
 
-    with pytest.raises(InputError, match="a mitigation probe scores single labels"):
+    with pytest.raises(InputError, match="a mitigation probe does not know 'score_as'"):
         validate(
             Mitigation,
             {"kind": "mitigation", "label_set": "datacomp-race", "truth": "race",

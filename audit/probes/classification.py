@@ -25,8 +25,10 @@ from audit.data.labels import (
 )
 from audit.data.yamlfile import FieldError
 from audit.errors import InputError, sentence
+from audit.measures import measured
 from audit.multiverse import Wording, class_embeddings, ensemble, every_wording
-from audit.probes import Probe, Seen, Texts
+from audit.probes import Design, Probe, Seen, Texts
+from audit.rates_by_truth import RatesByTruth
 from audit.registry import suggest, unknown
 from audit.tables import CHOICES, ENSEMBLE
 from audit.thresholds import CLIP_THRESHOLDS, in_order
@@ -76,7 +78,7 @@ class Classification(Probe):
 
     asks: ClassVar[str] = "Which label of a given set does the model choose for each picture?"
     emits: ClassVar = CHOICES
-    later: ClassVar = frozenset({"score_as"})
+    later: ClassVar = frozenset({"score_as", "by_truth"})
 
     kind: Literal["classification"] = "classification"
     label_set: str = Field(description="a bundled label set or the path of your own YAML")
@@ -92,6 +94,11 @@ class Classification(Probe):
         description="class: its labels; an answer is right if its class is, as where race is "
         "scored as white against all others",
     )
+    by_truth: bool = Field(
+        False,
+        description="also recall and false positives of each right answer, balanced recall and "
+        "equalised odds: tables, no findings",
+    )
     wordings: Wordings = Field(Wordings(), description="the wordings of the specification curve")
     label_effects: bool = Field(True, description="drop, add and swap every label")
     thresholds: tuple[float, ...] = Field(
@@ -100,12 +107,13 @@ class Classification(Probe):
 
     @model_validator(mode="after")
     def _scores_what_is_known(self) -> Self:
-        if self.score_as and self.kind != "classification":
-            told = f"a {self.kind} probe scores single labels"
-            raise FieldError(sentence(told, "Use a classification probe"), "score_as")
-        if self.score_as and self.truth is None:
-            told = "without 'truth' nothing is scored"
-            raise FieldError(sentence(told, "Name the column with the right answer"), "score_as")
+        for key in ("score_as", "by_truth"):
+            if getattr(self, key) and self.kind != "classification":
+                told = f"a {self.kind} probe does not know '{key}'"
+                raise FieldError(sentence(told, "Use a classification probe"), key)
+            if getattr(self, key) and self.truth is None:
+                told = "without 'truth' nothing is scored"
+                raise FieldError(sentence(told, "Name the column with the right answer"), key)
         return self
 
     @property
@@ -277,6 +285,13 @@ class Classification(Probe):
             ],
             ignore_index=True,
         ).pipe(CHOICES.conform)
+
+    def measures(self, rows: pd.DataFrame, seen: Seen, design: Design) -> pd.DataFrame:
+        """Rows of MEASURES about single right answers, if they are asked for by ``by_truth``."""
+        if not self.by_truth:
+            return super().measures(rows, seen, design)
+        found = RatesByTruth.of(rows, self.labels, design.groups, design.draws, design.confidence)
+        return measured(found.every(), probe=self.kind, task=self.task)
 
     def _conditions(self, texts: Texts) -> Iterator[tuple[str, NDArray[np.float64]]]:
         """Each condition and its class embeddings, (labels, d): ensemble, then templates."""
