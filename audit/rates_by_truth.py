@@ -74,9 +74,10 @@ class RatesByTruth:
         chosen = rows["predicted"].map(labels.class_of).map(place).fillna(-1)
         return cls(
             classes,
-            chosen.to_numpy(np.int64),
-            rows["truth"].map(place).to_numpy(np.int64),
-            rows["image_id"].map(groups.rows).to_numpy(np.int64),
+            *(
+                np.asarray(column, dtype=np.int64)
+                for column in (chosen, rows["truth"].map(place), rows["image_id"].map(groups.rows))
+            ),
             groups,
             draws,
             confidence,
@@ -217,10 +218,13 @@ class RatesByTruth:
     # ---- balanced recall
 
     def _balanced(self) -> Iterator[Row]:
-        """The mean of the recalls of all right answers, in every group."""
+        """The mean of the recalls of all right answers, in every group; n of the rarest of them."""
         value, low, high = self._mean(self.confidence.level)
         status, reason = self._mean_standing
-        n, subjects = (sum(getattr(s, what)[0] for s in self.samples) for what in ("n", "subjects"))
+        n, subjects = (
+            np.min([getattr(sample, what)[0] for sample in self.samples], axis=0)
+            for what in ("n", "subjects")
+        )
         for g, (attribute, group) in enumerate(self.groups.index):
             yield self._row(BALANCED, attribute) | {
                 "group": group,
@@ -231,7 +235,7 @@ class RatesByTruth:
                 "high": float(high[g]),
                 "status": status[g],
                 "reason": reason[g],
-                "method": f"mean over {len(self.classes)} right answers; MOVER",
+                "method": f"mean over {len(self.classes)} right answers, n of the rarest; MOVER",
             }
 
     @cached_property
@@ -305,7 +309,7 @@ class RatesByTruth:
             gaps + joined(up[:, one], down[:, other], r),
         )
         names = self.groups.index.get_level_values("group")[at]
-        out = [f"{names[i]} ({reason[i]})" for i in np.flatnonzero(status != OK)]
+        out = [f"{names[int(i)]} ({reason[i]})" for i in np.flatnonzero(status != OK)]
         return self._told(BALANCED_GAP, attribute, gap) | {
             "family": f"{self.task}, balanced recall, by {attribute}",
             "family_size": size,

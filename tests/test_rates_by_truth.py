@@ -18,6 +18,7 @@ from audit.data.yamlfile import validate
 from audit.disparity import Confidence
 from audit.embeddings import Store
 from audit.errors import InputError
+from audit.exports.public import write_public
 from audit.measures import measured
 from audit.metrics import Groups
 from audit.probes.classification import Classification
@@ -250,7 +251,11 @@ def test_bad_input_is_a_sentence(fields: dict[str, Any], told: str) -> None:
 
 
 def test_a_run_has_them_when_asked_and_no_finding_of_them(world: Path) -> None:
+    """Nor do they tell in a public copy what six women among the old were taken for."""
     table = worlds.people(world, 120)
+    old = table.index[table["age_group"] == "old"]
+    table.loc[old, "gender"] = ["female"] * 6 + ["male"] * (len(old) - 6)
+    table.to_csv(world / "people.csv", index=False)
     texts = load_label_set("people-gender").texts
 
     def chosen(row: Any) -> str:
@@ -270,6 +275,13 @@ def test_a_run_has_them_when_asked_and_no_finding_of_them(world: Path) -> None:
     plain, more = runs
     assert plain.measures.empty
     assert set(more.measures["verdict"]) == {NOT_JUDGED}
+    of_old = more.measures[more.measures["group"] == "old"]
+    female = of_old[(of_old["metric"] == "true_positive_rate") & (of_old["label"] == texts[0])]
+    assert set(female["n"]) == {6}
+    copy = write_public(more, world / "public").measures
+    in_copy = copy[copy["attribute"] == "age_group"]
+    assert in_copy["value"].isna().all()
+    assert copy.loc[copy["attribute"] == "gender", "value"].notna().any()
     assert {"balanced_recall", "equalised_odds"} <= set(more.measures["metric"])
     assert [f["id"] for f in plain.findings] == [f["id"] for f in more.findings]
     assert "balanced recall" not in render(plain).read_text()
