@@ -349,7 +349,7 @@ def test_small_groups_are_left_out_by_name(world: Path) -> None:
     assert unlike_bias["method"].str.contains("not ranked: c (fewer than 2", regex=False).all()
     told = by_tone.loc[by_tone["statement"] != "", "statement"]
     assert len(told) == 1
-    assert told.str.contains("; not ranked by tone: c (fewer than 2 pictures); ", regex=False).all()
+    assert told.str.contains("; not ranked by tone: c (fewer than 2 subjects); ", regex=False).all()
     assert set(unlike_bias.loc[unlike_bias["label"] == "", "n"]) == {9}
 
 
@@ -533,7 +533,7 @@ def test_a_bias_of_groups_that_are_not_ranked_says_so(world: Path) -> None:
     found = some.measured(probe(queries=["alpha"], k=3, bias_of={"tone": ["a", "c"]}))
     row = one(found, metric="bias", attribute="tone")
     assert (row.status, row.verdict) == (TOO_FEW, CANNOT_TELL)
-    assert row.reason == "one of both is not ranked: c (fewer than 2 pictures)"
+    assert row.reason == "one of both is not ranked: c (fewer than 2 subjects)"
 
 
 # ---- findings ------------------------------------------------------------------------------------
