@@ -70,14 +70,16 @@ def analyse(answer: Answer, design: Design) -> Tables:
         return Tables.of(measures=measured)
     c, groups, seed = design.confidence, design.groups, design.seed
     rows, labels = answer.rows, answer.labels
+    # a score is that of one label, and says nothing of a class of several
+    scored = rows.assign(truth=None) if labels.merges else rows
     compared = disparities(answer.tally, c)
     return Tables.of(
         rates=rates(answer.tally, c.level, c.min_group),
         disparities=with_nulls(compared, rows, labels, groups, c, seed),
         controls=controls(rows, labels, groups, design.draws, c, seed),
-        calibration=calibration(rows, groups, c.level, c.min_group, seed),
-        reliability=reliability_bins(rows, groups, c.level, c.min_group),
-        calibration_gaps=calibration_gaps(rows, groups, c.level, c.min_group),
+        calibration=calibration(scored, groups, c.level, c.min_group, seed),
+        reliability=reliability_bins(scored, groups, c.level, c.min_group),
+        calibration_gaps=calibration_gaps(scored, groups, c.level, c.min_group),
         measures=measured,
         **{"effects": _effects(answer, design)} | _of_classification(answer, compared, design),
     )
@@ -185,7 +187,8 @@ def _of_labels(probe: Classification, seen: Seen, design: Design) -> dict[str, p
         label: probe.classes(seen.texts, labels.plus(label, probe.task))[-1]
         for label in labels.additions.values()
     }
-    truth = probe.right_places(seen.dataset, seen.images.keys)
+    # edits and thresholds look at single labels, which have no truth of their own where merged
+    truth = None if labels.merges else probe.right_places(seen.dataset, seen.images.keys)
     return {
         "effects": label_effects(
             seen.images.vectors, classes, labels, groups, design.draws, design.confidence,

@@ -170,7 +170,8 @@ class Gallery:
             return None
         labels = self.labels(task)
         instead = "Only their rates by group are told"
-        if labels.needs_acknowledgement or labels.name in self.suite.acknowledge:
+        named = {labels.name, labels.own_name}
+        if labels.needs_acknowledgement or not named.isdisjoint(self.suite.acknowledge):
             told = "cast suspicion, identify people or ask what the law protects"
             return sentence(
                 f"The labels '{labels.name}' {told}, and no real person is shown by them", instead

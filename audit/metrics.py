@@ -113,12 +113,15 @@ def noun(metric: str, label: str) -> str:
 def misclassification(choices: pd.DataFrame, labels: LabelSet) -> Events:
     """Share of pictures whose chosen label is not the right one.
 
-    errors / pictures whose right label is known; 0 to 1, higher is worse. It does not show which
+    errors / pictures whose right label is known; 0 to 1, higher is worse. Where the suite merges
+    labels into classes (``score_as``) any label of the right class is right. It does not show which
     label was wrongly chosen (see selection), nor how near the right one was. Truth is whatever the
     data card says it is: a perceived label is somebody's perception.
     """
     known = choices["truth"].notna().to_numpy()
-    wrong = (choices["predicted"] != choices["truth"]).to_numpy(dtype=bool) & known
+    chosen = choices["predicted"]
+    chosen = chosen.map(labels.class_of) if labels.merges else chosen
+    wrong = (chosen != choices["truth"]).to_numpy(dtype=bool) & known
     return Events(wrong[:, None], known, ("any label",), ("misclassification",))
 
 

@@ -384,7 +384,8 @@ class Question:
         """Whether it happened, (n, W), to pictures with these choices, (n, W), and right labels."""
         if self.metric == "misclassification":
             assert truth is not None
-            return np.asarray(codes != truth[:, np.newaxis])
+            chosen = np.array(labels.class_places)[codes] if labels.merges else codes
+            return np.asarray(chosen != truth[:, np.newaxis])
         if self.metric == "family_selection":
             return np.isin(codes, labels.families[self.label])
         return np.asarray(codes == labels.texts.index(self.label))

@@ -581,12 +581,28 @@ def _no_such_labels(question: Question, tasks: Sequence[Mapping[str, Any]]) -> G
 
 
 def _about_choice(question: Question, tasks: Sequence[Mapping[str, Any]]) -> list[Gap]:
-    rules = sorted({_CHOICE.get(str(q["kind"]), str(q["kind"])) for q in tasks})
+    rules = sorted({_rule(q) for q in tasks})
     if question.choice in rules:
         return []
     here = " or ".join(f"'{rule}'" for rule in rules) or "nothing"
     told = f"'{question.choice}' there, {here} here"
     return [Gap("choice", told, serious=True)]
+
+
+def _rule(asked: Mapping[str, Any]) -> str:
+    """How a task's answers are made, as cards name it: which is chosen, and what it counts as."""
+    rule = _CHOICE.get(str(asked["kind"]), str(asked["kind"]))
+    for labels in asked["label_sets"]:
+        if "classes" in labels:
+            answers, classes = (_counted(len(labels[name])) for name in ("labels", "classes"))
+            return f"{rule}, {answers} answers counted as {classes}"
+    return rule
+
+
+def _counted(n: int) -> str:
+    """A number in words, as cards write it, up to ten."""
+    words = ["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+    return words[n - 2] if 2 <= n <= 10 else str(n)
 
 
 def _about_wording(question: Question, asked: Mapping[str, Any]) -> tuple[str, list[Gap]]:

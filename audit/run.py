@@ -315,7 +315,10 @@ def _question(probe: Probe) -> dict[str, Any]:
         "asks": probe.asks,
         "emits": probe.emits.name,
         "label_sets": [
-            s.model_dump(mode="json") | {"digest": s.digest} for s in probe.label_sets()
+            s.model_dump(mode="json")
+            | {"digest": s.digest}
+            | ({"classes": list(s.classes)} if s.merges else {})
+            for s in probe.label_sets()
         ],
         "prompt_sets": [
             s.model_dump(mode="json") | {"digest": s.digest} for s in probe.prompt_sets()

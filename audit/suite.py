@@ -123,7 +123,9 @@ class Suite(BaseModel):
     intersections: tuple[tuple[str, ...], ...] = ()
     probes: tuple[Mapping[str, Any], ...] = Field(min_length=1)
     acknowledge: tuple[str, ...] = Field(
-        (), description="label sets of suspicion or legally special kind that you mean to ask"
+        (),
+        description="label sets of suspicion or legally special kind that you mean to ask; the "
+        "name of a set covers all its additions",
     )
     confidence: Confidence = Confidence()
     primary: tuple[Claim, ...] = Field(
@@ -335,17 +337,27 @@ class Suite(BaseModel):
         """Suspicion labels only where they are meant, with a basis, and never on named people."""
         for probe in self.asked:
             for name in probe.sensitive():
-                if name not in self.acknowledge:
+                if {name, _own_name(probe, name)}.isdisjoint(self.acknowledge):
                     raise InputError(
                         sentence(
                             f"suite '{self.name}': '{name}' casts suspicion, identifies people or "
                             f"asks what the law protects",
-                            "If you mean to ask it, add its name under 'acknowledge:' in the suite",
+                            f"If you mean to ask it, write '{self._acknowledging_all()}' in the "
+                            "suite",
                         )
                     )
                 refusal = self.pictures.refuse_suspicion()
                 if refusal:
                     raise InputError(f"'{name}' is refused: {refusal}")
+
+    def _acknowledging_all(self) -> str:
+        """The line that acknowledges all that is asked, beside what is acknowledged already."""
+        asked = [_own_name(probe, name) for probe in self.asked for name in probe.sensitive()]
+        names = list(dict.fromkeys([*self.acknowledge, *asked]))
+        line: str = yaml.safe_dump(
+            {"acknowledge": names}, default_flow_style=None, allow_unicode=True, width=math.inf
+        )
+        return line.strip()
 
     def resolved(self) -> str:
         """The suite as YAML with every default filled in; running it again gives the same run."""
@@ -372,7 +384,7 @@ class Suite(BaseModel):
         # where files lie on this machine decides nothing
         places = {
             "dataset": "",
-            "probes": [p.model_dump(exclude=_PLACES) for p in self.asked],
+            "probes": [_decisive(probe) for probe in self.asked],
         }
         fixed = self.model_dump(mode="json", exclude=set(without)) | places
         for name in ("favourable", "primary"):  # they came later, and plans sealed before hold
@@ -532,6 +544,18 @@ def needed_to_be_within(
     if margin.ratio is None:
         return needed
     return max(needed, float(needed_n_for_ratio(base, margin.ratio, level=level, power=power)))
+
+
+def _decisive(probe: Probe) -> dict[str, Any]:
+    """What of a probe counts in digests; plans sealed before a key came hold while it is unused."""
+    fields = probe.model_dump(exclude=_PLACES)
+    unused = {key for key in probe.later if not fields.get(key)}
+    return {key: value for key, value in fields.items() if key not in unused}
+
+
+def _own_name(probe: Probe, name: str) -> str:
+    """The name of a probe's label set without its additions; any other name as it is."""
+    return next((s.own_name for s in probe.label_sets() if s.name == name), name)
 
 
 def _detectable(

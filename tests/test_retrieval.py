@@ -331,8 +331,9 @@ def test_pictures_of_unknown_group_are_in_no_ranking_of_that_attribute(world: Pa
     groups = {"gender": [None] * 40 + list(known), "all": ["a", "b"] * 120}
     asked = probe(k=[5, 60], target="dataset")
     found = World(world / "some", groups, scores).measured(asked)
-    with_unknown = found[found["attribute"] == "gender"]
+    with_unknown = found[(found["attribute"] == "gender") & (found["metric"] != "bias")]
     without = World(world / "none", {"gender": known}, scores[40:]).measured(asked)
+    without = without[without["metric"] != "bias"]
     same = ["condition", "metric", "label", "group", "n", "value"]
     pd.testing.assert_frame_equal(
         with_unknown[same].reset_index(drop=True), without[same].reset_index(drop=True)
@@ -344,8 +345,12 @@ def test_small_groups_are_left_out_by_name(world: Path) -> None:
     found = some.measured(probe(queries=["alpha"], k=3))
     by_tone = found[found["attribute"] == "tone"]
     assert set(by_tone.loc[by_tone["metric"] == "share", "group"]) == {"a", "b"}
-    assert by_tone["method"].str.contains("not ranked: c").all()
-    assert set(by_tone.loc[by_tone["label"] == "", "n"]) == {9}
+    unlike_bias = by_tone[by_tone["metric"] != "bias"]
+    assert unlike_bias["method"].str.contains("not ranked: c (fewer than 2", regex=False).all()
+    told = by_tone.loc[by_tone["statement"] != "", "statement"]
+    assert len(told) == 1
+    assert told.str.contains("; not ranked by tone: c (fewer than 2 subjects); ", regex=False).all()
+    assert set(unlike_bias.loc[unlike_bias["label"] == "", "n"]) == {9}
 
 
 def test_an_attribute_that_can_t_be_looked_at_says_why(world: Path) -> None:
@@ -354,7 +359,7 @@ def test_an_attribute_that_can_t_be_looked_at_says_why(world: Path) -> None:
     found = some.measured(probe(queries=["alpha"], k=5))
     few, deep = (one(found, attribute=a) for a in ("tone", "role"))
     assert (few.status, few.verdict) == (TOO_FEW, CANNOT_TELL)
-    assert "fewer than two groups with enough pictures; cannot tell." in few.statement
+    assert "fewer than two groups with enough pictures; not ranked by tone: b" in few.statement
     assert deep.status == UNDEFINED
     assert "k is 5 of 4 pictures of known group: it must be below" in deep.statement
 
@@ -390,6 +395,145 @@ def test_where_a_missing_group_counts_for_more_than_its_target_nothing_is_judged
         assert (row.verdict, row.status) == (CANNOT_TELL, OK)
         assert np.isnan(row.low_simultaneous)
         assert "counts a missing group as one picture" in row.reason
+
+
+def test_groups_without_a_picture_are_named_too(world: Path) -> None:
+    """None of group b was asked about, and two pictures are of unknown group."""
+    some = in_order(world, "fmfmfmfmfm", tone=[*"acacacac", None, None])
+    values = pd.Categorical(some.table["tone"], categories=["a", "b", "c"], ordered=True)
+    named = {"tone": pd.Series(values, index=some.table["image_id"])}
+    asked, seen = probe(queries=["alpha"], k=3), some.seen()
+    groups = Groups.of(some.dataset, seen.images.keys, named)
+    c = Confidence(min_group=2, resamples=300)
+    design = Design(groups, groups.draws(groups.rows, 0, 300), c, 0)
+    found = asked.measures(asked.outcomes(seen), seen, design)
+    out = "b (no picture), pictures of unknown group"
+    for metric in ("max_skew", "min_skew", "ndkl", "entropy"):
+        row = one(found, metric=metric, label="")
+        assert f"; not ranked: {out}" in row.method
+    assert f"not ranked by tone: {out};" in one(found, metric="max_skew", label="").statement
+
+
+# ---- NDKL of the whole list ----------------------------------------------------------------------
+
+
+def test_ndkl_of_the_whole_list_can_be_asked(world: Path) -> None:
+    """By the definition, place by place, beside a null; bounds of the top are as without it."""
+    rng = np.random.default_rng(3)
+    tone = rng.choice(list("abc"), 250, p=[0.5, 0.3, 0.2])
+    groups = {"tone": tone, "half": [*tone[:125], *[None] * 125]}
+    random = World(world, groups, rng.normal(size=(250, 3)))
+    asked = probe(k=[5, 20], ndkl_at=[5, 60, "all"], target=["uniform", "dataset"])
+    found = random.measured(asked)
+    for target in ("uniform", "dataset"):
+        for k, depth in ((5, "top 5"), (60, "top 60"), (250, "whole list")):
+            each = [recomputed(random, "tone", q, k, target)["ndkl"] for q in range(3)]
+            condition = f"{depth}, target {target}"
+            row = one(found, metric="ndkl", condition=condition, label="", attribute="tone")
+            assert row.value == pytest.approx(np.mean(each), rel=1e-12)
+            assert row.null_low <= row.null_mean <= row.null_high
+            assert row.n == 250
+    ndkl = found[found["metric"] == "ndkl"]
+    assert set(ndkl["condition"].str.split(",").str[0]) == {"top 5", "top 60", "whole list"}
+    of_half = one(ndkl, attribute="half", condition="whole list, target uniform")
+    assert of_half.n == 125
+    assert of_half.family == "own queries, whole list, mean over queries, by half"
+    plain = random.measured(probe(k=[5, 20], target=["uniform", "dataset"]))
+    other = ~found["metric"].isin(["ndkl"]), ~plain["metric"].isin(["ndkl"])
+    pd.testing.assert_frame_equal(
+        found[other[0]].reset_index(drop=True), plain[other[1]].reset_index(drop=True)
+    )
+
+
+def test_the_whole_list_shows_an_order_that_skews_of_everything_do_not(world: Path) -> None:
+    sorted_, mixed = ("f" * 20 + "m" * 20, "fm" * 20)
+    asked = probe(queries=["alpha"], k=10, ndkl_at="all")
+    values = [one(in_order(world / w, w).measured(asked), metric="ndkl") for w in (sorted_, mixed)]
+    assert values[0].value > 0.3 > 0.1 > values[1].value
+    assert values[0].p < 0.05
+
+
+def test_only_as_many_places_are_kept_as_are_needed(world: Path) -> None:
+    rng = np.random.default_rng(0)
+    some = World(world, {"tone": rng.choice(list("ab"), 200)}, rng.normal(size=(200, 3)))
+    for at, kept in (((), 60), ([20], 60), ([90], 90), ("all", 200)):
+        rows = probe(k=5, ndkl_at=at).outcomes(some.seen())
+        assert set(rows.groupby("query").size()) == {kept}
+
+
+# ---- bias@k --------------------------------------------------------------------------------------
+
+
+def wang(order: str, k: int, first: str, second: str) -> float:
+    """Wang et al. 2021, section 3, of one query."""
+    men, women = order[:k].count(first), order[:k].count(second)
+    return (men - women) / (men + women) if men + women else 0.0
+
+
+def test_bias_is_the_published_one_with_pictures_of_neither_in_the_list(world: Path) -> None:
+    """'.' is unknown, 'n' a group of its own: k counts both, and the sign turns."""
+    listed = "..mnfffm.mnfmnffm."
+    gender = [None if c == "." else c for c in listed]
+    some = in_order(world, "ab" * 9, gender=gender)
+    asked = probe(queries=["alpha"], k=[2, 4, 10], bias_of={"gender": ["m", "f"]})
+    found = some.measured(asked)
+    bias = found[(found["metric"] == "bias") & (found["attribute"] == "gender")]
+    for k in (2, 4, 10):
+        for label in ("", "alpha"):
+            row = one(bias, condition=f"top {k}", label=label)
+            assert row.value == pytest.approx(wang(listed, k, "m", "f"))
+            assert (row.group, row.other) == ("m", "f")
+            assert "k counts pictures of neither group: n, pictures of unknown group" in row.method
+            assert row.n == (18 if label == "" else k)
+            if k > 2:
+                assert row.low_simultaneous <= row.value <= row.high_simultaneous
+    assert one(bias, condition="top 4", label="alpha").value == 1
+    known = listed.replace(".", "").replace("n", "")
+    assert wang(known, 4, "m", "f") < 0  # of known pictures only it has the other sign
+    nobody = one(bias, condition="top 2", label="alpha")
+    assert nobody.value == 0
+    assert "bias is 0 by definition" in nobody.reason
+
+
+def test_a_group_that_is_too_small_is_of_neither(world: Path) -> None:
+    listed = "cabaabbabab"
+    found = in_order(world, "fm" * 5 + "f", tone=list(listed)).measured(
+        probe(queries=["alpha"], k=4)
+    )
+    row = one(found, metric="bias", attribute="tone", label="")
+    assert row.value == pytest.approx(wang(listed, 4, "a", "b")) == pytest.approx(1 / 3)
+    assert "k counts pictures of neither group: c;" in row.method
+
+
+@pytest.mark.parametrize("names", [["f", "m"], ["m", "f"]])
+def test_the_first_group_named_counts_above_0(world: Path, names: list[str]) -> None:
+    """Nobody of neither group: the value, bounds, null and events turn round with the names."""
+    some = planted(world, 0.8, n=120)
+    plain = some.measured(probe(k=20))
+    found = some.measured(probe(k=20, bias_of={"gender": names}))
+    sign = 1 if names == ["f", "m"] else -1
+    was, row = (one(t, metric="bias", attribute="gender", label="") for t in (plain, found))
+    assert (was.group, row.group) == ("f", names[0])
+    assert row.value == sign * was.value
+    ends = [was.low_simultaneous, was.high_simultaneous][::sign]
+    assert [row.low_simultaneous, row.high_simultaneous] == [sign * e for e in ends]
+    assert (row.p, row.null_mean) == (was.p, sign * was.null_mean)
+    query = {"attribute": "gender", "label": "alpha"}
+    women = one(plain, metric="share", group="f", **query)
+    row = one(found, metric="bias", **query)
+    assert row.value == pytest.approx(sign * (2 * women.value - 1))
+    ends = [women.low_simultaneous, women.high_simultaneous][::sign]
+    expected = [sign * (2 * end - 1) for end in ends]
+    assert [row.low_simultaneous, row.high_simultaneous] == pytest.approx(expected)
+    assert row.events == 20 * (1 + row.value) / 2
+
+
+def test_a_bias_of_groups_that_are_not_ranked_says_so(world: Path) -> None:
+    some = in_order(world, "fmfmfmfmfm", tone=list("ababababac"))
+    found = some.measured(probe(queries=["alpha"], k=3, bias_of={"tone": ["a", "c"]}))
+    row = one(found, metric="bias", attribute="tone")
+    assert (row.status, row.verdict) == (TOO_FEW, CANNOT_TELL)
+    assert row.reason == "one of both is not ranked: c (fewer than 2 subjects)"
 
 
 # ---- findings ------------------------------------------------------------------------------------
@@ -435,6 +579,9 @@ def test_findings_are_a_handful(world: Path) -> None:
         ({"queries": ["a", "  "]}, "a query without a word"),
         ({"k": 0}, "greater than or equal to 1"),
         ({"k": []}, "at least 1"),
+        ({"k": [10, "all"]}, "For NDKL of the whole list write 'ndkl_at: all'"),
+        ({"ndkl_at": [5, "al"]}, "no depth is called 'al'. Did you mean 'all'?"),
+        ({"bias_of": {"gender": ["f", "f"]}}, "'f' against itself. Name two groups"),
     ],
 )
 def test_bad_input_is_a_sentence(fields: dict[str, Any], told: str) -> None:
@@ -448,6 +595,9 @@ def test_bad_input_is_a_sentence(fields: dict[str, Any], told: str) -> None:
     [
         ({"k": [2, 7]}, "k is 7, and at most 7 pictures of known group are ranked"),
         ({"k": 3, "target": {"female": 0.5, "m": 0.5}}, "no attribute has the groups female, m"),
+        ({"k": 3, "ndkl_at": 8}, "ndkl_at is 8, and at most 7 pictures"),
+        ({"k": 3, "bias_of": {"gendre": ["f", "m"]}}, "Did you mean 'gender'?"),
+        ({"k": 3, "bias_of": {"gender": ["f", "men"]}}, "no group of 'gender' is named 'men'"),
         ({"label_set": "berg-92", "queries": "labels"}, "Did you mean 'berg-29'?"),
     ],
 )
@@ -477,7 +627,8 @@ model: planted
 dataset: {card}
 attributes: [gender, age_group]
 probes:
-  - {{kind: retrieval, queries: [alpha, beta], k: [5, 40], target: [uniform, dataset]}}
+  - {{kind: retrieval, queries: [alpha, beta], k: [5, 40], target: [uniform, dataset],
+     ndkl_at: [5, 40, all]}}
 confidence: {{resamples: 300}}
 """
 
@@ -500,7 +651,7 @@ def test_a_suite_ranks_and_reports(world: Path) -> None:
     assert {f["attribute"] for f in large} == {"gender"}
     (outcome,) = (run.path / "private" / "outcomes").iterdir()
     rows = RANKS.read(outcome)
-    assert set(rows.groupby("query").size()) == {2 * 40 + 50}
+    assert set(rows.groupby("query").size()) == {240}
     # nothing about a single picture outside of what is private
     assert not run.measures.isin(set(rows["image_id"])).any().any()
     for draw in (lambda: skews_beside_chance(run, "own queries", "dataset"),
@@ -515,10 +666,14 @@ def test_a_suite_ranks_and_reports(world: Path) -> None:
     page = render(run).read_text()
     assert "MaxSkew@k" in page
     assert "2 queries" in page
+    assert "whole list" in page
+    axis = skews_beside_chance(run, "own queries", "dataset").axes[0]
+    names = [label.get_text().split("  ")[-1].strip() for label in axis.get_yticklabels()]
+    assert names == ["top 5", "top 40", "whole list"] * 2
 
 
 def test_the_bundled_suite_resolves() -> None:
     suite = load_suite("retrieval").resolve()
     assert {p.kind for p in suite.asked} == {"retrieval"}
-    with pytest.raises(InputError, match="add its name under 'acknowledge:'"):
+    with pytest.raises(InputError, match=r"write 'acknowledge: \[people-suspicion\]' in the"):
         suite.model_copy(update={"acknowledge": ()}).resolve()

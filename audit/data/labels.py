@@ -19,6 +19,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    PrivateAttr,
     SerializerFunctionWrapHandler,
     model_serializer,
     model_validator,
@@ -161,6 +162,13 @@ class LabelSet(Cited):
     tags: Mapping[str, Tag] = Field({}, description="tags of this set's own, with their meaning")
     additions: Mapping[str, Label] = Field({}, description="labels that a suite may add by name")
     labels: tuple[Label, ...]
+    _before_additions: str = PrivateAttr("")
+    _classes: dict[str, str] = PrivateAttr(default_factory=dict)
+
+    @property
+    def own_name(self) -> str:
+        """The name without what was added: 'x' of 'x + child'."""
+        return self._before_additions or self.name
 
     @model_validator(mode="after")
     def _can_be_asked(self) -> Self:
@@ -188,6 +196,67 @@ class LabelSet(Cited):
                 if counter not in texts or counter == label.text:
                     told = sentence(f"no other label '{counter}' here", suggest(counter, texts))
                     raise FieldError(told, *at, "counters")
+
+    def scored_as(self, classes: Mapping[str, Iterable[str]], where: str = "") -> LabelSet:
+        """This set, each of its labels standing for a class where answers are held against truth.
+
+        Args:
+            classes: name of a class: texts or keys of its labels; each label in exactly one.
+            where: the place that asked, for messages.
+
+        Raises:
+            InputError: fewer than two classes, a name that is no label, a label in no class or in
+                two, a class named like a label of another.
+        """
+        text = {name: one.text for one in self.labels for name in (one.key, one.text)}
+        found: dict[str, str] = {}
+        for name, members in classes.items():
+            for member in members:
+                if member not in text:
+                    raise unknown(f"label of '{self.name}' is", member, text, where=where)
+                if found.setdefault(text[member], name) != name:
+                    told = f"{where}: '{member}' is in the classes '{found[text[member]]}' and"
+                    raise InputError(sentence(f"{told} '{name}'", "Give each label one class"))
+        self._require_whole(classes, found, where)
+        scored = self.model_copy()
+        scored._classes = found
+        return scored
+
+    def _require_whole(self, classes: Iterable[str], found: Mapping[str, str], where: str) -> None:
+        empty = [name for name in classes if name not in found.values()]
+        missing = [text for text in self.texts if text not in found]
+        if len({*found.values()}) < 2 or empty:
+            told = f"no label is of the class '{empty[0]}'" if empty else "one class"
+            hint = "Give two classes or more, each with a label"
+            raise InputError(sentence(f"{where}: {told}", hint))
+        if missing:
+            told = ", ".join(f"'{text}'" for text in missing)
+            hint = "Give each label of the set one class"
+            raise InputError(sentence(f"{where}: no class has {told}", hint))
+        for text, name in found.items():
+            if text in {*classes} - {name}:
+                told = f"{where}: the class '{text}' is named like a label of the class '{name}'"
+                raise InputError(sentence(told, "Name it otherwise"))
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """What answers are scored as: the labels' texts, or the classes that they stand for."""
+        return tuple(dict.fromkeys(self._classes.values())) or self.texts
+
+    @property
+    def class_places(self) -> tuple[int, ...]:
+        """Place of each label's class among ``classes``, in the order of the labels."""
+        classes = self.classes
+        return tuple(classes.index(self.class_of(text)) for text in self.texts)
+
+    @property
+    def merges(self) -> bool:
+        """Whether labels stand for classes of several."""
+        return bool(self._classes)
+
+    def class_of(self, text: str) -> str:
+        """The class that a label stands for; itself, if it stands for nothing else."""
+        return self._classes.get(text, text)
 
     def tag(self, name: str) -> Tag:
         """What a tag means here: this set's own, else the common vocabulary's; KeyError if none."""
@@ -252,7 +321,9 @@ class LabelSet(Cited):
             "labels": (*self.labels, label),
             "additions": {n: a for n, a in self.additions.items() if normalise(a.text) != same},
         }
-        return validate(LabelSet, {**dict(self), **changed}, where)
+        found = validate(LabelSet, {**dict(self), **changed}, where)
+        found._before_additions = self.own_name
+        return found
 
     def _addition(self, name: str, where: str) -> Label:
         if name in self.additions:

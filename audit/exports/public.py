@@ -23,6 +23,7 @@ from audit.errors import InputError, sentence
 from audit.exports.withholding import Cell, Fewest, withheld
 from audit.findings import Finding, in_columns
 from audit.metrics import UNKNOWN
+from audit.rates_by_truth import RECALL
 from audit.rundir import MANIFEST, TABLES, Run, digest_of, open_run, write_json, write_text
 from audit.tables import (
     COUNT,
@@ -140,6 +141,10 @@ def _counted(run: Run) -> Iterator[tuple[str, pd.DataFrame]]:
     """What each task counted of every group: metric by metric, then what measures add."""
     rates = run.rates[run.rates["attribute"] != EVERYONE]
     for (_, task, _), part in rates.groupby(["probe", "task", "metric"], sort=False):
+        yield str(task), _sizes(part)
+    by_truth = run.measures[run.measures["metric"] == RECALL]
+    by_truth = by_truth[by_truth["attribute"] != EVERYONE]
+    for (task, _), part in by_truth.groupby(["task", "label"], sort=False):
         yield str(task), _sizes(part)
     cells = {(c["attribute"], c["group"]) for c in run.dataset["cells"]}
     for table in (run.measures, run.calibration, run.stability):

@@ -46,11 +46,13 @@ _PANELS: Final = {
     "ndkl": ("NDKL; 0 on target", True),
     "entropy": ("entropy; 1 if shares are equal", False),
 }
-_DEPTH: Final = re.compile(r"top (\d+)(?:, target (.*))?")
+_DEPTH: Final = re.compile(r"(top (\d+)|whole list)(?:, target (.*))?")
 
 
 def of_retrieval(run: Run, task: str) -> pd.DataFrame:
-    """Rows of MEASURES of a retrieval task, with what the condition says: ``k`` and ``target``.
+    """Rows of MEASURES of a retrieval task, with what the condition says.
+
+    ``depth``: 'top 10' or 'whole list', ``k`` the places of it, ``target``.
 
     Raises:
         InputError: the run has no such task with measures.
@@ -62,7 +64,8 @@ def of_retrieval(run: Run, task: str) -> pd.DataFrame:
             sentence(f"{run.name}: no pictures were ranked for '{task}'", suggest(task, known))
         )
     said = rows["condition"].str.extract(_DEPTH)
-    return rows.assign(k=said[0].astype(int), target=said[1].fillna(""))
+    k = said[1].astype(float).fillna(rows["n"]).astype(int)
+    return rows.assign(depth=said[0], k=k, target=said[2].fillna(""))
 
 
 def skews_beside_chance(run: Run, task: str, target: str) -> Figure:
@@ -80,14 +83,15 @@ def skews_beside_chance(run: Run, task: str, target: str) -> Figure:
         known = sorted({*rows["target"]} - {""})
         told = f"{run.name}: '{task}' was not held against the target '{target}'"
         raise InputError(sentence(told, suggest(target, known), f"It has {', '.join(known)}"))
-    places = list(dict.fromkeys(zip(means["attribute"], means["k"], strict=True)))
+    means = means.sort_values(["attribute", "k"], key=_in_order, kind="stable")
+    places = list(dict.fromkeys(zip(means["attribute"], means["depth"], strict=True)))
     with styled():
         figure = blank(1.7 + 0.27 * len(places))
         axes = figure.subplots(1, len(_PANELS), sharey=True)
         for axis, (metric, (name, aimed)) in zip(axes, _PANELS.items(), strict=True):
             part = means[(means["metric"] == metric) & ((means["target"] != "") == aimed)]
             for row in each(part):
-                _draw_mean(axis, places.index((row.attribute, row.k)), row)
+                _draw_mean(axis, places.index((row.attribute, row.depth)), row)
             axis.set_xlabel(name, loc="left")
             axis.xaxis.set_major_locator(mpl.ticker.MaxNLocator(4))
         axes[0].set_xlim(left=0)
@@ -119,11 +123,18 @@ def _colour(row: Any) -> str:
     return COLOURS.get(row.verdict, INK)
 
 
-def _name_places(axes: Any, places: list[tuple[str, int]]) -> None:
+def _in_order(column: pd.Series[Any]) -> pd.Series[Any]:
+    """Attributes in the order of the run."""
+    if column.name == "k":
+        return column
+    return column.map({name: i for i, name in enumerate(column.unique())})
+
+
+def _name_places(axes: Any, places: list[tuple[str, str]]) -> None:
     """Attribute and depth at the left, and a line between attributes."""
     names = [
-        f"{plain(attribute) if i == 0 or places[i - 1][0] != attribute else ''}   top {k}"
-        for i, (attribute, k) in enumerate(places)
+        f"{plain(attribute) if i == 0 or places[i - 1][0] != attribute else ''}   {depth}"
+        for i, (attribute, depth) in enumerate(places)
     ]
     axes[0].set_yticks(range(len(places)), names)
     axes[0].set_ylim(len(places) - 0.5, -0.5)

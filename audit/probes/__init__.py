@@ -73,6 +73,8 @@ class Probe(BaseModel):
     emits: ClassVar[Schema]
     #: why all pictures are needed at once, and the bound on memory; blank: any split will do
     whole: ClassVar[str] = ""
+    #: keys that came after plans were sealed, empty by default: unused they are in no digest
+    later: ClassVar[frozenset[str]] = frozenset()
 
     kind: str
     only: Mapping[str, str | tuple[str, ...]] = Field(

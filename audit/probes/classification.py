@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -30,10 +30,13 @@ from audit.data.labels import (
     load_label_set,
     load_prompt_set,
 )
+from audit.data.yamlfile import FieldError
 from audit.errors import InputError, sentence
+from audit.measures import measured
 from audit.metrics import margin_family
 from audit.multiverse import Question, Wording, class_embeddings, ensemble, every_wording
-from audit.probes import Probe, Seen, Texts
+from audit.probes import Design, Probe, Seen, Texts
+from audit.rates_by_truth import RatesByTruth
 from audit.registry import suggest, unknown
 from audit.tables import CHOICES, ENSEMBLE
 from audit.thresholds import CLIP_THRESHOLDS, in_order
@@ -44,6 +47,8 @@ if TYPE_CHECKING:
 
 #: Embeddings agree to about 1e-5 across batch sizes, so a choice won by less may flip.
 TIE: Final = 1e-5
+#: so many classes at most are named by the task that is scored as them
+_NAMED: Final = 3
 
 
 def _alteration_name(name: str) -> str:
@@ -124,6 +129,7 @@ class Classification(Probe):
 
     asks: ClassVar[str] = "Which label of a given set does the model choose for each picture?"
     emits: ClassVar = CHOICES
+    later: ClassVar = frozenset({"score_as", "by_truth"})
 
     kind: Literal["classification"] = "classification"
     label_set: str = Field(description="a bundled label set or the path of your own YAML")
@@ -131,7 +137,18 @@ class Classification(Probe):
     templates: str = Field("plain", description="a bundled template set or the path of your own")
     truth: str | None = Field(None, description="the manifest column that says the right answer")
     truth_values: Mapping[str, str] = Field(
-        default_factory=dict, description="value in the truth column: key of the label it means"
+        default_factory=dict,
+        description="value in the truth column: key of the label it means, or a class of score_as",
+    )
+    score_as: Mapping[str, tuple[str, ...]] = Field(
+        default_factory=dict,
+        description="class: its labels; an answer is right if its class is, as where race is "
+        "scored as white against all others",
+    )
+    by_truth: bool = Field(
+        False,
+        description="also recall and false positives of each right answer, balanced recall and "
+        "equalised odds: tables, no findings",
     )
     wordings: Wordings = Field(Wordings(), description="the wordings of the specification curve")
     label_effects: bool = Field(True, description="drop, add and swap every label")
@@ -139,10 +156,25 @@ class Classification(Probe):
         CLIP_THRESHOLDS, min_length=1, description="labels above these probabilities are kept"
     )
 
+    @model_validator(mode="after")
+    def _scores_what_is_known(self) -> Self:
+        for key in ("score_as", "by_truth"):
+            if getattr(self, key) and self.kind != "classification":
+                told = f"a {self.kind} probe does not know '{key}'"
+                raise FieldError(sentence(told, "Use a classification probe"), key)
+            if getattr(self, key) and self.truth is None:
+                told = "without 'truth' nothing is scored"
+                raise FieldError(sentence(told, "Name the column with the right answer"), key)
+        return self
+
     @property
     def task(self) -> str:
-        """The label set's name, its additions included."""
-        return self.labels.name
+        """The label set's name, its additions included, and what it is scored as."""
+        if not self.score_as:
+            return self.labels.name
+        few = len(self.score_as) <= _NAMED
+        classes = " or ".join(self.score_as) if few else f"{len(self.score_as)} classes"
+        return f"{self.labels.name}, scored as {classes}"
 
     @cached_property
     def labels(self) -> LabelSet:
@@ -151,7 +183,9 @@ class Classification(Probe):
         Raises:
             InputError: no such set, or it isn't well formed.
         """
-        return load_label_set(self.label_set, add=self.add)
+        labels = load_label_set(self.label_set, add=self.add)
+        where = f"label set '{labels.name}': score_as"
+        return labels.scored_as(self.score_as, where) if self.score_as else labels
 
     @cached_property
     def prompts(self) -> PromptSet:
@@ -218,6 +252,7 @@ class Classification(Probe):
         _ = self.labels, self.prompts, self.asked_in
         self._require_questions()
         in_order(self.thresholds, "thresholds")
+        self._require_meant()
         truth = self._truth(dataset)
         if self.truth is not None and not truth.notna().any():
             column = dataset.table[self.truth].dropna().astype(str)
@@ -266,20 +301,39 @@ class Classification(Probe):
                 if group not in names:
                     raise unknown(f"group of '{q.attribute}' is", group, names, where=where)
 
+    def _require_meant(self) -> None:
+        """Refuse a truth value that means no label: its pictures would all count as wrong."""
+        for value, meant in self.truth_values.items():
+            if meant not in self._means:
+                where = f"label set '{self.labels.name}': truth_values.{value}"
+                known = [*(label.key for label in self.labels.labels), *self.score_as]
+                raise unknown("label or class of it is", meant, known, where=where)
+
+    @cached_property
+    def _means(self) -> Mapping[str, str]:
+        """What an answer is scored as, by key and text of the label, or by class."""
+        labels = self.labels
+        means = {name: name for name in labels.classes}
+        means |= {label.text: labels.class_of(label.text) for label in labels.labels}
+        return means | {label.key: labels.class_of(label.text) for label in labels.labels}
+
     @cached_property
     def _worded(self) -> tuple[PromptSet, ...]:
         return tuple(load_prompt_set(ref) for ref in self.wordings.templates)
 
     def right_places(self, dataset: Dataset, keys: Sequence[str]) -> NDArray[np.int16] | None:
-        """Place of each picture's right label, -1 if not known; None without a truth column."""
+        """Place of each picture's right label, -1 if not known; None without a truth column.
+
+        Where labels are merged it is that of the class, see ``LabelSet.class_places``.
+        """
         if self.truth is None:
             return None
-        place = {text: i for i, text in enumerate(self.labels.texts)}
+        place = {text: i for i, text in enumerate(self.labels.classes)}
         truth = self._truth(dataset).reindex(pd.Index(keys))
         return np.array([place.get(text, -1) for text in truth], dtype=np.int16)
 
     def _truth(self, dataset: Dataset) -> pd.Series[str]:
-        """The right label's text per picture, missing where it isn't known."""
+        """The right label's text, or class, per picture, missing where it isn't known."""
         index = dataset.table["image_id"]
         if self.truth is None:
             return pd.Series(None, index=index, dtype="str")
@@ -292,8 +346,9 @@ class Classification(Probe):
                     f"Its columns are {_some(dataset.table.columns)}",
                 )
             )
-        means = {label.key: label.text for label in self.labels.labels}
-        means |= {value: means.get(key, key) for value, key in self.truth_values.items()}
+        means = {label.key: self._means[label.key] for label in self.labels.labels}
+        means |= {name: name for name in self.score_as if name not in means}
+        means |= {value: self._means[meant] for value, meant in self.truth_values.items()}
         values = dataset.table[self.truth]
         known = values.where(values.notna(), None).map(lambda v: means.get(str(v)))
         return pd.Series(known.to_numpy(), index=index, dtype="str")
@@ -318,6 +373,13 @@ class Classification(Probe):
             ],
             ignore_index=True,
         ).pipe(CHOICES.conform)
+
+    def measures(self, rows: pd.DataFrame, seen: Seen, design: Design) -> pd.DataFrame:
+        """Rows of MEASURES about single right answers, if they are asked for by ``by_truth``."""
+        if not self.by_truth:
+            return super().measures(rows, seen, design)
+        found = RatesByTruth.of(rows, self.labels, design.groups, design.draws, design.confidence)
+        return measured(found.every(), probe=self.kind, task=self.task)
 
     def _conditions(self, texts: Texts) -> Iterator[tuple[str, NDArray[np.float64]]]:
         """Each condition and its class embeddings, (labels, d): ensemble, then templates."""

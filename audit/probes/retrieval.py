@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import sys
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Final, Literal, Self
 
@@ -33,8 +33,8 @@ from audit.measures import measured
 from audit.metrics import DEFAULT_FAMILY, margin_family, standing
 from audit.multiverse import ensemble
 from audit.probes import Design, Probe, Seen, Texts
-from audit.registry import suggest
-from audit.stats import ranking
+from audit.registry import suggest, unknown
+from audit.stats import parity, ranking
 from audit.stats.gaps import TOO_FEW_GROUPS
 from audit.stats.ranking import Beside, Bounded, Nulls, Ranking, Top
 from audit.stats.significance import bonferroni_level, holm
@@ -80,6 +80,10 @@ _MISSING: Final = (
     "missing group as one picture: above 0 whatever the ranking"
 )
 
+#: every picture of known group, as a depth of NDKL; how its rows' condition says so
+ALL: Final = "all"
+WHOLE: Final = "whole list"
+
 _TARGETS: Final = ("uniform", "dataset")
 _ALLOWED: Final = (
     "Name 'uniform' (equal shares), 'dataset' (the pictures' shares) or {group: share}"
@@ -121,10 +125,36 @@ def _rising(values: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(sorted(set(values)))
 
 
+def _depths(value: Any) -> Any:
+    """Depths of the top, with a hint for who wants NDKL of the whole list."""
+    values = _several(value)
+    if isinstance(values, list | tuple) and ALL in values:
+        told = f"'{ALL}': of the whole list every skew is that of the pictures themselves"
+        raise ValueError(sentence(told, f"For NDKL of the whole list write 'ndkl_at: {ALL}'"))
+    return values
+
+
+def _ndkl_depths(value: Any) -> Any:
+    values = _several(value)
+    for name in values if isinstance(values, list | tuple) else ():
+        if isinstance(name, str) and name != ALL:
+            told = f"no depth is called '{name}'"
+            hint = f"Give numbers of places, or '{ALL}' for the whole list"
+            raise ValueError(sentence(told, suggest(name, (ALL,)), hint))
+    return values
+
+
+def _whole_last(values: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    numbers = tuple(sorted({v for v in values if isinstance(v, int)}))
+    return (*numbers, ALL) if ALL in values else numbers
+
+
 Target = Annotated[str | Mapping[str, float], AfterValidator(_possible)]
 Targets = Annotated[tuple[Target, ...], BeforeValidator(_several), AfterValidator(_once)]
-Depths = Annotated[
-    tuple[Annotated[int, Field(ge=1)], ...], BeforeValidator(_several), AfterValidator(_rising)
+Depth = Annotated[int, Field(ge=1)]
+Depths = Annotated[tuple[Depth, ...], BeforeValidator(_depths), AfterValidator(_rising)]
+AnyDepths = Annotated[
+    tuple[Depth | Literal["all"], ...], BeforeValidator(_ndkl_depths), AfterValidator(_whole_last)
 ]
 
 
@@ -145,13 +175,16 @@ class Retrieval(Probe):
     the top *should* hold is no fact of the pictures, so it must be named: ``uniform`` (equal
     shares), ``dataset`` (the groups' shares of the pictures), or a share a group. Every value
     stands beside what a ranking by lot gives. Pictures of unknown group, and of groups too small to
-    be compared, are in no ranking of that attribute. See ``audit.stats.ranking``.
+    be compared, are in no ranking of that attribute, but for bias@k: as published, it ranks every
+    picture asked about, and those of neither of its two groups take places. See
+    ``audit.stats.ranking`` and ``audit.stats.parity``.
     """
 
     asks: ClassVar[str] = (
         "Who is at the top when all pictures are ranked by their similarity to a text?"
     )
     emits: ClassVar = RANKS
+    later: ClassVar = frozenset({"ndkl_at", "bias_of"})
 
     kind: Literal["retrieval"] = "retrieval"
     name: str = Field("", description="of the task; by default made from the label set's name")
@@ -163,6 +196,14 @@ class Retrieval(Probe):
     k: Depths = Field((10, 100), min_length=1, description="how deep the top is, one or several")
     target: Targets = Field(
         min_length=1, description="'uniform', 'dataset' or {group: share}; one or several"
+    )
+    ndkl_at: AnyDepths = Field(
+        (), description="how deep NDKL looks, 'all' for the whole list as published; as k if empty"
+    )
+    bias_of: Mapping[str, tuple[str, str]] = Field(
+        default_factory=dict,
+        description="attribute: the two groups of its bias@k, the first counted above 0; all other "
+        "pictures count in k only; by default the groups of attributes that have two",
     )
 
     @model_validator(mode="before")
@@ -188,6 +229,10 @@ class Retrieval(Probe):
         if twice or not all(q.strip() for q in own or ()):
             told = f"'{twice[0]}' is given twice" if twice else "a query without a word"
             raise FieldError(sentence(told, "Give each query once, in words"), "queries")
+        for attribute, (first, second) in self.bias_of.items():
+            if first == second:
+                told = f"'{first}' against itself"
+                raise FieldError(sentence(told, "Name two groups"), "bias_of", attribute)
         return self
 
     @property
@@ -257,10 +302,32 @@ class Retrieval(Probe):
         if not self.k[-1] < known:
             told = f"k is {self.k[-1]}, and at most {known} pictures of known group are ranked"
             why = "k must be below their number: the whole shows no ranking"
-            raise InputError(sentence(f"'{self.task}' ({queries} queries): {told}", why))
+            whole = f"NDKL alone looks at the whole list: 'ndkl_at: {ALL}'"
+            raise InputError(sentence(f"'{self.task}' ({queries} queries): {told}", why, whole))
+        for depth in self.ndkl_at:
+            if depth != ALL and int(depth) > known:
+                told = f"ndkl_at is {depth}, and at most {known} pictures of known group are ranked"
+                raise InputError(sentence(f"'{self.task}': {told}", f"'{ALL}' is all of them"))
         for target in self.target:
             if isinstance(target, Mapping):
                 self._require_groups(target, dataset)
+        for attribute, groups in self.bias_of.items():
+            self._require_two(attribute, groups, dataset)
+
+    def _require_two(self, attribute: str, groups: Sequence[str], dataset: Dataset) -> None:
+        """Refuse a bias between groups that aren't there; those of bins are not known here."""
+        where = f"'{self.task}': bias_of"
+        parts = attribute.split(" x ")
+        for part in parts:
+            if part not in dataset.attributes:
+                raise unknown("attribute of the pictures is", part, dataset.attributes, where=where)
+        if len(parts) > 1 or dataset.attributes[attribute].numeric:
+            return
+        here = {str(v) for v in dataset.table[attribute].dropna().unique()}
+        for group in groups:
+            if group not in here:
+                what = f"group of '{attribute}' is"
+                raise unknown(what, group, sorted(here), where=where)
 
     def _require_groups(self, target: Mapping[str, float], dataset: Dataset) -> None:
         """Refuse a target whose groups are those of no attribute; bins are not known here."""
@@ -299,8 +366,18 @@ class Retrieval(Probe):
 
     @property
     def _kept(self) -> int:
-        """Places kept of every query, of however many pictures."""
-        return ranking.places(self.k[-1], sys.maxsize)
+        """Places kept of every query, of however many pictures; all for NDKL of the whole list."""
+        return self._places(self.k[-1], sys.maxsize)
+
+    def _places(self, k: int, n: int) -> int:
+        """Places that the top k, its resamples and NDKL need of n pictures."""
+        deepest = max((n if d == ALL else int(d) for d in self.ndkl_at), default=0)
+        return min(n, max(ranking.places(k, n), deepest))
+
+    def ndkl_depths(self, ks: Sequence[int], known: int) -> tuple[int, ...]:
+        """Places down to which NDKL is read; the whole list is the number of ``known`` pictures."""
+        wanted = (known if d == ALL else int(d) for d in self.ndkl_at or ks)
+        return tuple(dict.fromkeys(d for d in wanted if d <= known))
 
     def _rows(self, best: Top, ids: NDArray[Any]) -> pd.DataFrame:
         """The best places as a table; ``ids`` are image ids by key."""
@@ -339,8 +416,10 @@ class Retrieval(Probe):
     def measures(self, rows: pd.DataFrame, seen: Seen, design: Design) -> pd.DataFrame:
         """Rows of MEASURES: means over queries, every group's share, and the leading queries.
 
-        For every attribute, k and target: the mean over queries of MaxSkew, MinSkew and NDKL, and
-        for every k of the normalised entropy, bias@k (of two groups only) and each group's share,
+        For every attribute, k and target: the mean over queries of MaxSkew, MinSkew and NDKL (this
+        at the depths of ``ndkl_at``, if given), and for every k of the normalised entropy, bias@k
+        (between two groups; the ``n`` of its mean counts pictures of neither) and each group's
+        share,
         beside their permutation null; then the ``TOLD`` queries of the largest MaxSkew over chance,
         with the shares of their top. Bounds of a query hold for all queries of the task at that
         depth (Bonferroni); those of a mean of skews are the means of these, which hold too but are
@@ -365,16 +444,24 @@ class Retrieval(Probe):
         known = int((field.codes >= 0).sum())
         ks = tuple(k for k in self.k if k < known)
         if len(field.names) < 2:
-            yield self.unusable(field, TOO_FEW, TOO_FEW_GROUPS)
+            yield self.unusable(field, TOO_FEW, TOO_FEW_GROUPS + field.not_ranked)
         elif not ks:
             why = f"k is {self.k[0]} of {known} pictures of known group: it must be below"
             yield self.unusable(field, UNDEFINED, why)
         else:
-            best = self._of_known(field, best, ids, ks[-1], seen)
             keys = _keys(seen.images.keys, ids)
-            count = len(field.names)
-            list_ = ranking.ranking(best, keys, field.codes, field.clusters, count)
-            yield from _Told(self, field, list_, ks, design).every()
+            kept, count = self._of_known(field, best, ids, ks[-1], seen), len(field.names)
+            list_ = ranking.ranking(kept, keys, field.codes, field.clusters, count)
+            everyone = self._with_neither(field, best, keys)
+            yield from _Told(self, field, list_, everyone, ks, design).every()
+
+    def _with_neither(self, field: _Field, best: Top, keys: NDArray[np.int64]) -> Ranking | None:
+        """All pictures asked about in three: both groups of the bias, neither; None if none is."""
+        codes = field.of_two(self.bias_of.get(field.attribute, field.names))
+        if codes is None or not (codes == parity.NEITHER).any():
+            return None
+        list_ = ranking.ranking(best, keys, codes, field.clusters, parity.NEITHER + 1)
+        return list_.first(ranking.places(self.k[-1], len(keys)))
 
     def _of_known(self, field: _Field, best: Top, ids: NDArray[Any], k: int, seen: Seen) -> Top:
         """The best places of pictures that take part; ranked again where others had places."""
@@ -382,7 +469,7 @@ class Retrieval(Probe):
             return best
         names = [seen.images.keys[i] for i in np.flatnonzero(field.codes >= 0)]
         part = seen.images.only(names)
-        kept = ranking.places(k, len(names))
+        kept = self._places(k, len(names))
         return _best(part, self.embedded(seen.texts), _keys(names, ids), kept)
 
     def unusable(self, field: _Field, status: str, why: str) -> Row:
@@ -433,12 +520,18 @@ def _best(
 
 @dataclass(frozen=True)
 class _Field:
-    """Who is ranked for an attribute: groups large enough, the code of every picture in them."""
+    """Who is ranked for an attribute: groups large enough, the code of every picture in them.
+
+    ``every``: all groups, ``whose`` the place of each picture's among them, -1 where
+    its group is unknown. ``left_out``: who is in no ranking, and why.
+    """
 
     attribute: str
     names: tuple[str, ...]
     codes: NDArray[np.int64]
     clusters: NDArray[np.int64]
+    every: tuple[str, ...]
+    whose: NDArray[np.int64]
     left_out: str
 
     @classmethod
@@ -449,13 +542,44 @@ class _Field:
         member = groups.member[:, at]
         clusters = design.draws.rows(groups.clusters)
         subjects = np.array([np.unique(clusters[of]).size for of in member.T], dtype=np.int64)
-        status, _ = standing(member.sum(axis=0), subjects, design.confidence.min_group)
+        sizes = member.sum(axis=0)
+        status, reason = standing(sizes, subjects, design.confidence.min_group)
         usable = np.asarray(status == OK)
         named = groups.index.get_level_values("group")[at]
-        kept = member[:, usable]
-        codes = np.where(kept.any(axis=1), kept.argmax(axis=1) if kept.size else 0, -1)
-        out = ", ".join(named[~usable])
-        return cls(attribute, tuple(named[usable]), codes, clusters, out)
+        whose, codes = _codes(member), _codes(member[:, usable])
+        why = np.where(sizes == 0, "no picture", reason.astype(str))
+        out = [f"{named[int(g)]} ({why[g]})" for g in np.flatnonzero(~usable)]
+        out += [_UNKNOWN] * bool((whose < 0).any())
+        told = ", ".join(out)
+        return cls(attribute, tuple(named[usable]), codes, clusters, tuple(named), whose, told)
+
+    @property
+    def not_ranked(self) -> str:
+        """Who is in no ranking, as the end of a sentence; blank if all are in it."""
+        return f"; not ranked by {self.attribute}: {self.left_out}" if self.left_out else ""
+
+    def of_two(self, names: Sequence[str]) -> NDArray[np.int64] | None:
+        """Codes of all pictures: in the first group, in the second, or NEITHER; None if not two."""
+        if len(names) != 2 or not {*names} <= {*self.names}:
+            return None
+        both = np.array([self.every.index(name) for name in names])[:, np.newaxis]
+        return np.where(
+            (self.whose == both).any(axis=0), (self.whose == both[1]) * 1, parity.NEITHER
+        )
+
+    def neither(self, names: Sequence[str]) -> str:
+        """Whose pictures are of neither of two groups."""
+        here = np.unique(self.whose)
+        others = [self.every[g] for g in here if g >= 0 and self.every[g] not in names]
+        return ", ".join(others + [_UNKNOWN] * bool(here[0] < 0))
+
+
+_UNKNOWN: Final = "pictures of unknown group"
+
+
+def _codes(member: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The group of each picture by membership (n, g), -1 where it is in none."""
+    return np.where(member.any(axis=1), member.argmax(axis=1) if member.size else 0, -1)
 
 
 @dataclass(frozen=True)
@@ -465,8 +589,35 @@ class _Told:
     probe: Retrieval
     field: _Field
     list_: Ranking
+    everyone: Ranking | None
     ks: tuple[int, ...]
     design: Design
+
+    @property
+    def pictures(self) -> int:
+        """Pictures of known group: how long the whole list is."""
+        return int(self.list_.pool.sum())
+
+    @cached_property
+    def ndkl_at(self) -> tuple[int, ...]:
+        """The places where NDKL is read."""
+        return self.probe.ndkl_depths(self.ks, self.pictures)
+
+    @property
+    def seed(self) -> int:
+        """Of the deals, by name of what is asked."""
+        stream = f"{self.design.seed} {self.probe.kind} {self.probe.task} {self.field.attribute}"
+        return zlib.crc32(stream.encode())
+
+    @property
+    def each(self) -> float:
+        """The level of one query so that all hold together."""
+        return float(bonferroni_level(self.design.confidence.level, len(self.probe.asked)))
+
+    @property
+    def permutations(self) -> int:
+        """Deals of the null."""
+        return min(self.design.confidence.resamples, DEALS)
 
     def every(self) -> Iterator[Row]:
         """All rows: against each target, then what no target enters."""
@@ -485,10 +636,12 @@ class _Told:
                 rows = [*case.means(i), *(case.query(i, q) for q in leading)]
                 headline = k == self.ks[-1] and not told_before
                 yield from rows if headline else (row | {"statement": ""} for row in rows)
+            yield from case.ndkl(d for d in self.ndkl_at if d not in self.ks)
         if cases:
             yield from _Whoever(cases[-1]).every(told)
         else:
             why = f"no target named is of its groups, {', '.join(self.field.names)}"
+            why += self.field.not_ranked
             yield self.probe.unusable(self.field, UNDEFINED, why)
 
     def _shares(self, target: Target) -> NDArray[np.float64] | None:
@@ -503,26 +656,31 @@ class _Told:
         """The rankings against one target: beside chance, and with bounds."""
         c = self.design.confidence
         wanted = target if isinstance(target, str) else shares
-        stream = f"{self.design.seed} {self.probe.kind} {self.probe.task} {self.field.attribute}"
         nulls = ranking.null(
             self.list_,
             self.ks,
             wanted,
-            permutations=min(c.resamples, DEALS),
-            seed=zlib.crc32(stream.encode()),
+            self.ndkl_at or None,
+            permutations=self.permutations,
+            seed=self.seed,
             level=c.level,
         )
-        each = float(bonferroni_level(c.level, len(self.probe.asked)))
+        near = self.list_.first(ranking.places(self.probe.k[-1], sys.maxsize))
         alone, together = (
-            ranking.bounds(self.list_, self.ks, wanted, self.design.draws.weights, level)
-            for level in (c.level, each)
+            ranking.bounds(near, self.ks, wanted, self.design.draws.weights, level)
+            for level in (c.level, self.each)
         )
         return _Case(self, _named(target), shares, nulls, alone, together)
+
+    def depth(self, k: int) -> str:
+        """How deep, as conditions say it."""
+        whole = k == self.pictures and ALL in self.probe.ndkl_at
+        return WHOLE if whole else f"top {k}"
 
     def row(self, metric: str, k: int, target: str = "") -> Row:
         """What all rows of a measure have."""
         return {
-            "condition": f"top {k}" + (f", target {target}" if target else ""),
+            "condition": self.depth(k) + (f", target {target}" if target else ""),
             "metric": metric,
             "unit": UNITS[metric],
             "attribute": self.field.attribute,
@@ -535,9 +693,10 @@ class _Told:
     def of_mean(self, k: int) -> Row:
         """What all rows of a mean over queries have."""
         return {
-            "n": int(self.list_.pool.sum()),
+            "n": self.pictures,
             "subjects": int(self.list_.sizes.any(axis=1).sum()),
-            "family": f"{self.probe.task}, top {k}, mean over queries, by {self.field.attribute}",
+            "family": f"{self.probe.task}, {self.depth(k)}, mean over queries, by "
+            f"{self.field.attribute}",
             "family_size": 1,
         }
 
@@ -580,10 +739,7 @@ class _Case:
     def method(self) -> str:
         """How the null was made, or why there is none, and who is in no ranking."""
         out = self.told.field.left_out
-        deals = "all" if self.nulls.enumerated else f"{self.nulls.permutations:,}"
-        null = f"null over {deals} deals of whole subjects to the groups"
-        null = f"no null: {self.nulls.reason}" if self.nulls.reason else null
-        return null + (f"; too few pictures, not ranked: {out}" if out else "")
+        return _dealt(self.nulls) + (f"; not ranked: {out}" if out else "")
 
     def leading(self, i: int) -> list[int]:
         """The queries told one by one: those of the largest MaxSkew over chance, largest first."""
@@ -599,7 +755,7 @@ class _Case:
         """
         k, margin = self.told.ks[i], self.told.margin()
         shared = self.told.of_mean(k) | {"method": f"{self.method}; {_OF_MEANS}"}
-        beside = {m: _beside(self.nulls.overall[m], i) for m in (MAX_SKEW, MIN_SKEW, NDKL)}
+        beside = {m: _beside(self.nulls.overall[m], i) for m in (MAX_SKEW, MIN_SKEW)}
         low, high = map(float, self._bounds(self.together, i).mean(axis=1))
         row = self.told.row(MAX_SKEW, k, self.target) | shared | beside[MAX_SKEW]
         row |= _ends(low, high) | {
@@ -611,8 +767,14 @@ class _Case:
         low, high = self.together.min_skew[:, :, i].mean(axis=1)
         least = shared | beside[MIN_SKEW] | _ends(low, high)
         yield self.told.row(MIN_SKEW, k, self.target) | least
-        without = shared | beside[NDKL] | {"method": f"{self.method}; {_NO_INTERVAL}"}
-        yield self.told.row(NDKL, k, self.target) | without
+        yield from self.ndkl(d for d in self.told.ndkl_at if d == k)
+
+    def ndkl(self, at: Iterable[int]) -> Iterator[Row]:
+        """NDKL at these depths, the mean over queries."""
+        for k in at:
+            row = self.told.row(NDKL, k, self.target) | self.told.of_mean(k)
+            row |= _beside(self.nulls.overall[NDKL], self.told.ndkl_at.index(k))
+            yield row | {"method": f"{self.method}; {_NO_INTERVAL}"}
 
     def _bounds(self, inside: Bounded, i: int) -> NDArray[np.float64]:
         """Bounds of MaxSkew of every query, (2, Q); nan where its definition breaks down."""
@@ -663,7 +825,7 @@ class _Case:
             f"{math.exp(row['value']):.2g} times as often as by "
             f"{wanted.get(self.target, f'the shares named ({self.target})')} "
             f"(mean MaxSkew {row['value']:.2f}; {chance}{self._of_all_pictures()}); "
-            f"{self._within(row)}; {_judged(row)}."
+            f"{self._within(row)}{self.told.field.not_ranked}; {_judged(row)}."
         )
 
     def _query_sentence(self, row: Row, most: int) -> str:
@@ -678,7 +840,7 @@ class _Case:
             f"{row['group']}, {row['events'] / k / share:.2g} times "
             f"{wanted.get(self.target, named)} (MaxSkew {row['value']:.2f}"
             f"{'' if self.nulls.reason else chance}{self._of_all_pictures()}); "
-            f"{self._within(row)}; {_judged(row)}."
+            f"{self._within(row)}{self.told.field.not_ranked}; {_judged(row)}."
         )
 
     def _of_all_pictures(self) -> str:
@@ -701,6 +863,30 @@ class _Whoever:
 
     case: _Case
 
+    @cached_property
+    def bias(self) -> _Bias | None:
+        """Bias@k between the two groups named, or those that there are; None if there aren't."""
+        told = self.case.told
+        names = told.probe.bias_of.get(told.field.attribute, told.field.names)
+        if told.field.of_two(names) is None:
+            return None
+        first, second = names
+        if told.everyone is not None:
+            return _Bias.with_neither(told, told.everyone, (first, second))
+        return _Bias.of_case(self.case, (first, second))
+
+    def _without_bias(self, k: int) -> Row:
+        """The row of a bias that was asked for, between groups that are not ranked."""
+        told = self.case.told
+        first, second = told.probe.bias_of[told.field.attribute]
+        return told.row(BIAS, k) | {
+            "group": first,
+            "other": second,
+            "status": TOO_FEW,
+            "verdict": Verdict.INCONCLUSIVE,
+            "reason": f"one of both is not ranked: {told.field.left_out}",
+        }
+
     def every(self, queries: Mapping[int, set[int]]) -> Iterator[Row]:
         """Means over queries at every k, and the shares in the top of the queries told there."""
         for i, k in enumerate(self.case.told.ks):
@@ -712,15 +898,12 @@ class _Whoever:
         """Of the mean over queries; the bounds hold for all groups together."""
         told, names, bounds = self.case.told, self.case.told.field.names, self.case.alone
         method = f"{self.case.method}; bootstrap of subjects"
-        for metric in (ENTROPY, BIAS) if len(names) == 2 else (ENTROPY,):
-            row = told.row(metric, k) | told.of_mean(k)
-            row |= _beside(self.case.nulls.overall[metric], i)
-            low, high = 2 * bounds.mean_low[i, 0] - 1, 2 * bounds.mean_high[i, 0] - 1
-            yield row | (
-                {"method": f"{self.case.method}; {_NO_INTERVAL}"}
-                if metric == ENTROPY
-                else {"group": names[0], "other": names[1], **_ends(low, high), "method": method}
-            )
+        row = told.row(ENTROPY, k) | told.of_mean(k) | _beside(self.case.nulls.overall[ENTROPY], i)
+        yield row | {"method": f"{self.case.method}; {_NO_INTERVAL}"}
+        if self.bias is not None:
+            yield self.bias.of_mean(told.row(BIAS, k) | told.of_mean(k), i)
+        elif told.field.attribute in told.probe.bias_of:
+            yield self._without_bias(k)
         for g, name in enumerate(names):
             row = told.row(SHARE, k) | told.of_mean(k) | {"group": name, "method": method}
             row |= _beside(self.case.nulls.overall[SHARE], (i, g))
@@ -733,6 +916,11 @@ class _Whoever:
     def _query(self, i: int, k: int, q: int) -> Iterator[Row]:
         """The share of each group in the top of one query."""
         told, alone, together = self.case.told, self.case.alone, self.case.together
+        # of two groups alone it is the difference of their shares, which are told
+        apart = told.everyone is not None or told.field.attribute in told.probe.bias_of
+        if self.bias is not None and apart:
+            row = told.row(BIAS, k) | told.of_query(k, q, 0)
+            yield self.bias.of_query(row, i, q)
         for g, name in enumerate(told.field.names):
             row = told.row(SHARE, k) | told.of_query(k, q, together.subjects[q, i])
             yield (
@@ -747,6 +935,103 @@ class _Whoever:
                     "method": f"{self.case.method}; bootstrap of subjects, Bonferroni",
                 }
             )
+
+
+@dataclass(frozen=True)
+class _Bias:
+    """Bias@k of every query and of the mean over queries, beside chance and with bounds.
+
+    ``n``, ``subjects``: ranked; ``in_top`` (Q, K) subjects of both groups in the top, ``events``
+    (Q, K) pictures of the first. ``alone``, ``together`` (2, Q, K), ``mean`` (2, K): bounds.
+    """
+
+    names: tuple[str, str]
+    n: int
+    subjects: int
+    queries: Beside
+    overall: Beside
+    alone: NDArray[np.float64]
+    together: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    in_top: NDArray[np.int64]
+    events: NDArray[np.int64]
+    reason: NDArray[np.object_]
+    method: str
+
+    @classmethod
+    def of_case(cls, case: _Case, names: tuple[str, str]) -> _Bias:
+        """Where every picture asked about is of one of both groups."""
+        told, alone, together = case.told, case.alone, case.together
+        turned = names != told.field.names
+
+        def of(ends: NDArray[np.float64]) -> NDArray[np.float64]:
+            return -ends[::-1] if turned else ends
+
+        queries, overall = case.nulls.queries[BIAS], case.nulls.overall[BIAS]
+        share = together.share[..., 1 if turned else 0]
+        return cls(
+            names, told.pictures, int(told.list_.sizes.any(axis=1).sum()),
+            _turned(queries) if turned else queries, _turned(overall) if turned else overall,
+            of(alone.bias), of(together.bias),
+            of(2 * np.stack([alone.mean_low[:, 0], alone.mean_high[:, 0]]) - 1),
+            together.subjects, np.rint(share * np.array(told.ks)).astype(np.int64),
+            np.where(np.isnan(together.bias[0]), together.reason, ""), case.method,
+        )  # fmt: skip
+
+    @classmethod
+    def with_neither(cls, told: _Told, everyone: Ranking, names: tuple[str, str]) -> _Bias:
+        """Where pictures of neither group take places, too."""
+        level, weights = told.design.confidence.level, told.design.draws.weights
+        null = parity.null(everyone, told.ks, told.permutations, told.seed, level)
+        alone, together = (
+            parity.bounds(everyone, told.ks, weights, each) for each in (level, told.each)
+        )
+        share = (parity.bias(everyone, told.ks) + 1) / 2
+        counted = f"k counts pictures of neither group: {told.field.neither(names)}"
+        return cls(
+            names, int(everyone.sizes.sum()), int(everyone.sizes.any(axis=1).sum()),
+            null.queries, null.overall,
+            np.stack([alone.low, alone.high]), np.stack([together.low, together.high]),
+            np.stack([alone.mean_low, alone.mean_high]),
+            together.subjects,
+            np.rint(share * parity.of_both(everyone, told.ks)).astype(np.int64),
+            together.reason, f"{_dealt(null)}; {counted}",
+        )  # fmt: skip
+
+    def of_mean(self, row: Row, i: int) -> Row:
+        """The row of the mean over queries at depth i."""
+        return row | _beside(self.overall, i) | _ends(*self.mean[:, i]) | {
+            "group": self.names[0],
+            "other": self.names[1],
+            "n": self.n,
+            "subjects": self.subjects,
+            "method": f"{self.method}; bootstrap of subjects",
+        }  # fmt: skip
+
+    def of_query(self, row: Row, i: int, q: int) -> Row:
+        """The row of one query at depth i."""
+        low, high = map(float, self.together[:, q, i])
+        ends = _ends(*self.alone[:, q, i]) | _ends(low, high, "_simultaneous")
+        return row | _beside(self.queries, (q, i)) | ends | {
+            "group": self.names[0],
+            "other": self.names[1],
+            "subjects": int(self.in_top[q, i]),
+            "events": int(self.events[q, i]),
+            "reason": self.reason[q, i],
+            "method": f"{self.method}; bootstrap of subjects, Bonferroni",
+        }  # fmt: skip
+
+
+def _turned(one: Beside) -> Beside:
+    """The bias of the other group over the first."""
+    return replace(one, value=-one.value, mean=-one.mean, low=-one.high, high=-one.low)
+
+
+def _dealt(nulls: Nulls | parity.Null) -> str:
+    """How a null was made, or why there is none."""
+    deals = "all" if nulls.enumerated else f"{nulls.permutations:,}"
+    null = f"null over {deals} deals of whole subjects to the groups"
+    return f"no null: {nulls.reason}" if nulls.reason else null
 
 
 def _beside(measure: Beside, at: Any) -> Row:

@@ -41,6 +41,7 @@ TOPICS: Final = (
 
 #: sections by the kind of the probe, or by topic, in the order in which they stand
 _OWN: Final = {
+    "by_truth": "audit.sections.by_truth:SECTION",
     "effects": "audit.sections.effects:SECTION",
     "thresholds": "audit.sections.thresholds:SECTION",
     "linear": "audit.sections.linear:SECTION",

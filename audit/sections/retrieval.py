@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -43,8 +44,12 @@ model's: a ranking by lot then has it too.
 - **MaxSkew@k**: the logarithm of how many times its target share the most over-represented group
   holds of the top k. 0 is the target, 0.69 twice the share, 1.39 four times. **MinSkew@k** is the
   same of the most under-represented group, below 0; a group without a picture counts as one.
-- **NDKL** looks at all places down to k, the first most: 0 is the target at every place.
-- **bias@k**, of two groups: the share of the first less that of the second.
+- **NDKL** looks at all places down to k, the first most: 0 is the target at every place. The
+  published one looks at the whole list, which the probe gives with `ndkl_at: all`.
+- **bias@k**, of two groups, as Wang et al. 2021 define it: those of the first in the top k less
+  those of the second, over those of both; 0 where neither occurs. Pictures of neither group
+  (another value of the attribute, or an unknown one) take places, so k counts them; the row's
+  method names them.
 - **Normalised entropy**: 1 is equal shares, 0 one group alone, whatever the target.
 - **By chance**: a ranking by lot has skews above 0 too, the larger the smaller k and the more
   groups. So whole subjects were dealt anew to the groups and everything was measured again; a value
@@ -54,7 +59,8 @@ model's: a ranking by lot then has it too.
   resampling gives none that hold. Nor has MaxSkew where k is so small that less than one picture
   of some group is wanted.
 - Nothing here says whether the pictures found are *relevant*. Pictures whose group by an attribute
-  is unknown, or too small to be compared, are left out of the rankings by that attribute."""
+  is unknown, or too small to be compared, are left out of the rankings by that attribute, but for
+  bias@k; who is left out is named below."""
 )
 
 
@@ -71,10 +77,11 @@ def _of_task(run: Run, task: Task) -> Part:
             *(_means(rows, target) for target in targets),
             _shares(rows),
         ]
-    return Part(task.name, [*blocks[:1], *_unusable(rows), *blocks[1:]])
+    return Part(task.name, [*blocks[:1], *_unusable(rows), *_left_out(rows), *blocks[1:]])
 
 
 def _asked(rows: pd.DataFrame, task: Task, targets: Sequence[str]) -> Markdown:
+    ranked = (rows["label"] == "") & (rows["metric"] != "bias")
     queries = rows.loc[rows["label"] != "", "family_size"].max()
     queries = 0 if pd.isna(queries) else int(queries)
     listed = [f"‘{name}’" for name in dict.fromkeys(rows.loc[rows["label"] != "", "label"])]
@@ -86,15 +93,15 @@ def _asked(rows: pd.DataFrame, task: Task, targets: Sequence[str]) -> Markdown:
         ies="y" if queries == 1 else "ies",
         listed=", ".join(listed[:8]),
         more=more,
-        pictures=f"{int(rows.loc[rows['label'] == '', 'n'].max()):,}",
-        ks=", ".join(str(k) for k in sorted(set(rows["k"]))),
+        pictures=f"{int(rows.loc[ranked, 'n'].max()):,}",
+        ks=", ".join(str(k) for k in sorted(set(rows.loc[rows["metric"] != "ndkl", "k"]))),
         targets=" and ".join(targets) or "not reached",
     )
 
 
 def _unusable(rows: pd.DataFrame) -> Sequence[Block]:
     """A line an attribute that couldn't be looked at."""
-    left = rows[rows["status"] != OK]
+    left = rows[rows["status"] != OK].drop_duplicates(["attribute", "reason"])
     return [
         said(
             "By {attribute}: {status}: {reason}.",
@@ -103,6 +110,18 @@ def _unusable(rows: pd.DataFrame) -> Sequence[Block]:
             reason=row.reason,
         )
         for row in each(left)
+    ]
+
+
+_OUT: Final = re.compile(r"; not ranked: ([^;]*)")
+
+
+def _left_out(rows: pd.DataFrame) -> Sequence[Block]:
+    """A line an attribute some of whose pictures are in no ranking."""
+    out = rows.assign(out=rows["method"].str.extract(_OUT)[0]).dropna(subset="out")
+    return [
+        said("By {attribute}, not ranked: {out}.", attribute=row.attribute, out=row.out)
+        for row in each(out.drop_duplicates(["attribute", "out"]))
     ]
 
 
@@ -132,7 +151,7 @@ def _means(rows: pd.DataFrame, target: str) -> Folded:
         kind="stable",
     )
     shown = table(
-        {"By": row.attribute, "Top": row.k, "Mean over queries": _measure(row)} | _cells(row)
+        {"By": row.attribute, "Depth": row.depth, "Mean over queries": _measure(row)} | _cells(row)
         for row in each(means)
     )
     return Folded(f"Every measure against the target ‘{target}’", [shown])

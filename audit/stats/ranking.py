@@ -5,7 +5,7 @@ merge and memory does not grow with the pictures. The published measures of skew
 ranking by lot, too; so every value here has a permutation null beside it, for which whole subjects
 are dealt anew to the groups, and each group's share has an interval, for which subjects are
 resampled. Pictures of unknown group take no part: they are neither in the list nor in the target,
-and k counts known pictures.
+and k counts known pictures; for bias@k with them see ``audit.stats.parity``.
 """
 
 from __future__ import annotations
@@ -144,6 +144,10 @@ class Ranking:
     def pool(self) -> Integers:
         """Known pictures of each group, (G,)."""
         return np.asarray(self.sizes.sum(axis=0))
+
+    def first(self, places: int) -> Ranking:
+        """The same down to so many places."""
+        return Ranking(self.clusters[:, :places], self.groups[:, :places], self.sizes)
 
 
 def ranking(
@@ -286,7 +290,8 @@ def measures(
     - ``entropy`` (Q, K): ``- sum (c_g/k) ln(c_g/k) / ln G``. 0 (one group alone) to 1 (equal
       shares, whatever the target); nan for one group.
     - ``bias`` (Q, K): ``(c_0 - c_1) / k``. -1 to 1, 0 is parity; nan unless there are two groups.
-      (The published one is 0 where neither group occurs; of known pictures one always does.)
+      This is bias@k where every picture ranked is of one of both groups; where some are of
+      neither, see :func:`audit.stats.parity.bias`.
 
     Does not show: relevance, or who should be found; how much of it is chance: all but ``bias``
     are away from their ideal for a ranking by lot, see :func:`null`.
@@ -472,10 +477,10 @@ def null(
     if permutations < 1:
         raise InputError(sentence(f"{permutations} permutations", "Give at least 1"))
     found = measures(list_, ks, target, ndkl_at)
-    deals = _deal(list_.sizes, strata, permutations, seed)
+    deals = deal(list_.sizes, strata, permutations, seed)
     if deals.reason:
-        queries = {name: _without(value) for name, value in found.items()}
-        overall = {name: _without(value.mean(axis=0)) for name, value in found.items()}
+        queries = {name: without(value) for name, value in found.items()}
+        overall = {name: without(value.mean(axis=0)) for name, value in found.items()}
         return Nulls(queries, overall, 0, True, 0, deals.reason)
     share = _dealt_targets(target, list_.sizes, deals.codes)
     means: dict[str, Floats] = {}
@@ -483,20 +488,20 @@ def null(
     for q, who in enumerate(list_.clusters[:, : at.deepest]):
         chance = _measures(deals.codes.take(who, axis=1), share, at, list_.pool.size)
         for name, values in chance.items():
-            rows[name].append(_beside(name, found[name][q], values, deals.enumerated, level))
+            rows[name].append(beside(name, found[name][q], values, deals.enumerated, level))
             means[name] = means.get(name, 0.0) + values / len(list_.clusters)
     overall = {
-        name: _beside(name, found[name].mean(axis=0), values, deals.enumerated, level)
+        name: beside(name, found[name].mean(axis=0), values, deals.enumerated, level)
         for name, values in means.items()
     }
-    queries = {name: _stacked(each) for name, each in rows.items()}
+    queries = {name: stacked(each) for name, each in rows.items()}
     return Nulls(queries, overall, len(deals.codes), deals.enumerated, deals.movable)
 
 
-def _deal(
+def deal(
     sizes: Integers, strata: npt.ArrayLike | None, permutations: int, seed: int
 ) -> permutation.DealtCodes:
-    """Deals of all clusters; none where a cluster can't be dealt whole."""
+    """Deals of all clusters by their one group; none where a cluster can't be dealt whole."""
     of = np.where(sizes.any(axis=1), sizes.argmax(axis=1), -1)
     stratum = np.zeros(len(of), np.int64) if strata is None else np.asarray(strata, np.int64)
     if stratum.shape != of.shape:
@@ -520,7 +525,7 @@ def _dealt_targets(target: Target, sizes: Integers, codes: Labels) -> Floats:
     return np.asarray(target_shares(target, dealt).T)
 
 
-def _beside(name: str, value: Floats, chance: Floats, enumerated: bool, level: float) -> Beside:
+def beside(name: str, value: Floats, chance: Floats, enumerated: bool, level: float) -> Beside:
     """A value beside its null, whose first axis is that of deals."""
     ordered = np.sort(chance, axis=0)
     deals = len(ordered)
@@ -551,12 +556,14 @@ def _tail(chance: Floats, value: Floats, top: Floats, enumerated: bool) -> tuple
     return (reached + added) / (len(chance) + added), (most + added) / (len(chance) + added)
 
 
-def _without(value: Floats) -> Beside:
+def without(value: Floats) -> Beside:
+    """A value that nothing can be dealt for."""
     nothing = np.full(value.shape, np.nan)
     return Beside(value, nothing, nothing, nothing, nothing, nothing)
 
 
-def _stacked(each: Sequence[Beside]) -> Beside:
+def stacked(each: Sequence[Beside]) -> Beside:
+    """Those of several queries as one, queries first."""
     names = ("value", "mean", "low", "high", "p", "smallest_p")
     return Beside(*(np.stack([getattr(b, name) for b in each]) for name in names))
 
@@ -647,11 +654,11 @@ def bounds(
     n = int(list_.sizes.sum())
     m, kish = _subjects([list_.clusters[:, :k] for k in at])
     most = (at / (1 - at / n))[:, np.newaxis]
-    low, high = _limits(spread.share, spread.variance, kish, most, each)
+    low, high = share_bounds(spread.share, spread.variance, kish, most, each)
     low, high = (np.where(spread.lost[..., np.newaxis], np.nan, x) for x in (low, high))
     mean = spread.share.mean(axis=0)
     _, kish_all = _subjects([list_.clusters[:, :k].reshape(1, -1) for k in at])
-    mean_low, mean_high = _limits(mean, spread.of_mean, kish_all[0], float(n), each)
+    mean_low, mean_high = share_bounds(mean, spread.of_mean, kish_all[0], float(n), each)
     some = np.where(spread.lost.any(axis=0), np.nan, 0.0)[:, np.newaxis]
     ends = np.stack([low, high])
     skew = np.log(np.maximum(ends, 1 / at[:, np.newaxis]) / wanted)
@@ -695,7 +702,7 @@ def _spread(list_: Ranking, at: Integers, weights: Weights) -> _Spread:
     share = ranks[:, at - 1] / at[:, np.newaxis]
     variance, lost = np.empty(share.shape), np.empty(share.shape[:2], dtype=np.bool_)
     summed = np.zeros((at.size, groups, weights.shape[1]))
-    for q, (resampled, reached) in enumerate(_resampled(list_, at, weights)):
+    for q, (resampled, reached) in enumerate(resampled_shares(list_, at, weights)):
         there = reached >= at[:, np.newaxis]
         apart = np.where(there[:, np.newaxis], resampled - share[q][..., np.newaxis], 0.0)
         seen = there.sum(axis=1)
@@ -705,13 +712,17 @@ def _spread(list_: Ranking, at: Integers, weights: Weights) -> _Spread:
     return _Spread(share, variance, ((summed / len(share)) ** 2).mean(axis=2), lost)
 
 
-def _resampled(
-    list_: Ranking, at: Integers, weights: Weights
+def resampled_shares(
+    list_: Ranking, at: Integers, weights: Weights, needed: int | None = None
 ) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]:
-    """Shares of the top k in every resample, (K, G, B), and how far it went, (B,), by query."""
+    """Shares of the top k in every resample, (K, G, B), and how far it went, (B,), by query.
+
+    A resample without one of the first ``needed`` groups (all, if not given) went nowhere: -1.
+    """
     pool = list_.pool.astype(np.float64)
     totals = list_.sizes.T.astype(np.float64) @ weights
-    factor = (pool[:, np.newaxis] / np.where(totals > 0, totals, np.nan)).astype(np.float32)
+    factor = (pool[:, np.newaxis] / np.where(totals > 0, totals, np.inf)).astype(np.float32)
+    there = totals[:needed].all(axis=0)
     single = weights.astype(np.float32)
     groups = np.arange(pool.size)[:, np.newaxis]
     for who, of in zip(list_.clusters, list_.groups, strict=True):
@@ -719,7 +730,7 @@ def _resampled(
         ends = (of == groups).astype(np.float32)
         ends[:, :-1] -= ends[:, 1:]  # a sum over steps is one over the ends of a group's runs
         shares = np.stack([ends @ np.minimum(reached, np.float32(k)) / np.float32(k) for k in at])
-        whole = np.where(totals.all(axis=0), reached[-1], -1.0)
+        whole = np.where(there, reached[-1], -1.0)
         yield shares, whole.astype(np.float32)
 
 
@@ -733,7 +744,7 @@ def _subjects(tops: Sequence[Integers]) -> tuple[Integers, Floats]:
     return m.astype(np.int64), kish
 
 
-def _limits(
+def share_bounds(
     p: Floats, variance: Floats, copies: Floats, most: Floats | float, level: float
 ) -> tuple[Floats, Floats]:
     """Bounds of shares p (..., G) whose tops are worth ``copies`` subjects, (...)."""
