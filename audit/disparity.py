@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from audit import intersections
 from audit.metrics import (
     DEFAULT_FAMILY,
     QUESTION,
@@ -28,13 +29,12 @@ from audit.metrics import (
     Tally,
     flat,
     joint_status,
-    pooled,
     stacked,
     standing,
 )
 from audit.stats.clustered import Sample, effective_n
 from audit.stats.families import Estimates, Family, compare, size_bounds, verdicts, widest
-from audit.stats.pooling import between_group_sd
+from audit.stats.pooling import Pooled, between_group_sd
 from audit.stats.power import detectable_difference
 from audit.stats.significance import benjamini_hochberg, benjamini_yekutieli, smallest_p
 from audit.tables import (
@@ -217,6 +217,7 @@ class _Groups:
             "status": OK,
             "reason": "",
             "verdict": NOT_JUDGED,
+            "pooled_verdict": "",
         }
         filled = every | sides | dict(columns)
         return {name: flat(value, (q, p)) for name, value in filled.items()}
@@ -227,14 +228,35 @@ class _Groups:
         return compare(self.sample, *self.pairs, self.usable, self.confidence.level)
 
     @cached_property
+    def pooled(self) -> Pooled:
+        """Rates of an intersection's cells, drawn towards what its attributes add up to."""
+        at = np.arange(len(self.groups.columns(self.attribute)))
+        names = [self.names[i] for i in at]
+        return intersections.pooled(self.sample, at, names, self.confidence.level)
+
+    @cached_property
+    def compared_pooled(self) -> intersections.Comparisons | None:
+        """The comparisons of pooled rates, for an intersection."""
+        if " x " not in self.attribute:
+            return None
+        c = self.confidence
+        return intersections.compare_pooled(
+            self.pooled, self.sample, self.pairs, self.usable, c.level
+        )
+
+    @cached_property
     def detectable(self) -> NDArray[np.float64]:
         """The smallest detectable gap of each usable comparison."""
         return np.where(self.usable, _detectable(self), np.nan)
 
 
+_POOLED: Final = (
+    "pooled_value", "pooled_low", "pooled_high",
+    "pooled_low_simultaneous", "pooled_high_simultaneous",
+)  # fmt: skip
 _NUMBERS: Final = (
     "value", "low", "high", "low_simultaneous", "high_simultaneous", "level_each", "p", "q",
-    "smallest_q", "screening", "null_mean", "null_high", "detectable", "margin",
+    "smallest_q", "screening", "null_mean", "null_high", "detectable", "margin", *_POOLED,
 )  # fmt: skip
 
 
@@ -271,6 +293,7 @@ def _differences(groups: _Groups) -> Columns:
             "status": status,
             "reason": reason,
             "verdict": verdicts(d.low_all, d.high_all, margin),
+            **intersections.columns(groups.compared_pooled, margin),
         }
     )
 
@@ -383,6 +406,7 @@ def _worst(groups: _Groups) -> Columns:
             "status": np.where(some, OK, TOO_FEW),
             "reason": np.where(some, "", "fewer than two groups with enough pictures"),
             "verdict": np.where(some, verdicts(least, most, margin), CANNOT_TELL),
+            **intersections.largest(groups.compared_pooled, k * (k - 1) // 2, margin),
         },
         (high, low),
     )
@@ -427,8 +451,7 @@ def _spreads(groups: _Groups) -> Columns:
 def _departures(groups: _Groups) -> Columns:
     """How far an intersection's rates depart from what its attributes add up to."""
     at = np.arange(len(groups.groups.columns(groups.attribute)))
-    s = groups.sample
-    found = pooled(s, at, [groups.names[i] for i in at], groups.confidence.level)
+    s, found = groups.sample, groups.pooled
     first = np.zeros((len(s.n), 1), int)
     known = ~np.isnan(found.tau)[:, np.newaxis]
     return groups.table(

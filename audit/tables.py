@@ -161,7 +161,9 @@ RATES: Final = Schema(
 #: rate over all differences of the run. ``null_mean, null_high``: the mean and 95 % quantile of a
 #: worst-case gap when subjects are dealt to groups by chance. ``between_group_sd`` is the standard
 #: deviation of the groups' rates less sampling noise; ``departure_from_additivity`` that of an
-#: intersection's rates from what its attributes add up to. Neither is judged.
+#: intersection's rates from what its attributes add up to. Neither is judged. ``pooled_...``: the
+#: same comparison of an intersection's cells by the model that draws small cells in
+#: (``audit.intersections``), beside the raw one; no finding or gate reads it.
 DISPARITIES: Final = Schema(
     "disparities",
     {
@@ -197,12 +199,19 @@ DISPARITIES: Final = Schema(
         "status": TEXT,
         "reason": TEXT,
         "verdict": TEXT,
+        "pooled_value": NUMBER,
+        "pooled_low": NUMBER,
+        "pooled_high": NUMBER,
+        "pooled_low_simultaneous": NUMBER,
+        "pooled_high_simultaneous": NUMBER,
+        "pooled_verdict": TEXT,
     },
     key=("key",),
     allowed={
         "comparison": COMPARISONS,
         "status": STATUSES,
         "verdict": VERDICTS,
+        "pooled_verdict": ("", *VERDICTS),
     },
 )
 
