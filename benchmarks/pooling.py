@@ -1,9 +1,9 @@
 """Pooled rates and verdicts of small intersections in worlds that are known.
 
-    python benchmarks/pooling.py [--audits 400] [--seed 1]
+    python benchmarks/pooling.py [--audits 400] [--seed 1] [--all]
 
-Prints the table of docs/intersections.md: coverage over cells, on average and in the worst cell,
-and how often verdicts are wrong and how often a gap is found, of the raw and the pooled method.
+Prints the table of docs/intersections.md, in percent, raw / pooled: coverage over cells, on average
+and in the worst, audits with a wrong verdict, and gaps found; over tables of 14, 16 and 63 cells.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from audit.intersections import compare_pooled, largest, pooled, pooled_rates
 from audit.stats.clustered import Sample, difference_interval, rate_interval
@@ -32,6 +33,7 @@ class World:
     """Cells of an intersection with their true rates and pictures; the odd cell is the last."""
 
     name: str
+    base: float
     table: str
     factors: np.ndarray
     rates: np.ndarray
@@ -57,32 +59,41 @@ def worlds(seed: int) -> Iterator[World]:
         cells = factors.shape[1]
         pictures = np.exp(rng.uniform(np.log(5), np.log(50), cells)).round().astype(int)
         pictures[-1] = 20
-        share = sum(codes / codes.max() for codes in factors) / len(factors)
         departures = np.exp(rng.normal(0, 0.5, cells))
         for base in BASES:
-            main = base * (0.5 + share)
-            strong = base + 0.4 * share
-            high, absent, hidden = main.copy(), strong.copy(), np.full(cells, base)
-            high[-1] += 0.3
-            absent[-1] = _rest(strong, pictures) + MARGIN  # just the margin, where 25 would add up
-            hidden[-1] += MARGIN + 0.1
-            kinds = {
-                "no differences": np.full(cells, base),
-                "main effects": main,
-                "strong main effects": strong,
-                "interaction": np.clip(main * departures, 0.002, 0.95),
-                "odd cell, 30 points up": high,
-                "strong main effects, odd cell at the margin": absent,
-                "odd cell among equals, 15 up": hidden,
-            }
+            kinds = _kinds(base, factors, pictures, departures)
             for name, rates in kinds.items():
-                yield World(f"{name}, {base:.0%}", table, factors, rates, pictures)
-            if base == 0.1:
-                for name in ("strong main effects", "odd cell, 30 points up"):
-                    yield World(
-                        f"{name}, {base:.0%}, {A_PERSON} pictures a subject",
-                        table, factors, kinds[name], A_PERSON * (1 + pictures // A_PERSON), True,
-                    )  # fmt: skip
+                yield World(name, base, table, factors, rates, pictures)
+            for name in (STRONG, ODD) if base == 0.1 else ():
+                repeated = A_PERSON * (1 + pictures // A_PERSON)
+                yield World(
+                    f"{name}, {A_PERSON} pictures a subject",
+                    base, table, factors, kinds[name], repeated, True,
+                )  # fmt: skip
+
+
+NONE, STRONG, ODD = "no differences", "main effects of 40 points in all", "odd cell, 30 points up"
+
+
+def _kinds(
+    base: float, factors: np.ndarray, pictures: np.ndarray, departures: np.ndarray
+) -> dict[str, np.ndarray]:
+    """True rates of the cells in every kind of world."""
+    share = sum(codes / codes.max() for codes in factors) / len(factors)
+    strong, equal = base + 0.4 * share, np.full(len(share), base)
+    odd, absent, hidden = base * (0.5 + share), strong.copy(), equal.copy()
+    odd[-1] += 0.3
+    absent[-1] = _rest(strong, pictures) + MARGIN
+    hidden[-1] += 0.15
+    return {
+        NONE: equal,
+        "one attribute differs by just the margin": equal + MARGIN * (factors[0] > 0),
+        STRONG: strong,
+        "interaction (rates times exp(N(0, 0.5)))": np.clip(equal * departures, 0.0, 0.95),
+        ODD: odd,
+        "odd cell among equals, 15 points up": hidden,
+        "odd cell at the margin, 40 would add up": absent,
+    }
 
 
 def _rest(rates: np.ndarray, pictures: np.ndarray) -> float:
@@ -103,86 +114,100 @@ def drawn(world: World, audits: int, rng: np.random.Generator) -> Sample:
     return sample_of(happened, codes, subjects, len(world.rates), 0, resamples, rest=True)
 
 
-def figures(world: World, sample: Sample) -> list[str]:
-    """One line of the table."""
-    cells, truth = len(world.rates), world.rates
+def figures(world: World, sample: Sample) -> dict[str, float]:
+    """What happened in the audits of a world, in percent; raw first, pooled second."""
+    cells = len(world.rates)
     at = np.arange(cells)
-    asked = (sample.events[:, :cells].sum(axis=1) > 0)[:, np.newaxis]
-    raw = rate_interval(sample)
-    raw_low, raw_high = raw[0][:, at], raw[1][:, at]
-    found = pooled_rates(sample, at, world.names, LEVEL)
-    covers = _covers(raw_low, raw_high, truth, asked), _covers(*found[1:], truth, asked)
-    width = np.nanmean(np.where(asked, found[2] - found[1], np.nan)) / np.nanmean(
-        np.where(asked, raw_high - raw_low, np.nan)
-    )
-    return [
-        world.name,
-        world.table,
-        *(f"{100 * c.mean():.1f} / {100 * c.min():.1f}" for c in covers),
-        f"{width:.2f}",
-        *_verdict_cells(world, sample, asked[:, 0]),
-    ]
+    # without any event there is nothing to pool
+    asked = sample.events[:, :cells].sum(axis=1) > 0
+    low, high = rate_interval(sample, LEVEL)
+    bounds = (low[asked][:, at], high[asked][:, at])
+    of_pooled = tuple(b[asked] for b in pooled_rates(sample, at, world.names, LEVEL)[1:])
+    found: dict[str, float] = {}
+    for method, (lower, upper) in {"raw": bounds, "pooled": of_pooled}.items():
+        covered = 100 * ((lower <= world.rates) & (world.rates <= upper)).mean(axis=0)
+        found |= {f"{method} mean": covered.mean(), f"{method} least": covered.min()}
+        found |= {f"{method} odd": covered[-1] if "odd" in world.name else np.nan}
+        found |= {f"{method} width": (upper - lower).mean()}
+    return found | _verdicts_of(world, sample, asked)
 
 
-def _covers(low: np.ndarray, high: np.ndarray, truth: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    """Coverage of each cell, over the audits that can say anything."""
-    inside = (low <= truth) & (truth <= high)
-    return np.nanmean(np.where(asked, inside, np.nan), axis=0)
-
-
-def _verdict_cells(world: World, sample: Sample, asked: np.ndarray) -> list[str]:
+def _verdicts_of(world: World, sample: Sample, asked: np.ndarray) -> dict[str, float]:
+    """Audits with a wrong verdict and gaps found: cells against the rest, and the largest gap."""
     cells = len(world.rates)
     one, other = np.triu_indices(cells, 1)
     pairs = len(one)
     one, other = np.r_[one, np.arange(cells)], np.r_[other, np.arange(cells) + cells]
     weights = world.pictures * (1 - np.eye(cells))
-    rest = weights @ world.rates / weights.sum(axis=1)
-    both = np.r_[world.rates, rest]
+    both = np.r_[world.rates, weights @ world.rates / weights.sum(axis=1)]
     gaps = np.abs(both[one] - both[other])
-    each = 1 - (1 - LEVEL) / len(one)
+    model = pooled(sample, np.arange(cells), world.names, LEVEL)
     usable = np.ones((len(sample.n), len(one)), bool)
+    compared = compare_pooled(model, sample, (one, other), usable, LEVEL)
+    # the raw bounds hold together over a question's comparisons; within is asked of each alone
+    each = 1 - (1 - LEVEL) / len(one)
     least = size_bounds(*difference_interval(sample, one, other, each))[0]
     most = size_bounds(*difference_interval(sample, one, other, LEVEL))[1]
-    model = pooled(sample, np.arange(cells), world.names, LEVEL)
-    found = compare_pooled(model, sample, (one, other), usable, LEVEL)
-    of_pooled = found.verdicts(MARGIN)
-    widest = largest(found, pairs, MARGIN)["pooled_verdict"]
-    of_raw = _judged(least, most)
-    raw_widest = _judged(
-        least[:, :pairs].max(axis=1, keepdims=True), most[:, :pairs].max(axis=1, keepdims=True)
-    )
-    lines = []
-    for part, judged in (
-        (gaps[pairs:], (of_raw[:, pairs:], of_pooled[:, pairs:])),
-        (gaps[:pairs].max(keepdims=True), (raw_widest, widest)),
-    ):
-        lines.append(" / ".join(_wrong(v[asked], part) for v in judged))
-        lines.append(" / ".join(_found(v[asked], part) for v in judged))
-    return lines
+    part = slice(0, pairs)
+    raw_widest = (bound[:, part].max(axis=1, keepdims=True) for bound in (least, most))
+    judged = {
+        "raw rest": (_judged(least, most)[:, pairs:], gaps[pairs:]),
+        "pooled rest": (compared.verdicts(MARGIN)[:, pairs:], gaps[pairs:]),
+        "raw widest": (_judged(*raw_widest), gaps[part].max(keepdims=True)),
+        "pooled widest": (
+            largest(compared, pairs, MARGIN)["pooled_verdict"],
+            gaps[part].max(keepdims=True),
+        ),
+    }
+    return {
+        f"{name} {what}": said(verdict[asked], gap)
+        for name, (verdict, gap) in judged.items()
+        for what, said in (("wrong", _wrong), ("found", _found))
+    }
 
 
 def _judged(least: np.ndarray, most: np.ndarray) -> np.ndarray:
     return np.select([least > MARGIN, most < MARGIN], [SHOWN_LARGE, SHOWN_SMALL], "").astype(object)
 
 
-def _wrong(judged: np.ndarray, gaps: np.ndarray) -> str:
+def _wrong(judged: np.ndarray, gaps: np.ndarray) -> float:
     """Audits with any wrong verdict; a gap of just the margin neither exceeds it nor is within."""
     exceeds, within = gaps > MARGIN + 1e-9, gaps < MARGIN - 1e-9
     wrong = ((judged == SHOWN_LARGE) & ~exceeds) | ((judged == SHOWN_SMALL) & ~within)
-    return f"{100 * wrong.any(axis=1).mean():.1f}"
+    return float(100 * wrong.any(axis=1).mean())
 
 
-def _found(judged: np.ndarray, gaps: np.ndarray) -> str:
+def _found(judged: np.ndarray, gaps: np.ndarray) -> float:
     """Of the gaps that exceed the margin, the share found."""
     large = gaps > MARGIN + 1e-9
-    return f"{100 * (judged[:, large] == SHOWN_LARGE).mean():.1f}" if large.any() else "–"
+    return float(100 * (judged[:, large] == SHOWN_LARGE).mean()) if large.any() else np.nan
 
 
-HEAD = (
-    "World, base rate", "Cells", "Raw: coverage, mean / worst cell", "Pooled: mean / worst",
-    "Width, pooled / raw", "A cell against the rest: audits with a wrong verdict, raw / pooled",
-    "gaps found, raw / pooled", "Largest gap: wrong, raw / pooled", "found, raw / pooled",
-)  # fmt: skip
+#: column to what it shows of the worlds of one kind: (figure, how several tables are put together)
+COLUMNS = {
+    "Coverage on average": ("mean", "mean"),
+    "of the planted odd cell, worst": ("odd", "min"),
+    "of any cell, worst": ("least", "min"),
+    "A cell against the rest: wrong, at most": ("rest wrong", "max"),
+    "found": ("rest found", "mean"),
+    "Largest gap: wrong, at most": ("widest wrong", "max"),
+    "found ": ("widest found", "mean"),
+}
+
+
+def lines(found: pd.DataFrame) -> Iterator[str]:
+    """The table, a line a kind of world and base rate."""
+    head = ["World", "Base rate", *COLUMNS, "Width of an interval"]
+    yield f"| {' | '.join(name.strip() for name in head)} |"
+    yield f"|{'---|' * len(head)}"
+    for (name, base), part in found.groupby(["world", "base"], sort=False):
+        cells = [str(name), f"{base:.0%}"]
+        for figure, how in COLUMNS.values():
+            values = [part[f"{m} {figure}"].agg(how) for m in ("raw", "pooled")]
+            known = not np.isnan(values).any()
+            cells.append(" / ".join(f"{v:.1f}" for v in values) if known else "–")
+        ratio = (part["pooled width"] / part["raw width"]).mean()
+        yield f"| {' | '.join(cells)} | {ratio:.2f} |"
 
 
 def main() -> None:
@@ -190,13 +215,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--audits", type=int, default=400)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--all", action="store_true", help="a line a table of cells, too")
     given = parser.parse_args()
-    print(f"| {' | '.join(HEAD)} |\n|{'---|' * len(HEAD)}")
     rng = np.random.default_rng(given.seed)
+    rows = []
     for world in worlds(given.seed):
-        audits = given.audits if len(world.rates) < 50 else given.audits // 4
-        line = figures(world, drawn(world, audits, rng))
-        print(f"| {' | '.join(line)} |", flush=True)
+        name = f"{world.name}, {world.table}" if given.all else world.name
+        told = figures(world, drawn(world, given.audits, rng))
+        rows.append({"world": name, "base": world.base} | told)
+    print("\n".join(lines(pd.DataFrame(rows))))
 
 
 if __name__ == "__main__":
