@@ -3,8 +3,8 @@
     python benchmarks/pooling.py [--audits 400] [--seed 1] [--all]
 
 Prints the table of docs/intersections.md, in percent, over tables of 14, 16 and 63 cells. Coverage
-of cells, on average and in the worst: raw / pooled. Audits with a wrong verdict, and gaps found: raw /
-raw at the correction of the pooled / pooled.
+of cells, on average and in the worst: raw / pooled. Audits with a wrong verdict, and gaps found:
+raw / raw at the correction of the pooled / pooled.
 """
 
 from __future__ import annotations
