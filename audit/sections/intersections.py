@@ -10,8 +10,10 @@ from audit.evidence import each
 from audit.findings import judged
 from audit.page import Markdown
 from audit.rundir import Run
-from audit.sections.cells import MOST_ROWS, asked, at, measured, table, tag, with_rest
+from audit.sections.cells import MOST_ROWS, asked, at, like, measured, table, tag, with_rest
 from audit.tables import CANNOT_TELL, DIFFERENCE, ENSEMBLE, REST
+
+_QUESTION: Final = ["task", "condition", "metric", "label", "attribute"]
 
 
 def pooled_gaps_table(run: Run) -> Markdown:
@@ -32,7 +34,7 @@ def pooled_cells_table(run: Run) -> Markdown:
         & (rows["condition"] == ENSEMBLE)
         & (rows["other"] == REST)
     ]
-    told = _pooled(cells)
+    told = _pooled(cells[like(cells, judged(rows, run.rates), _QUESTION)])
     told = told[
         (told["pooled_verdict"] != told["verdict"]) & (told["pooled_verdict"] != CANNOT_TELL)
     ]
