@@ -19,6 +19,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from audit import intersections
 from audit.metrics import (
     DEFAULT_FAMILY,
     QUESTION,
@@ -29,7 +30,6 @@ from audit.metrics import (
     Tally,
     flat,
     joint_status,
-    pooled,
     stacked,
     standing,
 )
@@ -45,7 +45,7 @@ from audit.stats.gaps import (
     simultaneous,
 )
 from audit.stats.gaps import Compared as Family
-from audit.stats.pooling import between_group_sd
+from audit.stats.pooling import Pooled, between_group_sd
 from audit.stats.power import detectable_difference
 from audit.stats.samples import pick_groups
 from audit.stats.significance import benjamini_hochberg, benjamini_yekutieli, smallest_p
@@ -334,9 +334,27 @@ class Compared:
             "status": OK,
             "reason": "",
             "verdict": NOT_JUDGED,
+            "pooled_verdict": "",
         }
         filled = every | sides | dict(columns)
         return {name: flat(value, (q, p)) for name, value in filled.items()}
+
+    @cached_property
+    def pooled(self) -> Pooled:
+        """Rates of an intersection's cells, drawn towards what its attributes add up to."""
+        at = np.arange(len(self.groups.columns(self.attribute)))
+        names = [self.names[i] for i in at]
+        return intersections.pooled(self.sample, at, names, self.confidence.level)
+
+    @cached_property
+    def compared_pooled(self) -> intersections.Comparisons | None:
+        """The comparisons of pooled rates, for an intersection."""
+        if " x " not in self.attribute or self.size < 4:
+            return None
+        c = self.comparisons
+        return intersections.compare_pooled(
+            self.pooled, self.sample, (c.one, c.other), c.usable, self.confidence.level
+        )
 
     @cached_property
     def detectable(self) -> NDArray[np.float64]:
@@ -344,11 +362,15 @@ class Compared:
         return np.where(self.comparisons.usable, _detectable(self), np.nan)
 
 
+_POOLED: Final = (
+    "pooled_value", "pooled_low", "pooled_high",
+    "pooled_low_simultaneous", "pooled_high_simultaneous",
+)  # fmt: skip
 _NUMBERS: Final = (
     "value", "low", "high", "low_simultaneous", "high_simultaneous", "level_each", "p", "q",
     "smallest_q", "screening", "null_mean", "null_high", "detectable", "margin",
     "low_equivalence", "high_equivalence", "ratio", "ratio_low", "ratio_high", "ratio_margin",
-    "p_margin", "q_margin",
+    "p_margin", "q_margin", *_POOLED,
 )  # fmt: skip
 
 
@@ -390,6 +412,7 @@ def differences(groups: Compared) -> Columns:
             "ratio_margin": groups.margins.ratio,
             "method": _method(groups),
             "verdict": _pair_verdicts(groups, d["low_all"], d["high_all"]),
+            **intersections.columns(groups.compared_pooled, groups.margins.difference),
         }
     )
 
@@ -543,6 +566,9 @@ def worst(groups: Compared) -> Columns:
             "status": gap.status,
             "reason": gap.reason,
             "verdict": claims.verdict,
+            **intersections.largest(
+                groups.compared_pooled, groups.pairs.one.size, groups.margins.difference
+            ),
         },
         (gap.group, gap.other),
     )
@@ -587,8 +613,7 @@ def _spreads(groups: Compared) -> Columns:
 def _departures(groups: Compared) -> Columns:
     """How far an intersection's rates depart from what its attributes add up to."""
     at = np.arange(len(groups.groups.columns(groups.attribute)))
-    s = groups.sample
-    found = pooled(s, at, [groups.names[i] for i in at], groups.confidence.level)
+    s, found = groups.sample, groups.pooled
     first = np.zeros((len(s.n), 1), int)
     known = ~np.isnan(found.tau)[:, np.newaxis]
     return groups.table(

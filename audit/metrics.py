@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from audit.data.dataset import Dataset, intersect
 from audit.data.labels import LabelSet
+from audit.intersections import pooled_rates
 from audit.registry import Registry
 from audit.stats.clustered import Sample, effective_n, is_few, rate_interval
 from audit.stats.counts import Counts, count
-from audit.stats.pooling import Pooled, partial_pooling, pooled_variance
 from audit.stats.resampling import Weights, cluster_weights
 from audit.tables import ENSEMBLE, EVERYONE, OK, RATES, TOO_FEW, UNDEFINED
 
@@ -421,35 +421,10 @@ def _pooled_columns(sample: Sample, groups: Groups, level: float) -> dict[str, N
     for attribute in groups.attributes:
         if " x " in attribute:
             at = groups.columns(attribute)
-            found = pooled(sample, at, groups.index.get_level_values("group")[at], level)
-            for name, values in zip(columns, (found.pooled, found.low, found.high), strict=True):
+            found = pooled_rates(sample, at, groups.index.get_level_values("group")[at], level)
+            for name, values in zip(columns, found, strict=True):
                 columns[name][:, at] = values
     return columns
-
-
-def pooled(sample: Sample, at: NDArray[np.int64], names: Iterable[str], level: float) -> Pooled:
-    """Rates of an intersection's cells drawn towards what its attributes add up to.
-
-    Cells are weighted by the variance they would have at the rate of the whole, times the median
-    design effect of the question's cells, since the variance of a small cell is itself noise.
-
-    Args:
-        sample: counts of Q questions in groups, the intersection's cells among them.
-        at: which groups the cells are.
-        names: the cells' names, of the form 'a x b'.
-        level: of the intervals.
-    """
-    cells = [name.split(" x ") for name in names]
-    factors = np.array(
-        [np.unique(names, return_inverse=True)[1] for names in zip(*cells, strict=True)]
-    )
-    n, events, rate = sample.n[:, at], sample.events[:, at], sample.rate[:, at]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        effects = sample.spread[:, at] * n / (rate * (1 - rate))
-    some = np.isfinite(effects).any(axis=1)
-    effect = np.ones((len(n), 1))
-    effect[some, 0] = np.nanmedian(np.where(np.isfinite(effects), effects, np.nan)[some], axis=1)
-    return partial_pooling(rate, pooled_variance(events, n, effect), factors, level)
 
 
 def standing(

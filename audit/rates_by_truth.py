@@ -72,12 +72,13 @@ class RatesByTruth:
         classes = tuple(name for name in labels.classes if name in there)
         place = {name: i for i, name in enumerate(classes)}
         chosen = rows["predicted"].map(labels.class_of).map(place).fillna(-1)
+        columns = (chosen, rows["truth"].map(place), rows["image_id"].map(groups.rows))
+        of_rows = [np.asarray(column, dtype=np.int64) for column in columns]
         return cls(
             classes,
-            *(
-                np.asarray(column, dtype=np.int64)
-                for column in (chosen, rows["truth"].map(place), rows["image_id"].map(groups.rows))
-            ),
+            of_rows[0],
+            of_rows[1],
+            of_rows[2],
             groups,
             draws,
             confidence,

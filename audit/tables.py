@@ -181,7 +181,9 @@ RATES: Final = Schema(
 #: ``q_margin``: Holm's over the primary claims, or the false discovery rate over the exploratory
 #: ones. ``left_out``: groups that are too small to show a gap. ``between_group_sd`` is the standard
 #: deviation of the groups' rates less sampling noise; ``departure_from_additivity`` that of an
-#: intersection's rates from what its attributes add up to. Neither is judged.
+#: intersection's rates from what its attributes add up to. Neither is judged. ``pooled_...``: the
+#: same comparison of an intersection's cells by the model that draws small cells in
+#: (``audit.intersections``), beside the raw one; no finding or gate reads it.
 DISPARITIES: Final = Schema(
     "disparities",
     {
@@ -228,6 +230,12 @@ DISPARITIES: Final = Schema(
         "status": TEXT,
         "reason": TEXT,
         "verdict": TEXT,
+        "pooled_value": NUMBER,
+        "pooled_low": NUMBER,
+        "pooled_high": NUMBER,
+        "pooled_low_simultaneous": NUMBER,
+        "pooled_high_simultaneous": NUMBER,
+        "pooled_verdict": TEXT,
     },
     key=("key",),
     allowed={
@@ -235,6 +243,7 @@ DISPARITIES: Final = Schema(
         "role": ("", PRIMARY, EXPLORATORY),
         "status": STATUSES,
         "verdict": VERDICTS,
+        "pooled_verdict": ("", *VERDICTS),
     },
 )
 

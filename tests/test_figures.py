@@ -144,6 +144,7 @@ LATER_TABLES = (
 LATER_COLUMNS = (
     "effective_n", "unweighted", "pooled", "pooled_low", "pooled_high", "level_each", "smallest_q",
     "screening", "null_mean", "null_high",
+    "pooled_value", "pooled_verdict", "pooled_low_simultaneous", "pooled_high_simultaneous",
 )  # fmt: skip
 
 

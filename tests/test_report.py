@@ -285,13 +285,34 @@ def test_pooled_rates_stand_beside_the_raw_ones(run: Run, tmp_path: Path) -> Non
     ends = row["pooled_low"], row["pooled_high"]
     pooled = f"{percent(row['pooled'], *ends)}% [{bounds(*ends, ', ')}]"
     told = part(run, tmp_path, 12)
-    (first, *_) = lines_of(told, "| african x female |")
+    (first, *_) = [line for line in told.splitlines() if line.startswith("| african x female |")]
     cells = first.split(" | ")
     assert cells[3].startswith(raw)
     assert cells[4] == pooled
     assert "a wrong label, pooled" in told
     raw_only = run.rates.assign(pooled=np.nan, pooled_low=np.nan, pooled_high=np.nan)
     assert "pooled" not in part(altered(run, rates=raw_only), tmp_path, 12)
+
+
+def test_pooled_verdicts_stand_beside_the_raw_ones_without_their_sign(
+    run: Run, tmp_path: Path
+) -> None:
+    gaps = judged(run.disparities, run.rates)
+    gaps = gaps[gaps["attribute"].str.contains(" x ", regex=False)]
+    sure = gaps.dropna(subset=["pooled_value"]).sort_values(
+        ["pooled_low_simultaneous", "pooled_value"]
+    )
+    row = sure.iloc[-1]  # stands first
+    found = measured(
+        row["pooled_value"], row["pooled_low_simultaneous"], row["pooled_high_simultaneous"]
+    )
+    told = part(run, tmp_path, 12).split("makes no finding.")[1]
+    (first, *_) = [line for line in told.splitlines() if line.startswith(f"| {row['task']} |")]
+    assert f"| {found} |" in first
+    assert first.endswith(f"| {row['pooled_verdict']} |")
+    turned = run.disparities.assign(pooled_verdict="shown small", verdict="shown large")
+    cells = part(altered(run, disparities=turned), tmp_path, 12).split("and the raw verdict")[1]
+    assert "| shown small |" in cells.split("The **departure")[0]
 
 
 def test_the_departure_from_additivity_has_bounds_or_a_reason(run: Run, tmp_path: Path) -> None:

@@ -181,7 +181,10 @@ def test_one_effect_only_is_paule_and_mandel_of_statsmodels():
         # it gives up with 0 where rounding takes the last step past the root, so no finer than this
         expected = combine_effects(rate[row], variance[row], "iterated", atol=1e-8, maxiter=500)
         assert found.tau[row] ** 2 == pytest.approx(expected.tau2, rel=1e-7, abs=1e-12)
-        np.testing.assert_allclose(found.fitted[row], expected.mean_effect_re, rtol=1e-8)
+        used = 1 / (variance[row] + found.tau_used[row] ** 2)
+        np.testing.assert_allclose(found.fitted[row], np.average(rate[row], weights=used))
+        if found.tau_used[row] == found.tau[row]:
+            np.testing.assert_allclose(found.fitted[row], expected.mean_effect_re, rtol=1e-8)
 
 
 def test_fit_and_shrinkage_agree_with_weighted_least_squares_of_statsmodels():
@@ -190,10 +193,10 @@ def test_fit_and_shrinkage_agree_with_weighted_least_squares_of_statsmodels():
     design = dummies(factors)
     assert (found.degrees == 24 - (1 + 2 + 3 + 1)).all()
     for row in range(6):
-        total = variance[row] + found.tau[row] ** 2
+        total = variance[row] + found.tau_used[row] ** 2
         expected = WLS(rate[row], design, weights=1 / total).fit()
         np.testing.assert_allclose(found.fitted[row], expected.fittedvalues, atol=1e-9)
-        kept = found.tau[row] ** 2 / total
+        kept = found.tau_used[row] ** 2 / total
         pooled = expected.fittedvalues + kept * (rate[row] - expected.fittedvalues)
         np.testing.assert_allclose(found.pooled[row], pooled, atol=1e-9)
 
@@ -225,25 +228,69 @@ def test_two_by_two_longhand():
     d = 0.5 - 0.3 - 0.2 + 0.6
     tau2 = d**2 / 4 - v
     assert found.degrees[0] == 1
-    assert found.tau[0] == pytest.approx(tau2**0.5)
+    assert found.tau[0] == found.tau_used[0] == pytest.approx(tau2**0.5)
     residual = d / 4 * np.array([1, -1, -1, 1])
     np.testing.assert_allclose(found.fitted[0], rate[0] - residual)
     np.testing.assert_allclose(found.pooled[0], rate[0] - residual * v / (v + tau2))
 
 
+def test_rates_are_never_drawn_with_less_than_the_least_tau():
+    """Two cells of v = 0.01, two of 0.03, one degree of freedom: 2 x 0.002 / 0.08 = 0.05."""
+    variance = np.array([[0.01, 0.01, 0.03, 0.03]])
+    found = pooling.partial_pooling([[0.4, 0.5, 0.6, 0.7]], variance, crossed(2, 2))
+    assert found.tau[0] == 0
+    assert found.tau_used[0] ** 2 == pytest.approx(0.05)
+
+
+def test_error_is_that_of_simulated_rates_around_a_drawn_truth():
+    """With the effects fitted and tau known, the covariance of pooled less true rates."""
+    rng = np.random.default_rng(12)
+    factors, times = crossed(2, 3), 60_000
+    variance = np.array([0.002, 0.001, 0.0005, 0.003, 0.002, 0.004])
+    found = pooling.partial_pooling(
+        np.array([[0.2, 0.7, 0.3, 0.6, 0.3, 0.9]]), variance[np.newaxis], factors
+    )
+    tau2 = found.tau_used[0] ** 2
+    departures = rng.normal(0, tau2**0.5, (times, 6))
+    rate = 0.5 + departures + rng.normal(size=(times, 6)) * np.sqrt(variance)
+    design = dummies(factors)
+    weights = 1 / (tau2 + variance)
+    hat = design @ np.linalg.solve((design.T * weights) @ design, design.T * weights)
+    fitted = rate @ hat.T
+    pooled = fitted + tau2 * weights * (rate - fitted)
+    expected = np.cov((pooled - 0.5 - departures).T)
+    size = np.sqrt(np.diag(found.error[0]))
+    np.testing.assert_allclose(
+        found.error[0] / np.outer(size, size), expected / np.outer(size, size), atol=0.03
+    )
+
+
 def test_width_longhand():
-    """Equal variances, 5 x 6 cells: leverages are 10/30, the trace is 20 w, var(tau²) 2 / 20w²."""
+    """Equal variances, 5 x 6 cells: drawn in by v w of what the fit (leverage 10/30) leaves."""
     rate, _, factors = cells(4, 1, 5, 6)
     v = 0.002
     found = pooling.partial_pooling(rate, np.full((1, 30), v), factors)
     tau2 = found.tau[0] ** 2
-    w = 1 / (tau2 + v)
-    error = tau2 * v * w + (v * w) ** 2 * (10 / 30) / w + 2 * v**2 * w**3 * (2 / 20 / w**2)
+    own = tau2 / (tau2 + v)
+    # the shrunken part of a cell's own noise, and the share of its departure that is lost
+    noise = v * (own**2 * 20 / 30 + 10 / 30)
+    lost = tau2 * (1 - own) ** 2 * 20 / 30
     assert tau2 > 0
-    assert error < v
-    expected = 1.959963985 * error**0.5
+    expected = 1.959963985 * (noise + lost) ** 0.5
     np.testing.assert_allclose(found.high - found.pooled, expected, rtol=1e-8)
     np.testing.assert_allclose(found.pooled - found.low, expected, rtol=1e-8)
+
+
+def test_a_high_rate_among_rare_ones_is_as_noisy_as_it_is():
+    """v is that of 2 %; a cell of 60 % worth 20 pictures has p (1 - p) / 20 = 0.012."""
+    rate = np.array([[0.02, 0.03, 0.01, 0.02, 0.02, 0.6]])
+    v = np.full((1, 6), 0.02 * 0.98 / 20)
+    plain = pooling.partial_pooling(rate, v, crossed(2, 3))
+    found = pooling.partial_pooling(rate, v, crossed(2, 3), worth=20)
+    np.testing.assert_array_equal(found.pooled, plain.pooled)
+    p = found.pooled[0, 5]
+    assert plain.error[0, 5, 5] < 0.002
+    assert found.error[0, 5, 5] > 0.8 * p * (1 - p) / 20
 
 
 def test_pooled_rates_lie_between_fit_and_raw_and_large_cells_move_less():
@@ -369,7 +416,9 @@ def test_shares_stay_shares():
     assert (found.tau_high <= 1).all()
     assert (found.low == 0).any()
     assert (found.fitted == 0).any()
-    own = (found.tau**2 / (found.tau**2 + 0.005))[:, None]  # drawn towards the fit as it is given
+    own = (found.tau_used**2 / (found.tau_used**2 + 0.005))[
+        :, None
+    ]  # drawn towards the fit as it is given
     np.testing.assert_allclose(found.pooled, found.fitted + own * (rate - found.fitted))
 
 
@@ -396,3 +445,33 @@ def test_pooling_refuses(arguments, says):
     with pytest.raises(InputError) as error:
         pooling.partial_pooling(*arguments)
     assert says in str(error.value)
+
+
+# pooled_differences
+
+
+def test_a_difference_of_cells_and_of_the_rest_longhand():
+    """Rest of cell 0: cells 1, 2, 3 of 10, 30 and 60 pictures, as a contrast over all cells."""
+    rate, variance, factors = cells(13, 3, 2, 2)
+    found = pooling.partial_pooling(rate, variance, factors)
+    d, se = pooling.pooled_differences(found, [100, 10, 30, 60], [0, 0, 5], [1, 4, 2])
+    contrasts = np.array(
+        [[1, -1, 0, 0], [1, -0.1, -0.3, -0.6], [100 / 190, 0, 30 / 190 - 1, 60 / 190]]
+    )
+    np.testing.assert_allclose(d, found.pooled @ contrasts.T)
+    for row in range(3):
+        expected = np.diag(contrasts @ found.error[row] @ contrasts.T)
+        np.testing.assert_allclose(se[row] ** 2, expected, atol=1e-15)
+
+
+def test_an_empty_cell_has_no_difference_and_no_weight_in_the_rest():
+    rate, variance, factors = cells(14, 1, 2, 3)
+    rate[0, 5] = np.nan
+    found = pooling.partial_pooling(rate, variance, factors)
+    n = [10, 20, 30, 40, 50, 0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        d, se = pooling.pooled_differences(found, n, [0, 0, 5], [5, 6, 11])
+    assert np.isnan(d).tolist() == np.isnan(se).tolist() == [[True, False, True]]
+    rest = np.average(found.pooled[0, 1:5], weights=n[1:5])
+    assert d[0, 1] == pytest.approx(found.pooled[0, 0] - rest)

@@ -33,6 +33,7 @@ from audit.tables import (
     NUMBER,
     REST,
     SPREAD,
+    TEXT,
     WITHHELD,
     WORST,
     Schema,
@@ -53,7 +54,16 @@ _OF_ALL: Final = (SPREAD, DEPARTURE)
 #: numbers that rest on all groups of an attribute, in rows that are about one or two of them
 _RESTS_ON_ALL: Final[Mapping[str, Sequence[str]]] = {
     "rates": ("pooled", "pooled_low", "pooled_high"),
-    "disparities": ("null_mean", "null_high"),
+    "disparities": (
+        "null_mean",
+        "null_high",
+        "pooled_value",
+        "pooled_low",
+        "pooled_high",
+        "pooled_low_simultaneous",
+        "pooled_high_simultaneous",
+        "pooled_verdict",
+    ),
     "thresholds": ("chi_squared", "p", "q"),
     "measures": ("null_mean", "null_low", "null_high", "excess", "p", "smallest_p"),
 }
@@ -187,7 +197,7 @@ def cut(name: str, table: pd.DataFrame, hidden: Hidden) -> Cut:
         return Cut(table[~out].reset_index(drop=True), {}, int(out.sum()))
     kept = table.copy()
     for column in _RESTS_ON_ALL.get(name, ()):
-        kept.loc[touched, column] = np.nan
+        kept.loc[touched, column] = "" if schema.columns[column] == TEXT else np.nan
     kept = _blank(kept, out, schema)
     if name == "calibration_gaps":  # which of the two is higher would tell, too
         kept.loc[out, ["group", "other"]] = ""

@@ -26,6 +26,7 @@ from audit.sections import (
     controls,
     disparities,
     groups,
+    intersections,
     label_sets,
     plan,
     tasks,
@@ -36,7 +37,8 @@ from audit.sections.blocks import Section
 
 #: modules whose ``OFFERS`` a template may call
 TOPICS: Final = (
-    calibration, controls, disparities, groups, label_sets, plan, tasks, verdicts, wordings,
+    calibration, controls, disparities, groups, intersections, label_sets, plan, tasks, verdicts,
+    wordings,
 )  # fmt: skip
 
 #: sections by the kind of the probe, or by topic, in the order in which they stand

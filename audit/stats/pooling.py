@@ -40,17 +40,21 @@ class Pooled:
     """Cell rates drawn towards the additive fit, and how far cells depart from it.
 
     ``pooled``, its bounds ``low`` and ``high``, and ``fitted``: shape (questions, cells), shares in
-    [0, 1]. ``tau``, ``tau_low``, ``tau_high``, ``degrees``: shape (questions,). nan in an empty
-    cell, and wherever ``degrees``, the residual degrees of freedom, is 0.
+    [0, 1]. ``error``: the covariance of ``pooled`` less the true rates, (questions, cells, cells).
+    ``tau``, ``tau_low``, ``tau_high``, ``tau_used`` (the one drawn with), ``degrees``: shape
+    (questions,). nan in an empty cell, and wherever ``degrees``, the residual degrees of freedom,
+    is 0.
     """
 
     pooled: Floats
     low: Floats
     high: Floats
     fitted: Floats
+    error: Floats
     tau: Floats
     tau_low: Floats
     tau_high: Floats
+    tau_used: Floats
     degrees: Integers
 
 
@@ -149,7 +153,11 @@ def pooled_variance(
 
 
 def partial_pooling(
-    rate: npt.ArrayLike, variance: npt.ArrayLike, factors: npt.ArrayLike, level: float = 0.95
+    rate: npt.ArrayLike,
+    variance: npt.ArrayLike,
+    factors: npt.ArrayLike,
+    level: float = 0.95,
+    worth: npt.ArrayLike | None = None,
 ) -> Pooled:
     """Rates of small intersections, each drawn towards what its attributes alone would give.
 
@@ -157,10 +165,13 @@ def partial_pooling(
     Formula: fit by generalised least squares with weights ``w = 1 / (tau² + v)``; tau² where the
     weighted residual sum of squares equals its degrees of freedom (Paule and Mandel, for cells Fay
     and Herriot); ``pooled = fit + tau² w (rate - fit)``, so a cell keeps more of its own rate the
-    larger it is and the more cells depart. tau's interval (Q-profile): where that sum equals the
-    upper and lower chi-squared quantile. ``low`` and ``high``: normal, with the mean squared error
-    ``tau² v w + (v w)² var(fit) + 2 v² w³ var(tau²)``, var(tau²) being ``2 df / trace²``, and never
-    more than v, which the raw rate has.
+    larger it is and the more cells depart. Rates are drawn with ``tau_used``, at least
+    ``sqrt(2 sum(v²) / (degrees sum(v)))``: that of few cells is often estimated as 0, which would
+    claim that attributes add up exactly. tau's interval (Q-profile): where the sum equals the upper
+    and lower chi-squared quantile. With ``pooled = A rate``, ``error = A V A' + tau² D D'`` for
+    D = A - I: what sampling does to all rates, and what drawing in does to true departures. V is v,
+    or ``pooled (1 - pooled) / worth`` where that is larger: a cell with a high rate among rare ones
+    is noisier than v. ``low`` and ``high``: normal, never wider than V alone would make them.
     Why this: margins are points, and on this scale main effects are differences of rates; it needs
     no sampling, takes variances that know of clusters, and all questions go in one step. A logit
     mixed model suits rare events better, but statsmodels has it as a variational approximation
@@ -169,34 +180,38 @@ def partial_pooling(
     Range: shares, cut to [0, 1]; tau from 0 to 1 in units of the rate, 0 meaning that attributes
     add up. Does not show: a cell's own rate, and must stand beside it, never instead: a cell that
     truly stands out is drawn in. ``tau_high`` 0 says that cells differ less than v allows.
-    Coverage, of a cell's true rate, holds on average over cells, not for each. Simulated at 95 %:
-    normal rates, 2 x 2 to 7 x 9 x 2 cells, 93 to 98 % (one cell at worst 87 %), tau 94 to 99 %;
-    shares of 5 to 40 % with ``pooled_variance``, 1,500 to 10,954 pictures, 93 to 99 %, of 1 % 91 to
-    99 % (one cell 37 %, a large one whose additive fit was off). For shares tau's interval covers
-    90 to 99 % from a rate of 15 % on, 75 to 98 % at 5 %, 45 to 98 % at 1 %, least where cells
-    depart: rest no claim on tau where cells expect few events.
+    Coverage, of a cell's true rate, holds on average over cells, not for each: simulated at 95 %,
+    93 to 99 % on average and as little as 11 % in one odd cell among 63. ``audit.intersections``
+    stretches the interval for that; docs/intersections.md has what is reached. For shares tau's
+    interval covers 90 to 99 % from a rate of 15 % on, 75 to 98 % at 5 %, 45 to 98 % at 1 %, least
+    where cells depart: rest no claim on tau where cells expect few events.
 
     Args:
         rate: Raw rates, shape (questions, cells); nan for an empty cell.
         variance: Their sampling variances, above 0, of the same shape; see ``pooled_variance``.
         factors: Code of each cell in each of the crossed attributes, shape (attributes, cells).
         level: Level of the intervals, strictly between 0 and 1.
+        worth: How many independent pictures each rate is worth, broadcasts; None to take v as it is
+            for the intervals.
 
     Returns:
-        Pooled and fitted rates with bounds, tau with bounds, degrees of freedom.
+        Pooled and fitted rates with bounds and joint error, tau with bounds, degrees of freedom.
 
     Raises:
         InputError: Shapes that do not fit, a variance of 0 or below, a level outside (0, 1).
 
     Source:
         Fay, Herriot (1979), JASA 74, 269-277; Paule, Mandel (1982), J. Res. NBS 87, 377-385;
-        Datta, Rao, Smith (2005), Biometrika 92, 183-196 (error; its last term, which would narrow
-        the interval, is left out); Viechtbauer (2007), Statistics in Medicine 26, 37-52.
+        Viechtbauer (2007), Statistics in Medicine 26, 37-52; Armstrong, Kolesár, Plagborg-Møller
+        (2022), Econometrica 90, 2567-2602 (the least tau², here with the residual degrees of
+        freedom for the number of cells); Herlihy et al. (2024), arXiv 2401.14893, for audits.
     """
     y, v, codes = _cells(rate, variance, factors)
     _check_level(level)
+    size = np.broadcast_to(np.asarray(np.inf if worth is None else worth, np.float64), y.shape)
     by_cell = np.full((4, *y.shape), np.nan)
-    by_question = np.full((3, len(y)), np.nan)
+    error = np.full((*y.shape, y.shape[1]), np.nan)
+    by_question = np.full((4, len(y)), np.nan)
     degrees = np.zeros(len(y), dtype=np.int64)
     patterns, which = np.unique(~np.isnan(y), axis=0, return_inverse=True)
     for number, present in enumerate(patterns):
@@ -205,10 +220,13 @@ def partial_pooling(
         degrees[rows] = basis.shape[0] - basis.shape[1]
         if basis.shape[0] > basis.shape[1]:
             at = rows[:, np.newaxis], cells
-            by_cell[:, *at], by_question[:, rows] = _pool(y[at], v[at], basis, level)
+            of_all = rows[:, np.newaxis, np.newaxis], cells[:, np.newaxis], cells
+            by_cell[:, *at], error[of_all], by_question[:, rows] = _pool(
+                y[at], v[at], size[at], basis, level
+            )
     pooled, low, high, fitted = by_cell
-    tau, tau_low, tau_high = by_question
-    return Pooled(pooled, low, high, fitted, tau, tau_low, tau_high, degrees)
+    tau, tau_low, tau_high, used = by_question
+    return Pooled(pooled, low, high, fitted, error, tau, tau_low, tau_high, used, degrees)
 
 
 def _check_level(level: float) -> None:
@@ -281,13 +299,15 @@ def _additive(codes: Integers) -> Floats:
 
 
 def _fit(y: Floats, v: Floats, basis: Floats, tau2: Floats) -> tuple[Floats, Floats, Floats]:
-    """Weights, fitted values and the variances of these, by generalised least squares."""
+    """Weights, fitted values and the variance of the effects, by generalised least squares."""
     weight = 1 / (v + tau2[:, np.newaxis])
     cells, columns = basis.shape
     products = (basis[:, :, np.newaxis] * basis[:, np.newaxis, :]).reshape(cells, -1)
-    inverse = np.linalg.inv((weight @ products).reshape(-1, columns, columns))
+    inverse = np.asarray(
+        np.linalg.inv((weight @ products).reshape(-1, columns, columns)), np.float64
+    )
     effects = inverse @ ((weight * y) @ basis)[..., np.newaxis]
-    return weight, effects[..., 0] @ basis.T, inverse.reshape(len(y), -1) @ products.T
+    return weight, effects[..., 0] @ basis.T, inverse
 
 
 def _tau2(y: Floats, v: Floats, basis: Floats, target: float) -> Floats:
@@ -309,18 +329,69 @@ def _tau2(y: Floats, v: Floats, basis: Floats, target: float) -> Floats:
     return tau2
 
 
-def _pool(y: Floats, v: Floats, basis: Floats, level: float) -> tuple[Floats, Floats]:
-    """Pooled, low, high, fitted stacked; tau, low, high stacked; for questions without gaps."""
+def _pool(
+    y: Floats, v: Floats, worth: Floats, basis: Floats, level: float
+) -> tuple[Floats, Floats, Floats]:
+    """Pooled, low, high, fitted; their error; tau, low, high, used; for questions without gaps."""
     degrees = basis.shape[0] - basis.shape[1]
     targets = degrees, *special.chdtri(degrees, [(1 - level) / 2, (1 + level) / 2])
     tau2 = np.stack([_tau2(y, v, basis, float(target)) for target in targets])
-    weight, fitted, of_fit = _fit(y, v, basis, tau2[0])
+    used = np.maximum(tau2[0], 2 * (v**2).sum(axis=1) / (degrees * v.sum(axis=1)))
+    weight, fitted, inverse = _fit(y, v, basis, used)
     fitted = np.clip(fitted, 0.0, 1.0)
-    own = tau2[0][:, np.newaxis] * weight
-    trace = (weight - weight**2 * of_fit).sum(axis=1, keepdims=True)
-    of_tau2 = 2 * degrees / trace**2
-    error = own * v + (v * weight) ** 2 * of_fit + 2 * v**2 * weight**3 * of_tau2
-    reach = special.ndtri((1 + level) / 2) * np.sqrt(np.minimum(error, v))
-    pooled = fitted + own * (y - fitted)
+    own = used[:, np.newaxis] * weight
+    pooled = np.clip(fitted + own * (y - fitted), 0.0, 1.0)
+    noise = np.maximum(v, pooled * (1 - pooled) / worth)
+    each = np.eye(len(basis))
+    hat = basis @ inverse @ basis.T * weight[:, np.newaxis]
+    drawn = (1 - own)[..., np.newaxis] * (hat - each)
+    counts = drawn + each
+    error = (counts * noise[:, np.newaxis]) @ counts.mT
+    error += used[:, np.newaxis, np.newaxis] * (drawn @ drawn.mT)
+    reach = special.ndtri((1 + level) / 2) * np.sqrt(np.minimum(_diagonal(error), noise))
     by_cell = np.stack([pooled, pooled - reach, pooled + reach, fitted])
-    return np.clip(by_cell, 0.0, 1.0), np.minimum(np.sqrt(tau2), 1.0)
+    taus = np.sqrt(np.concatenate([tau2, used[np.newaxis]]))
+    return np.clip(by_cell, 0.0, 1.0), error, np.minimum(taus, 1.0)
+
+
+def _diagonal(matrices: Floats) -> Floats:
+    return np.asarray(np.diagonal(matrices, axis1=-2, axis2=-1))
+
+
+def pooled_differences(
+    found: Pooled, n: npt.ArrayLike, one: npt.ArrayLike, other: npt.ArrayLike
+) -> tuple[Floats, Floats]:
+    """Differences of pooled rates and their standard errors, for cells and for all others of each.
+
+    Formula: with the rate of the rest the mean of the other cells' pooled rates, weighted by their
+    pictures, ``d = p_one - p_other`` and ``se² = e_11 + e_22 - 2 e_12``, e being ``Pooled.error``
+    carried over to the rest. Pooled rates of cells share effects, so their errors are correlated.
+    Range: d in [-1, 1]. Does not show: what one odd cell does (see ``partial_pooling``).
+
+    Args:
+        found: Pooled rates of Q questions in C cells.
+        n: Pictures of each cell, (C,).
+        one: First side of each of P comparisons: a cell, or from C on the rest of a cell.
+        other: Second side.
+
+    Returns:
+        Differences and standard errors, (Q, P); nan where a cell has no pooled rate.
+
+    Source:
+        Rao, Molina (2015), Small Area Estimation, 5.2, on linear combinations.
+    """
+    size = np.asarray(n, dtype=np.float64)
+    first, second = np.asarray(one, dtype=np.int64), np.asarray(other, dtype=np.int64)
+    others = size * (1 - np.eye(size.size))
+    whole = others.sum(axis=1, keepdims=True)
+    rest = others / np.where(whole > 0, whole, np.nan)
+    # an empty cell has no weight in any rest
+    sides = np.concatenate([np.eye(size.size), np.where(size > 0, rest, 0.0)])
+    known = ~np.isnan(found.pooled)
+    rates = np.where(known, found.pooled, 0.0) @ sides.T
+    error = sides @ np.nan_to_num(found.error) @ sides.T
+    squared = error[:, first, first] + error[:, second, second] - 2 * error[:, first, second]
+    there = np.concatenate([known, known], axis=1)
+    both = there[:, first] & there[:, second]
+    d = np.where(both, rates[:, first] - rates[:, second], np.nan)
+    return d, np.where(both, np.sqrt(np.maximum(squared, 0.0)), np.nan)
