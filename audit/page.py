@@ -15,13 +15,24 @@ from markdown_it.token import Token
 
 from audit.tables import CANNOT_TELL, SHOWN_LARGE, SHOWN_SMALL
 
+
+
+class _Marks(dict[str, tuple[str, str]]):
+    """Signs and styles of verdicts; of one that is not judged, or unknown, a dash."""
+
+    def __missing__(self, verdict: str) -> tuple[str, str]:
+        return "–", "open"
+
+
 #: sign and style of each verdict: they differ in shape, not in colour alone
-MARKS: Final = {
-    SHOWN_LARGE: ("▲", "large"),
-    CANNOT_TELL: ("◇", "open"),
-    SHOWN_SMALL: ("●", "small"),
-    "seen": ("■", "seen"),
-}
+MARKS: Final = _Marks(
+    {
+        SHOWN_LARGE: ("▲", "large"),
+        CANNOT_TELL: ("◇", "open"),
+        SHOWN_SMALL: ("●", "small"),
+        "seen": ("■", "seen"),
+    }
+)
 #: the heading of a report's last part, which leaves paper out
 EVIDENCE: Final = "Evidence: the rows behind the numbers"
 BLANK: Final = "☐ to be filled in by the auditor"
@@ -71,6 +82,12 @@ def to_html(text: str, pictures: Mapping[str, bytes]) -> str:
     page = shell()
     parts = {"TITLE": html.escape(plain), "CONTENTS": contents, "BODY": body}
     return re.sub(r"\{\{(TITLE|CONTENTS|BODY)\}\}", lambda m: parts[m[1]], page)
+
+
+def as_text(text: str) -> str:
+    """The page where the text can't be set as Markdown: the text as it is."""
+    parts = {"TITLE": "Report", "CONTENTS": "", "BODY": f"<pre>{html.escape(text)}</pre>"}
+    return re.sub(r"\{\{(TITLE|CONTENTS|BODY)\}\}", lambda m: parts[m[1]], shell())
 
 
 def _number_sections(tokens: Sequence[Token]) -> str:
