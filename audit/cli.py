@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
@@ -81,6 +82,9 @@ class FailOn(StrEnum):
 
 def main() -> None:
     """Run the command line; an AuditError becomes one sentence and its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a sign that a terminal lacks ends no command
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except AuditError as error:
@@ -139,16 +143,16 @@ def run(
 ) -> None:
     """Carry out a suite and render its report."""
     from audit.embeddings import Store
-    from audit.report import render
     from audit.run import carry_out
 
     asked = _load(suite, model)
     with _progress() as tell:
         finished = carry_out(asked, out, Store(cache), _encoder(asked, device), tell)
         tell("draw the report", 0, 1)
-        render(finished)
+        # the run is sealed: whatever happens to its renderings, its gates decide the exit code
+        _survived("The report", lambda: _rendered(finished))
         tell("draw the report", 1, 1)
-    _summary(finished)
+    _survived("The summary for this terminal", lambda: _summary(finished))
     _gates(finished)
     _fail_on(finished, fail_on)
 
@@ -172,9 +176,7 @@ def report(
 ) -> None:
     """Render the report of a finished run again, with the author's words beside it."""
     from audit import narrative
-    from audit.exports.kinds import export as write_as
     from audit.exports.public import write_public
-    from audit.report import render
     from audit.rundir import open_run
 
     finished = open_run(path)
@@ -187,9 +189,8 @@ def report(
     else:
         told = [str(p) for p in narrative.narrative_of(finished).problems if p.kind != "error"]
         _some(_console(stderr=True), told)
-        _console().print(f"report: {render(finished)}", soft_wrap=True)
-        for place in write_as(finished, [kind.value for kind in export or ()]):
-            _console().print(f"written: {place}", soft_wrap=True)
+        _console().print(f"report: {_plain(str(_rendered(finished)))}", soft_wrap=True)
+        _export(finished, [kind.value for kind in export or ()])
 
 
 @app.command()
@@ -408,6 +409,53 @@ def _encoder(suite: Suite, device: str) -> Any:
         )
 
     return load
+
+
+def _rendered(finished: Run) -> Path:
+    """Render a run's report; every part that could not be rendered is said on the error stream."""
+    import warnings
+
+    from audit.damage import DamagedWarning
+    from audit.report import render
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", DamagedWarning)
+        path = render(finished)
+    told = [str(w.message) for w in caught if issubclass(w.category, DamagedWarning)]
+    for w in caught:
+        if not issubclass(w.category, DamagedWarning):
+            warnings.warn_explicit(w.message, w.category, w.filename, w.lineno)
+    _some(_console(stderr=True), told, most=len(told))
+    return path
+
+
+def _survived(part: str, render: Callable[[], object]) -> None:
+    """Render a part of a sealed run; if that fails, it is said on the error stream."""
+    from audit.damage import Damage
+
+    try:
+        render()
+    except Exception as error:
+        _some(_console(stderr=True), [str(Damage.of(part, error))])
+
+
+def _export(finished: Run, kinds: Sequence[str]) -> None:
+    """Write a run as these kinds; what can't be written keeps none of the others from it.
+
+    Raises:
+        AuditError: one can't be written.
+    """
+    from audit.exports.kinds import attempted
+
+    refused = []
+    for _, result in attempted(finished, kinds):
+        if isinstance(result, AuditError):
+            refused.append(result)
+        else:
+            _console().print(f"written: {_plain(str(result))}", soft_wrap=True)
+    if refused:
+        _some(_console(stderr=True), [str(error) for error in refused[1:]])
+        raise refused[0]
 
 
 def _summary(finished: Run) -> None:

@@ -16,7 +16,6 @@ from markdown_it.token import Token
 from audit.tables import CANNOT_TELL, SHOWN_LARGE, SHOWN_SMALL
 
 
-
 class _Marks(dict[str, tuple[str, str]]):
     """Signs and styles of verdicts; of one that is not judged, or unknown, a dash."""
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
 from audit.errors import InputError, sentence
@@ -39,6 +39,12 @@ def _imported(place: str) -> Any:
     return getattr(import_module(module), name)
 
 
+@lru_cache
+def _offered(group: str) -> tuple[EntryPoint, ...]:
+    """What installed packages offer; read once, since it takes some hundredths of a second."""
+    return tuple(entry_points(group=group))
+
+
 class Registry(Generic[T], Mapping[str, T]):
     """Things by name: those registered here and those other packages offer by entry point.
 
@@ -68,7 +74,7 @@ class Registry(Generic[T], Mapping[str, T]):
         return add
 
     def _plugins(self) -> dict[str, Callable[[], T]]:
-        found = {e.name: e.load for e in entry_points(group=self.group)}
+        found = {e.name: e.load for e in _offered(self.group)}
         return found | {name: partial(_imported, place) for name, place in self._own.items()}
 
     def __getitem__(self, name: str) -> T:

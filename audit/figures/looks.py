@@ -123,6 +123,19 @@ def percent_axis(axis: Axes, ticks: int) -> None:
     axis.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: f"{v:g}%"))
 
 
+class _LogPercent(mpl.ticker.LogFormatter):
+    """Percent on a log axis, as words: matplotlib's own writes formulas."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:g}%" if super().__call__(x, pos) else ""
+
+
+def log_percent_axis(axis: Any) -> None:
+    """A logarithmic axis in percent; between powers of ten only where there is room."""
+    axis.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: f"{v:g}%"))
+    axis.set_minor_formatter(_LogPercent(labelOnlyBase=False))
+
+
 def many_looks(i: int, of: int) -> tuple[str, Any]:
     """Mark and colour of the i-th of so many groups; all alike where there are too many."""
     if of > len(MANY_MARKS):

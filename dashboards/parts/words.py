@@ -7,6 +7,7 @@ import html
 import io
 import math
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -131,7 +132,12 @@ def csv(frame: pd.DataFrame) -> bytes:
 def picture(figure: Figure) -> None:
     """A figure as in the report; its title is its text for the blind, narrow screens scroll."""
     buffer = io.BytesIO()
-    with mpl.rc_context({"svg.hashsalt": "clip-audit"}):
+    # names start no formulas; a sign that no font has is shown as a box
+    with (
+        warnings.catch_warnings(),
+        mpl.rc_context({"svg.hashsalt": "clip-audit", "text.parse_math": False}),
+    ):
+        warnings.filterwarnings("ignore", r"Glyph .* missing from")
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     data = base64.b64encode(buffer.getvalue()).decode()
     words = html.escape(figure.get_suptitle(), quote=True)
