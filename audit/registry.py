@@ -40,9 +40,9 @@ def _imported(place: str) -> Any:
 
 
 @lru_cache
-def _offered(group: str) -> tuple[EntryPoint, ...]:
+def _offered(read: Callable[..., Iterable[EntryPoint]], group: str) -> tuple[EntryPoint, ...]:
     """What installed packages offer; read once, since it takes some hundredths of a second."""
-    return tuple(entry_points(group=group))
+    return tuple(read(group=group))
 
 
 class Registry(Generic[T], Mapping[str, T]):
@@ -74,7 +74,7 @@ class Registry(Generic[T], Mapping[str, T]):
         return add
 
     def _plugins(self) -> dict[str, Callable[[], T]]:
-        found = {e.name: e.load for e in _offered(self.group)}
+        found = {e.name: e.load for e in _offered(entry_points, self.group)}
         return found | {name: partial(_imported, place) for name, place in self._own.items()}
 
     def __getitem__(self, name: str) -> T:

@@ -173,9 +173,12 @@ def spans(children: Sequence[Token]) -> list[Span]:
             whole = style.bold and token.content in _VERDICTS
             words = token.content.replace(" ", "\u00a0") if whole else token.content
             found.append(replace(style, text=words))
-    return [
-        replace(span, text=_NOT_XML.sub("\N{REPLACEMENT CHARACTER}", span.text)) for span in found
-    ]
+    return [replace(span, text=allowed(span.text)) for span in found]
+
+
+def allowed(text: str) -> str:
+    """Text in which what XML can't hold is a replacement character."""
+    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 _NOT_XML: Final = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
