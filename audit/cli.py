@@ -147,7 +147,8 @@ def run(
 
     asked = _load(suite, model)
     with _progress() as tell:
-        finished = carry_out(asked, out, Store(cache), _encoder(asked, device), tell)
+        with _damage_told():
+            finished = carry_out(asked, out, Store(cache), _encoder(asked, device), tell)
         tell("draw the report", 0, 1)
         # the run is sealed: whatever happens to its renderings, its gates decide the exit code
         _survived("The report", lambda: _rendered(finished))
@@ -412,21 +413,28 @@ def _encoder(suite: Suite, device: str) -> Any:
 
 
 def _rendered(finished: Run) -> Path:
-    """Render a run's report; every part that could not be rendered is said on the error stream."""
+    """Render a run's report."""
+    from audit.report import render
+
+    with _damage_told():
+        return render(finished)
+
+
+@contextlib.contextmanager
+def _damage_told() -> Iterator[None]:
+    """Say on the error stream which parts could not be rendered, as sentences."""
     import warnings
 
     from audit.damage import DamagedWarning
-    from audit.report import render
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", DamagedWarning)
-        path = render(finished)
-    told = [str(w.message) for w in caught if issubclass(w.category, DamagedWarning)]
+        yield
+    told = [w for w in caught if issubclass(w.category, DamagedWarning)]
+    _some(_console(stderr=True), [str(w.message) for w in told], most=len(told))
     for w in caught:
-        if not issubclass(w.category, DamagedWarning):
+        if w not in told:
             warnings.warn_explicit(w.message, w.category, w.filename, w.lineno)
-    _some(_console(stderr=True), told, most=len(told))
-    return path
 
 
 def _survived(part: str, render: Callable[[], object]) -> None:
@@ -467,7 +475,12 @@ def _summary(finished: Run) -> None:
     console.print(_cell_table(f"{finished.name}: most important findings", columns, rows))
     counts = tally_verdicts(finished.findings)
     console.print(", ".join(f"{n} {verdict}" for verdict, n in counts.items() if n))
-    console.print(f"report: {finished.path / 'report.html'}", soft_wrap=True)
+    page = finished.path / "report.html"
+    if page.is_file():
+        console.print(f"report: {_plain(str(page))}", soft_wrap=True)
+    else:
+        again = f"no report: 'clip-audit report {finished.path}' renders it again"
+        console.print(_plain(again), soft_wrap=True)
 
 
 def _changes(changes: Any, runs: Sequence[Run], remarks: Sequence[str]) -> None:

@@ -43,16 +43,24 @@ class Markdown(str):
 
 def escaped(text: str) -> Markdown:
     """Text as Markdown that shows exactly this text, on one line."""
-    line = re.sub(r"[^\S\u00a0]+", " ", text)
+    line = re.sub(r"[^\S\u00a0]+", " ", visible(text))
     line = re.sub(r"([\\`*\[\]<>|&~])", r"\\\1", line)
     line = re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", line)
     line = re.sub(r"^([-+=#:!])", r"\\\1", line)
     return Markdown(re.sub(r"^(\d+)([.)])(?=\s|$)", r"\1\\\2", line))
 
 
+_UNSEEN: Final = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def visible(text: str) -> str:
+    """Text with a replacement character for what is not seen and may turn what follows around."""
+    return _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
 def code(text: object, in_table: bool = False) -> Markdown:
     """Text as a code span, whatever it holds; a bar would end the cell of a table."""
-    line = re.sub(r"\s+", " ", str(text))
+    line = re.sub(r"\s+", " ", visible(str(text)))
     fence = "`" * (max(map(len, re.findall("`+", line)), default=0) + 1)
     pad = " " if line.startswith("`") or line.endswith("`") else ""
     span = f"{fence}{pad}{line}{pad}{fence}"

@@ -13,38 +13,40 @@ import pytest
 import worlds
 from streamlit.testing.v1 import AppTest
 
-from audit import cli, figures, report
+from audit import cli, figures, gates, report
 from audit.damage import Damage, DamagedWarning
 from audit.embeddings import Store
 from audit.errors import AuditError, InputError
 from audit.exports import kinds
+from audit.exports.pdf import write_pdf
+from audit.exports.word import write_docx
 from audit.figures import looks
-from audit.page import MARKS
+from audit.page import MARKS, code, escaped
 from audit.report import render, rendered
 from audit.resources import shipped
 from audit.run import carry_out
 from audit.rundir import Run, file_names, open_run, slug
 from audit.sections import SECTIONS
 from audit.sections.blocks import Picture, Section
-from audit.sections.cells import tag
+from audit.sections.cells import table, tag
 from audit.suite import load_suite
 
 DASHBOARD = Path(__file__).resolve().parents[1] / "dashboards"
-GATES = "gates: [{attribute: gender, family: default, fail_if: shown_large, allow: [%s]}]\n"
+GATES = "gates: [{attribute: gender, family: default, fail_if: shown_large}]\n"
 
 
 def broken(*given: Any, **named: Any) -> Any:
     raise KeyError("not judged")
 
 
-def small(folder: Path, gates: str = GATES % "too_few, cannot_tell") -> tuple[Path, Any]:
+def small(folder: Path, policy: str = GATES) -> tuple[Path, Any]:
     """A world in which a gate fails."""
     table = worlds.people(folder, 120)
     encoder = worlds.planted(
         folder, table, "people-nonce", lambda r: "wug" if r["gender"] == "female" else "dax"
     )
     suite = worlds.suite_file(folder, "people-nonce")
-    quick = suite.read_text().replace("min_group: 30", "min_group: 30, resamples: 100") + gates
+    quick = suite.read_text().replace("min_group: 30", "min_group: 30, resamples: 100") + policy
     suite.write_text(quick)
     return suite, encoder
 
@@ -177,23 +179,26 @@ def test_a_verdict_that_nobody_knows_is_printed_as_it_is(verdict: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("allow", "expected"), [("too_few, cannot_tell", 3), ("none of it", 0)], ids=["fails", "passes"]
-)
-@pytest.mark.parametrize("where", ["render", "figure", "section", "summary", "disk"])
+    ("where", "expected"),
+    [
+        ("render", 3), ("render", 0), ("figure", 3), ("section", 0), ("summary", 3), ("junit", 3),
+        ("disk", 3),
+    ],
+)  # fmt: skip
 def test_the_exit_code_of_a_run_is_that_of_its_gates(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     world: Path,
     where: str,
-    allow: str,
     expected: int,
 ) -> None:
-    suite, encoder = small(world, GATES % allow if expected else "")
+    suite, encoder = small(world, GATES if expected else "")
     places: dict[str, Callable[[], None]] = {
         "render": lambda: monkeypatch.setattr(report, "rendered", broken),
         "figure": lambda: monkeypatch.setitem(report._DRAW, "group_counts", broken),  # type: ignore[index]
         "section": lambda: monkeypatch.setattr(report, "_section", broken),
         "summary": lambda: monkeypatch.setattr(cli, "_summary", broken),
+        "junit": lambda: monkeypatch.setattr(gates, "junit", broken),
         "disk": lambda: monkeypatch.setattr(report, "write_text", _full),
     }
     places[where]()
@@ -210,7 +215,8 @@ def test_the_exit_code_of_a_run_is_that_of_its_gates(
     assert ("most important findings" in out) == (where != "summary")
     (folder,) = (p.parent for p in (world / "runs").glob("*/manifest.json"))
     sealed = json.loads((folder / "manifest.json").read_text())["files"]
-    assert {"junit.xml", "findings.sarif", "gates.json", "findings.json"} <= set(sealed)
+    assert {"findings.sarif", "gates.json", "findings.json", "rates.parquet"} <= set(sealed)
+    assert ("junit.xml" in sealed) == (where != "junit")
     assert not open_run(folder).damaged()
 
 
@@ -245,6 +251,23 @@ def test_an_export_that_raises_keeps_no_other_from_being_written(
     assert "clip-audit.yaml" in out.replace("\n", "")
     assert "favourable" in err
     assert "The export 'pdf'" in err
+
+
+@pytest.mark.parametrize("write", [write_pdf, write_docx])
+def test_a_document_holds_any_sign_and_any_length(
+    tmp_path: Path, write: Callable[..., Path]
+) -> None:
+    odd = "\ufffe \x07 \u202e👩 🏳️ مرحبا \x85 \u2028 <b> & $"
+    names = [odd, "word " * 3000, "W" * 4000]
+    parts = [f"## {escaped(odd)}", *map(escaped, names), *(table([{"Group": n}]) for n in names)]
+    run = Run(tmp_path, {"model": "m\ufffe", "run": "r", "finished": "2026-01-01T00:00:00+00:00"})
+    (tmp_path / "report.md").write_text("\n\n".join(parts), encoding="utf-8")
+    assert write(run, tmp_path / "made").stat().st_size > 1000
+
+
+def test_what_turns_the_words_after_it_around_is_shown_as_a_sign() -> None:
+    assert escaped("a\u202eb\x07c") == code("a\u202eb\x07c").strip("`") == "a\ufffdb\ufffdc"
+    assert escaped("é e\u0301 👩 مرحبا") == "é e\u0301 👩 مرحبا"
 
 
 @pytest.fixture

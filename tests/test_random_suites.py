@@ -55,8 +55,9 @@ NASTY: Final = (
     "=SUM(A1)", "@here", "<script>alert(1)</script>", "&lt;b&gt;", "a < b > c", "[x](http://x.y)",
     "![x](y.png)", "`code`", "``", '"quoted"', "it's", "a/b", "../up", "a:b", ":material/x:", "~",
     "a x b", "a v b", "a | b", "everyone", "unknown", "rest", "any label", "none", "nan", "null",
-    "True", "0", "-1.5", "1e5", "‘’", "…", "👩", "🏳️", "مرحبا", "שלום", "日本語", "Ａ", "é", "e\u0301\u0301",
-    "W" * 90, "long " * 30 + "end", "|", "---", "...", "ensemble", "template: x", "with a x b", "^", "#",
+    "True", "0", "-1.5", "1e5", "‘’", "…", "👩", "🏳️", "مرحبا", "שלום", "日本語", "Ａ", "é",
+    "e\u0301\u0301", "W" * 90, "long " * 30 + "end", "|", "---", "...", "ensemble", "template: x",
+    "with a x b", "^", "#",
 )  # fmt: skip
 #: names of groups come from files, where anything may stand
 ODD: Final = (
@@ -127,7 +128,8 @@ def label_sets(draw: st.DrawFn, i: int) -> dict[str, Any]:
     """A set of labels, some with tags, harms, counters and other phrasings."""
     texts = draw(words(2, 5))
     name = draw(words(1, 1))[0] + str(i)
-    tags = st.lists(st.sampled_from(["crime", "suspicion", "nonhuman", "neutral", "mine"]), max_size=2, unique=True)  # fmt: skip
+    known = ["crime", "suspicion", "nonhuman", "neutral", "mine"]
+    tags = st.lists(st.sampled_from(known), max_size=2, unique=True)
     labels = []
     for text in texts:
         label: dict[str, Any] = {"text": text, "tags": draw(tags)}
@@ -144,7 +146,10 @@ def label_sets(draw: st.DrawFn, i: int) -> dict[str, Any]:
     return _cited(name) | extra
 
 
-_COLUMNS: Final = ("path", "subject", "truth", "family", "changed", "source", "image_id", "cluster_id", "part")  # fmt: skip
+#: columns of the manifest that are no attribute
+_COLUMNS: Final = (
+    "path", "subject", "truth", "family", "changed", "source", "image_id", "cluster_id", "part",
+)  # fmt: skip
 
 
 def _people(
@@ -256,7 +261,9 @@ _PROBES: Final[dict[str, Any]] = {
         kind="retrieval", k=[2, 5], target=["uniform", "dataset"],
         queries=draw(st.sampled_from(["labels", "prompts"])),
     ),
-    "linear": lambda draw, names: _own(kind="linear", truth="truth", examples=[1], draws=1, folds=3),
+    "linear": lambda draw, names: _own(
+        kind="linear", truth="truth", examples=[1], draws=1, folds=3,
+    ),
     "mitigation": lambda draw, names: _own(kind="mitigation", attribute=names[0], keep=[0.5]),
     "counterfactual": lambda draw, names: _own(
         kind="counterfactual", demographic=["skin"], nuisance=["light", "pose"],
@@ -267,10 +274,14 @@ _PROBES: Final[dict[str, Any]] = {
         kind="robustness", corruptions=["low light"], severities=[3],
         **draw(st.sampled_from([{}, {"truth": "truth"}])),
     ),
-    "shift": lambda draw, names: _own(kind="shift", truth="truth", column="source", reference="web"),
+    "shift": lambda draw, names: _own(
+        kind="shift", truth="truth", column="source", reference="web",
+    ),
     "scenes": lambda draw, names: {
         "kind": "scenes", "name": draw(words(1, 1))[0],
-        "detail": {"there": "with $ {a}", "not_there": "without", "truth": "source", "values": "web"},
+        "detail": {
+            "there": "with $ {a}", "not_there": "without", "truth": "source", "values": "web",
+        },
     },
 }  # fmt: skip
 
@@ -306,7 +317,8 @@ def _pictures() -> tuple[Path, tuple[str, ...]]:
 
     folder, keys = Path(mkdtemp()), []
     for i in range(PICTURES):
-        picture = Image.fromarray(np.random.default_rng(i).integers(256, size=(16, 16, 3), dtype=np.uint8))  # fmt: skip
+        pixels = np.random.default_rng(i).integers(256, size=(16, 16, 3), dtype=np.uint8)
+        picture = Image.fromarray(pixels)
         picture.save(folder / f"{i}.png")
         keys.append(str(picture_key(picture)))
     return folder, tuple(keys)

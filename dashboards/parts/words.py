@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from audit.digits import bounds, percent
 from audit.evidence import unlinked
-from audit.page import MARKS
+from audit.page import MARKS, visible
 from audit.tables import CANNOT_TELL, NOT_JUDGED, OK, SHOWN_LARGE, SHOWN_SMALL, UNDEFINED, WITHHELD
 
 SEEN: Final = "seen"
@@ -36,7 +36,7 @@ _FOUND_LATER: Final = r"(?<=:)(?=//)|(?<=www)(?=\.)|(?<=@)|(?<=[-<=])(?=[-=>])"
 
 def plain(text: object) -> str:
     """Text as Markdown that shows exactly this text: no link, image, formula, icon or markup."""
-    line = re.sub(r"\s+", " ", str(text)).strip()
+    line = re.sub(r"\s+", " ", visible(str(text))).strip()
     line = re.sub(_FOUND_LATER, "\u2060", line)
     return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~$:@/^=&])", r"\\\1", line)
 
