@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ from audit.exports.kinds import KINDS, attempted
 from audit.exports.public import write_public
 from audit.models.encoder import Rows, unit_rows
 from audit.models.planted import PlantedEncoder
+from audit.page import escaped
 from audit.report import render
 from audit.run import carry_out
 from audit.rundir import Run
@@ -350,17 +352,15 @@ def _written(world: World, folder: Path) -> Path:
 # ---- everything that is made of a run ------------------------------------------------------------
 
 
-def survives(world: World, folder: Path) -> None:
-    """Carry out a world's suite, and make everything of it; ``reject`` where it is not valid."""
-    try:
-        suite = load_suite(str(_written(world, folder))).resolve()
-        encoder = _encoder(world)
-        run = carry_out(suite, folder / "runs", Store(folder / "cache"), lambda: encoder)
-    except InputError as error:
-        event(f"not valid: {str(error).replace(str(folder), '')[:60]}")
-        reject()
-    for kind in sorted({q["kind"] for q in run.questions}):
-        event(f"asked: {kind}")
+def carried_out(world: World, folder: Path) -> Run:
+    """The run of a world's suite; InputError where it is not valid."""
+    suite = load_suite(str(_written(world, folder))).resolve()
+    encoder = _encoder(world)
+    return carry_out(suite, folder / "runs", Store(folder / "cache"), lambda: encoder)
+
+
+def survives(world: World, run: Run, folder: Path) -> None:
+    """Make everything of a run; by hand of its public copy too."""
     assert_whole(run, world.kinds)
     if BY_HAND:
         assert_whole(write_public(run, folder / "public"), world.kinds)
@@ -404,7 +404,15 @@ def test_a_random_suite_is_rendered_whole(
     with pytest.MonkeyPatch.context() as patch:
         if not BY_HAND:  # they are laid out and drawn; only their files take too long
             patch.setattr(report, "_saved", _tiny)
-        survives(world, tmp_path_factory.mktemp("random"))
+        folder = tmp_path_factory.mktemp("random")
+        try:
+            run = carried_out(world, folder)
+        except InputError as error:
+            event(f"not valid: {str(error).replace(str(folder), '')[:60]}")
+            reject()
+        for kind in sorted({q["kind"] for q in run.questions}):
+            event(f"asked: {kind}")
+        survives(world, run, folder)
 
 
 def _tiny(figure: Figure, kind: str) -> bytes:
@@ -412,3 +420,36 @@ def _tiny(figure: Figure, kind: str) -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (8, 6)).save(buffer, "png")
     return buffer.getvalue() if kind == "png" else b"<svg xmlns='http://www.w3.org/2000/svg'/>"
+
+
+def test_probes_may_ask_about_thresholds_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "_saved", _tiny)
+    sets = [
+        _cited(f"set {i} $x^2$ of ${i}")
+        | {"labels": [{"text": "a $b$ thief", "tags": ["crime"]}, f"$visitor_{i}"]}
+        for i in range(2)
+    ]
+    probes = [
+        {"kind": "classification", "label_set": f"labels{i}.yaml", "templates": "bare"}
+        | {"thresholds": thresholds}
+        for i, thresholds in enumerate(([0.01, 0.3], [0.2, 0.7, 0.9]))
+    ]
+    suite = {
+        "name": "two", "model": "planted", "dataset": "card.yaml", "attributes": ["$g"],
+        "probes": probes, "acknowledge": [s["name"] for s in sets],
+        "confidence": {"resamples": 100, "min_group": 5},
+    }  # fmt: skip
+    files = {f"labels{i}.yaml": labels for i, labels in enumerate(sets)}
+    files |= {"card.yaml": _card(["$g"]), "suite.yaml": suite}
+    people = [
+        {"path": f"{i}.png", "subject": f"s{i}", "$g": ("$1", "$2")[i % 2]} for i in range(PICTURES)
+    ]
+    world = World(files, people, 1.0, [], ["croissant"])
+    run = carried_out(world, tmp_path)
+    survives(world, run, tmp_path)
+    text = (run.path / "report.md").read_text(encoding="utf-8")
+    for i, theirs in enumerate((["1%", "30%"], ["20%", "70%", "90%"])):
+        name = escaped(sets[i]["name"])
+        assert re.findall(rf"^\| {re.escape(name)} \| ([\d.]+%) \|", text, re.M) == theirs
