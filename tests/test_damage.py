@@ -322,3 +322,23 @@ def test_no_two_tasks_share_a_file() -> None:
     assert names["a b"] == slug("a b") == "a-b"  # as runs of before have it
     assert names["people-gender"] == "people-gender"
     assert figures.group_counts.__name__ == "group_counts"
+
+
+@pytest.mark.parametrize(
+    ("attribute", "group", "crossed"),
+    [("a x b", "one", False), ("a", "one x two", True), ("a", "one x", True)],
+)
+def test_a_name_that_reads_as_an_intersection_is_refused_before_the_run(
+    world: Path, attribute: str, group: str, crossed: bool
+) -> None:
+    people = worlds.people(world, 40)
+    people[attribute] = [group, "other"] * 20
+    people.to_csv(world / "people.csv", index=False)
+    with (world / "card.yaml").open("a") as card:
+        card.write(f"  {attribute}: {{source: generator}}\n")
+    suite = worlds.suite_file(world, "people-nonce")
+    pairs = f"[[gender, {attribute}]]" if crossed else "[]"
+    text = suite.read_text().replace("[gender, age_group]\n", f"[gender, {attribute}]\n", 1)
+    suite.write_text(text.replace("[[gender, age_group]]", pairs))
+    with pytest.raises(InputError, match="holds ' x ', which joins the names of an intersection"):
+        load_suite(str(suite)).resolve()
