@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
@@ -81,6 +82,9 @@ class FailOn(StrEnum):
 
 def main() -> None:
     """Run the command line; an AuditError becomes one sentence and its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a sign that a terminal lacks ends no command
+            stream.reconfigure(errors="backslashreplace")
     try:
         app()
     except AuditError as error:
@@ -139,16 +143,17 @@ def run(
 ) -> None:
     """Carry out a suite and render its report."""
     from audit.embeddings import Store
-    from audit.report import render
     from audit.run import carry_out
 
     asked = _load(suite, model)
     with _progress() as tell:
-        finished = carry_out(asked, out, Store(cache), _encoder(asked, device), tell)
+        with _damage_told():
+            finished = carry_out(asked, out, Store(cache), _encoder(asked, device), tell)
         tell("draw the report", 0, 1)
-        render(finished)
+        # the run is sealed: whatever happens to its renderings, its gates decide the exit code
+        _survived("The report", lambda: _rendered(finished))
         tell("draw the report", 1, 1)
-    _summary(finished)
+    _survived("The summary for this terminal", lambda: _summary(finished))
     _gates(finished)
     _fail_on(finished, fail_on)
 
@@ -172,9 +177,7 @@ def report(
 ) -> None:
     """Render the report of a finished run again, with the author's words beside it."""
     from audit import narrative
-    from audit.exports.kinds import export as write_as
     from audit.exports.public import write_public
-    from audit.report import render
     from audit.rundir import open_run
 
     finished = open_run(path)
@@ -187,9 +190,8 @@ def report(
     else:
         told = [str(p) for p in narrative.narrative_of(finished).problems if p.kind != "error"]
         _some(_console(stderr=True), told)
-        _console().print(f"report: {render(finished)}", soft_wrap=True)
-        for place in write_as(finished, [kind.value for kind in export or ()]):
-            _console().print(f"written: {place}", soft_wrap=True)
+        _console().print(f"report: {_plain(str(_rendered(finished)))}", soft_wrap=True)
+        _export(finished, [kind.value for kind in export or ()])
 
 
 @app.command()
@@ -410,6 +412,60 @@ def _encoder(suite: Suite, device: str) -> Any:
     return load
 
 
+def _rendered(finished: Run) -> Path:
+    """Render a run's report."""
+    from audit.report import render
+
+    with _damage_told():
+        return render(finished)
+
+
+@contextlib.contextmanager
+def _damage_told() -> Iterator[None]:
+    """Say on the error stream which parts could not be rendered, as sentences."""
+    import warnings
+
+    from audit.damage import DamagedWarning
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", DamagedWarning)
+        yield
+    told = [w for w in caught if issubclass(w.category, DamagedWarning)]
+    _some(_console(stderr=True), [str(w.message) for w in told], most=len(told))
+    for w in caught:
+        if w not in told:
+            warnings.warn_explicit(w.message, w.category, w.filename, w.lineno)
+
+
+def _survived(part: str, render: Callable[[], object]) -> None:
+    """Render a part of a sealed run; if that fails, it is said on the error stream."""
+    from audit.damage import Damage
+
+    try:
+        render()
+    except Exception as error:
+        _some(_console(stderr=True), [str(Damage.of(part, error))])
+
+
+def _export(finished: Run, kinds: Sequence[str]) -> None:
+    """Write a run as these kinds; what can't be written keeps none of the others from it.
+
+    Raises:
+        AuditError: one can't be written.
+    """
+    from audit.exports.kinds import attempted
+
+    refused = []
+    for _, result in attempted(finished, kinds):
+        if isinstance(result, AuditError):
+            refused.append(result)
+        else:
+            _console().print(f"written: {_plain(str(result))}", soft_wrap=True)
+    if refused:
+        _some(_console(stderr=True), [str(error) for error in refused[1:]])
+        raise refused[0]
+
+
 def _summary(finished: Run) -> None:
     """The terminal's last screen: the most important findings and where the report is."""
     from audit.findings import in_columns, tally_verdicts
@@ -419,7 +475,12 @@ def _summary(finished: Run) -> None:
     console.print(_cell_table(f"{finished.name}: most important findings", columns, rows))
     counts = tally_verdicts(finished.findings)
     console.print(", ".join(f"{n} {verdict}" for verdict, n in counts.items() if n))
-    console.print(f"report: {finished.path / 'report.html'}", soft_wrap=True)
+    page = finished.path / "report.html"
+    if page.is_file():
+        console.print(f"report: {_plain(str(page))}", soft_wrap=True)
+    else:
+        again = f"no report: 'clip-audit report {finished.path}' renders it again"
+        console.print(_plain(again), soft_wrap=True)
 
 
 def _changes(changes: Any, runs: Sequence[Run], remarks: Sequence[str]) -> None:

@@ -35,7 +35,7 @@ from audit.probes.classification import Classification
 from audit.probes.counterfactual import Counterfactual
 from audit.probes.scenes import suspicious_words
 from audit.registry import suggest, unknown
-from audit.rundir import PRIVATE, Run, digest_of, slug
+from audit.rundir import PRIVATE, Run, digest_of
 from audit.suite import Suite, load_suite
 from audit.tables import ENSEMBLE, EVERYONE
 
@@ -244,7 +244,7 @@ class Gallery:
         return self._once(f"choices {task}", lambda: self._read_choices(task))
 
     def _read_choices(self, task: str) -> pd.DataFrame:
-        _require_sealed(self.run, f"{PRIVATE}/outcomes/{slug(task)}.parquet")
+        _require_sealed(self.run, self.run.outcomes_file(task))
         table = self.run.outcomes(task)
         return table[table["image_id"].isin(self.groups.index)]
 

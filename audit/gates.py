@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import warnings
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from xml.etree import ElementTree
@@ -18,6 +20,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from audit.claims import resting_bounds, within_but_for_the_left_out
+from audit.damage import Damage, DamagedWarning
 from audit.findings import Finding, in_columns
 from audit.rundir import Run, write_json, write_text
 from audit.suite import Gate
@@ -294,10 +297,23 @@ def write(
     name: str,
     version: str,
 ) -> None:
-    """Write gates.json, junit.xml and findings.sarif into a run's folder."""
+    """Write gates.json, junit.xml and findings.sarif into a run's folder.
+
+    Warns:
+        DamagedWarning: for one of the latter two that can't be rendered; it costs no run.
+    """
     write_json(folder / RESULTS, [result.model_dump(mode="json") for result in results])
-    write_text(folder / JUNIT, junit(results, name))
-    write_text(folder / SARIF, sarif(findings, results, version))
+    for file, rendered in (
+        (JUNIT, partial(junit, results, name)),
+        (SARIF, partial(sarif, findings, results, version)),
+    ):
+        try:
+            write_text(folder / file, rendered())
+        except OSError:
+            raise
+        except Exception as error:
+            told = str(Damage.of(f"The file '{file}'", error))
+            warnings.warn(DamagedWarning(told), stacklevel=2)
 
 
 def read(run: Run) -> list[GateResult]:

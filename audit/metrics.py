@@ -18,7 +18,11 @@ from numpy.typing import NDArray
 
 from audit.data.dataset import Dataset, intersect
 from audit.data.labels import LabelSet
+<<<<<<< HEAD
 from audit.intersections import pooled_rates
+=======
+from audit.errors import InputError, sentence
+>>>>>>> 4d012c73324ea693601ca4e65b8d8ecc92fde02c
 from audit.registry import Registry
 from audit.stats.clustered import Sample, effective_n, is_few, rate_interval
 from audit.stats.counts import Counts, count
@@ -248,9 +252,17 @@ def grouped(
 
     Returns:
         Name to a categorical series by image id, in the groups' natural order, missing if unknown.
+
+    Raises:
+        InputError: as ``Dataset.grouping``; or a name holds the ' x ' that joins those of
+            intersections, which could not be told apart.
     """
+    intersections = [tuple(names) for names in intersections]
     plain = {name: dataset.grouping(name, bins) for name, bins in attributes.items()}
     orders = {name: dataset.groups(name, bins) for name, bins in attributes.items()}
+    crossed = {name for names in intersections for name in names}
+    _refuse_joined("attribute", plain)
+    _refuse_joined("group", (group for name in plain if name in crossed for group in orders[name]))
     for names in intersections:
         whole = " x ".join(names)
         plain[whole] = intersect(*(plain[name] for name in names))
@@ -263,6 +275,13 @@ def grouped(
         )
         for name, values in plain.items()
     }
+
+
+def _refuse_joined(what: str, names: Iterable[str]) -> None:
+    for name in names:
+        if name != "x" and " x " in f" {name} ":
+            told = f"the {what} '{name}' holds ' x ', which joins the names of an intersection"
+            raise InputError(sentence(told, "Rename it in the manifest and the card"))
 
 
 def named(values: pd.Series[Any]) -> pd.Series[str]:

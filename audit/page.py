@@ -15,8 +15,16 @@ from markdown_it.token import Token
 
 from audit.verdicts import JUDGED, Verdict
 
+
+class _Marks(dict[str, tuple[str, str]]):
+    """Signs and styles of verdicts; of one that is not judged, or unknown, a dash."""
+
+    def __missing__(self, verdict: str) -> tuple[str, str]:
+        return "–", "open"
+
+
 #: sign and style of each verdict: they differ in shape, not in colour alone
-MARKS: Final = {str(v): (v.sign, v.style) for v in (*JUDGED, Verdict.SEEN)}
+MARKS: Final = _Marks({str(v): (v.sign, v.style) for v in (*JUDGED, Verdict.SEEN)})
 #: the heading of a report's last part, which leaves paper out
 EVIDENCE: Final = "Evidence: the rows behind the numbers"
 BLANK: Final = "☐ to be filled in by the auditor"
@@ -28,16 +36,24 @@ class Markdown(str):
 
 def escaped(text: str) -> Markdown:
     """Text as Markdown that shows exactly this text, on one line."""
-    line = re.sub(r"[^\S\u00a0]+", " ", text)
+    line = re.sub(r"[^\S\u00a0]+", " ", visible(text))
     line = re.sub(r"([\\`*\[\]<>|&~])", r"\\\1", line)
     line = re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", line)
     line = re.sub(r"^([-+=#:!])", r"\\\1", line)
     return Markdown(re.sub(r"^(\d+)([.)])(?=\s|$)", r"\1\\\2", line))
 
 
+_UNSEEN: Final = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+def visible(text: str) -> str:
+    """Text with a replacement character for what is not seen and may turn what follows around."""
+    return _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
 def code(text: object, in_table: bool = False) -> Markdown:
     """Text as a code span, whatever it holds; a bar would end the cell of a table."""
-    line = re.sub(r"\s+", " ", str(text))
+    line = re.sub(r"\s+", " ", visible(str(text)))
     fence = "`" * (max(map(len, re.findall("`+", line)), default=0) + 1)
     pad = " " if line.startswith("`") or line.endswith("`") else ""
     span = f"{fence}{pad}{line}{pad}{fence}"
@@ -66,6 +82,12 @@ def to_html(text: str, pictures: Mapping[str, bytes]) -> str:
     page = shell()
     parts = {"TITLE": html.escape(plain), "CONTENTS": contents, "BODY": body}
     return re.sub(r"\{\{(TITLE|CONTENTS|BODY)\}\}", lambda m: parts[m[1]], page)
+
+
+def as_text(text: str) -> str:
+    """The page where the text can't be set as Markdown: the text as it is."""
+    parts = {"TITLE": "Report", "CONTENTS": "", "BODY": f"<pre>{html.escape(text)}</pre>"}
+    return re.sub(r"\{\{(TITLE|CONTENTS|BODY)\}\}", lambda m: parts[m[1]], shell())
 
 
 def _number_sections(tokens: Sequence[Token]) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
 from audit.errors import InputError, sentence
@@ -37,6 +37,12 @@ def _imported(place: str) -> Any:
     """The thing at 'module:name'."""
     module, name = place.split(":")
     return getattr(import_module(module), name)
+
+
+@lru_cache
+def _offered(read: Callable[..., Iterable[EntryPoint]], group: str) -> tuple[EntryPoint, ...]:
+    """What installed packages offer; read once, since it takes some hundredths of a second."""
+    return tuple(read(group=group))
 
 
 class Registry(Generic[T], Mapping[str, T]):
@@ -75,7 +81,7 @@ class Registry(Generic[T], Mapping[str, T]):
         return add
 
     def _plugins(self) -> dict[str, Callable[[], T]]:
-        found = {e.name: e.load for e in entry_points(group=self.group)}
+        found = {e.name: e.load for e in _offered(entry_points, self.group)}
         return found | {name: partial(_imported, place) for name, place in self._own.items()}
 
     def __getitem__(self, name: str) -> T:

@@ -3,13 +3,18 @@
 The template is Jinja over Markdown. Whatever it prints is text and is escaped, unless a function
 here made it Markdown: names of labels, groups and data sets come from people and stay words. A
 missing value is an error and no blank.
+
+The run is sealed before, so whatever goes wrong here costs no number: a section, table or figure
+that raises is named in its place (``audit.damage``), and all others stand.
 """
 
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,16 +27,17 @@ import matplotlib as mpl
 from jinja2.sandbox import SandboxedEnvironment
 from matplotlib.figure import Figure
 
-from audit import evidence, figures
+from audit import evidence, figures, gates
+from audit.damage import Damage, Damaged, DamagedWarning
 from audit.errors import InputError, sentence
 from audit.exports.public import legible, told
 from audit.findings import tally_verdicts
 from audit.narrative import checked
-from audit.page import BLANK, EVIDENCE, MARKS, Markdown, code, escaped, to_html
+from audit.page import BLANK, EVIDENCE, MARKS, Markdown, as_text, code, escaped, to_html
 from audit.resources import shipped
 from audit.rundir import Run, slug, write_text
 from audit.sections import SECTIONS, TOPICS, sections_at
-from audit.sections.blocks import Block, Folded, Part, Picture
+from audit.sections.blocks import Block, Folded, Part, Picture, Section
 from audit.sections.cells import pairs_table, printed, stated, tag
 from audit.sections.label_sets import labels_table
 from audit.sections.tasks import tasks
@@ -62,25 +68,49 @@ def render(run: Run, template: Path | None = None) -> Path:
 
 @dataclass(frozen=True)
 class Rendered:
-    """A report: the page, whose numbers lead to their rows; its text as Markdown; its figures."""
+    """A report: the page, whose numbers lead to their rows; its text as Markdown; its figures.
+
+    ``damage``: the parts that could not be rendered, which are named in their places.
+    """
 
     page: str
     text: str
     figures: Mapping[str, Drawn]
+    damage: Sequence[Damage] = ()
 
 
 def rendered(run: Run, template: Path | None = None) -> Rendered:
     """The report of a finished run, with nothing written.
 
+    Warns:
+        DamagedWarning: for each part that could not be rendered.
+
     Raises:
         InputError: as ``render``.
     """
     drawn: dict[str, Drawn] = {}
+    damage: list[Damage] = []
     run = legible(run)
-    text = fill(run, template or shipped(TEMPLATE), drawn)
-    whole = "\n".join([text, *_evidence(run, text, drawn)])
-    page = to_html(whole, {name: figure.svg for name, figure in drawn.items()})
-    return Rendered(page, evidence.unlinked(text), drawn)
+    text = fill(run, template or shipped(TEMPLATE), drawn, damage)
+    try:
+        last = _evidence(run, text, drawn)
+    except Exception as error:
+        last = [f"## {EVIDENCE}\n", _placed(run, damage, "The part 'Evidence'", error)]
+    try:
+        svg = {name: figure.svg for name, figure in drawn.items()}
+        page = to_html("\n".join([text, *last]), svg)
+    except Exception as error:
+        placed = _placed(run, damage, "The page", error)
+        page = as_text(f"{placed}\n\n{evidence.unlinked(text)}")
+    for one in damage:
+        warnings.warn(DamagedWarning(str(one)), stacklevel=2)
+    return Rendered(page, evidence.unlinked(text), drawn, damage)
+
+
+def _placed(run: Run, damage: list[Damage], part: str, error: Exception) -> Damaged:
+    """Note what can't be rendered; what stands in its place."""
+    damage.append(Damage.of(part, error, quoted=not run.manifest.get("public")))
+    return Damaged(damage[-1])
 
 
 def _evidence(run: Run, text: str, drawn: Mapping[str, Drawn]) -> list[str]:
@@ -98,33 +128,100 @@ _HOW_TO_READ: Final = (
 # ---- the template ------------------------------------------------------------------------------
 
 
-def fill(run: Run, template: Path, drawn: dict[str, Drawn]) -> str:
-    """The report as Markdown with its links to rows; figures asked for are added to ``drawn``.
+def fill(
+    run: Run, template: Path, drawn: dict[str, Drawn], damage: list[Damage] | None = None
+) -> str:
+    """The report as Markdown with its links to rows.
+
+    Args:
+        run: the run.
+        template: the file.
+        drawn: figures asked for are added.
+        damage: parts that could not be rendered are added.
 
     Raises:
         InputError: as ``render``.
     """
+    damage = [] if damage is None else damage
+    try:
+        source = template.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(sentence(f"{template}: can't be read ({error.strerror})")) from error
+    try:
+        names = context(run, drawn, damage)
+    except InputError:
+        raise
+    except Exception as error:
+        return _bare(run, damage, error)
+    try:
+        text = _filled(source, names, template)
+    except Exception as error:
+        if isinstance(error, InputError) and template != shipped(TEMPLATE):
+            raise  # a mistake in a template of one's own is told and not placed
+        damage.clear()
+        text = _piece_by_piece(run, source, names, template, damage) or _bare(run, damage, error)
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+def _filled(source: str, names: Mapping[str, Any], template: Path) -> str:
+    """The text of a template, or of a piece of it."""
     environment = SandboxedEnvironment(
         undefined=jinja2.StrictUndefined, finalize=printed, trim_blocks=True, lstrip_blocks=True
     )
     try:
-        source = template.read_text(encoding="utf-8")
-        text = environment.from_string(source).render(context(run, drawn))
-    except OSError as error:
-        raise InputError(sentence(f"{template}: can't be read ({error.strerror})")) from error
+        return environment.from_string(source).render(names)
     except jinja2.TemplateSyntaxError as error:
         raise InputError(sentence(f"{template}:{error.lineno}: {error.message}")) from error
     except jinja2.UndefinedError as error:
         told = f"{template}: {error.message}"
         raise InputError(sentence(told, f"{TEMPLATE} begins with the names there are")) from error
-    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
-def context(run: Run, drawn: dict[str, Drawn]) -> dict[str, Any]:
+def _piece_by_piece(
+    run: Run, source: str, names: Mapping[str, Any], template: Path, damage: list[Damage]
+) -> str | None:
+    """The text section by section, a damaged one named in its place; None without its head."""
+    head, *parts = re.split(r"^(?=## )", source, flags=re.MULTILINE)
+    try:
+        told = [_filled(head, names, template)]
+    except Exception:
+        return None
+    for part in parts:
+        try:  # what the head sets, every section may use
+            told.append(_filled(f"{head}{_CUT}{part}", names, template).partition(_CUT)[2])
+        except Exception as error:
+            title = part.partition("\n")[0]
+            placed = _placed(run, damage, f"The section '{title.lstrip('# ')}'", error)
+            told += [title, placed]
+    return "\n\n".join(told)
+
+
+#: between a template's head and one of its sections; in no text
+_CUT: Final = "\n\x00\n"
+
+
+def _bare(run: Run, damage: list[Damage], error: Exception) -> str:
+    """The findings and gates alone, where the template can't be filled at all."""
+    told = [f"{finding['verdict']}: {finding['statement']}" for finding in run.findings]
+    judged = [f"- {escaped(result.sentence)}" for result in gates.read(run)]
+    parts = [
+        f"# Bias audit of {escaped(str(run.manifest.get('model', 'a model')))}",
+        _placed(run, damage, "The report", error),
+        *(["## Gates", "\n".join(judged)] if judged else []),
+        "## Findings",
+        "\n".join(f"- {escaped(one)}" for one in told) or "*None.*",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def context(
+    run: Run, drawn: dict[str, Drawn], damage: list[Damage] | None = None
+) -> dict[str, Any]:
     """Every name that a template may use."""
     author = checked(run)
+    damage = [] if damage is None else damage
     offered: Sequence[Callable[..., Any]] = [f for topic in TOPICS for f in topic.OFFERS]
-    return {f.__name__: partial(f, run) for f in offered} | {
+    return {f.__name__: partial(_offered, run, damage, f) for f in offered} | {
         "run": run,
         "manifest": run.manifest,
         "model": run.model,
@@ -139,8 +236,8 @@ def context(run: Run, drawn: dict[str, Drawn]) -> dict[str, Any]:
         "version": version("clip-audit"),
         "plan": run.manifest.get("plan", "unsealed"),
         "gate_results": gate_results(run),
-        "section": partial(_section, run, drawn),
-        "figure": partial(_named_figure, run, drawn),
+        "section": partial(_section, run, drawn, damage),
+        "figure": partial(_named_figure, run, drawn, damage),
         "withheld": told(run),
         "words": author.words,
         "line": author.line,
@@ -156,16 +253,24 @@ def context(run: Run, drawn: dict[str, Drawn]) -> dict[str, Any]:
     }
 
 
+def _offered(run: Run, damage: list[Damage], tell: Callable[..., Any], *given: Any) -> Any:
+    """What a topic tells, or what stands in its place."""
+    try:
+        return tell(run, *given)
+    except Exception as error:
+        return _placed(run, damage, f"The part '{tell.__name__}'", error)
+
+
 # ---- sections with a module of their own --------------------------------------------------------
 
 
-def _section(run: Run, drawn: dict[str, Drawn], place: int) -> Markdown:
+def _section(run: Run, drawn: dict[str, Drawn], damage: list[Damage], place: int) -> Markdown:
     """What stands under a number: all that was asked, then what would ask for the rest."""
     told: list[Markdown] = []
     would: list[str] = []
     for section in sections_at(place):
-        blocks = section.tell(run)
-        told += [_markdown(run, drawn, block) for block in blocks]
+        blocks = blocks_of(run, section, damage)
+        told += [_markdown(run, drawn, damage, block) for block in blocks]
         would += [section.would] if section.would and not blocks else []
     if would:
         also = "Also not" if told else "Not"
@@ -173,13 +278,22 @@ def _section(run: Run, drawn: dict[str, Drawn], place: int) -> Markdown:
     return Markdown("\n\n".join(told))
 
 
-def _markdown(run: Run, drawn: dict[str, Drawn], block: Block) -> Markdown:
+def blocks_of(run: Run, section: Section, damage: list[Damage]) -> Sequence[Block]:
+    """The blocks of a section, or what stands in their place."""
+    try:
+        return list(section.tell(run))
+    except Exception as error:
+        name = section.tell.__module__.rpartition(".")[2]
+        return [_placed(run, damage, f"The section '{name}'", error)]
+
+
+def _markdown(run: Run, drawn: dict[str, Drawn], damage: list[Damage], block: Block) -> Markdown:
     """A block, and all within it, as Markdown."""
     if isinstance(block, Picture):
-        return _figure(run, drawn, block.draw, *block.which)
+        return _figure(run, drawn, damage, block.draw, *block.which)
     if isinstance(block, Part | Folded):
         heading = Markdown(f"{'###' if isinstance(block, Part) else '####'} {escaped(block.title)}")
-        inside = (_markdown(run, drawn, one) for one in block.blocks)
+        inside = (_markdown(run, drawn, damage, one) for one in block.blocks)
         return Markdown("\n\n".join([heading, *inside]))
     return block if isinstance(block, Markdown) else escaped(block)
 
@@ -189,11 +303,15 @@ def _markdown(run: Run, drawn: dict[str, Drawn], block: Block) -> Markdown:
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure as files, and the rows it was drawn from, as ``audit.evidence.named`` tells them."""
+    """A figure as files, and the rows it was drawn from, as ``audit.evidence.named`` tells them.
+
+    ``of``: the function that drew it and what it was given.
+    """
 
     svg: bytes
     png: bytes
     rows: str = ""
+    of: tuple[str, ...] = ()
 
 
 _DRAW: Final[Mapping[str, Callable[..., Figure]]] = {
@@ -211,28 +329,54 @@ _DRAW: Final[Mapping[str, Callable[..., Figure]]] = {
 }
 
 
-def _named_figure(run: Run, drawn: dict[str, Drawn], name: str, *which: str) -> Markdown:
+def _named_figure(
+    run: Run, drawn: dict[str, Drawn], damage: list[Damage], name: str, *which: str
+) -> Markdown:
     """A figure that a template asks for by its name in ``audit.figures``."""
     if name not in _DRAW:
         raise InputError(sentence(f"no figure named '{name}'", f"There are {', '.join(_DRAW)}"))
-    return _figure(run, drawn, _DRAW[name], *which)
+    return _figure(run, drawn, damage, _DRAW[name], *which)
 
 
 def _figure(
-    run: Run, drawn: dict[str, Drawn], draw: Callable[..., Figure], *which: str
+    run: Run,
+    drawn: dict[str, Drawn],
+    damage: list[Damage],
+    draw: Callable[..., Figure],
+    *which: str,
 ) -> Markdown:
     """Draw a figure and show it; its title is also its text for the blind."""
+    name = getattr(draw, "__name__", "figure")
     try:
         made = draw(run, *which)
+        figure = _drawn(made, (name, *which))
+        file = _file(figure, drawn)
+        drawn[file] = figure
+        shown = f"![{escaped(made.get_suptitle())}](figures/{file}.png)"
+        return Markdown(f"{shown}\n\n{evidence.caption(figure.rows)}" if figure.rows else shown)
     except InputError as nothing:  # groups too small to compare, say: the reason takes its place
         return Markdown(f"*No figure: {escaped(str(nothing))}*")
-    made.draw_without_rendering()
-    made.set_layout_engine("none")  # laid out once, not again for each kind of file
-    file = "-".join(slug(part) for part in (draw.__name__.replace("_", "-"), *which))
-    rows = str(made.get_label())
-    drawn[file] = Drawn(_saved(made, "svg"), _saved(made, "png"), rows)
-    shown = f"![{escaped(made.get_suptitle())}](figures/{file}.png)"
-    return Markdown(f"{shown}\n\n{evidence.caption(rows)}" if rows else shown)
+    except Exception as error:
+        of = f" of {', '.join(map(str, which))}" if which else ""
+        return _placed(run, damage, f"The figure '{name}'{of}", error)
+
+
+def _file(figure: Drawn, drawn: Mapping[str, Drawn]) -> str:
+    """The figure's file, told apart from those of other figures whose names are alike."""
+    name, *which = figure.of
+    plain = slug("-".join(slug(part) for part in (name.replace("_", "-"), *which)))
+    names = itertools.chain([plain], (f"{plain}-{i}" for i in itertools.count(2)))
+    return next(n for n in names if n not in drawn or drawn[n].of == figure.of)
+
+
+def _drawn(figure: Figure, of: tuple[str, ...]) -> Drawn:
+    # names start no formulas; a sign that no font has is shown as a box
+    with warnings.catch_warnings(), mpl.rc_context({"text.parse_math": False}):
+        warnings.filterwarnings("ignore", r"Glyph .* missing from")
+        figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # laid out once, not again for each kind of file
+        rows = str(figure.get_label())
+        return Drawn(_saved(figure, "svg"), _saved(figure, "png"), rows, of)
 
 
 def _saved(figure: Figure, kind: str) -> bytes:

@@ -30,8 +30,8 @@ from audit.rundir import (
     Build,
     Run,
     building,
+    file_names,
     open_run,
-    slug,
     write_json,
     write_text,
 )
@@ -334,8 +334,9 @@ def _write_tables(folder: Path, tables: Tables, found: list[Finding]) -> None:
 
 def _write_rows(private: Path, answers: list[Answer], suite: Suite, groups: Groups) -> None:
     """What is about single pictures: their groups, and how each probe answered."""
+    names = file_names([answer.probe.task for answer in answers])
     for answer in answers:
-        place = private / "outcomes" / f"{slug(answer.probe.task)}.parquet"
+        place = private / "outcomes" / f"{names[answer.probe.task]}.parquet"
         answer.probe.emits.write(answer.rows, place)
     members = pd.DataFrame({"image_id": list(groups.rows)})
     members["cluster_id"] = np.array(groups.cluster_ids, dtype=object)[groups.clusters]

@@ -23,7 +23,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -137,7 +137,7 @@ def _seal(build: Build, out: Path, name: str, started: datetime) -> Path:
     # the same tables give the same name ending, so that equal runs are seen to be equal
     tables = {f: d for f, d in files.items() if f.endswith(".parquet")}
     identity = hashlib.sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()
-    label = re.sub(r"[^A-Za-z0-9_-]+", "-", name)
+    label = re.sub(r"[^A-Za-z0-9_-]+", "-", name)[:_LONGEST]
     run_name = f"{started:%Y-%m-%dT%H%M%SZ}-{label}-{identity[:6]}"
     manifest = {
         "schema": SCHEMA,
@@ -304,7 +304,7 @@ class Run:
         Raises:
             InputError: no such task, or this is a public copy.
         """
-        path = self.path / PRIVATE / "outcomes" / f"{slug(task)}.parquet"
+        path = self.path / self.outcomes_file(task)
         if not path.is_file():
             raise InputError(
                 sentence(
@@ -314,6 +314,11 @@ class Run:
             )
         emits = {q["task"]: q.get("emits", "choices") for q in self.questions}
         return OUTCOMES[emits.get(task, "choices")].read(path)
+
+    def outcomes_file(self, task: str) -> str:
+        """Where the rows of a task are, within the run."""
+        names = file_names([q["task"] for q in self.questions])
+        return f"{PRIVATE}/outcomes/{names.get(task, slug(task))}.parquet"
 
     def groups(self) -> pd.DataFrame:
         """Cluster and groups of every picture that was asked; private.
@@ -369,8 +374,31 @@ class Run:
 
 
 def slug(task: str) -> str:
-    """A task's name as a file name."""
-    return re.sub(r"[^A-Za-z0-9_+-]+", "-", task)
+    """A task's name as a file name; two may have the same (``file_names``)."""
+    name = re.sub(r"[^A-Za-z0-9_+-]+", "-", task)
+    # file systems take 255 bytes, suffixes and temporary names included
+    return name if len(name) <= _LONGEST else f"{name[:_LONGEST]}-{_short(task)}"
+
+
+def file_names(tasks: Sequence[str]) -> dict[str, str]:
+    """A file name for each of these tasks, in their order; no two are the same.
+
+    The first has its slug, a later one with the same slug its digest too. Letters that differ in
+    case only are one name on some file systems.
+    """
+    names: dict[str, str] = {}
+    for task in tasks:
+        name = slug(task)
+        taken = {other.casefold() for other in names.values()}
+        names[task] = f"{name}-{_short(task)}" if name.casefold() in taken else name
+    return names
+
+
+_LONGEST: Final = 160
+
+
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def open_run(path: Path) -> Run:

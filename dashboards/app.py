@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 import streamlit as st
+from parts.damage import attempt
 from parts.runs import CHOSEN, OTHERS, choose_run, manifests, nothing_yet, opened, refuse, stamp
 from parts.words import plain
 from streamlit.navigation.page import StreamlitPage
@@ -92,7 +93,7 @@ def main() -> None:
     if damaged:
         told = f"Changed since the run was sealed, so not shown: {', '.join(damaged)}"
         st.warning(plain(told), icon=":material/warning:")
-    page.run()
+    attempt(f"The page '{page.title}'", page.run)
 
 
 if __name__ == "__main__":

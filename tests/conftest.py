@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from audit.embeddings import Store
 from audit.models.huggingface import load
@@ -16,6 +17,8 @@ from audit.rundir import Run
 from audit.suite import load_suite
 
 os.environ.setdefault("MPLBACKEND", "agg")
+# --hypothesis-profile by-hand: as many random suites as a person has the time for
+settings.register_profile("by-hand", max_examples=300, print_blob=True)
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
 from audit import figures
@@ -715,7 +716,24 @@ def test_an_unknown_name_gets_the_nearest(
 
 
 def test_names_with_dollar_signs_are_drawn_as_written(run: Run) -> None:
-    assert looks.plain("cost $5 or $6") == r"cost \$5 or \$6"
-    cells = [{"attribute": "a", "group": "$x^2$", "pictures": 40, "subjects": 40}]
-    odd = altered(run, dataset={"name": "$$", "cells": cells})
-    figures.group_counts(odd).draw_without_rendering()
+    group = "$x^2$ or $\\frac{$"
+    cells = [{"attribute": "_$a", "group": group, "pictures": 40, "subjects": 40}]
+    figure = figures.group_counts(altered(run, dataset={"name": "$$", "cells": cells}))
+    figure.draw_without_rendering()
+    texts = figure.findobj(Text)
+    assert not any(text.get_parse_math() for text in texts if "$" in text.get_text())
+    assert {group, "_$a"} <= {text.get_text() for text in texts}
+    assert "‘$$’" in figure.get_suptitle()
+
+
+def test_a_name_that_begins_with_an_underscore_stays_in_the_legend() -> None:
+    figure = looks.blank(2)
+    looks.legend(figure, [looks.grey_dot("_a"), looks.grey_dot("b")])
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [" _a", "b"]
+
+
+def test_any_verdict_has_a_look() -> None:
+    for verdict in (NOT_JUDGED, "of another version"):
+        assert looks.MARKS[verdict] == "x"
+        assert looks.COLOURS[verdict] == looks.GREY
+        assert verdict not in looks.MARKS

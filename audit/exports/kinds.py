@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from audit.damage import Damage
+from audit.errors import AuditError
 from audit.exports.machine import (
     FOLDER,
     write_croissant,
@@ -36,14 +39,44 @@ def export(run: Run, kinds: Sequence[str]) -> list[Path]:
     Raises:
         InputError: no such kind, or the run can't be written so: a library is missing, nothing
             was declared.
+        AuditError: a kind failed for another reason. Every other kind is written before.
+    """
+    made = dict(attempted(run, kinds))
+    refused = [result for result in made.values() if isinstance(result, AuditError)]
+    if refused:
+        raise refused[0]
+    return [result for result in made.values() if isinstance(result, Path)]
+
+
+def attempted(run: Run, kinds: Sequence[str]) -> Iterator[tuple[str, Path | AuditError]]:
+    """Write a rendered run as each of these kinds; what can't be written gives its reason.
+
+    Raises:
+        InputError: no such kind; nothing is written.
     """
     for kind in kinds:
         if kind not in KINDS:
             raise unknown("kind of export", kind, KINDS)
-    return [_written(run, *KINDS[kind]) for kind in kinds]
+    return ((kind, _attempted(run, kind)) for kind in kinds)
 
 
-def _written(run: Run, name: str, write: Callable[[Run, Path], Path]) -> Path:
+def _attempted(run: Run, kind: str) -> Path | AuditError:
+    name, write = KINDS[kind]
     place = run.path / name
-    place.parent.mkdir(parents=True, exist_ok=True)
-    return write(run, place)
+    aside = place.with_name(f".{place.name}.{os.getpid()}")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write(run, aside)
+        return aside.replace(place)
+    except AuditError as error:
+        return error
+    except Exception as error:
+        return failed(run, kind, error)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def failed(run: Run, kind: str, error: Exception) -> AuditError:
+    """The sentence for a kind that failed for no reason that was foreseen."""
+    quoted = not run.manifest.get("public")
+    return AuditError(str(Damage.of(f"The export '{kind}'", error, quoted)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -152,7 +153,10 @@ def _table(tokens: Sequence[Token]) -> Table:
 
 
 def spans(children: Sequence[Token]) -> list[Span]:
-    """Inline tokens as pieces of text; a picture among words is its words."""
+    """Inline tokens as pieces of text; a picture among words is its words.
+
+    What XML can't hold is a replacement character.
+    """
     style, found = Span(""), list[Span]()
     for token in children:
         if token.type in ("strong_open", "strong_close"):
@@ -169,8 +173,15 @@ def spans(children: Sequence[Token]) -> list[Span]:
             whole = style.bold and token.content in _VERDICTS
             words = token.content.replace(" ", "\u00a0") if whole else token.content
             found.append(replace(style, text=words))
-    return found
+    return [replace(span, text=allowed(span.text)) for span in found]
 
+
+def allowed(text: str) -> str:
+    """Text in which what XML can't hold is a replacement character."""
+    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+_NOT_XML: Final = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 #: kept on one line, also in a narrow column
 _VERDICTS: Final = frozenset(f"{sign} {verdict}" for verdict, (sign, _) in MARKS.items())

@@ -166,7 +166,9 @@ def _table(block: Table, width: float) -> Any:
         ]
         for i, row in enumerate(rows)
     ]
-    table = LongTable(cells, colWidths=_widths(rows, width), repeatRows=int(block.headed))
+    widths, head_rows = _widths(rows, width), int(block.headed)
+    # a row higher than a page goes on over the next
+    table = LongTable(cells, colWidths=widths, repeatRows=head_rows, splitInRow=1)
     table.setStyle(
         [
             ("LINEBELOW", (0, 0), (-1, -1), 0.4, "#d9dee2"),

@@ -10,7 +10,17 @@ from pathlib import Path
 from typing import Any, Final
 
 from audit.errors import InputError, sentence
-from audit.exports.outline import Block, Code, Heading, Image, Paragraph, Span, Table, blocks
+from audit.exports.outline import (
+    Block,
+    Code,
+    Heading,
+    Image,
+    Paragraph,
+    Span,
+    Table,
+    allowed,
+    blocks,
+)
 from audit.rundir import Run
 
 #: a place in a ZIP file that tells no time
@@ -65,7 +75,7 @@ def _properties(document: Any, run: Run) -> None:
     """Title and dates of the run, so that nothing tells when the file was written."""
     finished = datetime.fromisoformat(run.manifest["finished"]).replace(tzinfo=None)
     about = document.core_properties
-    about.title = f"Bias audit of {run.manifest['model']}"
+    about.title = allowed(f"Bias audit of {run.manifest['model']}")
     about.author, about.last_modified_by, about.comments = "clip-audit", "", ""
     about.created = about.modified = finished
     about.language, about.revision = "en", 1
@@ -94,17 +104,17 @@ def _add(document: Any, block: Block) -> None:
 
 def _set(paragraph: Any, pieces: Sequence[Span]) -> None:
     for piece in pieces:
-        run = paragraph.add_run(_allowed(piece.text))
+        run = paragraph.add_run(allowed(piece.text))
         run.bold, run.italic = piece.bold or None, piece.italic or None
         if piece.code:
             run.font.name = "Consolas"
         if piece.link and piece.link != piece.text:
-            paragraph.add_run(f" ({_allowed(piece.link)})")
+            paragraph.add_run(f" ({allowed(piece.link)})")
 
 
 def _describe(shape: Any, words: str) -> None:
     """The figure's words for those who can't see it."""
-    shape._inline.docPr.set("descr", _allowed(words))
+    shape._inline.docPr.set("descr", allowed(words))
 
 
 def _table(document: Any, block: Table) -> None:
@@ -134,11 +144,6 @@ def _repeat_head(row: Any) -> None:
     for cell in row.cells:
         for run in cell.paragraphs[0].runs:
             run.bold = True
-
-
-def _allowed(text: str) -> str:
-    """Text without what XML can't hold."""
-    return "".join(c for c in text if c in "\t\n\r" or c >= " ")
 
 
 def _without_times(packed: bytes) -> bytes:

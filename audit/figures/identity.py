@@ -22,6 +22,7 @@ from audit.figures.looks import (
     blank,
     drawn_from,
     legend,
+    log_percent_axis,
     many_looks,
     plain,
     styled,
@@ -107,7 +108,9 @@ def _draw_rates(
             axis.axvline(100 * max(value, _FLOOR), color=colour, lw=0.8, ls=":", zorder=0)
     if found["metric"].iloc[0] == FMR:
         axis.set_xscale("log")
-    axis.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: f"{v:g}%"))
+        log_percent_axis(axis.xaxis)
+    else:
+        axis.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: f"{v:g}%"))
 
 
 def _to_others(across: pd.DataFrame, groups: Sequence[str]) -> list[tuple[int, float]]:
@@ -165,8 +168,8 @@ def det_curves(run: Run, task: str, attribute: str) -> Figure:
         axis.set_xscale("log")
         axis.set_xlabel("pairs of two people that pass for one")
         axis.set_ylabel("pairs of one person that do not pass")
-        for side in (axis.xaxis, axis.yaxis):
-            side.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: f"{v:g}%"))
+        log_percent_axis(axis.xaxis)
+        axis.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: f"{v:g}%"))
         title(figure, f"{task}: the trade-off of both errors (DET) by {attribute}")
         axis.grid(visible=True)
         told = " and ".join(f"{100 * t:g}%" for t in targets)

@@ -24,9 +24,22 @@ WIDTH: Final = 8.6
 BLUE, ORANGE, GREY, INK = "#0072B2", "#D55E00", "#7A7A7A", "#222222"
 PINK: Final = "#B5478F"
 MARGIN_FILL: Final = "#E9E4D4"
+
+
+class _Looks(dict[str, str]):
+    """Looks of verdicts; what is not judged, or unknown, has a small grey cross."""
+
+    def __init__(self, looks: dict[str, str], other: str) -> None:
+        super().__init__(looks)
+        self.other = other
+
+    def __missing__(self, verdict: str) -> str:
+        return self.other
+
+
 #: verdicts differ in colour and in shape
-MARKS: Final = {SHOWN_LARGE: "^", CANNOT_TELL: "D", SHOWN_SMALL: "o"}
-COLOURS: Final = {SHOWN_LARGE: ORANGE, CANNOT_TELL: GREY, SHOWN_SMALL: BLUE}
+MARKS: Final = _Looks({SHOWN_LARGE: "^", CANNOT_TELL: "D", SHOWN_SMALL: "o"}, "x")
+COLOURS: Final = _Looks({SHOWN_LARGE: ORANGE, CANNOT_TELL: GREY, SHOWN_SMALL: BLUE}, GREY)
 MANY_MARKS: Final = ("s", "v", "P", "X", "<", ">", "p", "h")
 _STYLE: Final = {
     "font.size": 10,
@@ -34,6 +47,8 @@ _STYLE: Final = {
     "axes.titlesize": 10,
     "axes.labelcolor": INK,
     "grid.color": "#E2E2E2",
+    # names are words: no sign in them starts a formula
+    "text.parse_math": False,
 }
 
 
@@ -65,8 +80,11 @@ def drawn_from(figure: Figure, *rows: pd.DataFrame) -> None:
 
 def legend(figure: Figure, handles: Sequence[Any], columns: int = 0) -> None:
     """A legend below the figure, in as many columns as fit."""
+    names = [str(handle.get_label()) for handle in handles]
     figure.legend(
         handles=list(handles),
+        # matplotlib would leave out what begins with an underscore
+        labels=[f" {name}" if name.startswith("_") else name for name in names],
         loc="outside lower left",
         ncols=columns or (len(handles) if len(handles) < 5 else 3),
         frameon=False,
@@ -105,6 +123,19 @@ def percent_axis(axis: Axes, ticks: int) -> None:
     axis.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: f"{v:g}%"))
 
 
+class _LogPercent(mpl.ticker.LogFormatter):
+    """Percent on a log axis, as words: matplotlib's own writes formulas."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:g}%" if super().__call__(x, pos) else ""
+
+
+def log_percent_axis(axis: Any) -> None:
+    """A logarithmic axis in percent; between powers of ten only where there is room."""
+    axis.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: f"{v:g}%"))
+    axis.set_minor_formatter(_LogPercent(labelOnlyBase=False))
+
+
 def many_looks(i: int, of: int) -> tuple[str, Any]:
     """Mark and colour of the i-th of so many groups; all alike where there are too many."""
     if of > len(MANY_MARKS):
@@ -117,11 +148,11 @@ def grey_dot(text: str) -> Line2D:
     return Line2D([], [], ls="", marker="o", ms=4.5, color=GREY, label=text)
 
 
-def wrapped(text: str, width: int) -> str:
-    """Text in lines of at most this width."""
-    return "\n".join(textwrap.wrap(text, width))
+def wrapped(text: str, width: int, most: int = 8) -> str:
+    """Text in lines of at most this width; what is longer than ``most`` lines is cut."""
+    return "\n".join(textwrap.wrap(text, width, max_lines=most, placeholder=" …"))
 
 
 def plain(text: str) -> str:
-    """Text as matplotlib prints it: dollar signs would start a formula."""
-    return text.replace("\\$", "$").replace("$", r"\$")
+    """Text as a figure can draw it: a space in place of each control character."""
+    return "".join(c if c.isprintable() or c in "\n\u00a0" else " " for c in text)

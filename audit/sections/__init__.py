@@ -18,9 +18,12 @@ Topics that the template itself tells in words (``TOPICS``) offer it functions i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from audit.registry import Registry
+from audit.rundir import Run
 from audit.sections import (
     calibration,
     controls,
@@ -33,7 +36,7 @@ from audit.sections import (
     verdicts,
     wordings,
 )
-from audit.sections.blocks import Section
+from audit.sections.blocks import Block, Section
 
 #: modules whose ``OFFERS`` a template may call
 TOPICS: Final = (
@@ -58,6 +61,9 @@ _OWN: Final = {
     "replications": "audit.sections.replications:SECTION",
 }
 
+#: the number under which a section of unknown place stands
+_OTHERS: Final = 17
+
 SECTIONS: Final[Registry[Section]] = Registry(
     "section of the report", "clip_audit.sections", "", _OWN
 )
@@ -66,4 +72,16 @@ SECTIONS: Final[Registry[Section]] = Registry(
 def sections_at(place: int) -> list[Section]:
     """The sections that stand under this number: those above in their order, then any other."""
     names = [*_OWN, *(name for name in SECTIONS if name not in _OWN)]
-    return [section for name in names if (section := SECTIONS[name]).place == place]
+    return [section for name in names if (section := _loaded(name)).place == place]
+
+
+def _loaded(name: str) -> Section:
+    """A section; one of another package that can't be loaded tells so in the place for others."""
+    try:
+        return SECTIONS[name]
+    except Exception as error:
+        return Section(_OTHERS, "", partial(_raised, error))
+
+
+def _raised(error: Exception, run: Run) -> Sequence[Block]:
+    raise error

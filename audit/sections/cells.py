@@ -56,7 +56,7 @@ def stated(value: Any) -> str:
 
 def tag(verdict: str) -> Markdown:
     """A verdict with its sign; the page gives it a colour too."""
-    return Markdown(f"**{MARKS[verdict][0]} {verdict}**")
+    return Markdown(f"**{MARKS[verdict][0]} {verdict}**") if verdict in MARKS else escaped(verdict)
 
 
 #: a cell that begins with a number, which may lead to its row

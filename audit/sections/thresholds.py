@@ -39,9 +39,11 @@ def tell(run: Run) -> Sequence[Block]:
     ]
 
 
-def _asked(run: Run) -> list[float]:
-    """The thresholds asked about, which are not those of the sweep alone."""
-    return sorted(run.thresholds.loc[run.thresholds["metric"] == KEPT, "threshold"].unique())
+def _asked(run: Run, task: str | None = None) -> list[float]:
+    """The thresholds that a task, or any, was asked about; others are of its curve alone."""
+    rows = run.thresholds[run.thresholds["metric"] == KEPT]
+    rows = rows if task is None else rows[rows["task"] == task]
+    return sorted(rows["threshold"].unique())
 
 
 def _what(run: Run) -> Markdown:
@@ -62,9 +64,9 @@ def _share(threshold: float) -> str:
 def _kept(run: Run) -> Markdown:
     """Everyone's mean number of labels and errors, by task and threshold asked about."""
     rows = run.thresholds[run.thresholds["attribute"] == EVERYONE]
-    rows = rows[(rows["comparison"] == RATE) & rows["threshold"].isin(_asked(run))]
+    rows = rows[rows["comparison"] == RATE]
     cells = {(r.task, r.threshold, r.metric): r for r in each(rows[rows["metric"] != KEPT])}
-    asked = dict.fromkeys((task, threshold) for task, threshold, _ in cells)
+    asked = [(task, t) for task in dict.fromkeys(rows["task"]) for t in _asked(run, task)]
     return table(
         {
             "Task": task,
@@ -117,7 +119,7 @@ def _rates(run: Run, task: Task, attribute: str) -> Markdown:
     """Every group's rate of every family at the thresholds asked about, everyone last."""
     rows = run.thresholds[run.thresholds["task"] == task.name]
     rows = rows[(rows["comparison"] == RATE) & (rows["metric"] == FAMILY_KEPT)]
-    rows = rows[rows["threshold"].isin(_asked(run)[:_MOST])]
+    rows = rows[rows["threshold"].isin(_asked(run, task.name)[:_MOST])]
     by_group = {
         name: rows[(rows["attribute"] == of) & (rows["group"] == name)]
         for of in (attribute, EVERYONE)
@@ -141,7 +143,7 @@ def _gaps(run: Run, task: Task) -> pd.DataFrame:
     """The widest gap of every family, threshold asked about and attribute, the surest first."""
     rows = run.thresholds[run.thresholds["task"] == task.name]
     rows = rows[(rows["comparison"] == WORST) & (rows["metric"] == FAMILY_KEPT)]
-    rows = rows[rows["threshold"].isin(_asked(run)) & (rows["status"] == OK)]
+    rows = rows[rows["threshold"].isin(_asked(run, task.name)) & (rows["status"] == OK)]
     return rows.sort_values(["low_simultaneous", "value"], ascending=False, kind="stable")
 
 
@@ -160,8 +162,8 @@ def _gap_cells(row: Any) -> dict[str, object]:
 
 def _gendered(run: Run) -> list[Block]:
     """Labels kept more for one of two groups, as the CLIP paper looks at its Figure 18."""
-    lowest = min(_asked(run))
-    rows = run.thresholds[run.thresholds["threshold"] == lowest]
+    lowest = {task: min(_asked(run, task)) for task in dict.fromkeys(run.thresholds["task"])}
+    rows = run.thresholds[run.thresholds["threshold"] == run.thresholds["task"].map(lowest)]
     rates = rows[(rows["metric"] == KEPT) & (rows["comparison"] == RATE) & (rows["status"] == OK)]
     gaps = rows[(rows["metric"] == KEPT) & (rows["comparison"] == WORST) & (rows["status"] == OK)]
     parts: list[Block] = []
@@ -172,7 +174,8 @@ def _gendered(run: Run) -> list[Block]:
         if len(groups) == 2 and len(surely):
             title = f"Which labels of {task} are kept more for {groups[0]} or for {groups[1]}"
             parts.append(Folded(title, [_APART, _most_apart(surely, here, groups)]))
-    return [Part(f"Labels of two groups, above {_share(lowest)}", parts)] if parts else []
+    above = " or ".join(map(_share, sorted({*lowest.values()})))
+    return [Part(f"Labels of two groups, above {above}", parts)] if parts else []
 
 
 _APART: Final = Markdown(

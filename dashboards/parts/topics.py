@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
 from audit import figures
+from audit.damage import Damage, Damaged, DamagedWarning
 from audit.errors import InputError
 from audit.page import Markdown
 from audit.rundir import Run
@@ -14,6 +16,7 @@ from audit.sections import SECTIONS
 from audit.sections.blocks import Block, Folded, Part, Picture, said
 from audit.sections.disparities import gaps_table
 from audit.sections.tasks import tasks
+from parts.damage import attempt
 from parts.runs import ALSO, current, readable_or_stop, stamp
 from parts.words import as_markdown, picture, plain
 
@@ -38,16 +41,23 @@ def show_topics(title: str, names: Sequence[str], would: str, harmful: bool = Fa
 
 @st.cache_resource(max_entries=4, show_spinner="Reading the probes' tables")
 def told_by(path: str, stamp: str, _run: Run) -> Told:
-    """The blocks of every section that this run has something for, by its name."""
+    """The blocks of every section that this run has something for, by its name.
+
+    What can't be told is a block itself, a ``Damage`` in words.
+    """
     told = {name: _told(_run, name) for name in SECTIONS}
     return {name: blocks for name, blocks in told.items() if blocks}
 
 
 def _told(run: Run, name: str) -> Sequence[Block]:
     try:
-        return SECTIONS[name].tell(run)
+        return list(SECTIONS[name].tell(run))
     except InputError as error:
         return [str(error)]
+    except Exception as error:
+        damage = Damage.of(f"The section '{name}'", error)
+        warnings.warn(DamagedWarning(str(damage)), stacklevel=2)
+        return [Damaged(damage)]
 
 
 def suspicion(run: Run) -> Sequence[Block]:
@@ -73,10 +83,8 @@ def suspicion(run: Run) -> Sequence[Block]:
 def draw(run: Run, block: Block) -> None:
     """A block and all within it."""
     if isinstance(block, Picture):
-        try:
-            picture(block.draw(run, *block.which))
-        except InputError as nothing:
-            st.info(plain(f"No figure: {nothing}"))
+        name = f"The figure '{getattr(block.draw, '__name__', 'figure')}'"
+        attempt(name, _draw_picture, run, block)
     elif isinstance(block, Part):
         st.subheader(plain(block.title))
         for one in block.blocks:
@@ -87,3 +95,10 @@ def draw(run: Run, block: Block) -> None:
                 draw(run, one)
     else:
         st.markdown(as_markdown(block) if isinstance(block, Markdown) else plain(block))
+
+
+def _draw_picture(run: Run, block: Picture) -> None:
+    try:
+        picture(block.draw(run, *block.which))
+    except InputError as nothing:
+        st.info(plain(f"No figure: {nothing}"))

@@ -7,6 +7,7 @@ import html
 import io
 import math
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -18,6 +19,7 @@ from matplotlib.figure import Figure
 from audit.digits import bounds, percent
 from audit.evidence import unlinked
 from audit.metrics import noun
+from audit.page import visible
 from audit.tables import NOT_JUDGED, OK, UNDEFINED, WITHHELD
 from audit.verdicts import Verdict
 
@@ -31,7 +33,7 @@ _FOUND_LATER: Final = r"(?<=:)(?=//)|(?<=www)(?=\.)|(?<=@)|(?<=[-<=])(?=[-=>])"
 
 def plain(text: object) -> str:
     """Text as Markdown that shows exactly this text: no link, image, formula, icon or markup."""
-    line = re.sub(r"\s+", " ", str(text)).strip()
+    line = re.sub(r"\s+", " ", visible(str(text))).strip()
     line = re.sub(_FOUND_LATER, "\u2060", line)
     return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~$:@/^=&])", r"\\\1", line)
 
@@ -124,7 +126,12 @@ def csv(frame: pd.DataFrame) -> bytes:
 def picture(figure: Figure) -> None:
     """A figure as in the report; its title is its text for the blind, narrow screens scroll."""
     buffer = io.BytesIO()
-    with mpl.rc_context({"svg.hashsalt": "clip-audit"}):
+    # names start no formulas; a sign that no font has is shown as a box
+    with (
+        warnings.catch_warnings(),
+        mpl.rc_context({"svg.hashsalt": "clip-audit", "text.parse_math": False}),
+    ):
+        warnings.filterwarnings("ignore", r"Glyph .* missing from")
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     data = base64.b64encode(buffer.getvalue()).decode()
     words = html.escape(figure.get_suptitle(), quote=True)

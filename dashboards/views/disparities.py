@@ -9,6 +9,7 @@ from typing import Any, Final
 import pandas as pd
 import streamlit as st
 from parts.charts import FIT, forest, heat_map
+from parts.damage import attempt
 from parts.runs import current
 from parts.words import (
     SIGNS,
@@ -60,11 +61,11 @@ def show(run: Run) -> None:
         st.info("This run counted no choices, so there are no rates to compare.")
         return
     rates, gaps = chosen(run, rates, gaps)
-    every_label(rates, gaps)
+    attempt("The part 'Every label'", every_label, rates, gaps)
     rates, gaps = one_label(run, rates, gaps)
-    group_by_group(run, rates, gaps)
-    draw(gaps)
-    behind(rates, gaps)
+    attempt("The part 'Group by group'", group_by_group, run, rates, gaps)
+    attempt("The chart of differences", draw, gaps)
+    attempt("The rows behind", behind, rates, gaps)
 
 
 def chosen(run: Run, rates: pd.DataFrame, gaps: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:

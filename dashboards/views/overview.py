@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import streamlit as st
+from parts.damage import attempt
 from parts.runs import current
 from parts.words import MEANINGS, SEEN, SIGNS, plain, signed, table, unbroken, unique
 
@@ -28,10 +29,11 @@ SOURCES: Final = {
 def show(run: Run) -> None:
     """Draw the page."""
     warn(run)
-    asked(run)
-    group_sizes(run)
-    verdict_counts(run)
-    caveats(run, findings(run))
+    attempt("The part 'What was asked'", asked, run)
+    attempt("The part 'Groups'", group_sizes, run)
+    attempt("The part 'Verdicts'", verdict_counts, run)
+    shown = attempt("The part 'Findings'", findings, run)
+    attempt("The part 'Caveats'", caveats, run, shown or ())
 
 
 def warn(run: Run) -> None:

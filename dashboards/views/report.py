@@ -14,8 +14,8 @@ from parts.runs import ALSO, current, readable_or_stop, stamp
 from parts.words import plain
 
 from audit import report as reports
-from audit.errors import InputError
-from audit.exports.kinds import KINDS
+from audit.errors import AuditError, InputError
+from audit.exports.kinds import KINDS, failed
 from audit.exports.public import told, write_public
 from audit.lab import zipped
 from audit.narrative import FILE, checked, closed, narrative_of, read, text_of
@@ -229,16 +229,16 @@ def offer(run: Run, kind: str, name: str, use: str, public: bool) -> None:
                 made[this] = made_or_refused(run, kind, public)
             st.rerun()
         st.markdown(plain(use))
-    if isinstance(done, InputError):
+    if isinstance(done, AuditError):
         st.error(plain(done), icon=":material/warning:")
 
 
-def files_made(run: Run) -> dict[tuple[str, bool], bytes | InputError]:
+def files_made(run: Run) -> dict[tuple[str, bool], bytes | AuditError]:
     """What was made of this run and these words on this page; of others it is let go."""
     of, files = st.session_state.get("files made", (None, {}))
     if of != key(run):
         of, files = st.session_state["files made"] = key(run), {}
-    made: dict[tuple[str, bool], bytes | InputError] = files
+    made: dict[tuple[str, bool], bytes | AuditError] = files
     return made
 
 
@@ -248,12 +248,14 @@ def file_name(run: Run, kind: str, ending: str, public: bool) -> str:
     return f"{of}{ending}" if ending not in (".yaml", ".json", ".csv") else f"{of}-{kind}{ending}"
 
 
-def made_or_refused(run: Run, kind: str, public: bool) -> bytes | InputError:
+def made_or_refused(run: Run, kind: str, public: bool) -> bytes | AuditError:
     """The file, or why there can be none."""
     try:
         return made_as(run, kind, public)
-    except InputError as error:
+    except AuditError as error:
         return error
+    except Exception as error:
+        return failed(run, kind, error)
 
 
 def made_as(run: Run, kind: str, public: bool) -> bytes:

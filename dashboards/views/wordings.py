@@ -9,6 +9,7 @@ from typing import Any, Final
 import pandas as pd
 import streamlit as st
 from parts.charts import before_and_after, curve, shares, title
+from parts.damage import attempt
 from parts.runs import current, readable_or_stop, stamp
 from parts.words import csv, measured, plain, rate, signed, status, table, unbroken, what
 
@@ -54,9 +55,10 @@ def show(run: Run) -> None:
     rows = _specifications(run, row)
     st.markdown(plain(_in_words(row)))
     st.caption(plain(_selection(row)))
-    wording(run, rows, chosen(run, rows, row))
-    variance(row)
-    steadiness(run, row)
+    place = attempt("The chart of wordings", chosen, run, rows, row)
+    attempt("The part 'Wording'", wording, run, rows, len(rows) - 1 if place is None else place)
+    attempt("The part 'Variance'", variance, row)
+    attempt("The part 'Steadiness'", steadiness, run, row)
     st.download_button(
         "All wordings, as CSV", csv(rows), "wordings.csv", "text/csv", on_click="ignore"
     )
