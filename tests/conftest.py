@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from audit.embeddings import Store
 from audit.models.huggingface import load
 from audit.run import carry_out
-from audit.rundir import Run
+from audit.rundir import Run, runs_in
 from audit.suite import load_suite
 
 os.environ.setdefault("MPLBACKEND", "agg")
 os.environ["HF_HUB_OFFLINE"] = "1"
+SPECIMENS = ("specimen-even", "specimen-skewed")
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -54,13 +57,45 @@ def world(tmp_path: Path) -> Path:
     return tmp_path / "world"
 
 
+#: what takes so long to make that every test which needs it is slow
+DEAR = {"quick_runs"}
+
+
+@pytest.hookimpl(tryfirst=True)  # before '-m' chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test is slow if what it needs is."""
+    for item in items:
+        if DEAR & set(getattr(item, "fixturenames", ())):
+            item.add_marker("slow")
+
+
+def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that the first worker fills; the others wait for it. Nobody may change it after."""
+    workers = "PYTEST_XDIST_WORKER" in os.environ
+    folder = (factory.getbasetemp().parent if workers else factory.getbasetemp()) / name
+    finished = folder / "finished"
+    with FileLock(f"{folder}.lock"):
+        if not finished.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            finished.touch()
+    return folder
+
+
+def carry_out_quick(folder: Path) -> None:
+    """The suite 'quick' on both specimens, and what they embedded."""
+    store = Store(folder / "cache")
+    for name in SPECIMENS:
+        suite = load_suite("quick", model=name)
+        carry_out(suite, folder / "runs", store, lambda name=name: load(name, "cpu"))
+
+
 @pytest.fixture(scope="session")
 def quick_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
-    """The suite 'quick' carried out on both specimens, once for all tests."""
-    folder = tmp_path_factory.mktemp("quick")
-    store = Store(folder / "cache")
-    runs = {}
-    for name in ("specimen-even", "specimen-skewed"):
-        suite = load_suite("quick", model=name)
-        runs[name] = carry_out(suite, folder / "runs", store, lambda name=name: load(name, "cpu"))
-    return runs
+    """The suite 'quick' carried out on both specimens, once for all tests; a copy each worker."""
+    made = made_once(tmp_path_factory, "quick-runs", carry_out_quick)
+    own = tmp_path_factory.mktemp("quick")
+    for part in ("runs", "cache"):
+        shutil.copytree(made / part, own / part)
+    return {str(run.manifest["model"]): run for run in runs_in(own / "runs")}
