@@ -227,7 +227,7 @@ def _figure(
     except InputError as nothing:  # groups too small to compare, say: the reason takes its place
         return Markdown(f"*No figure: {escaped(str(nothing))}*")
     made.draw_without_rendering()
-    made.set_layout_engine("none")  # laid out once, not again for each kind of file
+    made.set_layout_engine(None)  # laid out once, not again for each kind of file
     file = "-".join(slug(part) for part in (draw.__name__.replace("_", "-"), *which))
     rows = str(made.get_label())
     drawn[file] = Drawn(_saved(made, "svg"), _saved(made, "png"), rows)

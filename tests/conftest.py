@@ -19,6 +19,7 @@ from audit.suite import load_suite
 
 os.environ.setdefault("MPLBACKEND", "agg")
 os.environ["HF_HUB_OFFLINE"] = "1"
+MadeOnce = Callable[[str, Callable[[Path], object]], Path]
 SPECIMENS = ("specimen-even", "specimen-skewed")
 
 
@@ -69,18 +70,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("slow")
 
 
-def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
-    """A folder that the first worker fills; the others wait for it. Nobody may change it after."""
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> MadeOnce:
+    """A folder that the first worker to need it fills; all others wait for it and share it."""
     workers = "PYTEST_XDIST_WORKER" in os.environ
-    folder = (factory.getbasetemp().parent if workers else factory.getbasetemp()) / name
-    finished = folder / "finished"
-    with FileLock(f"{folder}.lock"):
-        if not finished.exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir()
-            make(folder)
-            finished.touch()
-    return folder
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if workers else base
+
+    def folder_of(name: str, make: Callable[[Path], object]) -> Path:
+        folder = shared / name
+        finished = shared / f"{name}.finished"
+        with FileLock(f"{folder}.lock"):
+            if not finished.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                make(folder)
+                finished.touch()
+        return folder
+
+    return folder_of
 
 
 def carry_out_quick(folder: Path) -> None:
@@ -92,10 +100,8 @@ def carry_out_quick(folder: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def quick_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+def quick_runs(made_once: MadeOnce, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     """The suite 'quick' carried out on both specimens, once for all tests; a copy each worker."""
-    made = made_once(tmp_path_factory, "quick-runs", carry_out_quick)
     own = tmp_path_factory.mktemp("quick")
-    for part in ("runs", "cache"):
-        shutil.copytree(made / part, own / part)
+    shutil.copytree(made_once("quick", carry_out_quick), own, dirs_exist_ok=True)
     return {str(run.manifest["model"]): run for run in runs_in(own / "runs")}
