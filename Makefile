@@ -6,7 +6,7 @@ BIN := .venv/bin
 JOBS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(JOBS) --dist worksteal --durations=10
 
-.PHONY: audit test fast check browser screenshots clean
+.PHONY: audit test fast touched check browser screenshots clean
 
 audit: .venv/installed
 	$(BIN)/clip-audit run quick
@@ -17,6 +17,10 @@ test: .venv/installed-dev
 # while writing: what takes little time of every module
 fast: .venv/installed-dev
 	$(PYTEST) -m 'not slow'
+
+# does 'make fast' run something of every module?
+touched: .venv/installed-dev
+	PYTHONPATH=tests $(BIN)/pytest -p touched -m 'not slow'
 
 check: .venv/installed-dev
 	$(BIN)/ruff check .

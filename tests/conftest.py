@@ -64,10 +64,12 @@ DEAR = {"quick_runs"}
 
 @pytest.hookimpl(tryfirst=True)  # before '-m' chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A test is slow if what it needs is."""
-    for item in items:
-        if DEAR & set(getattr(item, "fixturenames", ())):
-            item.add_marker("slow")
+    """A test is slow if what it needs is; those come first, so that one worker has them."""
+    dear = [item for item in items if DEAR & set(getattr(item, "fixturenames", ()))]
+    for item in dear:
+        item.add_marker("slow")
+    first = set(dear)
+    items.sort(key=lambda item: item not in first)
 
 
 @pytest.fixture(scope="session")
