@@ -315,6 +315,7 @@ def fill(folder: Path, cache: Path, count: int, slow: float) -> subprocess.Popen
     return subprocess.Popen([sys.executable, "-c", code])
 
 
+@pytest.mark.slow
 def test_killed_while_filling_loses_only_the_last_moments(tmp_path: Path):
     items, cache = album(tmp_path / "a", 400), tmp_path / "cache"
     process = fill(tmp_path / "a", cache, 400, slow=0.01)
@@ -332,6 +333,7 @@ def test_killed_while_filling_loses_only_the_last_moments(tmp_path: Path):
     assert Store(cache).purge(dataset="d") == 400
 
 
+@pytest.mark.slow
 def test_two_processes_fill_one_store(tmp_path: Path):
     items, cache = album(tmp_path / "a", 120), tmp_path / "cache"
     both = [fill(tmp_path / "a", cache, 120, slow=0.002) for _ in range(2)]

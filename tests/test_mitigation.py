@@ -384,6 +384,7 @@ def test_a_counter_label_may_need_acknowledgement(world: Path) -> None:
 # ---- a whole run -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_run_tells_gap_and_price_side_by_side(world: Path) -> None:
     table = people(240)
     write(world, table)
@@ -418,6 +419,7 @@ def test_a_run_tells_gap_and_price_side_by_side(world: Path) -> None:
     assert {f["verdict"] for f in found} >= {SHOWN_LARGE}
 
 
+@pytest.mark.slow
 def test_the_bundled_suite_is_sound() -> None:
     suite = load_suite("mitigation").resolve()
     assert {probe.kind for probe in suite.asked} == {"mitigation"}

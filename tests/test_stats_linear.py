@@ -318,6 +318,7 @@ def test_no_examples_or_draws_are_refused(k: int, draws: int) -> None:
         few_shot(deal(vectors, truth, subject, 2), k, draws)
 
 
+@pytest.mark.slow
 def test_importing_it_imports_no_learning_library() -> None:
     code = "import sys, audit.stats.linear; sys.exit('sklearn' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
