@@ -338,6 +338,7 @@ def test_examples_are_sorted_and_named_once() -> None:
 # ---- a whole run -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_run_tells_zero_shot_and_probe_side_by_side(world: Path) -> None:
     table = people(180)
     write(world, table)

@@ -136,6 +136,7 @@ def test_choices_by_hand_longhand(world: Path) -> None:
     assert rows.loc[(WITHOUT, "a"), "score"] == pytest.approx(coarse, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_pictures_without_enough_captions_are_counted_and_not_asked(world: Path) -> None:
     scenes, seen = by_hand(world)
     measures = scenes.measures(scenes.outcomes(seen), seen, design_of(seen))
