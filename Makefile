@@ -2,13 +2,25 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: audit test check browser screenshots clean
+# tests at a time: make test JOBS=8; each with one thread, lest they wait for each other
+JOBS ?= 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(JOBS) --dist worksteal --durations=10
+
+.PHONY: audit test fast touched check browser screenshots clean
 
 audit: .venv/installed
 	$(BIN)/clip-audit run quick
 
 test: .venv/installed-dev
-	$(BIN)/pytest
+	$(PYTEST)
+
+# while writing: what takes little time of every module
+fast: .venv/installed-dev
+	$(PYTEST) -m 'not slow'
+
+# does 'make fast' run something of every module?
+touched: .venv/installed-dev
+	PYTHONPATH=tests $(BIN)/pytest -p touched -m 'not slow'
 
 check: .venv/installed-dev
 	$(BIN)/ruff check .

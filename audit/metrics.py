@@ -18,11 +18,8 @@ from numpy.typing import NDArray
 
 from audit.data.dataset import Dataset, intersect
 from audit.data.labels import LabelSet
-<<<<<<< HEAD
-from audit.intersections import pooled_rates
-=======
 from audit.errors import InputError, sentence
->>>>>>> 4d012c73324ea693601ca4e65b8d8ecc92fde02c
+from audit.intersections import pooled_rates
 from audit.registry import Registry
 from audit.stats.clustered import Sample, effective_n, is_few, rate_interval
 from audit.stats.counts import Counts, count

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache, partial
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from audit.errors import InputError, sentence
 
@@ -87,6 +87,8 @@ class Registry(Generic[T], Mapping[str, T]):
     def __getitem__(self, name: str) -> T:
         if name in self._items:
             return self._items[name]
+        if name in self._own:  # without asking every installed package what it offers
+            return cast(T, _imported(self._own[name]))
         plugins = self._plugins()
         if name in plugins:
             return self._complete(name, plugins[name]())

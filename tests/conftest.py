@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 from audit.embeddings import Store
 from audit.models.huggingface import load
 from audit.run import carry_out
-from audit.rundir import Run
+from audit.rundir import Run, runs_in
 from audit.suite import load_suite
 
 os.environ.setdefault("MPLBACKEND", "agg")
 # --hypothesis-profile by-hand: as many random suites as a person has the time for
 settings.register_profile("by-hand", max_examples=300, print_blob=True)
 os.environ["HF_HUB_OFFLINE"] = "1"
+MadeOnce = Callable[[str, Callable[[Path], object]], Path]
+SPECIMENS = ("specimen-even", "specimen-skewed")
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -57,13 +61,52 @@ def world(tmp_path: Path) -> Path:
     return tmp_path / "world"
 
 
+#: what takes so long to make that every test which needs it is slow
+DEAR = {"quick_runs"}
+
+
+@pytest.hookimpl(tryfirst=True)  # before '-m' chooses
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test is slow if what it needs is; those come first, so that one worker has them."""
+    dear = [item for item in items if DEAR & set(getattr(item, "fixturenames", ()))]
+    for item in dear:
+        item.add_marker("slow")
+    first = set(dear)
+    items.sort(key=lambda item: item not in first)
+
+
 @pytest.fixture(scope="session")
-def quick_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
-    """The suite 'quick' carried out on both specimens, once for all tests."""
-    folder = tmp_path_factory.mktemp("quick")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> MadeOnce:
+    """A folder that the first worker to need it fills; all others wait for it and share it."""
+    workers = "PYTEST_XDIST_WORKER" in os.environ
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if workers else base
+
+    def folder_of(name: str, make: Callable[[Path], object]) -> Path:
+        folder = shared / name
+        finished = shared / f"{name}.finished"
+        with FileLock(f"{folder}.lock"):
+            if not finished.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                make(folder)
+                finished.touch()
+        return folder
+
+    return folder_of
+
+
+def carry_out_quick(folder: Path) -> None:
+    """The suite 'quick' on both specimens, and what they embedded."""
     store = Store(folder / "cache")
-    runs = {}
-    for name in ("specimen-even", "specimen-skewed"):
+    for name in SPECIMENS:
         suite = load_suite("quick", model=name)
-        runs[name] = carry_out(suite, folder / "runs", store, lambda name=name: load(name, "cpu"))
-    return runs
+        carry_out(suite, folder / "runs", store, lambda name=name: load(name, "cpu"))
+
+
+@pytest.fixture(scope="session")
+def quick_runs(made_once: MadeOnce, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+    """The suite 'quick' carried out on both specimens, once for all tests; a copy each worker."""
+    own = tmp_path_factory.mktemp("quick")
+    shutil.copytree(made_once("quick", carry_out_quick), own, dirs_exist_ok=True)
+    return {str(run.manifest["model"]): run for run in runs_in(own / "runs")}

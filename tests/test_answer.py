@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
+import pytest
 import worlds
 from PIL import Image
 
@@ -25,6 +26,7 @@ def stored(folder: Path, table: pd.DataFrame, encoder: PlantedEncoder) -> Embedd
     return Embeddings(tuple(table["path"]), encoder.encode_images(pictures), "planted")
 
 
+@pytest.mark.slow
 def test_an_answer_is_the_runs_rates(world: Path) -> None:
     table = worlds.people(world, 240, per_subject=2)
     encoder = worlds.planted(

@@ -245,6 +245,7 @@ def test_weat_is_of_words_alone_and_exact(world: Path) -> None:
     assert row["null_low"] == pytest.approx(np.quantile(np.array(gaps), 0.025) * row["value"] / gap)
 
 
+@pytest.mark.slow
 def test_ieat_of_folders_leaves_out_subjects_it_compares_with(world: Path) -> None:
     people = World(world, 48, per=2)
     probe = people.probe(
@@ -352,6 +353,7 @@ def towards(word: str, how: float) -> np.ndarray:
     return how * spoken([word])[0].astype(float)
 
 
+@pytest.mark.slow
 def test_the_planted_association_is_told_and_no_other(world: Path) -> None:
     def lean(row: pd.Series) -> np.ndarray | float:
         return towards("wasp", 3.0) if row["age"] == "old" else 0.0
@@ -385,6 +387,7 @@ def test_a_lean_against_counts_and_is_said_to_be_less(world: Path) -> None:
     assert "than for those with male" in row["statement"]
 
 
+@pytest.mark.slow
 def test_nothing_is_found_where_nothing_is(world: Path) -> None:
     low_p = bounds_off = 0
     people, rng = World(world, 90), np.random.default_rng(0)
@@ -399,6 +402,7 @@ def test_nothing_is_found_where_nothing_is(world: Path) -> None:
     assert bounds_off <= 6
 
 
+@pytest.mark.slow
 def test_many_alike_pictures_show_that_a_lean_is_small(world: Path) -> None:
     people = World(world, 3000)
     found = people.measures(people.probe(toward="ant", margin=0.5, permutations=50), ["gender"])
@@ -675,6 +679,7 @@ confidence: {{min_group: 20}}
 """
 
 
+@pytest.mark.slow
 def test_a_whole_run_has_findings_section_and_figure(world: Path) -> None:
     table = worlds.people(world, 200)
     rng = np.random.default_rng(0)

@@ -101,6 +101,7 @@ def test_one_subject_gets_no_interval() -> None:
     assert np.isnan(found["covered"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shared", ["", worlds.COUNTERFACTUAL])
 def test_differences_and_ratios_are_covered(shared: str) -> None:
     cell = PairCell(300, 300, 0.05, 0.1, 2, 0.5, shared, audits=1000, resamples=500)
@@ -109,6 +110,7 @@ def test_differences_and_ratios_are_covered(shared: str) -> None:
     assert found["ratio_covered"] >= 0.93
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "cell",
     [
@@ -127,11 +129,13 @@ def test_families_are_seldom_wrong(cell: FamilyCell) -> None:
     assert {k: v for k, v in wrong.items() if v > most(400)} == {}
 
 
+@pytest.mark.slow
 def test_one_at_a_time_families_are_often_wrong() -> None:
     found = FamilyCell(BOUNDARY, 8, 5, pictures=200, audits=100, resamples=400).run(seed=6)
     assert found["wrong_large_alone"] > 0.2
 
 
+@pytest.mark.slow
 def test_what_is_foretold_is_found() -> None:
     gap = PowerCell(DETECT, audits=300, resamples=50).run(seed=7)
     assert gap["found"] == pytest.approx(0.8, abs=0.08)
@@ -152,6 +156,7 @@ def tiny() -> list[grid.Cell]:
     ]
 
 
+@pytest.mark.slow
 def test_the_grid_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     out = tmp_path / "results.jsonl"
     grid.simulate(tiny()[:3], out, 1)
@@ -175,6 +180,7 @@ def test_cells_of_a_grid_differ_and_have_seeds_of_their_own(name: str) -> None:
     assert len({grid.seed_of(c) for c in cells}) == len(cells)
 
 
+@pytest.mark.slow
 def test_the_report_says_what_the_results_say(tmp_path: Path) -> None:
     out = tmp_path / "results.jsonl"
     grid.simulate(tiny(), out, 1)

@@ -78,6 +78,7 @@ def test_copies_come_all_first_ones_first(rows, plan):
     assert writer.captions([4, 2], 1, copies=2) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("attribute", "group"), FALSE_WORDS)
 def test_no_caption_says_what_is_not_so(rows, written, attribute, group):
     false = re.compile(rf"\b({FALSE_WORDS[attribute, group]})\b")
@@ -145,6 +146,7 @@ def found_in(text: str, word: str) -> bool:
     return re.search(rf"\b{word}\b", text) is not None
 
 
+@pytest.mark.slow
 def test_planted_words_come_at_their_rates_in_every_group(rows, plan, written):
     specimen, texts = written
     for line in rate_table(plan, rows).itertuples():

@@ -52,6 +52,7 @@ def test_labels_are_not_compared_with_templates() -> None:
         difference("people-gender", "people-gendr")
 
 
+@pytest.mark.slow
 def test_a_list_says_what_was_read_in_part_and_what_must_be_acknowledged() -> None:
     said = dict(listing("label-sets"))
     assert said["facet-52"].startswith("(read in part)")

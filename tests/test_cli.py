@@ -27,6 +27,7 @@ def say(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *wo
     return ended.value.code or 0, printed.out, printed.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind", ["models", "datasets", "label-sets", "templates", "probes", "metrics", "suites"]
 )
@@ -52,6 +53,7 @@ def test_a_new_suite_is_sound_and_says_what_to_do_next(monkeypatch, capsys, tmp_
     assert "exists already" in err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -72,6 +74,7 @@ def test_a_mistake_gets_a_sentence_and_exit_code_2(
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_a_gate_ends_with_3_and_a_run_prints_its_findings(monkeypatch, capsys, world: Path) -> None:
     table = worlds.people(world, 300)
     encoder = worlds.planted(
@@ -90,6 +93,7 @@ def test_a_gate_ends_with_3_and_a_run_prints_its_findings(monkeypatch, capsys, w
     assert "--fail-on" in err
 
 
+@pytest.mark.slow
 def test_the_suites_own_gates_end_a_run_with_3_after_its_report(
     monkeypatch, capsys, world: Path
 ) -> None:
@@ -138,6 +142,7 @@ def test_at_most_ten_failed_gaps_are_printed(monkeypatch, capsys, tmp_path: Path
     assert "Passes 'g', allowed." in printed.out  # what is open is printed, allowed or not
 
 
+@pytest.mark.slow
 def test_check_seals_a_plan_and_says_how_it_stands(monkeypatch, capsys, world: Path) -> None:
     worlds.people(world, 300)
     words = ["check", str(worlds.suite_file(world, "people-nonce")), "--model", "specimen-even"]
@@ -175,6 +180,7 @@ def test_check_says_what_could_be_found_and_what_is_not_compared(
     assert "each subject counting once" in out
 
 
+@pytest.mark.slow
 def test_purging_deletes_what_was_stored(monkeypatch, capsys, world: Path) -> None:
     table = worlds.people(world, 60)
     encoder = worlds.planted(world, table, "people-nonce", lambda r: "wug")
@@ -188,6 +194,7 @@ def test_purging_deletes_what_was_stored(monkeypatch, capsys, world: Path) -> No
     assert (code, out.split()[0]) == (0, "59")
 
 
+@pytest.mark.slow
 def test_listing_and_reading_do_not_import_torch() -> None:
     code = (
         "import sys, audit.cli, audit.catalogue, audit.run, audit.report, audit.embeddings;"

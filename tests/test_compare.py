@@ -137,6 +137,7 @@ def test_it_mirrors_if_the_askings_or_the_groups_swap_and_copies_change_nothing(
     np.testing.assert_allclose(copied.high_all, found.high_all, rtol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sizes", "per_subject", "alike", "across", "shares"),
     [
@@ -161,6 +162,7 @@ def test_an_interval_covers_a_planted_change(
     assert np.mean(covered) >= 0.93
 
 
+@pytest.mark.slow
 def test_simultaneous_bounds_hold_together() -> None:
     rng = np.random.default_rng(4)
     code, clusters = np.repeat(np.arange(4), 150), np.arange(600) // 2
@@ -275,6 +277,7 @@ def test_planted_words_come_out(
     assert first["value"] > 0
 
 
+@pytest.mark.slow
 def test_a_change_is_the_difference_of_what_both_runs_report(
     specimens: tuple[Run, Run], between: pd.DataFrame
 ) -> None:
@@ -301,6 +304,7 @@ def test_a_change_is_the_difference_of_what_both_runs_report(
             np.testing.assert_allclose(both[f"gap_{name}"], gap, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_swapping_the_runs_mirrors_every_change(
     specimens: tuple[Run, Run], between: pd.DataFrame
 ) -> None:
@@ -334,6 +338,7 @@ def test_the_table_keeps_its_promises(between: pd.DataFrame) -> None:
     assert few["low_simultaneous"].isna().all()
 
 
+@pytest.mark.slow
 def test_the_same_run_twice_shows_that_nothing_changed(specimens: tuple[Run, Run]) -> None:
     run = specimens[1]
     same = compare(run, run, task="people-gender")
@@ -346,6 +351,7 @@ def test_the_same_run_twice_shows_that_nothing_changed(specimens: tuple[Run, Run
     assert remarks(run, run) == []
 
 
+@pytest.mark.slow
 def test_two_wordings_within_one_run(specimens: tuple[Run, Run]) -> None:
     run, wording = specimens[1], "template: a {}."
     found = compare(run, run, task="people-suspicion", other_condition=wording)
@@ -363,6 +369,7 @@ def test_two_wordings_within_one_run(specimens: tuple[Run, Run]) -> None:
         compare(run, run, task="people-suspicion", condition="template: a")
 
 
+@pytest.mark.slow
 def test_two_label_sets_meet_in_what_they_share(specimens: tuple[Run, Run]) -> None:
     found = compare(*specimens, task="people-gender", other_task="people-age")
     assert set(found["metric"]) == {"misclassification"}  # no label in common, but both can err
@@ -457,6 +464,7 @@ def test_a_planted_change_is_found_where_subjects_repeat(small_runs: tuple[Run, 
     assert (young["gained_other"] + young["lost_other"] == 0).all()
 
 
+@pytest.mark.slow
 def test_pictures_that_one_run_lacks_are_left_out_and_said(
     small_runs: tuple[Run, Run], tmp_path: Path
 ) -> None:
@@ -558,6 +566,7 @@ def test_runs_without_a_common_task_are_refused(
     assert "--other-task" in str(refused.value)
 
 
+@pytest.mark.slow
 def test_it_says_whose_settings_are_used(small_runs: tuple[Run, Run], tmp_path: Path) -> None:
     a, b = small_runs
     seed = altered(b, tmp_path / "seed", suite=("seed: 0", "seed: 5"))
@@ -591,6 +600,7 @@ def say(
     return int(ended.value.code or 0), printed.out, printed.err
 
 
+@pytest.mark.slow
 def test_the_verb_prints_the_changes_and_writes_them(
     monkeypatch, capsys, small_runs: tuple[Run, Run], tmp_path: Path
 ) -> None:
@@ -608,6 +618,7 @@ def test_the_verb_prints_the_changes_and_writes_them(
     assert len(written) == len(compare(*small_runs))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "read"),
     [("x.parquet", CHANGES.read), ("x.json", lambda path: pd.read_json(path, orient="records"))],
@@ -639,6 +650,7 @@ def test_a_mistake_gets_a_sentence(
     assert says in err
 
 
+@pytest.mark.slow
 def test_comparing_needs_no_torch() -> None:
     code = "import sys, audit.compare; assert not {'torch', 'transformers'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -160,6 +160,7 @@ def test_shuffling_ties_groups_to_nothing() -> None:
 # ---- controls ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gap", [0.0, 0.5])
 @pytest.mark.parametrize("per", [1, 3])
 def test_controls_find_nothing_where_nothing_is_and_what_was_put_there(
@@ -206,6 +207,7 @@ def test_controls_of_an_attribute_that_varies_within_subjects() -> None:
     assert found.loc[("a", "injected"), "shown_large"] == 1
 
 
+@pytest.mark.slow
 def test_an_attribute_more_moves_no_other_control() -> None:
     events, codes, who = people(5, 300, 2)
     alone = controlled(events, groups_of(who, a=codes))
@@ -331,6 +333,7 @@ def test_a_shuffle_without_a_table_says_what_the_table_would(per: int) -> None:
 # ---- nulls ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_p_is_uniform_where_groups_do_not_matter() -> None:
     sure = Confidence(resamples=199, min_group=10)
     p, compared = [], None
@@ -393,6 +396,7 @@ def confounded(seed: int) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray
     return events, {"a": code[who], "crop": crop[who]}, who
 
 
+@pytest.mark.slow
 def test_the_null_stays_within_the_other_attributes() -> None:
     within, without = [], []
     for seed in range(4):

@@ -225,6 +225,7 @@ def test_the_planted_change_is_found_against_the_nuisances(tmp_path: Path) -> No
     assert (table["statement"] != "").sum() <= 2 + c.FINDINGS
 
 
+@pytest.mark.slow
 def test_a_null_world_shows_nothing(tmp_path: Path) -> None:
     wrong = 0
     for seed in range(10):
@@ -363,6 +364,7 @@ def test_colour_difference_of_the_whole_and_of_the_middle() -> None:
     assert colour_difference(white, edge) == pytest.approx((20, 0), abs=1)
 
 
+@pytest.mark.slow
 def test_colours_of_pictures_and_why_there_are_none(tmp_path: Path) -> None:
     table = manifest(12)
     data = dataset(tmp_path, table)
@@ -449,6 +451,7 @@ def test_a_configuration_that_cannot_be_meant_is_refused(more: dict[str, Any], s
 # ---- a whole run -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_run_of_a_manifest_of_ones_own(tmp_path: Path) -> None:
     table = manifest(25)
     data = dataset(tmp_path, table)
@@ -497,6 +500,7 @@ def test_the_bundled_suite_is_sound() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_what_was_planted_in_the_specimen_is_found_and_the_report_says_so(tmp_path: Path) -> None:
     whole = load_suite("counterfactual")
     # those in teal, and some more: encoding all takes a while

@@ -81,6 +81,7 @@ def resealed(path: Path, name: str, text: str) -> None:
     (path / "manifest.json").write_text(json.dumps(manifest))
 
 
+@pytest.mark.slow
 def test_it_shows_what_was_asked_and_found(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     page = opened(run.path.parent, monkeypatch)
     text = said(page)
@@ -125,6 +126,7 @@ def test_all_findings_can_be_read(run: Run, monkeypatch: pytest.MonkeyPatch) -> 
     assert len(tables(page)[1]) == len(run.findings)
 
 
+@pytest.mark.slow
 def test_the_group_table_is_the_stored_rates(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     page = opened(run.path.parent, monkeypatch, "disparities")
     look_at(page, "people-occupations", "selection", "doctor", "gender")
@@ -140,6 +142,7 @@ def test_the_group_table_is_the_stored_rates(run: Run, monkeypatch: pytest.Monke
         assert rows[rate.group][5] == "ok"
 
 
+@pytest.mark.slow
 def test_a_small_group_says_why(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     page = opened(
         run.path.parent, monkeypatch, "disparities"
@@ -148,6 +151,7 @@ def test_a_small_group_says_why(run: Run, monkeypatch: pytest.MonkeyPatch) -> No
     assert unknown[5] == "too few: fewer than 30 pictures"
 
 
+@pytest.mark.slow
 def test_a_choice_that_was_right_is_no_finding(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     page = opened(run.path.parent, monkeypatch, "disparities")
     look_at(page, "people-gender", "selection", "man", "gender")
@@ -156,6 +160,7 @@ def test_a_choice_that_was_right_is_no_finding(run: Run, monkeypatch: pytest.Mon
     assert "No finding is made of this" not in said(page)
 
 
+@pytest.mark.slow
 def test_the_figure_draws_the_margin(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     page = opened(run.path.parent, monkeypatch, "disparities")
     chart = (page.get("arrow_vega_lite_chart") or page.get("vega_lite_chart"))[-1]
@@ -164,6 +169,7 @@ def test_the_figure_draws_the_margin(run: Run, monkeypatch: pytest.MonkeyPatch) 
     assert "margin of ± 5" in said(page)
 
 
+@pytest.mark.slow
 def test_the_widest_gap_stands_beside_chance(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     page = opened(run.path.parent, monkeypatch, "disparities")
     look_at(page, "people-gender", "misclassification", "any label", "age_group")
@@ -183,6 +189,7 @@ def test_the_widest_gap_stands_beside_chance(run: Run, monkeypatch: pytest.Monke
     assert "of shuffles" not in said(page)  # it varies within subjects: no null
 
 
+@pytest.mark.slow
 def test_pooled_rates_stand_beside_raw_ones(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     page = opened(run.path.parent, monkeypatch, "disparities")
     look_at(page, "people-gender", "misclassification", "any label", "ancestry x gender")
@@ -200,6 +207,7 @@ def test_pooled_rates_stand_beside_raw_ones(run: Run, monkeypatch: pytest.Monkey
     assert "Pooled" not in said(page)
 
 
+@pytest.mark.slow
 def test_a_run_of_the_first_layout_opens(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,6 +223,7 @@ def test_a_run_of_the_first_layout_opens(
         look_at(page, "people-gender", "misclassification", "any label", attribute)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("view", VIEWS)
 def test_no_run_says_what_makes_one(
     view: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -224,6 +233,7 @@ def test_no_run_says_what_makes_one(
     assert not page.selectbox
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("view", VIEWS)
 def test_every_page_opens_a_run_of_the_first_layout(
     view: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -239,6 +249,7 @@ def test_every_page_opens_a_run_of_the_first_layout(
     assert "nan" not in re.findall(r"\w+", said(page))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("view", VIEWS)
 def test_a_damaged_run_is_shown_on_no_page(
     view: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -249,6 +260,7 @@ def test_a_damaged_run_is_shown_on_no_page(
     assert [title.value for title in page.title] == ["This run is damaged"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("view", "name"),
     [("wordings", "sensitivity"), ("probes", "effects"), ("report", "thresholds")],
@@ -264,6 +276,7 @@ def test_a_damaged_table_stops_the_pages_that_show_it(
     assert not page.get("iframe")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["rates.parquet", "findings.json"])
 def test_a_damaged_run_names_the_file_and_shows_nothing(
     run: Run, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -287,6 +300,7 @@ def test_a_broken_manifest_hides_no_other_run(
     assert page.metric
 
 
+@pytest.mark.slow
 def test_the_newest_run_is_first_and_one_run_can_be_named(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -299,6 +313,7 @@ def test_the_newest_run_is_first_and_one_run_can_be_named(
     assert len(opened(path, monkeypatch).sidebar.selectbox[0].options) == 1
 
 
+@pytest.mark.slow
 def test_runs_that_are_called_alike_are_told_apart_by_their_folders(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -312,6 +327,7 @@ def test_runs_that_are_called_alike_are_told_apart_by_their_folders(
     assert other in [text.value for text in page.sidebar.text]
 
 
+@pytest.mark.slow
 def test_a_public_copy_shows_the_same_page(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -374,6 +390,7 @@ def nasty(run: Run, tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("view", [v for v in VIEWS if v not in ("compare", "lab", "report")])
 def test_a_label_full_of_markup_stays_text(
     view: str, nasty: Path, monkeypatch: pytest.MonkeyPatch
@@ -389,6 +406,7 @@ def test_a_label_full_of_markup_stays_text(
     assert all("script" not in str(element.proto) for element in page.get("html"))
 
 
+@pytest.mark.slow
 def test_the_map_holds_every_rate_and_every_difference(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -410,6 +428,7 @@ def test_the_map_holds_every_rate_and_every_difference(
         assert drawn["value"] == pytest.approx(-100 * gap)
 
 
+@pytest.mark.slow
 def test_errors_are_called_errors_on_the_map(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     page = opened(run.path.parent, monkeypatch, "disparities")
     tasks = run.rates.loc[run.rates["metric"] == "misclassification", "task"]
@@ -430,6 +449,7 @@ def arrow(data: Any) -> pd.DataFrame:
     return pa.ipc.open_stream(raw).read_pandas()
 
 
+@pytest.mark.slow
 def test_a_chosen_wording_is_told_in_words(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     page = opened(run.path.parent, monkeypatch, "wordings")
     assert len(box(page, "Gap").options) == len(run.sensitivity)
@@ -445,6 +465,7 @@ def test_a_chosen_wording_is_told_in_words(run: Run, monkeypatch: pytest.MonkeyP
     assert told <= set(run.specifications["template"])
 
 
+@pytest.mark.slow
 def test_a_chosen_wording_shows_its_groups_beside_the_headline(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -469,6 +490,7 @@ def test_a_chosen_wording_shows_its_groups_beside_the_headline(
             assert told == pytest.approx(100 * kept.loc[(condition, group), "value"], abs=0.51)
 
 
+@pytest.mark.slow
 def test_without_the_store_a_wording_says_why_and_keeps_its_gap(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -498,6 +520,7 @@ def held(spec: Any, name: str) -> list[Any]:
     return [*([spec[name]] if name in spec else []), *held(list(spec.values()), name)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("view", "number"), [("wordings", 3), ("disparities", 2), ("lab", 1)])
 def test_words_of_a_chart_are_in_the_pages_ink_and_axes_have_few_ticks(
     run: Run, monkeypatch: pytest.MonkeyPatch, view: str, number: int
@@ -515,6 +538,7 @@ def test_words_of_a_chart_are_in_the_pages_ink_and_axes_have_few_ticks(
                    default=100) == 100  # fmt: skip
 
 
+@pytest.mark.slow
 def test_shares_end_at_a_hundred_percent_and_long_bars_hold_their_number(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -528,6 +552,7 @@ def test_shares_end_at_a_hundred_percent_and_long_bars_hold_their_number(
     assert long["transform"] == [{"filter": "datum.share > 80"}]
 
 
+@pytest.mark.slow
 def test_the_column_of_the_wording_told_is_marked_on_the_curve(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -540,6 +565,7 @@ def test_the_column_of_the_wording_told_is_marked_on_the_curve(
         assert here.to_dict("records") == [{"from": place + 0.5, "to": place + 1.5}]
 
 
+@pytest.mark.slow
 def test_two_runs_are_compared_by_audits_own_comparison(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -550,6 +576,7 @@ def test_two_runs_are_compared_by_audits_own_comparison(
     assert comparison.in_short(comparison.compare(run, run, "people-suspicion")) in said(page)
 
 
+@pytest.mark.slow
 def test_a_run_of_the_same_pictures_is_offered_first_for_comparison(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -568,6 +595,7 @@ def test_a_run_of_the_same_pictures_is_offered_first_for_comparison(
     assert unlike.name in str(box(page, "B, compared with").options[-1])
 
 
+@pytest.mark.slow
 def test_one_run_alone_or_a_public_copy_says_why_it_compares_nothing(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -578,6 +606,7 @@ def test_one_run_alone_or_a_public_copy_says_why_it_compares_nothing(
     assert "lack them" in said(page)
 
 
+@pytest.mark.slow
 def test_other_probes_are_the_reports_own_sections(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -587,6 +616,7 @@ def test_other_probes_are_the_reports_own_sections(
     assert not re.search(r"\]\(#", "".join(str(m.value) for m in page.markdown))  # leads nowhere
 
 
+@pytest.mark.slow
 def test_surveillance_begins_with_words_of_suspicion_beside_chance(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -70,6 +70,7 @@ def photographs(tmp_path: Path, **card: object) -> Run:
 # ---- before anything is shown ------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_nothing_is_shown_before_the_reader_confirms(monkeypatch: pytest.MonkeyPatch) -> None:
     page = opened(made(), monkeypatch, confirm=False)
     assert "Content warning" in page.warning[0].value
@@ -81,6 +82,7 @@ def test_nothing_is_shown_before_the_reader_confirms(monkeypatch: pytest.MonkeyP
     assert not images(page)
 
 
+@pytest.mark.slow
 def test_what_was_confirmed_holds_for_the_session_and_this_run_only(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -106,6 +108,7 @@ def test_what_was_confirmed_holds_for_the_session_and_this_run_only(
 # ---- the switch --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_one_switch_takes_the_page_away(monkeypatch: pytest.MonkeyPatch) -> None:
     def titles(*more: str) -> list[str]:
         monkeypatch.setattr(sys, "argv", ["app.py", str(made().path), *more])
@@ -142,6 +145,7 @@ def test_the_command_hands_the_switch_on(
 # ---- labelled so -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_rows_are_the_runs_counts_and_pictures_are_blurred(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -164,6 +168,7 @@ def test_rows_are_the_runs_counts_and_pictures_are_blurred(
     assert all(is_clear(pixels) for _, pixels in images(page))
 
 
+@pytest.mark.slow
 def test_more_of_a_group_is_shown_when_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     page = opened(made(), monkeypatch)
     box(page, "Question").set_value("people-occupations").run()
@@ -176,6 +181,7 @@ def test_more_of_a_group_is_shown_when_asked_for(monkeypatch: pytest.MonkeyPatch
     assert len(images(page)) == before + count
 
 
+@pytest.mark.slow
 def test_pictures_come_in_the_order_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     page = opened(made(), monkeypatch)
     box(page, "By").set_value("everyone").run()
@@ -189,6 +195,7 @@ def test_pictures_come_in_the_order_that_is_asked_for(monkeypatch: pytest.Monkey
 # ---- in other words, one thing changed ---------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_picture_is_told_in_every_wording(monkeypatch: pytest.MonkeyPatch) -> None:
     page = opened(made(), monkeypatch, view="Under other wordings")
     box(page, "Question").set_value("people-occupations").run()
@@ -203,6 +210,7 @@ def test_a_picture_is_told_in_every_wording(monkeypatch: pytest.MonkeyPatch) -> 
     assert "gender: female (generator)" in said(page)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("asked", ["../card.yaml", "/etc/passwd", "<b>x</b>", "picture 99"])
 def test_no_picture_but_the_runs_own_can_be_asked_for(
     asked: str, monkeypatch: pytest.MonkeyPatch
@@ -214,6 +222,7 @@ def test_no_picture_but_the_runs_own_can_be_asked_for(
     assert "is no picture that this run asked about" in page.info[0].value
 
 
+@pytest.mark.slow
 def test_another_picture_is_one_of_the_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     page = opened(made(), monkeypatch, view="Under other wordings")
     seen = set()
@@ -225,6 +234,7 @@ def test_another_picture_is_one_of_the_runs(monkeypatch: pytest.MonkeyPatch) -> 
     assert seen <= set(shown(made()).names.values())
 
 
+@pytest.mark.slow
 def test_a_family_stands_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
     page = opened(made(), monkeypatch, view="Counterfactual families")
     box(page, "Family").set_value("f3").run()
@@ -239,6 +249,7 @@ def test_a_family_stands_side_by_side(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "tone: -30" in text
 
 
+@pytest.mark.slow
 def test_without_families_there_is_no_place_for_them(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -249,6 +260,7 @@ def test_without_families_there_is_no_place_for_them(
 # ---- real people -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_of_real_people_one_picture_at_a_time_is_clear(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -262,6 +274,7 @@ def test_of_real_people_one_picture_at_a_time_is_clear(
     assert len(images(page)) > 1
 
 
+@pytest.mark.slow
 def test_real_people_are_not_listed_by_suspicion(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -277,6 +290,7 @@ def test_real_people_are_not_listed_by_suspicion(
             assert "disparities" in str(link.proto)
 
 
+@pytest.mark.slow
 def test_a_file_name_is_told_only_when_asked_for(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -292,6 +306,7 @@ def test_a_file_name_is_told_only_when_asked_for(
 # ---- what can't be shown -----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_cannot_be_shown_gives_a_sentence(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -308,6 +323,7 @@ def test_what_cannot_be_shown_gives_a_sentence(
         assert not images(page)
 
 
+@pytest.mark.slow
 def test_a_picture_that_is_gone_leaves_the_others(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -325,6 +341,7 @@ def test_a_picture_that_is_gone_leaves_the_others(
     assert f"{gallery.names[gone]}: its file is missing" in markup(page)
 
 
+@pytest.mark.slow
 def test_names_stay_text(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     card = CARD | {"id_column": "id"}
     run = elsewhere(made(), tmp_path)

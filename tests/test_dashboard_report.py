@@ -79,6 +79,7 @@ def words_of(run: Run) -> dict[str, Any]:
 # ---- write -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_nothing_is_rendered_or_written_until_it_is_asked_for(
     run: Run, monkeypatch: pytest.MonkeyPatch, quick_report: list[str]
 ) -> None:
@@ -94,6 +95,7 @@ def test_nothing_is_rendered_or_written_until_it_is_asked_for(
     assert len(labels) == 4 + 28  # the lines and the sections, each once
 
 
+@pytest.mark.slow
 def test_words_are_typed_previewed_saved_and_read(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,6 +120,7 @@ def test_words_are_typed_previewed_saved_and_read(
     assert f"We saw {finding['verdict']}." in page.get("iframe")[0].proto.srcdoc
 
 
+@pytest.mark.slow
 def test_a_form_keeps_the_comments_of_a_file(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     save(run, "# mine\nauditor: Ana  # who\nsections:\n  # first\n  data: >\n    x\n    y\n")
     page = at_report(run, monkeypatch)
@@ -130,6 +133,7 @@ def test_a_form_keeps_the_comments_of_a_file(run: Run, monkeypatch: pytest.Monke
     )
 
 
+@pytest.mark.slow
 def test_what_is_wrong_is_told_beside_the_field_and_saved_all_the_same(
     run: Run, monkeypatch: pytest.MonkeyPatch, quick_report: list[str]
 ) -> None:
@@ -147,6 +151,7 @@ def test_what_is_wrong_is_told_beside_the_field_and_saved_all_the_same(
     assert quick_report == []
 
 
+@pytest.mark.slow
 def test_the_file_can_be_written_as_text(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     page = at_report(run, monkeypatch)
     choose(page, "As a file")
@@ -163,6 +168,7 @@ def test_the_file_can_be_written_as_text(run: Run, monkeypatch: pytest.MonkeyPat
     assert next(f for f in page.text_input if f.label == "Auditor").value == "Ana"
 
 
+@pytest.mark.slow
 def test_a_file_changed_by_another_is_not_overwritten(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -181,6 +187,7 @@ def test_a_file_changed_by_another_is_not_overwritten(
     assert next(f for f in page.text_input if f.label == "Auditor").value == "Di"
 
 
+@pytest.mark.slow
 def test_words_of_two_runs_are_kept_apart(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     other = shutil.copytree(run.path, run.path.with_name("2026-01-01T000000Z-older-000000"))
     older = dict(run.manifest) | {"started": "2026-01-01T00:00:00+00:00"}
@@ -195,6 +202,7 @@ def test_words_of_two_runs_are_kept_apart(run: Run, monkeypatch: pytest.MonkeyPa
     assert next(f for f in page.text_input if f.label == "Auditor").value == "Ana"
 
 
+@pytest.mark.slow
 def test_words_for_another_run_want_to_be_read_again(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,6 +214,7 @@ def test_words_for_another_run_want_to_be_read_again(
     assert words_of(run) == {"run": run.manifest["run"], "auditor": "Ana"}
 
 
+@pytest.mark.slow
 def test_a_finding_is_offered_with_the_text_that_quotes_it(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -242,6 +251,7 @@ def test_a_table_comes_back_as_it_was_and_empty_rows_go(name: str) -> None:
 # ---- where nothing can be written --------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_public_copy_is_read_and_not_written(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     save(run, "auditor: Ana\n")
     facts = {"fewest_pictures": 10, "fewest_subjects": 10, "groups": [], "more_in_tasks": {}}
@@ -258,6 +268,7 @@ def test_a_public_copy_is_read_and_not_written(run: Run, monkeypatch: pytest.Mon
     assert not page.get("toggle")
 
 
+@pytest.mark.slow
 def test_a_folder_that_can_not_be_written_says_so(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -272,6 +283,7 @@ def test_a_folder_that_can_not_be_written_says_so(
 # ---- read and export ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_report_is_framed_without_scripts(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     (run.path / "report.html").write_text("<script>alert(1)</script>")
     save(run, "sections:\n  summary: |\n    a <script>alert(3)</script>\n")
@@ -284,6 +296,7 @@ def test_the_report_is_framed_without_scripts(run: Run, monkeypatch: pytest.Monk
     assert "alert(1)" not in frame.proto.srcdoc
 
 
+@pytest.mark.slow
 def test_no_tag_lives_in_a_preview(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     page = at_report(run, monkeypatch)
     write(page, "1. Summary", "<img src=x onerror=alert(1)>\n![y](https://example.org/y.png)")
@@ -292,6 +305,7 @@ def test_no_tag_lives_in_a_preview(run: Run, monkeypatch: pytest.MonkeyPatch) ->
     assert "&lt;img src=x" in preview
 
 
+@pytest.mark.slow
 def test_every_kind_is_made_or_refused_in_a_sentence(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -306,6 +320,7 @@ def test_every_kind_is_made_or_refused_in_a_sentence(
     assert sorted(p.name for p in run.path.rglob("*")) == before
 
 
+@pytest.mark.slow
 def test_an_export_that_lacks_a_library_says_what_to_install(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -316,6 +331,7 @@ def test_an_export_that_lacks_a_library_says_what_to_install(
     assert "pip install 'clip-audit[export]'" in said(page)
 
 
+@pytest.mark.slow
 def test_a_public_copy_is_one_file_and_says_what_it_withholds(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -337,6 +353,7 @@ def test_a_public_copy_is_one_file_and_says_what_it_withholds(
     assert not any("private" in name for name in names)
 
 
+@pytest.mark.slow
 def test_the_same_words_give_the_same_file(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     made = []
     for _ in range(2):

@@ -149,6 +149,7 @@ def test_bins_are_closed_on_the_left_and_open_at_both_ends(people: Dataset) -> N
     assert people.groups("age", [0, 18.0, 100]) == ("0-17", "18-99")
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(
     st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30),

@@ -97,6 +97,7 @@ def test_a_family_is_any_of_its_labels() -> None:
     assert got["events"] == asked["predicted"].isin([LABELS.texts[i] for i in indices]).sum()
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10**6), cut=st.integers(0, 120))
 def test_two_halves_merge_to_the_whole(seed: int, cut: int) -> None:
@@ -277,6 +278,7 @@ def test_margins_belong_to_label_families() -> None:
     assert row(got, comparison="difference")["verdict"] == "shown large"
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(st.integers(30, 400), st.floats(0, 1)), min_size=2, max_size=4))
 def test_relabelling_groups_turns_differences_round(cells: list[tuple[int, float]]) -> None:

@@ -149,6 +149,7 @@ def outcomes(chosen: np.ndarray, truth: np.ndarray) -> pd.DataFrame:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("per", [1, 3])
 def test_every_change_is_that_of_asking_the_edited_set_anew(per: int) -> None:
     world = World(per=per)
@@ -273,6 +274,7 @@ def test_an_edit_that_can_only_lose_has_the_interval_of_what_it_lost() -> None:
     assert (row["low"], row["high"]) == pytest.approx((-high[0, 0], -low[0, 0]))
 
 
+@pytest.mark.slow
 def test_the_order_of_pictures_and_the_size_of_blocks_change_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -407,6 +409,7 @@ def thresholds(world: World, scale: float = 20.0, **more: object) -> pd.DataFram
     return THRESHOLDS.validate(threshold_rates(*args, **settings))  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_threshold_rates_are_those_of_softmax_longhand() -> None:
     world = World(per=2)
     table = thresholds(world, thresholds=(0.005, 0.04), sweep=(0.2,))
@@ -460,6 +463,7 @@ def test_the_rate_of_a_label_kept_has_the_interval_of_a_rate() -> None:
     assert (row["low"], row["high"]) == pytest.approx((low[0, 0], high[0, 0]))
 
 
+@pytest.mark.slow
 def test_the_mean_number_of_labels_kept_covers() -> None:
     rng, inside = np.random.default_rng(11), []
     for _ in range(150):
@@ -535,6 +539,7 @@ def test_a_condition_that_hurts_one_group_is_found_and_its_numbers_are_the_rates
     assert worst["low_simultaneous"] < 0.36 < worst["high_simultaneous"]
 
 
+@pytest.mark.slow
 def test_a_condition_that_hurts_both_groups_alike_is_no_gap() -> None:
     choices, world = two_conditions(0.0, n=4000)
     worst = one(of_conditions(choices, world), metric="misclassification", comparison=WORST)

@@ -237,18 +237,30 @@ def test_stream_holds_few_pictures_in_memory():
 
 
 def test_stream_overlaps():
-    class Slow(Staged):
+    """A picture of the next batch is loaded while one is encoded: each waits for the other."""
+    changed, loaded, begun = threading.Condition(), set[int](), [0]
+
+    def wait_for(so) -> None:
+        changed.notify_all()
+        assert changed.wait_for(so, timeout=10)
+
+    class Waiting(Staged):
         def encode_pixels(self, pixels: Sequence[np.ndarray]) -> Rows:
-            time.sleep(0.03)
+            with changed:
+                begun[0] += 1
+                first = begun[0] * Staged.batch_size
+                wait_for(lambda: first in loaded or first >= 24)
             return super().encode_pixels(pixels)
 
     def load(i: int) -> Image.Image:
-        time.sleep(0.01)
+        with changed:
+            if i % Staged.batch_size == 0:
+                wait_for(lambda: begun[0] * Staged.batch_size >= i)
+            loaded.add(i)
+            changed.notify_all()
         return Image.new("RGB", (2, 2))
 
-    start = time.perf_counter()
-    list(encode_stream(Slow(), load, range(80), workers=2))
-    assert time.perf_counter() - start < 0.85 * (20 * 0.03 + 40 * 0.01)
+    assert sum(len(batch.items) for batch in encode_stream(Waiting(), load, range(24), 2)) == 24
 
 
 def test_an_error_in_loading_is_raised():
@@ -315,6 +327,7 @@ def fill(folder: Path, cache: Path, count: int, slow: float) -> subprocess.Popen
     return subprocess.Popen([sys.executable, "-c", code])
 
 
+@pytest.mark.slow
 def test_killed_while_filling_loses_only_the_last_moments(tmp_path: Path):
     items, cache = album(tmp_path / "a", 400), tmp_path / "cache"
     process = fill(tmp_path / "a", cache, 400, slow=0.01)
@@ -332,6 +345,7 @@ def test_killed_while_filling_loses_only_the_last_moments(tmp_path: Path):
     assert Store(cache).purge(dataset="d") == 400
 
 
+@pytest.mark.slow
 def test_two_processes_fill_one_store(tmp_path: Path):
     items, cache = album(tmp_path / "a", 120), tmp_path / "cache"
     both = [fill(tmp_path / "a", cache, 120, slow=0.002) for _ in range(2)]

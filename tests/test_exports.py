@@ -226,6 +226,7 @@ def test_the_world_has_what_is_to_be_hidden(run: Run) -> None:
     assert small["gender x age_group", "female x old"] == 5
 
 
+@pytest.mark.slow
 def test_no_row_of_a_small_group_is_published(run: Run, copy: Run) -> None:
     for name in TABLES:
         table = getattr(copy, name)
@@ -362,6 +363,7 @@ def everything(folder: Path) -> Iterator[Path]:
     return (p for p in folder.rglob("*") if p.is_file())
 
 
+@pytest.mark.slow
 def test_words_about_a_withheld_finding_say_so_and_pins_go(run: Run, tmp_path: Path) -> None:
     hidden = next(f for f in run.findings if f["attribute"] == "gender" and f["groups"])
     made = open_run(run.path)
@@ -426,6 +428,7 @@ def test_a_word_document_holds_the_whole_report(copy: Run, documents: dict[str, 
     assert document.core_properties.created.isoformat() in copy.manifest["finished"]
 
 
+@pytest.mark.slow
 def test_documents_are_the_same_bytes_again(
     copy: Run, documents: dict[str, bytes], tmp_path: Path
 ) -> None:

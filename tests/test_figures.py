@@ -357,6 +357,7 @@ def test_no_scores_is_a_sentence(run: Run) -> None:
         figures.reliability_by_group(run, "people-occupations", "gender")
 
 
+@pytest.mark.slow
 def test_every_figure_is_drawn_of_an_earlier_run(run: Run, tmp_path: Path) -> None:
     old = as_earlier(run, tmp_path)
     assert set(old.rates) == set(RATES.columns)
@@ -457,6 +458,7 @@ def test_a_curve_is_sorted_and_drawn_with_both_kinds_of_bounds(run: Run) -> None
     assert not segments(figure, "_simultaneous", odd.specifications)
 
 
+@pytest.mark.slow
 def test_the_margin_chance_and_the_headline_stand_behind_the_curve(run: Run) -> None:
     figure = figures.specification_curve(run, "people-occupations", "gender")
     table = run.specifications.query("task == 'people-occupations' and attribute == 'gender'")
@@ -482,6 +484,7 @@ def test_the_margin_chance_and_the_headline_stand_behind_the_curve(run: Run) -> 
     assert "chance" not in " ".join(t.get_text() for t in figure.legends[0].get_texts())
 
 
+@pytest.mark.slow
 def test_the_title_says_what_between_whom_and_how_many_agree(run: Run) -> None:
     odd = many_wordings(run, 40)
     title = figures.specification_curve(odd, "people-occupations", "gender").get_suptitle()
@@ -514,6 +517,7 @@ def test_below_a_short_curve_every_template_has_its_dot(run: Run) -> None:
     assert "modality gap" not in row_names(figure)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [40, 90, 300])
 def test_below_any_curve_each_choice_is_marked_where_it_holds(run: Run, number: int) -> None:
     odd = many_wordings(run, number)
@@ -550,6 +554,7 @@ def test_the_mean_gap_of_a_choice_stands_beside_its_row(run: Run) -> None:
     assert means[-1] < 0 < means[0]
 
 
+@pytest.mark.slow
 def test_it_is_said_that_equal_gaps_have_no_order(run: Run) -> None:
     odd = many_wordings(run, 40)
     told = figures.specification_curve(odd, "people-occupations", "gender").axes[1].get_xlabel()

@@ -190,6 +190,7 @@ def pixels(data: bytes) -> np.ndarray:
 # ---- what was labelled so ----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_as_many_pictures_are_listed_as_the_runs_rates_count(gallery: Gallery) -> None:
     seen = unknown = 0
     for task in ("people-occupations", "people-suspicion"):
@@ -439,6 +440,7 @@ def test_real_people_are_listed_by_no_harmful_label_of_a_mixed_set(photographs: 
             assert len(mixed.labelled("mixed", label, "gender"))
 
 
+@pytest.mark.slow
 def test_what_is_not_told_of_real_people_has_no_numbers_either(photographs: Gallery) -> None:
     mixed = unacknowledged(photographs)
     labels = {i: mixed.wordings("mixed", i) for i in mixed.groups.index}

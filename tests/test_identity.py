@@ -258,6 +258,7 @@ def test_groups_that_lie_apart_are_more_alike_within(tmp_path: Path) -> None:
     assert one(rows, metric=i.WORST_FMR, attribute="gender").verdict != SHOWN_LARGE
 
 
+@pytest.mark.slow
 def test_nothing_is_found_where_groups_are_dealt_by_lot(tmp_path: Path) -> None:
     chances = []
     for seed in range(4):
@@ -278,6 +279,7 @@ def test_nothing_is_found_where_groups_are_dealt_by_lot(tmp_path: Path) -> None:
 # ---- who is counted ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_one_picture_each_leaves_pairs_of_persons(tmp_path: Path) -> None:
     table = people(60, each=3)
     every, single = (
@@ -341,6 +343,7 @@ def test_without_a_second_picture_no_one_can_be_missed(tmp_path: Path) -> None:
     assert only(rows, metric=i.WORST_FNMR).empty
 
 
+@pytest.mark.slow
 def test_sittings_are_told_and_may_be_told_apart(tmp_path: Path) -> None:
     table = people(60, each=3).assign(day=["d0", "d0", "d1"] * 60, once="d0")
     vectors = vectors_of(table)
@@ -361,6 +364,7 @@ def test_sittings_are_told_and_may_be_told_apart(tmp_path: Path) -> None:
     assert "sitting" not in said["apart"].method
 
 
+@pytest.mark.slow
 def test_many_pairs_are_sampled_and_then_have_no_null(tmp_path: Path) -> None:
     table = people(200)
     vectors = vectors_of(table)
@@ -517,6 +521,7 @@ def test_a_whole_audit_finds_the_planted_group(run: Run) -> None:
     assert len(run.measures)
 
 
+@pytest.mark.slow
 def test_the_report_says_what_is_out_of_scope_and_who_is_taken_for_whom(run: Run) -> None:
     text = render(run).read_text(encoding="utf-8")
     assert "surveillance and facial recognition are" in text
@@ -538,6 +543,7 @@ def test_figures_show_groups_or_say_why_not(run: Run) -> None:
         det_curves(run, "elsewhere", "size")
 
 
+@pytest.mark.slow
 def test_the_bundled_suite_is_sound() -> None:
     suite = load_suite("identity")
     probe = next(p for p in suite.asked if isinstance(p, Identity))

@@ -72,6 +72,7 @@ def tagged(name: str, tag: str) -> tuple[str, ...]:
 # --- every set --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", label_set_names())
 def test_every_set_is_cited_and_says_what_it_is_for(name: str) -> None:
     found = load_label_set(name)
@@ -120,6 +121,7 @@ def test_the_readme_lists_everything(name: str) -> None:
     assert f"`{name}`" in text or f"`{short}`" in text
 
 
+@pytest.mark.slow
 def test_the_readme_counts_and_marks_as_the_files_do() -> None:
     row = re.compile(r"^\| `([\w-]+)`[^|]* \| (\d+) \| (\S[^|]*) \| *(ask)? *\|", re.M)
     told = {

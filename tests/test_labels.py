@@ -122,6 +122,7 @@ def test_datacomp_templates_are_its_templates_file_to_the_byte() -> None:
     assert files["toxic"].prompts("animal") == ("a photo of a animal",)
 
 
+@pytest.mark.slow
 def test_sizes_of_the_published_sets() -> None:
     sizes = {name: len(load_label_set(name).labels) for name in label_set_names()}
     assert sizes["clip-paper-race"] == sizes["datacomp-race"] == 7
@@ -559,6 +560,7 @@ def test_sets_are_frozen() -> None:
         found.name = "other"  # type: ignore[misc]
 
 
+@pytest.mark.slow
 @given(st.text(min_size=1))
 def test_normalising_twice_changes_nothing_more_than_once(text: str) -> None:
     spaced = f"  {text} \t"

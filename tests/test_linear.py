@@ -132,6 +132,7 @@ def one(measures: pd.DataFrame, **where: str) -> Any:
 # ---- what a row is -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_zero_shot_is_the_classification_and_the_others_are_the_classifiers(world: Path) -> None:
     table = people(120)
     rows, _ = asked(world, table)
@@ -158,6 +159,7 @@ def test_zero_shot_is_the_classification_and_the_others_are_the_classifiers(worl
         assert not found["tie"].any()
 
 
+@pytest.mark.slow
 def test_no_subject_is_judged_by_a_classifier_that_saw_it(world: Path) -> None:
     # every subject has an axis of its own and a shape by lot: only recognising it would help
     rng = np.random.default_rng(0)
@@ -172,6 +174,7 @@ def test_no_subject_is_judged_by_a_classifier_that_saw_it(world: Path) -> None:
     assert (taught["predicted"] == taught["truth"]).mean() < 0.6  # 1 if subjects were recognised
 
 
+@pytest.mark.slow
 def test_the_order_of_pictures_does_not_matter(world: Path) -> None:
     table = people(120)
     one_way = asked(world, table)
@@ -186,6 +189,7 @@ def test_the_order_of_pictures_does_not_matter(world: Path) -> None:
 # ---- how draws are combined --------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_accuracy_over_draws_longhand(world: Path) -> None:
     table = people(240)
     rows, measures = asked(world, table)
@@ -210,6 +214,7 @@ def test_accuracy_over_draws_longhand(world: Path) -> None:
     assert (alone.value, alone.low, alone.high) == pytest.approx(ends)
 
 
+@pytest.mark.slow
 def test_the_told_changes_are_those_of_the_run(world: Path) -> None:
     table = people(240)
     rows, measures = asked(world, table)
@@ -231,6 +236,7 @@ def test_the_told_changes_are_those_of_the_run(world: Path) -> None:
 # ---- worlds ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_the_words_do_not_reach_is_found_and_for_whom(world: Path) -> None:
     _, measures = asked(world, people(900))
     right = one(measures, metric=ACCURACY_CHANGE)
@@ -248,6 +254,7 @@ def test_what_the_words_do_not_reach_is_found_and_for_whom(world: Path) -> None:
     assert side.verdict != SHOWN_LARGE
 
 
+@pytest.mark.slow
 def test_where_the_embedding_holds_no_more_nothing_is_shown(world: Path) -> None:
     # only the words' axes hold the shape, and they hold it for all alike
     _, measures = asked(world, people(900, hidden=0.0, reached=(0.9, 0.9)), examples=[])
@@ -261,6 +268,7 @@ def test_where_the_embedding_holds_no_more_nothing_is_shown(world: Path) -> None
     assert row.low < 1 / 3 < row.high
 
 
+@pytest.mark.slow
 def test_a_label_with_too_few_subjects_is_left_out_and_said_so(world: Path) -> None:
     table = people(240)
     stars = np.flatnonzero(table["shape"] == "star")
@@ -276,6 +284,7 @@ def test_a_label_with_too_few_subjects_is_left_out_and_said_so(world: Path) -> N
     assert np.isnan(row.value)
 
 
+@pytest.mark.slow
 def test_pictures_without_truth_are_judged_but_teach_and_count_for_nothing(world: Path) -> None:
     table = people(240)
     table.loc[:9, "shape"] = None
@@ -329,6 +338,7 @@ def test_examples_are_sorted_and_named_once() -> None:
 # ---- a whole run -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_run_tells_zero_shot_and_probe_side_by_side(world: Path) -> None:
     table = people(180)
     write(world, table)

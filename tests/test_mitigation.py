@@ -204,6 +204,7 @@ def test_only_the_half_that_did_not_teach_is_judged_and_it_teaches_nothing(world
         assert (choices(again, FEWER) == choices(rows, FEWER)).all() == same
 
 
+@pytest.mark.slow
 def test_the_order_of_pictures_does_not_matter(world: Path) -> None:
     table = people(200)
     shuffled = table.sample(frac=1, random_state=3).reset_index(drop=True)
@@ -224,6 +225,7 @@ def test_the_order_of_pictures_does_not_matter(world: Path) -> None:
 # ---- planted worlds ----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_planted_gap_is_seen_to_close_and_sides_are_told_as_before(world: Path) -> None:
     table = people(600)
     gaps = told(world, table, "birds", directions=["prompts", "differences"])
@@ -244,6 +246,7 @@ def test_a_planted_gap_is_seen_to_close_and_sides_are_told_as_before(world: Path
     )
 
 
+@pytest.mark.slow
 def test_a_planted_price_is_found(world: Path) -> None:
     prices = told(world, people(600), "distances", truth="distance")
     prices = prices[prices["metric"] == ACCURACY_CHANGE].set_index("condition")
@@ -268,6 +271,7 @@ def test_a_counter_label_that_relieves_is_seen_to(world: Path) -> None:
     assert (taken == "robin").sum() < 30
 
 
+@pytest.mark.slow
 def test_where_nothing_hangs_on_the_coat_nothing_is_shown(world: Path) -> None:
     table = people(600, coats=False)
     found = told(world, table, "birds", counter_labels=[])
@@ -280,6 +284,7 @@ def test_where_nothing_hangs_on_the_coat_nothing_is_shown(world: Path) -> None:
     assert prices.loc[prices["condition"] != RANDOM, "verdict"].tolist() == [SHOWN_SMALL] * 2
 
 
+@pytest.mark.slow
 def test_what_is_taken_away_is_counted(world: Path) -> None:
     found = told(
         world, people(200), "birds", directions=["prompts", "differences"], weights=[1000.0]
@@ -384,6 +389,7 @@ def test_a_counter_label_may_need_acknowledgement(world: Path) -> None:
 # ---- a whole run -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_run_tells_gap_and_price_side_by_side(world: Path) -> None:
     table = people(240)
     write(world, table)
@@ -418,6 +424,7 @@ def test_a_run_tells_gap_and_price_side_by_side(world: Path) -> None:
     assert {f["verdict"] for f in found} >= {SHOWN_LARGE}
 
 
+@pytest.mark.slow
 def test_the_bundled_suite_is_sound() -> None:
     suite = load_suite("mitigation").resolve()
     assert {probe.kind for probe in suite.asked} == {"mitigation"}

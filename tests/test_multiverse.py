@@ -479,6 +479,7 @@ def test_a_template_effect_on_everybody_is_no_disparity() -> None:
     assert share["template"] > 0.03
 
 
+@pytest.mark.slow
 def test_a_null_world_is_seldom_called_anything() -> None:
     curves = []
     for seed in range(60):
@@ -526,6 +527,7 @@ def test_a_subject_in_both_groups_keeps_its_pictures_where_they_belong() -> None
         np.testing.assert_allclose(curve.joint.gaps, hand)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["selection", "misclassification"])
 def test_a_curve_is_the_same_whatever_the_blocks(
     metric: str, monkeypatch: pytest.MonkeyPatch
@@ -549,6 +551,7 @@ def test_a_curve_is_the_same_whatever_the_blocks(
         pd.testing.assert_frame_equal(one, other, check_exact=True)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_pictures_of_a_subject(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -838,6 +841,7 @@ def carried_out(folder: Path, suite: Mapping[str, Any], encoder: PlantedEncoder)
     return carry_out(loaded, folder / "runs", Store(folder / "cache"), lambda: encoder)
 
 
+@pytest.mark.slow
 def test_a_whole_run_writes_the_three_tables(world: Path) -> None:
     table, encoder, suite = world_with_wordings(world)
     mine = str(world / "ways.yaml")
@@ -905,6 +909,7 @@ def test_a_run_from_before_questions_were_declared_still_opens(world: Path) -> N
         assert set(read["candidates"]) == {0}
 
 
+@pytest.mark.slow
 def test_one_wording_gives_empty_tables(world: Path) -> None:
     _, encoder, suite = world_with_wordings(world, 80)
     run = carried_out(world, suite, encoder)
@@ -913,6 +918,7 @@ def test_one_wording_gives_empty_tables(world: Path) -> None:
         assert (run.path / f"{name}.parquet").exists()
 
 
+@pytest.mark.slow
 def test_a_run_from_before_there_were_wordings_gives_empty_tables(world: Path) -> None:
     _, encoder, suite = world_with_wordings(world, 80)
     run = carried_out(world, suite, encoder)
@@ -931,6 +937,7 @@ def test_a_run_from_before_there_were_wordings_gives_empty_tables(world: Path) -
         assert list(getattr(old, name)) == list(schema.columns)
 
 
+@pytest.mark.slow
 def test_wordings_encode_no_picture_again(world: Path) -> None:
     _, encoder, suite = world_with_wordings(world, 80)
     carried_out(world, suite, encoder)
@@ -940,6 +947,7 @@ def test_wordings_encode_no_picture_again(world: Path) -> None:
     assert encoder.images_seen == 80
 
 
+@pytest.mark.slow
 def test_a_run_asks_altered_pictures_and_other_phrasings(world: Path) -> None:
     """Cropped, every woman is a thief; and nobody is ever a 'person who steals'."""
     table, encoder, suite = world_with_wordings(world)
@@ -1078,6 +1086,7 @@ def test_an_empty_list_of_templates_means_the_probes_own() -> None:
     assert [w.template for w in probe.asked_in] == list(load_prompt_set("clip-7").templates)
 
 
+@pytest.mark.slow
 def test_the_example_of_the_page_about_wordings_works_as_written(world: Path) -> None:
     """Its probes, asked in the tiny world; every prompt of theirs is planted as the bare label."""
     (example,) = blocks("docs/wordings.md", "yaml")

@@ -126,6 +126,7 @@ def test_the_nearest_of_the_first_names_and_the_right_one_is_chosen(tmp_path: Pa
     assert (rows["truth"] == RIGHT).all()
 
 
+@pytest.mark.slow
 def test_any_split_and_order_gives_the_same_rows(tmp_path: Path) -> None:
     table = manifest(20)
     seen = seen_of(dataset_of(tmp_path, table), knowing(table, noise=0.3))
@@ -155,6 +156,7 @@ def test_a_model_that_knows_the_names_is_found(tmp_path: Path) -> None:
     assert found.loc[among(200), "statement"] == ""
 
 
+@pytest.mark.slow
 def test_invented_names_can_be_told_no_better_than_by_chance(tmp_path: Path) -> None:
     table = manifest(300, each=1)
     probe = Naming(kind="naming", sizes=(10, 400))
@@ -264,6 +266,7 @@ def test_it_must_be_meant_and_is_refused_on_named_people(tmp_path: Path) -> None
         load_suite(suite_of(tmp_path)).resolve()
 
 
+@pytest.mark.slow
 def test_a_whole_audit_tells_errors_by_group_and_writes_no_name_down(world: Path) -> None:
     from PIL import Image
 

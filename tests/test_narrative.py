@@ -421,6 +421,7 @@ def test_the_template_has_a_place_for_every_section() -> None:
     assert sorted(map(int, places)) == list(range(len(SECTIONS)))
 
 
+@pytest.mark.slow
 def test_words_survive_rendering_and_the_same_run_gives_the_same_bytes(tmp_path: Path) -> None:
     from audit.report import render
 
@@ -454,6 +455,7 @@ def test_an_error_leaves_the_report_as_it_was(tmp_path: Path) -> None:
 # ---- the command -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_command_checks_drafts_and_renders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
 import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-import nbformat
 import pytest
 import test_figures
-from nbclient import NotebookClient
-from nbclient.exceptions import CellExecutionError
+from conftest import MadeOnce
 from test_words import refused
 
 from audit.replication import load_card, replicate_all
 from audit.rundir import Run, runs_in
 from audit.tables import SHOWN_LARGE
+
+#: slow: each is executed in a kernel of its own, and what reads notebooks is slow to import
+pytestmark = pytest.mark.slow
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
 NOTEBOOKS = sorted(p.name for p in FOLDER.glob("*.ipynb"))
@@ -34,6 +36,8 @@ ANSWER = re.compile(r"^\*\*[^*]+\*\*", re.M)
 
 
 def read(notebook: str) -> Any:
+    import nbformat  # seconds, which 'make fast' is spared
+
     return nbformat.read(FOLDER / notebook, as_version=4)
 
 
@@ -45,6 +49,8 @@ def settings(book: Any) -> Any:
 
 def execute(runs: Path, notebook: str = FIRST, **parameters: str | int) -> str:
     """Everything a notebook prints, with other parameters; the store lies beside the runs."""
+    from nbclient import NotebookClient
+
     book = read(notebook)
     cell = settings(book)
     for name, value in parameters.items():
@@ -63,10 +69,24 @@ def execute(runs: Path, notebook: str = FIRST, **parameters: str | int) -> str:
 
 
 @pytest.fixture(scope="module")
-def printed(quick_runs: dict[str, Run]) -> Callable[[str], str]:
+def runs(quick_runs: dict[str, Run], made_once: MadeOnce) -> Path:
+    """Where notebooks find the runs of 'quick' and leave theirs: one folder for all workers."""
+    beside = quick_runs["specimen-skewed"].path.parents[1]
+    copied = made_once("notebooks", lambda to: shutil.copytree(beside, to, dirs_exist_ok=True))
+    return copied / "runs"
+
+
+@pytest.fixture(scope="module")
+def printed(runs: Path, made_once: MadeOnce) -> Callable[[str], str]:
     """What a notebook prints as it is, on the embedded default; each is executed once."""
-    runs = quick_runs["specimen-skewed"].path.parent
-    return cache(lambda notebook: execute(runs, notebook))
+
+    def text_of(notebook: str) -> str:
+        def write(folder: Path) -> None:
+            (folder / "text").write_text(execute(runs, notebook), encoding="utf-8")
+
+        return (made_once(notebook, write) / "text").read_text(encoding="utf-8")
+
+    return cache(text_of)
 
 
 # --- what holds for every notebook ----------------------------------------------------------------
@@ -164,6 +184,8 @@ def test_a_public_copy_and_a_label_without_a_gap(tmp_path: Path) -> None:
 
 
 def test_without_a_run_it_says_what_to_do(tmp_path: Path) -> None:
+    from nbclient.exceptions import CellExecutionError
+
     with pytest.raises(CellExecutionError, match="'clip-audit run quick' makes one"):
         execute(tmp_path)
 
@@ -194,11 +216,10 @@ FAMILIES = "05_counterfactual_people.ipynb"
 
 
 def test_the_clip_papers_numbers_are_not_comparable_here_and_child_moves_a_rate(
-    printed: Callable[[str], str], quick_runs: dict[str, Run]
+    printed: Callable[[str], str], runs: Path
 ) -> None:
     text = printed(PAPER)
-    runs = runs_in(quick_runs["specimen-skewed"].path.parent)
-    run = [r for r in runs if r.manifest["suite"] == "clip-paper"][-1]
+    run = [r for r in runs_in(runs) if r.manifest["suite"] == "clip-paper"][-1]
     table = replicate_all([load_card(f"clip-paper-table-{n}") for n in (3, 4, 5, 6, 7)], run)
     assert f"Of {len(table)} published numbers: {len(table)} not comparable" in text
     (row,) = run.effects.query(
@@ -232,9 +253,8 @@ def test_teal_clothing_moves_thief_and_no_change_in_who_is_shown_does(
 
 
 def test_the_answer_about_families_is_another_one_where_nothing_was_planted(
-    quick_runs: dict[str, Run],
+    runs: Path,
 ) -> None:
-    runs = quick_runs["specimen-skewed"].path.parent
     (answer,) = ANSWER.findall(execute(runs, FAMILIES, MODEL="specimen-even"))
     assert answer.startswith("**Towards 0 of 13 values")
     assert "families: shown small" in answer
@@ -258,12 +278,14 @@ def test_a_planted_gap_grows_in_training_and_not_without(printed: Callable[[str]
 
 
 def test_a_group_that_is_none_is_told_before_anything_is_learnt(tmp_path: Path) -> None:
+    from nbclient.exceptions import CellExecutionError
+
     with pytest.raises(CellExecutionError, match="teal"):
         execute(tmp_path / "runs", TRAINING, GROUP="tael")
 
 
 def test_a_report_is_checked_mended_signed_and_withheld(
-    printed: Callable[[str], str], quick_runs: dict[str, Run]
+    printed: Callable[[str], str], runs: Path
 ) -> None:
     text = printed(SIGNING)
     assert "is another thing than the finding’s verdict" in text
@@ -274,4 +296,4 @@ def test_a_report_is_checked_mended_signed_and_withheld(
     assert "signs as auditor" in answer
     assert "0 claims are stronger" in answer
     assert re.search(r"\b0 of \d+ sealed files", answer)
-    assert not any((run.path / "narrative.yaml").exists() for run in quick_runs.values())
+    assert not any((run.path / "narrative.yaml").exists() for run in runs_in(runs))

@@ -58,6 +58,7 @@ def test_audit_cells_are_balanced(table):
     assert audit.groupby("batch")["ancestry"].value_counts().unstack().nunique(axis=1).eq(1).all()
 
 
+@pytest.mark.slow
 def test_later_rows_are_drawn_again_from_the_first(table):
     again = parameters.extend(table[table["batch"] == "first"])
     pd.testing.assert_frame_equal(again, table)

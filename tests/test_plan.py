@@ -220,6 +220,7 @@ def test_a_plan_that_was_run_before_the_other_one_was_not_changed_after_it(world
 # ---------------------------------------------------------------- power
 
 
+@pytest.mark.slow
 def test_the_family_is_the_one_that_a_run_tests(world: Path) -> None:
     table = worlds.people(world, 240)
     encoder = worlds.planted(world, table, "people-nonce", lambda r: "wug")
@@ -244,6 +245,7 @@ def test_every_pair_of_groups_counts(world: Path) -> None:
     assert (row["smallest"], row["largest"]) == (40, 90)
 
 
+@pytest.mark.slow
 def test_where_subjects_repeat_the_worst_case_counts_subjects(world: Path) -> None:
     counts(world, {"a": (400, 100), "b": (600, 100)})
     (row,) = written(world).power().to_dict("records")

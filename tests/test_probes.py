@@ -105,6 +105,7 @@ def test_measures_with_a_statement_become_findings() -> None:
         measured([{"valu": 1.0}])
 
 
+@pytest.mark.slow
 def test_a_favourable_selection_is_a_label_that_is_asked(tmp_path: Path) -> None:
     def suite(**favourable: list[str]) -> Suite:
         return Suite(

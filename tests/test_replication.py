@@ -184,6 +184,7 @@ def shares_of_words(table: pd.DataFrame) -> dict[str, float]:
     return dict(table["verdict"].value_counts(normalize=True))
 
 
+@pytest.mark.slow
 def test_equal_truths_are_reproduced_as_often_as_pictures_allow(tmp_path: Path) -> None:
     table = simulated(tmp_path, 5000, 0.0)
     # normal theory: the estimate must be nearer to 0 than the tolerance by 1.96 standard errors
@@ -196,6 +197,7 @@ def test_equal_truths_are_reproduced_as_often_as_pictures_allow(tmp_path: Path) 
     assert not table[["differs"]].any(axis=None)
 
 
+@pytest.mark.slow
 def test_interval_of_the_difference_covers_it(tmp_path: Path) -> None:
     for n, difference in ((5000, 0.0), (400, 0.03)):
         table = simulated(tmp_path, n, difference)
@@ -203,6 +205,7 @@ def test_interval_of_the_difference_covers_it(tmp_path: Path) -> None:
         assert 0.93 <= covered.mean() <= 0.985
 
 
+@pytest.mark.slow
 def test_truth_at_the_edge_of_the_tolerance_is_rarely_called(tmp_path: Path) -> None:
     words = shares_of_words(simulated(tmp_path, 5000, 0.025))
     assert words.get(REPRODUCED, 0) <= 0.04
@@ -210,12 +213,14 @@ def test_truth_at_the_edge_of_the_tolerance_is_rarely_called(tmp_path: Path) -> 
     assert words[CANNOT_TELL] > 0.9
 
 
+@pytest.mark.slow
 def test_planted_difference_is_not_reproduced(tmp_path: Path) -> None:
     words = shares_of_words(simulated(tmp_path, 5000, 0.06))
     assert words[NOT_REPRODUCED] > 0.95
     assert REPRODUCED not in words
 
 
+@pytest.mark.slow
 def test_few_pictures_cannot_tell_and_say_what_would(tmp_path: Path) -> None:
     table = simulated(tmp_path, 100, 0.0)
     assert shares_of_words(table)[CANNOT_TELL] > 0.97
@@ -478,6 +483,7 @@ def test_bundled_numbers_of_known_size_can_be_told_on_the_same_pictures() -> Non
                 assert attainable(theirs, n.n) <= card.tolerance / 100, card.key(n)
 
 
+@pytest.mark.slow
 def test_a_real_run_reproduces_its_own_numbers_and_not_others(world: Path) -> None:
     n = 400
     table = people(world, n)

@@ -251,6 +251,7 @@ def test_power_goes_from_independent_pictures_to_subjects(run: Run, tmp_path: Pa
     assert f"{best} to none" in told
 
 
+@pytest.mark.slow
 def test_a_gap_stands_beside_chance_and_the_spread(run: Run, tmp_path: Path) -> None:
     gaps = judged(run.disparities, run.rates)
     row = gaps[(gaps["task"] == "people-gender") & (gaps["attribute"] == "age_group")].iloc[0]
@@ -268,6 +269,7 @@ def test_a_gap_stands_beside_chance_and_the_spread(run: Run, tmp_path: Path) -> 
     assert "] | – |" in line  # it varies within subjects: no null
 
 
+@pytest.mark.slow
 def test_what_is_not_judged_is_counted_nowhere(run: Run, tmp_path: Path) -> None:
     assert (run.disparities["verdict"] == NOT_JUDGED).any()
     open_findings = [f for f in run.findings if f["verdict"] == "cannot tell"]
@@ -276,6 +278,7 @@ def test_what_is_not_judged_is_counted_nowhere(run: Run, tmp_path: Path) -> None
     assert "cannot tell" not in part(none, tmp_path, 11)
 
 
+@pytest.mark.slow
 def test_pooled_rates_stand_beside_the_raw_ones(run: Run, tmp_path: Path) -> None:
     row = run.rates.query(
         "task == 'people-gender' and condition == 'ensemble' and group == 'african x female'"
@@ -315,6 +318,7 @@ def test_pooled_verdicts_stand_beside_the_raw_ones_without_their_sign(
     assert "| shown small |" in cells.split("The **departure")[0]
 
 
+@pytest.mark.slow
 def test_the_departure_from_additivity_has_bounds_or_a_reason(run: Run, tmp_path: Path) -> None:
     rows = run.disparities[run.disparities["comparison"] == DEPARTURE]
     row = rows[(rows["task"] == "people-occupations") & (rows["label"] == "teacher")].iloc[0]
@@ -327,6 +331,7 @@ def test_the_departure_from_additivity_has_bounds_or_a_reason(run: Run, tmp_path
     assert not lines_of(told, "| people-gender | ‘man’ |")
 
 
+@pytest.mark.slow
 def test_calibration_is_told_by_group(run: Run, tmp_path: Path) -> None:
     told = part(run, tmp_path, 19)
     rows = run.calibration[run.calibration["attribute"] == "age_group"]
@@ -424,6 +429,7 @@ def test_wrong_group_labels_and_the_verdicts_they_would_change(run: Run, tmp_pat
     assert "If group labels" not in part(altered(run, findings=[seen]), tmp_path, 23)
 
 
+@pytest.mark.slow
 def test_gates_are_told_with_what_failed_first(run: Run, tmp_path: Path) -> None:
     assert "Gates" not in part(run, tmp_path, 1)
     policy = [
@@ -450,6 +456,7 @@ def told_of_wording(run: Run, folder: Path) -> str:
     return part(run, folder, 14)
 
 
+@pytest.mark.slow
 def test_one_curve_is_drawn_for_the_most_important_finding(run: Run, tmp_path: Path) -> None:
     told = told_of_wording(run, tmp_path)
     curves = set(run.sensitivity[["task", "attribute"]].itertuples(index=False, name=None))
@@ -462,6 +469,7 @@ def test_one_curve_is_drawn_for_the_most_important_finding(run: Run, tmp_path: P
     assert wordings.curve_lead(asked_last) == (last["task"], last["attribute"])
 
 
+@pytest.mark.slow
 def test_a_curve_is_told_as_model_and_question(run: Run, tmp_path: Path) -> None:
     told = told_of_wording(run, tmp_path)
     row = run.sensitivity.query("task == 'people-gender' and attribute == 'age_group'").iloc[0]
@@ -481,6 +489,7 @@ def test_a_curve_is_told_as_model_and_question(run: Run, tmp_path: Path) -> None
     assert "No joint p can be below 0.001 (1,000 deals)." in told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("selection", "says", "other"),
     [
@@ -499,6 +508,7 @@ def test_it_is_said_how_a_question_was_selected(
     assert ("**chosen for their gap in the headline**" in words) == (selection != "declared")
 
 
+@pytest.mark.slow
 def test_every_curve_has_its_line_once_the_others_folded(run: Run, tmp_path: Path) -> None:
     told = told_of_wording(run, tmp_path)
     open_part, folded = told.split("#### Curves of the same tasks by other attributes")
@@ -510,6 +520,7 @@ def test_every_curve_has_its_line_once_the_others_folded(run: Run, tmp_path: Pat
     assert len(lines_of(open_part, " v ", "/5 (")) == run.sensitivity["task"].nunique()
 
 
+@pytest.mark.slow
 def test_what_a_curve_cannot_say_has_its_reason(run: Run, tmp_path: Path) -> None:
     table = run.sensitivity.reset_index(drop=True).copy()
     numbers = ["model_share", "needed", "p_median", "kendall_w", "share_rest", "generalisability"]
@@ -538,6 +549,7 @@ def _between(told: str, row: pd.Series) -> str:
     return lines[0].replace("\\", "")
 
 
+@pytest.mark.slow
 def test_variance_shares_and_steadiness_are_folded(run: Run, tmp_path: Path) -> None:
     told = told_of_wording(run, tmp_path)
     table = run.sensitivity.query("task == 'people-gender' and attribute == 'age_group'").iloc[0]
@@ -564,6 +576,7 @@ def test_wordings_are_counted_from_the_fewest_to_the_most_where_tasks_differ(run
     assert wordings.wordings(more) == "5 to 300"
 
 
+@pytest.mark.slow
 def test_without_curves_it_is_said_why(run: Run, tmp_path: Path) -> None:
     names = ("specifications", "sensitivity", "stability")
     before = altered(run, **{name: getattr(run, name).head(0) for name in names})
@@ -581,6 +594,7 @@ def test_where_subjects_repeat_the_subject_is_the_unit(text: str) -> None:
     assert "treat pictures as independent" not in text
 
 
+@pytest.mark.slow
 def test_a_run_of_the_first_layout_still_renders(run: Run, tmp_path: Path) -> None:
     old = as_earlier(run, tmp_path)
     page = render(old)
@@ -633,6 +647,7 @@ def test_what_the_auditor_fills_in_is_marked(page: Page) -> None:
     assert len(blanks) >= 8
 
 
+@pytest.mark.slow
 def test_rendering_again_gives_the_same_and_leaves_nothing_else(run: Run) -> None:
     before = {p.name: p.read_bytes() for p in sorted(run.path.glob("report.*"))}
     (run.path / "figures" / "old.png").write_bytes(b"left by an earlier version")
@@ -658,6 +673,7 @@ def test_a_changed_file_is_reported(run: Run, tmp_path: Path) -> None:
     assert "NO, changed or missing: suite.yaml" in own(run, tmp_path, CHECKS)
 
 
+@pytest.mark.slow
 def test_reporting_does_not_import_torch(run: Run) -> None:
     program = (
         "import sys; from pathlib import Path; import audit.report;"
@@ -676,6 +692,7 @@ def shown(run: Run, *sections: Section) -> str:
         return str(report.context(run, {})["section"](15))
 
 
+@pytest.mark.slow
 def test_every_section_stands_under_a_number_of_the_template() -> None:
     source = shipped(TEMPLATE).read_text(encoding="utf-8")
     asked = {int(n) for n in re.findall(r"^\{\{ section\((\d+)\) \}\}$", source, re.M)}
@@ -751,6 +768,7 @@ def test_a_figure_that_cannot_be_drawn_leaves_its_reason(run: Run) -> None:
     assert "no label of 'people-occupations' was dropped" in told
 
 
+@pytest.mark.slow
 def test_a_probe_with_a_section_of_its_own_is_told_there_alone(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -766,6 +784,7 @@ def test_a_probe_with_a_section_of_its_own_is_told_there_alone(
 # ---- what each label does; thresholds; published numbers ----------------------------------------
 
 
+@pytest.mark.slow
 def test_which_label_carries_the_harm_is_told_with_its_bounds(run: Run, tmp_path: Path) -> None:
     told = part(run, tmp_path, 13)
     rows = run.effects.query(
@@ -787,6 +806,7 @@ def test_which_label_carries_the_harm_is_told_with_its_bounds(run: Run, tmp_path
     assert "| teal: 100% [" in told
 
 
+@pytest.mark.slow
 def test_the_changes_are_those_of_the_table_and_the_rest_are_counted(
     run: Run, tmp_path: Path
 ) -> None:
@@ -805,6 +825,7 @@ def test_the_changes_are_those_of_the_table_and_the_rest_are_counted(
     assert f"{len(changes) - 12} more change" in told
 
 
+@pytest.mark.slow
 def test_what_relieves_and_what_holds_down_is_named_if_sure(run: Run, tmp_path: Path) -> None:
     task = run.effects["task"] == "people-suspicion"
     edits = run.effects[task & (run.effects["edit"] == "swap")]
@@ -826,6 +847,7 @@ def test_what_relieves_and_what_holds_down_is_named_if_sure(run: Run, tmp_path: 
     assert "Held down most surely: none surely moves ‘suspicion’." in told
 
 
+@pytest.mark.slow
 def test_labels_that_draw_errors_have_a_part_of_their_own(run: Run, tmp_path: Path) -> None:
     told = part(run, tmp_path, 13)
     assert "### Which labels draw errors" not in told  # of two labels none can be dropped
@@ -839,6 +861,7 @@ def test_labels_that_draw_errors_have_a_part_of_their_own(run: Run, tmp_path: Pa
     assert "### people-suspicion: which label carries the harm" in told
 
 
+@pytest.mark.slow
 def test_thresholds_are_told_by_group_and_by_task(run: Run, tmp_path: Path) -> None:
     told = part(run, tmp_path, 13)
     assert "Asked about: 0.5% and 4%." in " ".join(told.split())
@@ -872,6 +895,7 @@ def test_without_effects_section_13_says_what_would(run: Run, tmp_path: Path) ->
     assert "\n" not in told
 
 
+@pytest.mark.slow
 def test_every_bundled_card_has_its_line_and_reason(run: Run, tmp_path: Path) -> None:
     told = part(run, tmp_path, 21)
     table = replication.replicate_all(map(load_card, replication.card_names()), run)
@@ -881,6 +905,7 @@ def test_every_bundled_card_has_its_line_and_reason(run: Run, tmp_path: Path) ->
     assert "###" not in told
 
 
+@pytest.mark.slow
 def test_numbers_that_can_be_compared_are_told_one_by_one(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -984,6 +1009,7 @@ def test_no_picture_from_elsewhere_is_shown() -> None:
     assert not any(tag == "img" for tag, _ in Page(page).tags)
 
 
+@pytest.mark.slow
 def test_a_nasty_label_set_ends_as_text(tmp_path: Path) -> None:
     table = people(tmp_path, 160)
     labels = tmp_path / "labels.yaml"

@@ -293,6 +293,7 @@ def test_the_planted_query_is_found_and_no_other(world: Path, per: int) -> None:
     assert share.verdict == NOT_JUDGED
 
 
+@pytest.mark.slow
 def test_null_worlds_show_nothing_and_their_p_is_even(tmp_path: Path) -> None:
     p, verdicts = [], []
     for seed in range(20):
@@ -611,6 +612,7 @@ def test_what_the_pictures_do_not_allow_is_found_early(
     probe(queries=["alpha"], k=6).resolve(some.dataset)
 
 
+@pytest.mark.slow
 def test_words_of_suspicion_are_guarded_in_queries_of_your_own_too() -> None:
     own = probe(queries=["a photo of a Criminal.", "a photo of a doctor.", "criminality"])
     assert list(own.sensitive()) == ["a photo of a Criminal."]
@@ -633,6 +635,7 @@ confidence: {{resamples: 300}}
 """
 
 
+@pytest.mark.slow
 def test_a_suite_ranks_and_reports(world: Path) -> None:
     table = worlds.people(world, 240)
     rng = np.random.default_rng(0)

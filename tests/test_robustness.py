@@ -111,6 +111,7 @@ def only(rows: pd.DataFrame, **where: str) -> pd.Series:
     return rows.iloc[0]
 
 
+@pytest.mark.slow
 def test_a_degradation_that_costs_the_old_more_is_found_and_no_other(world: Path) -> None:
     data = dataset(world, 600)
     asked = probe(severities=[1, 5])
@@ -129,6 +130,7 @@ def test_a_degradation_that_costs_the_old_more_is_found_and_no_other(world: Path
     assert by_gender["verdict"] != "shown large"
 
 
+@pytest.mark.slow
 def test_a_loss_for_all_alike_is_no_difference_of_drops(world: Path) -> None:
     data = dataset(world, 600)
     asked = probe(severities=[1, 5])
@@ -143,6 +145,7 @@ def test_a_loss_for_all_alike_is_no_difference_of_drops(world: Path) -> None:
     assert "from 100 % to" in whole["statement"]
 
 
+@pytest.mark.slow
 def test_where_nothing_changes_all_is_small_and_says_so(world: Path) -> None:
     data = dataset(world, 600)
     asked = probe(severities=[1, 5])
@@ -175,6 +178,7 @@ def test_the_difference_of_drops_worked_longhand(world: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_change_of_everyone_has_the_bounds_of_the_table_of_effects(world: Path) -> None:
     data = dataset(world, 300)
     asked = probe(severities=[1, 3])
@@ -294,6 +298,7 @@ def test_chance_worked_longhand_over_all_deals_of_whole_subjects(world: Path) ->
 DEALT = [age for age in ("old", "young", "young", "old", "young") for _ in range(2)] * 2
 
 
+@pytest.mark.slow
 def test_a_planted_loss_lies_outside_what_chance_gives(world: Path) -> None:
     data = dataset(world, 600)
     asked = probe(severities=[1, 5])
@@ -314,6 +319,7 @@ def test_a_planted_loss_lies_outside_what_chance_gives(world: Path) -> None:
     assert rows.loc[rows["attribute"] == EVERYONE, ["null_mean", "p"]].isna().all(axis=None)
 
 
+@pytest.mark.slow
 def test_where_groups_do_not_matter_p_is_spread_and_values_stay_inside(world: Path) -> None:
     data = dataset(world, 300)
     asked = probe(
@@ -360,6 +366,7 @@ def families(folder: Path, n: int, change: str = "dim") -> Dataset:
 RENDERED = {"column": "light", "as_it_is": "day", "values": ["dim"]}
 
 
+@pytest.mark.slow
 def test_rendered_light_is_held_against_the_same_subject(world: Path) -> None:
     data = families(world, 100)
     asked = probe(corruptions=[], rendered=RENDERED)
@@ -479,6 +486,7 @@ def planted(folder: Path, table: pd.DataFrame) -> PlantedEncoder:
     return PlantedEncoder(images, axes)
 
 
+@pytest.mark.slow
 def test_a_run_encodes_once_and_tells_it_in_the_report(world: Path) -> None:
     table = worlds.people(world, 81).iloc[1:]  # the first is black, and a crop of it the same
     table.to_csv(world / "people.csv", index=False)

@@ -44,6 +44,7 @@ def planted_world(folder: Path, n: int = 600) -> tuple[pd.DataFrame, PlantedEnco
     return table, worlds.planted(folder, table, "people-suspicion", choose)
 
 
+@pytest.mark.slow
 def test_the_planted_gap_is_found_and_nothing_else(world: Path) -> None:
     _, encoder = planted_world(world)
     run = audit(world, "people-suspicion", encoder)
@@ -57,6 +58,7 @@ def test_the_planted_gap_is_found_and_nothing_else(world: Path) -> None:
     assert all(f["verdict"] != "shown large" for f in by_age)
 
 
+@pytest.mark.slow
 def test_a_null_world_shows_nothing_large(world: Path) -> None:
     table = worlds.people(world, 800)
     encoder = worlds.planted(
@@ -68,6 +70,7 @@ def test_a_null_world_shows_nothing_large(world: Path) -> None:
     assert "shown small" in verdicts  # words never chosen
 
 
+@pytest.mark.slow
 def test_rates_are_what_the_stored_outcomes_say(world: Path) -> None:
     table, encoder = planted_world(world, 300)
     run = audit(world, "people-suspicion", encoder)
@@ -78,6 +81,7 @@ def test_rates_are_what_the_stored_outcomes_say(world: Path) -> None:
     assert got == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_misclassification_uses_the_truth_column(world: Path) -> None:
     table = worlds.people(world, 300)
     encoder = worlds.planted(
@@ -90,6 +94,7 @@ def test_misclassification_uses_the_truth_column(world: Path) -> None:
     assert got == pytest.approx({"female": 0.0, "male": expected})
 
 
+@pytest.mark.slow
 def test_naming_an_attribute_rightly_is_no_finding_but_erring_unequally_is(world: Path) -> None:
     table = worlds.people(world, 400)
     encoder = worlds.planted(
@@ -103,6 +108,7 @@ def test_naming_an_attribute_rightly_is_no_finding_but_erring_unequally_is(world
     assert by_gender["harm"] == "quality of service"
 
 
+@pytest.mark.slow
 def test_the_same_question_gives_the_same_bytes_and_encodes_nothing(world: Path) -> None:
     _, encoder = planted_world(world, 200)
     first = audit(world, "people-suspicion", encoder)
@@ -115,6 +121,7 @@ def test_the_same_question_gives_the_same_bytes_and_encodes_nothing(world: Path)
     assert first.path != again.path
 
 
+@pytest.mark.slow
 def test_the_order_of_pictures_does_not_matter(world: Path) -> None:
     table, encoder = planted_world(world, 200)
     first = audit(world, "people-suspicion", encoder)
@@ -124,6 +131,7 @@ def test_the_order_of_pictures_does_not_matter(world: Path) -> None:
     pd.testing.assert_frame_equal(first.disparities, again.disparities)
 
 
+@pytest.mark.slow
 def test_a_run_is_sealed_and_damage_is_seen(world: Path) -> None:
     _, encoder = planted_world(world, 100)
     run = audit(world, "people-suspicion", encoder)
@@ -132,6 +140,7 @@ def test_a_run_is_sealed_and_damage_is_seen(world: Path) -> None:
     assert run.damaged() == ["rates.parquet"]
 
 
+@pytest.mark.slow
 def test_the_private_part_is_private_and_stays_out_of_the_public_copy(world: Path) -> None:
     _, encoder = planted_world(world, 100)
     run = audit(world, "people-suspicion", encoder)
@@ -146,6 +155,7 @@ def test_the_private_part_is_private_and_stays_out_of_the_public_copy(world: Pat
         copy.outcomes("people-suspicion")
 
 
+@pytest.mark.slow
 def test_broken_pictures_are_quarantined_with_their_reasons(world: Path) -> None:
     table, encoder = planted_world(world, 100)
     (world / table["path"][0]).write_bytes(b"")
@@ -170,6 +180,7 @@ def test_too_many_broken_pictures_stop_the_run_and_leave_none(world: Path) -> No
     assert not list((world / "runs").glob(".partial-*"))
 
 
+@pytest.mark.slow
 def test_groups_too_small_to_compare_still_get_a_report(world: Path) -> None:
     _, encoder = planted_world(world, 20)
     run = audit(world, "people-suspicion", encoder)
@@ -179,6 +190,7 @@ def test_groups_too_small_to_compare_still_get_a_report(world: Path) -> None:
     assert "fewer than 30 pictures" in page or "fewer than two groups" in page
 
 
+@pytest.mark.slow
 def test_repeating_subjects_are_counted_and_warned_of(world: Path) -> None:
     table = worlds.people(world, 300, per_subject=3)
     encoder = worlds.planted(world, table, "people-nonce", lambda r: "wug")
@@ -188,6 +200,7 @@ def test_repeating_subjects_are_counted_and_warned_of(world: Path) -> None:
     assert any("subject" in c for f in run.findings for c in f["caveats"])
 
 
+@pytest.mark.slow
 def test_unknown_groups_are_a_row_of_their_own_and_in_no_family(world: Path) -> None:
     table, encoder = planted_world(world, 300)
     table.loc[:39, "gender"] = None
@@ -198,6 +211,7 @@ def test_unknown_groups_are_a_row_of_their_own_and_in_no_family(world: Path) -> 
     assert not (run.disparities[["group", "other"]] == "unknown").any(axis=None)
 
 
+@pytest.mark.slow
 def test_a_denigrating_choice_is_a_finding_whatever_the_gap(world: Path) -> None:
     table = worlds.people(world, 200)
     encoder = worlds.planted(
@@ -289,6 +303,7 @@ test_run.audit(folder, "people-suspicion", encoder)
 """
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_it_leaves_no_half_run_and_the_same_tables(world: Path) -> None:
     planted_world(world, 300)
     script = KILLED.format(tests=str(ROOT / "tests"), folder=str(world))
@@ -317,6 +332,7 @@ def test_killed_at_any_moment_it_leaves_no_half_run_and_the_same_tables(world: P
     assert {r.manifest["tables"] for r in runs} == {clean.manifest["tables"]}
 
 
+@pytest.mark.slow
 def test_the_resolved_suite_is_the_suite(world: Path) -> None:
     _, encoder = planted_world(world, 60)
     run = audit(world, "people-suspicion", encoder)
@@ -325,6 +341,7 @@ def test_the_resolved_suite_is_the_suite(world: Path) -> None:
     assert json.loads((run.path / "manifest.json").read_text())["suite_digest"] == again.digest
 
 
+@pytest.mark.slow
 def test_a_damaged_manifest_gets_a_sentence_and_hides_no_other_run(world: Path) -> None:
     _, encoder = planted_world(world, 60)
     first = audit(world, "people-suspicion", encoder)

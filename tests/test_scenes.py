@@ -136,6 +136,7 @@ def test_choices_by_hand_longhand(world: Path) -> None:
     assert rows.loc[(WITHOUT, "a"), "score"] == pytest.approx(coarse, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_pictures_without_enough_captions_are_counted_and_not_asked(world: Path) -> None:
     scenes, seen = by_hand(world)
     measures = scenes.measures(scenes.outcomes(seen), seen, design_of(seen))
@@ -324,6 +325,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Run:
     )
 
 
+@pytest.mark.slow
 def test_the_planted_cost_of_close_captions_is_found(planted: Run) -> None:
     cost = of(planted, probe.COST).iloc[0]
     rows = planted.outcomes("coats")
@@ -342,6 +344,7 @@ def test_the_planted_cost_of_close_captions_is_found(planted: Run) -> None:
     assert equal["value"] == pytest.approx(cost["value"])
 
 
+@pytest.mark.slow
 def test_the_planted_widening_is_found_by_gender_and_not_by_age(planted: Run) -> None:
     gender = of(planted, probe.GAP_COST, attribute="gender").iloc[0]
     assert gender["verdict"] == SHOWN_LARGE
@@ -353,6 +356,7 @@ def test_the_planted_widening_is_found_by_gender_and_not_by_age(planted: Run) ->
     assert all(f["harm"] == "quality of service" for f in large)
 
 
+@pytest.mark.slow
 def test_the_report_shows_captions_with_figures(planted: Run) -> None:
     page = render(planted).read_text(encoding="utf-8")
     text = (planted.path / "report.md").read_text(encoding="utf-8")
@@ -368,6 +372,7 @@ def test_the_report_shows_captions_with_figures(planted: Run) -> None:
     assert "has no such null" in section
 
 
+@pytest.mark.slow
 def test_a_world_without_differences_shows_none(world: Path) -> None:
     run = scene_world(world, 500, lambda row: row["u"] < 0.1)
     found = [f for f in run.findings if f["verdict"] == SHOWN_LARGE and f["attribute"] != EVERYONE]

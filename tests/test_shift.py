@@ -420,6 +420,7 @@ confidence: {{min_group: 10, resamples: 200}}
 """
 
 
+@pytest.mark.slow
 def test_a_run_tells_it_in_the_report(world: Path) -> None:
     data = dataset(world, 300)
     table = pd.read_csv(world / "people.csv")

@@ -224,6 +224,7 @@ def test_one_rate_is_a_share_around_the_estimate_and_widens(interval, rate, leve
     np.testing.assert_allclose(1 - np.array(mirrored)[::-1], [low, high], atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("interval", DIFFERENCES)
 @settings(max_examples=60, deadline=None)
 @given(a=rates(), b=rates())

@@ -73,6 +73,7 @@ def test_the_classifier_of_each_fold_minimises_the_printed_objective() -> None:
         assert (odds[differs] < 0.02).all()
 
 
+@pytest.mark.slow
 def test_c_is_the_one_that_surprises_least_in_the_other_folds() -> None:
     vectors, truth, subject = world(60, 2, 2, 5, signal=0.15)
     judged = out_of_fold(deal(vectors, truth, subject, 2, folds=3))
@@ -91,6 +92,7 @@ def test_c_is_the_one_that_surprises_least_in_the_other_folds() -> None:
     assert judged.converged.all()
 
 
+@pytest.mark.slow
 def test_axes_of_the_embedding_do_not_matter() -> None:
     vectors, truth, subject = world(60, 2, 3, 8, signal=0.3)
     turn = np.linalg.qr(np.random.default_rng(5).normal(size=(8, 8)))[0]
@@ -105,6 +107,7 @@ def test_axes_of_the_embedding_do_not_matter() -> None:
 # ---- worlds ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_planted_class_is_read() -> None:
     vectors, truth, subject = world(200, 2, 4, 16, signal=1.0)
     judged = out_of_fold(deal(vectors, truth, subject, 4))
@@ -112,6 +115,7 @@ def test_a_planted_class_is_read() -> None:
     assert judged.reason == ("",) * 4
 
 
+@pytest.mark.slow
 def test_nothing_is_read_where_there_is_nothing() -> None:
     vectors, truth, subject = world(600, 1, 3, 16, signal=0.0)
     judged = out_of_fold(deal(vectors, truth, subject, 3))
@@ -119,6 +123,7 @@ def test_nothing_is_read_where_there_is_nothing() -> None:
     assert stats.binomtest(right, truth.size, 1 / 3).pvalue > 0.01
 
 
+@pytest.mark.slow
 def test_recognising_a_subject_does_not_help() -> None:
     # each subject has an axis of its own and a class by lot: who is known is answered for
     rng = np.random.default_rng(3)
@@ -318,6 +323,7 @@ def test_no_examples_or_draws_are_refused(k: int, draws: int) -> None:
         few_shot(deal(vectors, truth, subject, 2), k, draws)
 
 
+@pytest.mark.slow
 def test_importing_it_imports_no_learning_library() -> None:
     code = "import sys, audit.stats.linear; sys.exit('sklearn' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -248,6 +248,7 @@ def test_the_model_folder_is_an_ordinary_clip(finished):
     assert not (out / train.CHECKPOINT).exists()
 
 
+@pytest.mark.slow
 def test_another_seed_gives_other_weights(finished, people, tmp_path):
     train.train(config(), tmp_path, people, device="cpu", threads=1, seed=1, quiet=True)
     out, _ = finished
@@ -255,6 +256,7 @@ def test_another_seed_gives_other_weights(finished, people, tmp_path):
     assert json.loads((tmp_path / train.FACTS).read_text(encoding="utf-8"))["seed"] == 1
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_weights(finished, people, tmp_path, monkeypatch):
     monkeypatch.setattr(train, "SAVE_SECONDS", 0.0)
     monkeypatch.setattr(train, "LOG_EVERY", 1)
@@ -283,6 +285,7 @@ def test_a_killed_run_goes_on_to_the_same_weights(finished, people, tmp_path, mo
     assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.slow
 def test_time_up_leaves_a_checkpoint_of_this_run_only(people, tmp_path):
     stopped = train.train(
         config(), tmp_path, people, device="cpu", threads=1, minutes=0, quiet=True
@@ -387,6 +390,7 @@ def test_the_card_says_what_it_is_and_what_was_measured(finished):
     assert re.search(r"\| occupation \| doctor \| female \| 1\d % \| \d % \|", card)
 
 
+@pytest.mark.slow
 def test_the_card_of_even_plants_nothing(people, tmp_path):
     train.train(
         config(specimen="even", pictures_seen=32), tmp_path, people, device="cpu", quiet=True

@@ -123,6 +123,7 @@ def test_notebooks_with_their_outputs(path: Path) -> None:
     assert [word for text in texts for word in refused(text)] == []
 
 
+@pytest.mark.slow
 def test_a_report_as_a_reader_gets_it() -> None:
     run = sample_run()
     render(run)
