@@ -374,7 +374,7 @@ def _drawn(figure: Figure, of: tuple[str, ...]) -> Drawn:
     with warnings.catch_warnings(), mpl.rc_context({"text.parse_math": False}):
         warnings.filterwarnings("ignore", r"Glyph .* missing from")
         figure.draw_without_rendering()
-        figure.set_layout_engine(None)  # laid out once, not again for each kind of file
+        figure.set_layout_engine("none")  # laid out once, not again for each kind of file
         rows = str(figure.get_label())
         return Drawn(_saved(figure, "svg"), _saved(figure, "png"), rows, of)
 
