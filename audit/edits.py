@@ -315,10 +315,16 @@ def _samples(base: Counts, moves: Counts) -> tuple[Sample, Sample, Sample, Sampl
         return np.concatenate([before, before + gained - lost, gained, lost], axis=axis)
 
     assert base.replicated_events is not None
+    assert base.happened is not None
+    assert moves.happened is not None
+    n = base.happened.shape[0]
+    into, out, gained, lost = (moves.happened[i * n : (i + 1) * n] for i in range(4))
+    before = base.happened + into - out
     whole = replace(
         base,
         events=four(base.events, moves.events, 0),
         replicated_events=four(base.replicated_events, moves.replicated_events, 1),
+        happened=sparse.vstack([before, before + gained - lost, gained, lost], format="csr"),
     )
     sample, q = sampled(whole), len(base.events)
     one, two, three, four_ = (pick_questions(sample, slice(i * q, (i + 1) * q)) for i in range(4))
@@ -328,8 +334,15 @@ def _samples(base: Counts, moves: Counts) -> tuple[Sample, Sample, Sample, Sampl
 def _questions(counts: Counts, at: Integers) -> Counts:
     """Some questions only."""
     assert counts.replicated_events is not None
-    replicated = counts.replicated_events[:, at]
-    return replace(counts, events=counts.events[at], replicated_events=replicated)
+    assert counts.happened is not None
+    groups = counts.events.shape[1]
+    rows = (np.asarray(at)[:, np.newaxis] * groups + np.arange(groups)).ravel()
+    return replace(
+        counts,
+        events=counts.events[at],
+        replicated_events=counts.replicated_events[:, at],
+        happened=counts.happened[rows],
+    )
 
 
 def _less(counts: Counts, part: Counts) -> Counts:
@@ -338,11 +351,14 @@ def _less(counts: Counts, part: Counts) -> Counts:
     assert counts.replicated_events is not None
     assert part.replicated_n is not None
     assert part.replicated_events is not None
+    assert counts.happened is not None
+    assert part.happened is not None
     return Counts(
         counts.events - part.events,
         sparse.csr_array(counts.seen - part.seen),
         counts.replicated_n - part.replicated_n,
         counts.replicated_events - part.replicated_events,
+        sparse.csr_array(counts.happened - part.happened),
     )
 
 

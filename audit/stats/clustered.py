@@ -354,18 +354,20 @@ def correlation(sample: Sample, one: Integers, other: Integers) -> Floats:
     """Correlation of two groups' rates: 0 unless subjects are in both; (Q, P).
 
     Where either group has fewer than 20 effective events a positive one is taken as 0, since it
-    would narrow the interval on little evidence.
+    would narrow the interval on little evidence. Else it is ``r k / (k + 1)`` with k the fewer
+    effective events: subjects who agree in both groups don't prove that the next one does, and an
+    interval keeps some width where all do.
     """
     r = np.zeros((len(sample.n), len(one)))
     together = np.flatnonzero(sample.shared[one, other])
     if sample.deviations is None or not together.size:
         return r
-    few = effective_events(sample) < 20
+    events = effective_events(sample)
     for j in together:
-        a, b = sample.deviations[:, one[j]], sample.deviations[:, other[j]]
-        r[:, j] = correlated(a, b)
-        unsure = few[:, one[j]] | few[:, other[j]]
-        r[:, j] = np.where(unsure, np.minimum(r[:, j], 0.0), r[:, j])
+        seen = correlated(sample.deviations[:, one[j]], sample.deviations[:, other[j]])
+        fewer = np.fmin(events[:, one[j]], events[:, other[j]])
+        believed = np.where(fewer < 20, 0.0, seen * fewer / (fewer + 1))
+        r[:, j] = np.where(seen > 0, believed, seen)
     return np.clip(r, -1.0, 1.0)
 
 

@@ -249,7 +249,8 @@ def _unlike(
     observed = squared.sum(axis=1) - 2 * p * (x @ size) + p**2 * squares
     evened = squared @ inverse - p**2 * n
     # a cluster has a picture without the event unless all of its pictures have it
-    whole = sparse.csr_array((x.data == size[x.indices], x.indices, x.indptr), shape=x.shape)
+    all_of_it = (x.data == size[x.indices]) & (x.data > 0)
+    whole = sparse.csr_array((all_of_it, x.indices, x.indptr), shape=x.shape)
     without = int((size > 0).sum()) - whole.sum(axis=1)
     rarer = np.minimum((x > 0).sum(axis=1), without).astype(np.int64)
     return np.maximum(observed, 0) / n**2, np.maximum(evened, 0) * squares / n**3, rarer

@@ -72,15 +72,17 @@ def subset() -> list[Cell]:
     ]  # fmt: skip
     pictures, rates = (5, 20, 50, 200, 500, 1000, 5000), (0.005, 0.02, 0.1, 0.2, 0.5)
     single = [RateCell(n, p, *c, audits=2000) for n, p, c in product(pictures, rates, clusters)]
-    single += [RateCell(1000, p, ZIPF, icc) for p in (0.02, 0.05, 0.3) for icc in (0.1, 0.3, 0.7)]
+    zipf = [RateCell(1000, p, ZIPF, icc, audits=2000) for p in (0.02, 0.05, 0.3) for icc in (0.1, 0.3, 0.7)]
+    single = [*zipf, *single]
     pairs = [
-        PairCell(n, m, p, q, *c)
+        PairCell(n, m, p, q, *c, audits=2000, resamples=400)
         for n, m in ((50, 50), (50, 1000), (1000, 1000))
         for p, q in ((0.02, 0.02), (0.05, 0.1), (0.3, 0.5))
         for c in ((1, 0.0), (4, 0.3), (12, 1.0), (SKEWED, 1.0))
     ]
-    again = [*_equal_groups(), *_peers(), *_withins()]
-    return [*again, *single, *pairs, *_shared_pairs(), *_subset_families(), *_powers()]
+    # the quick ones first, so that a run cut short has most
+    quick = [*_withins(), *single, *_peers(), *pairs, *_shared_pairs(), *_powers()]
+    return [*quick, *_equal_groups(), *_subset_families()]
 
 
 def _equal_groups() -> Iterator[FamilyCell]:
@@ -96,7 +98,7 @@ def _equal_groups() -> Iterator[FamilyCell]:
 def _peers() -> Iterator[PeerCell]:
     rare = (0.02, 0.02, 0.08, 0.08)
     for rates in (rare, (0.05,) * 4):
-        yield PeerCell(rates, 60, SMALLER, 0.3, bootstrapped=60)
+        yield PeerCell(rates, 60, SMALLER, 0.3, bootstrapped=30)
     yield PeerCell((0.1, 0.1, 0.3, 0.3), 60, SMALLER, 0.3)
     for subjects in (100, 200):
         yield PeerCell(rare, subjects, SMALLER, 0.3)
@@ -164,7 +166,7 @@ def _shared_pairs() -> Iterator[PairCell]:
     for n, (p, q), icc in product(
         (50, 500), ((0.02, 0.02), (0.05, 0.1), (0.3, 0.5)), (0.1, 0.7, 1.0)
     ):
-        yield PairCell(n, n, p, q, 2, icc, COUNTERFACTUAL)
+        yield PairCell(n, n, p, q, 2, icc, COUNTERFACTUAL, audits=2000, resamples=400)
 
 
 def _powers() -> Iterator[PowerCell]:

@@ -50,7 +50,7 @@ class PeerCell:
     subjects: int
     size: Size
     icc: float
-    audits: int = 400
+    audits: int = 200
     bootstrapped: int = 0
     resamples: int = 1000
 
@@ -82,7 +82,7 @@ class WithinCell:
     groups: int = 2
     size: Size = 1
     icc: float = 0.0
-    audits: int = 4000
+    audits: int = 2000
     resamples: int = 50
 
     def run(self, seed: int) -> dict[str, float]:
