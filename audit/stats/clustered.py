@@ -29,10 +29,11 @@ one. Measured over 5 to 5,000 pictures and rates of 0.5 to 50 %: at worst 93.6 %
 (Wilson alone 83.8 %), and misses at most 2.5 times nominal at 99.99 % (Wilson alone 490 times)."""
 
 MANY_OF_PAIR = 20.0
-"""As ``MANY``, for the rates of a comparison: Wilson's for both rates if both have as many, else the
-exact one for both. Wilson's bounds err on the same side as an exact bound is short, so one of each
-adds up both faults. Measured one-sided at 5 %, of 20 to 6,000 pictures: at worst 5.4 % (with
-``MANY`` 5.7 %, Wilson alone 10.3 %)."""
+"""As ``MANY``, for the rates of a comparison: Wilson's for both if both have as many, else the exact
+one for both. Where Wilson's lower bound is too high, its upper one is high too, and the exact one is
+not: one of each adds up both faults. Error of one bound at 5 %, summed over all outcomes of 20 to
+6,000 pictures, rates of 1 to 99 % and gaps of 0 to 20 points: at most 5.4 % (with ``MANY`` of both
+rates 6.4 %, Newcombe's interval 14.9 %, exact bounds only 5.2 %)."""
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,8 @@ def effective_n(sample: Sample, level: npt.ArrayLike = 0.95) -> Floats:
         rests_on, subjects = seen, few
         if sample.evened is not None and sample.rarer is not None:
             evened = np.maximum(sample.evened, _least(sample))
-            rests_on, subjects = np.fmax(seen, (few * seen + evened) / (few + 1)), sample.rarer
+            rests_on = np.fmax(seen, (few * seen + evened) / (few + 1))
+            subjects = sample.rarer.astype(np.float64)
         wider = special.stdtrit(np.maximum(m - 1, 0.3), alpha / 2) / special.ndtri(alpha / 2)
         rests_on = rests_on * wider**2 * m / (m - 1)
         used = np.fmin(most, (subjects * rests_on + most) / (subjects + 1))

@@ -118,7 +118,7 @@ class Counts:
         if self.happened is None:
             return {}
         questions, groups = self.events.shape
-        of = [self.happened[g :: groups] for g in at]
+        of = [self.happened[g::groups] for g in at]
         if rest and of:
             whole = sum(of[1:], start=of[0])
             of += [whole - part for part in of]
@@ -183,7 +183,9 @@ def count(
     asked = np.ones((len(happened), 1), bool)
     replicated_n = bootstrap_counts(weights, at, groups, asked)[:, 0]
     replicated = bootstrap_counts(weights, at, groups, happened)
-    return Counts(total, seen, replicated_n, replicated, _events_of(happened, groups, cluster, number))
+    return Counts(
+        total, seen, replicated_n, replicated, _events_of(happened, groups, cluster, number)
+    )
 
 
 def sample_of(

@@ -54,6 +54,10 @@ class PeerCell:
     bootstrapped: int = 0
     resamples: int = 1000
 
+    def __post_init__(self) -> None:
+        """A list, as a file of results has it, is as good as a tuple."""
+        object.__setattr__(self, "rates", tuple(self.rates))
+
     def run(self, seed: int) -> dict[str, float]:
         """By method: coverage and width of one rate, gaps found, equal groups found apart."""
         found: list[dict[str, float]] = []
@@ -157,7 +161,10 @@ def _audits(
     single, together = _bounds(cell, layout, events, 1 - (1 - LEVEL) / len(one))
     usable = np.ones((_TOGETHER, len(one)), bool)
     # a family a question, as an audit of one label has it
-    families = [compare(questions(sample, slice(q, q + 1)), one, other, usable[:1]) for q in range(_TOGETHER)]
+    families = [
+        compare(questions(sample, slice(q, q + 1)), one, other, usable[:1])
+        for q in range(_TOGETHER)
+    ]
     single[OURS] = rate_interval(sample, LEVEL)
     together[OURS] = tuple(
         np.concatenate([getattr(f.difference, end) for f in families])
@@ -221,7 +228,7 @@ def _size(low: Floats, high: Floats) -> Bounds:
 
 
 def _fairlearn(events: Floats, codes: Integers, rates: Floats, seed: int) -> dict[str, float]:
-    """fairlearn's bootstrap over rows: its intervals of each rate and of the largest difference."""
+    """Intervals by fairlearn's bootstrap over rows: of each rate and of the largest difference."""
     # imported here because it is slow to load and only benchmarks need it
     from fairlearn.metrics import MetricFrame, selection_rate
 
