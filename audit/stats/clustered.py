@@ -29,11 +29,11 @@ one. Measured over 5 to 5,000 pictures and rates of 0.5 to 50 %: at worst 93.6 %
 (Wilson alone 83.8 %), and misses at most 2.5 times nominal at 99.99 % (Wilson alone 490 times)."""
 
 MANY_OF_PAIR = 20.0
-"""As ``MANY``, for the rates of a comparison: Wilson's for both if both have as many, else the exact
-one for both. Where Wilson's lower bound is too high, its upper one is high too, and the exact one is
-not: one of each adds up both faults. Error of one bound at 5 %, summed over all outcomes of 20 to
-6,000 pictures, rates of 1 to 99 % and gaps of 0 to 20 points: at most 5.4 % (with ``MANY`` of both
-rates 6.4 %, Newcombe's interval 14.9 %, exact bounds only 5.2 %)."""
+"""As ``MANY``, for the rates of a comparison: Wilson's for both if both have as many, else the
+exact one for both. Where Wilson's lower bound is too high, its upper one is high too, and the exact
+one is not: one of each adds up both faults. Error of one bound at 5 %, summed over all outcomes of
+20 to 6,000 pictures, rates of 1 to 99 % and gaps of 0 to 20 points: at most 5.4 % (with ``MANY`` of
+both rates 6.4 %, Newcombe's interval 14.9 %, exact bounds only 5.2 %)."""
 
 
 @dataclass(frozen=True)

@@ -77,16 +77,15 @@ def subset() -> list[Cell]:
         for p in (0.02, 0.05, 0.3)
         for icc in (0.1, 0.3, 0.7)
     ]
-    single = [*zipf, *single]
     pairs = [
         PairCell(n, m, p, q, *c, audits=2000, resamples=400)
         for n, m in ((50, 50), (50, 1000), (1000, 1000))
         for p, q in ((0.02, 0.02), (0.05, 0.1), (0.3, 0.5))
         for c in ((1, 0.0), (4, 0.3), (12, 1.0), (SKEWED, 1.0))
     ]
-    # the quick ones first, so that a run cut short has most
-    quick = [*_withins(), *single, *_peers(), *pairs, *_shared_pairs(), *_powers()]
-    return [*quick, *_equal_groups(), *_subset_families()]
+    # those of most interest first, so that a run cut short has them
+    first = [*zipf, *_peers(), *_withins(), *_equal_groups()]
+    return [*first, *single, *pairs, *_shared_pairs(), *_powers(), *_subset_families()]
 
 
 def _equal_groups() -> Iterator[FamilyCell]:
@@ -99,8 +98,8 @@ def _equal_groups() -> Iterator[FamilyCell]:
 
 def _peers() -> Iterator[PeerCell]:
     rare = (0.02, 0.02, 0.08, 0.08)
-    for rates in (rare, (0.05,) * 4):
-        yield PeerCell(rates, 60, SMALLER, 0.3, bootstrapped=30)
+    yield PeerCell((0.05,) * 4, 60, SMALLER, 0.3, bootstrapped=20)
+    yield PeerCell(rare, 60, SMALLER, 0.3)
     yield PeerCell((0.1, 0.1, 0.3, 0.3), 60, SMALLER, 0.3)
     for subjects in (100, 200):
         yield PeerCell(rare, subjects, SMALLER, 0.3)

@@ -250,8 +250,8 @@ def _zipf(rate: pd.DataFrame) -> str:
             row["before"] = f"{r['before_width'] / r['known_width']:.2f}"
         rows.append(row)
     return (
-        "\n\nWhere the pictures of subjects follow Zipf's law, so that the first of 200 has a sixth "
-        f"of them:\n\n{markdown(rows)}"
+        "\n\nWhere the pictures of subjects follow Zipf's law, so that the first of 200 has "
+        f"a sixth of them:\n\n{markdown(rows)}"
     )
 
 
