@@ -17,12 +17,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from scipy import sparse
 
 from audit.disparity import Compared, Confidence, differences, worst
 from audit.errors import sentence
 from audit.metrics import Asked, Block, Groups, Tally
-from audit.stats.counts import Counts
 from audit.tables import (
     DIFFERENCE,
     ENSEMBLE,
@@ -228,16 +226,7 @@ def _bounded(
 def _one_label(block: Block, label: str) -> Block:
     """A block with one of its labels."""
     at = block.labels.index(label)
-    return Block((label,), (block.families[at],), _questions(block.counts, slice(at, at + 1)))
-
-
-def _questions(counts: Counts, at: slice) -> Counts:
-    replicated = counts.replicated_events
-    return replace(
-        counts,
-        events=counts.events[at],
-        replicated_events=None if replicated is None else replicated[:, at],
-    )
+    return Block((label,), (block.families[at],), block.counts.pick([at]))
 
 
 def _two_groups(
@@ -245,16 +234,8 @@ def _two_groups(
 ) -> tuple[Groups, Block]:
     """The groups and counts of two groups of an attribute alone: no other group can move them."""
     at = groups.index.get_indexer(pd.MultiIndex.from_tuples([(attribute, n) for n in names]))
-    counts = block.counts
-    n, events = counts.replicated_n, counts.replicated_events
-    picked = Counts(
-        counts.events[:, at],
-        sparse.csr_array(counts.seen[:, at]),
-        None if n is None else n[:, at],
-        None if events is None else events[:, :, at],
-    )
     two = replace(groups, index=groups.index[at], member=groups.member[:, at])
-    return two, replace(block, counts=picked)
+    return two, replace(block, counts=block.counts.pick([0], at))
 
 
 def resting_bounds(row: Mapping[str, Any]) -> tuple[float, float]:

@@ -587,7 +587,10 @@ def _spreads(groups: Compared) -> Columns:
     ok = groups.standing[0][:, :k] == OK
     rate = np.where(ok, s.rate[:, :k], np.nan)
     replicates = None if s.deviations is None else np.moveaxis(s.deviations[:, :k], -1, 0)
-    found = between_group_sd(rate, s.spread[:, :k], replicates, groups.confidence.level)
+    # right on average: p (1 - p) / (n - 1) where every picture shows another subject
+    with np.errstate(divide="ignore", invalid="ignore"):
+        variance = (s.spread * s.subjects / (s.subjects - 1))[:, :k]
+    found = between_group_sd(rate, variance, replicates, groups.confidence.level)
     first = np.zeros((len(rate), 1), int)
     some = ok.sum(axis=1, keepdims=True) > 1
     return groups.table(

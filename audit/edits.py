@@ -271,7 +271,7 @@ def _selection(
     kinds = ["family_selection"] * len(tags) + ["selection"] * len(labels.texts)
     margins = [*tags, *(margin_family(label.tags, labels) for label in labels.labels)]
     metric, label, family = (tuple(column[i] for i in at) for column in (kinds, names, margins))
-    samples = _samples(_questions(asked.chosen, at), asked.count(_moves(base, one, other), rows))
+    samples = _samples(asked.chosen.pick(at), asked.count(_moves(base, one, other), rows))
     possible = can_gain[:, np.newaxis], can_lose[:, np.newaxis]
     return Parts(metric, label, family, *samples, *possible)
 
@@ -316,21 +316,20 @@ def _samples(base: Counts, moves: Counts) -> tuple[Sample, Sample, Sample, Sampl
         return np.concatenate([before, before + gained - lost, gained, lost], axis=axis)
 
     assert base.replicated_events is not None
+    assert base.happened is not None
+    assert moves.happened is not None
+    n = base.happened.shape[0]
+    into, out, gained, lost = (moves.happened[i * n : (i + 1) * n] for i in range(4))
+    before = base.happened + into - out
     whole = replace(
         base,
         events=four(base.events, moves.events, 0),
         replicated_events=four(base.replicated_events, moves.replicated_events, 1),
+        happened=sparse.vstack([before, before + gained - lost, gained, lost], format="csr"),
     )
     sample, q = sampled(whole), len(base.events)
     one, two, three, four_ = (pick_questions(sample, slice(i * q, (i + 1) * q)) for i in range(4))
     return one, two, three, four_
-
-
-def _questions(counts: Counts, at: Integers) -> Counts:
-    """Some questions only."""
-    assert counts.replicated_events is not None
-    replicated = counts.replicated_events[:, at]
-    return replace(counts, events=counts.events[at], replicated_events=replicated)
 
 
 def _less(counts: Counts, part: Counts) -> Counts:
@@ -339,11 +338,14 @@ def _less(counts: Counts, part: Counts) -> Counts:
     assert counts.replicated_events is not None
     assert part.replicated_n is not None
     assert part.replicated_events is not None
+    assert counts.happened is not None
+    assert part.happened is not None
     return Counts(
         counts.events - part.events,
         sparse.csr_array(counts.seen - part.seen),
         counts.replicated_n - part.replicated_n,
         counts.replicated_events - part.replicated_events,
+        sparse.csr_array(counts.happened - part.happened),
     )
 
 

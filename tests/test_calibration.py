@@ -8,11 +8,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import statsmodels.api as sm
 from calibration import grid, worlds
 from calibration.families import BOUNDARY, NONE, PAIRS, FamilyCell, comparisons, true_rates
+from calibration.peers import (
+    PeerCell,
+    WithinCell,
+    at_known_effect,
+    clustered_t,
+    korn_graubard,
+)
 from calibration.power import DETECT, SMALL, PowerCell
 from calibration.rates import PairCell, RateCell
 from calibration.report import write
+from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
 
 ALLOWED = 0.05
 
@@ -119,13 +129,15 @@ def test_differences_and_ratios_are_covered(shared: str) -> None:
         FamilyCell(BOUNDARY, 8, 5, pictures=200, size=4, icc=0.3),
         FamilyCell(NONE, 7, 3, pictures=200, against=PAIRS, size=4, icc=0.3),
         FamilyCell(NONE, 4, 3, pictures=100, icc=0.5, shared=worlds.COUNTERFACTUAL),
+        FamilyCell(NONE, 14, pictures=700, against=PAIRS),
     ],
     ids=lambda c: f"{c.world}, {c.groups} x {c.labels}, icc {c.icc}, {c.shared}",
 )
 def test_families_are_seldom_wrong(cell: FamilyCell) -> None:
     found = replace(cell, audits=400, resamples=300).run(seed=6)
     assert found["given"] == 1
-    wrong = {k: found[k] for k in ("wrong_large", "wrong_small", "missed", "wrong_q")}
+    names = ("wrong_large", "wrong_small", "missed", "ratio_missed", "wrong_q")
+    wrong = {k: found[k] for k in names}
     assert {k: v for k, v in wrong.items() if v > most(400)} == {}
 
 
@@ -143,6 +155,90 @@ def test_what_is_foretold_is_found() -> None:
     assert small["found"] == pytest.approx(0.8, abs=0.08)
 
 
+def by_subject(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Events (questions, subjects) and pictures of each subject."""
+    rng = np.random.default_rng(seed)
+    n = rng.integers(1, 9, 40)
+    return rng.binomial(n, rng.beta(0.5, 3, (12, 40))), n
+
+
+def test_clustered_t_is_a_regression_with_clustered_errors() -> None:
+    x, n = by_subject(0)
+    low, high = clustered_t(x, n, 0.9)
+    who = np.repeat(np.arange(40), n)
+    for q, counted in enumerate(x):
+        events = np.concatenate([np.arange(size) < k for k, size in zip(counted, n, strict=True)])
+        fit = sm.OLS(events.astype(float), np.ones(len(events))).fit(
+            cov_type="cluster", cov_kwds={"groups": who}, use_t=True
+        )
+        assert (low[q], high[q]) == pytest.approx(fit.conf_int(0.1)[0], abs=1e-9)
+
+
+def test_korn_and_graubard_longhand() -> None:
+    x, n = by_subject(1)
+    x[0] = 0
+    low, high = korn_graubard(x, n, 0.95)
+    for q in range(1, len(x)):
+        p = x[q].sum() / n.sum()
+        variance = 40 / 39 * ((x[q] - p * n) ** 2).sum() / n.sum() ** 2
+        ratio = stats.norm.ppf(0.975) / stats.t.ppf(0.975, 39)
+        size = min(p * (1 - p) / variance * ratio**2, n.sum())
+        expected = proportion_confint(p * size, size, method="beta")
+        assert (low[q], high[q]) == pytest.approx(expected, abs=1e-9)
+    assert (low[0], high[0]) == pytest.approx(proportion_confint(0, n.sum(), method="beta"))
+
+
+@pytest.mark.parametrize(("icc", "worth"), [(0.0, 240), (1.0, 60)])
+def test_the_known_design_effect_of_equal_sizes(icc: float, worth: int) -> None:
+    x, n = np.full((1, 60), 1), np.full(60, 4)
+    got = at_known_effect(x, n, icc, 0.95)
+    method = "wilson" if worth / 4 >= 20 else "beta"
+    expected = proportion_confint(worth / 4, worth, method=method)
+    assert (got[0][0], got[1][0]) == pytest.approx(expected, abs=1e-9)
+
+
+def test_sizes_by_zipfs_law() -> None:
+    sizes = worlds.subject_sizes(np.random.default_rng(0), 1000, worlds.ZIPF)
+    assert len(sizes) == 200
+    assert sizes.sum() == pytest.approx(1000, rel=0.05)
+    assert sizes[:4] / sizes[0] == pytest.approx([1, 1 / 2, 1 / 3, 1 / 4], abs=0.01)
+
+
+def test_methods_beside_each_other_where_events_are_rare() -> None:
+    """Known: t is too narrow, and the price of safety is less than half as much width again."""
+    rare = PeerCell((0.02, 0.08), 60, worlds.SMALLER, 0.3, audits=400, resamples=200).run(seed=8)
+    assert rare["student_covered"] < 0.92
+    assert rare["ours_covered"] >= 0.93
+    assert rare["known_width"] < rare["ours_width"] < 1.3 * rare["known_width"]
+    assert rare["ours_found"] > 0
+    equal = PeerCell((0.1,) * 4, 60, 4, 0.3, audits=100, bootstrapped=5, resamples=200).run(seed=9)
+    assert "ours_found" not in equal
+    assert equal["ours_false"] <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 100)
+    assert equal["ours_largest"] >= 0.9
+    assert equal["fairlearn_largest"] < 0.9
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        WithinCell(60, 6000, 0.5, 0.2, 0.2),
+        WithinCell(500, 6000, 0.9, 0.05, 0.05),
+        WithinCell(1000, 1000, 0.3, 0.2, 0.2, size=4, icc=0.3),
+        WithinCell(1000, 1000, 0.3, 0.2, 0.2, size=worlds.ZIPF, icc=0.3),
+    ],
+    ids=lambda c: f"{c.pictures} v {c.pictures_other}, {c.size} a subject",
+)
+def test_a_gap_at_the_margin_is_seldom_said_to_lie_within(cell: WithinCell) -> None:
+    found = cell.run(seed=10)
+    assert found["within"] <= most(2000)
+    if cell.size != 1:
+        assert found["newcombe"] > 0.08
+
+
+def test_equal_groups_are_shown_to_lie_within() -> None:
+    assert WithinCell(1500, 1500, 0.1, 0.05, 0.0, 14, audits=200).run(seed=11)["within"] > 0.7
+
+
 def tiny() -> list[grid.Cell]:
     few = {"audits": 40, "resamples": 50}
     return [
@@ -153,6 +249,10 @@ def tiny() -> list[grid.Cell]:
         FamilyCell(BOUNDARY, 2, **few),
         FamilyCell(NONE, 2, **few),
         PowerCell(DETECT, **few),
+        PeerCell((0.2, 0.2, 0.4), 20, worlds.SMALLER, 0.3, **few),
+        WithinCell(50, 50, 0.2, 0.2, 0.2, audits=50),
+        WithinCell(50, 50, 0.2, 0.2, 0.0, audits=50),
+        RateCell(60, 0.2, worlds.ZIPF, 0.3, **few),
     ]
 
 
@@ -181,6 +281,24 @@ def test_cells_of_a_grid_differ_and_have_seeds_of_their_own(name: str) -> None:
 
 
 @pytest.mark.slow
+def test_the_report_shows_an_earlier_version_beside(tmp_path: Path) -> None:
+    out, before = tmp_path / "results.jsonl", tmp_path / "before.jsonl"
+    grid.simulate(tiny(), out, 1)
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    for line in lines:
+        if line["cell"]["kind"] == "within":
+            line["result"]["within"] = 0.1234
+        if line["cell"]["kind"] == "peer":
+            line["result"]["ours_width"] = 0.777
+    before.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write(out, tmp_path, before)
+    text = (tmp_path / "calibration.md").read_text()
+    assert text.count("12.3 %") == 2
+    assert "clip-audit before" in text
+    assert "0.777" in text
+
+
+@pytest.mark.slow
 def test_the_report_says_what_the_results_say(tmp_path: Path) -> None:
     out = tmp_path / "results.jsonl"
     grid.simulate(tiny(), out, 1)
@@ -190,10 +308,10 @@ def test_the_report_says_what_the_results_say(tmp_path: Path) -> None:
     out.write_text("".join(json.dumps(line) + "\n" for line in lines))
     write(out, tmp_path)
     text = (tmp_path / "calibration.md").read_text()
-    assert "**1 of 2** worlds lie below 93%" in text.replace("93 %", "93%").replace("\n", " ")
+    assert "**1 of 3** worlds lie below 93%" in text.replace("93 %", "93%").replace("\n", " ")
     assert "87.7 %" in text
     assert "**43.2 %**" in text
-    assert "1 of 3 worlds have a single subject" in text.replace("\n", " ")
+    assert "1 of 4 worlds have a single subject" in text.replace("\n", " ")
     assert {p.name for p in (tmp_path / "figures").iterdir()} == {
         "calibration-coverage.png",
         "calibration-errors.png",

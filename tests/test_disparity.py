@@ -146,9 +146,9 @@ def compared(events: list[int], n: list[int], sure: Confidence = SURE, family: s
 
 
 def test_a_difference_has_newcombes_interval_where_events_are_many() -> None:
-    pair = row(compared([112, 96], [140, 160]), comparison="difference")
+    pair = row(compared([560, 480], [700, 800]), comparison="difference")
     assert pair["value"] == pytest.approx(0.2)
-    ends = confint_proportions_2indep(112, 140, 96, 160, method="newcomb")
+    ends = confint_proportions_2indep(560, 700, 480, 800, method="newcomb")
     assert (pair["low"], pair["high"]) == pytest.approx(ends)
     assert pair["family_size"] == 1
     assert pair["low_simultaneous"] == pytest.approx(pair["low"])
@@ -249,15 +249,17 @@ def test_no_events_is_no_ratio_and_an_empty_group_undefined() -> None:
     assert pair["status"] == "undefined"
 
 
-def test_a_ratio_is_the_katz_interval_and_uses_the_ratio_margin() -> None:
-    got = row(compared([60, 20], [200, 200], family="crime"), comparison="ratio")
-    low, high = confint_proportions_2indep(60, 200, 20, 200, compare="ratio", method="log")
+def test_a_ratio_takes_the_logarithms_of_wilsons_bounds_and_uses_the_ratio_margin() -> None:
+    got = row(compared([600, 200], [2000, 2000], family="crime"), comparison="ratio")
+    (l1, u1), (l2, u2) = (np.log(proportion_confint(x, 2000, method="wilson")) for x in (600, 200))
+    p, q = np.log(0.3), np.log(0.1)
+    ends = p - q - np.hypot(p - l1, u2 - q), p - q + np.hypot(u1 - p, q - l2)
     assert got["value"] == pytest.approx(3.0)
-    assert (got["low"], got["high"]) == pytest.approx((low, high))
+    assert (got["low"], got["high"]) == pytest.approx(np.exp(ends))
     assert got["verdict"] == "shown large"
-    without = row(compared([60, 20], [200, 200]), comparison="ratio")
+    without = row(compared([600, 200], [2000, 2000]), comparison="ratio")
     assert without["verdict"] == "not judged"
-    assert (without["low"], without["high"]) == pytest.approx((low, high))
+    assert (without["low"], without["high"]) == pytest.approx(np.exp(ends))
 
 
 def test_one_usable_group_has_no_worst_case_but_a_reason() -> None:

@@ -37,6 +37,7 @@ def dense(counts: Counts) -> dict[str, np.ndarray]:
         "unweighted": counts.unweighted,
         "replicated_n": np.asarray(counts.replicated_n),
         "replicated_events": np.asarray(counts.replicated_events),
+        "happened": np.asarray(None if counts.happened is None else counts.happened.toarray()),
     }
 
 
@@ -105,6 +106,17 @@ def test_a_sample_is_its_definition() -> None:
         rate = sample.events[:, j] / sizes.sum()
         expected = (got.replicated_events[:, :, g] - rate * got.replicated_n[:, [g]]) / sizes.sum()
         np.testing.assert_allclose(sample.deviations[:, j], expected.T, atol=1e-7)
+        for q in range(4):
+            x = np.bincount(who[member[:, g] & events[:, q]], minlength=len(sizes))[sizes > 0]
+            n = sizes[sizes > 0]
+            r = x - x.sum() / n.sum() * n
+            scale = (n**2).sum() / n.sum() ** 3
+            np.testing.assert_allclose(
+                (sample.observed[q, j], sample.evened[q, j]),
+                ((r**2).sum() / n.sum() ** 2, (r**2 / n).sum() * scale),
+                atol=1e-15,
+            )
+            assert sample.rarer[q, j] == min((x > 0).sum(), (x < n).sum())
     in_both = set(who[member[:, 2]]) & set(who[member[:, 0]])
     assert sample.shared[0, 1] == bool(in_both)
 
@@ -236,17 +248,21 @@ def test_the_rest_is_everybody_else_pooled_by_hand(seed: int, groups: int) -> No
         pooled = np.where(codes == g, 0, np.where(codes >= 0, 1, -1))
         # all subjects stay, so that weights are those of the whole
         by_hand = sample_of(events, pooled, who, 2, seed, REPLICATES)
-        for name in ("n", "events", "subjects", "copies"):
+        for name in ("n", "events", "subjects", "copies", "rarer"):
             got = getattr(sample, name)[:, [g, g + groups]]
             np.testing.assert_array_equal(got, getattr(by_hand, name), name)
+        for name in ("observed", "evened"):
+            got = getattr(sample, name)[:, [g, g + groups]]
+            np.testing.assert_allclose(got, getattr(by_hand, name), atol=1e-15, err_msg=name)
         assert sample.deviations is not None
         assert by_hand.deviations is not None
         np.testing.assert_array_equal(sample.deviations[:, [g, g + groups]], by_hand.deviations)
         assert sample.shared[g, g + groups] == by_hand.shared[0, 1]
         one, other = np.array([g]), np.array([g + groups])
-        np.testing.assert_array_equal(
+        np.testing.assert_allclose(
             difference_interval(sample, one, other),
             difference_interval(by_hand, np.array([0]), np.array([1])),
+            atol=1e-12,
         )
 
 

@@ -89,6 +89,29 @@ def test_spread_interval_covers(groups, spread, least, most):
     assert least <= covered <= most
 
 
+@pytest.mark.parametrize("groups", [2, 7, 14])
+def test_groups_that_hardly_differ_have_an_interval_of_some_width(groups):
+    """Differing less than noise would have it is no proof of no spread at all."""
+    rng = np.random.default_rng(11)
+    v = 0.1 * 0.9 / 300
+    rate = 0.1 + rng.normal(size=(200, groups)) * np.sqrt(v) * np.linspace(0, 0.5, 200)[:, None]
+    deviations = rng.normal(size=(300, 200, groups)) * np.sqrt(v)
+    found = pooling.between_group_sd(rate, np.full(rate.shape, v), deviations)
+    doubly = (rate + deviations).var(axis=-1, ddof=1) - 2 * v
+    top = np.quantile(doubly, 0.975, axis=0)
+    assert (top <= 0).any() or groups < 14
+    np.testing.assert_allclose(found.high, np.sqrt(np.where(top > 0, top, top + v)))
+    assert (found.low < found.high).all()
+    assert (found.low <= found.value).all()
+    assert (found.value <= found.high).all()
+
+
+def test_rates_that_no_replicate_moves_bound_nothing():
+    found = pooling.between_group_sd([0.0, 0.0, 0.0], [0.0] * 3, np.zeros((50, 3)))
+    assert (found.value, found.raw) == (0, 0)
+    assert np.isnan([found.low, found.high]).all()
+
+
 def test_groups_without_a_rate_are_left_out():
     rate = [[0.1, np.nan, 0.4, 0.2], [0.1, 0.4, 0.2, 0.9], [np.nan, 0.1, np.nan, np.nan]]
     variance = [[0.01, 0.01, 0.02, 0.03], [0.01, 0.02, 0.03, np.nan], [0.1] * 4]

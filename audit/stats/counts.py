@@ -1,15 +1,15 @@
 """Counts of questions in groups that merge: over batches, machines and runs.
 
-Whatever a rate and its uncertainty need is a sum over pictures: events, pictures of each subject,
-and the same counts in every bootstrap replicate. So two halves added are exactly the whole, even
-if they share subjects, and memory does not grow with the number of pictures beyond one number a
-subject and group.
+Whatever a rate and its uncertainty need is a sum over pictures: events, pictures and events of each
+subject, and the same counts in every bootstrap replicate. So two halves added are exactly the
+whole, even if they share subjects, and memory does not grow with the number of pictures beyond one
+number a subject and group, and one a subject, group and question that had an event.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -28,13 +28,15 @@ class Counts:
 
     ``events``: int64 (Q, G). ``seen``: sparse (clusters, G), the pictures of each cluster in each
     group that were asked. ``replicated_n`` (B, G) and ``replicated_events`` (B, Q, G): the weighted
-    counts of every bootstrap replicate; None without a bootstrap.
+    counts of every bootstrap replicate; ``happened``: sparse (Q * G, clusters), the events of each
+    cluster, question by question; None without a bootstrap.
     """
 
     events: Integers
     seen: sparse.csr_array
     replicated_n: Replicates | None = None
     replicated_events: Replicates | None = None
+    happened: sparse.csr_array | None = None
 
     def __add__(self, other: Self) -> Self:
         """Counts of both batches; they must count the same questions, groups and clusters.
@@ -50,10 +52,12 @@ class Counts:
             return added
         assert mine is not None
         assert theirs is not None
+        known = self.happened is not None and other.happened is not None
         return replace(
             added,
             replicated_n=self.replicated_n + other.replicated_n,
             replicated_events=mine + theirs,
+            happened=self.happened + other.happened if known else None,  # type: ignore[operator]
         )
 
     @property
@@ -77,6 +81,21 @@ class Counts:
         if self.replicated_n is None:
             return np.zeros(self.seen.shape[1], np.int64)
         return np.asarray((self.replicated_n == 0).sum(axis=0), dtype=np.int64)
+
+    def pick(self, questions: npt.ArrayLike, groups: npt.ArrayLike | None = None) -> Counts:
+        """The counts of some questions and, if given, some groups, by their places."""
+        every = self.events.shape[1]
+        q = np.asarray(questions, dtype=np.int64)
+        g = np.arange(every) if groups is None else np.asarray(groups, dtype=np.int64)
+        n, events, of_subjects = self.replicated_n, self.replicated_events, self.happened
+        rows = (q[:, np.newaxis] * every + g).ravel()
+        return Counts(
+            self.events[np.ix_(q, g)],
+            sparse.csr_array(self.seen[:, g]),
+            None if n is None else n[:, g],
+            None if events is None else events[:, q][:, :, g],
+            None if of_subjects is None else sparse.csr_array(of_subjects[rows]),
+        )
 
     def sample(self, columns: npt.ArrayLike, rest: bool = False) -> Sample:
         """These groups as a sample for intervals and comparisons.
@@ -104,7 +123,26 @@ class Counts:
             blocks=np.tile(np.where(n > 0, squares**2 / fourth, 0.0), (questions, 1)),
             deviations=self._deviations(at, rest, events, n),
             shared=(there.T @ there).toarray() > 0,
+            **self._by_subject(at, rest, seen, events),
         )
+
+    def _by_subject(
+        self, at: Integers, rest: bool, seen: sparse.csc_array, events: Integers
+    ) -> dict[str, npt.NDArray[Any]]:
+        """How unlike subjects are: what a sample holds of it, by name."""
+        if self.happened is None:
+            return {}
+        questions, groups = self.events.shape
+        of = [self.happened[g::groups] for g in at]
+        if rest and of:
+            whole = sum(of[1:], start=of[0])
+            of += [whole - part for part in of]
+        shape = (questions, seen.shape[1])
+        observed, evened, rarer = np.zeros(shape), np.zeros(shape), np.zeros(shape, np.int64)
+        for j, counted in enumerate(of):
+            found = _unlike(counted, seen[:, [j]].toarray()[:, 0], events[:, j])
+            observed[:, j], evened[:, j], rarer[:, j] = found
+        return {"observed": observed, "evened": evened, "rarer": rarer}
 
     def _deviations(
         self, at: Integers, rest: bool, events: Integers, n: Integers
@@ -159,7 +197,10 @@ def count(
     at = cluster if rows is None else np.asarray(rows, dtype=np.int64)
     asked = np.ones((len(happened), 1), bool)
     replicated_n = bootstrap_counts(weights, at, groups, asked)[:, 0]
-    return Counts(total, seen, replicated_n, bootstrap_counts(weights, at, groups, happened))
+    replicated = bootstrap_counts(weights, at, groups, happened)
+    return Counts(
+        total, seen, replicated_n, replicated, _events_of(happened, groups, cluster, number)
+    )
 
 
 def sample_of(
@@ -193,6 +234,43 @@ def sample_of(
     ids, cluster = np.unique(np.asarray(clusters), return_inverse=True)
     weights = cluster_weights(seed, ids.tolist(), resamples) if resamples else None
     return count(events, member, cluster, len(ids), weights).sample(np.arange(groups), rest)
+
+
+def _events_of(
+    happened: npt.NDArray[np.bool_], groups: npt.NDArray[np.bool_], cluster: Integers, number: int
+) -> sparse.csr_array:
+    """Events of each cluster, (Q * G, number), question by question."""
+    belongs = sparse.csr_array(groups.astype(np.int32))
+    pictures, question = np.nonzero(happened)
+    found = np.diff(belongs.indptr)[pictures]
+    row = np.repeat(question * groups.shape[1], found) + belongs[pictures].indices
+    ones = np.ones(row.size, np.int32)
+    shape = (happened.shape[1] * groups.shape[1], number)
+    return sparse.csr_array((ones, (row, np.repeat(cluster[pictures], found))), shape=shape)
+
+
+def _unlike(
+    counted: sparse.csr_array, pictures: Integers, events: Integers
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], Integers]:
+    """``observed``, ``evened`` and ``rarer`` of a group, (Q,), from its events by cluster (Q, C).
+
+    With r_c = x_c - p n_c the sums are written out, since most x_c are 0:
+    ``sum r_c² = sum x_c² - 2 p sum x_c n_c + p² sum n_c²``, and the same over n_c.
+    """
+    size = pictures.astype(np.float64)
+    n, squares = max(size.sum(), 1.0), (size**2).sum()
+    p = events / n
+    inverse = np.divide(1.0, size, out=np.zeros_like(size), where=size > 0)
+    x = counted.astype(np.float64)
+    squared = x.multiply(x).tocsr()
+    observed = squared.sum(axis=1) - 2 * p * (x @ size) + p**2 * squares
+    evened = squared @ inverse - p**2 * n
+    # a cluster has a picture without the event unless all of its pictures have it
+    all_of_it = (x.data == size[x.indices]) & (x.data > 0)
+    whole = sparse.csr_array((all_of_it, x.indices, x.indptr), shape=x.shape)
+    without = int((size > 0).sum()) - whole.sum(axis=1)
+    rarer = np.minimum((x > 0).sum(axis=1), without).astype(np.int64)
+    return np.maximum(observed, 0) / n**2, np.maximum(evened, 0) * squares / n**3, rarer
 
 
 def _with_rest(counts: npt.NDArray[np.int64] | Replicates, rest: bool) -> npt.NDArray[np.int64]:

@@ -69,14 +69,16 @@ def between_group_sd(
     Formula: ``sqrt(max(0, S² - mean v))`` with S² the variance of the K rates (divisor K - 1) and v
     their sampling variances. The interval is double-corrected: a replicate, rate plus deviation,
     carries the noise twice, so its variance less twice the mean v is kept, and the bounds are the
-    square roots of the percentiles, cut at 0.
+    square roots of the percentiles, cut at 0. Where groups differ even less than noise would have
+    it, so that the upper percentile is not above 0, the mean v is subtracted once for the upper
+    bound: what groups without any difference may show.
     Range: from 0, in units of the rate; larger is worse. S² - mean v is right on average whatever
     the true spread, if v is (for a share, ``p (1 - p) / (n - 1)``); the square root cut at 0 is not
     and averages 0.2 to 0.35 standard errors where groups do not differ.
     Coverage of a nominal 95 % for the spread of the groups at hand (simulated, 2 to 126 groups of
     unlike size, normal noise): 99 to 100 % for a true spread of up to one standard error of a rate,
-    where the upper bound is too wide, 93 to 99 % from two standard errors on. Near 0 the interval
-    can be (0, 0), if groups differ even less than noise would have it.
+    where the upper bound is too wide, 93 to 99 % from two standard errors on. The bounds are nan
+    where no replicate differs from another, as where no group has an event.
     Does not show: which group differs; the spread of groups that were not looked at.
 
     Args:
@@ -268,8 +270,11 @@ def _percentiles(p: Floats, v: Floats, deviations: Floats, level: float) -> tupl
     nothing = np.isnan(doubly).all(axis=0)
     doubly = np.where(nothing, 0.0, doubly)  # nanquantile warns of what is asked on purpose here
     bounds = np.nanquantile(doubly, [(1 - level) / 2, (1 + level) / 2], axis=0)
-    low, high = np.where(nothing, np.nan, bounds)
-    return _root(low), _root(high)
+    # one replicate like all others bounds nothing
+    still = nothing | ~(np.ptp(doubly, axis=0) > 0)
+    low, high = np.where(still, np.nan, bounds)
+    once = high + _corrected(p, v, 0) - _corrected(p, v, 1)
+    return _root(low), _root(np.where(high > 0, high, once))
 
 
 def _root(square: Floats) -> Floats:

@@ -169,11 +169,15 @@ def _events(cell: FamilyCell, rng: np.random.Generator, layout: Layout, rates: F
 
 def family_of(sample: Sample, labels: slice, one: Integers, other: Integers) -> Family:
     """The tool's answers about some of the questions, as a family of their own."""
-    # all that is known is by question, but for which groups share subjects
-    known = {f.name: getattr(sample, f.name) for f in fields(sample) if f.name != "shared"}
-    part = replace(sample, **{name: values[labels] for name, values in known.items()})
+    part = questions(sample, labels)
     usable = np.ones((len(part.n), len(one)), dtype=bool)
     return compare(part, one, other, usable, LEVEL)
+
+
+def questions(sample: Sample, labels: slice) -> Sample:
+    """Some of the questions; all is known by question, but for which groups share subjects."""
+    known = {f.name: getattr(sample, f.name) for f in fields(sample) if f.name != "shared"}
+    return replace(sample, **{name: None if v is None else v[labels] for name, v in known.items()})
 
 
 def _judge(cell: FamilyCell, rates: Truth, family: Family) -> dict[str, float]:

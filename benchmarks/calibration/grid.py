@@ -12,17 +12,18 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from itertools import product
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from .families import BOUNDARY, NONE, PAIRS, REST, FamilyCell
+from .peers import PeerCell, WithinCell
 from .power import DETECT, SMALL, PowerCell
 from .rates import PairCell, RateCell
-from .worlds import COUNTERFACTUAL, INFORMATIVE, MIXED, SKEWED, VARYING, Size
+from .worlds import COUNTERFACTUAL, INFORMATIVE, MIXED, SKEWED, SMALLER, VARYING, ZIPF, Size
 
-Cell = RateCell | PairCell | FamilyCell | PowerCell
+Cell = RateCell | PairCell | FamilyCell | PowerCell | PeerCell | WithinCell
 Result = dict[str, Any]
 
-KINDS: Final = {c.kind: c for c in (RateCell, PairCell, FamilyCell, PowerCell)}
+KINDS: Final = {c.kind: c for c in get_args(Cell)}
 
 _PICTURES = (5, 10, 20, 50, 100, 200, 500, 1000, 5000)
 _RATES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
@@ -42,7 +43,7 @@ def full() -> list[Cell]:
         for p, d in product((0.01, 0.05, 0.2), (0.0, 0.05, 0.2))
         for c in [(1, 0.0), *dependent]
     ]
-    return [*rates, *pairs, *_shared_pairs(), *_full_families(), *_powers()]
+    return [*rates, *pairs, *_shared_pairs(), *_full_families(), *_powers(), *_peers(), *_withins()]
 
 
 def _full_families() -> Iterator[FamilyCell]:
@@ -64,20 +65,62 @@ def _full_families() -> Iterator[FamilyCell]:
 
 
 def subset() -> list[Cell]:
-    """The declared subset: under 15 minutes on two cores."""
+    """The declared subset: about 25 minutes of one core."""
     clusters: list[tuple[Size, float]] = [
         (1, 0.0), (2, 0.3), (4, 0.1), (4, 0.7), (12, 0.1), (12, 0.3), (12, 1.0),
         (MIXED, 0.3), (MIXED, 1.0), (SKEWED, 0.1), (SKEWED, 0.7), (SKEWED, 1.0), (INFORMATIVE, 0.3),
     ]  # fmt: skip
     pictures, rates = (5, 20, 50, 200, 500, 1000, 5000), (0.005, 0.02, 0.1, 0.2, 0.5)
-    single = [RateCell(n, p, *c) for n, p, c in product(pictures, rates, clusters)]
+    single = [RateCell(n, p, *c, audits=2000) for n, p, c in product(pictures, rates, clusters)]
+    zipf = [
+        RateCell(1000, p, ZIPF, icc, audits=2000)
+        for p in (0.02, 0.05, 0.3)
+        for icc in (0.1, 0.3, 0.7)
+    ]
     pairs = [
-        PairCell(n, m, p, q, *c)
+        PairCell(n, m, p, q, *c, audits=2000, resamples=400)
         for n, m in ((50, 50), (50, 1000), (1000, 1000))
         for p, q in ((0.02, 0.02), (0.05, 0.1), (0.3, 0.5))
         for c in ((1, 0.0), (4, 0.3), (12, 1.0), (SKEWED, 1.0))
     ]
-    return [*single, *pairs, *_shared_pairs(), *_subset_families(), *_powers()]
+    # those of most interest first, so that a run cut short has them
+    first = [*zipf, *_peers(), *_withins(), *_equal_groups()]
+    return [*first, *single, *pairs, *_shared_pairs(), *_powers(), *_subset_families()]
+
+
+def _equal_groups() -> Iterator[FamilyCell]:
+    """Many equal groups, all pairs, where simultaneous bounds have least to spare."""
+    for groups, pictures, audits in ((14, 700, 2000), (14, 800, 2000), (30, 800, 1000)):
+        yield FamilyCell(NONE, groups, against=PAIRS, pictures=pictures, audits=audits)
+    for groups, audits in ((14, 1000), (30, 500)):
+        yield FamilyCell(NONE, groups, against=PAIRS, pictures=2400, size=4, icc=0.3, audits=audits)
+
+
+def _peers() -> Iterator[PeerCell]:
+    rare = (0.02, 0.02, 0.08, 0.08)
+    yield PeerCell((0.05,) * 4, 60, SMALLER, 0.3, bootstrapped=20)
+    yield PeerCell(rare, 60, SMALLER, 0.3)
+    yield PeerCell((0.1, 0.1, 0.3, 0.3), 60, SMALLER, 0.3)
+    for subjects in (100, 200):
+        yield PeerCell(rare, subjects, SMALLER, 0.3)
+    yield PeerCell(rare, 200, SKEWED, 0.3)
+    yield PeerCell((0.02, 0.05, 0.1, 0.1), 20, 12, 0.5)
+    yield PeerCell(rare, 200, ZIPF, 0.3)
+
+
+def _withins() -> Iterator[WithinCell]:
+    sizes = ((60, 6000), (6000, 60), (500, 6000), (150, 150), (500, 500), (1500, 1500))
+    for (n, m), rate, margin in product(sizes, (0.02, 0.1, 0.5, 0.9), (0.05, 0.2)):
+        # smaller groups never show so little
+        if min(n, m) * margin**2 >= 0.3 and rate + margin < 1:
+            yield WithinCell(n, m, rate, margin, margin)
+    yield WithinCell(60, 6000, 0.9, 0.05, 0.05)
+    for size, icc in ((4, 0.3), (12, 0.1), (12, 1.0), (SMALLER, 0.3), (SKEWED, 0.7), (ZIPF, 0.3)):
+        for (n, m), rate in product(((1000, 1000), (500, 4000)), (0.05, 0.3)):
+            yield WithinCell(n, m, rate, 0.2, 0.2, size=size, icc=icc, audits=2000)
+    for pictures in (1100, 1500, 2000, 2800):
+        yield WithinCell(pictures, pictures, 0.1, 0.05, 0.0, 14, audits=1000)
+    yield WithinCell(1500, 1500, 0.1, 0.05, 0.05, 14, audits=2000)
 
 
 def _subset_families() -> Iterator[FamilyCell]:
@@ -124,7 +167,7 @@ def _shared_pairs() -> Iterator[PairCell]:
     for n, (p, q), icc in product(
         (50, 500), ((0.02, 0.02), (0.05, 0.1), (0.3, 0.5)), (0.1, 0.7, 1.0)
     ):
-        yield PairCell(n, n, p, q, 2, icc, COUNTERFACTUAL)
+        yield PairCell(n, n, p, q, 2, icc, COUNTERFACTUAL, audits=2000, resamples=400)
 
 
 def _powers() -> Iterator[PowerCell]:

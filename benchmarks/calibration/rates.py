@@ -20,6 +20,7 @@ from audit.stats.counts import Counts, count
 from audit.stats.intervals import newcombe, wilson
 from audit.stats.resampling import cluster_weights
 
+from .peers import at_known_effect, clustered_t, korn_graubard
 from .worlds import (
     COUNTERFACTUAL,
     INFORMATIVE,
@@ -54,10 +55,10 @@ class RateCell:
     size: Size = 1
     icc: float = 0.0
     audits: int = 4000
-    resamples: int = 1000
+    resamples: int = 400
 
     def run(self, seed: int) -> dict[str, float]:
-        """Coverage of the tool's interval and of three that are commonly used instead."""
+        """Coverage of the tool's interval and of five that are commonly used instead."""
         found = _means([_rate_batch(self, rng, s) for rng, s in _batches(self, seed)])
         return _again(self, seed, found) or found
 
@@ -128,7 +129,9 @@ def _rate_batch(cell: RateCell, rng: np.random.Generator, seed: int) -> dict[str
     sample = counts.sample(np.arange(groups))
     low, high = rate_interval(sample, LEVEL)
     given = ~np.isnan(low)
+    peers = _peers(cell, layout, events, groups)
     return {
+        **{k: np.where(given, v, np.nan) for k, v in peers.items()},
         "given": given,
         "covered": np.where(given, _inside((low, high), cell.rate), np.nan),
         "below": np.where(given, high < cell.rate, np.nan),
@@ -143,6 +146,23 @@ def _rate_batch(cell: RateCell, rng: np.random.Generator, seed: int) -> dict[str
             cell.rate,
         ),
     }
+
+
+def _peers(cell: RateCell, layout: Layout, events: Flags, groups: int) -> dict[str, Floats]:
+    """Other intervals for clusters, and the width at the world's own design effect, (Q, groups)."""
+    found: dict[str, list[Floats]] = {}
+    for g in range(groups):
+        here = layout.codes == g
+        _, who, n = np.unique(layout.clusters[here], return_inverse=True, return_counts=True)
+        x = np.stack([np.bincount(who, column[here], len(n)) for column in events.T])
+        with np.errstate(all="ignore"):
+            for name, method in (("korn", korn_graubard), ("student", clustered_t)):
+                low, high = method(x, n, LEVEL)
+                found.setdefault(name, []).append(_inside((low, high), cell.rate))
+                found.setdefault(f"{name}_width", []).append(high - low)
+        low, high = at_known_effect(x, n, cell.icc, LEVEL)
+        found.setdefault("known_width", []).append(high - low)
+    return {name: np.stack(values, axis=1) for name, values in found.items()}
 
 
 def _pair_batch(cell: PairCell, rng: np.random.Generator, seed: int) -> dict[str, Floats]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import matplotlib as mpl
 import numpy as np
@@ -20,7 +21,7 @@ from audit.stats.intervals import wilson
 from .families import BOUNDARY, NONE, REST
 from .grid import Result, read
 from .power import SMALL
-from .worlds import APART, INFORMATIVE
+from .worlds import APART, INFORMATIVE, ZIPF
 
 FLOOR: Final = 0.93
 ALLOWED: Final = 0.05
@@ -29,21 +30,37 @@ _METHODS: Final = {
     "wilson": "Wilson, rows taken as independent",
     "rows": "percentile bootstrap over rows",
     "clusters": "percentile bootstrap over subjects",
+    "student": "clustered errors with t",
+    "korn": "Korn and Graubard",
 }
+_PEERS: Final = {
+    "ours": "clip-audit",
+    "known": "at the known design effect",
+    "korn": "Korn and Graubard",
+    "student": "clustered errors with t",
+    "fairlearn": "fairlearn's bootstrap, rows",
+}
+_BEFORE: Final = "clip-audit before"
 _ERRORS: Final = {
     "wrong_large": "shown large, wrongly",
     "wrong_small": "shown small, wrongly",
     "missed": "a simultaneous bound misses",
     "wrong_q": "q ≤ 0.05 without a gap",
 }
+_RATIO: Final = {"ratio_missed": "that of a ratio misses"}
 _EVENTS: Final = (0, 1, 2, 5, 10, 20, 50, 200, 1000, np.inf)
 _SUBJECTS: Final = (0, 2, 5, 10, 20, 50, 200, 1000, np.inf)
 _BLUE, _ORANGE, _GREY, _INK = "#0072B2", "#D55E00", "#7A7A7A", "#222222"
 
 
-def write(results: Path, docs: Path) -> None:
-    """Write calibration.md and figures/calibration-*.png into the folder ``docs``."""
+def write(results: Path, docs: Path, before: Path | None = None) -> None:
+    """Write calibration.md and figures/calibration-*.png into the folder ``docs``.
+
+    ``before``: results of the same worlds by an earlier version of the tool, shown beside.
+    """
     rows = table(read(results))
+    if before is not None:
+        rows = _beside(rows, read(before))
     (docs / "figures").mkdir(parents=True, exist_ok=True)
     for name, draw in (("coverage", coverage_figure), ("errors", error_figure)):
         figure = draw(rows)
@@ -54,11 +71,36 @@ def write(results: Path, docs: Path) -> None:
 
 def table(results: Sequence[Result]) -> pd.DataFrame:
     """A row a cell: what it was and what was found, small families first."""
-    rows = [{**r["cell"], **r["result"], "seconds": r["seconds"]} for r in results]
+    rows = [
+        {**r["cell"], **r["result"], "seconds": r["seconds"], "key": _asked(r["cell"])}
+        for r in results
+    ]
     frame = pd.DataFrame(rows)
     order = [c for c in ("kind", "world", "comparisons", "shared", "size", "icc") if c in frame]
     shown = frame.assign(size=frame["size"].map(lambda s: str(s).zfill(2)))
     return frame.loc[shown.sort_values([*order, "pictures", "rate"], kind="stable").index]
+
+
+def _beside(rows: pd.DataFrame, before: Sequence[Result]) -> pd.DataFrame:
+    """With the earlier version's shares of the same worlds, as columns ``before_...``."""
+    earlier = {_asked(r["cell"]): r["result"] for r in before}
+    names = {
+        "covered": "covered",
+        "width": "width",
+        "missed": "missed",
+        "ratio_missed": "ratio_missed",
+        "within": "within",
+        **{f"ours_{n}": f"ours_{n}" for n in ("covered", "width", "largest", "found", "false")},
+    }
+    found = [earlier.get(k, {}) for k in rows["key"]]
+    return rows.assign(**{f"before_{n}": [r.get(n, np.nan) for r in found] for n in names}).astype(
+        {f"before_{n}": float for n in names}
+    )
+
+
+def _asked(cell: dict[str, Any]) -> str:
+    """What tells a world from others; whether fairlearn was asked too does not."""
+    return json.dumps({k: v for k, v in cell.items() if k != "bootstrapped"}, sort_keys=True)
 
 
 def sections(rows: pd.DataFrame) -> Iterable[str]:
@@ -72,12 +114,16 @@ def sections(rows: pd.DataFrame) -> Iterable[str]:
         yield _pairs(kinds["pair"])
     if len(kinds["family"]):
         yield _families(kinds["family"])
+    if len(kinds["within"]):
+        yield _withins(kinds["within"])
+    if len(kinds["peer"]):
+        yield _peers(kinds["peer"])
     if len(kinds["power"]):
         yield _powers(kinds["power"])
     yield _limits(kinds["rate"])
 
 
-_ORDER: Final = ("rate", "pair", "family", "power")
+_ORDER: Final = ("rate", "pair", "family", "within", "peer", "power")
 
 
 def _opening(rows: pd.DataFrame) -> str:
@@ -133,7 +179,8 @@ def _rates(rate: pd.DataFrame) -> str:
         {
             "pictures a subject": size,
             "worlds": len(part),
-            **{f"{m}: lowest": _percent(part[k].min()) for k, m in _METHODS.items()},
+            **{f"{m}: lowest": _percent(_lowest(part, k)) for k, m in _METHODS.items()},
+            "width over that at the known design effect: median (highest)": _widths(part),
             "below 93 %": int((part["covered"] < FLOOR).sum()),
         }
         for size, part in sorted(
@@ -151,13 +198,61 @@ gives one in {_percent(rate.loc[rate["judged"] > 0, "given"].min())} of audits a
 
 The other methods are what is commonly printed. *Wilson* is right for independent pictures, and
 wrong as soon as subjects repeat. *The percentile bootstrap* fails where events are few, whatever is
-resampled: a group without any event gives an interval from 0 to 0.
+resampled: a group without any event gives an interval from 0 to 0. *Clustered errors with t*
+(Miller 2024, as inspect_ai prints them) and *Korn and Graubard's* effective sizes (1998, as in R's
+survey package) read the spread off the subjects seen, and are too narrow where few of them had an
+event.
+What caution costs is the ratio of widths: to that of an interval which is told the intra-cluster
+correlation of its world. It is taken over worlds with at least 20 subjects and 5 expected events.
 
 ![Lowest coverage by expected events and subjects](figures/calibration-coverage.png)
 
 *Lowest coverage of a 95 % interval among the worlds of each field, in per cent. Below 93 is marked
 in orange.*"""
-    return text + _listed("Worlds below 93 %:", few)
+    return text + _zipf(known) + _listed("Worlds below 93 %:", few)
+
+
+def _lowest(rows: pd.DataFrame, name: str) -> float:
+    return float(rows[name].min()) if name in rows else float("nan")
+
+
+def _widths(rows: pd.DataFrame) -> str:
+    """How much wider than an interval that is told the design effect."""
+    enough = (rows["subjects"] >= 20) & (rows["pictures"] * rows["rate"] >= 5)
+    rows = rows[enough & (rows["size"] != 1) & (rows["size"] != INFORMATIVE)]
+    if rows.empty or "known_width" not in rows:
+        return ""
+    ratio = rows["width"] / rows["known_width"]
+    return f"{ratio.median():.2f} ({ratio.max():.2f})"
+
+
+def _before(row: pd.Series, name: str) -> dict[str, object]:
+    """A column of the earlier version's share, where it was asked."""
+    value = row.get(f"before_{name}", np.nan)
+    return {} if pd.isna(value) else {"before": _percent(float(value))}
+
+
+def _zipf(rate: pd.DataFrame) -> str:
+    part = rate[rate["size"] == ZIPF]
+    if part.empty:
+        return ""
+    rows = []
+    for _, r in part.iterrows():
+        row = {
+            "pictures": f"{r['pictures']:,.0f}",
+            "rate": f"{100 * r['rate']:g} %",
+            "ICC": f"{r['icc']:g}",
+        }
+        row |= {m: _percent(r[k]) for k, m in _METHODS.items() if k in ("covered", "korn")}
+        row["width over that at the known design effect"] = f"{r['width'] / r['known_width']:.2f}"
+        row["Korn and Graubard's"] = f"{r['korn_width'] / r['known_width']:.2f}"
+        if not pd.isna(r.get("before_width", np.nan)):
+            row["before"] = f"{r['before_width'] / r['known_width']:.2f}"
+        rows.append(row)
+    return (
+        "\n\nWhere the pictures of subjects follow Zipf's law, so that the first of 200 has "
+        f"a sixth of them:\n\n{markdown(rows)}"
+    )
 
 
 def _listed(title: str, few: pd.DataFrame) -> str:
@@ -238,7 +333,7 @@ small. "One at a time" is what happens if each gap is judged by its own 95 % int
 
 **Without any disparity**, every rate is the same.
 
-{markdown(_family_rows(null, ("wrong_large", "wrong_q", "missed"), alone=False))}
+{markdown(_family_rows(null, ("wrong_large", "wrong_q", "missed", "ratio_missed"), alone=False))}
 
 ![Share of wrong audits of each world](figures/calibration-errors.png)
 
@@ -254,7 +349,10 @@ def _family_rows(
         row: dict[str, object] = {"groups x labels": f"{r['groups']:.0f} x {r['labels']:.0f}"}
         row["comparisons"] = f"{r['comparisons']:,.0f}"
         row["world"] = world(r)
-        row |= {_ERRORS[e]: _marked(r[e], r["audits"]) for e in errors}
+        row |= {(_ERRORS | _RATIO)[e]: _marked(r[e], r["audits"]) for e in errors}
+        if "before_missed" in family:
+            pair = (r["before_missed"], r["before_ratio_missed"])
+            row["both before"] = "" if np.isnan(pair[0]) else " / ".join(map(_percent, pair))
         if alone:
             row["one at a time: large"] = _percent(r["wrong_large_alone"])
         rows.append(row)
@@ -278,6 +376,91 @@ def world(row: pd.Series) -> str:
     if row["choose"] is True:
         words.append("one label a picture")
     return "; ".join(words)
+
+
+def _withins(within: pd.DataFrame) -> str:
+    wrong, right = (within[within["gap"] > 0], within[within["gap"] == 0])
+    columns = {"within": "within, by the tool", "newcombe": "by Newcombe on rows"}
+    parts = []
+    for rows, marked in ((wrong, True), (right, False)):
+        table_rows: list[dict[str, object]] = []
+        for _, r in rows.sort_values(["groups", "size", "icc", "pictures"], key=_shown).iterrows():
+            sizes = f"{r['pictures']:,.0f} v {r['pictures_other']:,.0f}"
+            row: dict[str, object] = {
+                "groups": f"{r['groups']:.0f}",
+                "pictures": sizes if r["groups"] == 2 else f"{r['pictures']:,.0f} each",
+                "rates": f"{100 * (r['rate'] + r['gap']):g} v {100 * r['rate']:g} %",
+                "margin": f"{100 * r['margin']:g}",
+                "subjects": "" if r["size"] == 1 else f"of {r['size']}, ICC {r['icc']:g}",
+            }
+            for name, title in columns.items():
+                share = float(r[name])
+                row[title] = _marked(share, r["audits"]) if marked else _percent(share)
+            if "before_within" in rows:
+                row["before"] = _percent(float(r["before_within"]))
+            table_rows.append(row)
+        parts.append(markdown(table_rows))
+    worst = wrong["within"].max()
+    bad = int((wrong["within"] > wrong["audits"].map(_most)).sum())
+    return f"""## Is a gap at the margin said to lie within it?
+
+That no two groups differ by the margin is claimed where every pair's own bounds, each one-sided at
+5 %, lie within it (an intersection-union claim, so without correction). Here the first group's rate
+is above the others' by exactly the margin, and the claim is wrong: at most {_percent(worst)};
+**{bad} of {len(wrong)}** worlds exceed 5 % by more than two standard errors.
+
+{parts[0]}
+
+And where all groups are equal, so that it is right:
+
+{parts[1]}"""
+
+
+def _shown(values: pd.Series) -> pd.Series:
+    return values.map(lambda v: str(v).zfill(9))
+
+
+def _peers(peer: pd.DataFrame) -> str:
+    rows: list[dict[str, object]] = []
+    for _, r in peer.iterrows():
+        sizes = f"{r['subjects']:,.0f} subjects of {r['size']} pictures, ICC {r['icc']:g}"
+        where = f"{sizes}; {', '.join(f'{100 * p:g}' for p in r['rates'])} %"
+        methods = [("ours", _PEERS["ours"], ""), ("ours", _BEFORE, "before_")]
+        methods += [(k, m, "") for k, m in _PEERS.items() if k != "ours"]
+        for name, title, prefix in methods:
+            value = {
+                k: float(r.get(f"{prefix}{name}_{k}", np.nan))
+                for k in ("covered", "width", "largest", "found", "false")
+            }
+            if np.isnan(value["covered"]):
+                continue
+            rows.append(
+                {
+                    "world": where,
+                    "method": title,
+                    "one rate: covered": _percent(value["covered"]),
+                    "width": f"{value['width']:.3f}",
+                    "largest gap: covered": _percent(value["largest"]),
+                    "true gaps found": _percent(value["found"]),
+                    "equal groups found apart": _percent(value["false"]),
+                }
+            )
+            where = ""
+    audits = int(peer["audits"].median())
+    fewest = int(peer.loc[peer["bootstrapped"] > 0, "bootstrapped"].min())
+    return f"""## What does caution cost where events are rare?
+
+Four groups with the rates given, all pairs; {audits} audits a world ({fewest} for fairlearn's
+bootstrap of 100 replicates, which takes a second an audit). A gap is found if its bounds exclude 0:
+the tool's simultaneous ones, Bonferroni's of the other methods. *Equal groups found apart* is the
+share of audits with any such error, of which 5 % are allowed. fairlearn's interval of the largest
+difference resamples rows and is not corrected for having chosen the largest.
+
+{markdown(rows)}
+
+Korn and Graubard's interval, the usual one of surveys, is narrower and finds more; it pays for that
+where few subjects have an event. The tool adds to the subjects that had an event one more whose
+pictures are all alike, so that its coverage holds without knowing how alike they are."""
 
 
 def _powers(power: pd.DataFrame) -> str:
@@ -339,13 +522,13 @@ def markdown(rows: Sequence[dict[str, object]]) -> str:
 
 
 def coverage_figure(rows: pd.DataFrame) -> Figure:
-    """Four heat maps: the lowest coverage by expected events and subjects, one map a method."""
+    """Heat maps: the lowest coverage by expected events and subjects, one map a method."""
     rate = _known(rows[rows["kind"] == "rate"])
     expected = rate["pictures"] * np.minimum(rate["rate"], 1 - rate["rate"])
     at = {"x": pd.cut(expected, _EVENTS, right=False), "y": pd.cut(rate["subjects"], _SUBJECTS)}
     with mpl.rc_context({"font.size": 10, "axes.titlesize": 11, "figure.facecolor": "white"}):
-        figure = Figure(figsize=(11, 8.4), layout="constrained")
-        axes = figure.subplots(2, 2, sharex=True, sharey=True).ravel()
+        figure = Figure(figsize=(11, 12.2), layout="constrained")
+        axes = figure.subplots(3, 2, sharex=True, sharey=True).ravel()
         for axis, (name, title) in zip(axes, _METHODS.items(), strict=True):
             # observed=False: every field has its place, also without a world
             lowest = rate.groupby([at["y"], at["x"]], observed=False)[name].min().unstack()

@@ -22,7 +22,9 @@ Flags = npt.NDArray[np.bool_]
 MIXED: Final = "1 to 12"
 SKEWED: Final = "mostly 1, some 12"
 INFORMATIVE: Final = "some 12, their rate 1.5 times"
-UNEQUAL: Final = (MIXED, SKEWED, INFORMATIVE)
+SMALLER: Final = "1 to 8"
+ZIPF: Final = "by Zipf's law"
+UNEQUAL: Final = (MIXED, SKEWED, INFORMATIVE, SMALLER, ZIPF)
 
 Size = int | str
 
@@ -53,22 +55,34 @@ def mean_size(size: Size) -> float:
     """Pictures of a subject on average."""
     if isinstance(size, int):
         return float(size)
-    if size == MIXED:
-        return (1 + _LARGE) / 2
+    if size in (MIXED, SMALLER):
+        return (1 + {MIXED: _LARGE, SMALLER: 8}[size]) / 2
+    if size == ZIPF:
+        return 5.0
     return 1 - _SHARE_OF_LARGE + _LARGE * _SHARE_OF_LARGE
 
 
-def subject_sizes(rng: np.random.Generator, pictures: int, size: Size) -> Integers:
+def subject_sizes(
+    rng: np.random.Generator, pictures: int, size: Size, subjects: int = 0
+) -> Integers:
     """Pictures of each subject of a group: exactly ``pictures`` in all if sizes are equal.
 
     Where sizes are unequal the number of subjects is fixed and the number of pictures varies.
+    ``subjects``: how many, instead of as many as ``pictures`` make on average. By Zipf's law the
+    r-th subject has a share of 1/r of the first one's pictures.
     """
     if isinstance(size, int):
+        if subjects:
+            return np.full(subjects, size, dtype=np.int64)
         whole, left = divmod(pictures, size)
         return np.array([size] * whole + [left] * (left > 0), dtype=np.int64)
-    subjects = max(2, round(pictures / mean_size(size)))
-    if size == MIXED:
-        return rng.integers(1, _LARGE + 1, subjects)
+    subjects = subjects or max(2, round(pictures / mean_size(size)))
+    if size in (MIXED, SMALLER):
+        return rng.integers(1, {MIXED: _LARGE, SMALLER: 8}[size] + 1, subjects)
+    if size == ZIPF:
+        shares = 1 / np.arange(1, subjects + 1)
+        whole_group = mean_size(ZIPF) * subjects
+        return np.maximum(np.round(whole_group * shares / shares.sum()), 1).astype(np.int64)
     return np.where(rng.random(subjects) < _SHARE_OF_LARGE, _LARGE, 1)
 
 
