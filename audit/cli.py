@@ -128,6 +128,12 @@ def check(
     console.print(_table("Pictures of every group", _cells(asked)))
     console.print(_table("The smallest gap that would be found, in points", _power(asked)))
     console.print(_how_to_read(asked))
+    if asked.primary:
+        console.print(_table("Subjects a group that each primary question needs", _needs(asked)))
+        console.print(
+            f"  At {asked.confidence.power:.0%} power: to show a gap of twice the margin to exceed "
+            "it, from a rate of 10%, and equal rates of 10% to lie within it."
+        )
     _plan(asked, out, seal)
     console.print(f"{suite} is sound. Next: clip-audit run {suite}")
 
@@ -636,6 +642,17 @@ def _least(p: float) -> str:
     if p != p:
         return "-"
     return "<1e-6" if p < 1e-6 else f"{p:.2g}"
+
+
+def _needs(suite: Suite) -> Any:
+    """The subjects that each primary question needs, beside those that it has."""
+    needs = suite.needs()
+    shown = {"exceeds": "needed for large", "within": "needed for small", "comparisons": "pairs"}
+    counts = {
+        name: [f"{v:,.0f}" if v == v else "none suffices" for v in needs[name]]
+        for name in ("exceeds", "within")
+    }
+    return needs.assign(**counts).drop(columns="attribute").rename(columns=shown)
 
 
 def _how_to_read(suite: Suite) -> Any:

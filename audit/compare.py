@@ -51,7 +51,7 @@ from audit.tables import (
     WORST,
     Schema,
 )
-from audit.verdicts import JUDGED, Verdict, size_bounds, verdicts
+from audit.verdicts import JUDGED, RULE, Verdict, size_bounds, verdicts
 
 #: one row a pair of groups (``difference``) or a label and attribute (``worst_case_gap``). ``a`` is
 #: the first run and ``b`` the second; ``value`` is ``gap_b - gap_a``, in shares. A difference is
@@ -612,7 +612,14 @@ def _nothing_shared(tasks: Sequence[tuple[str, str]]) -> str:
 
 
 def _about_settings(run_a: Run, run_b: Run) -> Iterator[str]:
-    """Where the second run's seed, level, margins or smallest group are others."""
+    """Where the second run's rule, seed, level, margins or smallest group are others."""
+    rules = [int(run.manifest.get("verdict_rule", 1)) for run in (run_a, run_b)]
+    if rules[0] != rules[1]:
+        yield (
+            f"The runs' own verdicts were given by different rules (version {rules[0]} and "
+            f"{rules[1]}), so they may differ where nothing else does; the changes below are all "
+            f"judged anew, by version {RULE}."
+        )
     if run_a.suite["seed"] != run_b.suite["seed"]:
         seeds = f"{run_a.suite['seed']} and {run_b.suite['seed']}"
         yield f"The suites' seeds differ ({seeds}); the first is used for both."

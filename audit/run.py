@@ -37,6 +37,7 @@ from audit.rundir import (
 )
 from audit.suite import Suite
 from audit.tables import CHOICES, records
+from audit.verdicts import RULE
 
 #: pictures a probe sees at a time: memory stays flat as pictures grow
 BATCH: Final = 8192
@@ -96,7 +97,7 @@ def carry_out(
         )
         judged_gates = gates.judge(judged(tables.disparities, tables.rates), suite.gates)
         _write(build, suite, encoder, pictures.quarantined)
-        build.facts.update(plan=standing, plan_digest=suite.plan_digest)
+        build.facts.update(plan=standing, plan_digest=suite.plan_digest, verdict_rule=RULE)
         _write_tables(build.folder, tables, found)
         _write_rows(build.folder / PRIVATE, answers, suite, groups)
         gates.write(build.folder, found, judged_gates, suite.name, versions()["clip-audit"])

@@ -9,6 +9,12 @@ import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
 
+#: the version of the rule by which a run's verdicts are given, recorded in its manifest. 1: bounds
+#: of all labels and pairs at once, for both verdicts, by points alone; groups of few pictures left
+#: out. 2: bounds of one question's pairs; *shown small* by every pair alone and only of all groups;
+#: a ratio margin where one is declared; primary questions by Holm's method, all others by their q
+RULE = 2
+
 
 class Verdict(StrEnum):
     """What can be said of a gap against the margin that was fixed beforehand.

@@ -78,7 +78,7 @@ _WORDLESS: Final = frozenset({"specifications", "sensitivity", "stability", "con
 def write_public(run: Run, to: Path, subjects: int = FEWEST_SUBJECTS) -> Run:
     """Write the public copy of a run into a new folder; its report is still to be rendered.
 
-    Groups of fewer pictures than the suite's ``min_group``, or of fewer subjects than ``subjects``,
+    Groups of fewer pictures than the suite's ``min_cell``, or of fewer subjects than ``subjects``,
     are withheld everywhere, with others beside them (``withholding.withheld``). So is every row
     about one of them, every number that rests on all groups of an attribute of which one is
     withheld, and the reliability diagram, whose bins hold single pictures.
@@ -94,7 +94,7 @@ def write_public(run: Run, to: Path, subjects: int = FEWEST_SUBJECTS) -> Run:
         raise InputError(sentence(f"{to} exists already", "Name a new folder"))
     if run.manifest.get("public"):
         raise InputError(sentence(f"{run.path} is a public copy already", "Copy it as it is"))
-    fewest = Fewest(int(run.suite["confidence"]["min_group"]), subjects)
+    fewest = Fewest(_min_cell(run), subjects)
     hidden = Hidden.of(run, fewest)
     to.mkdir(parents=True)
     try:
@@ -234,6 +234,9 @@ def _blank(table: pd.DataFrame, out: Any, schema: Schema) -> pd.DataFrame:
     for column, dtype in schema.columns.items():
         if dtype in empty and column not in (*_KEPT, *schema.key):
             table.loc[out, column] = empty[dtype]
+    for column in ("left_out", "basis"):  # names of small groups, and which of two bounds decides
+        if column in table:
+            table.loc[out, column] = ""
     table.loc[out, "status"] = WITHHELD
     table.loc[out, "reason"] = REASON
     if "statement" in table:
@@ -292,6 +295,12 @@ def _write(run: Run, to: Path, hidden: Hidden) -> None:
         write_text(to / narrative.FILE, _unpinned(words.read_text(encoding="utf-8-sig")))
 
 
+def _min_cell(run: Run) -> int:
+    """Pictures of the smallest group to be published; earlier runs had one setting for all."""
+    confidence = run.suite["confidence"]
+    return int(confidence.get("min_cell", confidence["min_group"]))
+
+
 def _finding(finding: Mapping[str, Any], keys: Mapping[str, str]) -> dict[str, Any]:
     """A finding whose evidence is withheld keeps its verdict, and says no more."""
     if not any(key in keys for key in finding["evidence"]):
@@ -307,6 +316,7 @@ def _finding(finding: Mapping[str, Any], keys: Mapping[str, str]) -> dict[str, A
         "estimate": None,
         "low": None,
         "high": None,
+        "ratio": None,
         "evidence": [keys.get(key, key) for key in finding["evidence"]],
         # the others count subjects, or tell what could be seen of this pair
         "caveats": [c for c in finding["caveats"] if c.startswith("groups of ")],

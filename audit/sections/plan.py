@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from audit.claims import Claim
 from audit.digits import percent
 from audit.evidence import each
 from audit.findings import judged
 from audit.metrics import DEFAULT_FAMILY
 from audit.page import Markdown
 from audit.rundir import Run
-from audit.sections.cells import MOST_ROWS, needed, p_value, table
-from audit.tables import DIFFERENCE
+from audit.sections.cells import MOST_ROWS, asked, needed, p_value, table, tag
+from audit.tables import DIFFERENCE, EXPLORATORY, PRIMARY
 
 
 def margins_table(run: Run) -> Markdown:
@@ -35,6 +37,44 @@ def _ratio(family: str, margin: Mapping[str, Any]) -> str:
         return "none"
     negligible = margin.get("negligible")
     return f"{ratio:g}" + (f", above {100 * negligible:g} %" if negligible else "")
+
+
+def primary_table(run: Run) -> Markdown:
+    """Every primary question with its reason, what it needed, and the verdict on it."""
+    rows = run.disparities[run.disparities["role"] == PRIMARY]
+    whys = [Claim.model_validate(claim) for claim in run.suite.get("primary") or ()]
+    return table(
+        {
+            "Question": f"{row.task}: {asked(row)}",
+            "By": row.attribute,
+            "Asked because": _why(row, whys),
+            "Holm's p": p_value(None if math.isnan(row.q_margin) else row.q_margin),
+            "Verdict": tag(row.verdict),
+        }
+        for row in each(rows)
+    )
+
+
+def _why(row: Any, claims: Sequence[Claim]) -> str:
+    """The reason that the suite gives for a question."""
+    question = {"task": row.task, "metric": row.metric, "label": row.label}
+    found = [c.why for c in claims if c.concerns(row.attribute) and c.asks(question)]
+    return next(
+        (why for why in found if why), "a gate of the suite covers it" if not claims else "–"
+    )
+
+
+def families(run: Run) -> Mapping[str, int]:
+    """How many families of comparisons and how many questions of each role there are."""
+    d = run.disparities
+    roles = d["role"].value_counts()
+    return {
+        "families": int(d.loc[d["comparison"] == DIFFERENCE, "family"].nunique()),
+        "primary": int(roles.get(PRIMARY, 0)),
+        "exploratory": int(roles.get(EXPLORATORY, 0)),
+        "measured": int(run.measures["family"].replace("", None).nunique()),
+        "rule": int(run.manifest.get("verdict_rule", 1)),
+    }
 
 
 def power_table(run: Run) -> Markdown:
@@ -102,8 +142,10 @@ def unweighted(run: Run) -> str:
 
 #: what a template may call; the run is filled in
 OFFERS: Final = (
+    families,
     margins_table,
     power_table,
+    primary_table,
     adjustments,
     nulls_table,
     unweighted,
