@@ -269,6 +269,7 @@ def test_under_each_gap_is_what_chance_alone_gives(run: Run) -> None:
     assert "by chance alone: mean to 95%" in legend
 
 
+@pytest.mark.slow
 def test_a_run_without_nulls_draws_and_explains_none(run: Run) -> None:
     blank = run.disparities.assign(null_mean=np.nan, null_high=np.nan)
     figure = figures.gaps_with_margin(altered(run, disparities=blank))
@@ -276,6 +277,7 @@ def test_a_run_without_nulls_draws_and_explains_none(run: Run) -> None:
     assert not any("chance" in t.get_text() for t in figure.legends[0].get_texts())
 
 
+@pytest.mark.slow
 def test_what_is_not_judged_is_no_gap_of_the_figure(run: Run) -> None:
     gaps = judged(run.disparities, run.rates)
     first = run.disparities.index == gaps.index[0]
@@ -436,6 +438,7 @@ def segments(figure: Figure, column: str, table: pd.DataFrame) -> bool:
     return wanted <= drawn
 
 
+@pytest.mark.slow
 def test_a_curve_is_sorted_and_drawn_with_both_kinds_of_bounds(run: Run) -> None:
     odd = many_wordings(run, 40)
     figure = figures.specification_curve(odd, "people-occupations", "gender")
@@ -539,6 +542,7 @@ def test_below_any_curve_each_choice_is_marked_where_it_holds(run: Run, number: 
     figure.draw_without_rendering()
 
 
+@pytest.mark.slow
 def test_the_mean_gap_of_a_choice_stands_beside_its_row(run: Run) -> None:
     odd = many_wordings(run, 40)
     figure = figures.specification_curve(odd, "people-occupations", "gender")
@@ -571,6 +575,7 @@ def test_a_run_in_one_wording_has_no_curve(run: Run) -> None:
 # ---- one label more, less or other; thresholds ---------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_group_that_an_edit_surely_moves_most_leads(run: Run) -> None:
     changes = figures.leading_effects(run, "people-suspicion")
     first = changes.iloc[0]
@@ -690,6 +695,7 @@ def test_without_edits_or_families_there_is_a_sentence(run: Run) -> None:
         figures.threshold_curves(none, "people-suspicion", "gender")
 
 
+@pytest.mark.slow
 def test_counts_are_bars_as_long_as_the_cells(run: Run) -> None:
     figure = figures.group_counts(run)
     widths = [bar.get_width() for axis in figure.axes for bar in axis.patches]
@@ -718,6 +724,7 @@ def test_an_unknown_name_gets_the_nearest(
         call(run)
 
 
+@pytest.mark.slow
 def test_names_with_dollar_signs_are_drawn_as_written(run: Run) -> None:
     assert looks.plain("cost $5 or $6") == r"cost \$5 or \$6"
     cells = [{"attribute": "a", "group": "$x^2$", "pictures": 40, "subjects": 40}]

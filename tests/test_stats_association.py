@@ -89,6 +89,7 @@ def test_p_agrees_with_scipy_for_unequal_sets():
         assert found.p[pair] == pytest.approx(expected.pvalue)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "partitions"), [(4, 70), (5, 252), (6, 924), (7, 3432)])
 def test_the_smallest_p_is_that_of_the_number_of_partitions(n, partitions):
     s = np.concatenate([np.arange(n) + 100, np.arange(n)])[:, np.newaxis].astype(float)
@@ -135,6 +136,7 @@ def test_texts_can_be_the_targets_and_pictures_the_attributes():
     assert np.isfinite(association.associations(alone(s, np.repeat([0, 1], 3))).d).all()
 
 
+@pytest.mark.slow
 def test_swapping_the_sets_turns_the_sign():
     s = np.random.default_rng(5).normal(size=(14, 3))
     sides = np.repeat([0, 1], 7)
@@ -148,6 +150,7 @@ def test_swapping_the_sets_turns_the_sign():
     assert ((one.low <= one.d) & (one.d <= one.high)).all()
 
 
+@pytest.mark.slow
 def test_two_halves_make_the_whole():
     rng = np.random.default_rng(6)
     s, cluster = rng.normal(size=(50, 4)), rng.integers(0, 12, 50)
@@ -165,6 +168,7 @@ def test_two_halves_make_the_whole():
         whole + association.sums(s, sides, cluster, 13)
 
 
+@pytest.mark.slow
 def test_copies_of_every_picture_change_nothing_but_the_sample_spread():
     rng = np.random.default_rng(7)
     s, sides = rng.normal(size=(12, 3)), np.repeat([0, 1], 6)
@@ -249,6 +253,7 @@ def test_intervals_cover_what_was_planted(m, per, shift, draw):
     assert (high - low).mean() < 3.5  # the whole range would be 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("per", [1, 6])
 def test_a_null_world_is_seldom_called_a_difference(per):
     found = association.associations(world(14, (7, 7), per, 0.0, 1500), alternative="two-sided")
