@@ -225,7 +225,6 @@ def test_a_run_of_the_first_layout_opens(
         look_at(page, "people-gender", "misclassification", "any label", attribute)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("view", VIEWS)
 def test_no_run_says_what_makes_one(
     view: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

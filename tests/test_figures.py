@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import atexit
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -18,7 +19,16 @@ from audit import figures
 from audit.data.labels import load_label_set, load_prompt_set
 from audit.embeddings import Store
 from audit.errors import InputError
-from audit.figures import looks
+from audit.figures import (
+    association,
+    counterfactual,
+    linear,
+    looks,
+    mitigation,
+    retrieval,
+    robustness,
+    scenes,
+)
 from audit.findings import judged
 from audit.models.planted import PlantedEncoder, picture_key
 from audit.run import carry_out
@@ -730,3 +740,23 @@ def test_names_with_dollar_signs_are_drawn_as_written(run: Run) -> None:
     cells = [{"attribute": "a", "group": "$x^2$", "pictures": 40, "subjects": 40}]
     odd = altered(run, dataset={"name": "$$", "cells": cells})
     figures.group_counts(odd).draw_without_rendering()
+
+
+@pytest.mark.parametrize(
+    ("draw", "asked"),
+    [
+        (association.effect_sizes, ("people-suspicion",)),
+        (counterfactual.what_each_change_does, ("people-suspicion",)),
+        (linear.learning_curves, ("people-suspicion", "gender")),
+        (mitigation.mitigations, ("gender",)),
+        (retrieval.skews_beside_chance, ("people-suspicion", "equal")),
+        (robustness.unequal_drops, ("people-suspicion",)),
+        (scenes.stress_by_group, ("people-suspicion", "gender")),
+    ],
+)
+def test_what_was_not_asked_has_no_figure_and_a_sentence(
+    draw: Callable[..., Figure], asked: tuple[str, ...]
+) -> None:
+    run = sample_run()
+    with pytest.raises(InputError, match=rf"^{re.escape(run.name)}: .*{asked[0]}"):
+        draw(run, *asked)
