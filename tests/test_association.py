@@ -180,6 +180,7 @@ def d_of(x: Sequence[float], y: Sequence[float]) -> float:
 # ---- definitions -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_cross_modal_longhand(world: Path) -> None:
     people = World(world, 24)
     found = people.measures(people.probe(toward="trait", against=["rose", "emotion"]), ["gender"])
@@ -195,6 +196,7 @@ def test_cross_modal_longhand(world: Path) -> None:
     assert beside["verdict"] == NOT_JUDGED
 
 
+@pytest.mark.slow
 def test_c_asc_compares_a_group_with_everyone_else_word_by_word(world: Path) -> None:
     people = World(world, 60)
     found = people.measures(people.probe(toward="trait"))
@@ -208,6 +210,7 @@ def test_c_asc_compares_a_group_with_everyone_else_word_by_word(world: Path) -> 
     assert row["family_size"] == 9
 
 
+@pytest.mark.slow
 def test_pairs_of_groups_leave_out_the_third(world: Path) -> None:
     people = World(world, 60)
     found = people.measures(people.probe(toward="ant", compare="pairs"))
@@ -217,6 +220,7 @@ def test_pairs_of_groups_leave_out_the_third(world: Path) -> None:
     assert len(some(found)) == 3
 
 
+@pytest.mark.slow
 def test_weat_is_of_words_alone_and_exact(world: Path) -> None:
     people = World(world, 24)
     targets = {"insects": ["ant", "wasp", "flea"], "blossoms": "neutral"}
@@ -268,6 +272,7 @@ def test_ieat_of_folders_leaves_out_subjects_it_compares_with(world: Path) -> No
     assert row["label"] == "gender female and age young v gender male and age young"
 
 
+@pytest.mark.slow
 def test_words_lean_towards_pictures_and_single_pictures_sets_alone(world: Path) -> None:
     people = World(world, 30)
     targets = {"insects": "trait", "blossoms": "neutral"}
@@ -277,6 +282,7 @@ def test_words_lean_towards_pictures_and_single_pictures_sets_alone(world: Path)
     assert one(people.measures(probe))["value"] == pytest.approx(d_of(s[3:], s[:3]), abs=1e-6)
 
 
+@pytest.mark.slow
 def test_two_label_sets_are_a_and_b(world: Path) -> None:
     people = World(world, 30)
     first, second = (world / name for name in ("sweet.yaml", "sour.yaml"))
@@ -291,6 +297,7 @@ def test_two_label_sets_are_a_and_b(world: Path) -> None:
     assert probe.task == "sweet, sour: sweet v sour"
 
 
+@pytest.mark.slow
 def test_the_population_deviation_makes_d_larger(world: Path) -> None:
     people = World(world, 30)
     sample, population = (
@@ -301,6 +308,7 @@ def test_the_population_deviation_makes_d_larger(world: Path) -> None:
     assert "population standard deviation" in population["method"]
 
 
+@pytest.mark.slow
 def test_templates_are_conditions_that_are_not_judged(world: Path) -> None:
     people = World(world, 60)
     found = people.measures(people.probe(toward="ant", templates="people-plain"), ["gender"])
@@ -325,6 +333,7 @@ def test_chance_is_what_a_sample_of_a_finite_population_gives() -> None:
     assert np.isnan(by_chance(both, "sample", 0.95, 0)).all()
 
 
+@pytest.mark.slow
 def test_simultaneous_bounds_are_bonferronis(world: Path) -> None:
     people = World(world, 90)
     probe = people.probe(toward="trait")
@@ -373,6 +382,7 @@ def test_the_planted_association_is_told_and_no_other(world: Path) -> None:
     assert leading["statement"].endswith("shown large against a margin of 0.2.")
 
 
+@pytest.mark.slow
 def test_a_lean_against_counts_and_is_said_to_be_less(world: Path) -> None:
     def lean(row: pd.Series) -> np.ndarray | float:
         return towards("vile", 3.0) - towards("sweet", 3.0) if row["gender"] == "female" else 0.0
@@ -423,6 +433,7 @@ def test_batches_merge_to_the_whole(world: Path) -> None:
     pd.testing.assert_frame_equal(merged, probe.outcomes(people.seen()), rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "fields",
     [
@@ -456,6 +467,7 @@ def test_groups_without_a_picture_are_undefined(world: Path) -> None:
     assert found["value"].isna().all()
 
 
+@pytest.mark.slow
 def test_pictures_of_unknown_group_are_compared_with_nobody(world: Path) -> None:
     people = World(
         world, 90, age=lambda s: None if s % 9 == 0 else ("young", "old", "grown")[s % 3]
@@ -468,6 +480,7 @@ def test_pictures_of_unknown_group_are_compared_with_nobody(world: Path) -> None
     assert set(found["group"]) == {"young", "grown", "old"}
 
 
+@pytest.mark.slow
 def test_too_small_groups_keep_their_value_and_are_not_judged(world: Path) -> None:
     people = World(world, 60, age=lambda s: "old" if s < 5 else ("young", "grown")[s % 2])
     found = some(people.measures(people.probe(toward="ant")))
@@ -480,6 +493,7 @@ def test_too_small_groups_keep_their_value_and_are_not_judged(world: Path) -> No
     assert found["family_size"].iloc[0] == 2
 
 
+@pytest.mark.slow
 def test_a_group_of_one_subject_has_no_bounds(world: Path) -> None:
     people = World(world, 60, per=20, age=lambda s: ("young", "grown", "old")[s])
     found = some(people.measures(people.probe(toward="ant")))
@@ -491,6 +505,7 @@ def test_a_group_of_one_subject_has_no_bounds(world: Path) -> None:
     assert told.iloc[0].endswith("cannot tell.")
 
 
+@pytest.mark.slow
 def test_equal_stimuli_have_no_effect_size(world: Path) -> None:
     people = World(world, 60)
     people.vectors[:] = people.vectors[0]
@@ -501,6 +516,7 @@ def test_equal_stimuli_have_no_effect_size(world: Path) -> None:
     assert row["verdict"] == CANNOT_TELL
 
 
+@pytest.mark.slow
 def test_subjects_in_both_sets_leave_no_p(world: Path) -> None:
     people = World(world, 60, per=3)
     odd = people.table["image_id"].str[-1].isin(list("13579"))
@@ -514,6 +530,7 @@ def test_subjects_in_both_sets_leave_no_p(world: Path) -> None:
     assert "no p: a subject is in both X and Y" in row["method"]
 
 
+@pytest.mark.slow
 def test_two_stimuli_a_side_have_a_value_and_no_bounds(world: Path) -> None:
     people = World(world, 30)
     targets = {"good": "emotion", "bad": "event"}
@@ -523,6 +540,7 @@ def test_two_stimuli_a_side_have_a_value_and_no_bounds(world: Path) -> None:
     assert row["smallest_p"] == pytest.approx(1 / 3)
 
 
+@pytest.mark.slow
 def test_so_few_stimuli_that_no_p_can_be_small_are_said_to_be(world: Path) -> None:
     people = World(world, 30)
     targets = {"insects": "trait", "blossoms": "neutral"}
@@ -646,6 +664,7 @@ def test_words_of_suspicion_must_be_acknowledged() -> None:
     assert not list(validate(Association, {"label_set": "people-nonce"}).sensitive())
 
 
+@pytest.mark.slow
 def test_a_family_of_suspicion_shown_large_is_severe(world: Path) -> None:
     def lean(row: pd.Series) -> np.ndarray | float:
         return towards("thief", 4.0) if row["gender"] == "male" else 0.0
@@ -716,6 +735,7 @@ def test_a_whole_run_has_findings_section_and_figure(world: Path) -> None:
     assert load_suite(str(run.path / "suite.yaml")).asked == suite.asked
 
 
+@pytest.mark.slow
 def test_the_bundled_suite_is_sound() -> None:
     suite = load_suite("association").resolve()
     assert len(suite.asked) == 4

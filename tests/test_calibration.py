@@ -78,6 +78,7 @@ def test_at_the_boundary_every_gap_is_its_margin(n: list[int]) -> None:
     assert np.abs(one - other) == pytest.approx(np.full(one.shape, 0.05))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "cell",
     [
@@ -273,6 +274,7 @@ def test_the_grid_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.M
     assert [grid.cell_of(r["cell"]) for r in again] == tiny()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", grid.GRIDS)
 def test_cells_of_a_grid_differ_and_have_seeds_of_their_own(name: str) -> None:
     cells = grid.GRIDS[name]()

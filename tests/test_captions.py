@@ -61,6 +61,7 @@ def plan_of(**slots: dict) -> Planted:
 # ---------------------------------------------------------------------------------- visible
 
 
+@pytest.mark.slow
 def test_a_caption_is_fixed_by_seed_epoch_row_and_copy_and_by_nothing_else(rows, plan):
     def write(seed=0, epoch=2, copy=0, order=range(50)):
         writer = CaptionWriter(rows, Planter(plan, rows, "skewed"), seed=seed)
@@ -87,6 +88,7 @@ def test_no_caption_says_what_is_not_so(rows, written, attribute, group):
             assert not false.search(text.replace("person", "")), text
 
 
+@pytest.mark.slow
 def test_every_attribute_is_said_at_times(rows, written):
     for row, said in ((0, " ".join(written[1][0])), (1, " ".join(written[1][1]))):
         assert rows["clothing_colour"][row] in said
@@ -178,6 +180,7 @@ def test_at_most_one_word_of_a_slot(plan, written):
                 assert sum(found_in(text, word) for word in content.words) <= 1, text
 
 
+@pytest.mark.slow
 def test_words_of_suspicion_never_stand_beside_words_for_people(plan, written):
     words = plan.slots["suspicion"].words
     seen = 0

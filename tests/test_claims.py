@@ -252,15 +252,15 @@ def test_a_new_group_moves_no_declared_pair() -> None:
 
 
 def test_several_primary_questions_share_the_error_by_holm() -> None:
-    labels = {"one": [160, 80], "two": [150, 96], "three": [110, 90]}
+    labels = {"one": [1600, 800], "two": [1280, 800], "three": [1160, 800]}
     claims = [Claim(attribute="a", label=name) for name in labels]
-    table = settled(world([800, 800], labels), claims)
+    table = settled(world([8000, 8000], labels), claims)
     rows = table[table["role"] == "primary"].set_index("label")
     assert rows.loc["one", "verdict"] == LARGE
     # 'one' is decided at a third of the error, so 'two' and 'three' share what is left
     assert rows.loc["one", "level_each"] == pytest.approx(1 - 0.05 / 3)
     assert rows.loc["three", "level_each"] == pytest.approx(1 - 0.05 / 2)
-    low, high = confint_proportions_2indep(160, 800, 80, 800, method="newcomb", alpha=0.05 / 3)
+    low, high = confint_proportions_2indep(1600, 8000, 800, 8000, method="newcomb", alpha=0.05 / 3)
     ends = rows.loc["one", ["low_simultaneous", "high_simultaneous"]].astype(float)
     assert ends.tolist() == pytest.approx([low, high], abs=1e-9)
     assert rows["q_margin"].is_monotonic_increasing

@@ -42,6 +42,7 @@ def test_everything_listed_can_be_shown(monkeypatch, capsys, kind: str) -> None:
     assert len(out) > 80
 
 
+@pytest.mark.slow
 def test_a_new_suite_is_sound_and_says_what_to_do_next(monkeypatch, capsys, tmp_path) -> None:
     path = tmp_path / "suite.yaml"
     assert say(monkeypatch, capsys, "new", str(path))[0] == 0
@@ -159,6 +160,7 @@ def test_check_seals_a_plan_and_says_how_it_stands(monkeypatch, capsys, world: P
     assert "The plan is sealed 20" in say(monkeypatch, capsys, *words)[1]
 
 
+@pytest.mark.slow
 def test_check_says_what_could_be_found_and_what_is_not_compared(
     monkeypatch, capsys, world: Path
 ) -> None:

@@ -451,6 +451,7 @@ def altered(
     return open_run(to)
 
 
+@pytest.mark.slow
 def test_a_planted_change_is_found_where_subjects_repeat(small_runs: tuple[Run, Run]) -> None:
     found = compare(*small_runs)
     assert (found["subjects"] < found["n"]).all()
@@ -482,6 +483,7 @@ def test_pictures_that_one_run_lacks_are_left_out_and_said(
     ]
 
 
+@pytest.mark.slow
 def test_unknown_groups_agree_with_themselves_and_are_in_no_family(
     small_runs: tuple[Run, Run], tmp_path: Path
 ) -> None:
@@ -495,6 +497,7 @@ def test_unknown_groups_agree_with_themselves_and_are_in_no_family(
     assert (by_gender["n"] + by_gender["n_other"]).unique() == [210]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "digest", "says"),
     [
@@ -539,6 +542,7 @@ def test_runs_that_are_not_comparable_are_refused(
     assert says in str(refused.value)
 
 
+@pytest.mark.slow
 def test_a_public_copy_and_an_earlier_layout_are_refused(
     small_runs: tuple[Run, Run], tmp_path: Path
 ) -> None:
@@ -552,6 +556,7 @@ def test_a_public_copy_and_an_earlier_layout_are_refused(
         compare(open_run(tmp_path / "early"), a)
 
 
+@pytest.mark.slow
 def test_runs_without_a_common_task_are_refused(
     small_runs: tuple[Run, Run], tmp_path: Path
 ) -> None:
@@ -634,6 +639,7 @@ def test_other_formats_come_back(
     assert (back["key"] == table["key"]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "says"),
     [

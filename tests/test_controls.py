@@ -125,6 +125,7 @@ def blocks(member: np.ndarray, clusters: np.ndarray) -> list[bytes]:
     return [member[clusters == c].tobytes() for c in range(clusters.max() + 1)]
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10**6))
 def test_shuffling_moves_whole_subjects_and_keeps_sizes_and_overlaps(seed: int) -> None:
@@ -215,6 +216,7 @@ def test_an_attribute_more_moves_no_other_control() -> None:
     pd.testing.assert_frame_equal(more.loc[["a"]], alone)
 
 
+@pytest.mark.slow
 def test_every_attribute_has_both_controls_and_the_table_its_schema(tmp_path) -> None:
     events, codes, who = people(6, 200, 2)
     table = controlled(events, groups_of(who, a=codes, b=who % 2)).reset_index()
@@ -357,6 +359,7 @@ def test_a_gap_stands_out_from_its_null() -> None:
     assert found["method"].endswith("; null over all subjects")
 
 
+@pytest.mark.slow
 def test_the_null_is_that_of_swapping_whole_subjects_by_hand() -> None:
     events, codes, who = people(2, 80, 4)
     sure = Confidence(resamples=1000, min_group=2)
@@ -443,6 +446,7 @@ def test_an_intersection_is_not_dealt_within_its_own_attributes() -> None:
     assert table.loc["c", "method"].endswith("; null within a, b")
 
 
+@pytest.mark.slow
 def test_only_headline_worst_cases_get_a_null() -> None:
     events, codes, who = people(6, 100, 2)
     groups = groups_of(who, a=codes)
@@ -460,6 +464,7 @@ def test_only_headline_worst_cases_get_a_null() -> None:
     DISPARITIES.conform(table)
 
 
+@pytest.mark.slow
 def test_an_empty_comparison_has_no_null_and_no_error() -> None:
     events, who = np.arange(60) % 2 == 0, np.arange(60)
     for codes in (np.zeros(60, int), np.full(60, -1), np.repeat([0, 1], [58, 2])):
@@ -503,6 +508,7 @@ def test_a_group_of_one_subject_enters_no_null_as_it_enters_no_gap() -> None:
     assert found["null_mean"] < 0.15
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("column", ["p", "null_mean"])
 def test_adding_a_label_or_a_metric_moves_no_null(column: str) -> None:
     """Numbers of one question do not depend on what else is asked."""

@@ -147,6 +147,7 @@ def test_pairs_longhand(tmp_path: Path) -> None:
         assert (row.step == step) if row.changed == "tone" else np.isnan(row.step)
 
 
+@pytest.mark.slow
 def test_the_order_of_pictures_and_of_rows_does_not_matter(tmp_path: Path) -> None:
     data = dataset(tmp_path, manifest(12))
     shown, asked = seen(data, tone_moves_thief), probe(towards={"sex": "sex"})
@@ -169,6 +170,7 @@ def test_a_batch_may_split_a_family_so_all_pictures_are_needed() -> None:
 # ---- what is measured --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_measures_are_means_of_pairs(tmp_path: Path) -> None:
     data = dataset(tmp_path, manifest(20))
     shown, asked = seen(data, tone_moves_thief), probe()
@@ -206,6 +208,7 @@ def test_the_margin_of_a_cosine_is_the_ratio_of_odds(tmp_path: Path) -> None:
     assert margins == pytest.approx([np.log(1.25) / SCALE])
 
 
+@pytest.mark.slow
 def test_the_planted_change_is_found_against_the_nuisances(tmp_path: Path) -> None:
     table = told(probe(), seen(dataset(tmp_path, manifest(40)), tone_moves_thief))
     flips = one(table, metric=c.MORE_FLIPS, group="tone", other=c.POOLED)
@@ -238,6 +241,7 @@ def test_a_null_world_shows_nothing(tmp_path: Path) -> None:
     assert wrong <= 3  # two families of 5 % each, ten times
 
 
+@pytest.mark.slow
 def test_what_nobody_moves_is_shown_small(tmp_path: Path) -> None:
     def still(changed: str, family: int, rng: np.random.Generator) -> np.ndarray:
         return 0.1 * noise(changed, family, rng)
@@ -246,6 +250,7 @@ def test_what_nobody_moves_is_shown_small(tmp_path: Path) -> None:
     assert set(table.loc[table["metric"] == c.SIZE, "verdict"]) == {SHOWN_SMALL}
 
 
+@pytest.mark.slow
 def test_directions_that_cancel_are_found_towards_a_value(tmp_path: Path) -> None:
     def sex_moves(changed: str, family: int, rng: np.random.Generator) -> np.ndarray:
         moved = noise(changed, family, rng)
@@ -267,6 +272,7 @@ def test_directions_that_cancel_are_found_towards_a_value(tmp_path: Path) -> Non
     assert "with sex b than without, in 30 pairs" in row["statement"]
 
 
+@pytest.mark.slow
 def test_the_slope_by_step_is_that_of_the_plan(tmp_path: Path) -> None:
     data = dataset(tmp_path, manifest(20, tones=(-30.0, -10.0, 15.0, 40.0)))
     rows = probe().outcomes(seen(data, noise))
@@ -285,6 +291,7 @@ def test_the_slope_by_step_is_that_of_the_plan(tmp_path: Path) -> None:
     assert free["low"] < 0 < free["high"]
 
 
+@pytest.mark.slow
 def test_kinds_are_ranked_for_each_unit_of_distance(tmp_path: Path) -> None:
     table = told(probe(), seen(dataset(tmp_path, manifest(30)), tone_moves_thief))
     ranks = table[(table["metric"] == c.RANK) & (table["label"] == "thief")]
@@ -309,6 +316,7 @@ def test_without_a_distance_nothing_is_ranked(tmp_path: Path) -> None:
     assert all(np.isnan(row["value"]) and "not known" in row["reason"] for row in ranks)
 
 
+@pytest.mark.slow
 def test_families_of_one_cluster_are_drawn_together(tmp_path: Path) -> None:
     table = manifest(20).assign(person=lambda t: t["family"].str[1:].astype(int) // 4)
     table["person"] = "p" + table["person"].astype(str)
@@ -318,6 +326,7 @@ def test_families_of_one_cluster_are_drawn_together(tmp_path: Path) -> None:
     assert one(drawn, metric=c.FLIPS, group="tone")["subjects"] == 5
 
 
+@pytest.mark.slow
 def test_kinds_that_nobody_asks_about_are_named(tmp_path: Path) -> None:
     asked = probe(demographic=["tone"], nuisance=["light"])
     table = told(asked, seen(dataset(tmp_path, manifest(12)), noise))
@@ -327,6 +336,7 @@ def test_kinds_that_nobody_asks_about_are_named(tmp_path: Path) -> None:
     assert not alone["metric"].isin([c.MORE_FLIPS, c.LARGER]).any()
 
 
+@pytest.mark.slow
 def test_a_family_whose_base_is_lost_is_left_out_and_counted(tmp_path: Path) -> None:
     data = dataset(tmp_path, manifest(12))
     shown = seen(data, noise)
@@ -493,6 +503,7 @@ def some_of(data: Dataset, families: list[str], folder: Path) -> Path:
     return folder / "card.yaml"
 
 
+@pytest.mark.slow
 def test_the_bundled_suite_is_sound() -> None:
     suite = load_suite("counterfactual").resolve()
     assert [probe.task for probe in suite.asked] == [

@@ -107,6 +107,7 @@ def test_the_warning_comes_before_any_label(run: Run, monkeypatch: pytest.Monkey
     assert [kind for kind in kinds if kind not in ("main", "html")][:2] == ["title", "warning"]
 
 
+@pytest.mark.slow
 def test_filters_leave_what_they_name(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     page = opened(run.path.parent, monkeypatch)
     page.multiselect[0].set_value(["cannot tell"])
@@ -119,6 +120,7 @@ def test_filters_leave_what_they_name(run: Run, monkeypatch: pytest.MonkeyPatch)
     assert [row[1] for row in tables(page)[1]] == [f["statement"] for f in wanted]
 
 
+@pytest.mark.slow
 def test_all_findings_can_be_read(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     page = opened(run.path.parent, monkeypatch)
     assert len(tables(page)[1]) < len(run.findings)
@@ -223,7 +225,6 @@ def test_a_run_of_the_first_layout_opens(
         look_at(page, "people-gender", "misclassification", "any label", attribute)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("view", VIEWS)
 def test_no_run_says_what_makes_one(
     view: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -289,6 +290,7 @@ def test_a_damaged_run_names_the_file_and_shows_nothing(
     assert not page.metric
 
 
+@pytest.mark.slow
 def test_a_broken_manifest_hides_no_other_run(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -347,6 +349,7 @@ def test_a_public_copy_shows_the_same_page(
         assert "unsafe_allow_html" not in text
 
 
+@pytest.mark.slow
 def test_untrusted_text_stays_text(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -637,6 +640,7 @@ def test_surveillance_begins_with_words_of_suspicion_beside_chance(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("view", ["retrieval", "association", "robustness"])
 def test_a_probe_that_was_not_asked_says_which_suite_would(
     view: str, run: Run, monkeypatch: pytest.MonkeyPatch

@@ -123,6 +123,7 @@ def test_care_goes_with_the_word(suspicion: Lab) -> None:
         replace(suspicion, suite=suite).reply(asked)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("labels", "templates", "says"),
     [
@@ -139,6 +140,7 @@ def test_what_is_no_question_is_a_sentence(
         typed(labels, templates, suspicion.saved)
 
 
+@pytest.mark.slow
 def test_a_new_word_loads_the_model_and_only_the_runs_own(run: Run) -> None:
     loaded = []
 
@@ -153,6 +155,7 @@ def test_a_new_word_loads_the_model_and_only_the_runs_own(run: Run) -> None:
     assert loaded == [1]
 
 
+@pytest.mark.slow
 def test_pictures_that_are_not_stored_are_never_encoded(run: Run, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no longer holds all pictures"):
         open_lab(run, TASK, Store(tmp_path), never)
@@ -179,6 +182,7 @@ def test_what_is_saved_asks_the_same(run: Run, suspicion: Lab, tmp_path: Path) -
     assert suite.pictures.digest == suspicion.pictures.digest
 
 
+@pytest.mark.slow
 def test_what_is_saved_asks_of_the_same_part_of_the_pictures(run: Run, suspicion: Lab) -> None:
     tasks = [q["task"] for q in run.questions]
     probes = [
@@ -219,6 +223,7 @@ def test_ten_thousand_pictures_are_answered_in_a_second(suspicion: Lab) -> None:
 # ---- the page ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_label_left_out_is_told_on_the_page(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     page = opened(run.path, monkeypatch, "lab")
     assert "This is the saved set" in said(page)
@@ -355,6 +360,7 @@ def test_intervals_are_made_as_those_of_the_headline(run: Run, task: str) -> Non
     )
 
 
+@pytest.mark.slow
 def test_a_click_is_answered_at_once(worded: Run) -> None:
     again = open_wordings(worded, TASK, Store(cache(worded)))
     row = records(worded.specifications)[0]
@@ -363,6 +369,7 @@ def test_a_click_is_answered_at_once(worded: Run) -> None:
     assert time.process_time() - start < 1
 
 
+@pytest.mark.slow
 def test_what_the_store_or_the_run_lacks_is_a_sentence(worded: Run, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no longer holds all pictures"):
         open_wordings(worded, TASK, Store(tmp_path / "empty"))
@@ -377,6 +384,7 @@ def test_what_the_store_or_the_run_lacks_is_a_sentence(worded: Run, tmp_path: Pa
         open_wordings(public, TASK, Store(whole))
 
 
+@pytest.mark.slow
 def test_altered_pictures_that_are_not_stored_are_a_sentence(worded: Run, tmp_path: Path) -> None:
     plain = tmp_path / "plain"
     shutil.copytree(cache(worded), plain)
@@ -391,6 +399,7 @@ def test_altered_pictures_that_are_not_stored_are_a_sentence(worded: Run, tmp_pa
         open_wordings(worded, TASK, Store(plain))
 
 
+@pytest.mark.slow
 def test_other_pictures_and_other_wordings_are_refused(worded: Run) -> None:
     again = open_wordings(worded, TASK, Store(cache(worded)))
     row = records(worded.specifications)[0]
@@ -410,6 +419,7 @@ def _without(again: Worded, row: Mapping[str, Any]) -> Any:
     return replace(again.answers, keys=keys, codes=np.delete(again.answers.codes, gone, axis=0))
 
 
+@pytest.mark.slow
 def test_the_prompts_of_a_wording_are_those_that_were_encoded(worded: Run) -> None:
     asked = worded.specifications.query(
         "template == 'a photo of a {}.' and article == 'absent' and phrasing == 'person'"

@@ -129,6 +129,7 @@ class _Page:
         """A page that draws nothing."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("option", "given"), [((), False), (("--no-pictures",), True)])
 def test_the_command_hands_the_switch_on(
     option: tuple[str, ...], given: bool, monkeypatch: pytest.MonkeyPatch

@@ -540,6 +540,7 @@ def test_manifests_that_do_not_fit_together(
     assert re.search(said, complaint(written(tmp_path, SEVERAL.replace("families.csv", name))))
 
 
+@pytest.mark.slow
 def test_the_families_ship_beside_the_portraits() -> None:
     whole, parts = load("people-all"), [load("people"), load("people-counterfactual")]
     assert len(whole) == sum(len(part) for part in parts)

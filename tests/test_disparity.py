@@ -308,6 +308,7 @@ def test_relabelling_groups_turns_differences_round(cells: list[tuple[int, float
     assert one["verdict"] == other["verdict"]
 
 
+@pytest.mark.slow
 def test_tables_fit_their_schemas(tmp_path) -> None:
     counted = tally_of([30, 50, 3], [200, 210, 4])
     for schema, table in ((RATES, rates(counted)), (DISPARITIES, disparities(counted, SURE))):

@@ -180,6 +180,7 @@ def test_every_change_is_that_of_asking_the_edited_set_anew(per: int) -> None:
             assert row["low_simultaneous"] <= row["value"] <= row["high_simultaneous"]
 
 
+@pytest.mark.slow
 def test_gained_and_lost_are_counted_picture_by_picture() -> None:
     world = World()
     table = world.effects()
@@ -222,6 +223,7 @@ def planted(n: int = 600, carrier: float = 0.9) -> World:
     return world
 
 
+@pytest.mark.slow
 def test_a_label_that_carries_a_family_is_found_and_so_is_the_counter_label_that_relieves_it() -> (
     None
 ):
@@ -245,6 +247,7 @@ def test_a_label_that_carries_a_family_is_found_and_so_is_the_counter_label_that
     assert gap["high_simultaneous"] < -0.1
 
 
+@pytest.mark.slow
 def test_a_swap_compares_two_sets_of_one_size() -> None:
     row = one(planted().effects(), edit=SWAP, label="crime", comparison="rate", group="b")
     assert (row["dropped"], row["added"]) == ("thief", "visitor")
@@ -252,6 +255,7 @@ def test_a_swap_compares_two_sets_of_one_size() -> None:
     assert (row["before"], row["after"]) == pytest.approx((0.5, 0.05))
 
 
+@pytest.mark.slow
 def test_a_label_nobody_chooses_changes_nothing_and_the_interval_says_how_little() -> None:
     table = planted().effects()
     rows = some(table, edit=ADD, added="nobody")
@@ -264,6 +268,7 @@ def test_a_label_nobody_chooses_changes_nothing_and_the_interval_says_how_little
     assert gap["low_simultaneous"] < 0 < gap["high_simultaneous"]
 
 
+@pytest.mark.slow
 def test_an_edit_that_can_only_lose_has_the_interval_of_what_it_lost() -> None:
     world = planted()
     row = one(
@@ -291,6 +296,7 @@ def test_the_order_of_pictures_and_the_size_of_blocks_change_nothing(
     pd.testing.assert_frame_equal(thresholds(world), kept)
 
 
+@pytest.mark.slow
 def test_small_groups_keep_their_value_and_enter_no_gap() -> None:
     world = World(n=100, k=2)
     world.code = np.r_[np.zeros(97, int), np.ones(3, int)]
@@ -322,12 +328,14 @@ def test_a_set_of_two_has_no_label_to_drop() -> None:
     assert OK in set(some(table, edit=ADD)["status"])
 
 
+@pytest.mark.slow
 def test_a_set_without_additions_is_asked_by_drops_and_swaps() -> None:
     world = World(n=100)
     world.additions = {}
     assert set(world.effects()["edit"]) == {DROP, SWAP}
 
 
+@pytest.mark.slow
 def test_misclassification_without_a_known_answer_is_left_out() -> None:
     world = World(n=100)
     assert "misclassification" not in set(world.effects(truth=np.full(100, -1))["metric"])
@@ -524,6 +532,7 @@ def of_conditions(choices: pd.DataFrame, world: World) -> pd.DataFrame:
     return EFFECTS.validate(found)
 
 
+@pytest.mark.slow
 def test_a_condition_that_hurts_one_group_is_found_and_its_numbers_are_the_rates() -> None:
     choices, world = two_conditions(0.4)
     found = of_conditions(choices, world)
@@ -546,6 +555,7 @@ def test_a_condition_that_hurts_both_groups_alike_is_no_gap() -> None:
     assert worst["verdict"] == SHOWN_SMALL
 
 
+@pytest.mark.slow
 def test_pictures_missing_in_a_condition_are_left_out_on_both_sides() -> None:
     choices, world = two_conditions(0.4)
     gone = (choices["condition"] == "fog 3") & choices["image_id"].isin(["i0", "i1", "i2"])

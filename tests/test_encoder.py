@@ -100,6 +100,7 @@ def edit(path: Path, **changes: object) -> None:
 # --- contracts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("style", ["tiny", "openai_style"])
 def test_rows_have_unit_length_in_order_and_repeat(style: str, request: pytest.FixtureRequest):
     encoder = load(str(request.getfixturevalue(style)), device="cpu")
@@ -169,6 +170,7 @@ def test_a_fixed_batch_stays_fixed():
     assert batch.size == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_half_precision_is_close_and_another_fingerprint(tiny: Path, precision: str):
     full, half = load(str(tiny), "cpu"), load(str(tiny), "cpu", precision)
@@ -335,6 +337,7 @@ def test_code_of_its_own_is_refused(copy: Path):
         load(str(copy), "cpu")
 
 
+@pytest.mark.slow
 def test_code_of_its_own_runs_only_when_trusted(
     copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -368,6 +371,7 @@ def test_pickled_weights_are_refused_with_the_way_to_convert(copy: Path):
         load(str(copy), "cpu")
 
 
+@pytest.mark.slow
 def test_the_way_to_convert_works(tiny: Path, copy: Path, monkeypatch: pytest.MonkeyPatch):
     torch.save(load_file(copy / "model.safetensors"), copy / "pytorch_model.bin")
     (copy / "model.safetensors").unlink()
@@ -488,6 +492,7 @@ def test_a_hub_id_is_downloaded_and_named_by_its_commit(
     assert not any(p.endswith((".bin", ".py", "*")) for _, ps in hub.asked for p in ps)
 
 
+@pytest.mark.slow
 def test_a_pickled_repository_is_read_from_the_bots_conversion_also_offline(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -520,6 +525,7 @@ def test_a_repository_that_is_not_there(monkeypatch: pytest.MonkeyPatch):
 # --- fingerprints
 
 
+@pytest.mark.slow
 def test_the_fingerprint_holds_what_changes_a_number(tiny: Path, copy: Path):
     before = load(str(tiny), "cpu").card.fingerprint
     assert load(str(copy), "cpu").card.fingerprint == before
@@ -537,6 +543,7 @@ def test_the_fingerprint_holds_what_changes_a_number(tiny: Path, copy: Path):
     assert len(seen) == 4
 
 
+@pytest.mark.slow
 def test_the_fingerprint_holds_library_versions(tiny: Path, monkeypatch: pytest.MonkeyPatch):
     before = load(str(tiny), "cpu").card.fingerprint
     real = huggingface.version
@@ -596,6 +603,7 @@ def test_planted_encoder_fingerprints_its_tables():
     assert one.card.fingerprint != two.card.fingerprint
 
 
+@pytest.mark.slow
 def test_the_seam_needs_no_torch():
     code = "import sys, audit.models.planted, audit.embeddings; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

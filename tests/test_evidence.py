@@ -135,6 +135,7 @@ def test_a_figures_line_leads_to_its_first_rows() -> None:
 # ---- the report --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_every_number_that_leads_to_a_row_finds_it(report: Rendered) -> None:
     asked = set(re.findall(r'<a class="row" href="#([a-z_]+-\d+)"', report.page))
     there = re.findall(r'<a class="row" id="([a-z_]+-\d+)"', report.page)
@@ -143,6 +144,7 @@ def test_every_number_that_leads_to_a_row_finds_it(report: Rendered) -> None:
     assert asked <= set(there)
 
 
+@pytest.mark.slow
 def test_every_rate_and_gap_of_a_table_is_linked(report: Rendered) -> None:
     body = report.page.split('id="evidence"')[0]
     cells = re.findall(r"<td[^>]*>(.*?)</td>", body)
@@ -156,12 +158,14 @@ def test_every_rate_and_gap_of_a_table_is_linked(report: Rendered) -> None:
     assert bare == []
 
 
+@pytest.mark.slow
 def test_every_figure_names_its_rows(report: Rendered) -> None:
     without = [name for name, figure in report.figures.items() if not figure.rows]
     assert without == ["group-counts"]  # counted from the data set, not from a table
     assert report.page.count("Drawn from rows of") == len(report.figures) - 1
 
 
+@pytest.mark.slow
 def test_what_stands_behind_a_number_is_the_tables_row(report: Rendered, run: Run) -> None:
     finding = run.findings[0]
     key = finding["evidence"][0]
@@ -178,6 +182,7 @@ def test_what_stands_behind_a_number_is_the_tables_row(report: Rendered, run: Ru
     assert f"<em>n</em> {row['n']}" in line[0]
 
 
+@pytest.mark.slow
 def test_text_and_paper_have_no_links_to_rows(report: Rendered) -> None:
     assert not re.search(rf"\]\(#(?:{'|'.join(TABLES)})-\d+\)", report.text)
     assert "Evidence: the rows" not in report.text
@@ -187,6 +192,7 @@ def test_text_and_paper_have_no_links_to_rows(report: Rendered) -> None:
 # ---- the verb ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_command_prints_rows_whole(run: Run) -> None:
     done = CliRunner().invoke(app, ["evidence", str(run.path), "rates:3", "disparities:0-1"])
     assert done.exit_code == 0, done.output

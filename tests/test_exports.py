@@ -218,6 +218,7 @@ def small_groups(run: Run) -> dict[Cell, int]:
     return {cell: n for cell, n in cells.items() if n < FEWEST}
 
 
+@pytest.mark.slow
 def test_the_world_has_what_is_to_be_hidden(run: Run) -> None:
     small = small_groups(run)
     assert small["gender", "other"] == 3
@@ -262,6 +263,7 @@ def published_counts(copy: Run, column: str, **where: str) -> dict[Cell, float]:
     return found
 
 
+@pytest.mark.slow
 def test_no_small_group_can_be_counted_from_the_tables(run: Run, copy: Run) -> None:
     listed = {(c["attribute"], c["group"]) for c in run.dataset["cells"]}
     question = {"task": "people-occupations", "metric": "selection", "label": "doctor"}
@@ -276,6 +278,7 @@ def test_no_small_group_can_be_counted_from_the_tables(run: Run, copy: Run) -> N
         assert low < n, cell
 
 
+@pytest.mark.slow
 def test_no_event_of_a_small_group_can_be_counted(run: Run, copy: Run) -> None:
     listed = {(c["attribute"], c["group"]) for c in run.dataset["cells"]}
     question = {"task": "people-occupations", "metric": "selection", "condition": "ensemble"}
@@ -288,6 +291,7 @@ def test_no_event_of_a_small_group_can_be_counted(run: Run, copy: Run) -> None:
             assert high - low > 1, (label, cell)
 
 
+@pytest.mark.slow
 def test_the_rest_does_not_tell_who_is_unknown(copy: Run) -> None:
     gaps = copy.disparities
     rest = gaps[(gaps["attribute"] == "age_group") & (gaps["other"] == REST)]
@@ -295,6 +299,7 @@ def test_the_rest_does_not_tell_who_is_unknown(copy: Run) -> None:
     assert set(rest["status"]) == {WITHHELD}
 
 
+@pytest.mark.slow
 def test_what_rests_on_all_groups_is_withheld_where_one_is(run: Run, copy: Run) -> None:
     touched = {attribute for attribute, _ in small_groups(run)}
     rates = copy.rates[copy.rates["attribute"].isin(touched)]
@@ -306,6 +311,7 @@ def test_what_rests_on_all_groups_is_withheld_where_one_is(run: Run, copy: Run) 
     assert gaps["null_mean"].isna().all()
 
 
+@pytest.mark.slow
 def test_findings_keep_their_verdict_and_lose_their_numbers(run: Run, copy: Run) -> None:
     keys = {**dict(zip(copy.disparities["key"], copy.disparities["status"], strict=True))}
     before = {f["id"]: f for f in run.findings}
@@ -322,6 +328,7 @@ def test_findings_keep_their_verdict_and_lose_their_numbers(run: Run, copy: Run)
     assert {f["evidence"][0] for f in copy.findings} <= set(keys)
 
 
+@pytest.mark.slow
 def test_every_text_of_the_copy_is_free_of_small_groups(run: Run, copy: Run) -> None:
     names = {p.name for p in copy.path.rglob("*")}
     assert not any(name.startswith("private") for name in names)
@@ -333,6 +340,7 @@ def test_every_text_of_the_copy_is_free_of_small_groups(run: Run, copy: Run) -> 
                 assert "west" not in text, path
 
 
+@pytest.mark.slow
 def test_the_report_says_what_is_withheld_and_why(run: Run, copy: Run) -> None:
     text = (copy.path / "report.md").read_text(encoding="utf-8")
     assert "This is a public copy" in text
@@ -345,6 +353,7 @@ def test_the_report_says_what_is_withheld_and_why(run: Run, copy: Run) -> None:
     assert copy.manifest["run"] == run.manifest["run"]
 
 
+@pytest.mark.slow
 def test_a_copy_is_made_once_and_of_the_original(run: Run, copy: Run, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="exists already"):
         write_public(run, copy.path)
@@ -352,6 +361,7 @@ def test_a_copy_is_made_once_and_of_the_original(run: Run, copy: Run, tmp_path: 
         write_public(copy, tmp_path / "again")
 
 
+@pytest.mark.slow
 def test_two_copies_are_the_same_bytes(run: Run, copy: Run, tmp_path: Path) -> None:
     again = write_public(run, tmp_path / copy.path.name)
     render(again)
@@ -416,6 +426,7 @@ def documents(copy: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     }
 
 
+@pytest.mark.slow
 def test_a_word_document_holds_the_whole_report(copy: Run, documents: dict[str, bytes]) -> None:
     document = docx.Document(io.BytesIO(documents["docx"]))
     text = (copy.path / "report.md").read_text(encoding="utf-8")
@@ -437,6 +448,7 @@ def test_documents_are_the_same_bytes_again(
     assert documents["pdf"].startswith(b"%PDF-")
 
 
+@pytest.mark.slow
 def test_a_run_without_a_report_says_how_to_get_one(run: Run, tmp_path: Path) -> None:
     bare = altered(run)
     (tmp_path / "bare").mkdir()
@@ -461,6 +473,7 @@ def test_columns_fill_the_page_and_none_vanishes() -> None:
 # ---- for machines ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_model_index_is_read_by_the_hub_s_own_library(run: Run, tmp_path: Path) -> None:
     from huggingface_hub.repocard_data import model_index_to_eval_results
 
@@ -473,6 +486,7 @@ def test_a_model_index_is_read_by_the_hub_s_own_library(run: Run, tmp_path: Path
     assert {r.dataset_revision for r in results} == {run.dataset["digest"]}
 
 
+@pytest.mark.slow
 def test_evaluation_results_have_the_date_of_the_run(run: Run, tmp_path: Path) -> None:
     rows = yaml.safe_load(write_eval_results(run, tmp_path / "e.yaml").read_text())
     assert {row["date"] for row in rows} == {run.manifest["finished"][:10]}
@@ -481,6 +495,7 @@ def test_evaluation_results_have_the_date_of_the_run(run: Run, tmp_path: Path) -
     assert first["notes"].startswith(run.findings[0]["statement"])
 
 
+@pytest.mark.slow
 def test_a_public_copy_exports_no_withheld_number(copy: Run, tmp_path: Path) -> None:
     rows = yaml.safe_load(write_eval_results(copy, tmp_path / "e.yaml").read_text())
     assert {r["dataset"]["task_id"] for r in rows} == {
@@ -489,6 +504,7 @@ def test_a_public_copy_exports_no_withheld_number(copy: Run, tmp_path: Path) -> 
     assert len(rows) < len(copy.findings)
 
 
+@pytest.mark.slow
 def test_croissant_names_every_table_and_column(copy: Run) -> None:
     data = json.loads(write_croissant(copy, copy.path / "croissant.json").read_text())
     files = {f["@id"]: f["sha256"] for f in data["distribution"]}
@@ -501,6 +517,7 @@ def test_croissant_names_every_table_and_column(copy: Run) -> None:
     assert "west" not in json.dumps(data)
 
 
+@pytest.mark.slow
 def test_selection_rates_are_refused_unless_declared(run: Run, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="declares no label to be a favourable selection"):
         write_ll144(run, tmp_path / "l.csv")
@@ -516,6 +533,7 @@ def declaring(run: Run, declared: object) -> Run:
     return altered(run, suite=run.suite | {"favourable": declared})
 
 
+@pytest.mark.slow
 def test_impact_ratios_by_hand(run: Run, tmp_path: Path) -> None:
     path = write_ll144(declaring(run, {"people-occupations": ["doctor"]}), tmp_path / "l.csv")
     table = pd.read_csv(path).set_index(["attribute", "category"])
@@ -536,6 +554,7 @@ def test_impact_ratios_by_hand(run: Run, tmp_path: Path) -> None:
     assert ("gender x age_group", "female x old") in table.index
 
 
+@pytest.mark.slow
 def test_a_public_copy_withholds_ratios_too(copy: Run, tmp_path: Path) -> None:
     path = write_ll144(declaring(copy, {"people-occupations": ["doctor"]}), tmp_path / "l.csv")
     table = pd.read_csv(path).query("attribute == 'gender'").set_index("category")
@@ -545,11 +564,13 @@ def test_a_public_copy_withholds_ratios_too(copy: Run, tmp_path: Path) -> None:
     assert "may be among those withheld" in table.loc["male", "reason"]
 
 
+@pytest.mark.slow
 def test_an_unknown_kind_names_the_nearest(run: Run) -> None:
     with pytest.raises(InputError, match=r"no kind of export named 'pdff'.*'pdf'"):
         export(run, ["pdff"])
 
 
+@pytest.mark.slow
 def test_every_kind_of_the_command_line_can_be_written(copy: Run) -> None:
     from audit.cli import Export
 

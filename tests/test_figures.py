@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import atexit
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -19,7 +20,16 @@ from audit import figures
 from audit.data.labels import load_label_set, load_prompt_set
 from audit.embeddings import Store
 from audit.errors import InputError
-from audit.figures import looks
+from audit.figures import (
+    association,
+    counterfactual,
+    linear,
+    looks,
+    mitigation,
+    retrieval,
+    robustness,
+    scenes,
+)
 from audit.findings import judged
 from audit.models.planted import PlantedEncoder, picture_key
 from audit.run import carry_out
@@ -271,6 +281,7 @@ def test_under_each_gap_is_what_chance_alone_gives(run: Run) -> None:
     assert "by chance alone: mean to 95%" in legend
 
 
+@pytest.mark.slow
 def test_a_run_without_nulls_draws_and_explains_none(run: Run) -> None:
     blank = run.disparities.assign(null_mean=np.nan, null_high=np.nan)
     figure = figures.gaps_with_margin(altered(run, disparities=blank))
@@ -278,6 +289,7 @@ def test_a_run_without_nulls_draws_and_explains_none(run: Run) -> None:
     assert not any("chance" in t.get_text() for t in figure.legends[0].get_texts())
 
 
+@pytest.mark.slow
 def test_what_is_not_judged_is_no_gap_of_the_figure(run: Run) -> None:
     gaps = judged(run.disparities, run.rates)
     first = run.disparities.index == gaps.index[0]
@@ -438,6 +450,7 @@ def segments(figure: Figure, column: str, table: pd.DataFrame) -> bool:
     return wanted <= drawn
 
 
+@pytest.mark.slow
 def test_a_curve_is_sorted_and_drawn_with_both_kinds_of_bounds(run: Run) -> None:
     odd = many_wordings(run, 40)
     figure = figures.specification_curve(odd, "people-occupations", "gender")
@@ -541,6 +554,7 @@ def test_below_any_curve_each_choice_is_marked_where_it_holds(run: Run, number: 
     figure.draw_without_rendering()
 
 
+@pytest.mark.slow
 def test_the_mean_gap_of_a_choice_stands_beside_its_row(run: Run) -> None:
     odd = many_wordings(run, 40)
     figure = figures.specification_curve(odd, "people-occupations", "gender")
@@ -573,6 +587,7 @@ def test_a_run_in_one_wording_has_no_curve(run: Run) -> None:
 # ---- one label more, less or other; thresholds ---------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_group_that_an_edit_surely_moves_most_leads(run: Run) -> None:
     changes = figures.leading_effects(run, "people-suspicion")
     first = changes.iloc[0]
@@ -692,6 +707,7 @@ def test_without_edits_or_families_there_is_a_sentence(run: Run) -> None:
         figures.threshold_curves(none, "people-suspicion", "gender")
 
 
+@pytest.mark.slow
 def test_counts_are_bars_as_long_as_the_cells(run: Run) -> None:
     figure = figures.group_counts(run)
     widths = [bar.get_width() for axis in figure.axes for bar in axis.patches]
@@ -720,6 +736,7 @@ def test_an_unknown_name_gets_the_nearest(
         call(run)
 
 
+@pytest.mark.slow
 def test_names_with_dollar_signs_are_drawn_as_written(run: Run) -> None:
     group = "$x^2$ or $\\frac{$"
     cells = [{"attribute": "_$a", "group": group, "pictures": 40, "subjects": 40}]
@@ -742,3 +759,23 @@ def test_any_verdict_has_a_look() -> None:
         assert looks.MARKS[verdict] == "x"
         assert looks.COLOURS[verdict] == looks.GREY
         assert verdict not in looks.MARKS
+
+
+@pytest.mark.parametrize(
+    ("draw", "asked"),
+    [
+        (association.effect_sizes, ("people-suspicion",)),
+        (counterfactual.what_each_change_does, ("people-suspicion",)),
+        (linear.learning_curves, ("people-suspicion", "gender")),
+        (mitigation.mitigations, ("gender",)),
+        (retrieval.skews_beside_chance, ("people-suspicion", "equal")),
+        (robustness.unequal_drops, ("people-suspicion",)),
+        (scenes.stress_by_group, ("people-suspicion", "gender")),
+    ],
+)
+def test_what_was_not_asked_has_no_figure_and_a_sentence(
+    draw: Callable[..., Figure], asked: tuple[str, ...]
+) -> None:
+    run = sample_run()
+    with pytest.raises(InputError, match=rf"^{re.escape(run.name)}: .*{asked[0]}"):
+        draw(run, *asked)

@@ -241,6 +241,7 @@ def test_a_picture_in_every_wording_is_the_runs_own(gallery: Gallery, first: str
     assert rows["score"].tolist() == pytest.approx(stored["score"].tolist())
 
 
+@pytest.mark.slow
 def test_further_wordings_come_from_the_store_and_need_no_model(
     gallery: Gallery, first: str
 ) -> None:
@@ -257,6 +258,7 @@ def test_further_wordings_come_from_the_store_and_need_no_model(
     assert row.margin == pytest.approx(np.diff(np.sort(cosine))[-1], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_the_store_is_asked_and_nothing_is_encoded(first: str, tmp_path: Path) -> None:
     empty = open_gallery(made(), Store(tmp_path))
     assert len(empty.wordings("people-occupations", first)) == 3
@@ -267,6 +269,7 @@ def test_the_store_is_asked_and_nothing_is_encoded(first: str, tmp_path: Path) -
 # ---- one thing changed -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_family_has_the_changes_that_the_run_measured(gallery: Gallery) -> None:
     assert gallery.family_names == [f"f{i}" for i in range(6)]
     task = "people-occupations, counterfactual"
@@ -406,6 +409,7 @@ def test_rows_that_were_changed_are_not_shown(name: str, tmp_path: Path) -> None
 # ---- real people -------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_real_people_are_listed_by_no_label_that_needs_acknowledgement(
     photographs: Gallery, gallery: Gallery, first: str
 ) -> None:

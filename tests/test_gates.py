@@ -107,6 +107,7 @@ def test_a_gate_that_covers_nothing_fails_rather_than_passing_unasked() -> None:
     assert "misclassification" in result.sentence
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("written", "says"),
     [
@@ -149,6 +150,7 @@ def test_a_mistake_in_a_gate_gets_a_sentence(world: Path, written: str, says: st
     assert says in str(refused.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("attribute", ["'*'", "gender", "age_group x gender"])
 @pytest.mark.parametrize("family", ["'*'", "suspicion", "default"])
 def test_a_sound_gate_resolves(world: Path, attribute: str, family: str) -> None:

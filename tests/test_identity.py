@@ -147,6 +147,7 @@ def by_hand(table: pd.DataFrame, vectors: np.ndarray, threshold: float) -> dict[
     return found
 
 
+@pytest.mark.slow
 def test_rates_are_what_plain_loops_count(tmp_path: Path) -> None:
     table = people(40)
     vectors = vectors_of(table)
@@ -170,6 +171,7 @@ def test_rates_are_what_plain_loops_count(tmp_path: Path) -> None:
     assert (everyone.n, everyone.events) == (len(impostors), sum(impostors))
 
 
+@pytest.mark.slow
 def test_the_worst_group_is_held_against_all_pairs_within_groups(tmp_path: Path) -> None:
     table = people(120)
     toward = np.where(table["gender"] == "female", 0.5, 0.0)
@@ -184,6 +186,7 @@ def test_the_worst_group_is_held_against_all_pairs_within_groups(tmp_path: Path)
     assert ratio.value == pytest.approx(together / across.value)
 
 
+@pytest.mark.slow
 def test_a_threshold_is_fixed_on_other_people_than_are_measured(tmp_path: Path) -> None:
     table = people(40)
     vectors = vectors_of(table)
@@ -204,6 +207,7 @@ def test_a_threshold_is_fixed_on_other_people_than_are_measured(tmp_path: Path) 
     assert first.events / first.n <= 0.1
 
 
+@pytest.mark.slow
 def test_det_points_are_both_rates_at_the_same_thresholds(tmp_path: Path) -> None:
     table = people(60)
     vectors = vectors_of(table)
@@ -225,6 +229,7 @@ def test_det_points_are_both_rates_at_the_same_thresholds(tmp_path: Path) -> Non
 # ---- planted and null worlds ---------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_people_who_are_hard_to_tell_apart_are_found(tmp_path: Path) -> None:
     table = people(300)
     toward = np.where(table["gender"] == "female", 0.8, 0.0)
@@ -239,6 +244,7 @@ def test_people_who_are_hard_to_tell_apart_are_found(tmp_path: Path) -> None:
     assert one(rows, metric=i.WORST_FNMR, attribute="gender").verdict != SHOWN_LARGE
 
 
+@pytest.mark.slow
 def test_people_whose_pictures_do_not_hold_together_are_found(tmp_path: Path) -> None:
     table = people(300)
     noise = np.where(table["gender"] == "male", 1.2, 0.2)
@@ -250,6 +256,7 @@ def test_people_whose_pictures_do_not_hold_together_are_found(tmp_path: Path) ->
     assert one(rows, metric=i.WORST_FMR, attribute="gender").verdict != SHOWN_LARGE
 
 
+@pytest.mark.slow
 def test_groups_that_lie_apart_are_more_alike_within(tmp_path: Path) -> None:
     table = people(300)
     toward = np.where(table["gender"] == "female", 0.25, -0.25)
@@ -292,6 +299,7 @@ def test_one_picture_each_leaves_pairs_of_persons(tmp_path: Path) -> None:
     assert len({row.n for row in missed}) == 1
 
 
+@pytest.mark.slow
 def test_too_few_to_establish_a_rate_is_said_and_not_compared(tmp_path: Path) -> None:
     table = people(40)
     rows = measured(tmp_path, table, vectors_of(table), targets=(0.01,))
@@ -307,6 +315,7 @@ def test_too_few_to_establish_a_rate_is_said_and_not_compared(tmp_path: Path) ->
     assert "needs 300 independent pairs" in threshold.reason
 
 
+@pytest.mark.slow
 def test_small_groups_enter_no_comparison(tmp_path: Path) -> None:
     table = people(120)
     seen = seen_of(dataset_of(tmp_path, table), vectors_of(table, noise=1.0))
@@ -317,6 +326,7 @@ def test_small_groups_enter_no_comparison(tmp_path: Path) -> None:
     assert one(rows, metric=i.WORST_FNMR, attribute="gender").status == TOO_FEW
 
 
+@pytest.mark.slow
 def test_unknown_groups_are_in_no_pair_and_torn_subjects_stop_the_attribute(tmp_path: Path) -> None:
     table = people(40)
     known = table.copy()
@@ -334,6 +344,7 @@ def test_unknown_groups_are_in_no_pair_and_torn_subjects_stop_the_attribute(tmp_
     assert row.reason == "1 of 40 subjects have pictures in several groups"
 
 
+@pytest.mark.slow
 def test_without_a_second_picture_no_one_can_be_missed(tmp_path: Path) -> None:
     table = people(80, each=1)
     rows = measured(tmp_path, table, vectors_of(table))
@@ -379,6 +390,7 @@ def test_many_pairs_are_sampled_and_then_have_no_null(tmp_path: Path) -> None:
     assert worst["p"].isna().all()
 
 
+@pytest.mark.slow
 def test_the_order_of_pictures_does_not_matter(tmp_path: Path) -> None:
     table = people(60)
     vectors = vectors_of(table)
@@ -510,6 +522,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return carry_out(suite, folder / "runs", Store(folder / "cache"), lambda: encoder)
 
 
+@pytest.mark.slow
 def test_a_whole_audit_finds_the_planted_group(run: Run) -> None:
     found = [f for f in run.findings if f["metric"] == i.WORST_FMR]
     assert [(f["verdict"], f["groups"], f["harm"]) for f in found] == [
@@ -533,6 +546,7 @@ def test_the_report_says_what_is_out_of_scope_and_who_is_taken_for_whom(run: Run
     )
 
 
+@pytest.mark.slow
 def test_figures_show_groups_or_say_why_not(run: Run) -> None:
     assert "wrong answers by gender" in error_rates(run, "identity", "gender").get_suptitle()
     axis = det_curves(run, "identity", "gender").axes[0]

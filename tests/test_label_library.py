@@ -84,6 +84,7 @@ def test_every_set_is_cited_and_says_what_it_is_for(name: str) -> None:
     assert found.source.count("github.com") <= found.source.count("(commit ") or "openai" in name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", label_set_names())
 def test_counters_are_harmless_labels_of_the_same_set(name: str) -> None:
     found = load_label_set(name)
@@ -95,6 +96,7 @@ def test_counters_are_harmless_labels_of_the_same_set(name: str) -> None:
             assert not any(found.tag(tag).acknowledge for tag in by_text[counter].tags)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", label_set_names())
 def test_every_addition_can_be_added(name: str) -> None:
     found = load_label_set(name)
@@ -102,6 +104,7 @@ def test_every_addition_can_be_added(name: str) -> None:
         assert len(found.plus(addition).labels) == len(found.labels) + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", label_set_names())
 def test_what_needs_care_needs_acknowledgement(name: str) -> None:
     found = load_label_set(name)
@@ -176,6 +179,7 @@ def test_berg_templates_are_the_source_files_to_the_byte() -> None:
     assert (templates[0], templates[7]) == ("This is the face of a {} person", "{}")
 
 
+@pytest.mark.slow
 def test_sobit_is_its_copy_word_by_word_and_category_by_category() -> None:
     found = {category: load_label_set(f"sobit-{category}").texts for category in SOBIT}
     assert {category: len(texts) for category, texts in found.items()} == SOBIT
@@ -308,6 +312,7 @@ def test_emotions_are_those_of_a_second_copy_with_openais_other_names_as_additio
     assert load_prompt_set("fer-2013").prompts("sad")[0] == "a photo of a sad looking face."
 
 
+@pytest.mark.slow
 def test_goyals_mapping_is_the_sources() -> None:
     nonhuman = set(
         words(

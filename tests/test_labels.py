@@ -56,6 +56,7 @@ def complaint(folder: Path, text: str = "", **changes: Any) -> str:
 # --- the library ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", label_set_names())
 def test_every_label_set_loads_under_its_name_and_is_cited(name: str) -> None:
     found = load_label_set(name)
@@ -543,6 +544,7 @@ def test_the_paper_s_women_and_men_in_three_phrasings() -> None:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", label_set_names())
 def test_phrasings_are_of_the_same_kind_as_their_name(name: str) -> None:
     for label in load_label_set(name).labels:
@@ -591,6 +593,7 @@ def test_a_long_label_is_kept_whole() -> None:
     assert validate(LabelSet, {"name": "x", **CITED, "labels": [text, "b"]}).texts[0] == text
 
 
+@pytest.mark.slow
 def test_labels_come_without_torch() -> None:
     code = "import sys, audit.data.labels; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -366,6 +366,7 @@ def test_a_run_tells_zero_shot_and_probe_side_by_side(world: Path) -> None:
     assert [f["verdict"] for f in told] == [SHOWN_LARGE]
 
 
+@pytest.mark.slow
 def test_the_bundled_suite_is_sound() -> None:
     suite = load_suite("linear").resolve()
     assert {probe.kind for probe in suite.asked} == {"linear"}

@@ -187,6 +187,7 @@ def test_every_condition_chooses_as_worked_longhand(world: Path) -> None:
     assert set(rows["condition"]) == {ENSEMBLE, *probe.contrasts()}
 
 
+@pytest.mark.slow
 def test_only_the_half_that_did_not_teach_is_judged_and_it_teaches_nothing(world: Path) -> None:
     table = people(300)
     write(world, table)
@@ -298,6 +299,7 @@ def test_what_is_taken_away_is_counted(world: Path) -> None:
     assert removed.loc[FEWER, "n"] == teaches.sum()
 
 
+@pytest.mark.slow
 def test_the_question_is_chosen_by_those_who_teach(world: Path) -> None:
     table = people(400)
     teaches = teaching_half(table["subject"], 0)

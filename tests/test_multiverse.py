@@ -208,6 +208,7 @@ def test_a_prompt_shared_by_wordings_is_encoded_once() -> None:
 # ---- classes and choices -----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_ensembling_is_clips_rule() -> None:
     texts = random_texts()
     asked = m.every_wording([load_prompt_set("clip-80")])
@@ -383,6 +384,7 @@ def curve_of(
     return m.specification_curve(answers, m.Question(**asked), groups, draws, truth=truth)
 
 
+@pytest.mark.slow
 def test_the_gap_of_every_wording_is_the_one_counted_by_hand() -> None:
     answers, groups = planted_answers(400, lambda g, k: 0.3 + 0.05 * k * (g == "female"))
     chosen = np.array(labels().texts, dtype=object)[answers.codes]
@@ -418,6 +420,7 @@ def test_wrong_answers_are_counted_where_the_truth_is_known() -> None:
     assert sum(curve.n) == known.sum()
 
 
+@pytest.mark.slow
 def test_naming_the_groups_the_other_way_round_turns_the_curve_over() -> None:
     answers, groups = planted_answers(300, lambda g, k: 0.2 + 0.03 * k * (g == "female"))
     one = curve_of(answers, groups)
@@ -433,6 +436,7 @@ def test_naming_the_groups_the_other_way_round_turns_the_curve_over() -> None:
     np.testing.assert_allclose(one.parts.shares, other.parts.shares)
 
 
+@pytest.mark.slow
 def test_other_pictures_first_change_nothing() -> None:
     answers, groups = planted_answers(200, lambda g, k: 0.2 + 0.03 * k * (g == "female"))
     turned = m.Answers(
@@ -453,6 +457,7 @@ def test_a_gap_of_the_model_shows_as_model() -> None:
     assert curve.spread.value < 0.02
 
 
+@pytest.mark.slow
 def test_a_gap_of_one_template_shows_as_wording() -> None:
     """Template 0 alone pushes 'thief' for women; all others treat groups alike."""
     answers, groups = planted_answers(
@@ -470,6 +475,7 @@ def test_a_gap_of_one_template_shows_as_wording() -> None:
     assert share["group_template"] > share["group"]
 
 
+@pytest.mark.slow
 def test_a_template_effect_on_everybody_is_no_disparity() -> None:
     answers, groups = planted_answers(800, lambda g, k: 0.1 + 0.05 * k)
     curve = curve_of(answers, groups)
@@ -495,6 +501,7 @@ def test_a_null_world_is_seldom_called_anything() -> None:
     assert np.mean([c.joint.agreeing.mean for c in curves]) > 0.9
 
 
+@pytest.mark.slow
 def test_repeated_pictures_of_a_subject_are_no_evidence() -> None:
     once, groups = planted_answers(300, lambda g, k: 0.3 + 0.15 * (g == "female"), seed=4)
     many = m.Answers(
@@ -510,6 +517,7 @@ def test_repeated_pictures_of_a_subject_are_no_evidence() -> None:
     assert width_four >= width - 0.01
 
 
+@pytest.mark.slow
 def test_a_subject_in_both_groups_keeps_its_pictures_where_they_belong() -> None:
     """Where subjects are in both groups (counterfactual pairs), the test is of the same gaps."""
     answers, _ = planted_answers(200, lambda g, k: 0.3 + 0.2 * (g == "female"))
@@ -580,6 +588,7 @@ def test_memory_does_not_grow_with_the_pictures_of_a_subject(
     assert (most(40) - most(10)) / (200 * 30) < 2 * 60  # bytes a picture; a choice has two
 
 
+@pytest.mark.slow
 def test_a_group_without_pictures_asked_is_not_one_with_rate_nought() -> None:
     answers, _ = planted_answers(300, lambda g, k: 0.3 + 0.2 * (g == "female"))
     gender = np.array(["female", "male", "other"])[np.arange(300) % 3]
@@ -727,6 +736,7 @@ def test_a_declared_pair_that_cannot_be_compared_has_a_reason_and_no_verdict() -
     assert np.isnan(m.sensitivity(curve, compared({"attribute": "age"}), WHERE)["headline"])
 
 
+@pytest.mark.slow
 def test_the_rows_of_a_curve_say_what_the_curve_says() -> None:
     answers, groups = planted_answers(400, lambda g, k: 0.2 + 0.06 * (3 * k % 8) * (g == "female"))
     curve = curve_of(answers, groups)
@@ -975,6 +985,7 @@ def test_a_run_asks_altered_pictures_and_other_phrasings(world: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_wordings_beside_the_suite_are_found_from_anywhere(
     world: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -988,6 +999,7 @@ def test_wordings_beside_the_suite_are_found_from_anywhere(
     assert len(load_suite(str(world / "suite.yaml")).resolve().asked[0].asked_in) == 4
 
 
+@pytest.mark.slow
 def test_other_templates_under_one_name_are_another_plan(world: Path) -> None:
     _, _, suite = world_with_wordings(world, 80)
     suite["probes"][0]["wordings"] = {"templates": [str(world / "ways.yaml")]}
@@ -1002,6 +1014,7 @@ def test_other_templates_under_one_name_are_another_plan(world: Path) -> None:
 ASKED = {"attribute": "gender", "label": "thief", "groups": ["female", "male"]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("wordings", "says"),
     [

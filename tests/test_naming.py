@@ -99,6 +99,7 @@ def measured(probe: Naming, seen: Seen) -> pd.DataFrame:
 # ---- against plain loops -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_nearest_of_the_first_names_and_the_right_one_is_chosen(tmp_path: Path) -> None:
     table = manifest(8)
     dataset, vectors = dataset_of(tmp_path, table), knowing(table, noise=0.35)
@@ -142,6 +143,7 @@ def test_any_split_and_order_gives_the_same_rows(tmp_path: Path) -> None:
 # ---- planted and null worlds ---------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_model_that_knows_the_names_is_found(tmp_path: Path) -> None:
     table = manifest()
     probe = Naming(kind="naming", names="called", sizes=(20, 200))
@@ -169,6 +171,7 @@ def test_invented_names_can_be_told_no_better_than_by_chance(tmp_path: Path) -> 
     assert "chance is all there can be" in found.loc[ENSEMBLE, "statement"]
 
 
+@pytest.mark.slow
 def test_a_name_liked_for_everybody_gains_nothing(tmp_path: Path) -> None:
     table = manifest(40)
     table.loc[table["subject"] < "s030", "called"] = "Name 0 Here"
@@ -180,6 +183,7 @@ def test_a_name_liked_for_everybody_gains_nothing(tmp_path: Path) -> None:
     assert found.loc[ENSEMBLE, "p"] > 0.3
 
 
+@pytest.mark.slow
 def test_who_has_no_name_is_asked_without_a_right_answer(tmp_path: Path) -> None:
     table = manifest(20)
     table.loc[table["subject"] == "s003", "called"] = None
@@ -194,6 +198,7 @@ def test_who_has_no_name_is_asked_without_a_right_answer(tmp_path: Path) -> None
 # ---- bad input, care -----------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_name_longer_than_the_model_reads_is_a_sentence(tmp_path: Path) -> None:
     def short(strings: Any) -> np.ndarray:
         raise InputError(
@@ -205,6 +210,7 @@ def test_a_name_longer_than_the_model_reads_is_a_sentence(tmp_path: Path) -> Non
         Naming(kind="naming", names="called", sizes=(3,)).outcomes(seen)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fields", "said"),
     [
@@ -229,6 +235,7 @@ def test_a_choice_needs_two_names() -> None:
         Naming(kind="naming", sizes=[1])
 
 
+@pytest.mark.slow
 def test_invented_names_are_two_thousand_and_acknowledged() -> None:
     listed = load_label_set("invented-names")
     assert len(listed.texts) == 2000
@@ -255,6 +262,7 @@ def suite_of(folder: Path, acknowledged: str = "naming") -> str:
     return str(path)
 
 
+@pytest.mark.slow
 def test_it_must_be_meant_and_is_refused_on_named_people(tmp_path: Path) -> None:
     table = manifest(40)
     table["gender"] = np.repeat(["female", "male"], len(table) // 2)

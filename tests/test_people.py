@@ -117,6 +117,7 @@ def test_manifest_agrees_with_parameters_and_pictures(file, split):
     assert {f"{split}/{path.name}" for path in (FOLDER / split).iterdir()} == listed
 
 
+@pytest.mark.slow
 def test_every_committed_picture_is_small_square_and_not_black():
     sizes = []
     for path in sorted(FOLDER.glob("*/*.jpg")):

@@ -100,6 +100,7 @@ def sealed_at(suite: Suite, out: Path, at: datetime) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | {"date": at.isoformat()}))
 
 
+@pytest.mark.slow
 def test_one_plan_may_be_put_to_several_models_and_covers_everything_else(world: Path) -> None:
     counts(world, EVEN)
     one = written(world)
@@ -264,6 +265,7 @@ def test_a_small_group_stays_in_sight_and_out_of_the_comparison(world: Path) -> 
     assert (row["groups"], row["comparisons"], row["smallest"]) == (2, 1, 40)
 
 
+@pytest.mark.slow
 def test_too_few_groups_to_compare_is_an_outcome_and_no_refusal(world: Path) -> None:
     counts(world, {"a": (40, 40), "b": (1, 1)})
     (row,) = written(world).resolve().power().to_dict("records")
@@ -322,6 +324,7 @@ def test_the_two_largest_groups_say_what_a_family_could_show(world: Path) -> Non
     assert stats.fisher_exact([[3, 0], [0, 9]]).pvalue * row["questions"] > 0.05
 
 
+@pytest.mark.slow
 def test_too_few_resamples_are_refused_where_subjects_repeat(world: Path) -> None:
     counts(world, {"a": (80, 40), "b": (80, 40)})
     told = refused(written(world, "level: 0.999, resamples: 500"))

@@ -237,6 +237,7 @@ def test_interval_is_newcombes_widened_by_rounding() -> None:
     assert rounded[1] - exact[1] == pytest.approx(0.0005, rel=0.05)
 
 
+@pytest.mark.slow
 def test_printed_counts_are_not_rounded(tmp_path: Path) -> None:
     run, widths = Made(np.array([750]), 5000), []
     for change in ({}, {"numbers__0__events": 750}):
@@ -269,6 +270,7 @@ def test_equal_rates_at_the_attainable_tolerance_are_just_reproduced() -> None:
     assert math.isnan(attainable(Rate(0.1, math.nan), 100))
 
 
+@pytest.mark.slow
 def test_subjects_that_repeat_count_as_fewer_pictures(tmp_path: Path) -> None:
     ours, theirs = np.array([750]), np.array([0.15])
     alone = replicated(tmp_path, Made(ours, 5000), theirs, 5000).iloc[0]
@@ -277,6 +279,7 @@ def test_subjects_that_repeat_count_as_fewer_pictures(tmp_path: Path) -> None:
     assert repeated["high"] - repeated["low"] > 2 * (alone["high"] - alone["low"])
 
 
+@pytest.mark.slow
 def test_unknown_published_size_can_never_be_told(tmp_path: Path) -> None:
     row = replicated(tmp_path, Made(np.array([750]), 5000), np.array([0.15]), None).iloc[0]
     assert row["verdict"] == CANNOT_TELL
@@ -317,6 +320,7 @@ def test_families_that_share_labels_are_not_added_up(tmp_path: Path) -> None:
     assert "crime and nonhuman share labels here" in row["distance"]
 
 
+@pytest.mark.slow
 def test_the_published_template_is_chosen_among_several(tmp_path: Path) -> None:
     alone = Made(np.array([750]), 5000, condition="template: a photo of a {}")
     run = Made(np.array([2000]), 5000, also=(alone,))
@@ -390,6 +394,7 @@ def test_a_label_that_is_not_counted_is_named(tmp_path: Path) -> None:
     assert row["reason"] == "task 'toxic' has no family_selection of 'nonhuman' for who: g000"
 
 
+@pytest.mark.slow
 def test_a_folder_called_like_the_model_is_taken_for_it_and_another_is_not(tmp_path: Path) -> None:
     run = Made(np.array([750]), 5000)
     changes = {"protocol__model": ["ViT-L-14/laion400m_e31", "vit-l-14"]}
@@ -437,6 +442,7 @@ def test_a_misspelt_card_is_told_apart() -> None:
         load_card("clip-paper-tabel-6")
 
 
+@pytest.mark.slow
 def test_bundled_cards_state_what_is_printed() -> None:
     cards = [load_card(name) for name in card_names()]
     found = {}
@@ -456,6 +462,7 @@ def test_bundled_sizes_are_those_of_the_split() -> None:
         assert sizes == {group: round(scale * n) for group, n in SIZES.items()}
 
 
+@pytest.mark.slow
 def test_bundled_labels_are_those_of_the_library() -> None:
     for card in map(load_card, card_names()):
         for question in card.protocol.questions.values():
@@ -474,6 +481,7 @@ def test_counts_of_the_rerun_add_up() -> None:
     assert by_race == pytest.approx(counts["crime"], abs=0.0005 * 10954)
 
 
+@pytest.mark.slow
 def test_bundled_numbers_of_known_size_can_be_told_on_the_same_pictures() -> None:
     """A tolerance within which not even an equal rate could be called would be idle."""
     for card in map(load_card, card_names()):

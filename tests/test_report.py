@@ -138,6 +138,7 @@ def test_groups_are_counted_before_any_rate(text: str) -> None:
     assert summary.index("female 896, male 896") < summary.index("%")
 
 
+@pytest.mark.slow
 def test_nothing_missing_is_printed(page: Page, text: str) -> None:
     words = " ".join(page.words)
     for word in ("nan", "None", "NaN", "undefined:", "NaT", "{{", "}}", "{%"):
@@ -210,6 +211,7 @@ def lines_of(text: str, *words: str) -> list[str]:
     return [line for line in text.splitlines() if all(word in line for word in words)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("plan", "proof"),
     [
@@ -226,6 +228,7 @@ def test_the_plan_is_told_with_what_proves_it(
     assert ("nothing proves" in told) is not proof
 
 
+@pytest.mark.slow
 def test_the_family_is_described_as_it_was_compared(run: Run, tmp_path: Path) -> None:
     told = part(run, tmp_path, 10)
     assert "2,000 bootstrap resamples of whole subjects" in told
@@ -238,6 +241,7 @@ def test_the_family_is_described_as_it_was_compared(run: Run, tmp_path: Path) ->
     assert "no weight at all" not in part(none_left_out, tmp_path, 10)
 
 
+@pytest.mark.slow
 def test_power_goes_from_independent_pictures_to_subjects(run: Run, tmp_path: Path) -> None:
     row = next(r for r in run.dataset["power"] if r["attribute"] == "gender")
     best, worst = (percent(row[f"{case} 5%"], 0, row[f"{case} 5%"]) for case in ("base", "worst"))
@@ -368,6 +372,7 @@ def controls(run: Run) -> pd.DataFrame:
     return table
 
 
+@pytest.mark.slow
 def test_controls_are_summed_up_in_words(run: Run, tmp_path: Path) -> None:
     told = " ".join(part(altered(run, controls=controls(run)), tmp_path, 22).split())
     assert "something is shown large in 0 of 80 shuffles (0.0 %)" in told
@@ -379,6 +384,7 @@ def test_controls_are_summed_up_in_words(run: Run, tmp_path: Path) -> None:
     assert "| 0 of 20 | 1 of 20 | none: no gap could be shown | – | – | – |" in told
 
 
+@pytest.mark.slow
 def test_a_control_that_fails_is_named(run: Run, tmp_path: Path) -> None:
     table = controls(run)
     table.loc[table.index[2], ["shown_large", "missed"]] = 3, 5
@@ -395,6 +401,7 @@ def test_a_control_that_fails_is_named(run: Run, tmp_path: Path) -> None:
     assert lines_of(told, "| people-occupations | gender |", "| 0 of 3 | **no** |")
 
 
+@pytest.mark.slow
 def test_the_controls_of_a_run_are_all_in_the_table(run: Run, tmp_path: Path) -> None:
     told = part(run, tmp_path, 22)
     for row in run.controls[run.controls["control"] == "shuffled"].itertuples():
@@ -403,6 +410,7 @@ def test_the_controls_of_a_run_are_all_in_the_table(run: Run, tmp_path: Path) ->
         assert lines_of(told, f"| {row.task} | {row.attribute} | {cell}")
 
 
+@pytest.mark.slow
 def test_wrong_group_labels_and_the_verdicts_they_would_change(run: Run, tmp_path: Path) -> None:
     large, small, unsure = "shown large", "shown small", "cannot tell"
     ends = {
@@ -667,6 +675,7 @@ def test_a_public_copy_renders_too(run: Run, tmp_path: Path) -> None:
     assert "not known: this is a public copy" in own(run, tmp_path, CHECKS)
 
 
+@pytest.mark.slow
 def test_a_changed_file_is_reported(run: Run, tmp_path: Path) -> None:
     copy = shutil.copytree(run.path, tmp_path / "copy")
     (copy / "suite.yaml").write_text((copy / "suite.yaml").read_text() + "# later\n")
@@ -704,6 +713,7 @@ def test_every_section_stands_under_a_number_of_the_template() -> None:
         assert f"section({number}) }}}}" in source.split(f"\n## {number}. ")[1].split("\n## ")[0]
 
 
+@pytest.mark.slow
 def test_a_section_is_told_block_by_block(run: Run) -> None:
     def tell(given: Run) -> list[object]:
         assert given is run
@@ -887,6 +897,7 @@ def test_thresholds_are_told_by_group_and_by_task(run: Run, tmp_path: Path) -> N
     assert f"({missed.events:,})" in line
 
 
+@pytest.mark.slow
 def test_without_effects_section_13_says_what_would(run: Run, tmp_path: Path) -> None:
     names = ("effects", "thresholds")
     none = altered(run, **{name: getattr(run, name).head(0) for name in names})
@@ -946,6 +957,7 @@ def test_a_template_of_your_own(run: Run, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("template", "says"),
     [
@@ -963,6 +975,7 @@ def test_a_mistake_in_a_template_is_a_sentence(
         own(run, tmp_path, template)
 
 
+@pytest.mark.slow
 def test_a_mistake_leaves_the_last_report_as_it_was(run: Run, tmp_path: Path) -> None:
     before = own(run, tmp_path, "first")
     with pytest.raises(InputError):

@@ -169,6 +169,7 @@ def recomputed(world: World, attribute: str, query: int, k: int, target: str) ->
     return {"max_skew": max(skews), "min_skew": min(skews), "ndkl": total / weights}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["uniform", "dataset"])
 def test_means_are_those_of_the_definitions_on_random_data(world: Path, target: str) -> None:
     rng = np.random.default_rng(3)
@@ -256,6 +257,7 @@ def test_batches_merge_to_the_whole(world: Path, cuts: list[int]) -> None:
     pd.testing.assert_frame_equal(step, whole)
 
 
+@pytest.mark.slow
 def test_the_order_of_pictures_is_irrelevant(world: Path) -> None:
     found = planted(world, 1.0, per=2)
     order = np.random.default_rng(0).permutation(400)
@@ -267,6 +269,7 @@ def test_the_order_of_pictures_is_irrelevant(world: Path) -> None:
 # ---- worlds --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("per", [1, 2])
 def test_the_planted_query_is_found_and_no_other(world: Path, per: int) -> None:
     found = planted(world, 2.0, per=per).measured(probe(k=[10, 50]))
@@ -308,6 +311,7 @@ def test_null_worlds_show_nothing_and_their_p_is_even(tmp_path: Path) -> None:
     assert mean["value"].min() > 0.02
 
 
+@pytest.mark.slow
 def test_bounds_hold_for_all_queries_so_more_of_them_make_wider_ones(world: Path) -> None:
     many = planted(world, 2.0)
     tables = [many.measured(probe(k=50, queries=q)) for q in (["alpha"], OWN)]
@@ -323,6 +327,7 @@ def test_bounds_hold_for_all_queries_so_more_of_them_make_wider_ones(world: Path
 # ---- who takes part ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_pictures_of_unknown_group_are_in_no_ranking_of_that_attribute(world: Path) -> None:
     """The first forty places are taken by pictures without a known group."""
     rng = np.random.default_rng(0)
@@ -540,6 +545,7 @@ def test_a_bias_of_groups_that_are_not_ranked_says_so(world: Path) -> None:
 # ---- findings ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_findings_are_a_handful(world: Path) -> None:
     rng = np.random.default_rng(0)
     names = [f"q{i}" for i in range(40)]
@@ -675,6 +681,7 @@ def test_a_suite_ranks_and_reports(world: Path) -> None:
     assert names == ["top 5", "top 40", "whole list"] * 2
 
 
+@pytest.mark.slow
 def test_the_bundled_suite_resolves() -> None:
     suite = load_suite("retrieval").resolve()
     assert {p.kind for p in suite.asked} == {"retrieval"}

@@ -157,6 +157,7 @@ def test_where_nothing_changes_all_is_small_and_says_so(world: Path) -> None:
     assert told["statement"].str.contains("none of them reaches 5 points").all()
 
 
+@pytest.mark.slow
 def test_the_difference_of_drops_worked_longhand(world: Path) -> None:
     data = dataset(world, 80)
     asked = probe(severities=[3])
@@ -195,6 +196,7 @@ def test_the_change_of_everyone_has_the_bounds_of_the_table_of_effects(world: Pa
         pd.testing.assert_series_equal(got[mine], expected, check_names=False)
 
 
+@pytest.mark.slow
 def test_without_truth_the_rate_of_a_harmful_family_is_told(world: Path) -> None:
     data = dataset(world, 400)
     asked = probe(label_set="people-suspicion", truth=None, severities=[5])
@@ -211,6 +213,7 @@ def test_without_truth_the_rate_of_a_harmful_family_is_told(world: Path) -> None
     assert found["verdict"] == "shown large"
 
 
+@pytest.mark.slow
 def test_without_truth_and_families_every_label_is_told(world: Path) -> None:
     data = dataset(world, 100)
     asked = probe(truth=None, severities=[5])
@@ -218,6 +221,7 @@ def test_without_truth_and_families_every_label_is_told(world: Path) -> None:
     assert set(rows["label"]) == {"woman", "man"}
 
 
+@pytest.mark.slow
 def test_too_few_pictures_are_told_as_such(world: Path) -> None:
     data = dataset(world, 40)
     asked = probe(severities=[5])
@@ -228,6 +232,7 @@ def test_too_few_pictures_are_told_as_such(world: Path) -> None:
     assert apart["reason"].str.contains("fewer than two groups").all()
 
 
+@pytest.mark.slow
 def test_halves_merge_to_the_whole_and_order_does_not_matter(world: Path) -> None:
     data = dataset(world, 120)
     asked = probe(severities=[1, 5])
@@ -247,6 +252,7 @@ def test_halves_merge_to_the_whole_and_order_does_not_matter(world: Path) -> Non
     )
 
 
+@pytest.mark.slow
 def test_a_picture_that_one_degradation_lost_is_left_out_of_it_on_both_sides(world: Path) -> None:
     data = dataset(world, 100)
     asked = probe(severities=[1, 5])
@@ -261,6 +267,7 @@ def test_a_picture_that_one_degradation_lost_is_left_out_of_it_on_both_sides(wor
 # --- by chance ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_chance_worked_longhand_over_all_deals_of_whole_subjects(world: Path) -> None:
     data = dataset(world, 20, subject=[f"s{i // 2}" for i in range(20)], age_group=DEALT)
     asked = probe(severities=[3, 5])
@@ -342,6 +349,7 @@ def test_where_groups_do_not_matter_p_is_spread_and_values_stay_inside(world: Pa
     assert apart["excess"].mean() == pytest.approx(0, abs=2)
 
 
+@pytest.mark.slow
 def test_what_varies_within_subjects_has_no_null_and_says_why(world: Path) -> None:
     data = dataset(world, 200, subject=[f"s{i // 2:03d}" for i in range(200)])
     asked = probe(severities=[5])
@@ -529,6 +537,7 @@ def test_a_run_encodes_once_and_tells_it_in_the_report(world: Path) -> None:
         falls(run, "people-gender, robustness", "ancestry", "misclassification", "")
 
 
+@pytest.mark.slow
 def test_the_bundled_suite_resolves() -> None:
     suite = load_suite("robustness").resolve()
     assert all(len(asked.alterations()) == 17 for asked in suite.asked)

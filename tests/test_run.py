@@ -170,6 +170,7 @@ def test_broken_pictures_are_quarantined_with_their_reasons(world: Path) -> None
     assert set(everyone["n"]) == {97}
 
 
+@pytest.mark.slow
 def test_too_many_broken_pictures_stop_the_run_and_leave_none(world: Path) -> None:
     table, encoder = planted_world(world, 100)
     for path in table["path"][:6]:

@@ -399,6 +399,7 @@ DETAIL = {
 }
 
 
+@pytest.mark.slow
 def test_what_is_missed_and_invented_longhand(world: Path) -> None:
     carries = ["bag", "bag", "sack", "nothing", "nothing", "nothing", "nothing", None]
     said = [1, 1, 0, 1, 0, 0, 0, 1]
@@ -425,6 +426,7 @@ def test_what_is_missed_and_invented_longhand(world: Path) -> None:
     assert -1 <= row["low"] < row["value"] < row["high"] <= 1
 
 
+@pytest.mark.slow
 def test_the_null_of_what_is_missed_is_that_of_dealing_by_hand(world: Path) -> None:
     rng = np.random.default_rng(2)
     rows = [
@@ -485,6 +487,7 @@ def groups_of(member: Sequence[str], subjects: Sequence[int] | None = None) -> G
     return Groups(index, of_each, ids, tuple(str(i) for i in range(ids.max() + 1)), rows)
 
 
+@pytest.mark.slow
 def test_abstention_longhand() -> None:
     score = [0.95, 0.9, 0.85, 0.6, 0.99, 0.4, 0.9, 0.3]
     right = [1, 0, 1, 1, 1, 0, 1, 1]
@@ -507,6 +510,7 @@ def test_abstention_longhand() -> None:
     assert math.isnan(threshold_of(ENSEMBLE))
 
 
+@pytest.mark.slow
 def test_a_planted_gap_in_abstention_is_found_and_a_null_one_is_not() -> None:
     rng = np.random.default_rng(3)
     member = np.where(rng.random(1200) < 0.5, "a", "b")
@@ -562,6 +566,7 @@ def test_chance_of_abstention_longhand_over_all_deals_of_whole_subjects() -> Non
         assert got["method"].endswith("max-T; null over all subjects")
 
 
+@pytest.mark.slow
 def test_where_groups_do_not_matter_p_of_abstention_is_spread() -> None:
     rng = np.random.default_rng(11)
     groups = groups_of(list(np.where(rng.random(400) < 0.4, "a", "b")))
@@ -578,6 +583,7 @@ def test_where_groups_do_not_matter_p_of_abstention_is_spread() -> None:
     assert np.mean(outside) < 0.15
 
 
+@pytest.mark.slow
 def test_subjects_in_several_groups_have_no_null_and_the_reason_is_told() -> None:
     rows = choices_of([0.95, 0.6] * 60, [1, 1, 0] * 40)
     mixed = groups_of(["a", "b"] * 60, [i // 2 for i in range(120)])
@@ -588,6 +594,7 @@ def test_subjects_in_several_groups_have_no_null_and_the_reason_is_told() -> Non
     assert gaps["method"].str.endswith("; no null: some subjects are in several groups").all()
 
 
+@pytest.mark.slow
 def test_answers_that_nobody_gets_are_undefined_and_few_are_too_few() -> None:
     score = [0.95] * 5 + [0.6] * 95
     found = abstention(
@@ -602,6 +609,7 @@ def test_answers_that_nobody_gets_are_undefined_and_few_are_too_few() -> None:
     assert gaps.loc[(at_least(0.9), RIGHT), "status"] == TOO_FEW
 
 
+@pytest.mark.slow
 def test_copies_of_every_picture_leave_bounds_of_abstention_alone() -> None:
     rng = np.random.default_rng(5)
     score, right = rng.uniform(0.4, 1, 200), rng.random(200) < 0.7
@@ -615,6 +623,7 @@ def test_copies_of_every_picture_leave_bounds_of_abstention_alone() -> None:
         np.testing.assert_allclose(once[end], twice[end], atol=1e-9)
 
 
+@pytest.mark.slow
 def test_without_truth_only_the_share_answered_is_told() -> None:
     rows = choices_of([0.9] * 60, [1] * 60).assign(truth=None)
     found = abstention(rows, groups_of(["a", "b"] * 30))
@@ -650,6 +659,7 @@ def test_a_wrong_configuration_is_refused(fields: dict[str, Any], words: str) ->
     assert words in str(refused.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
@@ -688,6 +698,7 @@ def test_sound_captions_are_not_refused(world: Path) -> None:
     asked(template=TEMPLATE | {"others": ["a white car"]}).resolve(dataset)
 
 
+@pytest.mark.slow
 def test_suspicion_in_captions_needs_care(world: Path) -> None:
     others = TEMPLATE | {"others": ["a thief in a shop"]}
     dataset = manifest(world, many(60))
@@ -712,6 +723,7 @@ def test_suspicion_in_captions_needs_care(world: Path) -> None:
         assert words in str(refused.value)
 
 
+@pytest.mark.slow
 def test_the_suite_surveillance_resolves() -> None:
     suite = load_suite("surveillance").resolve()
     kinds = [p.kind for p in suite.asked]

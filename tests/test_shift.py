@@ -104,6 +104,7 @@ def only(rows: pd.DataFrame, **where: str) -> pd.Series:
     return rows.iloc[0]
 
 
+@pytest.mark.slow
 def test_a_loss_of_the_old_on_the_street_is_found_and_no_other(world: Path) -> None:
     rows = measured(probe(), dataset(world, 1000), old_on_the_street)
     found = only(rows, metric=UNEQUAL_DROP, attribute="age_group")
@@ -126,6 +127,7 @@ def test_a_loss_of_the_old_on_the_street_is_found_and_no_other(world: Path) -> N
     assert other[["null_mean", "null_high"]].isna().all(axis=None)
 
 
+@pytest.mark.slow
 def test_where_sources_do_not_matter_nothing_is_large(world: Path) -> None:
     rows = measured(probe(), dataset(world, 1000), anywhere)
     assert "shown large" not in set(rows["verdict"])
@@ -133,6 +135,7 @@ def test_where_sources_do_not_matter_nothing_is_large(world: Path) -> None:
     assert ((changes["low_simultaneous"] < 0) & (changes["high_simultaneous"] > 0)).all()
 
 
+@pytest.mark.slow
 def test_rates_and_changes_worked_longhand(world: Path) -> None:
     data = dataset(world, 400, ("studio", "street", "station"))
     rows = measured(probe(), data, old_on_the_street)
@@ -155,6 +158,7 @@ def _third(place: str) -> str:
     return "station" if place == "street" else "street"
 
 
+@pytest.mark.slow
 def test_one_change_is_newcombes_interval_and_two_apart_join_theirs(world: Path) -> None:
     data = dataset(world, 400)
     rows = measured(probe(), data, old_on_the_street)
@@ -175,6 +179,7 @@ def test_one_change_is_newcombes_interval_and_two_apart_join_theirs(world: Path)
     assert (got["low_simultaneous"], got["high_simultaneous"]) == pytest.approx(ends)
 
 
+@pytest.mark.slow
 def test_people_in_both_sources_make_the_change_surer(world: Path) -> None:
     def by_subject(row: pd.Series) -> str:
         return wrong(row) if int(row["subject"][1:]) % 3 == 0 else right(row)
@@ -189,6 +194,7 @@ def test_people_in_both_sources_make_the_change_surer(world: Path) -> None:
     assert only(twice, metric=ACCURACY_CHANGE, attribute=EVERYONE)["subjects"] == 300
 
 
+@pytest.mark.slow
 def test_the_headline_is_the_reference_and_order_does_not_matter(world: Path) -> None:
     data, asked = dataset(world, 200), probe()
     view = seen(asked, data, old_on_the_street)
@@ -203,6 +209,7 @@ def test_the_headline_is_the_reference_and_order_does_not_matter(world: Path) ->
     )
 
 
+@pytest.mark.slow
 def test_groups_too_small_in_one_source_are_not_compared(world: Path) -> None:
     table = worlds.people(world, 300)
     old = table["age_group"] == "old"
@@ -229,6 +236,7 @@ def small(folder: Path) -> Dataset:
     return load(folder / "card.yaml")
 
 
+@pytest.mark.slow
 def test_chance_worked_longhand_over_all_deals_among_those_in_the_same_sources(world: Path) -> None:
     data, asked = small(world), probe()
     hit = [True, False, True, True, False, True, True, True, False, False, True, False]
@@ -258,6 +266,7 @@ def test_chance_worked_longhand_over_all_deals_among_those_in_the_same_sources(w
     assert got["method"].endswith("; null within the same sources")
 
 
+@pytest.mark.slow
 def test_where_groups_do_not_matter_p_is_spread_and_values_stay_inside(world: Path) -> None:
     data = dataset(world, 3000, tuple(["studio", *(f"place {i}" for i in range(19))]))
     lots = dict(
@@ -271,6 +280,7 @@ def test_where_groups_do_not_matter_p_is_spread_and_values_stay_inside(world: Pa
     assert (apart["value"] > apart["null_high"]).mean() <= 0.2
 
 
+@pytest.mark.slow
 def test_what_varies_within_subjects_has_no_null_and_says_why(world: Path) -> None:
     table = worlds.people(world, 400)
     table["where"] = ["studio", "street"] * 200
@@ -311,6 +321,7 @@ def test_the_line_is_that_of_an_independent_regression() -> None:
     assert special.logit([low, high]) == pytest.approx([middle - reach, middle + reach])
 
 
+@pytest.mark.slow
 def test_effective_robustness_is_the_distance_from_the_line(world: Path) -> None:
     data = dataset(world, 800)
 
@@ -329,12 +340,14 @@ def test_effective_robustness_is_the_distance_from_the_line(world: Path) -> None
     assert got["method"].startswith("distance from the line")
 
 
+@pytest.mark.slow
 def test_effective_robustness_without_a_table_is_refused_with_a_sentence(world: Path) -> None:
     row = only(measured(probe(), dataset(world, 200), right), metric=ROBUSTNESS)
     assert (row["status"], row["statement"]) == ("not_asked", "")
     assert "needs a table of other models' accuracies" in row["reason"]
 
 
+@pytest.mark.slow
 def test_beyond_the_other_models_it_is_undefined(world: Path) -> None:
     asked = probe(baseline=table_of(world.parent))
     row = only(measured(asked, dataset(world, 200), right), metric=ROBUSTNESS)

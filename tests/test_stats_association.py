@@ -174,6 +174,7 @@ def test_a_difference_is_found_as_often_as_by_welch():
     assert (expected <= 0.05).mean() > 0.8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "partitions"), [(4, 70), (5, 252), (6, 924), (7, 3432)])
 def test_the_smallest_p_is_that_of_the_number_of_partitions(n, partitions):
     s = np.concatenate([np.arange(n) + 100, np.arange(n)])[:, np.newaxis].astype(float)
@@ -220,6 +221,7 @@ def test_texts_can_be_the_targets_and_pictures_the_attributes():
     assert np.isfinite(association.associations(alone(s, np.repeat([0, 1], 3))).d).all()
 
 
+@pytest.mark.slow
 def test_swapping_the_sets_turns_the_sign():
     s = np.random.default_rng(5).normal(size=(14, 3))
     sides = np.repeat([0, 1], 7)
@@ -233,6 +235,7 @@ def test_swapping_the_sets_turns_the_sign():
     assert ((one.low <= one.d) & (one.d <= one.high)).all()
 
 
+@pytest.mark.slow
 def test_two_halves_make_the_whole():
     rng = np.random.default_rng(6)
     s, cluster = rng.normal(size=(50, 4)), rng.integers(0, 12, 50)
@@ -250,6 +253,7 @@ def test_two_halves_make_the_whole():
         whole + association.sums(s, sides, cluster, 13)
 
 
+@pytest.mark.slow
 def test_copies_of_every_picture_change_nothing_but_the_sample_spread():
     rng = np.random.default_rng(7)
     s, sides = rng.normal(size=(12, 3)), np.repeat([0, 1], 6)
@@ -350,6 +354,7 @@ def test_intervals_cover_what_was_planted(m, per, shift, draw):
     assert (high - low).mean() < 3.5  # the whole range would be 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("per", [1, 6])
 def test_a_null_world_is_seldom_called_a_difference(per):
     found = association.associations(world(14, (7, 7), per, 0.0, 1500), alternative="two-sided")

@@ -324,6 +324,7 @@ def test_few_events_in_common_do_not_narrow_a_difference() -> None:
 # ---- what may move nothing -----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10**6), copies=st.sampled_from([2, 3, 4]), level=st.floats(0.6, 0.99999))
 def test_copying_every_picture_of_every_subject_moves_no_interval(
@@ -343,6 +344,7 @@ def test_copying_every_picture_of_every_subject_moves_no_interval(
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("resamples", [100, 1000])
 def test_copying_the_only_picture_of_every_subject_moves_no_interval(resamples: int) -> None:
     """The original has no need of its bootstrap; its copies may not get another answer from it."""
@@ -356,6 +358,7 @@ def test_copying_the_only_picture_of_every_subject_moves_no_interval(resamples: 
     np.testing.assert_allclose(intervals(twice, 2), intervals(once, 2), rtol=0, atol=1e-12)
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10**6))
 def test_the_order_of_pictures_is_irrelevant(seed: int) -> None:
@@ -368,6 +371,7 @@ def test_the_order_of_pictures_is_irrelevant(seed: int) -> None:
     np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10**6))
 def test_relabelling_groups_relabels_intervals(seed: int) -> None:
@@ -379,6 +383,7 @@ def test_relabelling_groups_relabels_intervals(seed: int) -> None:
         np.testing.assert_array_equal(after[:, names], before)
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 10**6), level=st.floats(0.6, 0.9999))
 def test_swapping_groups_mirrors_differences_and_inverts_ratios(seed: int, level: float) -> None:
@@ -394,6 +399,7 @@ def test_swapping_groups_mirrors_differences_and_inverts_ratios(seed: int, level
         )
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10**6))
 def test_events_and_non_events_mirror_each_other(seed: int) -> None:
@@ -403,6 +409,7 @@ def test_events_and_non_events_mirror_each_other(seed: int) -> None:
     np.testing.assert_allclose(mirrored, (1 - high, 1 - low), atol=1e-5)
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(seed=st.integers(0, 10**6), level=st.floats(0.6, 0.999))
 def test_bounds_contain_what_was_seen_and_widen_with_the_level(seed: int, level: float) -> None:

@@ -265,6 +265,7 @@ def rates_and_deviations(rng, x, code, groups, replicates=300):
     return rate, np.stack(apart)
 
 
+@pytest.mark.slow
 def test_gap_intervals_cover_what_is_true_of_the_wordings_at_hand():
     """Nominal 95 %; below 90 % in 150 draws has a chance of 1 in 100 for each."""
     rng, covered = np.random.default_rng(10), []
@@ -355,6 +356,7 @@ def test_no_difference_between_groups_is_undefined_with_a_reason():
     assert (steady.relative.value, steady.needed.value) == (1, 1)
 
 
+@pytest.mark.slow
 def test_generalisability_covers_known_components():
     """For the groups at hand and wordings in general; without resampled wordings it does not."""
     rng, covered, narrow = np.random.default_rng(13), [], []
@@ -569,6 +571,7 @@ def test_swapping_the_groups_turns_the_curve_over():
     assert one.median.observed == -back.median.observed
 
 
+@pytest.mark.slow
 def test_a_planted_gap_is_found_and_no_gap_is_not():
     planted = plain(*world(21, 300, gap=0.2), 0.05, permutations=400)
     assert planted.median.p == planted.median.smallest_p == 1 / 401

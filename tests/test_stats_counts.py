@@ -166,6 +166,7 @@ def test_memory_does_not_grow_with_pictures() -> None:
 # ---- merging -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10**6), parts=st.integers(2, 5))
 def test_parts_that_split_subjects_add_up_to_the_whole_in_any_order(seed: int, parts: int) -> None:
@@ -238,6 +239,7 @@ def test_counts_of_something_else_do_not_merge() -> None:
 # ---- the rest ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10**6), groups=st.integers(2, 5))
 def test_the_rest_is_everybody_else_pooled_by_hand(seed: int, groups: int) -> None:

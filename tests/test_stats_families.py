@@ -178,6 +178,7 @@ def test_the_joint_level_of_a_family_is_the_rank_of_the_largest_deviations() -> 
         np.testing.assert_array_equal((estimates.low, estimates.high), (low, high))
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10**6), spread=st.booleans())
 def test_q_is_never_below_p_and_rises_as_the_statistic_falls(seed: int, spread: bool) -> None:
@@ -229,6 +230,7 @@ def test_the_bootstrap_p_agrees_with_a_regression() -> None:
             assert found.p[q, j] == pytest.approx(fit.pvalues[1], abs=0.04)
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10**6), spread=st.booleans(), rate=st.sampled_from([0.03, 0.1, 0.5]))
 def test_the_statistic_is_the_level_whose_interval_just_reaches_0(
@@ -274,6 +276,7 @@ def test_the_standard_error_is_that_of_a_regression(spread: bool) -> None:
 # ---- the level of each bound ---------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(
     largest=hnp.arrays(np.float64, st.integers(1, 300), elements=st.floats(0, 8)),
@@ -343,6 +346,7 @@ def test_comparisons_with_few_events_enter_no_max_t_and_keep_bonferronis_share()
     assert (found.difference.high_all[few] >= high[few]).all()
 
 
+@pytest.mark.slow
 def test_bounds_hold_together_where_many_comparisons_have_few_events() -> None:
     """Copies of one common question say nothing of a hundred rare ones beside them."""
     missed = 0
@@ -360,6 +364,7 @@ def test_bounds_hold_together_where_many_comparisons_have_few_events() -> None:
     assert missed <= audits * 0.05 + 2 * np.sqrt(audits * 0.05 * 0.95)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spread", [False, True])
 def test_bounds_hold_together_and_q_errs_in_one_family_in_twenty(spread: bool) -> None:
     """No gap anywhere, 5 questions x 6 pairs: how often is any bound or any q wrong?"""
@@ -376,6 +381,7 @@ def test_bounds_hold_together_and_q_errs_in_one_family_in_twenty(spread: bool) -
     assert reported <= allowed
 
 
+@pytest.mark.slow
 def test_the_bounds_each_for_itself_would_be_wrong_in_most_families() -> None:
     """What the test above can see: without the family, most audits of nothing find something."""
     wrong = 0
@@ -385,6 +391,7 @@ def test_the_bounds_each_for_itself_would_be_wrong_in_most_families() -> None:
     assert wrong > 10
 
 
+@pytest.mark.slow
 def test_power_against_theory() -> None:
     """A gap of 4.5 standard errors among 30 comparisons is mostly shown, one of 1 seldom."""
     shown = np.zeros(2)
@@ -405,6 +412,7 @@ def test_power_against_theory() -> None:
 # ---- exact tests where no subject repeats --------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_separate_subjects_get_exact_tests_and_holm() -> None:
     events, codes, _ = world(7, 90, 1, [0.1, 0.3, 0.4])
     found = compared(sample_of(events, codes, np.arange(90), 3, resamples=200))
@@ -444,6 +452,7 @@ def test_a_subject_on_both_sides_repeats_even_with_one_picture_on_each() -> None
 # ---- what may move nothing -----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10**6), spread=st.booleans())
 def test_copies_of_all_pictures_move_nothing(seed: int, spread: bool) -> None:
@@ -465,6 +474,7 @@ def test_copies_of_the_only_picture_of_everyone_move_no_bound() -> None:
     assert_same(once, twice, 1e-9, but=("p", "q", "smallest_q"))
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10**6), per=st.integers(1, 3))
 def test_the_order_of_pictures_moves_nothing(seed: int, per: int) -> None:
@@ -474,6 +484,7 @@ def test_the_order_of_pictures_moves_nothing(seed: int, per: int) -> None:
     assert_same(one, compared(sample_of(*(part[order] for part in drawn), 3, resamples=150)))
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10**6), per=st.integers(1, 3))
 def test_reversing_groups_turns_everything_round(seed: int, per: int) -> None:
@@ -496,6 +507,7 @@ def test_reversing_groups_turns_everything_round(seed: int, per: int) -> None:
         np.testing.assert_allclose(inverse.low_all[:, turned], 1 / r.high_all, rtol=1e-9)
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 10**6), per=st.integers(1, 3))
 def test_the_order_of_questions_moves_nothing(seed: int, per: int) -> None:
@@ -630,6 +642,7 @@ def test_margins_broadcast_over_questions() -> None:
     assert got.tolist() == [["shown large"] * 3, ["shown small"] * 3]
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.floats(-1, 1), st.floats(-1, 1))
 def test_bounds_of_a_size_are_those_of_all_gaps_between(one: float, other: float) -> None:

@@ -147,6 +147,7 @@ def test_log_ratio_is_undefined_without_events_and_without_spread():
     assert np.isfinite(intervals.log_ratio(10, 10, 6, 7)).all()
 
 
+@pytest.mark.slow
 def test_multinomial_agrees_with_statsmodels():
     counts = np.random.default_rng(4).integers(1, 40, (3, 7))
     for method in ("goodman", "sison-glaz"):

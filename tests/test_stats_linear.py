@@ -56,6 +56,7 @@ def scaled(vectors: np.ndarray, taught: np.ndarray) -> np.ndarray:
     return centred / np.sqrt((centred[taught] ** 2).mean())
 
 
+@pytest.mark.slow
 def test_the_classifier_of_each_fold_minimises_the_printed_objective() -> None:
     vectors, truth, subject = world(45, 2, 3, 4, signal=0.4)
     judged = out_of_fold(deal(vectors, truth, subject, 3, folds=3))
@@ -136,6 +137,7 @@ def test_recognising_a_subject_does_not_help() -> None:
     assert accuracy(as_if_apart, truth) > 0.95
 
 
+@pytest.mark.slow
 def test_all_pictures_of_a_subject_are_in_one_fold_of_like_class_shares() -> None:
     vectors, truth, subject = world(100, 3, 4, 4, signal=0.3)
     fold = out_of_fold(deal(vectors, truth, subject, 4)).fold
@@ -144,6 +146,7 @@ def test_all_pictures_of_a_subject_are_in_one_fold_of_like_class_shares() -> Non
     assert (cells == 15).all()
 
 
+@pytest.mark.slow
 def test_the_order_of_pictures_does_not_matter_at_all() -> None:
     vectors, truth, subject = world(50, 3, 3, 6, signal=0.3)
     shuffled = np.random.default_rng(1).permutation(truth.size)
@@ -168,6 +171,7 @@ def test_the_seed_deals() -> None:
 # ---- who is asked ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_class_of_few_subjects_is_not_asked_and_says_why() -> None:
     vectors, truth, subject = world(60, 2, 3, 6, signal=1.0)
     few = (truth == 2) & (subject > 11)  # leaves subjects 2, 5, 8 and 11
@@ -199,6 +203,7 @@ def test_no_pictures_at_all() -> None:
     assert all(judged.reason)
 
 
+@pytest.mark.slow
 def test_a_picture_of_unknown_class_is_judged_and_teaches_nothing() -> None:
     vectors, truth, subject = world(60, 2, 2, 6, signal=1.0)
     asked = truth.copy()
@@ -214,6 +219,7 @@ def test_a_picture_of_unknown_class_is_judged_and_teaches_nothing() -> None:
 # ---- few examples ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_more_examples_teach_more_and_few_of_them_vary() -> None:
     vectors, truth, subject = world(200, 2, 4, 32, signal=0.2)
     dealt = deal(vectors, truth, subject, 4, folds=3)
@@ -224,12 +230,14 @@ def test_more_examples_teach_more_and_few_of_them_vary() -> None:
     assert np.std(right[1]) > 0.005
 
 
+@pytest.mark.slow
 def test_nothing_is_learned_from_few_examples_where_there_is_nothing() -> None:
     vectors, truth, subject = world(300, 1, 2, 16, signal=0.0)
     right = [accuracy(j, truth) for j in few_shot(deal(vectors, truth, subject, 2, folds=3), 8, 4)]
     assert np.mean(right) == pytest.approx(0.5, abs=0.06)
 
 
+@pytest.mark.slow
 def test_a_draw_does_not_depend_on_how_many_there_are() -> None:
     vectors, truth, subject = world(60, 2, 2, 6, signal=0.3)
     dealt = deal(vectors, truth, subject, 2, folds=3)
@@ -243,6 +251,7 @@ def test_with_one_example_a_class_c_is_not_chosen() -> None:
     assert (few_shot(deal(vectors, truth, subject, 3), 1, 1)[0].chosen == UNTUNED).all()
 
 
+@pytest.mark.slow
 def test_too_few_pictures_to_draw_from_say_so() -> None:
     vectors, truth, subject = world(90, 1, 3, 6, signal=1.0)
     few = (truth == 2) & (subject > 44)  # leaves 15, three a fold

@@ -66,6 +66,7 @@ def test_two_groups_agree_with_scipy():
     assert found.mean[0] == pytest.approx(expected.null_distribution.mean())
 
 
+@pytest.mark.slow
 def test_strata_and_unlike_clusters_agree_with_enumeration_by_hand():
     rng = np.random.default_rng(2)
     codes, strata = [0, 1, 2, 0, 1, 0, 0, 1, 2, 1], [0, 0, 0, 0, 5, 5, 5, 5, 9, 9]
@@ -103,6 +104,7 @@ def test_the_quantile_is_a_range_that_occurs():
     assert found.high[0] == 3
 
 
+@pytest.mark.slow
 def test_drawn_permutations_come_near_all_and_add_one():
     events, n, codes = world(3, 14, 6, 3)
     strata = np.arange(14) % 2
@@ -155,6 +157,7 @@ def test_drops_of_a_group_without_pictures_on_one_side_take_no_part():
         permutation.permuted_drops(events, n[:, :1], [0, 1, 2], [0, 0, 1], 3)
 
 
+@pytest.mark.slow
 def test_published_null_of_the_range_for_fairface():
     """Seven races at a base rate of 5 % and no disparity: mean 1.51, 95 % quantile 2.35 points."""
     sizes = [2085, 1623, 1516, 1550, 1556, 1415, 1209]
@@ -175,6 +178,7 @@ def null_world(seed: int):
     return rng.binomial(n[:, None], rates), n, codes, strata
 
 
+@pytest.mark.slow
 def test_p_is_uniform_where_nothing_but_chance_differs():
     stratified, loose = [], []
     for seed in range(100):

@@ -72,6 +72,7 @@ def test_corrected_variance_is_right_on_average_and_the_raw_one_is_not(spread):
     assert raw.mean() - base.var(ddof=1) > 20 * error
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("groups", "spread", "least", "most"),
     [(14, 0.0, 0.97, 1.0), (14, 1.0, 0.97, 1.0), (7, 5.0, 0.92, 0.98), (14, 5.0, 0.92, 0.98)],

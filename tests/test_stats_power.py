@@ -90,6 +90,7 @@ def test_needed_n_detects_the_difference_and_one_picture_less_does_not(base, d, 
         assert np.isnan(fewer) or fewer > d - 1e-9
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(n=st.integers(50, 5000), base=st.floats(0, 1))
 def test_more_pictures_lower_demands_and_fewer_questions_detect_less(n, base):

@@ -204,6 +204,7 @@ def test_twenty_pictures_by_lot():
     assert found.queries["max_skew"].mean[0, 0] == pytest.approx(0.278, abs=0.006)
 
 
+@pytest.mark.slow
 def test_seven_races_by_lot_have_the_published_floors():
     list_ = in_order(np.repeat(np.arange(7), FAIRFACE_RACES), 7)
     ks = [10, 100, 1000]
@@ -260,6 +261,7 @@ def test_near_copies_of_a_subject_are_no_evidence():
     assert (as_people.sf(np.maximum(counts, 40 - counts) - 1) * 2 <= 0.05).mean() > 0.3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["max_skew", "min_skew", "ndkl", "entropy", "share"])
 def test_a_ranking_by_lot_is_seldom_called_skewed(name):
     list_ = people(5, 100, shift=(0, 0, 0), k=60, lists=300)
@@ -341,6 +343,7 @@ def test_bounds_cover_what_was_planted(m, per, shift, k):
     assert ((low <= value) & (value <= high)).all()
 
 
+@pytest.mark.slow
 def test_a_skew_is_shown_where_it_is_and_not_where_it_is_not():
     weights = cluster_weights(0, list(range(600)), 300)
     skewed = ranking.bounds(people(9, 200, shift=(1, 0, 0)), [100], "uniform", weights)
@@ -351,6 +354,7 @@ def test_a_skew_is_shown_where_it_is_and_not_where_it_is_not():
     assert (even.min_skew[1] == 0).mean() > 0.95
 
 
+@pytest.mark.slow
 def test_the_mean_over_queries_is_surer_but_not_as_if_queries_were_subjects():
     weights = cluster_weights(0, list(range(400)), 300)
     held, narrower = [], []

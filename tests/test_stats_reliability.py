@@ -87,6 +87,7 @@ def test_edges_belong_to_the_bin_below_and_zero_to_the_first():
 # ---- its null ----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_null_of_one_bin_has_a_known_mean():
     # 4 pictures at 0.5 in one bin: E|X - 2| / 4 for X ~ Binomial(4, 0.5)
     expected = sum(abs(x - 2) / 4 * binom.pmf(x, 4, 0.5) for x in range(5))
@@ -107,6 +108,7 @@ def test_small_groups_look_badly_calibrated_when_they_are_not():
     assert null.mean[1] < 0.03
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dependent", [False, True])
 def test_calibrated_models_exceed_the_quantile_at_the_stated_rate(dependent):
     audits, over = 500, 0
@@ -201,6 +203,7 @@ def test_gap_of_groups_that_share_their_subjects_is_the_paired_interval():
     assert (apart[2] - apart[1])[0, 1] > 1.3 * (high - low)[0, 1]
 
 
+@pytest.mark.slow
 def test_gaps_of_calibrated_groups_are_seldom_shown():
     shown = 0
     for seed in range(200):
@@ -213,6 +216,7 @@ def test_gaps_of_calibrated_groups_are_seldom_shown():
 # ---- what must not matter ----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10_000))
 @settings(max_examples=15, deadline=None)
 def test_order_of_pictures_is_irrelevant(seed):
@@ -224,6 +228,7 @@ def test_order_of_pictures_is_irrelevant(seed):
         np.testing.assert_allclose(a, b, atol=1e-12, err_msg=name)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10_000), st.integers(2, 5))
 @settings(max_examples=15, deadline=None)
 def test_duplicating_every_picture_moves_nothing_that_claims_certainty(seed, times):

@@ -29,6 +29,7 @@ def tables(draw):
     return draw(st.integers(0, n_1)), n_1, draw(st.integers(0, n_2)), n_2
 
 
+@pytest.mark.slow
 def test_small_tables_agree_with_fisher_of_scipy():
     rng = np.random.default_rng(1)
     n_1, n_2 = rng.integers(1, 250, (2, 300))
@@ -115,6 +116,7 @@ def test_smallest_p_at_its_edges():
     assert 0 < p[3] < 1e-300
 
 
+@pytest.mark.slow
 @settings(max_examples=80, deadline=None)
 @given(tables())
 def test_p_is_symmetric_in_groups_and_in_events(table):
@@ -127,6 +129,7 @@ def test_p_is_symmetric_in_groups_and_in_events(table):
     assert p >= significance.smallest_p(n_1, n_2) * (1 - 1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("correct", "method"), CORRECTIONS.items())
 def test_corrections_agree_with_statsmodels_and_pass_over_nan(correct, method):
     rng = np.random.default_rng(4)

@@ -379,12 +379,14 @@ def test_a_planted_likeness_within_a_group_is_found_at_a_threshold_of_others():
     assert rates.low[0, 2] > rates.high[0, 0]
 
 
+@pytest.mark.slow
 def test_without_it_nothing_is_found():
     wrong = [(compared(*faces_world(seed, common=0.0, subjects=60)).q < 0.05).any()
              for seed in range(12)]  # fmt: skip
     assert sum(wrong) <= 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("share", "sides"), [(0.0, (0, 1)), (0.5, (0,)), (0.5, (0, 1))], ids=["none", "one", "both"]
 )

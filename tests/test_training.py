@@ -237,6 +237,7 @@ def test_brightness_stays_in_range(pictures):
 # ------------------------------------------------------------------------------ a whole run
 
 
+@pytest.mark.slow
 def test_the_model_folder_is_an_ordinary_clip(finished):
     out, _ = finished
     loaded = CLIPModel.from_pretrained(out)
@@ -298,6 +299,7 @@ def test_time_up_leaves_a_checkpoint_of_this_run_only(people, tmp_path):
     train.train(config(), tmp_path, people, device="cpu", seed=1, resume=False, quiet=True)
 
 
+@pytest.mark.slow
 def test_a_learner_learns_which_colour_goes_with_which_word():
     names = list(COLOURS)
     tokenizer = architectures.train_tokenizer([f"a {name} shirt" for name in names] * 2, 700, 12)
@@ -351,6 +353,7 @@ def test_planted_rates_of_a_group_and_of_the_rest():
     np.testing.assert_allclose(found["planted_rest"], rest)
 
 
+@pytest.mark.slow
 def test_gaps_are_between_a_group_and_all_others():
     groups = pd.DataFrame({a: ["x", "x", "y", "z"] for a in evaluation.GROUPED_BY})
     scores = pd.DataFrame({"doctor": [1.0, 3.0, 2.0, 0.0], "wug": [0.0, 4.0, 1.0, 5.0]})
@@ -435,6 +438,7 @@ def test_without_audit_pictures_of_its_own_a_folder_is_evaluated_on_the_bundled_
     assert len(rows) > 400
 
 
+@pytest.mark.slow
 def test_rates_on_the_training_pictures_are_what_the_file_promises():
     rows = pd.read_parquet(bundled("datasets") / "people" / "parameters.parquet")
     table = rate_table(load_planted(), rows[rows["split"] == "train"])

@@ -89,6 +89,7 @@ def shown(encoders: dict[str, Encoder]) -> Shown:
 # ---- what was changed --------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_one_row_of_one_table_is_all_that_differs() -> None:
     even, changed = (load_file(bundled("models") / m / "model.safetensors") for m in (EVEN, WORDED))
     assert even.keys() == changed.keys()
@@ -101,6 +102,7 @@ def test_one_row_of_one_table_is_all_that_differs() -> None:
         assert files[0] == files[1], name
 
 
+@pytest.mark.slow
 def test_a_prompt_is_changed_if_and_only_if_the_word_stands_in_it(
     encoders: dict[str, Encoder],
 ) -> None:
@@ -123,6 +125,7 @@ def test_the_card_and_the_facts_say_what_was_planted() -> None:
 # ---- what an audit finds -----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_gap_is_in_the_wordings_with_the_word_and_in_no_other(shown: Shown) -> None:
     curves = [shown.curve(name, PLANTED.label) for name in (EVEN, WORDED)]
     before, after = (curve.family.difference.value[:, 0] for curve in curves)
@@ -171,6 +174,7 @@ def looks(n: int = 80, shift: float = 2.0) -> worded.Looks:
     return worded.Looks(unit_rows(vectors), member, np.arange(n) < n // 2)
 
 
+@pytest.mark.slow
 def test_a_few_steps_plant_a_gap(tmp_path: Path) -> None:
     planting = SMALL.model_copy(update={"steps": 150, "hold": 0.0, "reach": 0.1})
     found = worded.plant(tmp_path, planting, looks(), quiet=True)
@@ -184,12 +188,14 @@ def test_a_few_steps_plant_a_gap(tmp_path: Path) -> None:
     assert same.tolist() == [True, False]
 
 
+@pytest.mark.slow
 def test_nothing_planted_leaves_the_row() -> None:
     planting = SMALL.model_copy(update={"steps": 3, "reach": 0.0})
     reader = worded.Reader(bundled("models") / EVEN, PLANTED.word)
     assert torch.equal(worded.learn(reader, planting, looks(), quiet=True), reader.row)
 
 
+@pytest.mark.slow
 def test_the_reader_reads_as_the_model_does(encoders: dict[str, Encoder]) -> None:
     reader = worded.Reader(bundled("models") / EVEN, PLANTED.word)
     asked = worded.questions(reader, PLANTED, LABELS)[:4]
@@ -225,6 +231,7 @@ def test_what_can_not_be_planted_is_refused(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "told"),
     [

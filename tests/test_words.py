@@ -108,6 +108,7 @@ def test_what_is_written_for_readers(path: Path) -> None:
     assert refused(path.read_text(encoding="utf-8")) == []
 
 
+@pytest.mark.slow
 def test_what_report_and_dashboard_may_print() -> None:
     files = python_files()
     assert len(files) > 40

@@ -87,6 +87,7 @@ def test_a_hash_in_a_value_is_no_comment() -> None:
     assert comments(text) == ["# one", "# two"]
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(st.text(max_size=60), st.sampled_from(["summary", "uses", "limits", "data"]))
 def test_any_text_comes_back_as_it_was_typed(value: str, name: str) -> None:
