@@ -129,6 +129,7 @@ _ORDER: Final = ("rate", "pair", "family", "within", "peer", "power")
 def _opening(rows: pd.DataFrame) -> str:
     minutes = rows["seconds"].sum() / 60
     versions = ", ".join(f"{name} {version(name)}" for name in ("numpy", "scipy"))
+    versions += f".{_earlier(rows)}"
     return f"""# How often is the tool wrong?
 
 An auditor who prints intervals and verdicts should know how often they are wrong. It can't be seen
@@ -140,7 +141,7 @@ they are known, and counts.
 
 Without `--subset` the whole grid is simulated; it can be stopped and started again. Every number
 and figure below is written by the second command from the results of the first:
-{len(rows):,} worlds{_missing(rows)}, {minutes:,.0f} minutes of one core; {versions}.{_earlier(rows)}
+{len(rows):,} worlds{_missing(rows)}, {minutes:,.0f} minutes of one core; {versions}
 
 Worlds have groups of {_range(rows, "pictures")} pictures, rates of
 {100 * rows["rate"].min():g} to {100 * rows["rate"].max():g} %,
