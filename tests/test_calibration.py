@@ -207,12 +207,12 @@ def test_sizes_by_zipfs_law() -> None:
 
 def test_methods_beside_each_other_where_events_are_rare() -> None:
     """Known: t is too narrow, and the price of safety is less than half as much width again."""
-    rare = PeerCell((0.02, 0.08), 60, worlds.SMALLER, 0.3, audits=400, resamples=200).run(seed=8)
+    rare = PeerCell((0.02, 0.08), 60, worlds.SMALLER, 0.3, audits=200, resamples=100).run(seed=8)
     assert rare["student_covered"] < 0.92
     assert rare["ours_covered"] >= 0.93
     assert rare["known_width"] < rare["ours_width"] < 1.3 * rare["known_width"]
     assert rare["ours_found"] > 0
-    equal = PeerCell((0.1,) * 4, 60, 4, 0.3, audits=100, bootstrapped=5, resamples=200).run(seed=9)
+    equal = PeerCell((0.1,) * 4, 60, 4, 0.3, audits=100, bootstrapped=3, resamples=100).run(seed=9)
     assert "ours_found" not in equal
     assert equal["ours_false"] <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / 100)
     assert equal["ours_largest"] >= 0.9

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from audit.stats.intervals import wilson
 
 from .families import BOUNDARY, NONE, REST
-from .grid import Result, read
+from .grid import Result, key, read, subset
 from .power import SMALL
 from .worlds import APART, INFORMATIVE, ZIPF
 
@@ -129,6 +129,7 @@ _ORDER: Final = ("rate", "pair", "family", "within", "peer", "power")
 def _opening(rows: pd.DataFrame) -> str:
     minutes = rows["seconds"].sum() / 60
     versions = ", ".join(f"{name} {version(name)}" for name in ("numpy", "scipy"))
+    versions += f".{_earlier(rows)}"
     return f"""# How often is the tool wrong?
 
 An auditor who prints intervals and verdicts should know how often they are wrong. It can't be seen
@@ -140,13 +141,28 @@ they are known, and counts.
 
 Without `--subset` the whole grid is simulated; it can be stopped and started again. Every number
 and figure below is written by the second command from the results of the first:
-{len(rows):,} worlds, {minutes:,.0f} minutes of one core; {versions}.
+{len(rows):,} worlds{_missing(rows)}, {minutes:,.0f} minutes of one core; {versions}
 
 Worlds have groups of {_range(rows, "pictures")} pictures, rates of
 {100 * rows["rate"].min():g} to {100 * rows["rate"].max():g} %,
 and subjects of 1 to 12 pictures each. The pictures of a subject agree beyond chance by an
 *intra-cluster correlation* (ICC): 0 if they are as good as pictures of different people, 1 if they
 are copies of each other. Each world has seeds of its own."""
+
+
+def _missing(rows: pd.DataFrame) -> str:
+    """How many worlds of the subset are not among the results."""
+    left = {_asked(json.loads(key(c))) for c in subset()} - set(rows["key"])
+    return f" ({len(left)} of the subset are not among them)" if left else ""
+
+
+def _earlier(rows: pd.DataFrame) -> str:
+    if not any(str(name).startswith("before_") for name in rows):
+        return ""
+    return (
+        "\nColumns named *before* show the same worlds by an earlier version of the tool "
+        "(`--before`), where it was asked."
+    )
 
 
 def _short(kinds: dict[str, pd.DataFrame]) -> str:
@@ -447,7 +463,7 @@ def _peers(peer: pd.DataFrame) -> str:
             )
             where = ""
     audits = int(peer["audits"].median())
-    fewest = int(peer.loc[peer["bootstrapped"] > 0, "bootstrapped"].min())
+    fewest = int(peer["bootstrapped"].max())
     return f"""## What does caution cost where events are rare?
 
 Four groups with the rates given, all pairs; {audits} audits a world ({fewest} for fairlearn's
@@ -496,8 +512,12 @@ def _limits(rate: pd.DataFrame) -> str:
 
 - Worlds are simulated: true pictures may depend on each other in ways that no `cluster_id` names,
   and their attribute labels may be wrong. Neither is in any number here.
-- Most cells use 1,000 bootstrap replicates, half of the tool's default. Audits of a world share
-  bootstrap weights in batches of up to 50."""
+- Most cells use 1,000 bootstrap replicates or fewer, half of the tool's default. Audits of a world
+  share bootstrap weights in batches of up to 50.
+- Intervals of repeated subjects are wider than need be where few subjects have an event and the
+  pictures of a subject are hardly alike: by the highest ratios of widths above.
+- A few subjects whose pictures are all copies, among many whose are not, can't be known of before
+  one of them has an event; intervals are then too low."""
     if len(rate) and (rate["size"] == INFORMATIVE).any():
         part = _known(rate[rate["size"] == INFORMATIVE], informative=True)
         few = part[part["covered"] < FLOOR]
