@@ -127,11 +127,10 @@ class Confidence(BaseModel):
         """The margins of several questions, by their label families."""
         found = [self.margin(family) for family in families]
 
-        def column(name: str) -> NDArray[np.float64]:
-            values = [getattr(margin, name) for margin in found]
-            return np.array(values, dtype=np.float64)[:, np.newaxis]  # None becomes nan
+        def values(name: str) -> NDArray[np.float64]:
+            return np.array([getattr(m, name) for m in found], dtype=np.float64)  # None is nan
 
-        return Margins(column("difference"), column("ratio"), column("negligible"))
+        return Margins.of(values("difference"), values("ratio"), values("negligible"))
 
     def screen(self, p: NDArray[np.float64]) -> NDArray[np.float64]:
         """The false discovery rate of these p-values, by the suite's method; nan stays nan."""

@@ -99,6 +99,7 @@ def severities(run: Run, task: str, attribute: str, metric: str, label: str) -> 
     painted = rates[parts[2].str.isdigit()].assign(
         corruption=parts[0], severity=pd.to_numeric(parts[2], errors="coerce")
     )
+    painted = painted[painted["corruption"].notna()]
     kinds = painted["corruption"].unique()
     unaltered = rates[rates["condition"] == ENSEMBLE].assign(severity=0.0)
     starts = [unaltered.assign(corruption=kind) for kind in kinds]

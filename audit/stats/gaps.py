@@ -159,6 +159,17 @@ class Margins:
     ratio: Floats
     negligible: Floats
 
+    @classmethod
+    def of(
+        cls,
+        difference: npt.ArrayLike,
+        ratio: npt.ArrayLike = np.nan,
+        negligible: npt.ArrayLike = np.nan,
+    ) -> Margins:
+        """Of one question, or of several."""
+        columns = [np.atleast_1d(np.asarray(m, float)) for m in (difference, ratio, negligible)]
+        return cls(*(np.asarray(m)[:, np.newaxis] for m in np.broadcast_arrays(*columns)))
+
 
 @dataclass(frozen=True)
 class Claims:
