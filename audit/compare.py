@@ -9,7 +9,7 @@ and attribute, as within a run.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -39,6 +39,7 @@ from audit.stats.counts import count
 from audit.stats.families import Flags, bounds_at
 from audit.stats.gaps import Pairs, largest_gap
 from audit.stats.resampling import Weights, cluster_weights
+from audit.stats.samples import pick_questions
 from audit.tables import (
     COUNT,
     DIFFERENCE,
@@ -344,12 +345,8 @@ class _Family:
     @cached_property
     def parts(self) -> tuple[Sample, ...]:
         """Samples of: it happened in a, in b, in b only (gained), in a only (lost)."""
-        q, s = len(self.both.labels), self.sample
-        by_label = [field.name for field in fields(s) if field.name != "shared"]
-        return tuple(
-            replace(s, **{name: getattr(s, name)[rows] for name in by_label})
-            for rows in (slice(i * q, (i + 1) * q) for i in range(4))
-        )
+        q = len(self.both.labels)
+        return tuple(pick_questions(self.sample, slice(i * q, (i + 1) * q)) for i in range(4))
 
     @cached_property
     def margins(self) -> Floats:

@@ -3,8 +3,8 @@
     python benchmarks/inside.py RUN [RUN ...]
 
 Every pair of bounds of every table is held against its estimate: ``low`` and ``high``,
-simultaneous, equivalence and pooled ones. A worst-case gap is a size, so its bounds are of the size. Exits with 1
-if anything is found.
+simultaneous, equivalence and pooled ones. A worst-case gap is a size, so its bounds are of the
+size. Exits with 1 if anything is found.
 """
 
 from __future__ import annotations

@@ -384,7 +384,7 @@ def test_what_is_printed_of_a_change(between: pd.DataFrame) -> None:
     rows = between[(between["label"] == "thief") & (between["attribute"] == "clothing_colour")]
     (worst,) = records(rows[rows["comparison"] == WORST])
     verdict, asked, sides, in_a, in_b, change = in_columns(worst)
-    assert (verdict, asked) == ("shown large", "people-suspicion, 'thief'")
+    assert (verdict, asked) == ("shown large", "people-suspicion, ‘thief’")
     assert sides.startswith("clothing_colour: ")
     assert " / teal v " in sides
     assert in_a == f"{100 * worst['gap_a']:.0f}"
@@ -614,7 +614,7 @@ def test_the_verb_prints_the_changes_and_writes_them(
     code, printed, _ = say(monkeypatch, capsys, *names, "--out", str(out))
     assert code == 0
     assert f"A: {small_runs[0].name}, planted, ensemble" in printed
-    assert "people-nonce, 'dax'" in printed
+    assert "people-nonce, ‘dax’" in printed
     assert "age_group: old v young" in printed
     assert "shown large" in printed
     assert in_short(compare(*small_runs)) in printed

@@ -247,7 +247,7 @@ def test_power_goes_from_independent_pictures_to_subjects(run: Run, tmp_path: Pa
     best, worst = (percent(row[f"{case} 5%"], 0, row[f"{case} 5%"]) for case in ("base", "worst"))
     assert float(best) < float(worst)
     (line,) = lines_of(part(run, tmp_path, 10), "| gender | 2 |")
-    assert f"| 1 x {row['labels']} |" in line
+    assert f"| {row['comparisons']} |" in line
     assert f"| {best} to {worst} |" in line
     never = [row | {"base 1%": None, "worst 1%": None, "worst 5%": None}]
     told = part(altered(run, dataset=run.dataset | {"power": never}), tmp_path, 10)
@@ -345,7 +345,9 @@ def test_calibration_is_told_by_group(run: Run, tmp_path: Path) -> None:
         assert f"| {percent(row.accuracy, row.low, row.high)}% |" in line
     gap = run.calibration_gaps[run.calibration_gaps["attribute"] == "age_group"].iloc[0]
     assert lines_of(told, f"| age_group | {gap['group']} | {gap['other']} |", f"| {gap['pairs']} |")
-    assert "(too few)" in lines_of(told, "| unknown | 5 |")[0]
+    few = run.calibration.assign(status="too_few")
+    told_of_few = part(altered(run, calibration=few), tmp_path, 19)
+    assert "(too few)" in lines_of(told_of_few, "| unknown | 5 |")[0]
     assert "one of 20 data sets" in " ".join(told.split())
     # the surest gap leads: its figure stands, the others are folded
     assert told.index("by age_group](") < told.index("#### Calibration of people-gender by other")

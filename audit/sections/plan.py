@@ -90,7 +90,7 @@ def _power_cells(row: Mapping[str, Any]) -> dict[str, str]:
             "Attribute": row["attribute"],
             "Groups": f"{row['groups']}",
             "Smallest": f"{row['smallest'] or 0:,}",
-            "Comparisons x labels": f"{row['comparisons']}{labels}",
+            "Comparisons": f"{row['comparisons']}{labels}",
         }
         | {
             f"Event in {b}": _detectable(row[f"base {b}"], row.get(f"worst {b}", row[f"base {b}"]))

@@ -130,6 +130,8 @@ def answers(sample: Sample) -> Sample:
         blocks=sample.blocks[:1],
         deviations=sample.deviations.mean(axis=0, keepdims=True) if wordings > 1
         else sample.deviations,
+        # of answers of several wordings the spread over subjects is read off the bootstrap
+        observed=None, evened=None, rarer=None,
     )  # fmt: skip
 
 
