@@ -234,15 +234,15 @@ def _bounds_in_words(row: Mapping[str, Any], ends: tuple[float, float]) -> str:
     if row["verdict"] == Verdict.WITHIN and row["comparison"] == WORST:
         return f"{level} sure of every pair to be at most {percent(ends[1], 0, ends[1])}"
     told = f"{level} simultaneous bounds {bounds(*ends)}"
-    if np.isnan(row["ratio_margin"]):
+    if np.isnan(row["ratio_margin"]) or not row["events"] + row["events_other"]:
         return told
-    return f"{told}; as a ratio {_ratio_in_words(row)}"
+    return f"{told}; the largest ratio of two groups {_ratio_in_words(row)}"
 
 
 def _ratio_in_words(row: Mapping[str, Any]) -> str:
     """The largest ratio of two rates with what is sure of it."""
-    none = "no event in one of them" if np.isnan(row["ratio"]) else f"{row['ratio']:.3g} times"
-    return f"{none}, at least {row['ratio_low']:.3g}" if row["ratio_low"] > 1 else none
+    known = "has no event in one" if np.isnan(row["ratio"]) else f"is {row['ratio']:.3g} times"
+    return f"{known}, at least {row['ratio_low']:.3g}" if row["ratio_low"] > 1 else known
 
 
 def _verdict_in_words(row: Mapping[str, Any]) -> str:
