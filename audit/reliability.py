@@ -113,7 +113,7 @@ def reliability_bins(
         return RELIABILITY.empty()
     r = measure(*known.arrays, BINS, level, resamples=0)
     g = len(groups.index)
-    whole = np.repeat(r.overconfidence.n, BINS)
+    whole = np.repeat(r.overconfidence.clusters, BINS)
     n, subjects = r.bins.n.ravel(), r.bins.clusters.ravel()
     status, reason = _statuses(n, subjects, 0, "no choice has a score in this bin")
     small = (whole < min_group) & (status == OK)

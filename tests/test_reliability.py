@@ -55,7 +55,7 @@ def world(seed=1, n=900, over=0.0, each=1):
             "truth": "baker",
         }
     )
-    tiny, nobody, unknown = np.arange(n) < 12, np.zeros(n, bool), np.arange(n) % 2 == 0
+    tiny, nobody, unknown = np.arange(n) < 4 * each, np.zeros(n, bool), np.arange(n) % 2 == 0
     columns = {
         ("everyone", "everyone"): np.ones(n, bool),
         ("letter", "a"): letter == "a",
