@@ -38,8 +38,6 @@ from audit.tables import (
 PERMUTATIONS: Final = 1000
 #: how often group labels are swapped, so that the report can tell a share and not one draw
 SHUFFLES: Final = 20
-#: bootstrap replicates of each swap: enough for the level of bounds that hold all at once
-REPLICATES: Final = 500
 #: chance of more shuffles going wrong than are allowed, if each does as often as the level allows
 ALARM: Final = 0.01
 #: share of subjects that must be able to change group
@@ -318,7 +316,6 @@ def controls(
     at = _places(rows, groups)
     chosen = METRICS["selection"](rows, labels)
     swaps = [_partners(groups, seed, number) for number in range(SHUFFLES)]
-    few = replace(draws, weights=draws.weights[:, :REPLICATES])
     swapped, moving = replace(groups, member=groups.member[swaps[0]]), can_swap(groups)
     where = {"probe": rows["probe"].iloc[0], "task": rows["task"].iloc[0]}
     tables: list[dict[str, Any]] = []
@@ -332,7 +329,7 @@ def controls(
         null = _analysed(chosen.happened, chosen, only, at, draws, where, confidence)
         own = _only(groups, attribute)
         again = (replace(own, member=own.member[swap]) for swap in swaps)
-        outcomes = [_outcome(chosen, g, attribute, at, few, where, confidence) for g in again]
+        outcomes = [_outcome(chosen, g, attribute, at, confidence) for g in again]
         tables.append(_shuffled_row(null, outcomes, where, attribute, confidence.level))
         planted = _plan(null)
         if planted is not None:
@@ -419,12 +416,12 @@ def _outcome(
     groups: Groups,
     attribute: str,
     at: NDArray[np.int64],
-    draws: Draws,
-    where: Mapping[str, str],
     confidence: Confidence,
 ) -> tuple[bool, bool]:
     """Whether anything is shown large, and whether any simultaneous bounds leave out 0."""
-    tally = _counted(events.happened, events, groups, at, draws, where)
+    clusters, number = groups.clusters[at], len(groups.cluster_ids)
+    counts = count(events.happened, groups.member[at], clusters, number, by_subject=True)
+    tally = Tally(groups, {("", "", ENSEMBLE, ""): Block(events.labels, events.families, counts)})
     low, high, verdict = differences_at_once(tally, attribute, confidence)
     return bool((verdict == SHOWN_LARGE).any()), bool(((low > 0) | (high < 0)).any())
 

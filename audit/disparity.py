@@ -167,12 +167,13 @@ def differences_at_once(
         attribute: whose groups are compared.
         confidence: level, margins, smallest group.
     """
-    ((asked, block),) = tally.blocks.items()
-    groups = Compared(tally.groups, attribute, block, asked, confidence)
-    pairs, usable = groups.pairs, groups.pairs.usable
+    (block,) = tally.blocks.values()
+    sample = block.counts.sample(tally.groups.columns(attribute))
+    pairs = Pairs.of(standing(sample.n, sample.subjects, confidence.min_group)[0] == OK)
+    usable = pairs.usable
     level = 1 - (1 - confidence.level) / max(int(usable.sum()), 1)
-    low, high = difference_interval(groups.sample, pairs.one, pairs.other, level)
-    judged = verdicts(low, high, groups.margins.difference)
+    low, high = difference_interval(sample, pairs.one, pairs.other, level)
+    judged = verdicts(low, high, confidence.margins_of(block.families).difference)
     return low[usable], high[usable], judged[usable]
 
 

@@ -41,6 +41,7 @@ def test_an_answer_is_the_runs_rates(world: Path) -> None:
         load_label_set("people-suspicion"),
         load_prompt_set("bare"),
         Groups.of(suite.pictures, images.keys, suite.groups),
+        min_group=suite.confidence.min_group,
     )
     rates = run.rates[run.rates["condition"] == "ensemble"]
     by = ["metric", "label", "attribute", "group"]

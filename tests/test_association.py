@@ -486,7 +486,7 @@ def test_too_small_groups_keep_their_value_and_are_not_judged(world: Path) -> No
     found = some(people.measures(people.probe(toward="ant")))
     old = found[found["group"] == "old"].iloc[0]
     assert old["status"] == TOO_FEW
-    assert old["reason"] == "old: fewer than 10 pictures"
+    assert old["reason"] == "old: fewer than 10 subjects"
     assert np.isfinite(old["value"])
     assert np.isnan([old["low_simultaneous"], old["p"], old["q"]]).all()
     assert old["verdict"] == CANNOT_TELL

@@ -113,7 +113,7 @@ def test_the_suites_own_gates_end_a_run_with_3_after_its_report(
     assert code == 3
     assert "2 of 4 gated gaps fail the policy of the suite" in err
     assert "Fails 'gender, default: fails if shown large; cannot tell allowed': " in err
-    assert "'wug', gender: female v male" in err
+    assert "‘wug’, gender: female v male" in err
     report = next(line for line in out.splitlines() if line.startswith("report: "))
     folder = Path(report.removeprefix("report: ")).parent
     assert (folder / "report.html").is_file()
@@ -172,7 +172,7 @@ def test_check_says_what_could_be_found_and_what_is_not_compared(
     assert code == 0
     assert "400 pictures of 100 subjects" in out
     assert "every attribute, default: fails unless shown small" in out
-    assert "no: under 120 pictures" in out
+    assert "no: under 120 subjects" in out
     lines = [line.strip() for line in out.splitlines() if "  " in line]
     rows = {re.split(r"\s{2,}", line)[0]: line.split() for line in lines}
     best, worst = map(float, rows["gender"][5].split("-"))

@@ -188,7 +188,7 @@ def test_groups_too_small_to_compare_still_get_a_report(world: Path) -> None:
     assert {f["verdict"] for f in run.findings} == {"cannot tell"}
     page = render(run).with_suffix(".md").read_text(encoding="utf-8")
     assert "No figure:" in page
-    assert "fewer than 30 pictures" in page or "fewer than two groups" in page
+    assert "fewer than 30 subjects" in page or "fewer than two groups" in page
 
 
 @pytest.mark.slow

@@ -596,7 +596,7 @@ def test_subjects_in_several_groups_have_no_null_and_the_reason_is_told() -> Non
 
 @pytest.mark.slow
 def test_answers_that_nobody_gets_are_undefined_and_few_are_too_few() -> None:
-    score = [0.95] * 5 + [0.6] * 95
+    score = [0.95] * 4 + [0.6] * 96
     found = abstention(
         choices_of(score, [1] * 100), groups_of(["a"] * 50 + ["b"] * 50), None, Confidence()
     )
@@ -707,7 +707,7 @@ def test_suspicion_in_captions_needs_care(world: Path) -> None:
     assert list(accused.sensitive()) == ["accused"]
     assert list(asked(template=TEMPLATE).sensitive()) == []
     for acknowledged, named, words in (
-        ([], False, "add its name under 'acknowledge:'"),
+        ([], False, "write 'acknowledge: ["),
         (["accused"], True, "named people"),
     ):
         manifest(world, many(60), named_people=named)

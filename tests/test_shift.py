@@ -219,7 +219,7 @@ def test_groups_too_small_in_one_source_are_not_compared(world: Path) -> None:
     rows = measured(probe(), load(world / "card.yaml"), right)
     change = only(rows, metric=ACCURACY_CHANGE, group="old")
     assert change["status"] == "too_few"
-    assert "fewer than 30 pictures" in change["reason"]
+    assert "fewer than 30 subjects" in change["reason"]
     assert only(rows, metric=UNEQUAL_DROP, attribute="age_group")["status"] == "too_few"
 
 

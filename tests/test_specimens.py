@@ -60,7 +60,8 @@ def test_words_of_suspicion_are_not_shown_large_for_any_group_of_people(
     ]
     assert len(control) == 12
     assert all(f["verdict"] != "shown large" for f in control)
-    assert any(f["verdict"] == "shown small" for f in control)
+    # small by points, but a ratio has to be small, too, and these pictures are too few for that
+    assert any(f["high"] < f["margin"] and f["verdict"] == "cannot tell" for f in control)
 
 
 def test_each_verdict_appears(quick_runs: dict[str, Run]) -> None:

@@ -130,7 +130,7 @@ class Counts:
         self, at: Integers, rest: bool, seen: sparse.csc_array, events: Integers
     ) -> dict[str, npt.NDArray[Any]]:
         """How unlike subjects are: what a sample holds of it, by name."""
-        if self.happened is None:
+        if self.happened is None or seen.max() <= 1:  # nobody repeats: nothing to learn of subjects
             return {}
         questions, groups = self.events.shape
         of = [self.happened[g::groups] for g in at]
@@ -166,6 +166,7 @@ def count(
     number: int,
     weights: Weights | None = None,
     rows: npt.ArrayLike | None = None,
+    by_subject: bool = False,
 ) -> Counts:
     """Count a batch of pictures.
 
@@ -176,6 +177,8 @@ def count(
         number: Clusters in all, those of other batches included.
         weights: Bootstrap weights, (clusters of this batch, B); None for no bootstrap.
         rows: Row of ``weights`` of each picture; its cluster if None.
+        by_subject: Keep the events of each cluster also without a bootstrap, so that intervals
+            know how unlike subjects are.
 
     Raises:
         InputError: Lengths that differ, a cluster out of range.
@@ -193,7 +196,8 @@ def count(
     seen = sparse.csr_array((ones, (cluster[picture], group)), shape=(number, groups.shape[1]))
     total = (happened.T.astype(np.float64) @ groups.astype(np.float64)).astype(np.int64)
     if weights is None:
-        return Counts(total, seen)
+        of_subjects = _events_of(happened, groups, cluster, number) if by_subject else None
+        return Counts(total, seen, happened=of_subjects)
     at = cluster if rows is None else np.asarray(rows, dtype=np.int64)
     asked = np.ones((len(happened), 1), bool)
     replicated_n = bootstrap_counts(weights, at, groups, asked)[:, 0]
