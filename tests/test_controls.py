@@ -27,7 +27,8 @@ from audit.controls import (
 from audit.data.labels import load_label_set
 from audit.disparity import Confidence, differences_at_once, disparities
 from audit.metrics import Groups, tally
-from audit.tables import CONTROLS, DISPARITIES, OK, WORST
+from audit.stats.clustered import difference_interval
+from audit.tables import CONTROLS, DISPARITIES, OK, SHOWN_LARGE, WORST
 
 LABELS = load_label_set("people-suspicion")
 TEXTS = np.array(LABELS.texts, dtype=object)
@@ -301,17 +302,15 @@ def test_bounds_that_are_too_narrow_fail_the_control(monkeypatch: pytest.MonkeyP
     who, codes, events = (np.repeat(x, 8) for x in (who, codes, events))
     groups = groups_of(who, a=codes)
     assert failed(controlled(events, groups).reset_index()) == []
-    honest = audit.controls._counted
+    honest = audit.controls._outcome
 
-    def counted(happened, events, of, *others):
+    def outcome(events, of, *others):
         alone = replace(
             of, clusters=np.arange(len(who)), cluster_ids=tuple(map(str, range(len(who))))
         )
-        at, _, where = others
-        draws = alone.draws(alone.rows, 0, 200)
-        return honest(happened, events, alone, at, draws, where)
+        return honest(events, alone, *others)
 
-    monkeypatch.setattr(audit.controls, "_counted", counted)
+    monkeypatch.setattr(audit.controls, "_outcome", outcome)
     wrong = failed(controlled(events, groups).reset_index())
     assert [row["control"] for row in wrong] == ["shuffled"]
     assert wrong[0]["missed"] > wrong[0]["allowed"]
@@ -319,17 +318,28 @@ def test_bounds_that_are_too_narrow_fail_the_control(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("per", [1, 3])
-def test_a_shuffle_without_a_table_says_what_the_table_would(per: int) -> None:
-    """Bounds and verdicts of one attribute, against those of the whole table."""
+def test_a_shuffle_is_judged_by_bounds_of_all_questions_at_once(per: int) -> None:
+    """Bounds and verdicts of one attribute, no surer than those of the whole table."""
     events, codes, who = people(3, 200, per, gap=0.4)
     groups, rows = groups_of(who, a=codes), choices_of(events)
     counted = tally(rows, LABELS, groups, groups.draws(groups.rows, 0, 200), ["selection"])
     table = disparities(counted, SURE)
-    table = table[(table["comparison"] == "difference") & (table["status"] == OK)]
+    pairs = table[(table["comparison"] == "difference") & (table["status"] == OK)]
+    pairs = pairs[pairs["other"] != "the rest"]
     low, high, verdict = differences_at_once(counted, "a", SURE)
-    np.testing.assert_array_equal(np.sort(low), np.sort(table["low_simultaneous"]))
-    np.testing.assert_array_equal(np.sort(high), np.sort(table["high_simultaneous"]))
-    np.testing.assert_array_equal(np.sort(verdict), np.sort(table["verdict"].astype(str)))
+    assert len(low) == len(pairs)
+    assert (low <= pairs["low_simultaneous"].to_numpy() + 1e-12).all()
+    assert (high >= pairs["high_simultaneous"].to_numpy() - 1e-12).all()
+    large = verdict == SHOWN_LARGE
+    assert large.any()
+    assert (pairs["verdict"].to_numpy()[large] == SHOWN_LARGE).all()
+    ((block, sample),) = [
+        (b, b.counts.sample(groups.columns("a"))) for b in counted.blocks.values()
+    ]
+    level = 1 - 0.05 / len(low)
+    ends = difference_interval(sample, np.array([0]), np.array([1]), level)
+    assert low[0] in ends[0]
+    assert len(block.labels) == len(LABELS.texts)
 
 
 # ---- nulls ---------------------------------------------------------------------------------------

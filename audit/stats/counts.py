@@ -130,7 +130,7 @@ class Counts:
         self, at: Integers, rest: bool, seen: sparse.csc_array, events: Integers
     ) -> dict[str, npt.NDArray[Any]]:
         """How unlike subjects are: what a sample holds of it, by name."""
-        if self.happened is None or seen.max() <= 1:  # nobody repeats: nothing to learn of subjects
+        if self.happened is None or not seen.nnz or seen.max() <= 1:  # nobody repeats
             return {}
         questions, groups = self.events.shape
         of = [self.happened[g::groups] for g in at]
