@@ -320,7 +320,7 @@ def test_bounds_that_are_too_narrow_fail_the_control(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("per", [1, 3])
 def test_a_shuffle_is_judged_by_bounds_of_all_questions_at_once(per: int) -> None:
     """Bounds and verdicts of one attribute, no surer than those of the whole table."""
-    events, codes, who = people(3, 200, per, gap=0.4)
+    events, codes, who = people(3, 600, per, gap=0.4)
     groups, rows = groups_of(who, a=codes), choices_of(events)
     counted = tally(rows, LABELS, groups, groups.draws(groups.rows, 0, 200), ["selection"])
     table = disparities(counted, SURE)
