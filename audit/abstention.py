@@ -14,9 +14,9 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
+from audit.confidence import Confidence
 from audit.controls import Dealt, null_columns, range_by_chance
 from audit.digits import bounds, percent
-from audit.disparity import Confidence
 from audit.effects import gap_bounds, sampled
 from audit.errors import InputError, sentence
 from audit.measures import measured

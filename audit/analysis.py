@@ -9,9 +9,10 @@ import pandas as pd
 
 from audit import multiverse
 from audit.claims import Claim, Gated, no_gate, settle
+from audit.confidence import Confidence
 from audit.controls import controls, with_nulls
 from audit.data.labels import LabelSet
-from audit.disparity import Confidence, disparities, screened
+from audit.disparity import disparities, screened
 from audit.edits import label_effects
 from audit.effects import condition_effects
 from audit.findings import judged

@@ -18,7 +18,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from audit.disparity import Compared, Confidence, differences, worst
+from audit.confidence import Confidence
+from audit.disparity import Compared, differences, worst
 from audit.errors import sentence
 from audit.metrics import Asked, Block, Groups, Tally
 from audit.tables import (

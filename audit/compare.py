@@ -18,10 +18,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from audit.confidence import Confidence
 from audit.data.labels import LabelSet
 from audit.data.yamlfile import validate
 from audit.digits import bounds, percent
-from audit.disparity import Confidence
 from audit.errors import InputError, sentence
 from audit.metrics import METRICS, joint_status, noun, standing
 from audit.registry import unknown

@@ -18,8 +18,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse, stats
 
+from audit.confidence import Confidence
 from audit.data.labels import LabelSet
-from audit.disparity import Confidence, differences_at_once, disparities
+from audit.disparity import differences_at_once, disparities
 from audit.metrics import METRICS, Block, Draws, Events, Groups, Tally
 from audit.stats.counts import count
 from audit.stats.permutation import Null, permuted_drops, permuted_range, whole_clusters

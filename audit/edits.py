@@ -16,8 +16,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
+from audit.confidence import Confidence
 from audit.data.labels import Label, LabelSet
-from audit.disparity import Confidence
 from audit.effects import Edit, Frame, Parts, effect_rows, sampled
 from audit.errors import InputError, sentence
 from audit.metrics import Columns, Draws, Groups, margin_family, stacked

@@ -16,8 +16,8 @@ import numpy.typing as npt
 import pandas as pd
 from numpy.typing import NDArray
 
+from audit.confidence import Confidence
 from audit.data.labels import LabelSet
-from audit.disparity import Confidence
 from audit.metrics import METRICS, Columns, Draws, Groups, flat, stacked, standing
 from audit.stats.changes import changes_of_gaps, each_level, worst_case_change
 from audit.stats.clustered import (

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 from scipy import special
 
+from audit.confidence import Confidence
 from audit.data.alterations import AS_IT_IS, alteration
 from audit.data.dataset import Dataset
 from audit.data.labels import (
@@ -38,7 +39,6 @@ from audit.data.labels import (
     prompt,
 )
 from audit.data.yamlfile import validate
-from audit.disparity import Confidence
 from audit.effects import Edit, Frame, Parts, effect_rows, sampled
 from audit.embeddings import Alteration, Embeddings, Store
 from audit.errors import InputError, sentence

@@ -7,6 +7,7 @@ the modality gap, and what is done to the pictures before anybody looks at them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,9 +19,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
+from audit.confidence import Confidence
 from audit.data.alterations import AS_IT_IS
 from audit.data.labels import Article, LabelSet, Phrasing, PromptSet, has_article, prompt
-from audit.disparity import Confidence
 from audit.metrics import Block, Draws, Groups, Tally, margin_family, rates
 from audit.models.encoder import Texts
 from audit.stats.clustered import Sample
@@ -800,8 +801,10 @@ def sensitivity(curve: Curve, compared: pd.DataFrame, where: Mapping[str, str]) 
 
 
 def _ends(name: str, found: Bounded, low: str = "", high: str = "") -> dict[str, float]:
-    """A number and its bounds as columns."""
-    return {name: found.value, low or f"{name}_low": found.low, high or f"{name}_high": found.high}
+    """A number and its bounds as columns; no bounds where nothing varied in any resample."""
+    some = found.low < found.high
+    ends = (found.low, found.high) if some else (math.nan, math.nan)
+    return {name: found.value, low or f"{name}_low": ends[0], high or f"{name}_high": ends[1]}
 
 
 def _headline(q: Question, compared: pd.DataFrame) -> float:

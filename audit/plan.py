@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
-from audit.disparity import Margin
+from audit.confidence import Margin
 from audit.errors import InputError, sentence
 from audit.rundir import Run, runs_in, slug, unwritable, write_json
 from audit.suite import Gate, Suite

@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from audit.confidence import Confidence
 from audit.data.labels import LabelSet
-from audit.disparity import Confidence
 from audit.metrics import Draws, Groups, standing
 from audit.stats.clustered import Sample, correlated, joined, rate_interval
 from audit.stats.counts import count

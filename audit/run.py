@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from audit import gates, plan
 from audit.analysis import Answer, Tables, analyse, together
-from audit.disparity import Confidence
+from audit.confidence import Confidence
 from audit.embeddings import Alteration, Embeddings, Quarantined, Store
 from audit.errors import InputError, sentence
 from audit.findings import Finding, find, judged

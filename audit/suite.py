@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from audit.claims import ERRORS, Claim
+from audit.confidence import Confidence
 from audit.data.dataset import Dataset
 from audit.data.dataset import load as load_dataset
 from audit.data.yamlfile import load_yaml, validate
-from audit.disparity import Confidence
 from audit.errors import InputError, sentence
 from audit.metrics import DEFAULT_FAMILY, METRICS, UNKNOWN, grouped, named
 from audit.probes import PROBES, Probe

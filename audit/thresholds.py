@@ -15,8 +15,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse, special
 
+from audit.confidence import Confidence
 from audit.data.labels import LabelSet
-from audit.disparity import Confidence
 from audit.edits import Vectors, check_fit, similarities
 from audit.effects import Frame, gap_bounds, sampled
 from audit.errors import InputError, sentence

@@ -11,7 +11,8 @@ from scipy import stats
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
 from audit.claims import Claim, resting_bounds, settle
-from audit.disparity import Confidence, disparities
+from audit.confidence import Confidence
+from audit.disparity import disparities
 from audit.findings import Finding, find, judged
 from audit.gates import judge
 from audit.measures import measured

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import audit.controls
+from audit.confidence import Confidence
 from audit.controls import (
     ALARM,
     MOVABLE,
@@ -25,7 +26,7 @@ from audit.controls import (
     with_nulls,
 )
 from audit.data.labels import load_label_set
-from audit.disparity import Confidence, differences_at_once, disparities
+from audit.disparity import differences_at_once, disparities
 from audit.metrics import Groups, tally
 from audit.stats.clustered import difference_interval
 from audit.tables import CONTROLS, DISPARITIES, OK, SHOWN_LARGE, WORST

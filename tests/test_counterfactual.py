@@ -13,9 +13,9 @@ import pytest
 import yaml
 from PIL import Image, ImageCms
 
+from audit.confidence import Confidence
 from audit.data.dataset import Dataset, load
 from audit.data.labels import load_label_set
-from audit.disparity import Confidence
 from audit.embeddings import Embeddings, Store
 from audit.errors import InputError
 from audit.evidence import unlinked

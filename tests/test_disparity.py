@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
+from audit.confidence import Confidence
 from audit.data.labels import LabelSet, load_label_set
-from audit.disparity import Confidence, disparities
+from audit.disparity import disparities
 from audit.metrics import METRICS, Block, Groups, Tally, rates, tally
 from audit.stats.counts import count
 from audit.tables import DISPARITIES, RATES

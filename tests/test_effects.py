@@ -8,8 +8,8 @@ import pytest
 from scipy import special
 
 from audit import edits
+from audit.confidence import Confidence, Margin
 from audit.data.labels import Label, LabelSet
-from audit.disparity import Confidence, Margin
 from audit.edits import label_effects
 from audit.effects import change_interval, condition_effects, gap_bounds, pick_questions
 from audit.errors import InputError

@@ -13,8 +13,8 @@ import pytest
 import worlds
 from pydantic import ValidationError
 
+from audit.confidence import Confidence
 from audit.data.dataset import Dataset, load
-from audit.disparity import Confidence
 from audit.embeddings import Embeddings, Store
 from audit.errors import InputError
 from audit.figures.identity import det_curves, error_rates

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audit import intersections
-from audit.disparity import Confidence, disparities
+from audit.confidence import Confidence
+from audit.disparity import disparities
 from audit.findings import find
 from audit.gates import Gate, judge
 from audit.intersections import FLOOR, compare_pooled, pooled, pooled_rates

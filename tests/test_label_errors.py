@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from audit.confidence import Confidence
 from audit.data.labels import load_label_set
-from audit.disparity import Confidence, disparities
+from audit.disparity import disparities
 from audit.findings import find, judged
 from audit.label_errors import SHARES, if_labels_were_wrong
 from audit.metrics import Groups, rates, tally

@@ -13,9 +13,9 @@ import yaml
 from PIL import Image
 from scipy import stats
 
+from audit.confidence import Confidence
 from audit.data.dataset import load
 from audit.data.yamlfile import validate
-from audit.disparity import Confidence
 from audit.effects import condition_effects
 from audit.embeddings import Embeddings, Store
 from audit.errors import InputError

@@ -12,9 +12,9 @@ import pytest
 import yaml
 from PIL import Image
 
+from audit.confidence import Confidence
 from audit.data.dataset import load
 from audit.data.yamlfile import validate
-from audit.disparity import Confidence
 from audit.embeddings import Embeddings, Store
 from audit.errors import InputError
 from audit.metrics import Groups, grouped

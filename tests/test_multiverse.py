@@ -19,9 +19,9 @@ from PIL import Image
 from test_readme import blocks
 
 from audit import multiverse as m
+from audit.confidence import Confidence
 from audit.data.alterations import AS_IT_IS, alteration
 from audit.data.labels import Article, Label, LabelSet, PromptSet, load_label_set, load_prompt_set
-from audit.disparity import Confidence
 from audit.embeddings import Embeddings, Store
 from audit.errors import InputError
 from audit.metrics import Groups

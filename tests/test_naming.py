@@ -11,9 +11,9 @@ import pytest
 import worlds
 from pydantic import ValidationError
 
+from audit.confidence import Confidence
 from audit.data.dataset import Dataset, load
 from audit.data.labels import load_label_set, load_prompt_set
-from audit.disparity import Confidence
 from audit.embeddings import Embeddings, Store
 from audit.errors import InputError
 from audit.metrics import Groups, grouped

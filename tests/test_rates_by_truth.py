@@ -12,10 +12,10 @@ import worlds
 from fairlearn.metrics import equalized_odds_difference
 from sklearn.metrics import balanced_accuracy_score, recall_score
 
+from audit.confidence import Confidence
 from audit.data.dataset import load
 from audit.data.labels import LabelSet, load_label_set
 from audit.data.yamlfile import validate
-from audit.disparity import Confidence
 from audit.embeddings import Store
 from audit.errors import InputError
 from audit.exports.public import write_public

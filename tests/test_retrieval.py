@@ -14,9 +14,9 @@ import worlds
 from matplotlib.figure import Figure
 from PIL import Image
 
+from audit.confidence import Confidence
 from audit.data.dataset import Dataset, load
 from audit.data.yamlfile import validate
-from audit.disparity import Confidence
 from audit.embeddings import Embeddings, Store
 from audit.errors import InputError
 from audit.figures.retrieval import skews_beside_chance, who_is_at_the_top

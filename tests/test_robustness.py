@@ -13,10 +13,10 @@ import pytest
 import worlds
 from PIL import Image
 
+from audit.confidence import Confidence
 from audit.data.corruptions import camera, corruption
 from audit.data.dataset import Dataset, load
 from audit.data.yamlfile import validate
-from audit.disparity import Confidence
 from audit.effects import condition_effects
 from audit.embeddings import Embeddings, Store
 from audit.errors import InputError

@@ -16,10 +16,10 @@ import yaml
 from PIL import Image
 
 from audit.abstention import LABELLED, RIGHT, abstention, at_least, rates_in, threshold_of
+from audit.confidence import Confidence
 from audit.controls import Dealt, range_by_chance
 from audit.data.dataset import Dataset, load
 from audit.data.yamlfile import validate
-from audit.disparity import Confidence
 from audit.embeddings import Embeddings, Store
 from audit.errors import InputError
 from audit.metrics import Groups, grouped

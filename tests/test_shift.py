@@ -13,9 +13,9 @@ import worlds
 from scipy import special
 from scipy.stats import linregress
 
+from audit.confidence import Confidence
 from audit.data.dataset import Dataset, load
 from audit.data.yamlfile import validate
-from audit.disparity import Confidence
 from audit.embeddings import Embeddings, Store
 from audit.errors import InputError
 from audit.figures.robustness import sources

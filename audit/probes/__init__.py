@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field
 
+from audit.confidence import Confidence
 from audit.data.dataset import Dataset
-from audit.disparity import Confidence
 from audit.embeddings import Alteration, Embeddings
 from audit.errors import InputError, sentence
 from audit.metrics import Draws, Groups

@@ -42,7 +42,7 @@ from audit.tables import CHOICES, ENSEMBLE
 from audit.thresholds import CLIP_THRESHOLDS, in_order
 
 if TYPE_CHECKING:
-    from audit.disparity import Confidence
+    from audit.confidence import Confidence
     from audit.embeddings import Alteration, Embeddings
 
 #: Embeddings agree to about 1e-5 across batch sizes, so a choice won by less may flip.

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from scipy import sparse, special
 
+from audit.confidence import Confidence
 from audit.controls import Answered, drops_by_chance, null_columns
 from audit.data.dataset import Dataset
 from audit.data.yamlfile import load_yaml, validate
-from audit.disparity import Confidence
 from audit.effects import sampled
 from audit.embeddings import Embeddings
 from audit.errors import InputError, sentence

@@ -25,8 +25,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from audit import multiverse as m
+from audit.confidence import Confidence
 from audit.data.labels import Label, LabelSet
-from audit.disparity import Confidence, disparities
+from audit.disparity import disparities
 from audit.metrics import Draws, Groups, tally
 from audit.stats.resampling import cluster_weights
 from audit.tables import ENSEMBLE, SHOWN_LARGE
