@@ -257,7 +257,9 @@ def within_but_for_the_left_out(row: Mapping[str, Any]) -> bool:
     """Whether a gap would be *shown small* if no group were too small to be compared."""
     ratio = row.get("ratio_margin", np.nan)
     near = row.get("high_equivalence", np.nan) < row["margin"]
-    return bool(row.get("left_out") and near and (np.isnan(ratio) or row["ratio_high"] < ratio))
+    eventless = not row.get("events") and not row.get("events_other")  # then no ratio binds
+    small = np.isnan(ratio) or row["ratio_high"] < ratio or eventless
+    return bool(row.get("left_out") and near and small)
 
 
 __all__ = ["ERRORS", "Claim", "Gated", "no_gate", "resting_bounds", "settle"]

@@ -765,7 +765,11 @@ class _Case:
         }
         yield row | {"statement": self._mean_sentence(row, k)}
         low, high = self.together.min_skew[:, :, i].mean(axis=1)
-        least = shared | beside[MIN_SKEW] | _ends(low, high)
+        least = shared | beside[MIN_SKEW]
+        if least["value"] > high:  # a missing group counts as one picture, and the rate is bounded
+            least |= _ends(math.nan, math.nan) | {"reason": _COUNTED_AS_ONE}
+        else:
+            least |= _ends(low, high)
         yield self.told.row(MIN_SKEW, k, self.target) | least
         yield from self.ndkl(d for d in self.told.ndkl_at if d == k)
 
@@ -1039,6 +1043,11 @@ def _beside(measure: Beside, at: Any) -> Row:
     names = {"value": "value", "null_mean": "mean", "null_low": "low", "null_high": "high"}
     names |= {"p": "p", "smallest_p": "smallest_p"}
     return {column: float(getattr(measure, name)[at]) for column, name in names.items()}
+
+
+_COUNTED_AS_ONE: Final = (
+    "no bounds: a group without a place counts as one of k, which is above its true share"
+)
 
 
 def _ends(low: float, high: float, which: str = "") -> Row:

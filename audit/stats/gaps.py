@@ -242,6 +242,7 @@ def judge(
     whole = gap.some & pairs.complete
     within = whole & (below < margins.difference) & (~binds | (scale.below < log_margin))
     p, idle = _against(sample, pairs, margins, found, alpha, binds, whole), within & scale.waived
+    eventless = (sample.events == 0).all(axis=1, keepdims=True)
     both, one = "difference and ratio", np.where(by_ratio, "ratio", "difference")
     low_alone, high_alone = (np.where(usable, end, np.nan) for end in alone)
     return Claims(
@@ -252,9 +253,10 @@ def judge(
         high_alone=high_alone,
         gap=gap,
         high_equivalence=below,
-        ratio=_finite(scale.size),
-        ratio_surely=_finite(scale.surely),
-        ratio_below=_finite(scale.below),
+        # without any event there is no ratio, and the claim rests on the difference alone
+        ratio=np.where(eventless, np.nan, _finite(scale.size)),
+        ratio_surely=np.where(eventless, np.nan, _finite(scale.surely)),
+        ratio_below=np.where(eventless, np.nan, _finite(scale.below)),
         p=p,
         basis=np.where(by_gap & by_ratio | within & binds, both, np.where(idle, NEGLIGIBLE, one)),
         verdict=decide(by_gap | by_ratio, within),
