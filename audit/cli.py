@@ -145,7 +145,10 @@ def run(
     out: Out = Path("runs"),
     cache: Cache = Path("cache"),
     device: Device = "auto",
-    fail_on: Annotated[FailOn | None, typer.Option(help="exit with 3 if a finding is this")] = None,
+    fail_on: Annotated[
+        FailOn | None,
+        typer.Option(help="exit with 3 if a finding, of primary ones if any, is this"),
+    ] = None,
 ) -> None:
     """Carry out a suite and render its report."""
     from audit.embeddings import Store
@@ -582,7 +585,9 @@ def _fail_on(finished: Run, level: FailOn | None) -> None:
         FailOn.large: lambda f: f["verdict"] == "shown large",
         FailOn.open: lambda f: f["verdict"] in ("shown large", "cannot tell"),
     }
-    hit = [f for f in finished.findings if level and tests[level](f)]
+    # what is exploratory opens no gate where something is primary
+    primary = [f for f in finished.findings if f.get("role") == "primary"]
+    hit = [f for f in primary or finished.findings if level and tests[level](f)]
     if hit:
         raise GateError(
             sentence(
@@ -601,6 +606,10 @@ def _question(suite: Suite, place: str) -> None:
         f"model: {suite.model} ({place})",
         f"data:  {data.name}, {len(data):,} pictures of {subjects:,} subjects",
         f"asks:  {tasks}",
+        *(
+            f"primary: {claim}" + (f" ({claim.why})" if claim.why else "")
+            for claim in suite.primary
+        ),
         *(f"gate:  {gate}" for gate in suite.gates),
     ]
     for line in lines:
