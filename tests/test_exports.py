@@ -48,7 +48,7 @@ intersections: [[gender, age_group]]
 probes:
   - {{kind: classification, label_set: people-occupations, templates: people-plain}}
   - {{kind: classification, label_set: people-gender, templates: people-plain, truth: sex}}
-confidence: {{min_group: 20, resamples: 300}}
+confidence: {{min_cell: 20, resamples: 300}}
 gates:
   - {{attribute: '*', family: '*', fail_if: shown_large, allow: [too_few, cannot_tell]}}
 """
