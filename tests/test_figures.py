@@ -514,9 +514,13 @@ def test_the_title_says_what_between_whom_and_how_many_agree(run: Run) -> None:
     title = figures.specification_curve(turned, "people-occupations", "gender").get_suptitle()
     assert f"shown large in {large} ({large} of them the other way)" in " ".join(title.split())
     wrong = figures.specification_curve(run, "people-gender", "age_group").get_suptitle()
-    assert "a wrong label is chosen more often for child than for" in " ".join(wrong.split())
+    assert "the model chooses a wrong label more often for child than for" in " ".join(
+        wrong.split()
+    )
     harm = figures.specification_curve(run, "people-suspicion", "clothing_colour").get_suptitle()
-    assert "any ‘suspicion’ label is chosen more often for teal than for" in " ".join(harm.split())
+    told = " ".join(harm.split())
+    family = "a label of the family 'suspicion'"
+    assert f"the model chooses {family} more often for teal than for" in told
 
 
 def test_below_a_short_curve_every_template_has_its_dot(run: Run) -> None:
