@@ -150,7 +150,7 @@ def test_a_small_group_says_why(run: Run, monkeypatch: pytest.MonkeyPatch) -> No
         run.path.parent, monkeypatch, "disparities"
     )  # opens at the colour with the planted gap
     unknown = next(row for row in tables(page)[0] if row[0] == "unknown")
-    assert unknown[5] == "too few: fewer than 30 subjects"
+    assert unknown[5] == "too few: fewer than 5 subjects"
 
 
 @pytest.mark.slow

@@ -19,6 +19,7 @@ from test_dashboard import FOLDER, box, opened, said
 from test_figures import sample_run
 
 import audit.report
+from audit.damage import Damage
 from audit.errors import InputError
 from audit.narrative import FILE, save
 from audit.rundir import Run, open_run
@@ -39,7 +40,7 @@ def quick_report(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A report of the author's summary alone, so that no figure is drawn; how often it was."""
     made: list[str] = []
 
-    def told(run: Run, template: Path, drawn: dict[str, Any]) -> str:
+    def told(run: Run, template: Path, drawn: dict[str, Any], damage: list[Damage]) -> str:
         made.append(run.name)
         words = audit.report.checked(run)
         return f"# Report\n\n{run.name}\n\n{words.words(1)}\n\n<script>alert(2)</script>\n"

@@ -48,7 +48,7 @@ intersections: [[gender, age_group]]
 probes:
   - {{kind: classification, label_set: people-occupations, templates: people-plain}}
   - {{kind: classification, label_set: people-gender, templates: people-plain, truth: sex}}
-confidence: {{min_group: 20, resamples: 300}}
+confidence: {{min_group: {min_group}, min_cell: 20, resamples: 300}}
 gates:
   - {{attribute: '*', family: '*', fail_if: shown_large, allow: [too_few, cannot_tell]}}
 """
@@ -66,7 +66,7 @@ attributes:
 """
 
 
-def small_world(folder: Path) -> Run:
+def small_world(folder: Path, min_group: int = 12) -> Run:
     """A run with groups of 3 and 7, an intersection of 5, and 4 whose age is unknown."""
     table = people(folder, 420)
     rng = np.random.default_rng(5)
@@ -83,7 +83,8 @@ def small_world(folder: Path) -> Run:
     table = table.assign(gender=gender, age_group=age, district=district, sex=sex)
     table.to_csv(folder / "people.csv", index=False)
     (folder / "card.yaml").write_text(CARD)
-    (folder / "suite.yaml").write_text(SUITE.format(card=folder / "card.yaml"))
+    suite_text = SUITE.format(card=folder / "card.yaml", min_group=min_group)
+    (folder / "suite.yaml").write_text(suite_text)
     encoder = encoder_of(folder, table.assign(clothing_colour="teal", ancestry="x"))
     suite = load_suite(str(folder / "suite.yaml"))
     return carry_out(suite, folder / "runs", Store(folder / "cache"), lambda: encoder)
@@ -338,6 +339,19 @@ def test_every_text_of_the_copy_is_free_of_small_groups(run: Run, copy: Run) -> 
             assert str(run.path.parent.parent) not in text, path
             if path.name not in ("manifest.json",):
                 assert "west" not in text, path
+
+
+@pytest.mark.slow
+def test_a_group_large_enough_to_compare_can_be_too_small_to_publish(tmp_path: Path) -> None:
+    run = small_world(tmp_path / "world", min_group=5)
+    west = run.rates[(run.rates["attribute"] == "district") & (run.rates["group"] == "west")]
+    assert OK in set(west["status"])
+    assert any("west" in f["groups"] for f in run.findings)
+    copy = write_public(run, tmp_path / "copy")
+    told_of = copy.rates[(copy.rates["attribute"] == "district") & (copy.rates["group"] == "west")]
+    assert set(told_of["status"]) == {WITHHELD}
+    assert told_of["value"].isna().all()
+    assert not any("west" in json.dumps(f) for f in copy.findings)
 
 
 @pytest.mark.slow

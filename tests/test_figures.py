@@ -81,7 +81,7 @@ def make_people(folder: Path) -> pd.DataFrame:
     (folder / "pictures").mkdir(parents=True)
     for i in range(1792):
         gender, age, ancestry = cells[i // 56]
-        colour = "?" if i % 400 == 7 else COLOURS[rng.integers(12)]
+        colour = "?" if i % 500 == 7 else COLOURS[rng.integers(12)]
         rows.append((f"pictures/{i}.png", f"s{i // 14}", gender, age, ancestry, colour))
         pixels = np.frombuffer(i.to_bytes(4, "big") * 3, np.uint8).reshape(2, 2, 3)
         Image.fromarray(pixels).save(folder / rows[-1][0])
@@ -245,7 +245,7 @@ def test_a_small_group_is_drawn_hollow_and_explained(run: Run) -> None:
     assert fills[-1] == "white"
     assert "white" not in fills[:-1]
     legend = [t.get_text() for t in figure.legends[0].get_texts()]
-    assert "too few pictures to compare" in legend
+    assert "too few subjects to compare" in legend
 
 
 def test_gaps_are_drawn_with_their_simultaneous_bounds(run: Run) -> None:
@@ -506,16 +506,21 @@ def test_the_title_says_what_between_whom_and_how_many_agree(run: Run) -> None:
     large = int((value.abs() > 0.11).sum())
     assert (value[value.abs() > 0.11] > 0).all()
     start = (
-        "people-occupations by gender: ‘doctor’ is chosen more often for female than for male in"
+        "people-occupations by gender: the model chooses 'doctor' more often for female than for "
+        "male in"
     )
     assert told.startswith(f"{start} {(value > 0).sum()} of 40 wordings; shown large in {large},")
     turned = altered(run, specifications=odd.specifications.assign(value=-value))
     title = figures.specification_curve(turned, "people-occupations", "gender").get_suptitle()
     assert f"shown large in {large} ({large} of them the other way)" in " ".join(title.split())
     wrong = figures.specification_curve(run, "people-gender", "age_group").get_suptitle()
-    assert "a wrong label is chosen more often for child than for" in " ".join(wrong.split())
+    assert "the model chooses a wrong label more often for child than for" in " ".join(
+        wrong.split()
+    )
     harm = figures.specification_curve(run, "people-suspicion", "clothing_colour").get_suptitle()
-    assert "any ‘suspicion’ label is chosen more often for teal than for" in " ".join(harm.split())
+    told = " ".join(harm.split())
+    family = "a label of the family 'suspicion'"
+    assert f"the model chooses {family} more often for teal than for" in told
 
 
 def test_below_a_short_curve_every_template_has_its_dot(run: Run) -> None:

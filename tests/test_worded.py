@@ -128,7 +128,7 @@ def test_the_card_and_the_facts_say_what_was_planted() -> None:
 @pytest.mark.slow
 def test_the_gap_is_in_the_wordings_with_the_word_and_in_no_other(shown: Shown) -> None:
     curves = [shown.curve(name, PLANTED.label) for name in (EVEN, WORDED)]
-    before, after = (curve.family.difference.value[:, 0] for curve in curves)
+    before, after = (curve.gaps.value for curve in curves)
     assert WITH.sum() == 5
     assert (curves[1].verdicts[WITH] == "shown large").all()
     assert (after[WITH] > 0.7).all()
@@ -145,19 +145,19 @@ def test_without_the_word_both_models_choose_the_same_for_every_picture(shown: S
 def test_a_planted_wording_is_called_the_wording_and_a_planted_model_the_model(
     shown: Shown,
 ) -> None:
-    wording = shown.curve(WORDED, PLANTED.label).shares
-    model = shown.curve(SKEWED, "executive").shares
-    assert wording.share_high < 0.5 < 0.95 < model.share_low
-    assert wording.spread_low > 0.25 > 0.1 > model.spread_high
+    wording = shown.curve(WORDED, PLANTED.label)
+    model = shown.curve(SKEWED, "executive")
+    assert wording.share.high < 0.5 < 0.95 < model.share.low
+    assert wording.spread.low > 0.25 > 0.1 > model.spread.high
     # the mean is what no wording shows
-    values = shown.curve(WORDED, PLANTED.label).family.difference.value[:, 0]
-    assert np.abs(values - wording.mean).min() > 0.05
-    assert np.abs(values[WITH] - wording.mean).min() > 0.25
-    assert model.mean > 0.85
+    values = wording.gaps.value
+    assert np.abs(values - wording.mean.value).min() > 0.05
+    assert np.abs(values[WITH] - wording.mean.value).min() > 0.25
+    assert model.mean.value > 0.85
 
 
 def test_where_nothing_was_planted_the_word_makes_no_spread(shown: Shown) -> None:
-    assert shown.curve(EVEN, PLANTED.label).shares.spread < 0.08
+    assert shown.curve(EVEN, PLANTED.label).spread.value < 0.08
 
 
 # ---- how it is made ----------------------------------------------------------------------------

@@ -801,7 +801,7 @@ def _rates_legend(rates: pd.DataFrame) -> list[Any]:
         handles.append(Line2D([], [], **tick, label="pooled: drawn towards its attributes' sum"))
     if not rates["status"].isin([OK, UNDEFINED]).all():
         hollow: dict[str, Any] = {"color": BLUE, "marker": "o", "mfc": "white"}
-        handles.append(Line2D([], [], **hollow, label="too few pictures to compare"))
+        handles.append(Line2D([], [], **hollow, label="too few subjects to compare"))
     return handles
 
 
