@@ -147,7 +147,7 @@ def run(
     device: Device = "auto",
     fail_on: Annotated[
         FailOn | None,
-        typer.Option(help="exit with 3 if a finding, of primary ones if any, is this"),
+        typer.Option(help="exit with 3 if a (primary) finding is this"),
     ] = None,
 ) -> None:
     """Carry out a suite and render its report."""

@@ -165,14 +165,14 @@ def test_check_says_what_could_be_found_and_what_is_not_compared(
     monkeypatch, capsys, world: Path
 ) -> None:
     worlds.people(world, 400, per_subject=4)
-    suite = worlds.suite_file(world, "people-nonce", min_group=120)
+    suite = worlds.suite_file(world, "people-nonce", min_group=35)
     gate = "gates: [{attribute: '*', family: default, unless: shown_small}]\n"
     suite.write_text(suite.read_text() + gate)
     code, out, _ = say(monkeypatch, capsys, "check", str(suite), "--model", "specimen-even")
     assert code == 0
     assert "400 pictures of 100 subjects" in out
     assert "every attribute, default: fails unless shown small" in out
-    assert "no: under 120 subjects" in out
+    assert "no: under 35 subjects" in out
     lines = [line.strip() for line in out.splitlines() if "  " in line]
     rows = {re.split(r"\s{2,}", line)[0]: line.split() for line in lines}
     best, worst = map(float, rows["gender"][5].split("-"))
