@@ -236,13 +236,17 @@ def _bounds_in_words(row: Mapping[str, Any], ends: tuple[float, float]) -> str:
     told = f"{level} simultaneous bounds {bounds(*ends)}"
     if np.isnan(row["ratio_margin"]) or not row["events"] + row["events_other"]:
         return told
-    return f"{told}; the largest ratio of two groups {_ratio_in_words(row)}"
+    return f"{told}; {_ratio_in_words(row)}"
 
 
 def _ratio_in_words(row: Mapping[str, Any]) -> str:
     """The largest ratio of two rates with what is sure of it."""
-    known = "has no event in one" if np.isnan(row["ratio"]) else f"is {row['ratio']:.3g} times"
-    return f"{known}, at least {row['ratio_low']:.3g}" if row["ratio_low"] > 1 else known
+    surely = row["ratio_low"] > 1
+    if np.isnan(row["ratio"]):
+        least = f", so the ratio is at least {row['ratio_low']:.3g}" if surely else ""
+        return f"some group has no event{least}"
+    least = f", at least {row['ratio_low']:.3g}" if surely else ""
+    return f"the largest ratio of two groups is {row['ratio']:.3g} times{least}"
 
 
 def _verdict_in_words(row: Mapping[str, Any]) -> str:
