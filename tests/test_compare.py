@@ -27,7 +27,7 @@ from audit.stats.clustered import Sample
 from audit.stats.counts import sample_of
 from audit.suite import load_suite
 from audit.tables import DIFFERENCE, WORST, records
-from audit.verdicts import size_bounds, verdicts
+from audit.verdicts import RULE, size_bounds, verdicts
 
 # --- the statistic: arrays in, arrays out ---
 
@@ -589,6 +589,21 @@ def test_it_says_whose_settings_are_used(small_runs: tuple[Run, Run], tmp_path: 
     (told,) = remarks(a, card)
     assert "taken for the same" in told
     assert len(compare(a, card))
+
+
+@pytest.mark.slow
+def test_it_says_where_verdicts_were_given_by_another_rule(
+    small_runs: tuple[Run, Run], tmp_path: Path
+) -> None:
+    a, b = small_runs
+    assert a.manifest["verdict_rule"] == RULE
+    shutil.copytree(b.path, tmp_path / "old")
+    manifest = tmp_path / "old" / "manifest.json"
+    facts = json.loads(manifest.read_text())
+    del facts["verdict_rule"]
+    manifest.write_text(json.dumps(facts))
+    (told,) = remarks(a, open_run(tmp_path / "old"))
+    assert f"by different rules (version {RULE} and 1)" in told
 
 
 # --- the verb ---
