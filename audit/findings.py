@@ -281,6 +281,10 @@ def _severity(row: Mapping[str, Any], harm: str) -> Literal["high", "medium", "l
     return "none" if row["verdict"] == SHOWN_SMALL else "low"
 
 
+#: how the caveat begins that names the groups left out
+TOO_FEW_SUBJECTS: Final = "not compared, since they have too few subjects"
+
+
 def _whose(row: Mapping[str, Any], sources: Mapping[str, str]) -> Iterator[str]:
     """Whose perception the groups compared are."""
     for attribute in str(row["attribute"]).split(" x "):
@@ -297,8 +301,8 @@ def _caveats(row: Mapping[str, Any], sources: Mapping[str, str]) -> Iterator[str
         )
     if row["left_out"]:
         yield (
-            f"not compared, since they have too few subjects: {row['left_out']}; nothing is shown "
-            "small of groups that nobody looked at"
+            f"{TOO_FEW_SUBJECTS}: {row['left_out']}; nothing is shown small of groups that nobody "
+            "looked at"
         )
     if row["status"] == OK and "exploratory questions" in row["reason"]:
         yield f"an exploratory question: {row['reason']}"

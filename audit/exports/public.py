@@ -21,7 +21,7 @@ import yaml
 from audit import gates, narrative
 from audit.errors import InputError, sentence
 from audit.exports.withholding import Cell, Fewest, withheld
-from audit.findings import Finding, in_columns
+from audit.findings import TOO_FEW_SUBJECTS, Finding, in_columns
 from audit.metrics import UNKNOWN
 from audit.rates_by_truth import RECALL
 from audit.rundir import MANIFEST, TABLES, Run, digest_of, open_run, write_json, write_text
@@ -55,6 +55,7 @@ _OF_ALL: Final = (SPREAD, DEPARTURE)
 _RESTS_ON_ALL: Final[Mapping[str, Sequence[str]]] = {
     "rates": ("pooled", "pooled_low", "pooled_high"),
     "disparities": (
+        "left_out",
         "null_mean",
         "null_high",
         "pooled_value",
@@ -301,10 +302,20 @@ def _min_cell(run: Run) -> int:
     return int(confidence.get("min_cell", confidence["min_group"]))
 
 
+_NAMELESS_FEW: Final = (
+    f"{TOO_FEW_SUBJECTS}: some that are withheld; nothing is shown small of groups that nobody "
+    "looked at"
+)
+
+
 def _finding(finding: Mapping[str, Any], keys: Mapping[str, str]) -> dict[str, Any]:
     """A finding whose evidence is withheld keeps its verdict, and says no more."""
     if not any(key in keys for key in finding["evidence"]):
-        return dict(finding)
+        # a group left out of a comparison is small: it is withheld, and not named here
+        named = f"{TOO_FEW_SUBJECTS}: "
+        return dict(finding) | {
+            "caveats": [_NAMELESS_FEW if c.startswith(named) else c for c in finding["caveats"]]
+        }
     what = "value" if finding.get("unit") else "widest gap"
     asked = in_columns(dict(finding) | {"estimate": None})[1]
     return dict(finding) | {
