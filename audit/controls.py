@@ -166,8 +166,7 @@ def range_by_chance(
     entries = counted.astype(float), (clusters, np.arange(pictures))
     within = sparse.csr_array(entries, shape=(number, pictures))
     n = within @ np.ones(pictures)
-    sizes = np.bincount(codes[counted], minlength=k)
-    several = np.bincount(of[(of >= 0) & (n > 0)], minlength=k) > 1
+    subjects = np.bincount(of[(of >= 0) & (n > 0)], minlength=k)
     strata, used = _strata(groups, attribute, of, np.zeros(number, dtype=np.int64))
     null = permuted_range(
         within @ dealt.values.astype(float),
@@ -177,7 +176,7 @@ def range_by_chance(
         k,
         permutations=min(confidence.resamples, PERMUTATIONS),
         seed=_stream(seed, "null", attribute),
-        usable=(sizes >= confidence.min_group) & several,
+        usable=subjects >= confidence.min_group,
         level=confidence.level,
     )
     return null, used

@@ -62,6 +62,8 @@ class GateResult(BaseModel):
     outcome: str
     passed: bool
     sentence: str
+    #: groups too small to be compared
+    left_out: str = ""
 
     @property
     def open(self) -> bool:
@@ -107,6 +109,7 @@ def _result(gate: Gate, gap: Mapping[str, Any]) -> GateResult:
         outcome=outcome,
         passed=passed,
         sentence=f"{'Passes' if passed else 'Fails'} '{gate}': {told}.",
+        left_out=gap["left_out"],
     )
 
 

@@ -343,12 +343,20 @@ def _write_gates(
     results = [
         r.model_copy(update={"key": keys[r.key], "sentence": _gate_sentence(r)})
         if r.key in keys
-        else r
+        else r.model_copy(update={"sentence": _without_names(r)})
         for r in gates.read(run)
     ]
+    results = [r.model_copy(update={"left_out": ""}) for r in results]
     found = [Finding.model_validate(f) for f in findings]
     version = str(run.manifest["versions"].get("clip-audit", ""))
     gates.write(to, found, results, str(run.manifest["suite"]), version)
+
+
+def _without_names(result: gates.GateResult) -> str:
+    """A gate's sentence that doesn't say which groups are too small."""
+    if not result.left_out:
+        return result.sentence
+    return result.sentence.replace(f": {result.left_out})", ": some that are withheld)")
 
 
 def _gate_sentence(result: gates.GateResult) -> str:

@@ -344,7 +344,11 @@ def group_counts(run: Run, attributes: Sequence[str] | None = None) -> Figure:
         axes[-1].set_xlabel("pictures")
         name = run.dataset["name"]
         title(figure, f"How many pictures of each group the data set ‘{name}’ holds")
-        line = Line2D([], [], color=ORANGE, ls="--", label=f"smallest group compared: {smallest}")
+        line = Patch(
+            facecolor="white",
+            edgecolor=ORANGE,
+            label=f"fewer than {smallest} subjects: not compared",
+        )
         legend(figure, [line])
     return figure
 
@@ -770,11 +774,12 @@ def _draw_choice(axis: Axes, y: int, at: NDArray[np.bool_], colour: str) -> None
 def _draw_counts(axis: Axes, part: pd.DataFrame, smallest: int) -> None:
     unknown = (part["group"] == UNKNOWN).to_numpy()
     bars = axis.barh(range(len(part)), part["pictures"], color=BLUE, height=0.72)
-    for bar, is_unknown in zip(bars, unknown, strict=True):
-        bar.set(facecolor="white" if is_unknown else BLUE, edgecolor=BLUE)
+    few = (part["subjects"] < smallest).to_numpy()
+    for bar, is_unknown, is_few in zip(bars, unknown, few, strict=True):
+        hollow = is_unknown or is_few
+        bar.set(facecolor="white" if hollow else BLUE, edgecolor=ORANGE if is_few else BLUE)
         bar.set_hatch("////" if is_unknown else "")
     axis.bar_label(bars, [f" {n:,}" for n in part["pictures"]], size=9)
-    axis.axvline(smallest, color=ORANGE, ls="--", lw=1.2)
     axis.set_yticks(range(len(part)), [_short(g) for g in part["group"]])
     axis.set_ylim(len(part) - 0.4, -0.6)
     axis.margins(x=0.08)

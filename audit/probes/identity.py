@@ -484,9 +484,9 @@ class _Measured:
         )
 
     def few(self, people: Faces) -> NDArray[np.bool_]:
-        """Groups with too few pictures among these."""
-        pictures = np.bincount(people.group, np.diff(people.starts), len(self.names))
-        return np.asarray(pictures < self.half.design.confidence.min_group)
+        """Groups with too few subjects among these."""
+        subjects = np.bincount(people.group, minlength=len(self.names))
+        return np.asarray(subjects < self.half.design.confidence.min_group)
 
     # ---- rates -----------------------------------------------------------------------------------
 
@@ -517,7 +517,7 @@ class _Measured:
             status, reason = str(found.status[t, c]), str(found.reason[t, c])
             if few and status == OK:
                 least = self.half.design.confidence.min_group
-                status, reason = TOO_FEW, f"fewer than {least} pictures"
+                status, reason = TOO_FEW, f"fewer than {least} subjects"
             yield self._row(metric, target) | where | {
                 "unit": "share",
                 "value": float(found.value[t, c]),
