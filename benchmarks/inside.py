@@ -52,7 +52,9 @@ def outside(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 
 
 def pointlike(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The rows with an interval of no width, which no finite sample allows."""
+    """The rows with an interval of no width, which no finite sample allows but of a rank."""
+    if "metric" in table:
+        table = table[table["metric"] != "rank"]
     for low, high in dict.fromkeys((low, high) for _, low, high in INTERVALS):
         if {low, high} <= set(table.columns):
             none = table[low].notna() & (table[low] == table[high])
