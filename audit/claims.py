@@ -22,12 +22,14 @@ from audit.confidence import Confidence
 from audit.disparity import Compared, differences, worst
 from audit.errors import sentence
 from audit.metrics import Asked, Block, Groups, Tally
+from audit.stats.gaps import NEGLIGIBLE
 from audit.tables import (
     DIFFERENCE,
     ENSEMBLE,
     EXPLORATORY,
     OK,
     PRIMARY,
+    REST,
     WORST,
     records,
 )
@@ -61,6 +63,13 @@ class Claim(BaseModel):
                 sentence(
                     f"a primary question with {given}",
                     "Write either 'category: crime' (or misclassification) or 'label: ...'",
+                )
+            )
+        if self.groups is not None and self.groups[0] == self.groups[1]:
+            raise ValueError(
+                sentence(
+                    f"a primary question between '{self.groups[0]}' and itself",
+                    "Name two groups under 'groups:', or leave it out for the largest gap",
                 )
             )
         return self
@@ -128,11 +137,19 @@ def settle(
     judged.loc[rest, "q_margin"] = q[rest.to_numpy()]
     decided = judged["verdict"].isin([Verdict.EXCEEDS, Verdict.WITHIN])
     unsure = rest & decided & (judged["q_margin"] > 1 - confidence.level)
+    # nothing is said of the pairs of a question that is not said of the question
+    at = pd.MultiIndex.from_frame(judged[_QUESTION])
+    pairs = (judged["comparison"] == DIFFERENCE) & (judged["other"] != REST)
+    pairs &= judged["verdict"].isin([Verdict.EXCEEDS, Verdict.WITHIN]) & (judged["role"] == "")
+    unsure |= pairs & at.isin(at[unsure.to_numpy()])
     judged.loc[unsure, ["verdict", "basis"]] = Verdict.INCONCLUSIVE.value, ""
     judged.loc[unsure, "reason"] = _also(
         judged.loc[unsure, "reason"], f"q over {int(rest.sum())} exploratory questions is too high"
     )
     return judged
+
+
+_QUESTION: Final = ["probe", "task", "condition", "metric", "label", "attribute"]
 
 
 def _also(reason: pd.Series[str], more: str) -> pd.Series[str]:
@@ -200,6 +217,10 @@ def _decide(
 _BOUNDS: Final = (
     "low_simultaneous", "high_simultaneous", "low_equivalence", "high_equivalence", "level_each",
 )  # fmt: skip
+#: what a declared pair, a family of its own, has of that family
+_OF_FAMILY: Final = (
+    "p", "q", "smallest_q", "family", "family_size", "detectable", "method",
+)  # fmt: skip
 _JUDGED: Final = ("ratio", "ratio_low", "ratio_high", "basis", "p_margin", "verdict")
 
 
@@ -221,7 +242,8 @@ def _bounded(
     compared = Compared(groups, row["attribute"], block, asked, at)
     largest = worst(compared)
     bounds = differences(compared) if pair else largest
-    return {name: bounds[name][0] for name in _BOUNDS} | {n: largest[n][0] for n in _JUDGED}
+    names = (*_BOUNDS, *_OF_FAMILY) if pair else _BOUNDS
+    return {name: bounds[name][0] for name in names} | {n: largest[n][0] for n in _JUDGED}
 
 
 def _one_label(block: Block, label: str) -> Block:
@@ -257,8 +279,9 @@ def within_but_for_the_left_out(row: Mapping[str, Any]) -> bool:
     """Whether a gap would be *shown small* if no group were too small to be compared."""
     ratio = row.get("ratio_margin", np.nan)
     near = row.get("high_equivalence", np.nan) < row["margin"]
-    eventless = not row.get("events") and not row.get("events_other")  # then no ratio binds
-    small = np.isnan(ratio) or row["ratio_high"] < ratio or eventless
+    eventless = not row.get("events") and not row.get("events_other")
+    waived = eventless or row.get("basis") == NEGLIGIBLE
+    small = waived or np.isnan(ratio) or row["ratio_high"] < ratio
     return bool(row.get("left_out") and near and small)
 
 

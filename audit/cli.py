@@ -656,12 +656,13 @@ def _least(p: float) -> str:
 def _needs(suite: Suite) -> Any:
     """The subjects that each primary question needs, beside those that it has."""
     needs = suite.needs()
-    shown = {"exceeds": "needed for large", "within": "needed for small", "comparisons": "pairs"}
+    shown = {"exceeds": "for large", "within": "for small", "comparisons": "pairs"}
     counts = {
         name: [f"{v:,.0f}" if v == v else "none suffices" for v in needs[name]]
         for name in ("exceeds", "within")
     }
-    return needs.assign(**counts).drop(columns="attribute").rename(columns=shown)
+    needs = needs.assign(**counts).rename(columns=shown | {"too_few": "too few"})
+    return needs if needs["too few"].any() else needs.drop(columns="too few")
 
 
 def _how_to_read(suite: Suite) -> Any:

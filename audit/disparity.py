@@ -486,7 +486,11 @@ def worst(groups: Compared) -> Columns:
             "ratio_low": np.where(binds, claims.ratio_surely, np.nan),
             "ratio_high": np.where(binds, claims.ratio_below, np.nan),
             "ratio_margin": groups.margins.ratio,
-            "basis": np.where(claims.verdict == Verdict.INCONCLUSIVE, "", claims.basis),
+            "basis": np.where(
+                (claims.verdict == Verdict.INCONCLUSIVE) & (claims.basis != NEGLIGIBLE),
+                "",
+                claims.basis,
+            ),
             "p_margin": np.where(gap.some, claims.p, np.nan),
             "left_out": groups.pairs.left_out,
             "method": np.where(gap.some, method, "").astype(object),

@@ -231,8 +231,10 @@ def _gap_sentence(row: Mapping[str, Any]) -> str:
 def _bounds_in_words(row: Mapping[str, Any], ends: tuple[float, float]) -> str:
     """The bounds that the verdict rests on, and what they hold over."""
     level = f"{100 * row['level']:.0f} %"
-    if row["verdict"] == Verdict.WITHIN and row["comparison"] == WORST:
-        return f"{level} sure of every pair to be at most {percent(ends[1], 0, ends[1])}"
+    if row["verdict"] == Verdict.WITHIN:
+        who = "every pair" if row["comparison"] == WORST else "these two"
+        most = max(abs(end) for end in ends) if row["comparison"] == DIFFERENCE else ends[1]
+        return f"{level} sure of {who} to be at most {percent(most, 0, most)}"
     told = f"{level} simultaneous bounds {bounds(*ends)}"
     if np.isnan(row["ratio_margin"]) or not row["events"] + row["events_other"]:
         return told
@@ -246,19 +248,22 @@ def _ratio_in_words(row: Mapping[str, Any]) -> str:
         least = f", so the ratio is at least {row['ratio_low']:.3g}" if surely else ""
         return f"some group has no event{least}"
     least = f", at least {row['ratio_low']:.3g}" if surely else ""
-    return f"the largest ratio of two groups is {row['ratio']:.3g} times{least}"
+    which = "their ratio" if row["comparison"] == DIFFERENCE else "the largest ratio of two groups"
+    return f"{which} is {row['ratio']:.3g} times{least}"
 
 
 def _verdict_in_words(row: Mapping[str, Any]) -> str:
     """The verdict against the margin, or margins, that it rests on."""
     points, verdict = f"{100 * row['margin']:g} points", Verdict(row["verdict"])
-    times = "" if np.isnan(row["ratio_margin"]) else f"{row['ratio_margin']:g} times"
+    eventless = not row["value"] and not row["events"] + row["events_other"]
+    times = "" if np.isnan(row["ratio_margin"]) or eventless else f"{row['ratio_margin']:g} times"
+    small = NO_TWO_GROUPS if row["comparison"] == WORST else "they differ by less than {margin}"
     if verdict == Verdict.EXCEEDS and row["basis"] == "ratio":
         return verdict.against(times)
     if verdict == Verdict.EXCEEDS or not times or row["basis"] == NEGLIGIBLE:
         rare = " and all rates are negligible" if row["basis"] == NEGLIGIBLE else ""
-        return verdict.against(points, NO_TWO_GROUPS) + rare
-    return verdict.against(f"{points} or {times}", "no two groups differ by {margin}")
+        return verdict.against(points, small) + rare
+    return verdict.against(f"{points} or {times}", small)
 
 
 def _what(row: Mapping[str, Any]) -> str:

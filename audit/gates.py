@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 from xml.etree import ElementTree
 
+import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
@@ -71,12 +72,15 @@ class GateResult(BaseModel):
         return self.outcome not in (SHOWN_LARGE, SHOWN_SMALL, NOTHING)
 
 
-def judge(disparities: pd.DataFrame, gates: Sequence[Gate]) -> list[GateResult]:
+def judge(
+    disparities: pd.DataFrame, gates: Sequence[Gate], declared: bool = False
+) -> list[GateResult]:
     """Hold the worst-case gaps of the headline condition against every gate that covers them.
 
     Args:
         disparities: rows of the table DISPARITIES; those that are no gated gap are passed over.
         gates: the suite's policy. They judge the primary questions; every gap where none is.
+        declared: whether the suite declares primary questions, so that nothing else is judged.
 
     Returns:
         One result a gate and gap, gate by gate; for a gate that covers no gap one that fails, so
@@ -85,7 +89,7 @@ def judge(disparities: pd.DataFrame, gates: Sequence[Gate]) -> list[GateResult]:
     disparities = DISPARITIES.filled(disparities)
     primary = disparities["role"] == PRIMARY
     largest = (disparities["condition"] == ENSEMBLE) & (disparities["comparison"] == WORST)
-    gaps = records(disparities[primary if primary.any() else largest])
+    gaps = records(disparities[primary if declared or primary.any() else largest])
     judged = []
     for gate in gates:
         covered = [gap for gap in gaps if gate.covers(gap["attribute"], gap["margin_family"])]
@@ -135,7 +139,11 @@ def _told(gap: Mapping[str, Any], usable: bool) -> str:
     )
     if not usable:
         return f"{what}, {between} ({gap['reason']})"
-    return f"{what}, {between}, gap {size} points, margin {100 * gap['margin']:g}"
+    told = f"{what}, {between}, gap {size} points, margin {100 * gap['margin']:g}"
+    if np.isnan(gap["ratio_margin"]) or np.isnan(gap["ratio_low"]):
+        return told
+    most = "" if np.isnan(gap["ratio"]) else f" {gap['ratio']:.3g} times,"
+    return f"{told}, ratio{most} at least {gap['ratio_low']:.3g}, margin {gap['ratio_margin']:g}"
 
 
 def _never_asked(gate: Gate) -> GateResult:

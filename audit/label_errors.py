@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from audit.metrics import UNKNOWN
 from audit.stats.mislabelled import at_random, at_worst
 from audit.tables import DIFFERENCE, ENSEMBLE, EVERYONE, OK, REST, records
-from audit.verdicts import Verdict, decide, size_bounds
+from audit.verdicts import decide, size_bounds
 
 #: shares of all group labels of an attribute, wrong under which every verdict is looked at again
 SHARES: Final = (0.01, 0.05, 0.1)
@@ -41,9 +41,9 @@ def if_labels_were_wrong(
     """Verdicts of largest gaps, by key, if 1, 5 or 10 % of all group labels were wrong.
 
     Gaps that could not be compared, whose pairs or groups are not in these tables, or whose verdict
-    rests on a ratio alone are left out. Wrong labels come from all groups of the attribute that
-    have a picture, compared or not; 'unknown' is no label. Of a primary question, too, the bounds
-    are those of its pairs as one family.
+    is not that of their pairs' differences as one family are left out: where a ratio decides, or
+    what else is primary or explored. Wrong labels come from all groups of the attribute that
+    have a picture, compared or not; 'unknown' is no label.
 
     Args:
         largest: rows of DISPARITIES of the largest gaps, in the headline condition.
@@ -58,7 +58,7 @@ def if_labels_were_wrong(
     return {
         row["key"]: _again(row, pairs[asked], groups[asked])
         for row, asked in zip(records(usable), _questions(usable), strict=True)
-        if asked in pairs and asked in groups and row["basis"] != "ratio"
+        if asked in pairs and asked in groups and _by_differences(row, pairs[asked])
     }
 
 
@@ -74,17 +74,34 @@ def _questions(table: pd.DataFrame) -> list[tuple[Any, ...]]:
     return list(table[_QUESTION].itertuples(index=False, name=None))
 
 
+def _by_differences(row: Mapping[str, Any], pairs: pd.DataFrame) -> bool:
+    """Whether a verdict is that of the differences of its pairs."""
+    return bool(_verdict(row, *_ends(_of_claim(row, pairs))) == row["verdict"])
+
+
+def _of_claim(row: Mapping[str, Any], pairs: pd.DataFrame) -> pd.DataFrame:
+    """The pairs that a claim is about: all, or the declared one."""
+    if row["comparison"] != DIFFERENCE:
+        return pairs
+    this = (pairs["group"] == row["group"]) & (pairs["other"] == row["other"])
+    return pairs.loc[this]
+
+
+def _ends(pairs: pd.DataFrame) -> list[Bounds]:
+    """Simultaneous bounds of every pair, and those of each alone."""
+    return [
+        (pairs[f"low_{kind}"].to_numpy(float), pairs[f"high_{kind}"].to_numpy(float))
+        for kind in ("simultaneous", "equivalence")
+    ]
+
+
 def _again(row: Mapping[str, Any], pairs: pd.DataFrame, groups: pd.DataFrame) -> Verdicts:
     """The verdict on one largest gap, or declared pair, under every kind and share of errors."""
-    if row["comparison"] == DIFFERENCE:
-        pairs = pairs[(pairs["group"] == row["group"]) & (pairs["other"] == row["other"])]
+    pairs = _of_claim(row, pairs)
     place = pd.Index(groups["group"])
     at = place.get_indexer(pd.Index(pairs["group"])), place.get_indexer(pd.Index(pairs["other"]))
     n, events = groups["n"].to_numpy(float), groups["events"].to_numpy(float)
-    ends = [
-        [pairs[f"{end}_{kind}"].to_numpy(float) for end in ("low", "high")]
-        for kind in ("simultaneous", "equivalence")
-    ]
+    ends = _ends(pairs)
     return {
         how: {
             f"{100 * share:.0f} %": _verdict(
@@ -99,11 +116,8 @@ def _again(row: Mapping[str, Any], pairs: pd.DataFrame, groups: pd.DataFrame) ->
 def _verdict(row: Mapping[str, Any], joint: Bounds, alone: Bounds) -> str:
     """The verdict on the largest of gaps with these bounds; without bounds it may be any size.
 
-    Where a ratio has to be small, too, or a group is left out, nothing is *shown small*; what is
-    open since too much was explored stays open.
+    Where a ratio has to be small, too, or a group is left out, nothing is *shown small*.
     """
-    if row["reason"] and row["verdict"] == Verdict.INCONCLUSIVE and not row["left_out"]:
-        return str(Verdict.INCONCLUSIVE)
     least, most = (
         size_bounds(
             np.where(np.isnan(low + high), -1, low), np.where(np.isnan(low + high), 1, high)

@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
+from audit.claims import Claim
 from audit.confidence import Margin
 from audit.errors import InputError, sentence
 from audit.rundir import Run, runs_in, slug, unwritable, write_json
@@ -34,6 +35,7 @@ class Plan(BaseModel):
     level: float
     margins: dict[str, Margin]
     gates: tuple[Gate, ...]
+    primary: tuple[Claim, ...] = ()
     dataset: str
     dataset_digest: str
 
@@ -67,6 +69,7 @@ def seal(suite: Suite, out: Path) -> Seal:
         level=suite.confidence.level,
         margins=dict(suite.confidence.margins),
         gates=suite.gates,
+        primary=suite.primary,
         dataset=suite.pictures.name,
         dataset_digest=suite.pictures.digest,
     )

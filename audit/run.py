@@ -95,7 +95,9 @@ def carry_out(
         found = find(
             tables.rates, tables.disparities, tables.measures, _harms(suite), _sources(suite)
         )
-        judged_gates = gates.judge(judged(tables.disparities, tables.rates), suite.gates)
+        judged_gates = gates.judge(
+            judged(tables.disparities, tables.rates), suite.gates, bool(suite.primary)
+        )
         _write(build, suite, encoder, pictures.quarantined)
         build.facts.update(plan=standing, plan_digest=suite.plan_digest, verdict_rule=RULE)
         _write_tables(build.folder, tables, found)

@@ -270,8 +270,11 @@ class Suite(BaseModel):
                 raise unknown(what, claim.task, set(asked["task"]), where=f"{where}.task")
             if not any(claim.asks(row) for row in records(asked)):
                 counted = asked[asked["metric"] == claim.metric]
+                if claim.task:
+                    counted = counted[counted["task"] == claim.task]
                 names = set(counted["label"]) if claim.metric != ERRORS else {ERRORS}
-                what = "label asked in this suite is" if claim.label else "category asked here is"
+                where += f": task '{claim.task}'" if claim.task else ""
+                what = "label asked there is" if claim.label else "category asked there is"
                 raise unknown(what, claim.label or claim.category, names, where=where)
             groups = [str(g) for g in self.groups[named].dropna().unique()]
             for group in claim.groups or ():
@@ -468,33 +471,49 @@ class Suite(BaseModel):
     def needs(self) -> pd.DataFrame:
         """The subjects that each primary question needs in every group, by its attribute.
 
-        Columns question, attribute, comparisons, smallest (subjects of the smallest group), and the
+        Columns question, comparisons, smallest (subjects of the smallest group), ``too_few``: the
+        groups that are too small to be compared, with which nothing is shown small, and the
         subjects needed: ``exceeds``, to show a gap of twice the margin (10 against 20 % at a margin
         of 5 points) beyond the margin, and ``within``, to show that equal rates of 10 % differ by
         less than the margin, and by less than the ratio where one binds. Both at the suite's power
         and at the level that is left if no other primary question is decided (Holm's first step).
         """
         cells = self.cells()
-        known = cells[cells["compared"] == "yes"]
+        known = cells[cells["group"] != UNKNOWN]
         asked, rows = records(self.questions), []
+        claimed = {
+            (*[row[name] for name in ("task", "metric", "label")], self._named(c), c.groups)
+            for c in self.primary
+            for row in asked
+            if c.asks(row)
+        }
         for claim in self.primary:
-            named = next(a for a in self.groups if claim.concerns(a))
-            here = known[known["attribute"] == named]
+            here = known[known["attribute"] == self._named(claim)]
             if claim.groups:
                 here = here[here["group"].isin(claim.groups)]
             family = next(row["family"] for row in asked if claim.asks(row))
-            pairs, m = max(len(here) * (len(here) - 1) // 2, 1), len(self.primary)
+            compared = here[here["compared"] == "yes"]
+            whole, m = len(compared) == len(here), len(claimed)
+            pairs = len(compared) * (len(compared) - 1) // 2
             rows.append(
                 {
                     "question": str(claim),
-                    "attribute": named,
                     "comparisons": pairs,
                     "smallest": int(here["subjects"].min()) if len(here) else 0,
-                    "exceeds": needed_to_exceed(self.confidence, family, pairs, m),
-                    "within": needed_to_be_within(self.confidence, family, pairs, m),
+                    "exceeds": needed_to_exceed(self.confidence, family, pairs, m)
+                    if pairs
+                    else np.nan,
+                    "within": needed_to_be_within(self.confidence, family, pairs, m)
+                    if pairs and whole
+                    else np.nan,
+                    "too_few": ", ".join(here.loc[here["compared"] != "yes", "group"]),
                 }
             )
         return pd.DataFrame(rows)
+
+    def _named(self, claim: Claim) -> str:
+        """The attribute of a claim, as this suite calls it."""
+        return next(a for a in self.groups if claim.concerns(a))
 
     def _smallest_p(self, pictures: NDArray[np.int64], comparisons: int) -> float:
         """The adjusted p that no result of a question can go below."""

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +24,7 @@ from audit.rundir import Run, open_run
 from audit.stats.changes import Changes, changes_of_gaps, worst_case_change
 from audit.stats.clustered import Sample
 from audit.stats.counts import sample_of
+from audit.stats.samples import pick_questions
 from audit.suite import load_suite
 from audit.tables import DIFFERENCE, WORST, records
 from audit.verdicts import RULE, size_bounds, verdicts
@@ -34,12 +34,8 @@ from audit.verdicts import RULE, size_bounds, verdicts
 
 def split(sample: Sample, questions: int) -> tuple[Sample, Sample]:
     """Gained and lost from a sample of both, one after the other."""
-
-    def part(rows: slice) -> Sample:
-        by_question = [field.name for field in fields(sample) if field.name != "shared"]
-        return replace(sample, **{name: getattr(sample, name)[rows] for name in by_question})
-
-    return part(slice(0, questions)), part(slice(questions, None))
+    halves = slice(0, questions), slice(questions, None)
+    return pick_questions(sample, halves[0]), pick_questions(sample, halves[1])
 
 
 def changed(

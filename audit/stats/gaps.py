@@ -241,7 +241,7 @@ def judge(
     by_gap, by_ratio = gap.low > margins.difference, scale.surely > log_margin
     whole = gap.some & pairs.complete
     within = whole & (below < margins.difference) & (~binds | (scale.below < log_margin))
-    p, idle = _against(sample, pairs, margins, found, alpha, binds, whole), within & scale.waived
+    p = _against(sample, pairs, margins, found, alpha, _Binding(binds, scale.waived, whole))
     eventless = (sample.events == 0).all(axis=1, keepdims=True)
     both, one = "difference and ratio", np.where(by_ratio, "ratio", "difference")
     low_alone, high_alone = (np.where(usable, end, np.nan) for end in alone)
@@ -258,7 +258,11 @@ def judge(
         ratio_surely=np.where(eventless, np.nan, _finite(scale.surely)),
         ratio_below=np.where(eventless, np.nan, _finite(scale.below)),
         p=p,
-        basis=np.where(by_gap & by_ratio | within & binds, both, np.where(idle, NEGLIGIBLE, one)),
+        basis=np.select(
+            [scale.waived, by_gap & by_ratio | within & binds & ~eventless],
+            [NEGLIGIBLE, both],
+            one,
+        ),
         verdict=decide(by_gap | by_ratio, within),
     )
 
@@ -375,19 +379,28 @@ def _log_bounds(sample: Sample, pairs: Pairs, ratio: Bounds, levels: Floats) -> 
         )
 
 
+@dataclass(frozen=True)
+class _Binding:
+    """Of each question, (Q, 1): a ratio binds, is waived, and no group is left out."""
+
+    ratio: Flags
+    waived: Flags
+    whole: Flags
+
+
 def _against(
     sample: Sample,
     pairs: Pairs,
     margins: Margins,
     found: Compared,
     alpha: float,
-    binds: Flags,
-    whole: Flags,
+    to: _Binding,
 ) -> Floats:
     """P of the largest gap against its margins, (Q, 1).
 
     The smaller of two: that no pair exceeds a margin, adjusted for the pairs as the simultaneous
-    bounds are, and that some pair reaches one. Only one of the two can be true.
+    bounds are, and that some pair reaches one. Where a negligible rate is declared, the second
+    doubles what it takes from the ratio, or from the rates that waive it, as the bounds do.
     """
     one, other = pairs.one, pairs.other
     beyond, inside = margin_z(
@@ -395,7 +408,8 @@ def _against(
         np.abs(sample.rate[:, one] - sample.rate[:, other]),
         margins.difference,
     )
-    if binds.any():
+    within = _largest(special.ndtr(-inside), pairs.usable)
+    if to.ratio.any():
         with np.errstate(divide="ignore", invalid="ignore"):
             rate = np.log(sample.rate)
             apart = np.abs(rate[:, one] - rate[:, other])
@@ -410,12 +424,17 @@ def _against(
             np.log(margins.ratio),
         )
         # two groups without any event have no ratio, and are judged by their difference
-        beyond = np.where(binds, np.fmax(beyond, ratio[0]), beyond)
-        inside = np.where(binds, np.fmin(inside, ratio[1]), inside)
+        beyond = np.where(to.ratio, np.fmax(beyond, ratio[0]), beyond)
+        sides = np.where(np.isnan(margins.negligible), 1, 2)
+        by_ratio = _largest(sides * special.ndtr(-ratio[1]), pairs.usable)
+        within = np.where(to.ratio, np.fmax(within, by_ratio), within)
+    if to.waived.any():
+        rare = margin_z(lambda at: rate_interval(sample, at), sample.rate, margins.negligible)[1]
+        by_rates = 2 * special.ndtr(-rare).max(axis=1, keepdims=True)
+        within = np.where(to.waived, np.fmax(within, by_rates), within)
     adjusted = np.minimum(2 * special.ndtr(-beyond) * alpha / (1 - found.levels), 1.0)
     exceeds = -_largest(-adjusted, pairs.usable)
-    within = np.where(whole, _largest(special.ndtr(-inside), pairs.usable), 1.0)
-    return np.fmin(exceeds, within)
+    return np.fmin(exceeds, np.where(to.whole, np.fmin(within, 1.0), 1.0))
 
 
 def margin_z(
@@ -433,7 +452,7 @@ def margin_z(
         margin: broadcasts against them.
     """
     before = [size - margin, margin - size]
-    found = [np.where(b > 0, np.nan, 0.0) for b in before]
+    found = [np.where(b <= 0, 0.0, np.nan) for b in before]
     for z, step in zip(_GRID[1:], np.diff(_GRID), strict=True):
         least, most = size_bounds(*interval(1 - 2 * special.ndtr(-z)))
         for k, left in enumerate((least - margin, margin - most)):
