@@ -84,7 +84,7 @@ def _of_claim(row: Mapping[str, Any], pairs: pd.DataFrame) -> pd.DataFrame:
     if row["comparison"] != DIFFERENCE:
         return pairs
     this = (pairs["group"] == row["group"]) & (pairs["other"] == row["other"])
-    return pairs.loc[this]
+    return pd.DataFrame(pairs[this])
 
 
 def _ends(pairs: pd.DataFrame) -> list[Bounds]:
