@@ -368,3 +368,66 @@ def test_the_combined_rule_needs_the_dearer_scale_to_be_small_and_the_cheaper_to
     assert needed_to_exceed(SURE, "crime", 1) < needed_to_exceed(points, "crime", 1)
     # about 1,520 a group in 14 groups, as simulated independently
     assert needed_to_be_within(SURE, "default", 91) == pytest.approx(1560, rel=0.04)
+
+
+# ---- what a second pair of eyes found ----------------------------------------------------------
+
+
+def test_a_declared_pair_says_nothing_of_other_groups() -> None:
+    tally = world([3000, 3000, 3000], {"x": [300, 310, 900]})
+    table = settled(tally, [Claim(attribute="a", label="x", groups=("g1", "g0"))])
+    pair = next(f for f in found(tally, table) if f.role == "primary")
+    assert pair.verdict == SMALL
+    assert "no two groups" not in pair.statement
+    assert "they differ by less than 5 points" in pair.statement
+    assert primary(table)["family_size"] == 1
+
+
+def test_without_any_event_p_is_that_of_the_difference() -> None:
+    harmful, harmless = (worst([1500, 1500], [0, 0], f) for f in ("crime", "default"))
+    assert harmful["p_margin"] == harmless["p_margin"] < 1e-6
+    assert harmful["basis"] == "difference"
+    tally = world([1500, 1500], {"never": [0, 0], "other": [300, 150]}, "crime")
+    table = settled(tally, [Claim(attribute="a", label="other")])
+    row = table[(table["label"] == "never") & (table["comparison"] == "worst_case_gap")].iloc[0]
+    assert (row["role"], row["verdict"]) == ("exploratory", SMALL)
+
+
+def test_a_waived_ratio_is_in_p() -> None:
+    sure = Confidence.model_validate({"margins": {"crime": {"negligible": 0.01}}})
+    row = worst([3000, 3000], [18, 8], "crime", sure)
+    assert row["basis"] == "difference, all rates negligible"
+    assert 0.005 < row["p_margin"] < 0.05
+
+
+def test_a_pair_of_one_group_is_refused() -> None:
+    with pytest.raises(ValueError, match="between 'g0' and itself"):
+        Claim(attribute="a", label="x", groups=("g0", "g0"))
+
+
+def test_gates_of_a_suite_that_declares_judge_nothing_else() -> None:
+    table = disparities(world([800, 800], {"x": [160, 80]}), SURE)
+    gate = Gate(attribute="a", family="default", unless="shown_small")
+    (result,) = judge(table, [gate], declared=True)
+    assert not result.passed
+    assert "nothing to judge" in result.sentence
+
+
+def test_a_gate_prints_the_ratio_that_a_verdict_rests_on() -> None:
+    table = disparities(world([20000, 20000], {"x": [10, 800]}, "crime"), SURE)
+    gate = Gate(attribute="a", family="crime", fail_if="shown_large")
+    assert "ratio 80 times, at least 40" in judge(table, [gate])[0].sentence
+
+
+def test_what_a_question_lost_its_pairs_lose_too() -> None:
+    many = {f"noise {i}": [100, 70] for i in range(100)}
+    table = settled(world([800, 800], {"thief": [160, 90]} | many), [])
+    rows = table[(table["label"] == "thief") & (table["comparison"] != "ratio")]
+    judged_rows = rows[rows["comparison"].isin(["difference", "worst_case_gap"])]
+    assert set(judged_rows["verdict"]) == {OPEN}
+
+
+def test_label_errors_are_told_only_of_verdicts_that_differences_give() -> None:
+    tally = world([1500, 1500], {f"l{i}": [275, 150] for i in range(10)})
+    claims = [Claim(attribute="a", label=f"l{i}") for i in range(10)]
+    assert {f.label_errors for f in found(tally, settled(tally, claims))} == {None}

@@ -71,7 +71,7 @@ def controls_table(run: Run) -> Markdown:
         {
             "Task": row.task,
             "By": row.attribute,
-            **shuffled.get((row.task, row.attribute), {}),
+            **shuffled.get((row.task, row.attribute), dict.fromkeys(_SHUFFLED, "–")),
         }
         | _injected_cells(row)
         for row in each(planted)
