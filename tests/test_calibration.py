@@ -205,6 +205,7 @@ def test_sizes_by_zipfs_law() -> None:
     assert sizes[:4] / sizes[0] == pytest.approx([1, 1 / 2, 1 / 3, 1 / 4], abs=0.01)
 
 
+@pytest.mark.slow
 def test_methods_beside_each_other_where_events_are_rare() -> None:
     """Known: t is too narrow, and the price of safety is less than half as much width again."""
     rare = PeerCell((0.02, 0.08), 60, worlds.SMALLER, 0.3, audits=200, resamples=100).run(seed=8)

@@ -101,6 +101,7 @@ def test_it_shows_what_was_asked_and_found(run: Run, monkeypatch: pytest.MonkeyP
     assert sum(n for (attribute, _), n in lost.items() if attribute == "gender") == 2
 
 
+@pytest.mark.slow
 def test_the_warning_comes_before_any_label(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     page = opened(run.path.parent, monkeypatch)
     kinds = [element.type for element in page.main]

@@ -440,6 +440,7 @@ def test_words_survive_rendering_and_the_same_run_gives_the_same_bytes(tmp_path:
     assert copy.damaged() == []
 
 
+@pytest.mark.slow
 def test_an_error_leaves_the_report_as_it_was(tmp_path: Path) -> None:
     from audit.report import render
 

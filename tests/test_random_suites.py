@@ -389,6 +389,7 @@ def page(run: Run, view: str) -> AppTest:
         return shown if view == "overview" else shown.switch_page(f"views/{view}.py").run()
 
 
+@pytest.mark.slow
 @settings(
     max_examples=300 if BY_HAND else 12,
     derandomize=not BY_HAND,
@@ -422,6 +423,7 @@ def _tiny(figure: Figure, kind: str) -> bytes:
     return buffer.getvalue() if kind == "png" else b"<svg xmlns='http://www.w3.org/2000/svg'/>"
 
 
+@pytest.mark.slow
 def test_probes_may_ask_about_thresholds_of_their_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -165,6 +165,7 @@ def test_another_right_answer_moves_no_family() -> None:
 # ---- worlds --------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "per", "recall"), [(60, 1, 0.95), (150, 3, 0.8)])
 def test_balanced_recall_is_covered_and_a_null_world_shows_no_gap(
     n: int, per: int, recall: float
@@ -250,6 +251,7 @@ def test_bad_input_is_a_sentence(fields: dict[str, Any], told: str) -> None:
 # ---- a run ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_run_has_them_when_asked_and_no_finding_of_them(world: Path) -> None:
     """Nor do they tell in a public copy what six women among the old were taken for."""
     table = worlds.people(world, 120)

@@ -108,6 +108,7 @@ def section(text: str, number: int) -> str:
     return text.split(f"\n## {number}. ")[1].split("\n## ")[0]
 
 
+@pytest.mark.slow
 def test_every_section_is_there_in_order(text: str) -> None:
     headings = re.findall(r"^## (.*)$", text, re.M)
     assert len(headings) == len(HEADINGS)

@@ -148,6 +148,7 @@ def test_a_spread_that_is_there_is_found_among_many() -> None:
     assert parts.share.high - parts.share.low < 0.8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "world",
     [
