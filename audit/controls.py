@@ -23,6 +23,7 @@ from audit.data.labels import LabelSet
 from audit.disparity import differences_at_once, disparities
 from audit.metrics import METRICS, Block, Draws, Events, Groups, Tally
 from audit.stats.counts import count
+from audit.stats.gaps import TOO_FEW_GROUPS
 from audit.stats.permutation import Null, permuted_drops, permuted_range, whole_clusters
 from audit.tables import (
     CONTROLS,
@@ -497,9 +498,7 @@ def _shuffled_row(
 ) -> dict[str, Any]:
     usable = _usable(null)
     if usable.empty:
-        return _row(
-            where, attribute, "shuffled", reason="fewer than two groups with enough pictures"
-        )
+        return _row(where, attribute, "shuffled", reason=TOO_FEW_GROUPS)
     large, missed = (sum(column) for column in zip(*outcomes, strict=True))
     allowed = chance_allows(len(outcomes), level)
     return _row(

@@ -41,6 +41,7 @@ from audit.stats.gaps import (
     Pairs,
     judge,
     largest_gap,
+    largest_usable,
     simultaneous,
 )
 from audit.stats.gaps import Compared as Family
@@ -476,9 +477,9 @@ def worst(groups: Compared) -> Columns:
             "high_simultaneous": gap.high,
             "high_equivalence": claims.high_equivalence,
             "level_each": np.take_along_axis(found.levels, gap.pair, axis=1),
-            "q": -_largest(-found.q, groups.pairs.usable),
+            "q": -largest_usable(-found.q, groups.pairs.usable),
             "family_size": found.size,
-            "detectable": _largest(
+            "detectable": largest_usable(
                 groups.detectable[:, : groups.pairs.one.size], groups.pairs.usable
             ),
             "margin": groups.margins.difference,
@@ -503,12 +504,6 @@ def worst(groups: Compared) -> Columns:
         },
         (gap.group, gap.other),
     )
-
-
-def _largest(values: NDArray[np.float64], usable: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The largest of each row's usable values, (Q, 1); nan where there is none."""
-    among = np.where(usable & ~np.isnan(values), values, -np.inf).max(axis=1, keepdims=True)
-    return np.where(np.isfinite(among), among, np.nan)
 
 
 def _spreads(groups: Compared) -> Columns:

@@ -18,8 +18,7 @@ from scipy import special
 
 from audit.stats.clustered import Floats, Integers, Sample, difference_interval, rate_interval
 from audit.stats.pooling import Pooled, partial_pooling, pooled_differences, pooled_variance
-from audit.tables import CANNOT_TELL, SHOWN_LARGE, SHOWN_SMALL
-from audit.verdicts import size_bounds
+from audit.verdicts import decide, size_bounds
 
 Words = npt.NDArray[np.object_]
 
@@ -175,5 +174,5 @@ def _most(values: Floats) -> Floats:
 
 def _verdicts(value: Floats, least: Floats, most: Floats, margin: npt.ArrayLike) -> Words:
     allowed = np.asarray(margin, dtype=np.float64)
-    judged = np.select([least > allowed, most < allowed], [SHOWN_LARGE, SHOWN_SMALL], CANNOT_TELL)
+    judged = decide(least > allowed, most < allowed)
     return np.where(np.isnan(value), "", judged).astype(object)

@@ -133,12 +133,12 @@ def largest_gap(
     if low is None or high is None:
         least = most = np.full(gap.shape, np.nan)
     else:
-        least, most = (_largest(end, usable) for end in size_bounds(low, high))
+        least, most = (largest_usable(end, usable) for end in size_bounds(low, high))
     group, beside = np.where(down, second, first), np.where(down, first, second)
     return LargestGap(np.abs(gap), group, beside, at, least, most, pairs.left_out)
 
 
-def _largest(values: Floats, usable: Flags) -> Floats:
+def largest_usable(values: Floats, usable: Flags) -> Floats:
     """The largest of each row's usable numbers, (Q, 1); nan where there is none."""
     among = np.where(usable & ~np.isnan(values), values, -np.inf)
     largest = among.max(axis=1, keepdims=True, initial=-np.inf)
@@ -234,7 +234,7 @@ def judge(
     usable = pairs.usable
     gap = largest_gap(sample.rate, pairs, found.difference.low_all, found.difference.high_all)
     alone = difference_interval(sample, pairs.one, pairs.other, 1 - 2 * alpha)
-    below = _largest(size_bounds(*alone)[1], usable)
+    below = largest_usable(size_bounds(*alone)[1], usable)
     scale = _Ratios.of(sample, pairs, margins, found, alpha)
     binds &= ~scale.waived
     log_margin = np.log(np.where(binds, margins.ratio, np.inf))
@@ -346,14 +346,14 @@ class _Ratios:
         alone = bounds_at(levels, usable, lambda v: ratio_interval(sample, one, other, v))
         alone = _log_bounds(sample, pairs, alone, levels)
         ends = _log_bounds(sample, pairs, (found.ratio.low_all, found.ratio.high_all), found.levels)
-        surely = _largest(np.where(none, 0.0, size_bounds(*ends)[0]), usable)
-        below = _largest(np.where(none, 0.0, size_bounds(*alone)[1]), usable)
+        surely = largest_usable(np.where(none, 0.0, size_bounds(*ends)[0]), usable)
+        below = largest_usable(np.where(none, 0.0, size_bounds(*alone)[1]), usable)
         with np.errstate(divide="ignore", invalid="ignore"):
             rate = np.log(sample.rate)
             size = np.abs(rate[:, one] - rate[:, other])
         high = rate_interval(sample, 1 - alpha)[1]
         waived = np.all(high < margins.negligible, axis=1, keepdims=True)
-        return cls(ends, _largest(np.where(none, 0.0, size), usable), surely, below, waived)
+        return cls(ends, largest_usable(np.where(none, 0.0, size), usable), surely, below, waived)
 
 
 def _log_bounds(sample: Sample, pairs: Pairs, ratio: Bounds, levels: Floats) -> Bounds:
@@ -408,7 +408,7 @@ def _against(
         np.abs(sample.rate[:, one] - sample.rate[:, other]),
         margins.difference,
     )
-    within = _largest(special.ndtr(-inside), pairs.usable)
+    within = largest_usable(special.ndtr(-inside), pairs.usable)
     if to.ratio.any():
         with np.errstate(divide="ignore", invalid="ignore"):
             rate = np.log(sample.rate)
@@ -426,14 +426,14 @@ def _against(
         # two groups without any event have no ratio, and are judged by their difference
         beyond = np.where(to.ratio, np.fmax(beyond, ratio[0]), beyond)
         sides = np.where(np.isnan(margins.negligible), 1, 2)
-        by_ratio = _largest(sides * special.ndtr(-ratio[1]), pairs.usable)
+        by_ratio = largest_usable(sides * special.ndtr(-ratio[1]), pairs.usable)
         within = np.where(to.ratio, np.fmax(within, by_ratio), within)
     if to.waived.any():
         rare = margin_z(lambda at: rate_interval(sample, at), sample.rate, margins.negligible)[1]
         by_rates = 2 * special.ndtr(-rare).max(axis=1, keepdims=True)
         within = np.where(to.waived, np.fmax(within, by_rates), within)
     adjusted = np.minimum(2 * special.ndtr(-beyond) * alpha / (1 - found.levels), 1.0)
-    exceeds = -_largest(-adjusted, pairs.usable)
+    exceeds = -largest_usable(-adjusted, pairs.usable)
     return np.fmin(exceeds, np.where(to.whole, np.fmin(within, 1.0), 1.0))
 
 
