@@ -15,9 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from audit.metrics import UNKNOWN
 from audit.stats.mislabelled import at_random, at_worst
-from audit.tables import DIFFERENCE, ENSEMBLE, EVERYONE, OK, REST, records
+from audit.tables import DIFFERENCE, ENSEMBLE, EVERYONE, OK, REST, UNKNOWN, records
 from audit.verdicts import decide, size_bounds
 
 #: shares of all group labels of an attribute, wrong under which every verdict is looked at again

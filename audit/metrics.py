@@ -24,7 +24,7 @@ from audit.registry import Registry
 from audit.stats.clustered import Sample, effective_n, is_few, rate_interval
 from audit.stats.counts import Counts, count
 from audit.stats.resampling import Weights, cluster_weights
-from audit.tables import ENSEMBLE, EVERYONE, OK, RATES, TOO_FEW, UNDEFINED
+from audit.tables import ENSEMBLE, EVERYONE, OK, RATES, TOO_FEW, UNDEFINED, UNKNOWN
 
 #: the margin family of everything that names no other
 DEFAULT_FAMILY: Final = "default"
@@ -234,10 +234,6 @@ class Draws:
     def rows(self, clusters: NDArray[np.int64]) -> NDArray[np.int64]:
         """Row of ``weights`` of each of these clusters."""
         return np.searchsorted(self.present, clusters)
-
-
-#: pictures whose group isn't known: shown as their own row, never in a family
-UNKNOWN: Final = "unknown"
 
 
 def grouped(

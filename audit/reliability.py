@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from audit.errors import InputError, sentence
-from audit.metrics import UNKNOWN, Groups
+from audit.metrics import Groups
 from audit.stats.gaps import TOO_FEW_GROUPS
 from audit.stats.reliability import Reliability, overconfidence, overconfidence_gaps
 from audit.stats.reliability import reliability as measure
@@ -29,6 +29,7 @@ from audit.tables import (
     RELIABILITY,
     TOO_FEW,
     UNDEFINED,
+    UNKNOWN,
 )
 
 BINS: Final = 15

@@ -23,7 +23,7 @@ from audit.data.labels import Cited, Text, normalise
 from audit.data.yamlfile import FieldError, load_yaml, validate
 from audit.digits import bounds, percent
 from audit.errors import InputError, sentence
-from audit.metrics import METRICS, UNKNOWN
+from audit.metrics import METRICS
 from audit.registry import suggest, unknown
 from audit.resources import bundled, bundled_names
 from audit.stats.clustered import MANY
@@ -37,6 +37,7 @@ from audit.tables import (
     OK,
     TEXT,
     TOO_FEW,
+    UNKNOWN,
     Schema,
     records,
 )

@@ -23,7 +23,7 @@ from audit.data.dataset import Dataset
 from audit.data.dataset import load as load_dataset
 from audit.data.yamlfile import load_yaml, validate
 from audit.errors import InputError, sentence
-from audit.metrics import DEFAULT_FAMILY, METRICS, UNKNOWN, grouped, named
+from audit.metrics import DEFAULT_FAMILY, METRICS, grouped, named
 from audit.probes import PROBES, Probe
 from audit.registry import suggest, unknown
 from audit.resources import bundled, bundled_names
@@ -35,7 +35,7 @@ from audit.stats.power import (
     needed_n_for_ratio,
 )
 from audit.stats.significance import bonferroni_level, smallest_p
-from audit.tables import CHOICES, COUNT, FLAG, NUMBER, records
+from audit.tables import CHOICES, COUNT, FLAG, NUMBER, UNKNOWN, records
 
 SEE: Final = "'clip-audit list suites' shows all; a path to your own YAML works too"
 #: in a gate: every attribute and intersection, or every label family

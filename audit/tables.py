@@ -51,6 +51,8 @@ ENSEMBLE: Final = "ensemble"
 REST: Final = "the rest"
 #: the attribute and group of the whole data set
 EVERYONE: Final = "everyone"
+#: pictures whose group isn't known: shown as their own row, never in a family
+UNKNOWN: Final = "unknown"
 
 TEXT: Final = "str"
 NUMBER: Final = "float64"

@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
-import math
-import os
 import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
-from functools import lru_cache
-from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 from pydantic import BaseModel, BeforeValidator, ConfigDict, field_validator, model_validator
 
 from audit import resources
-from audit.data.images import inside
-from audit.data.yamlfile import load_yaml, validate
+from audit.data import remarks as looks
+from audit.data import values as numbers
+from audit.data.manifest import Manifest, read_manifests
+from audit.data.paths import on_disk, require_inside
+from audit.data.remarks import Remark
+from audit.data.yamlfile import load_yaml, validate, written
 from audit.errors import InputError, sentence
 from audit.registry import suggest, unknown
+from audit.tables import EVERYONE, UNKNOWN
 
 Source = Literal["self-reported", "annotator-perceived", "assigned", "generator"]
 KEYS = ("image_id", "path", "cluster_id")
 """The columns that every dataset's table begins with."""
-
-PART = "part"
-"""The column that says which of several manifests a row is from."""
 
 MAX_VALUES = 20
 """A numeric attribute with more different values than this needs bins to be a grouping."""
@@ -42,20 +37,10 @@ _SOURCES = (
     "judged), assigned (taken from a record or computed), generator (a setting of the program "
     "that made the picture)"
 )
-# leading zeros make a code, not a number: '01' must not become 1
-_NUMBER = re.compile(r"[+-]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 # what people write where there is nothing to state
 _NOTHING = {"", "-", "?", "no", "none", "unknown", "n/a", "na", "tbd", "todo"} | {
     f"not {word}" for word in ("stated", "given", "obtained", "known", "applicable", "available")
 }
-
-
-def _text(value: Any) -> str:
-    """How a value is written as a group: 24.0 from Parquet and 24 from CSV are one group."""
-    if isinstance(value, float | np.floating):
-        number = float(value)
-        return str(int(number)) if number.is_integer() and abs(number) < 1e15 else repr(number)
-    return str(value).strip()
 
 
 def _names(value: Any) -> Any:
@@ -64,7 +49,7 @@ def _names(value: Any) -> Any:
     if any(isinstance(item, bool) for item in items):
         raise ValueError("yes, no, on, off, true and false need quotes here")
     plain = all(isinstance(item, str | int | float) for item in items)
-    return tuple(_text(item) for item in items) if plain else value
+    return tuple(written(item) for item in items) if plain else value
 
 
 def _prose(value: Any) -> Any:
@@ -73,7 +58,7 @@ def _prose(value: Any) -> Any:
         raise ValueError("'yes' says too little: write it in words, or leave the key out")
     if value is False:
         return ""
-    return _text(value) if isinstance(value, int | float | date) else value
+    return written(value) if isinstance(value, int | float) else value
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
@@ -148,10 +133,13 @@ class Card(_Written):
 
     @field_validator("attributes")
     @classmethod
-    def _not_a_key(cls, attributes: Mapping[str, AttributeCard]) -> Mapping[str, AttributeCard]:
-        taken = [name for name in attributes if name in KEYS]
-        if taken:
-            raise ValueError(f"'{taken[0]}' names a picture, not a group; use another column")
+    def _not_taken(cls, attributes: Mapping[str, AttributeCard]) -> Mapping[str, AttributeCard]:
+        for name in attributes:
+            if name in KEYS:
+                raise ValueError(f"'{name}' names a picture, not a group; use another column")
+            if name == EVERYONE:
+                told = f"'{name}' names all pictures together in every table"
+                raise ValueError(f"{told}; rename the column")
         return dict(attributes)
 
 
@@ -172,8 +160,8 @@ class Dataset:
 
     ``table`` has a row a picture: ``image_id`` (unique), ``path`` (relative to ``root``),
     ``cluster_id`` (whatever repeats; the picture itself where the card names no column), then the
-    manifest's columns: attributes cleaned (unknown is None, numbers are floats), others as given.
-    ``digest`` covers card and table, not the pixels.
+    manifest's columns: text in the file's own spelling, None where nobody knows. ``remarks`` are
+    what in it is probably not meant. ``digest`` covers card and table, not the pixels.
     """
 
     name: str
@@ -182,6 +170,7 @@ class Dataset:
     attributes: Mapping[str, Attribute]
     card: Card
     digest: str
+    remarks: tuple[Remark, ...] = ()
 
     def __len__(self) -> int:
         return len(self.table)
@@ -250,35 +239,37 @@ class Dataset:
         raise unknown("attribute", name, self.attributes, where=self.name)
 
     def _as_written(self, attribute: Attribute, values: pd.Series) -> tuple[pd.Series, list[str]]:
-        distinct = sorted(values.dropna().unique())
-        numbers = sorted(float(v) for v in distinct if _is_number(_text(v)))
-        if len(numbers) > MAX_VALUES and not attribute.order:
-            span = f"from {_text(numbers[0])} to {_text(numbers[-1])}"
-            told = f"'{attribute.name}' has {len(numbers)} different numbers, {span}"
-            example = f"{{name: {attribute.name}, bins: [{_example_bins(numbers)}]}}"
+        distinct = numbers.in_natural_order(values.dropna().astype(str))
+        known = [v for v in map(numbers.number, distinct) if v is not None]
+        if len(known) > MAX_VALUES and not attribute.order:
+            span = f"from {numbers.short(known[0])} to {numbers.short(known[-1])}"
+            told = f"'{attribute.name}' has {len(known)} different numbers, {span}"
+            example = f"{{name: {attribute.name}, bins: [{numbers.example_bins(known)}]}}"
             advice = f"Give it bins in the suite, such as {example}"
             raise InputError(
                 sentence(
                     f"{self.name}: {told}; more than {MAX_VALUES} make no groups",
-                    _words_among(distinct),
+                    numbers.words_among(distinct),
                     advice,
                 )
             )
-        return _objects(values, [_text(v) for v in values]), [_text(v) for v in distinct]
+        return values, distinct
 
     def _binned(
         self, attribute: Attribute, values: pd.Series, bins: Sequence[float]
     ) -> tuple[pd.Series, list[str]]:
         if not attribute.numeric:
             told = f"{self.name}: bins are for numbers, and '{attribute.name}' is not all numbers"
-            words = _words_among(sorted(values.dropna().unique()))
+            words = numbers.words_among(numbers.in_natural_order(values.dropna().astype(str)))
             raise InputError(sentence(told, words, "Otherwise leave the bins out"))
-        edges = _edges(bins, f"{self.name}: bins of '{attribute.name}'")
-        numbers = values.to_numpy(dtype=float)
-        known = numbers[~np.isnan(numbers)]
-        labels = _bin_labels(edges, whole=bool((known == np.floor(known)).all()))
-        at = np.searchsorted(edges, numbers, side="right")
-        return _objects(values, [labels[i] for i in at]), labels
+        edges = numbers.bin_edges(bins, f"{self.name}: bins of '{attribute.name}'")
+        known = values.dropna()
+        sizes = np.array([numbers.number(str(v)) for v in known], dtype=float)
+        labels = numbers.bin_labels(edges, whole=bool((sizes == np.floor(sizes)).all()))
+        at = np.searchsorted(edges, sizes, side="right")
+        binned = np.full(len(values), None, dtype=object)
+        binned[values.notna().to_numpy()] = [labels[i] for i in at]
+        return pd.Series(binned, index=values.index, name=values.name, dtype=object), labels
 
 
 def intersect(*groupings: pd.Series) -> pd.Series:
@@ -318,15 +309,17 @@ def load(ref: str | Path, where: str = "") -> Dataset:
     path = _find(str(ref), f"{where}: " if where else "")
     card = validate(Card, load_yaml(path), str(path))
     names = (card.manifest,) if isinstance(card.manifest, str) else card.manifest
-    manifest = path.parent / names[0]
-    raw = _read_all([path.parent / name for name in names], str(path))
-    table = _table(raw, card, manifest, str(path))
+    file = path.parent / names[0]
+    manifest = read_manifests([path.parent / name for name in names], str(path))
+    table = _table(manifest, card, file, str(path))
     attributes = {
-        name: Attribute(name, a.source, a.description, a.order, table[name].dtype == float)
+        name: Attribute(
+            name, a.source, a.description, a.order, numbers.are_numbers(table[name].dropna())
+        )
         for name, a in card.attributes.items()
     }
-    digest = _digest(card, table)
-    return Dataset(card.name, manifest.parent, table, attributes, card, digest)
+    remarks = looks.of_data(card, manifest, table)
+    return Dataset(card.name, file.parent, table, attributes, card, _digest(card, table), remarks)
 
 
 def _find(ref: str, where: str) -> Path:
@@ -339,7 +332,7 @@ def _find(ref: str, where: str) -> Path:
         others = ", ".join(sorted(p.name for p in path.glob("*.y*ml")))
         hint = f"Name one of its files instead: {others}" if others else "Write one beside it"
         raise InputError(sentence(f"{where}the folder {ref} has no card.yaml", hint))
-    if path.suffix in {".csv", ".parquet"}:
+    if path.suffix.lower() in {".csv", ".tsv", ".parquet"}:
         advice = "Write a card (YAML) with 'name', 'manifest' and 'attributes', and name the card"
         raise InputError(sentence(f"{where}{ref} is a manifest, not a dataset card", advice))
     if path.is_file():
@@ -352,105 +345,45 @@ def _find(ref: str, where: str) -> Path:
     raise unknown("dataset", ref, names, where=where.removesuffix(": "), see=see)
 
 
-def _read_all(manifests: Sequence[Path], where: str) -> pd.DataFrame:
-    """One manifest as it is, or several as one table with the column ``part``."""
-    frames = [_read(manifest, where) for manifest in manifests]
-    if len(frames) == 1:
-        return frames[0]
-    if len({manifest.parent for manifest in manifests}) > 1:
-        got = f"{where}: manifest names files of several folders"
-        raise InputError(sentence(got, "Paths of pictures are relative to one folder; use one"))
-    if any(PART in frame for frame in frames):
-        got = f"{where}: a manifest has a column '{PART}', which says what file a row is from"
-        raise InputError(sentence(got, "Rename that column"))
-    parts = [f.assign(**{PART: m.stem}) for f, m in zip(frames, manifests, strict=True)]
-    joined = pd.concat([part.astype(object) for part in parts], ignore_index=True)
-    return joined.where(joined.notna(), None)
-
-
-def _read(manifest: Path, where: str) -> pd.DataFrame:
-    """The manifest's columns as they are: text from CSV, whatever it holds from Parquet."""
-    readers = {".csv": _read_csv, ".parquet": _read_parquet}
-    if manifest.suffix.lower() not in readers:
-        got = f"{where}: manifest is '{manifest.name}'"
-        raise InputError(sentence(f"{got}, and only .csv and .parquet files are read"))
-    if not manifest.is_file():
-        near = suggest(manifest.name, [p.name for p in manifest.parent.glob("*.*")])
-        advice = "Its path is taken relative to the card"
-        raise InputError(sentence(f"{where}: there is no manifest {manifest}", near, advice))
-    try:
-        frame = readers[manifest.suffix.lower()](manifest)
-    except OSError as error:
-        raise InputError(f"{manifest}: can't be read: {error.strerror or error}.") from error
-    twice = frame.columns[frame.columns.duplicated()]
-    if len(twice):
-        raise InputError(f"{manifest}: two columns are called '{twice[0]}'. Rename one.")
-    if frame.empty:
-        raise InputError(sentence(f"{manifest}: the manifest is empty", "It needs a row a picture"))
-    return frame
-
-
-def _read_csv(manifest: Path) -> pd.DataFrame:
-    try:
-        with manifest.open(encoding="utf-8-sig", newline="") as handle:
-            reader = csv.reader(handle)
-            header = [name.strip() for name in next(reader, [])]
-            rows = [_row(row, header, f"{manifest}:{reader.line_num}") for row in reader if row]
-    except UnicodeDecodeError as error:
-        raise InputError(f"{manifest}: the text is not UTF-8. Save it as CSV UTF-8.") from error
-    except csv.Error as error:
-        raise InputError(sentence(f"{manifest}: not a CSV file: {error}")) from error
-    if len(header) == 1 and re.search("[;\t]", header[0]):
-        advice = "Save it with commas"
-        raise InputError(sentence(f"{manifest}: its columns are not separated by commas", advice))
-    return pd.DataFrame(rows, columns=header, dtype=object)
-
-
-def _row(row: list[str], header: list[str], where: str) -> list[str | None]:
-    if len(row) != len(header):
-        advice = "A comma inside a value needs quotes around the value"
-        got = f"{where}: {len(row)} values, and the header names {len(header)} columns"
-        raise InputError(sentence(got, advice))
-    return [value or None for value in row]
-
-
-def _read_parquet(manifest: Path) -> pd.DataFrame:
-    try:
-        return cast(pd.DataFrame, pq.read_table(manifest).to_pandas(ignore_metadata=True))
-    except (ValueError, TypeError) as error:  # pyarrow's ArrowInvalid is a ValueError
-        said = str(error).splitlines()[0]
-        raise InputError(sentence(f"{manifest}: not a Parquet file: {said}")) from error
-
-
-def _table(raw: pd.DataFrame, card: Card, manifest: Path, where: str) -> pd.DataFrame:
-    _check_columns(raw, card, manifest, where)
-    paths = _keys(raw[card.image_column], manifest, "path of its picture")
-    _check_paths(paths, manifest)
-    ids = _keys(raw[card.id_column], manifest, "id") if card.id_column else paths
-    _check_unique(ids, card, manifest)
+def _table(manifest: Manifest, card: Card, file: Path, where: str) -> pd.DataFrame:
+    raw = manifest.table
+    _check_columns(manifest, card, file, where)
+    given = _keys(raw[card.image_column], file, "path of its picture")
+    packed = card.image_column in manifest.pictures
+    paths = given if packed else on_disk(given, file.parent)
+    require_inside(paths, file.parent, lambda i: f"{file}: {_nth(raw.index[i])}")
+    ids = _keys(raw[card.id_column], file, "id") if card.id_column else given
+    _check_unique(ids, card, raw.index, file)
     keys = {"image_id": ids, "path": paths, "cluster_id": ids}
     if card.cluster_column:
         advice = "If nothing repeats there, give it an id of its own"
-        keys["cluster_id"] = _keys(raw[card.cluster_column], manifest, card.cluster_column, advice)
+        keys["cluster_id"] = _keys(raw[card.cluster_column], file, card.cluster_column, advice)
     columns: dict[Hashable, Any] = {k: pd.Series(v, dtype=object) for k, v in keys.items()}
     for name in raw.columns.difference(list(KEYS), sort=False):
         declared = card.attributes.get(name)
-        columns[name] = raw[name] if declared is None else _values(raw[name], declared)
+        nothing = {UNKNOWN, *declared.unknown} if declared else ()
+        values = raw[name].reset_index(drop=True)
+        columns[name] = values.where(~values.isin(nothing), None)
     return pd.DataFrame(columns)
 
 
-def _check_columns(raw: pd.DataFrame, card: Card, manifest: Path, where: str) -> None:
+def _check_columns(manifest: Manifest, card: Card, file: Path, where: str) -> None:
+    raw = manifest.table
     named = ("id_column", "image_column", "cluster_column")
     wanted = {key: getattr(card, key) for key in named}
     wanted |= {f"attributes.{name}": name for name in card.attributes}
     for key, name in wanted.items():
+        if name in manifest.skipped or (name in manifest.pictures and key != "image_column"):
+            held = manifest.skipped.get(name, "pictures")
+            told = f"{where} {key}: in {file.name} the column '{name}' holds {held}, not text"
+            raise InputError(sentence(told, "Name another column"))
         if name is not None and name not in raw.columns:
             known = [str(c) for c in raw.columns]
-            raise unknown("column", name, known, where=f"{where} {key}: in {manifest.name}")
+            raise unknown("column", name, known, where=f"{where} {key}: in {file.name}")
     for own, key in zip(KEYS, named, strict=True):
         if own in raw.columns and wanted[key] != own:
             got = f"{key} is {wanted[key]!r}" if wanted[key] else f"{key} is not set"
-            told = f"{where}: {manifest.name} has a column '{own}', a name kept for the table's own"
+            told = f"{where}: {file.name} has a column '{own}', a name kept for the table's own"
             advice = f"Set '{key}: {own}' in the card or rename the column"
             raise InputError(sentence(f"{told}, and {got}", advice))
 
@@ -459,95 +392,24 @@ def _nth(position: int) -> str:
     return f"row {position + 1} below the header"
 
 
-def _keys(column: pd.Series, manifest: Path, what: str, advice: str = "") -> list[str]:
-    """A column of ids or paths as text; a picture without one can't be used, so it is refused."""
-    blank = column.isna().to_numpy() | np.array([str(v).strip() == "" for v in column])
+def _keys(column: pd.Series, file: Path, what: str, advice: str = "") -> list[str]:
+    """A column of ids or paths; a picture without one can't be used, so it is refused."""
+    blank = column.isna().to_numpy()
     if blank.any():
-        at = _nth(int(blank.argmax()))
-        raise InputError(sentence(f"{manifest}: {at} has no {what}", advice or "Fill it in"))
-    return [_text(value) for value in column]
+        at = _nth(column.index[int(blank.argmax())])
+        raise InputError(sentence(f"{file}: {at} has no {what}", advice or "Fill it in"))
+    return [str(value) for value in column]
 
 
-def _check_paths(paths: list[str], manifest: Path) -> None:
-    """Refuse paths that are absolute or lead, links followed, out of the manifest's folder."""
-    root = manifest.parent
-    contained = lru_cache(maxsize=None)(lambda folder: inside(folder, root))
-    for i, text in enumerate(paths):
-        path = root / text
-        fine = "\0" not in text and not Path(text).is_absolute() and contained(path.parent)
-        if not fine or path.name == ".." or (os.path.islink(path) and not inside(path, root)):
-            fault = "is absolute" if Path(text).is_absolute() else "leaves the manifest's folder"
-            told = f"{_nth(i)} names the picture '{text}', which {fault}"
-            advice = "Give paths relative to that folder and inside it"
-            raise InputError(sentence(f"{manifest}: {told}", advice))
-
-
-def _check_unique(ids: list[str], card: Card, manifest: Path) -> None:
+def _check_unique(ids: list[str], card: Card, places: pd.Index, file: Path) -> None:
     first: dict[str, int] = {}
     for i, image_id in enumerate(ids):
         if first.setdefault(image_id, i) != i:
             other = "" if card.id_column else ", or set id_column to a column of unique ids"
-            told = f"rows {first[image_id] + 1} and {i + 1} below the header are both '{image_id}'"
+            rows = f"rows {places[first[image_id]] + 1} and {places[i] + 1} below the header"
+            told = f"{rows} are both '{image_id}'"
             advice = f"Take one of them out{other}"
-            raise InputError(sentence(f"{manifest}: {told}, and an id is given once", advice))
-
-
-def _values(column: pd.Series, declared: AttributeCard) -> pd.Series:
-    """An attribute's values: None where unknown, floats when every known value is a number."""
-    nothing = {"", "nan", "NaN", *declared.unknown}
-    texts = [None if gone else _text(v) for v, gone in zip(column, column.isna(), strict=True)]
-    kept = [None if text in nothing else text for text in texts]
-    known = {text for text in kept if text is not None}
-    if known and all(map(_is_number, known)):
-        return pd.Series([np.nan if t is None else float(t) for t in kept], dtype=float)
-    return pd.Series(kept, dtype=object)
-
-
-def _is_number(text: str) -> bool:
-    return bool(_NUMBER.fullmatch(text)) and math.isfinite(float(text))
-
-
-def _words_among(values: Sequence[Any]) -> str | None:
-    """What stands where numbers are wanted, and how to say that it means unknown."""
-    words = [str(v) for v in values if not _is_number(_text(v))]
-    if not words:
-        return None
-    shown = ", ".join(f"'{word}'" for word in words[:3]) + (" ..." if len(words) > 3 else "")
-    return f"It holds {shown}: list under 'unknown' in the card what means that nobody knows"
-
-
-def _objects(like: pd.Series, labels: list[str]) -> pd.Series:
-    """Labels as an object column with None, not NaN, wherever ``like`` is unknown."""
-    kept = [None if gone else label for label, gone in zip(labels, like.isna(), strict=True)]
-    return pd.Series(kept, index=like.index, name=like.name, dtype=object)
-
-
-def _edges(bins: Sequence[float], where: str) -> list[float]:
-    numbers = [float(b) for b in bins if isinstance(b, int | float) and not isinstance(b, bool)]
-    rising = all(low < high for low, high in pairwise(numbers))
-    if not numbers or len(numbers) != len(bins) or not np.isfinite(numbers).all() or not rising:
-        raise InputError(f"{where}: got {list(bins)}; give rising numbers, such as [18, 35, 60].")
-    return numbers
-
-
-def _bin_labels(edges: list[float], whole: bool) -> list[str]:
-    """'under 18', '18-34', '35+' for whole numbers, 'a to under b' where 34.5 can occur."""
-    inner = [_between(low, high, whole) for low, high in pairwise(edges)]
-    return [f"under {_text(edges[0])}", *inner, f"{_text(edges[-1])}+"]
-
-
-def _between(low: float, high: float, whole: bool) -> str:
-    if not (whole and low.is_integer() and high.is_integer()):
-        return f"{_text(low)} to under {_text(high)}"
-    last = high - 1
-    joined = "-" if low >= 0 else " to "
-    return _text(low) if low == last else f"{_text(low)}{joined}{_text(last)}"
-
-
-def _example_bins(numbers: Sequence[float]) -> str:
-    thirds = np.quantile(np.asarray(numbers, dtype=float), [1 / 3, 2 / 3])
-    digits = 0 if thirds[1] - thirds[0] >= 2 else 3
-    return ", ".join(_text(round(float(edge), digits)) for edge in thirds)
+            raise InputError(sentence(f"{file}: {told}, and an id is given once", advice))
 
 
 def _stated(text: str) -> bool:

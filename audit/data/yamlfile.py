@@ -5,6 +5,7 @@ YAML here holds nouns and numbers: no tags, anchors, aliases or merge keys, and 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -23,6 +24,9 @@ M = TypeVar("M", bound=BaseModel)
 
 MAX_DEPTH = 32
 _TEXT_TAG = "tag:yaml.org,2002:str"
+_INT_TAG, _FLOAT_TAG = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
+#: what the loader decides by itself, and may stand as a key too, as the text that was written
+_NUMBERS = (_INT_TAG, _FLOAT_TAG, "tag:yaml.org,2002:timestamp")
 _NEEDED = {
     "tuple_type": "a list is needed",
     "list_type": "a list is needed",
@@ -126,10 +130,28 @@ def place(data: object, loc: Loc, where: str = "") -> str:
     return " ".join(part for part in (file, path) if part)
 
 
+class WrittenFloat(float):
+    """A number that remembers how it was written: as text, 1.10 is not 1.1."""
+
+    text: str
+
+
+def written(value: object) -> str:
+    """A value of a YAML file as the text that stands there."""
+    return str(getattr(value, "text", value)).strip()
+
+
 class _PlainLoader(yaml.SafeLoader):
-    """PyYAML's safe loader without what lets a small file become a large or clever one."""
+    """PyYAML's safe loader without what lets a small file become a large or clever one.
+
+    What YAML 1.1 reads as numbers and people do not (010, 0x10, 1_000, 12:30, 2020-01-01) is text.
+    """
 
     depth = 0  # of the node being composed
+    yaml_implicit_resolvers = {  # noqa: RUF012 - as PyYAML keeps them
+        first: [(tag, form) for tag, form in pairs if tag not in _NUMBERS]
+        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def compose_node(self, parent: Node | None, index: int) -> Node | None:
         event = self.peek_event()  # type: ignore[no-untyped-call]
@@ -148,6 +170,8 @@ class _PlainLoader(yaml.SafeLoader):
         node = super().compose_mapping_node(anchor)
         seen: set[str] = set()
         for key, _ in node.value:
+            if isinstance(key, ScalarNode) and key.tag in _NUMBERS:
+                key.tag = _TEXT_TAG  # a code such as 007 is a name
             if not isinstance(key, ScalarNode) or key.tag != _TEXT_TAG:
                 name = _shown(key.value) if isinstance(key, ScalarNode) else "(a list or mapping)"
                 self._refuse(key, f"the key {name} is not text: put it in quotes")
@@ -158,6 +182,21 @@ class _PlainLoader(yaml.SafeLoader):
 
     def _refuse(self, at: Any, problem: str) -> None:
         raise ComposerError(None, None, problem, at.start_mark)
+
+    def construct_yaml_float(self, node: ScalarNode) -> float:
+        value = WrittenFloat(super().construct_yaml_float(node))
+        value.text = node.value
+        return value
+
+
+_PlainLoader.add_constructor(_FLOAT_TAG, _PlainLoader.construct_yaml_float)
+_PlainLoader.add_implicit_resolver(_INT_TAG, re.compile(r"-?(?:0|[1-9]\d*)\Z", re.ASCII), None)
+_PlainLoader.add_implicit_resolver(
+    _FLOAT_TAG,
+    re.compile(r"[-+]?(?:\d+\.\d*|\.\d+)(?:[eE][-+]?\d+)?\Z|[-+]?\.(?:inf|nan)\Z", re.ASCII),
+    None,
+)
+yaml.SafeDumper.add_multi_representer(float, yaml.SafeDumper.represent_float)
 
 
 def read_text(path: Path, max_bytes: int = 1_000_000) -> str:

@@ -19,10 +19,20 @@ import pandas as pd
 import yaml
 
 from audit.errors import InputError, sentence
-from audit.metrics import UNKNOWN
 from audit.registry import unknown
 from audit.rundir import TABLES, Run, digest_of, write_json, write_text
-from audit.tables import COUNT, ENSEMBLE, EVERYONE, FLAG, NUMBER, TEXT, UNDEFINED, WITHHELD, records
+from audit.tables import (
+    COUNT,
+    ENSEMBLE,
+    EVERYONE,
+    FLAG,
+    NUMBER,
+    TEXT,
+    UNDEFINED,
+    UNKNOWN,
+    WITHHELD,
+    records,
+)
 
 FOLDER: Final = "exports"
 #: categories under this share of all may be left out of impact ratios by Local Law 144; said, not

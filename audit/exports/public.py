@@ -22,7 +22,6 @@ from audit import gates, narrative
 from audit.errors import InputError, sentence
 from audit.exports.withholding import Cell, Fewest, withheld
 from audit.findings import TOO_FEW_SUBJECTS, Finding, in_columns
-from audit.metrics import UNKNOWN
 from audit.rates_by_truth import RECALL
 from audit.rundir import MANIFEST, TABLES, Run, digest_of, open_run, write_json, write_text
 from audit.tables import (
@@ -34,6 +33,7 @@ from audit.tables import (
     REST,
     SPREAD,
     TEXT,
+    UNKNOWN,
     WITHHELD,
     WORST,
     Schema,

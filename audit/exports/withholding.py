@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.optimize import linprog
 from scipy.sparse import csr_array, hstack, identity, vstack
 
-from audit.metrics import UNKNOWN
+from audit.tables import UNKNOWN
 
 #: attribute and group
 Cell: TypeAlias = tuple[str, str]

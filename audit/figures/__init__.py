@@ -50,7 +50,7 @@ from audit.figures.looks import (
     wrapped,
 )
 from audit.findings import judged
-from audit.metrics import METRICS, UNKNOWN, noun
+from audit.metrics import METRICS, noun
 from audit.registry import suggest
 from audit.rundir import Run
 from audit.tables import (
@@ -66,6 +66,7 @@ from audit.tables import (
     SHOWN_LARGE,
     SWAP,
     UNDEFINED,
+    UNKNOWN,
     WORST,
 )
 from audit.thresholds import FAMILY_KEPT, KEPT

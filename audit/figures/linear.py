@@ -13,10 +13,9 @@ from matplotlib.lines import Line2D
 
 from audit.errors import InputError, sentence
 from audit.figures.looks import blank, drawn_from, legend, many_looks, plain, styled, title
-from audit.metrics import UNKNOWN
 from audit.probes.linear import ACCURACY
 from audit.rundir import Run
-from audit.tables import ENSEMBLE, UNDEFINED
+from audit.tables import ENSEMBLE, UNDEFINED, UNKNOWN
 
 _ZERO_SHOT: Final = "zero-shot"
 _ENDS: Final = {_ZERO_SHOT: 0.0, "all": np.inf}

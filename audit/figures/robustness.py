@@ -33,11 +33,10 @@ from audit.figures.looks import (
     verdict_handles,
     wrapped,
 )
-from audit.metrics import UNKNOWN
 from audit.probes.robustness import UNEQUAL_CHANGE, UNEQUAL_DROP
 from audit.probes.shift import ACCURACY
 from audit.rundir import Run
-from audit.tables import CANNOT_TELL, ENSEMBLE, OK
+from audit.tables import CANNOT_TELL, ENSEMBLE, OK, UNKNOWN
 
 #: panels side by side, and most groups with a mark of their own
 _ACROSS: Final = 4

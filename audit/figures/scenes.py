@@ -27,11 +27,10 @@ from audit.figures.looks import (
     styled,
     title,
 )
-from audit.metrics import UNKNOWN
 from audit.probes.scenes import WITHOUT
 from audit.registry import suggest
 from audit.rundir import Run
-from audit.tables import ENSEMBLE, EVERYONE, OK, UNDEFINED
+from audit.tables import ENSEMBLE, EVERYONE, OK, UNDEFINED, UNKNOWN
 
 #: most groups named in the curves
 NAMED: Final = len(MANY_MARKS)

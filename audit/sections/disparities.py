@@ -12,7 +12,6 @@ from audit import figures
 from audit.digits import percent
 from audit.evidence import each
 from audit.findings import judged
-from audit.metrics import UNKNOWN
 from audit.page import Markdown
 from audit.rundir import Run
 from audit.sections.cells import (
@@ -28,7 +27,7 @@ from audit.sections.cells import (
     with_rest,
 )
 from audit.sections.tasks import Task
-from audit.tables import DEPARTURE, ENSEMBLE, EVERYONE, NOT_JUDGED, OK, SPREAD
+from audit.tables import DEPARTURE, ENSEMBLE, EVERYONE, NOT_JUDGED, OK, SPREAD, UNKNOWN
 
 MOST_COLUMNS: Final = 6
 

@@ -10,13 +10,12 @@ import pandas as pd
 from audit import figures
 from audit.digits import percent
 from audit.evidence import each
-from audit.metrics import UNKNOWN
 from audit.page import Markdown
 from audit.rundir import Run
 from audit.sections.blocks import Block, Folded, Part, Picture, Section, said
 from audit.sections.cells import MOST_ROWS, asked, at, measured, table, tag, with_rest
 from audit.sections.tasks import Task, tasks
-from audit.tables import ADD, DROP, EVERYONE, OK, RATE, SHOWN_LARGE, SWAP, WORST
+from audit.tables import ADD, DROP, EVERYONE, OK, RATE, SHOWN_LARGE, SWAP, UNKNOWN, WORST
 
 _FAMILY: Final = "family_selection"
 _ERRORS: Final = "misclassification"

@@ -11,7 +11,6 @@ from audit.abstention import LABELLED, RIGHT, rates_in, threshold_of
 from audit.digits import percent
 from audit.evidence import each
 from audit.figures import scenes as figures
-from audit.metrics import UNKNOWN
 from audit.page import Markdown
 from audit.probes import captions as roles
 from audit.probes import scenes as probe
@@ -28,7 +27,7 @@ from audit.sections.cells import (
 )
 from audit.sections.measures import by_chance
 from audit.sections.tasks import Task, lead_attribute, tasks_of
-from audit.tables import ENSEMBLE, EVERYONE, OK, RATE, UNDEFINED
+from audit.tables import ENSEMBLE, EVERYONE, OK, RATE, UNDEFINED, UNKNOWN
 
 _ERRORS: Final = "misclassification"
 #: the CLIP paper offers at least so many captions a picture

@@ -12,9 +12,9 @@ from parts.words import MEANINGS, SEEN, SIGNS, plain, signed, table, unbroken, u
 
 from audit.evidence import each
 from audit.findings import tally_verdicts
-from audit.metrics import UNKNOWN
 from audit.rundir import Run
 from audit.sections.label_sets import label_warnings
+from audit.tables import UNKNOWN
 
 FIRST: Final = 12
 ANY: Final = "all"

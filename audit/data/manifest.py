@@ -1,0 +1,272 @@
+"""A manifest as people have it, read as text: every value stays as its file spells it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from audit.errors import InputError, sentence
+from audit.registry import suggest
+
+PART: Final = "part"
+"""The column that says which of several manifests a row is from."""
+
+EXACT: Final = 2.0**53
+"""From here on a float no longer tells neighbouring whole numbers apart."""
+
+_SEPARATORS: Final = {",": "commas", ";": "semicolons", "\t": "tabs"}
+_BLANKS: Final = " \t\r\n"
+"""What is cut from both ends of a value; other blanks are part of it, and remarked on."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The rows of one or several files.
+
+    ``table`` holds text, None where a file holds nothing; its index is the row's place, counted
+    from 0 below the header, of several files all together. ``pictures`` are columns of Parquet that hold the pictures
+    themselves: in ``table`` they name file and row, see :mod:`audit.data.packed`. ``skipped`` are
+    other columns that are no text, and what they hold. ``rounded`` are columns of floats whose
+    whole numbers are too large to have stayed what they were.
+    """
+
+    table: pd.DataFrame
+    pictures: frozenset[str] = frozenset()
+    skipped: dict[str, str] = field(default_factory=dict)
+    rounded: frozenset[str] = frozenset()
+
+
+def read_manifests(paths: Sequence[Path], where: str) -> Manifest:
+    """One manifest, or several of one folder as one with the column ``part``.
+
+    Raises:
+        InputError: a file isn't there, is no table, is empty or names a column twice.
+    """
+    found = [_read(path, where) for path in paths]
+    if len(found) == 1:
+        return found[0]
+    if len({path.parent for path in paths}) > 1:
+        got = f"{where}: manifest names files of several folders"
+        raise InputError(sentence(got, "Paths of pictures are relative to one folder; use one"))
+    if any(PART in part.table for part in found):
+        got = f"{where}: a manifest has a column '{PART}', which says what file a row is from"
+        raise InputError(sentence(got, "Rename that column"))
+    tables = [part.table.assign(**{PART: p.stem}) for part, p in zip(found, paths, strict=True)]
+    joined = pd.concat([table.astype(object) for table in tables], ignore_index=True)
+    return Manifest(
+        joined.where(joined.notna(), None),
+        frozenset().union(*(part.pictures for part in found)),
+        {name: held for part in found for name, held in part.skipped.items()},
+        frozenset().union(*(part.rounded for part in found)),
+    )
+
+
+def _read(path: Path, where: str) -> Manifest:
+    readers = {".csv": _read_csv, ".tsv": _read_csv, ".parquet": _read_parquet}
+    if path.suffix.lower() not in readers:
+        got = f"{where}: manifest is '{path.name}'"
+        raise InputError(sentence(f"{got}, and only .csv, .tsv and .parquet files are read"))
+    if not path.is_file():
+        near = suggest(path.name, [p.name for p in path.parent.glob("*.*")])
+        advice = "Its path is taken relative to the card"
+        raise InputError(sentence(f"{where}: there is no manifest {path}", near, advice))
+    try:
+        manifest = readers[path.suffix.lower()](path)
+    except OSError as error:
+        raise InputError(f"{path}: can't be read: {error.strerror or error}.") from error
+    columns = pd.Index([*manifest.table.columns, *manifest.skipped])
+    twice = columns[columns.duplicated()]
+    if len(twice):
+        raise InputError(f"{path}: two columns are called '{twice[0]}'. Rename one.")
+    if manifest.table.empty:
+        raise InputError(sentence(f"{path}: the manifest is empty", "It needs a row a picture"))
+    return manifest
+
+
+# --- CSV --------------------------------------------------------------------------------------
+
+
+def _read_csv(path: Path) -> Manifest:
+    """Rows of text; a count before the header, and empty rows and columns after it, are cut."""
+    text = _decoded(path)
+    declared = re.match(r"sep=(.)\r?\n", text)  # what spreadsheets write for spreadsheets
+    text = text[declared.end() :] if declared else text
+    try:
+        separator = declared[1] if declared else _separator(text)
+        csv.field_size_limit(2**31 - 1)  # boxes and keypoints make cells of megabytes
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
+    except csv.Error as error:
+        raise InputError(sentence(f"{path}: not a CSV file: {error}")) from error
+    count = int(rows.pop(0)[0]) if _is_count(rows) else None
+    header, *rows = rows or [[]]
+    names, unnamed = _names(header, rows)
+    line = 1 + bool(declared) + (count is not None)
+    kept, places = [], []
+    for i, row in enumerate(rows):
+        if any(value.strip(_BLANKS) for value in row):
+            told = f"{path}:{line + i + 1}"
+            kept.append(_row(row, names, unnamed, f"{told}: ", _SEPARATORS.get(separator, "")))
+            places.append(i)
+    if count is not None and count != len(kept):
+        told = f"{path}: its first line counts {count:,} pictures, and {len(kept):,} rows follow"
+        raise InputError(sentence(told, "Get the whole file, or take that line out"))
+    if len(names) == 1 and "|" in names[0]:
+        advice = "Save it with commas"
+        raise InputError(sentence(f"{path}: its columns are not separated by commas", advice))
+    return Manifest(pd.DataFrame(kept, columns=names, index=places, dtype=object))
+
+
+def _decoded(path: Path) -> str:
+    raw = path.read_bytes()
+    utf16 = raw.startswith((b"\xff\xfe", b"\xfe\xff"))  # 'Unicode text' of spreadsheets
+    try:
+        text = raw.decode("utf-16" if utf16 else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: the text is not UTF-8. Save it as CSV UTF-8.") from error
+    if "\0" in text:
+        raise InputError(f"{path}: holds zero bytes, so it is no text. Save it as CSV UTF-8.")
+    return text
+
+
+def _separator(text: str) -> str:
+    """What parts the header, which is the first line with more than one value."""
+    for line in text.splitlines()[:2]:
+        parts = {s: len(next(csv.reader([line], delimiter=s), [])) for s in _SEPARATORS}
+        best = max(parts, key=lambda s: parts[s])
+        if parts[best] > 1:
+            return best
+    return ","
+
+
+def _is_count(rows: list[list[str]]) -> bool:
+    """Whether the first line is no header but the number of pictures, as CelebA's files have it."""
+    if len(rows) < 2:
+        return False
+    first = [value.strip(_BLANKS) for value in rows[0] if value.strip(_BLANKS)]
+    return len(first) == 1 and first[0].isascii() and first[0].isdigit() and len(rows[1]) > 1
+
+
+def _names(header: list[str], rows: list[list[str]]) -> tuple[list[str], int]:
+    """Names of the columns, and how many empty ones at the end were cut."""
+    names = [name.strip(_BLANKS) for name in header]
+    width = max((i + 1 for i, name in enumerate(names) if name), default=0)
+    filled = (i + 1 for row in rows for i, v in enumerate(row[: len(names)]) if v.strip(_BLANKS))
+    width = max(width, max(filled, default=0))
+    return [name or f"unnamed {i + 1}" for i, name in enumerate(names[:width])], len(names) - width
+
+
+def _row(
+    row: list[str], names: list[str], unnamed: int, where: str, separators: str
+) -> list[str | None]:
+    beyond = [value for value in row[len(names) :] if value.strip(_BLANKS)]
+    if len(row) < len(names) or beyond:
+        got = f"{where}{len(row)} values, and the header names {len(names)} columns"
+        advice = {
+            "commas": "A comma inside a value needs quotes around the value",
+            "semicolons": "A semicolon inside a value needs quotes around the value",
+        }.get(separators, "Mend that line")
+        raise InputError(sentence(got, advice))
+    return [value.strip(_BLANKS) or None for value in row[: len(names)]]
+
+
+# --- Parquet ----------------------------------------------------------------------------------
+
+
+def _read_parquet(path: Path) -> Manifest:
+    try:
+        file = pq.ParquetFile(path)
+        schema = file.schema_arrow
+        pictures = frozenset(f.name for f in schema if _holds_pictures(f.type))
+        plain = [f.name for f in schema if not _is_nested(f.type)]
+        skipped = {
+            f.name: _held(f.type) for f in schema if _is_nested(f.type) and f.name not in pictures
+        }
+        found = file.read(columns=plain)
+        columns = {f.name: _texts(found.column(f.name)) for f in schema if f.name in plain}
+        count = file.metadata.num_rows
+    except (ValueError, TypeError, KeyError, NotImplementedError) as error:
+        # pyarrow's ArrowInvalid is a ValueError
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(sentence(f"{path}: not a Parquet file: {said}")) from error
+    named = {name: [f"{path.name}#{i}" for i in range(count)] for name in pictures}
+    both = columns | named
+    order = [f.name for f in schema if f.name in both]
+    table = pd.DataFrame({name: both[name] for name in order}, index=range(count), dtype=object)
+    rounded = frozenset(
+        name
+        for name in columns
+        if pa.types.is_floating(schema.field(name).type) and _is_rounded(found.column(name))
+    )
+    return Manifest(table, pictures, skipped, rounded)
+
+
+def _is_nested(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_nested(kind) or _is_binary(kind))
+
+
+def _is_binary(kind: pa.DataType) -> bool:
+    types = pa.types
+    return bool(
+        types.is_binary(kind)
+        or types.is_large_binary(kind)
+        or types.is_binary_view(kind)
+        or types.is_fixed_size_binary(kind)
+    )
+
+
+def _holds_pictures(kind: pa.DataType) -> bool:
+    """Bytes, or Hugging Face's pair of bytes and path."""
+    if pa.types.is_struct(kind):
+        names = {kind.field(i).name: kind.field(i).type for i in range(kind.num_fields)}
+        return set(names) == {"bytes", "path"} and _is_binary(names["bytes"])
+    return _is_binary(kind)
+
+
+def _held(kind: pa.DataType) -> str:
+    """The type of a column in few words; of its content nothing is said."""
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind):
+        return "lists"
+    return "a value of several parts"
+
+
+def _texts(column: pa.ChunkedArray) -> list[str | None]:
+    """The column's values as text: whole numbers with all their digits, others as they print."""
+    kind = column.type
+    if pa.types.is_floating(kind):
+        values = column.to_numpy()
+        if kind == pa.float16():
+            values = values.astype(np.float32)
+        return [None if v != v else _float(v) for v in values]
+    return [_text(value) for value in column.to_pylist()]
+
+
+def _float(value: Any) -> str:
+    """24, not 24.0: a column of whole numbers with a hole in it is stored as floats."""
+    number = float(value)
+    if number.is_integer():
+        return str(int(number))
+    return np.format_float_positional(value, trim="-") if 1e-4 < abs(number) < 1e16 else str(value)
+
+
+def _text(value: Any) -> str | None:
+    if value is None:
+        return None
+    text = f"{value:f}" if isinstance(value, Decimal) else str(value)
+    return text.strip(_BLANKS) or None
+
+
+def _is_rounded(column: pa.ChunkedArray) -> bool:
+    values = column.to_numpy()
+    with np.errstate(invalid="ignore"):
+        return bool((np.abs(values[np.isfinite(values)]) > EXACT).any())

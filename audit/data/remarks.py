@@ -1,0 +1,175 @@
+"""What in a data set is probably not meant: pointed at with counts, never mended unasked."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import pandas as pd
+
+from audit.data.manifest import Manifest
+from audit.data.values import number
+from audit.registry import suggest
+from audit.tables import UNKNOWN
+
+if TYPE_CHECKING:
+    from audit.data.dataset import AttributeCard, Card
+
+#: spellings by which files say that there is no value, where they may also be values
+_NO_VALUE: Final = {
+    "", "-", "--", "?", "n/a", "na", "nan", "nil", "none", "null", "unknown", "undefined",
+    "not known", "not available", "not given", "not stated", "#n/a", "#na", "missing",
+}  # fmt: skip
+#: how months begin in the languages that spreadsheets speak
+_MONTHS: Final = (
+    "jan|ene|gen|feb|fev|fév|mar|mär|mrz|mrt|apr|avr|abr|may|mai|mag|mei|maj|jun|jui|giu|jul|lug|"
+    "aug|aou|aoû|ago|sep|set|oct|okt|ott|nov|dec|dez|dic|déc"
+)
+_DAY_MONTH: Final = re.compile(
+    rf"\d{{1,4}}[-./ ]+(?:{_MONTHS})[^\W\d_]{{0,6}}\.?"
+    rf"|(?:{_MONTHS})[^\W\d_]{{0,6}}\.?[-./ ]+\d{{1,4}}",
+    re.IGNORECASE,
+)
+_DATE: Final = re.compile(r"\d{4}-\d\d?-\d\d?(?:[ T].*)?|\d\d?[./]\d\d?[./]\d{2,4}")
+_RANGE: Final = re.compile(r"\D*(\d+)\s*(?:-|–|—|to)\s*(\d+)\D*")
+_OLDEST: Final = 120
+#: values named in one remark
+_SHOWN: Final = 4
+
+
+@dataclass(frozen=True)
+class Remark:
+    """One sentence about the data.
+
+    ``attribute`` is whose groups it touches; where it is about the right answers of a task,
+    ``task`` names it. Neither: it is about the data as a whole.
+    """
+
+    text: str
+    attribute: str = ""
+    task: str = ""
+
+
+def of_data(card: Card, manifest: Manifest, table: pd.DataFrame) -> tuple[Remark, ...]:
+    """Everything to be said of a data set before a picture is opened."""
+    found = list(_of_subjects(card))
+    for name, declared in card.attributes.items():
+        raw = manifest.table[name].dropna().value_counts()
+        known = table[name].dropna().value_counts()
+        found += [Remark(text, name) for text in _of_attribute(name, declared, raw, known)]
+        if name in manifest.rounded:
+            told = "its numbers are floats beyond 2^53, where neighbouring codes become one"
+            found.append(Remark(f"'{name}': {told}; store codes as text", name))
+    return tuple(found)
+
+
+def counted(values: Mapping[str, int]) -> str:
+    """A few values with how often they occur: ``'09-Mar' (40), 'Oct-19' (40)``."""
+    some = [f"'{value}' ({n:,})" for value, n in list(values.items())[:_SHOWN]]
+    more = len(values) - len(some)
+    return ", ".join(some) + (f" and {more} more" if more else "")
+
+
+def _of_subjects(card: Card) -> Iterator[Remark]:
+    if card.cluster_column is None:
+        yield Remark(
+            "the card names no 'cluster_column', so every picture counts as a subject of its own; "
+            "if a person, a family or a video has several pictures, intervals are too narrow"
+        )
+
+
+def _of_attribute(
+    name: str, declared: AttributeCard, raw: pd.Series, known: pd.Series
+) -> Iterator[str]:
+    """What the spellings of one attribute make one ask; ``raw`` and ``known`` count them."""
+    counts = {str(value): int(n) for value, n in known.items()}
+    for key in ("order", "unknown"):
+        there = raw.index if key == "unknown" else known.index
+        never = [value for value in getattr(declared, key) if value not in there]
+        if never:
+            near = suggest(never[0], [v for v in counts if v not in declared.order]) or ""
+            yield f"'{name}': '{key}' lists {_quoted(never)}, and no picture has it{_and(near)}"
+    if UNKNOWN in raw.index and UNKNOWN not in declared.unknown:
+        n = int(raw[UNKNOWN])
+        yield f"'{name}': '{UNKNOWN}' ({n:,}) is read as nobody knows, as tables call it"
+    yield from _alike(name, counts)
+    yield from _dates(name, counts, declared.order)
+    impossible = {v: n for v, n in counts.items() if _is_impossible(name, v)}
+    if impossible:
+        yield f"'{name}': {counted(impossible)} can't be: check the file"
+    nothing = {v: n for v, n in counts.items() if v.casefold() in _NO_VALUE}
+    if nothing:
+        told = "a group of its own; list it under 'unknown' in the card if it means nobody knows"
+        yield f"'{name}': {counted(nothing)} is {told}"
+
+
+def _alike(name: str, counts: Mapping[str, int]) -> Iterator[str]:
+    """Spellings that a reader takes for one: they stay groups of their own."""
+    same: dict[object, list[str]] = defaultdict(list)
+    for value in counts:
+        size = number(value)
+        same[_plain(value) if size is None else size].append(value)
+    for values in same.values():
+        if len(values) > 1:
+            differ = "as numbers they are equal" if number(values[0]) is not None else _how(values)
+            shown = ", ".join(f"'{visible(v)}' ({counts[v]:,})" for v in values[:_SHOWN])
+            yield f"'{name}': {shown} are groups of their own, and {differ}: is one meant?"
+
+
+def _plain(value: str) -> str:
+    """What is left of a text without case, Unicode form, invisible signs and width of blanks."""
+    composed = unicodedata.normalize("NFKC", value)
+    seen = "".join(c for c in composed if unicodedata.category(c) not in ("Cf", "Cc"))
+    return " ".join(seen.split()).casefold()
+
+
+def _how(values: list[str]) -> str:
+    if len({v.casefold() for v in values}) == 1:
+        return "they differ only in case"
+    if len({unicodedata.normalize("NFKC", v).casefold() for v in values}) == 1:
+        return "they differ only in Unicode form or case"
+    return "they differ only in blanks, invisible signs, Unicode form or case"
+
+
+def visible(text: str) -> str:
+    r"""The text with signs that can't be seen written as their code: ``a\u200b``."""
+    return "".join(
+        c if c == " " or unicodedata.category(c)[0] not in "CZ" else f"\\u{ord(c):04x}"
+        for c in text
+    )
+
+
+def _dates(name: str, counts: Mapping[str, int], order: Iterable[str]) -> Iterator[str]:
+    """Ranges such as 3-9 that a spreadsheet took for a day and a month."""
+    ranges = any(_RANGE.fullmatch(value) for value in (*counts, *order))
+    dates = {
+        value: n
+        for value, n in counts.items()
+        if _DAY_MONTH.fullmatch(value) or (ranges and _DATE.fullmatch(value))
+    }
+    if dates:
+        told = "look like dates: a spreadsheet makes them of ranges such as '3-9' or '10-19'"
+        yield f"'{name}': {counted(dates)} {told}; get the file as it was published"
+
+
+def _is_impossible(name: str, value: str) -> bool:
+    """A range that ends before it begins, or an age that nobody has."""
+    between = _RANGE.fullmatch(value)
+    if between and int(between[1]) > int(between[2]):
+        return True
+    size = number(value)
+    is_age = "age" in re.split(r"[^a-z]+", name.casefold())
+    return is_age and size is not None and not 0 <= size <= _OLDEST
+
+
+def _quoted(values: list[str]) -> str:
+    some = ", ".join(f"'{visible(value)}'" for value in values[:_SHOWN])
+    return some + (f" and {len(values) - _SHOWN} more" if len(values) > _SHOWN else "")
+
+
+def _and(advice: str) -> str:
+    return f". {advice}" if advice else ""
