@@ -125,6 +125,7 @@ def check(
     place = locate(asked.model, asked.trust_remote_code)
     console = _console()
     _question(asked, place)
+    _remarks(asked)
     console.print(_table("Pictures of every group", _cells(asked)))
     console.print(_table("The smallest gap that would be found, in points", _power(asked)))
     console.print(_how_to_read(asked))
@@ -614,6 +615,34 @@ def _question(suite: Suite, place: str) -> None:
     ]
     for line in lines:
         console.print(_plain(line), soft_wrap=True)
+    console.print()
+
+
+def _remarks(suite: Suite) -> None:
+    """What is seen of the pictures, and what in the data is probably not meant."""
+    from audit.data.pictures import look, of_copies
+
+    data = suite.pictures
+    sight = look(data)
+    lost = len(sight.faults) / len(data)
+    first = next(iter(sight.faults.values()), "")
+    if lost > suite.max_quarantined:
+        told = f"data set '{data.name}': {len(sight.faults):,} of {len(data):,} pictures can't be "
+        told += f"used, more than the {suite.max_quarantined:.0%} that the suite allows"
+        raise InputError(sentence(told, f"The first: {first}"))
+    remarks = [r.text for r in (*suite.remarks, *of_copies(data, suite.groups, sight.digests))]
+    if sight.faults:
+        remarks.insert(0, f"{len(sight.faults):,} pictures would be set aside; the first: {first}")
+    console = _console()
+    how = "file" if sight.of_files else "picture"
+    console.print(
+        f"looked for {len(data):,} files, opened {sight.opened:,}; copies were searched by {how}",
+        soft_wrap=True,
+    )
+    if remarks:
+        console.print("[bold yellow]look at the data again[/], nothing is changed:")
+        for remark in remarks:
+            console.print(_plain(f"  - {remark}"), soft_wrap=True)
     console.print()
 
 

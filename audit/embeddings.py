@@ -50,11 +50,15 @@ _STALE_SECONDS = 3600.0
 
 @dataclass(frozen=True)
 class Embeddings:
-    """Pictures as rows of unit length: ``vectors[i]``, float32, belongs to image id ``keys[i]``."""
+    """Pictures as rows of unit length: ``vectors[i]``, float32, belongs to image id ``keys[i]``.
+
+    ``pixels`` are digests of what was encoded, equal where pictures are; empty if it isn't known.
+    """
 
     keys: tuple[str, ...]
     vectors: Rows
     fingerprint: str
+    pixels: tuple[bytes, ...] = ()
 
     def only(self, keys: Iterable[str]) -> Embeddings:
         """Some of the pictures, in this order; those that are missing here are left out."""
@@ -62,7 +66,9 @@ class Embeddings:
         kept = [key for key in keys if key in place]
         if tuple(kept) == self.keys:
             return self
-        return replace(self, keys=tuple(kept), vectors=self.vectors[[place[k] for k in kept]])
+        at = [place[key] for key in kept]
+        pixels = tuple(self.pixels[i] for i in at) if self.pixels else ()
+        return replace(self, keys=tuple(kept), vectors=self.vectors[at], pixels=pixels)
 
 
 @dataclass(frozen=True)
@@ -136,8 +142,10 @@ class Store:
                 progress(batch.seen, len(looks))
         desk.flush(looks)
         good = [look for look in looks if look.problem is None]
-        vectors = shelf.rows([look.key for look in good]).view(np.float32)
-        kept = Embeddings(tuple(x.image_id for x in good), vectors, encoder.card.fingerprint)
+        pixels = tuple(look.key for look in good)
+        vectors = shelf.rows(pixels).view(np.float32)
+        ids = tuple(look.image_id for look in good)
+        kept = Embeddings(ids, vectors, encoder.card.fingerprint, pixels)
         return kept, [look.problem for look in looks if look.problem is not None]
 
     def texts(self, encoder: Encoder, strings: Sequence[str]) -> Rows:

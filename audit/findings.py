@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
-from audit.claims import resting_bounds
+from audit.claims import ERRORS, resting_bounds
+from audit.data.remarks import Remark
 from audit.digits import bounds, percent
 from audit.label_errors import Verdicts, if_labels_were_wrong
 from audit.metrics import METRICS, metric_named
@@ -110,6 +111,31 @@ def find(
     found += [_of_measure(row, sources) for row in records(measures[measures["statement"] != ""])]
     order = {"high": 0, "medium": 1, "low": 2, "none": 3}
     return sorted(found, key=lambda f: (order[f.severity], *_size(f), f.id))
+
+
+#: how a caveat begins that is a remark on the data
+REMARKED: Final = "remarked of the data: "
+
+
+def with_remarks(found: Sequence[Finding], remarks: Sequence[Remark]) -> list[Finding]:
+    """Findings with a caveat for each remark on the data that touches what they compare."""
+    return [
+        f.model_copy(update={"caveats": (*f.caveats, *(REMARKED + r.text for r in told))})
+        if (told := [r for r in remarks if _touches(r, f)])
+        else f
+        for f in found
+    ]
+
+
+def _touches(remark: Remark, finding: Finding) -> bool:
+    """Whether a finding is by the attribute, of the groups or by the right answers remarked on."""
+    if remark.task:
+        by_choice = finding.metric in METRICS and finding.metric != ERRORS
+        return remark.task == finding.task and not by_choice
+    if remark.attribute not in finding.attribute.split(" x "):
+        return False
+    groups = {part for group in finding.groups for part in group.split(" x ")}
+    return not (remark.groups and groups) or not remark.groups.isdisjoint(groups)
 
 
 def _size(finding: Finding) -> tuple[float, float]:

@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 from audit import gates, plan
 from audit.analysis import Answer, Tables, analyse, together
 from audit.confidence import Confidence
+from audit.data.pictures import of_copies
+from audit.data.remarks import Remark
 from audit.embeddings import Alteration, Embeddings, Quarantined, Store
 from audit.errors import InputError, sentence
-from audit.findings import Finding, find, judged
+from audit.findings import Finding, find, judged, with_remarks
 from audit.metrics import Groups, Tally, named, tally
 from audit.models.encoder import Encoder
 from audit.probes import Design, Probe, Seen, Texts
@@ -92,13 +94,16 @@ def carry_out(
         groups = Groups.of(suite.pictures, pictures.images.keys, suite.groups)
         answers = _ask(suite, pictures, _texts(encoder, store), groups, progress)
         tables = _compare(suite, answers, groups, progress)
-        found = find(
-            tables.rates, tables.disparities, tables.measures, _harms(suite), _sources(suite)
+        seen = dict(zip(pictures.images.keys, pictures.images.pixels, strict=True))
+        remarks = (*suite.remarks, *of_copies(suite.pictures, suite.groups, seen))
+        found = with_remarks(
+            find(tables.rates, tables.disparities, tables.measures, _harms(suite), _sources(suite)),
+            remarks,
         )
         judged_gates = gates.judge(
             judged(tables.disparities, tables.rates), suite.gates, bool(suite.primary)
         )
-        _write(build, suite, encoder, pictures.quarantined)
+        _write(build, suite, encoder, pictures.quarantined, remarks)
         build.facts.update(plan=standing, plan_digest=suite.plan_digest, verdict_rule=RULE)
         _write_tables(build.folder, tables, found)
         _write_rows(build.folder / PRIVATE, answers, suite, groups)
@@ -265,12 +270,16 @@ def _sources(suite: Suite) -> dict[str, str]:
 
 
 def _write(
-    build: Build, suite: Suite, encoder: Encoder, quarantined: Sequence[Quarantined]
+    build: Build,
+    suite: Suite,
+    encoder: Encoder,
+    quarantined: Sequence[Quarantined],
+    remarks: Sequence[Remark],
 ) -> None:
     """Everything about the question: suite, pictures, model, wordings, versions."""
     folder = build.folder
     write_text(folder / "suite.yaml", suite.resolved())
-    write_json(folder / "dataset.json", _describe(suite, quarantined))
+    write_json(folder / "dataset.json", _describe(suite, quarantined, remarks))
     write_json(folder / "model.json", asdict(encoder.card))
     write_json(folder / "questions.json", [_question(probe) for probe in suite.asked])
     build.facts.update(
@@ -284,7 +293,9 @@ def _write(
     )
 
 
-def _describe(suite: Suite, quarantined: Sequence[Quarantined]) -> dict[str, Any]:
+def _describe(
+    suite: Suite, quarantined: Sequence[Quarantined], remarks: Sequence[Remark]
+) -> dict[str, Any]:
     dataset = suite.pictures
     lost = pd.Series({q.image_id: q.reason for q in quarantined}, dtype=object)
     groups = [
@@ -308,6 +319,7 @@ def _describe(suite: Suite, quarantined: Sequence[Quarantined]) -> dict[str, Any
         "quarantined": len(quarantined),
         "quarantined_reasons": lost.value_counts().to_dict(),
         "quarantined_by_group": groups,
+        "remarks": [remark.text for remark in remarks],
     }
 
 

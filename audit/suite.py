@@ -21,6 +21,7 @@ from audit.claims import ERRORS, Claim
 from audit.confidence import Confidence
 from audit.data.dataset import Dataset
 from audit.data.dataset import load as load_dataset
+from audit.data.remarks import Remark
 from audit.data.yamlfile import load_yaml, validate
 from audit.errors import InputError, sentence
 from audit.metrics import DEFAULT_FAMILY, METRICS, grouped, named
@@ -520,6 +521,13 @@ class Suite(BaseModel):
         if self.repeats:  # step-down max-T over resamples, by the add-one rule
             return 1.0 / (self.confidence.resamples + 1)
         return min(1.0, float(smallest_p(pictures[-2], pictures[-1])) * comparisons)
+
+    @cached_property
+    def remarks(self) -> tuple[Remark, ...]:
+        """What of the data probably doesn't mean what it is taken for here."""
+        used = {a.name for a in self.attributes} | {getattr(p, "truth", None) for p in self.asked}
+        of_data = [r for r in self.pictures.remarks if not r.attribute or r.attribute in used]
+        return (*of_data, *(r for probe in self.asked for r in probe.remarks(self.pictures)))
 
     def harms(self) -> Iterator[tuple[str, str, str]]:
         """(task, label, harm) of every label whose set names a kind of harm."""

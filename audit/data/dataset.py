@@ -180,6 +180,11 @@ class Dataset:
         for image_id, path in zip(self.table["image_id"], self.table["path"], strict=True):
             yield image_id, self.root / path
 
+    def texts(self, column: str) -> pd.Series:
+        """A column's values by image id, as text; None where the manifest has none."""
+        values = self.table.set_index("image_id")[column]
+        return values.where(values.isna(), values.astype(str)).where(values.notna(), None)
+
     def grouping(self, attribute: str, bins: Sequence[float] | None = None) -> pd.Series:
         """Each picture's group: strings, None where unknown; the index is ``image_id``.
 

@@ -46,12 +46,13 @@ class Remark:
     """One sentence about the data.
 
     ``attribute`` is whose groups it touches; where it is about the right answers of a task,
-    ``task`` names it. Neither: it is about the data as a whole.
+    ``task`` names it. Neither: it is about the data as a whole. ``groups``: it touches these only.
     """
 
     text: str
     attribute: str = ""
     task: str = ""
+    groups: frozenset[str] = frozenset()
 
 
 def of_data(card: Card, manifest: Manifest, table: pd.DataFrame) -> tuple[Remark, ...]:

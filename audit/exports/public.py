@@ -21,7 +21,7 @@ import yaml
 from audit import gates, narrative
 from audit.errors import InputError, sentence
 from audit.exports.withholding import Cell, Fewest, withheld
-from audit.findings import TOO_FEW_SUBJECTS, Finding, in_columns
+from audit.findings import REMARKED, TOO_FEW_SUBJECTS, Finding, in_columns
 from audit.rates_by_truth import RECALL
 from audit.rundir import MANIFEST, TABLES, Run, digest_of, open_run, write_json, write_text
 from audit.tables import (
@@ -308,13 +308,20 @@ _NAMELESS_FEW: Final = (
 )
 
 
+_WITHHELD_REMARKS: Final = "remarks on the data are withheld, since they count single values"
+
+
 def _finding(finding: Mapping[str, Any], keys: Mapping[str, str]) -> dict[str, Any]:
     """A finding whose evidence is withheld keeps its verdict, and says no more."""
     if not any(key in keys for key in finding["evidence"]):
         # a group left out of a comparison is small: it is withheld, and not named here
         named = f"{TOO_FEW_SUBJECTS}: "
         return dict(finding) | {
-            "caveats": [_NAMELESS_FEW if c.startswith(named) else c for c in finding["caveats"]]
+            "caveats": [
+                _NAMELESS_FEW if c.startswith(named) else c
+                for c in finding["caveats"]
+                if not c.startswith(REMARKED)  # it counts and names groups however small
+            ]
         }
     what = "value" if finding.get("unit") else "widest gap"
     asked = in_columns(dict(finding) | {"estimate": None})[1]
@@ -376,6 +383,7 @@ def _dataset(dataset: Mapping[str, Any], hidden: Hidden) -> dict[str, Any]:
             for name in ("cells", "quarantined_by_group")
         }
         | {"power": [row for row in dataset["power"] if row["attribute"] not in touched]}
+        | {"remarks": [_WITHHELD_REMARKS] if dataset.get("remarks") else []}
     )
 
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from audit.confidence import Confidence
 from audit.data.dataset import Dataset
+from audit.data.remarks import Remark
 from audit.embeddings import Alteration, Embeddings
 from audit.errors import InputError, sentence
 from audit.metrics import Draws, Groups
@@ -126,6 +127,10 @@ class Probe(BaseModel):
             InputError: an attribute or group that isn't there.
         """
 
+    def remarks(self, dataset: Dataset) -> Iterator[Remark]:
+        """What of the data set probably doesn't mean what this probe takes it for, with counts."""
+        yield from ()
+
     def pictures(self, dataset: Dataset) -> tuple[str, ...]:
         """Ids of the pictures asked about: all, or those that ``only`` names.
 
@@ -138,13 +143,13 @@ class Probe(BaseModel):
             where = f"probe '{self.kind}': only"
             require_column(dataset, column, where)
             values = (wanted,) if isinstance(wanted, str) else wanted
-            present = table[column].astype(str)
+            present = dataset.texts(column)
             for value in values:
                 if not (present == value).any():
                     raise InputError(
                         sentence(
                             f"{where}: no picture has '{value}' in column '{column}'",
-                            suggest(value, present.unique()),
+                            suggest(value, present.dropna().unique()),
                         )
                     )
             chosen &= present.isin(values).to_numpy()

@@ -383,7 +383,7 @@ class Association(Probe):
         chosen = np.ones(len(dataset.table), np.bool_)
         for column, values in of.items():
             require_column(dataset, column, where)
-            present = dataset.table[column].astype(str)
+            present = dataset.texts(column)
             chosen &= np.logical_or.reduce([_having(present, v, where) for v in values])
         if not chosen.any():
             told = f"{where}: no picture has all of its values"
@@ -865,7 +865,7 @@ def _of_seen(seen: Seen, of_dataset: Flags) -> Flags:
 def _having(present: pd.Series[str], value: str, where: str) -> Flags:
     """Which rows have this value; of the column ``path``, lie in this folder."""
     there = present == value
-    known = {str(other) for other in present}
+    known = {str(other) for other in present.dropna()}
     if present.name == "path":
         there |= present.str.startswith(value.rstrip("/") + "/")
         known = {path.rpartition("/")[0] for path in known}

@@ -30,6 +30,7 @@ from audit.data.labels import (
     load_label_set,
     load_prompt_set,
 )
+from audit.data.remarks import Remark, counted
 from audit.data.yamlfile import FieldError
 from audit.errors import InputError, sentence
 from audit.measures import measured
@@ -265,6 +266,24 @@ class Classification(Probe):
                 )
             )
 
+    def remarks(self, dataset: Dataset) -> Iterator[Remark]:
+        """Right answers that no label stands for, and values that never occur."""
+        if self.truth is None:
+            return
+        given = dataset.texts(self.truth).reindex(list(self.pictures(dataset))).dropna()
+        lost = given[self._truth(dataset).reindex(given.index).isna()]
+        if len(lost):
+            counts = {str(value): int(n) for value, n in lost.value_counts().items()}
+            told = (
+                f"'{self.task}': no label stands for {len(lost):,} of {len(given):,} right answers "
+                f"in '{self.truth}': {counted(counts)}; these pictures are in no error rate"
+            )
+            yield Remark(f"{told}. Name them in 'truth_values'", task=self.task)
+        never = {v: 0 for v in self.truth_values if v not in set(given)}
+        if never:
+            told = f"'{self.task}': 'truth_values' names values that '{self.truth}' never has: "
+            yield Remark(told + ", ".join(f"'{value}'" for value in never), task=self.task)
+
     def _require_questions(self) -> None:
         """Declared questions are about the label set, and asked in more than one wording."""
         where = f"label set '{self.labels.name}': wordings.questions"
@@ -349,9 +368,8 @@ class Classification(Probe):
         means = {label.key: self._means[label.key] for label in self.labels.labels}
         means |= {name: name for name in self.score_as if name not in means}
         means |= {value: self._means[meant] for value, meant in self.truth_values.items()}
-        values = dataset.table[self.truth]
-        known = values.where(values.notna(), None).map(lambda v: means.get(str(v)))
-        return pd.Series(known.to_numpy(), index=index, dtype="str")
+        known = [means.get(value) for value in dataset.texts(self.truth)]
+        return pd.Series(known, index=index, dtype="str")
 
     def outcomes(self, seen: Seen) -> pd.DataFrame:
         """A row of Choices for each picture and condition.

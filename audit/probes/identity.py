@@ -158,7 +158,7 @@ class Identity(Probe):
             where = f"probe '{self.kind}': leave_out"
             require_column(dataset, column, where)
             values = (wanted,) if isinstance(wanted, str) else wanted
-            present = table[column].astype(str)
+            present = dataset.texts(column)
             for value in values:
                 if not (present == value).any():
                     told = f"{where}: no picture has '{value}' in column '{column}'"

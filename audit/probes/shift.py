@@ -239,7 +239,7 @@ class Shift(Classification):
         """
         chosen = super().pictures(dataset)
         sources = self.conditions(dataset).values()
-        source = dataset.table.set_index("image_id")[self.column].loc[list(chosen)].astype(str)
+        source = dataset.texts(self.column).loc[list(chosen)]
         for name in sources:
             if not (source == name).any():
                 raise InputError(
@@ -260,7 +260,7 @@ class Shift(Classification):
         """
         super().resolve(dataset)
         keys = self.pictures(dataset)
-        source = dataset.table.set_index("image_id")[self.column].loc[list(keys)].astype(str)
+        source = dataset.texts(self.column).loc[list(keys)]
         known = self._truth(dataset).reindex(pd.Index(keys)).notna().to_numpy()
         for name in dict.fromkeys(source):
             if not known[(source == name).to_numpy()].any():
@@ -300,7 +300,7 @@ class Shift(Classification):
 
     def outcomes(self, seen: Seen) -> pd.DataFrame:
         """A row of Choices for each picture, under the condition of its source."""
-        source = seen.column(self.column).astype(str)
+        source = seen.dataset.texts(self.column).reindex(list(seen.images.keys))
         tables = [
             self._answers(seen.images.only(source.index[source == name]), seen).assign(condition=c)
             for c, name in self.conditions(seen.dataset).items()

@@ -1,0 +1,93 @@
+"""Whether the pictures of a data set are there, can be read, and are not each other's copies."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import pandas as pd
+
+from audit.data.dataset import Dataset
+from audit.data.images import Unreadable, decode, pixel_digest
+from audit.data.remarks import Remark, counted
+
+#: pictures that are opened before a run
+OPENED: Final = 100
+#: data sets of at most so many pictures are searched for equal pixels, larger ones for equal files
+SEARCHED: Final = 2000
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What was seen of a data set's files before a run.
+
+    ``faults``: image id to the sentence about it; ``opened``: how many were decoded; ``digests``:
+    image id to a digest of its pixels, or of its file where ``of_files``.
+    """
+
+    faults: Mapping[str, str]
+    opened: int
+    digests: Mapping[str, bytes]
+    of_files: bool
+
+
+def look(dataset: Dataset, opened: int = OPENED, searched: int = SEARCHED) -> Sight:
+    """Look for every file, open the first pictures, and digest what could be copies."""
+    files = dict(dataset.files())
+    every = len(files) <= searched
+    faults: dict[str, str] = {}
+    digests: dict[str, bytes] = {}
+    sizes = defaultdict(list)
+    for n, (image_id, path) in enumerate(files.items()):
+        if every or n < opened:
+            try:
+                digests[image_id] = bytes.fromhex(pixel_digest(decode(path)))
+            except Unreadable as error:
+                faults[image_id] = str(error)
+        elif not path.is_file():
+            faults[image_id] = f"{path}: missing: there is no such file."
+        else:
+            sizes[path.stat().st_size].append(image_id)
+    if not every:
+        alike = [image_id for ids in sizes.values() if len(ids) > 1 for image_id in ids]
+        digests = {i: hashlib.sha256(files[i].read_bytes()).digest() for i in alike}
+    return Sight(faults, len(files) if every else min(opened, len(files)), digests, not every)
+
+
+def of_copies(
+    dataset: Dataset, groups: Mapping[str, pd.Series[Any]], digests: Mapping[str, bytes]
+) -> list[Remark]:
+    """Pictures that are equal and belong to different subjects: intervals take them for several.
+
+    Args:
+        dataset: whose subjects are meant.
+        groups: groups by picture of every attribute.
+        digests: image id to a digest that is equal where pictures are.
+    """
+    subjects = dataset.table.set_index("image_id")["cluster_id"].reindex(list(digests))
+    equal = pd.Series(list(digests.values()), index=subjects.index, dtype=object)
+    shared = subjects.groupby(equal.to_numpy()).transform("nunique") > 1
+    if not shared.any():
+        return []
+    several = (
+        f"{int(shared.sum()):,} pictures of {subjects[shared].nunique():,} subjects are only "
+        f"{equal[shared].nunique():,} different pictures"
+    )
+    found = [
+        Remark(
+            f"{several}: copies count as if they were other people, so intervals are too narrow. "
+            "Give equal pictures one value in 'cluster_column', or leave copies out"
+        )
+    ]
+    for attribute, values in groups.items():
+        if " x " not in attribute:
+            of = values.reindex(subjects.index[shared]).dropna().astype(str).value_counts()
+            told = f"by '{attribute}', pictures that are copies under another subject"
+            counts = {str(group): int(n) for group, n in of.items() if n}
+            if counts:
+                text = f"{told}: {counted(counts)}"
+                found.append(Remark(text, attribute, groups=frozenset(counts)))
+    return found
