@@ -14,10 +14,19 @@ from typing import IO, Any, Literal, get_args
 import numpy as np
 from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
 
+from audit.data import intact
 from audit.errors import InputError, sentence
 
 Reason = Literal[
-    "missing", "empty", "truncated", "not an image", "too large", "outside the folder", "unreadable"
+    "missing",
+    "empty",
+    "truncated",
+    "damaged",
+    "not an image",
+    "too large",
+    "outside the folder",
+    "unreadable",
+    "not prepared",
 ]
 REASONS: tuple[str, ...] = get_args(Reason)
 """Why a picture can be quarantined; reports count these words."""
@@ -40,8 +49,6 @@ _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"II*\0", b"MM\0*
 _PROGRAMS = {"EPS", "WMF"}
 # how decoders say that the bytes ran out
 _CUT_SHORT = ("truncated", "unexpected end", "not enough", "broken data stream", "read past")
-# a JPEG marker that starts a segment or ends the picture: no stuffed byte, restart or padding
-_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd8\xff]")
 
 
 class Unreadable(InputError):  # noqa: N818 - read as a word: 'raises Unreadable'
@@ -133,23 +140,28 @@ def _picture(handle: IO[bytes], path: Path, max_pixels: int) -> Image.Image:
     except Exception as error:  # a damaged file can raise nearly anything inside a decoder
         words = str(error).lower()
         short = isinstance(error, EOFError) or any(word in words for word in _CUT_SHORT)
-        reason: Reason = "truncated" if short or _cut(handle) else "unreadable"
+        reason: Reason = "truncated" if short or _ends_early(handle) else "unreadable"
         raise _unreadable(path, reason, _said(error)) from error
 
 
-def _load(handle: IO[bytes], path: Path, max_pixels: int) -> Image.Image:
+def _load(handle: IO[bytes], path: Path, max_pixels: int) -> ImageFile.ImageFile:
     image = _open(handle, path)
     if image.format in _PROGRAMS:
         raise _unreadable(path, "not an image", f"{image.format} files are not opened")
     if image.width * image.height > max_pixels:  # the header says so; nothing is decoded yet
         raise _unreadable(path, "too large", _too_large(image.size, max_pixels))
-    image.load()
-    if _cut(handle):  # a decoder can fill what is missing with grey and say nothing
-        raise _unreadable(path, "truncated", "the file ends before its picture does")
+    with mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        if damage := intact.load(image, data):
+            raise _unreadable(path, damage.reason, damage.detail)
     return image
 
 
-def _open(handle: IO[bytes], path: Path) -> Image.Image:
+def _ends_early(handle: IO[bytes]) -> bool:
+    with mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        return intact.ends_early(data) is not None
+
+
+def _open(handle: IO[bytes], path: Path) -> ImageFile.ImageFile:
     try:
         return Image.open(handle)
     except Image.DecompressionBombError as error:
@@ -165,25 +177,6 @@ def _open(handle: IO[bytes], path: Path) -> Image.Image:
 
 def _too_large(size: tuple[int, int], max_pixels: int) -> str:
     return f"{size[0]:,} x {size[1]:,} pixels, and at most {max_pixels:,} are decoded"
-
-
-def _cut(handle: IO[bytes]) -> bool:
-    """Whether a JPEG has no end marker, or a WebP is shorter than it says."""
-    with mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        if data[:3] == b"\xff\xd8\xff":
-            return not _jpeg_ends(data)
-        return data[:4] == b"RIFF" and len(data) < 8 + int.from_bytes(data[4:8], "little")
-
-
-def _jpeg_ends(data: mmap.mmap) -> bool:
-    """Walk from marker to marker: an embedded thumbnail's end is skipped with its segment."""
-    at = 2
-    while found := _MARKER.search(data, at):
-        if found[0] == b"\xff\xd9":
-            return True
-        start = found.end()
-        at = start + int.from_bytes(data[start : start + 2], "big")
-    return False
 
 
 def _upright(image: Image.Image) -> Image.Image:
