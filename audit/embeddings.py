@@ -34,6 +34,7 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 
 from audit.data.images import MAX_PIXELS, Unreadable, decode, inside, pixel_digest
+from audit.data.packed import container, opened
 from audit.errors import InputError
 from audit.models.encoder import Encoder, EncoderCard, Rows, StagedEncoder, default_cache
 
@@ -366,9 +367,9 @@ class _Desk:
         if self.root is not None and not inside(place, self.root):
             return b""
         with contextlib.suppress(OSError, ValueError):
-            if stat.S_ISREG(place.stat().st_mode):
-                with place.open("rb") as file:
-                    content = hashlib.file_digest(file, "sha256")
+            if stat.S_ISREG(container(place).stat().st_mode):
+                with opened(place) as file:
+                    content = hashlib.sha256(file.read())
                 content.update(f"pillow {PIL.__version__}, {self.max_pixels}".encode())
                 return content.digest()
         return b""

@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
 
 from audit.data import intact
+from audit.data.packed import container, opened
 from audit.errors import InputError, sentence
 
 Reason = Literal[
@@ -76,7 +77,7 @@ def decode(path: Path, root: Path | None = None, max_pixels: int = MAX_PIXELS) -
     _check_file(place)
     _quiet()
     try:
-        with place.open("rb") as handle:
+        with opened(place) as handle:
             return _picture(handle, place, max_pixels)
     except OSError as error:  # of the disk; those of decoders are dealt with
         raise _unreadable(place, "unreadable", _said(error)) from error
@@ -105,8 +106,9 @@ def _unreadable(path: Path, reason: Reason, detail: str) -> Unreadable:
 
 def _check_file(path: Path) -> None:
     """Only plain files with something in them are opened: a pipe would wait for ever."""
+    file = container(path)
     try:
-        found = path.stat()
+        found = file.stat()
     except (FileNotFoundError, NotADirectoryError):
         raise _unreadable(path, "missing", "there is no such file") from None
     except (OSError, ValueError) as error:
@@ -116,6 +118,10 @@ def _check_file(path: Path) -> None:
         raise _unreadable(path, "not an image", f"it is {kind}")
     if found.st_size == 0:
         raise _unreadable(path, "empty", "the file has no bytes")
+    if file != path:
+        with opened(path) as handle:
+            if not handle.read(1):
+                raise _unreadable(path, "empty", "its row holds no bytes")
 
 
 def _quiet() -> None:

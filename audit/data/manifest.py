@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from audit.data.packed import packed_name
 from audit.errors import InputError, sentence
 from audit.registry import suggest
 
@@ -35,10 +36,10 @@ class Manifest:
     """The rows of one or several files.
 
     ``table`` holds text, None where a file holds nothing; its index is the row's place, counted
-    from 0 below the header, of several files all together. ``pictures`` are columns of Parquet that hold the pictures
-    themselves: in ``table`` they name file and row, see :mod:`audit.data.packed`. ``skipped`` are
-    other columns that are no text, and what they hold. ``rounded`` are columns of floats whose
-    whole numbers are too large to have stayed what they were.
+    from 0 below the header, of several files all together. ``pictures`` are columns of Parquet that
+    hold the pictures themselves: in ``table`` they name file and row, see :mod:`audit.data.packed`.
+    ``skipped`` are other columns that are no text, and what they hold. ``rounded`` are columns of
+    floats whose whole numbers are too large to have stayed what they were.
     """
 
     table: pd.DataFrame
@@ -199,13 +200,17 @@ def _read_parquet(path: Path) -> Manifest:
         # pyarrow's ArrowInvalid is a ValueError
         said = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(sentence(f"{path}: not a Parquet file: {said}")) from error
-    named = {name: [f"{path.name}#{i}" for i in range(count)] for name in pictures}
-    both = columns | named
-    order = [f.name for f in schema if f.name in both]
-    table = pd.DataFrame({name: both[name] for name in order}, index=range(count), dtype=object)
+    for name in [name for name in pictures if _are_elsewhere(file, name)]:
+        pairs = file.read(columns=[f"{name}.path"]).column(name).combine_chunks()
+        columns[name] = _texts(pairs.field("path"))
+        pictures -= {name}
+    for name in pictures:
+        columns[name] = [packed_name(path.name, name, i) for i in range(count)]
+    order = [f.name for f in schema if f.name in columns]
+    table = pd.DataFrame({name: columns[name] for name in order}, index=range(count), dtype=object)
     rounded = frozenset(
         name
-        for name in columns
+        for name in plain
         if pa.types.is_floating(schema.field(name).type) and _is_rounded(found.column(name))
     )
     return Manifest(table, pictures, skipped, rounded)
@@ -231,6 +236,18 @@ def _holds_pictures(kind: pa.DataType) -> bool:
         names = {kind.field(i).name: kind.field(i).type for i in range(kind.num_fields)}
         return set(names) == {"bytes", "path"} and _is_binary(names["bytes"])
     return _is_binary(kind)
+
+
+def _are_elsewhere(file: pq.ParquetFile, name: str) -> bool:
+    """Whether a column of bytes and path holds paths only."""
+    metadata, nulls = file.metadata, 0
+    for g in range(metadata.num_row_groups):
+        group = metadata.row_group(g)
+        for i in range(group.num_columns):
+            column = group.column(i)
+            if column.path_in_schema == f"{name}.bytes":
+                nulls += column.statistics.null_count if column.is_stats_set else 0
+    return bool(nulls == metadata.num_rows)
 
 
 def _held(kind: pa.DataType) -> str:

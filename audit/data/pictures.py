@@ -6,12 +6,14 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
 
 from audit.data.dataset import Dataset
 from audit.data.images import Unreadable, decode, pixel_digest
+from audit.data.packed import container, opened
 from audit.data.remarks import Remark, counted
 
 #: pictures that are opened before a run
@@ -47,14 +49,19 @@ def look(dataset: Dataset, opened: int = OPENED, searched: int = SEARCHED) -> Si
                 digests[image_id] = bytes.fromhex(pixel_digest(decode(path)))
             except Unreadable as error:
                 faults[image_id] = str(error)
-        elif not path.is_file():
+        elif not container(path).is_file():
             faults[image_id] = f"{path}: missing: there is no such file."
         else:
-            sizes[path.stat().st_size].append(image_id)
+            sizes[container(path).stat().st_size].append(image_id)
     if not every:
         alike = [image_id for ids in sizes.values() if len(ids) > 1 for image_id in ids]
-        digests = {i: hashlib.sha256(files[i].read_bytes()).digest() for i in alike}
+        digests = {i: _of_file(files[i]) for i in alike}
     return Sight(faults, len(files) if every else min(opened, len(files)), digests, not every)
+
+
+def _of_file(path: Path) -> bytes:
+    with opened(path) as handle:
+        return hashlib.sha256(handle.read()).digest()
 
 
 def of_copies(

@@ -93,7 +93,7 @@ def _of_attribute(
         never = [value for value in getattr(declared, key) if value not in there]
         if never:
             near = suggest(never[0], [v for v in counts if v not in declared.order]) or ""
-            yield f"'{name}': '{key}' lists {_quoted(never)}, and no picture has it{_and(near)}"
+            yield f"'{name}': '{key}' lists {_quoted(never)}, which no picture has{_and(near)}"
     if UNKNOWN in raw.index and UNKNOWN not in declared.unknown:
         n = int(raw[UNKNOWN])
         yield f"'{name}': '{UNKNOWN}' ({n:,}) is read as nobody knows, as tables call it"
