@@ -636,7 +636,7 @@ def _remarks(suite: Suite) -> None:
     console = _console()
     how = "file" if sight.of_files else "picture"
     console.print(
-        f"looked for {len(data):,} files, opened {sight.opened:,}; copies were searched by {how}",
+        f"{len(data):,} files looked for, {sight.opened:,} opened; duplicates searched by {how}",
         soft_wrap=True,
     )
     if remarks:

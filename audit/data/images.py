@@ -119,9 +119,20 @@ def _check_file(path: Path) -> None:
     if found.st_size == 0:
         raise _unreadable(path, "empty", "the file has no bytes")
     if file != path:
+        _check_row(path)
+
+
+def _check_row(path: Path) -> None:
+    """A picture inside another file: its row is there and holds something."""
+    try:
         with opened(path) as handle:
-            if not handle.read(1):
-                raise _unreadable(path, "empty", "its row holds no bytes")
+            filled = handle.read(1)
+    except FileNotFoundError as error:
+        raise _unreadable(path, "missing", _said(error)) from error
+    except OSError as error:
+        raise _unreadable(path, "unreadable", _said(error)) from error
+    if not filled:
+        raise _unreadable(path, "empty", "its row holds no bytes")
 
 
 def _quiet() -> None:

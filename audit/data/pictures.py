@@ -44,14 +44,15 @@ def look(dataset: Dataset, opened: int = OPENED, searched: int = SEARCHED) -> Si
     digests: dict[str, bytes] = {}
     sizes = defaultdict(list)
     for n, (image_id, path) in enumerate(files.items()):
+        if not container(path).is_file():
+            faults[image_id] = f"{path}: missing: there is no such file."
+            continue
         if every or n < opened:
             try:
                 digests[image_id] = bytes.fromhex(pixel_digest(decode(path)))
             except Unreadable as error:
                 faults[image_id] = str(error)
-        elif not container(path).is_file():
-            faults[image_id] = f"{path}: missing: there is no such file."
-        else:
+        if not every:
             sizes[container(path).stat().st_size].append(image_id)
     if not every:
         alike = [image_id for ids in sizes.values() if len(ids) > 1 for image_id in ids]
@@ -79,22 +80,20 @@ def of_copies(
     shared = subjects.groupby(equal.to_numpy()).transform("nunique") > 1
     if not shared.any():
         return []
-    several = (
-        f"{int(shared.sum()):,} pictures of {subjects[shared].nunique():,} subjects are only "
-        f"{equal[shared].nunique():,} different pictures"
-    )
     found = [
         Remark(
-            f"{several}: copies count as if they were other people, so intervals are too narrow. "
-            "Give equal pictures one value in 'cluster_column', or leave copies out"
+            f"{int(shared.sum()):,} pictures of {subjects[shared].nunique():,} subjects are "
+            f"duplicates, only {equal[shared].nunique():,} different ones: they count as if they "
+            "showed other people, so intervals are too narrow. Give equal pictures one value in "
+            "'cluster_column', or leave duplicates out"
         )
     ]
     for attribute, values in groups.items():
         if " x " not in attribute:
             of = values.reindex(subjects.index[shared]).dropna().astype(str).value_counts()
-            told = f"by '{attribute}', pictures that are copies under another subject"
+            told = f"'{attribute}': duplicates, the same picture under another subject"
             counts = {str(group): int(n) for group, n in of.items() if n}
             if counts:
-                text = f"{told}: {counted(counts)}"
+                text = f"{told}, which makes intervals too narrow: {counted(counts)}"
                 found.append(Remark(text, attribute, groups=frozenset(counts)))
     return found

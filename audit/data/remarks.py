@@ -7,6 +7,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 import pandas as pd
@@ -112,7 +113,8 @@ def _alike(name: str, counts: Mapping[str, int]) -> Iterator[str]:
     """Spellings that a reader takes for one: they stay groups of their own."""
     same: dict[object, list[str]] = defaultdict(list)
     for value in counts:
-        size = number(value)
+        # floats take neighbouring serial numbers for one
+        size = None if number(value) is None else Decimal(value.replace(",", "."))
         same[_plain(value) if size is None else size].append(value)
     for values in same.values():
         if len(values) > 1:

@@ -1,0 +1,242 @@
+"""Manifests as people have them: every value stays what its file says."""
+
+from __future__ import annotations
+
+import io
+import unicodedata
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from audit.data.dataset import Dataset, load
+from audit.data.images import Unreadable, decode
+from audit.data.values import are_numbers, in_natural_order, number
+from audit.data.yamlfile import parse_yaml
+from audit.errors import InputError
+
+CARD = "name: s\nmanifest: {}\nattributes:\n  x: {{source: assigned{}}}\n"
+ROWS = [("path", "x", "score"), ("0.png", "été", "0,14"), ("1.png", "hiver", "1,5")]
+
+
+def loaded(folder: Path, content: bytes, name: str = "people.csv", extra: str = "") -> Dataset:
+    folder.mkdir(exist_ok=True, parents=True)
+    (folder / name).write_bytes(content)
+    (folder / "card.yaml").write_text(CARD.format(name, extra), encoding="utf-8")
+    return load(folder / "card.yaml")
+
+
+def of_values(folder: Path, values: list[str], extra: str = "") -> Dataset:
+    lines = "".join(f"{i}.png,{value}\n" for i, value in enumerate(values))
+    return loaded(folder, f"path,x\n{lines}".encode(), extra=extra)
+
+
+def of_column(folder: Path, column: pa.Array, extra: str = "") -> Dataset:
+    table = pa.table({"path": [f"{i}.png" for i in range(len(column))], "x": column})
+    folder.mkdir(exist_ok=True)
+    pq.write_table(table, folder / "p.parquet")
+    return loaded(folder, (folder / "p.parquet").read_bytes(), "p.parquet", extra)
+
+
+def text(separator: str, end: str = "\n") -> str:
+    return end.join(separator.join(row) for row in ROWS) + end
+
+
+# --- CSV --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        text(";").encode(),
+        text("\t").encode(),
+        text(";", "\r\n").encode("utf-8-sig"),
+        text(";", "\r").encode(),
+        text("\t").encode("utf-16"),
+        ("sep=;\n" + text(";")).encode(),
+        "\n".join(line + ";;" for line in text(";").splitlines()).encode(),
+        (text(";") + ";;\n;;\n").encode(),
+        ("2\n" + text(";")).encode(),
+        (" 2 ;;\n" + text(";")).encode(),
+        "\n".join(f"{i};{line}" for i, line in enumerate(text(";").splitlines())).encode(),
+    ],
+)
+def test_tables_as_spreadsheets_save_them(tmp_path: Path, content: bytes) -> None:
+    data = loaded(tmp_path, content)
+    assert data.grouping("x").tolist() == ["été", "hiver"]
+    assert data.table["score"].tolist() == ["0,14", "1,5"]
+    assert data.table["path"].tolist() == ["0.png", "1.png"]
+
+
+def test_an_empty_row_between_others_moves_no_row_number(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="row 3 below the header has no path of its picture"):
+        loaded(tmp_path, b"path,x\n0.png,a\n,\n,b\n")
+
+
+def test_a_column_without_a_name_is_kept(tmp_path: Path) -> None:
+    data = loaded(tmp_path, b",path,x\n7,0.png,a\n8,1.png,b\n")
+    assert data.table["unnamed 1"].tolist() == ["7", "8"]
+
+
+@pytest.mark.parametrize(
+    "codes",
+    [
+        ["1.1", "1.10", "1.100"],
+        ["20170109142408075", "20170109142408076"],
+        ["20170109142408075001", "20170109142408075002"],
+        ["007", "7", "07"],
+        ["NA", "nan", "NaN", "None", "null", "n/a"],
+        ["1", "1.0", "+1", "1e0"],
+        ["9007199254740993", "9007199254740992"],
+        ["true", "True", "yes"],
+        ["0x10", "16", "1_6"],
+    ],
+)
+def test_codes_stay_text_and_groups_of_their_own(tmp_path: Path, codes: list[str]) -> None:
+    values = codes * 3
+    data = of_values(tmp_path, values)
+    assert data.grouping("x").tolist() == values
+    assert set(data.groups("x")) == set(codes)
+    equal = any("as numbers they are equal" in remark.text for remark in data.remarks)
+    assert equal == (codes in (["1.1", "1.10", "1.100"], ["1", "1.0", "+1", "1e0"]))
+    parquet = of_column(tmp_path / "p", pa.array(values))
+    assert parquet.grouping("x").tolist() == values
+
+
+@given(st.lists(st.from_regex(r"[+-]?[0-9]{1,20}(\.[0-9]{0,3})?", fullmatch=True), unique=True))
+def test_no_two_numbers_become_one(codes: list[str]) -> None:
+    assert sorted(in_natural_order(codes)) == sorted(codes)
+
+
+def test_decimal_commas_can_be_binned_and_thousands_are_not_guessed(tmp_path: Path) -> None:
+    content = b"path;x\n0.png;17,5\n1.png;18\n2.png;60,25\n"
+    assert loaded(tmp_path, content).groups("x", [18]) == ("under 18", "18+")
+    data = loaded(tmp_path, b"path;x\n0.png;1,234\n1.png;18\n")
+    with pytest.raises(InputError, match="'1,234' may be a decimal comma or thousands"):
+        data.groups("x", [18])
+    assert not are_numbers(["1,5", "2.5"])
+    assert number("1,234,567") is None
+
+
+# --- YAML: what is declared is what was written -------------------------------------------------
+
+
+@pytest.mark.parametrize("code", ["010", "0x10", "1_000", "12:30", "1.10", "2020-01-01", "+5", "7"])
+def test_numbers_in_a_card_mean_the_text_that_was_written(tmp_path: Path, code: str) -> None:
+    data = of_values(tmp_path, [code, "8", "b"], f", unknown: [{code}]")
+    assert data.grouping("x").tolist() == [None, "8", "b"]
+    data = of_values(tmp_path, ["8", code], f", order: [{code}, 8]")
+    assert data.groups("x") == (code, "8")
+
+
+def test_a_number_as_a_key_is_its_text_and_other_numbers_stay_numbers() -> None:
+    got = parse_yaml("m: {1: a, -1: b, 007: c, 1.10: d}\nn: [7, -0.5, 1.10, .inf]\ns: 1_0\n", "f")
+    assert list(got["m"]) == ["1", "-1", "007", "1.10"]
+    assert got["n"] == [7, -0.5, 1.1, float("inf")]
+    assert got["s"] == "1_0"
+
+
+# --- Parquet ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("column", "texts"),
+    [
+        (pa.array([2**53 + 1, 2**53, None]), ["9007199254740993", "9007199254740992", None]),
+        (pa.array([1.0, 2.5, None]), ["1", "2.5", None]),
+        (pa.array([0.1, float("nan")], pa.float32()), ["0.1", None]),
+        (pa.array([True, False]), ["True", "False"]),
+        (pa.array([Decimal("1.10"), Decimal("1.00")]), ["1.10", "1.00"]),
+        (pa.array(["a", None, " b "]).dictionary_encode(), ["a", None, "b"]),
+    ],
+)
+def test_values_of_parquet(tmp_path: Path, column: pa.Array, texts: list[str | None]) -> None:
+    assert of_column(tmp_path, column).table["x"].tolist() == texts
+
+
+def test_codes_that_a_float_has_rounded_are_remarked_on(tmp_path: Path) -> None:
+    data = of_column(tmp_path, pa.array([2.0**60, 1.0]))
+    assert any("floats beyond 2^53" in remark.text for remark in data.remarks)
+
+
+def jpeg(shade: int) -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(np.full((20, 24, 3), shade, np.uint8)).save(content, "JPEG")
+    return content.getvalue()
+
+
+def packed(folder: Path, rows: list[object], kind: pa.DataType | None = None) -> Path:
+    table = pa.table({"image": pa.array(rows, kind), "x": ["a", "b"] * (len(rows) // 2)})
+    pq.write_table(table, folder / "p.parquet", row_group_size=3)
+    card = CARD.format("p.parquet", "").replace("attributes", "image_column: image\nattributes")
+    (folder / "card.yaml").write_text(card)
+    return folder / "card.yaml"
+
+
+@pytest.mark.parametrize("hub", [True, False])
+def test_pictures_inside_parquet(tmp_path: Path, hub: bool) -> None:
+    shades = [10 * i for i in range(8)]
+    pictures = [jpeg(shade) for shade in shades]
+    rows: list[object] = [{"bytes": p, "path": None} for p in pictures] if hub else list(pictures)
+    data = load(packed(tmp_path, rows))
+    assert data.table["image_id"][7] == "p.parquet#image.7"
+    for (_, path), shade in reversed(list(zip(data.files(), shades, strict=True))):
+        assert abs(int(np.asarray(decode(path)).mean()) - shade) <= 2
+    with pytest.raises(Unreadable, match="no such row or column"):
+        decode(tmp_path / "p.parquet#image.8")
+    with pytest.raises(Unreadable, match="no such row or column"):
+        decode(tmp_path / "p.parquet#other.0")
+
+
+def test_a_row_without_a_picture_and_paths_alone(tmp_path: Path) -> None:
+    none = {"bytes": None, "path": None}
+    data = load(packed(tmp_path, [{"bytes": jpeg(9), "path": "a.jpg"}, none]))
+    (_, first), (_, second) = data.files()
+    decode(first)
+    with pytest.raises(Unreadable, match="empty"):
+        decode(second)
+    kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+    paths = [{"bytes": None, "path": name} for name in ("a.jpg", "b.jpg")]
+    assert load(packed(tmp_path, paths, kind)).table["path"].tolist() == ["a.jpg", "b.jpg"]
+
+
+def test_bytes_are_never_shown(tmp_path: Path) -> None:
+    card = packed(tmp_path, [jpeg(1), jpeg(2)])
+    wrong = card.read_text().replace("  x:", "  image:").replace("image_column: image", "url: u")
+    card.write_text(wrong.replace("attributes", "image_column: x\nattributes"))
+    with pytest.raises(InputError) as caught:
+        load(card)
+    assert "the column 'image' holds pictures, not text" in str(caught.value)
+    assert len(str(caught.value)) < 300
+
+
+def test_lists_are_no_groups(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="the column 'x' holds lists, not text"):
+        of_column(tmp_path, pa.array([[1, 2], [3]]))
+
+
+# --- paths ------------------------------------------------------------------------------------
+
+
+def test_backslashes_and_another_unicode_form(tmp_path: Path) -> None:
+    composed, apart = (unicodedata.normalize(form, "é") for form in ("NFC", "NFD"))
+    (tmp_path / f"d{apart}").mkdir()
+    for name in (f"d{apart}/{apart}.png", "a\\b.png"):
+        (tmp_path / name).write_bytes(b"x")
+    names = [f"d{composed}\\{composed}.png", "sub\\c.png", "a\\b.png", f"{composed}-gone.png"]
+    data = loaded(tmp_path, ("path,x\n" + "".join(f"{n},a\n" for n in names)).encode())
+    found = [f"d{apart}/{apart}.png", "sub/c.png", "a\\b.png", f"{composed}-gone.png"]
+    assert data.table["path"].tolist() == found
+    assert data.table["image_id"].tolist() == names  # an id is what the manifest says
+
+
+@pytest.mark.parametrize("path", ["..\\secret.png", "C:\\Users\\a.png", "\\\\host\\share\\a.png"])
+def test_windows_paths_lead_nowhere_else(tmp_path: Path, path: str) -> None:
+    with pytest.raises(InputError, match="which (is absolute|leaves the manifest's folder)"):
+        loaded(tmp_path / "set", f"path,x\n{path},a\n".encode())

@@ -1,0 +1,162 @@
+"""What in a data set is probably not meant is pointed at with counts, and nothing else is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from audit.data import pictures
+from audit.data.dataset import Dataset, load
+from audit.data.remarks import Remark
+from audit.errors import InputError
+from audit.findings import REMARKED, Finding, with_remarks
+
+CARD = """\
+name: s
+manifest: people.csv
+cluster_column: who
+attributes:
+  age: {source: annotator-perceived%s}
+"""
+
+
+def of(folder: Path, values: list[str], extra: str = "") -> list[str]:
+    """The remarks on an attribute 'age' with these values."""
+    rows = "".join(f"{i}.png,p{i},{value}\n" for i, value in enumerate(values))
+    (folder / "people.csv").write_text(f"path,who,age\n{rows}", encoding="utf-8")
+    (folder / "card.yaml").write_text(CARD % extra, encoding="utf-8")
+    return [remark.text for remark in load(folder / "card.yaml").remarks]
+
+
+@pytest.mark.parametrize(
+    ("values", "extra", "said"),
+    [
+        (["3-9", "20-29", "09-Mar", "Oct-19"], "", "'09-Mar' (1), 'Oct-19' (1) look like dates"),
+        (["20-29", "2024-09-03 00:00:00"], "", "look like dates"),
+        (["9. Mrz", "20-29"], "", "look like dates"),
+        (["a", "b"], ", order: [a, c, b]", "'order' lists 'c', which no picture has"),
+        (["1", "2"], ", order: ['1.0', '2']", "'order' lists '1.0', which no picture has"),
+        (["a", "b"], ", unknown: ['?']", "'unknown' lists '?', which no picture has"),
+        (["Male", "male", "x"], "", "'Male' (1), 'male' (1) are groups of their own, and they"),
+        (["é", "e\u0301", "x"], "", "they differ only in Unicode form"),
+        (["a b", "a\u00a0b", "x"], "", "'a\\u00a0b' (1) are groups of their own"),
+        (["ab", "a\u200bb", "x"], "", "'a\\u200bb' (1) are groups of their own"),
+        (["1.1", "1.10", "2"], "", "as numbers they are equal"),
+        (["39-30", "20-29"], "", "'39-30' (1) can't be"),
+        (["200", "-1", "30"], "", "can't be: check the file"),
+        (["NA", "nan", "20"], "", "'NA' (1), 'nan' (1) is a group of its own; list it under"),
+        (["unknown", "a", "b"], "", "'unknown' (1) is read as nobody knows"),
+    ],
+)
+def test_what_is_remarked_on(tmp_path: Path, values: list[str], extra: str, said: str) -> None:
+    assert any(said in text for text in of(tmp_path, values, extra)), of(tmp_path, values, extra)
+
+
+@pytest.mark.parametrize(
+    ("values", "extra"),
+    [
+        (["0-2", "3-9", "10-19", "more than 70"], ", order: [0-2, 3-9, 10-19, more than 70]"),
+        (["White", "Black", "East Asian", "Latino_Hispanic", "Mary", "march"], ""),
+        (["17", "18", "99", "0"], ""),
+        (["?", "a", "b"], ", unknown: ['?']"),
+        (["unknown", "a"], ", unknown: [unknown]"),
+        (["2024-09-03", "2024-09-04"], ""),  # dates among dates are what they are
+    ],
+)
+def test_what_is_not(tmp_path: Path, values: list[str], extra: str) -> None:
+    assert of(tmp_path, values, extra) == []
+
+
+def test_nothing_is_merged_and_unknown_has_one_meaning(tmp_path: Path) -> None:
+    of(tmp_path, ["Male", "male", "unknown", ""])
+    assert load(tmp_path).grouping("age").tolist() == ["Male", "male", None, None]
+
+
+def test_a_data_set_without_subjects_says_what_that_means(tmp_path: Path) -> None:
+    of(tmp_path, ["a", "b"])
+    card = (tmp_path / "card.yaml").read_text().replace("cluster_column: who\n", "")
+    (tmp_path / "card.yaml").write_text(card)
+    assert "every picture counts as a subject of its own" in load(tmp_path).remarks[0].text
+
+
+def test_an_attribute_called_everyone_is_refused(tmp_path: Path) -> None:
+    of(tmp_path, ["a", "b"])
+    for name in ("card.yaml", "people.csv"):
+        path = tmp_path / name
+        path.write_text(path.read_text().replace("age", "everyone"))
+    with pytest.raises(InputError, match="'everyone' names all pictures together"):
+        load(tmp_path)
+
+
+# --- copies -----------------------------------------------------------------------------------
+
+
+def shown(folder: Path, shades: list[int], who: list[str]) -> Dataset:
+    of(folder, ["a", "b"] * (len(shades) // 2))
+    rows = ["path,who,age"]
+    for i, (shade, name) in enumerate(zip(shades, who, strict=True)):
+        suffix = ("png", "bmp")[i % 2]  # other files, equal pixels
+        Image.fromarray(np.full((9, 9, 3), shade, np.uint8)).save(folder / f"{i}.{suffix}")
+        rows.append(f"{i}.{suffix},{name},{'ab'[i % 2]}")
+    (folder / "people.csv").write_text("\n".join(rows) + "\n")
+    return load(folder)
+
+
+def copies(data: Dataset) -> list[Remark]:
+    digests = pictures.look(data).digests
+    return pictures.of_copies(data, {"age": data.grouping("age")}, digests)
+
+
+def test_equal_pixels_under_other_subjects_are_counted(tmp_path: Path) -> None:
+    general, by_age = copies(shown(tmp_path, [1, 1, 1, 2], ["p", "q", "r", "s"]))
+    assert "3 pictures of 3 subjects are duplicates, only 1 different ones" in general.text
+    assert by_age.text.endswith("'a' (2), 'b' (1)")
+    assert by_age.groups == {"a", "b"}
+
+
+def test_a_subjects_own_copies_are_no_matter(tmp_path: Path) -> None:
+    assert copies(shown(tmp_path, [1, 1, 2, 2], ["p", "p", "q", "q"])) == []
+
+
+def test_large_data_sets_are_searched_by_file(tmp_path: Path) -> None:
+    data = shown(tmp_path, [1, 1, 1, 2, 3, 4], list("pqrstu"))
+    sight = pictures.look(data, opened=1, searched=2)
+    assert sight.of_files
+    assert sight.opened == 1
+    (general, _) = pictures.of_copies(data, {"age": data.grouping("age")}, sight.digests)
+    assert "2 pictures of 2 subjects are duplicates, only 1" in general.text
+    (tmp_path / "5.bmp").unlink()
+    assert list(pictures.look(data, opened=1, searched=2).faults) == ["5.bmp"]
+
+
+# --- where they are told ------------------------------------------------------------------------
+
+
+def finding(metric: str, attribute: str, groups: tuple[str, ...], task: str = "t") -> Finding:
+    return Finding(
+        id="f", statement="s", verdict="cannot tell", severity="low", harm="h", task=task,
+        metric=metric, label="l", attribute=attribute, groups=groups, estimate=0.1, low=0.0,
+        high=0.2, margin=0.05, evidence=(),
+    )  # fmt: skip
+
+
+def test_a_caveat_goes_to_what_it_touches_and_nowhere_else() -> None:
+    remarks = [
+        Remark("about age", "age"),
+        Remark("about answers", task="t"),
+        Remark("about b", "race", groups=frozenset("b")),
+        Remark("about all"),
+    ]
+    asked = {
+        ("misclassification", "age", ("x", "y"), "t"): ["about age", "about answers"],
+        ("selection", "age x race", ("x x a", "y x c"), "t"): ["about age"],
+        ("selection", "race", ("a", "b"), "t"): ["about b"],
+        ("selection", "race", ("a", "c"), "t"): [],
+        ("misclassification", "race", ("a", "c"), "u"): [],
+    }
+    for fields, said in asked.items():
+        (got,) = with_remarks([finding(*fields)], remarks)
+        assert [c.removeprefix(REMARKED) for c in got.caveats] == said
