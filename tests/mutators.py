@@ -83,6 +83,7 @@ def _saved(image: Image.Image, kind: str, **options: Any) -> bytes:
 
 
 def _jpeg(rng: random.Random, image: Image.Image, still: bool = False) -> bytes:
+    mode = rng.choice(["RGB", "RGB", "RGB", "L", "CMYK"])
     options: dict[str, Any] = {"quality": rng.choice([5, 30, 60, 75, 85, 95, 100])}
     options |= {"optimize": True} if rng.random() < 0.4 else {}
     options |= {"progressive": True} if rng.random() < 0.4 else {}
@@ -91,7 +92,9 @@ def _jpeg(rng: random.Random, image: Image.Image, still: bool = False) -> bytes:
     if rng.random() < 0.3:
         thumbnail = _saved(image.resize((8, 8)), "JPEG")
         options |= {"exif": b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0" + thumbnail}
-    content = _saved(image.convert(rng.choice(["RGB", "RGB", "RGB", "L", "CMYK"])), "JPEG", **options)
+    if mode == "CMYK":  # Pillow has too small a buffer for more
+        options["quality"] = min(options["quality"], 85)
+    content = _saved(image.convert(mode), "JPEG", **options)
     if rng.random() < 0.15 and not still:  # fill bytes may stand before any marker
         content = content[:-2] + b"\xff" * rng.randrange(1, 200) + content[-2:]
     return content + (rng.randbytes(50) if rng.random() < 0.2 and not still else b"")
@@ -153,7 +156,7 @@ def intact(seed: int, kind: str | None = None) -> tuple[str, bytes]:
     rng = random.Random(seed)
     kind = kind or rng.choices(list(FORMATS), list(FORMATS.values()))[0]
     shown = rng.choice(_SHOWN)
-    size = rng.choice([(1, 1), (8, 8), (17, 33)]) if rng.random() < 0.1 else (rng.randrange(24, 240), rng.randrange(24, 200))
+    size = rng.choice([(1, 1), (8, 8), (17, 33)]) if rng.random() < 0.1 else (rng.randrange(24, 150), rng.randrange(24, 140))
     return f"{kind} of {shown.__name__[1:]}", _WRITTEN[kind](rng, shown(rng, *size))
 
 
@@ -175,16 +178,16 @@ def _flip(rng: random.Random, content: bytes) -> bytes:
     return content[:at] + bytes([content[at] ^ 1 << rng.randrange(8)]) + content[at + 1 :]
 
 
-def _scan_of(content: bytes) -> int:
-    """Where the data of a JPEG's first scan begins."""
+def _segment(content: bytes, kinds: bytes) -> int:
+    """Where the first segment of these kinds begins in a JPEG, thumbnails passed over."""
     at = 2
-    while content[at + 1] != 0xDA:
+    while content[at + 1] not in kinds:
         at += 2 + int.from_bytes(content[at + 2 : at + 4], "big")
-    return at + 2 + int.from_bytes(content[at + 2 : at + 4], "big")
+    return at
 
 
 def _cut_and_ended(rng: random.Random, content: bytes) -> bytes:
-    start = _scan_of(content)
+    start = _segment(content, b"\xda")
     return content[: start + (len(content) - start) * rng.randrange(5, 90) // 100] + b"\xff\xd9"
 
 
@@ -194,7 +197,7 @@ def _zeros_and_ended(rng: random.Random, content: bytes) -> bytes:
 
 
 def _taller_jpeg(rng: random.Random, content: bytes) -> bytes:
-    at = next(i for m in (b"\xff\xc0\0", b"\xff\xc2\0") if (i := content.rfind(m, 0, _scan_of(content))) > 0)
+    at = _segment(content, b"\xc0\xc2")
     high = int.from_bytes(content[at + 5 : at + 7], "big")
     return content[: at + 5] + (2 * high + 16).to_bytes(2, "big") + content[at + 7 :]
 
@@ -308,5 +311,5 @@ def pictures(seed: int) -> tuple[str, bool, bytes]:
     rng = random.Random(seed)
     kind, name, detectable, damage = DAMAGES[seed % len(DAMAGES)]
     shown = rng.choice(_SHOWN)
-    image = shown(rng, rng.randrange(24, 240), rng.randrange(24, 200))
+    image = shown(rng, rng.randrange(24, 150), rng.randrange(24, 140))
     return f"{kind} {name}", detectable, damage(rng, _WRITTEN[kind](rng, image, still=True))

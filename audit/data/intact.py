@@ -74,7 +74,7 @@ _FILLED: Final = b"\xff\x00"
 #: the decoder reads ahead at most 64 bits
 _AHEAD: Final = 8
 #: bytes of a scan that may be left over: cameras add some, a scan that lost its way leaves more
-_SPARE: Final = 64
+_SPARE: Final = 32
 
 
 @dataclass(frozen=True)
@@ -243,6 +243,10 @@ def _wrong_scans(said: _Jpeg, follower: _Follower, data: memoryview) -> Iterator
 
 #: numbers a pixel, by the header's colour type
 _CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+#: where the header says whether rows come in passes
+_INTERLACE: Final = 28
+#: a colour that few pictures end with, in modes of one number a pixel
+_UNLIKELY: Final = {"1": 0, "L": 201, "P": 201, "I;16": 51401}
 #: Adam7: first column and row, steps between columns and rows, of each pass
 _PASSES: Final = (
     (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2),
@@ -254,8 +258,13 @@ def _png(image: ImageFile, data: mmap.mmap) -> Damage | None:
         parts = _Chunks.of(view)
         if parts.wrong:
             return parts.wrong
+        # a decoder leaves the rows that it finds no data for as they were: in a colour of our own
+        colour = _UNLIKELY.get(image.mode, (201, 54, 97, 3)[: len(image.getbands())])
+        image.im = Image.new(image.mode, image.size, colour).im
         image.load()
-        return _rows_missing(image, view, parts)
+        last = image.crop((0, image.height - 1, image.width, image.height))
+        found = last.tobytes() != Image.new(image.mode, last.size, colour).tobytes()
+        return None if found and not view[_INTERLACE] else _rows_missing(view, parts)
 
 
 @dataclass
@@ -286,13 +295,10 @@ class _Chunks:
         return found
 
 
-def _rows_missing(image: ImageFile, data: memoryview, parts: _Chunks) -> Damage | None:
-    """Missing rows stay black, so only where the last row is black they are counted."""
+def _rows_missing(data: memoryview, parts: _Chunks) -> Damage | None:
+    """Count the bytes of all rows, which takes as long as decoding them."""
     width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
-    depth, colours, interlaced = data[24], data[25], data[28]
-    last = image.crop((0, image.height - 1, image.width, image.height))
-    if not interlaced and last.getbbox(alpha_only=False) is not None:
-        return None
+    depth, colours, interlaced = data[24], data[25], data[_INTERLACE]
     needed = 0
     for x, y, right, down in _PASSES if interlaced else ((0, 0, 1, 1),):
         columns, rows = -(-(width - x) // right), -(-(height - y) // down)
