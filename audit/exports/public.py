@@ -23,6 +23,7 @@ from audit.errors import InputError, sentence
 from audit.exports.withholding import Cell, Fewest, withheld
 from audit.findings import TOO_FEW_SUBJECTS, Finding, in_columns
 from audit.metrics import UNKNOWN
+from audit.quarantine import UNEVEN
 from audit.rates_by_truth import RECALL
 from audit.rundir import MANIFEST, TABLES, Run, digest_of, open_run, write_json, write_text
 from audit.tables import (
@@ -308,13 +309,23 @@ _NAMELESS_FEW: Final = (
 )
 
 
+_NAMELESS_UNEVEN: Final = f"{UNEVEN}; how many of which groups is not said here"
+
+
 def _finding(finding: Mapping[str, Any], keys: Mapping[str, str]) -> dict[str, Any]:
     """A finding whose evidence is withheld keeps its verdict, and says no more."""
     if not any(key in keys for key in finding["evidence"]):
         # a group left out of a comparison is small: it is withheld, and not named here
         named = f"{TOO_FEW_SUBJECTS}: "
         return dict(finding) | {
-            "caveats": [_NAMELESS_FEW if c.startswith(named) else c for c in finding["caveats"]]
+            "caveats": [
+                _NAMELESS_FEW
+                if c.startswith(named)
+                else _NAMELESS_UNEVEN
+                if c.startswith(UNEVEN)
+                else c
+                for c in finding["caveats"]
+            ]
         }
     what = "value" if finding.get("unit") else "widest gap"
     asked = in_columns(dict(finding) | {"estimate": None})[1]
