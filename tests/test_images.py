@@ -425,3 +425,10 @@ def test_a_progressive_jpeg_without_its_last_scan(tmp_path: Path) -> None:
     last = content.rindex(b"\xff\xda")
     with pytest.raises(Unreadable, match="some of its scans are missing"):
         decode(written(tmp_path, content[:last] + b"\xff\xd9"))
+
+
+def test_a_deflated_tiff_with_a_wrong_checksum(tmp_path: Path) -> None:
+    content = encoded(noise(), "TIFF", compression="tiff_adobe_deflate")
+    assert decode(written(tmp_path, content)).size == (64, 48)
+    hurt = content[:4000] + bytes([content[4000] ^ 4]) + content[4001:]  # libtiff says nothing
+    assert reason(written(tmp_path, hurt)) == "damaged"

@@ -5,7 +5,8 @@ Decoders fill what is missing with grey or black and say nothing. The evidence t
 - JPEG: an end marker; as many restart markers as the size asks for; every scan of every component;
   and whether each scan's data is used up by its pixels, neither earlier nor later.
 - PNG: the checksum of each chunk, the end chunk, as many bytes as the rows take.
-- TIFF: strips or tiles that cover the picture. WebP, BMP: as many bytes as the header says.
+- TIFF: strips or tiles that cover the picture, and their checksums if deflated.
+- WebP and BMP: as many bytes as the header says.
 
 What changes pixels and leaves all that right can't be told from the file.
 """
@@ -21,6 +22,7 @@ from typing import Final, Literal, NamedTuple
 
 from PIL import Image
 from PIL.ImageFile import ImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
 #: raised when more is detected, so that no file counts as intact because it once did
 VERSION: Final = 1
@@ -327,11 +329,29 @@ def _inflated(data: memoryview, parts: list[slice], enough: int) -> int:
 # --- TIFF -----------------------------------------------------------------------------------------
 
 
+#: tags: how it is compressed, and where each strip or tile begins and how long it is
+_COMPRESSION, _PLACES, _LENGTHS = 259, (273, 324), (279, 325)
+_DEFLATED: Final = (8, 32946)
+
+
 def _tiff(image: ImageFile, data: mmap.mmap) -> Damage | None:
-    """Strips or tiles that the directory doesn't list stay black."""
+    """Strips or tiles that the directory doesn't list stay black; checksums are never looked at."""
     places = {tile.extents for tile in image.tile if tile.extents}
     covered = sum((right - left) * (low - high) for left, high, right, low in places)
     if covered < image.width * image.height:
         return Damage("truncated", "its strips or tiles do not cover the picture")
+    if isinstance(image, TiffImageFile) and image.tag_v2.get(_COMPRESSION) in _DEFLATED:
+        starts, sizes = (
+            next((image.tag_v2[tag] for tag in tags if tag in image.tag_v2), ())
+            for tags in (_PLACES, _LENGTHS)
+        )
+        parts = [slice(at, at + size) for at, size in zip(starts, sizes, strict=False)]
+        enough = 16 * len(image.getbands()) * image.width * image.height + (1 << 20)
+        with memoryview(data) as view:
+            for part in parts:
+                try:
+                    _inflated(view, [part], enough)
+                except zlib.error as error:
+                    return Damage("damaged", f"a strip or tile can't be unpacked: {error}")
     image.load()
     return None
