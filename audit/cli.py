@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
@@ -97,6 +97,24 @@ def main() -> None:
         raise SystemExit(130) from None
 
 
+#: the error stream, while libraries are kept from writing to it
+_own_stderr: TextIO | None = None
+
+
+@contextlib.contextmanager
+def _libraries_quiet() -> Iterator[None]:
+    """Only this tool's own words reach the terminal."""
+    global _own_stderr
+    from audit.quiet import libraries_quiet
+
+    with libraries_quiet() as own:
+        _own_stderr = own
+        try:
+            yield
+        finally:
+            _own_stderr = None
+
+
 @app.command()
 def new(
     path: Annotated[Path, typer.Argument(help="where to write it")] = Path("suite.yaml"),
@@ -112,6 +130,7 @@ def new(
 
 
 @app.command()
+@_libraries_quiet()
 def check(
     suite: SuiteName,
     model: Model = None,
@@ -140,6 +159,7 @@ def check(
 
 
 @app.command()
+@_libraries_quiet()
 def run(
     suite: SuiteName,
     model: Model = None,
@@ -491,6 +511,23 @@ def _summary(finished: Run) -> None:
     else:
         again = f"no report: 'clip-audit report {finished.path}' renders it again"
         console.print(_plain(again), soft_wrap=True)
+    _set_aside(finished)
+
+
+def _set_aside(finished: Run) -> None:
+    """How many pictures were set aside and why, where they are listed, and whom it falls on."""
+    from audit.quarantine import LIST, uneven
+    from audit.rundir import PRIVATE
+
+    console, data = _console(), finished.dataset
+    if not data["quarantined"]:
+        return
+    why = ", ".join(f"{n:,} {reason}" for reason, n in data["quarantined_reasons"].items())
+    listed = finished.path / PRIVATE / LIST
+    told = f"{data['quarantined']:,} pictures were set aside ({why}), listed in {listed}"
+    console.print(_plain(told), soft_wrap=True)
+    for warning in uneven(data).values():
+        console.print(f"[bold yellow]warning:[/] {_plain(warning)}", soft_wrap=True)
 
 
 def _changes(changes: Any, runs: Sequence[Run], remarks: Sequence[str]) -> None:
@@ -781,7 +818,7 @@ def _progress() -> Iterator[Any]:
 def _console(stderr: bool = False) -> Any:
     from rich.console import Console
 
-    return Console(stderr=stderr, highlight=False)
+    return Console(stderr=stderr, file=_own_stderr if stderr else None, highlight=False)
 
 
 def _plain(text: str) -> str:

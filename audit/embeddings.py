@@ -33,9 +33,10 @@ import PIL
 from numpy.typing import NDArray
 from PIL.Image import Image
 
-from audit.data.images import MAX_PIXELS, Unreadable, decode, inside, pixel_digest
+from audit.data import intact
+from audit.data.images import MAX_PIXELS, Reason, Unreadable, decode, inside, pixel_digest
 from audit.data.packed import container, opened
-from audit.errors import InputError
+from audit.errors import InputError, sentence
 from audit.models.encoder import Encoder, EncoderCard, Rows, StagedEncoder, default_cache
 
 T = TypeVar("T")
@@ -77,6 +78,7 @@ class Quarantined:
     """A picture that could not be used: ``reason`` in a word to count by, ``detail`` in full."""
 
     image_id: str
+    path: Path
     reason: str
     detail: str
 
@@ -137,7 +139,7 @@ class Store:
         uses = _Uses(self.folder / "datasets", dataset, clusters or {})
         desk = _Desk(shelf, self._decoded(), uses, root, alteration, max_pixels)
         looks = [_Look(image_id, Path(path)) for image_id, path in items]
-        for batch in encode_stream(encoder, desk.look, looks):
+        for batch in encode_stream(encoder, desk.look, looks, failed=desk.failed):
             desk.put(batch)
             if progress is not None:
                 progress(batch.seen, len(looks))
@@ -247,11 +249,14 @@ def encode_stream(
     load: Callable[[T], Image | None],
     items: Iterable[T],
     workers: int | None = None,
+    failed: Callable[[T, Exception], None] | None = None,
 ) -> Iterator[Encoded[T]]:
     """Encode pictures batch by batch, while threads load and preprocess the next ones.
 
-    ``load`` runs in the threads; None means that there is nothing to encode for an item. At most
-    about two batches are held in memory, however many items there are.
+    ``load`` runs in the threads; None means that there is nothing to encode for an item. Whatever
+    it or the preprocessing raises is given to ``failed``, and there is nothing to encode for the
+    item; without ``failed`` it ends the stream. At most about two batches are held in memory,
+    however many items there are. The encoder is never called without pictures.
     """
     staged = encoder if isinstance(encoder, StagedEncoder) else None
     encode: Callable[[Sequence[Any]], Rows]
@@ -261,8 +266,17 @@ def encode_stream(
         return 8 if staged is None else staged.batch_size
 
     def prepare(item: T) -> Any:
-        image = load(item)
-        return image if image is None or staged is None else staged.preprocess(image)
+        try:
+            image = load(item)
+            return image if image is None or staged is None else staged.preprocess(image)
+        except Exception as error:  # a picture's own trouble is no reason to lose the others
+            if failed is None:
+                raise
+            failed(item, error)
+            return None
+
+    def encoded(ready: list[Any]) -> Rows:
+        return encode(ready) if ready else np.zeros((0, encoder.card.dim), dtype=np.float32)
 
     batch: list[T] = []
     ready: list[Any] = []
@@ -274,9 +288,9 @@ def encode_stream(
                 batch.append(item)
                 ready.append(pixels)
             if len(batch) >= size() or since >= max(FLUSH_PICTURES, 2 * size()):
-                yield Encoded(seen, batch, encode(ready))
+                yield Encoded(seen, batch, encoded(ready))
                 since, batch, ready = 0, [], []
-        yield Encoded(seen, batch, encode(ready))
+        yield Encoded(seen, batch, encoded(ready))
 
 
 def _workers() -> int:
@@ -334,15 +348,18 @@ class _Desk:
     _rows: list[Rows] = field(default_factory=list)
     _flushed: float = field(default_factory=time.monotonic)
 
-    def look(self, look: _Look) -> Image | None:
-        """The picture if it must be encoded; None if its embedding is there or it is unusable."""
-        try:
-            return self._look(look)
-        except Unreadable as error:
-            look.problem = Quarantined(look.image_id, error.reason, str(error))
-            return None
+    def failed(self, look: _Look, error: Exception) -> None:
+        """Set a picture aside that can't be decoded, altered or preprocessed."""
+        reason: Reason = "too large" if isinstance(error, MemoryError) else "not prepared"
+        if isinstance(error, Unreadable):
+            reason, detail = error.reason, str(error)
+        else:
+            advice = "Replace the file or take its row out of the manifest."
+            detail = sentence(f"{look.path}: {reason}: {error or type(error).__name__}", advice)
+        look.problem = Quarantined(look.image_id, look.path, reason, detail)
 
-    def _look(self, look: _Look) -> Image | None:
+    def look(self, look: _Look) -> Image | None:
+        """The picture if it must be encoded; None if its embedding is there."""
         image = None
         file = self._file_digest(look.path)
         known = self.decoded.get(file) if file else None
@@ -370,7 +387,8 @@ class _Desk:
             if stat.S_ISREG(container(place).stat().st_mode):
                 with opened(place) as file:
                     content = hashlib.sha256(file.read())
-                content.update(f"pillow {PIL.__version__}, {self.max_pixels}".encode())
+                how = f"pillow {PIL.__version__}, {self.max_pixels}, checks {intact.VERSION}"
+                content.update(how.encode())
                 return content.digest()
         return b""
 

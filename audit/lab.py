@@ -521,6 +521,10 @@ def open_wordings(run: Run, task: str, store: Store) -> Worded:
     wanted = {w.alteration for w in probe.asked_in} - {AS_IT_IS}
     images = asked.images(store)
     altered = {name: asked.images(store, alteration(name)) for name in sorted(wanted)}
+    # a picture that failed in one alteration was set aside everywhere
+    everywhere = set(images.keys).intersection(*(part.keys for part in altered.values()))
+    kept = [key for key in images.keys if key in everywhere]
+    images, altered = images.only(kept), {name: part.only(kept) for name, part in altered.items()}
     texts = _texts(asked.model, store)
     answers = ask(images, texts, probe.labels, probe.asked_in, altered)
     groups = Groups.of(suite.pictures, images.keys, suite.groups)

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from audit import gates, plan
+from audit import gates, plan, quarantine
 from audit.analysis import Answer, Tables, analyse, together
 from audit.confidence import Confidence
 from audit.data.pictures import of_copies
@@ -90,20 +90,22 @@ def carry_out(
     encoder = load_encoder()
     progress("load the model", 1, 1)
     with building(out, suite.name) as build:
-        pictures = _embed(suite, encoder, store, progress)
+        pictures = _embed(suite, encoder, store, progress, out)
         groups = Groups.of(suite.pictures, pictures.images.keys, suite.groups)
         answers = _ask(suite, pictures, _texts(encoder, store), groups, progress)
         tables = _compare(suite, answers, groups, progress)
         seen = dict(zip(pictures.images.keys, pictures.images.pixels, strict=True))
         remarks = (*suite.remarks, *of_copies(suite.pictures, suite.groups, seen))
-        found = with_remarks(
-            find(tables.rates, tables.disparities, tables.measures, _harms(suite), _sources(suite)),
-            remarks,
+        described = _describe(suite, pictures.quarantined, remarks)
+        found = find(
+            tables.rates, tables.disparities, tables.measures, _harms(suite), _sources(suite)
         )
+        found = _with_losses(with_remarks(found, remarks), quarantine.uneven(described))
         judged_gates = gates.judge(
             judged(tables.disparities, tables.rates), suite.gates, bool(suite.primary)
         )
-        _write(build, suite, encoder, pictures.quarantined, remarks)
+        _write(build, suite, encoder, described)
+        _list_quarantined(build.folder / PRIVATE / quarantine.LIST, suite, pictures.quarantined)
         build.facts.update(plan=standing, plan_digest=suite.plan_digest, verdict_rule=RULE)
         _write_tables(build.folder, tables, found)
         _write_rows(build.folder / PRIVATE, answers, suite, groups)
@@ -121,17 +123,26 @@ class Pictures:
     quarantined: Sequence[Quarantined]
 
 
-def _embed(suite: Suite, encoder: Encoder, store: Store, progress: Progress) -> Pictures:
-    """Encode what the store doesn't hold; set unreadable pictures aside, unless they are many."""
+def _embed(suite: Suite, encoder: Encoder, store: Store, progress: Progress, out: Path) -> Pictures:
+    """Encode what the store doesn't hold; set unusable pictures aside, unless they are many.
+
+    A picture that fails in one alteration only is set aside everywhere, so that all conditions
+    are asked about the same pictures.
+    """
     dataset = suite.pictures
-    images, quarantined = _encode(suite, encoder, store, progress, dataset.table)
-    if len(quarantined) / len(dataset.table) > suite.max_quarantined or not images.keys:
-        raise _too_many(suite, quarantined, bool(images.keys))
-    altered = {}
+    images, lost = _encode(suite, encoder, store, progress, dataset.table)
+    altered, failed = {}, {q.image_id: q for q in lost}
     for alteration, keys in _wanted(suite).values():
         table = dataset.table[dataset.table["image_id"].isin(keys & set(images.keys))]
-        altered[alteration.name] = _encode(suite, encoder, store, progress, table, alteration)[0]
-    return Pictures(images, altered, quarantined)
+        altered[alteration.name], lost = _encode(suite, encoder, store, progress, table, alteration)
+        failed |= {q.image_id: q for q in lost}
+    images, *others = (
+        part.only(key for key in part.keys if key not in failed)
+        for part in (images, *altered.values())
+    )
+    if len(failed) / len(dataset.table) > suite.max_quarantined or not images.keys:
+        raise _too_many(suite, list(failed.values()), bool(images.keys), out)
+    return Pictures(images, dict(zip(altered, others, strict=True)), list(failed.values()))
 
 
 def _wanted(suite: Suite) -> dict[str, tuple[Alteration, set[str]]]:
@@ -164,18 +175,40 @@ def _encode(
     )
 
 
-def _too_many(suite: Suite, quarantined: Sequence[Quarantined], some_left: bool) -> InputError:
-    """The sentence for a data set that is mostly unreadable."""
+def _too_many(
+    suite: Suite, quarantined: Sequence[Quarantined], some_left: bool, out: Path
+) -> InputError:
+    """The sentence for a data set that is mostly unreadable, and the list of its pictures."""
     dataset, first = suite.pictures, quarantined[0]
     allowed = f", more than the {suite.max_quarantined:.0%} that the suite allows"
+    listed = out / f"{file_names([suite.name])[suite.name]}-{quarantine.LIST}"
+    _list_quarantined(listed, suite, quarantined)
     return InputError(
         sentence(
             f"data set '{dataset.name}': {len(quarantined)} of {len(dataset.table)} pictures "
             f"can't be read{allowed if some_left else ', so there is nothing to ask'}",
             f"The first is {first.image_id}: {first.reason}",
+            f"All are in {listed}",
             "Mend the files, or raise 'max_quarantined' in the suite" if some_left else "",
         )
     )
+
+
+def _list_quarantined(path: Path, suite: Suite, quarantined: Sequence[Quarantined]) -> None:
+    if quarantined:
+        table = suite.pictures.table
+        subjects = dict(zip(table["image_id"], table["cluster_id"], strict=True))
+        quarantine.write_list(path, quarantined, subjects)
+
+
+def _with_losses(found: Sequence[Finding], warnings: Mapping[str, str]) -> list[Finding]:
+    """Findings with the caveat that their groups lost pictures unevenly, where they did."""
+    return [
+        f.model_copy(update={"caveats": (*f.caveats, warnings[f.attribute])})
+        if f.attribute in warnings
+        else f
+        for f in found
+    ]
 
 
 def _texts(encoder: Encoder, store: Store) -> Texts:
@@ -269,17 +302,11 @@ def _sources(suite: Suite) -> dict[str, str]:
     return {name: a.source for name, a in suite.pictures.attributes.items()}
 
 
-def _write(
-    build: Build,
-    suite: Suite,
-    encoder: Encoder,
-    quarantined: Sequence[Quarantined],
-    remarks: Sequence[Remark],
-) -> None:
+def _write(build: Build, suite: Suite, encoder: Encoder, described: Mapping[str, Any]) -> None:
     """Everything about the question: suite, pictures, model, wordings, versions."""
     folder = build.folder
     write_text(folder / "suite.yaml", suite.resolved())
-    write_json(folder / "dataset.json", _describe(suite, quarantined, remarks))
+    write_json(folder / "dataset.json", described)
     write_json(folder / "model.json", asdict(encoder.card))
     write_json(folder / "questions.json", [_question(probe) for probe in suite.asked])
     build.facts.update(

@@ -13,6 +13,7 @@ effects.parquet  thresholds.parquet  measures.parquet
 findings.json  findings.sarif  gates.json  junit.xml
 figures/  report.md  report.html    rendered from the above, can be made again
 private/outcomes/  private/groups.parquet    one row a picture: stays on this machine
+private/quarantined.csv    pictures set aside, with path and reason, if there are any
 """
 
 from __future__ import annotations

@@ -224,6 +224,61 @@ def test_stream_keeps_order_and_batches_and_works_ahead():
     assert threading.get_ident() not in encoder.threads["preprocess"]
 
 
+class Touchy(Staged):
+    """Raises without pictures, and on pictures wider than ten."""
+
+    def preprocess(self, image: Image.Image) -> object:
+        if image.width > 10:
+            raise MemoryError if image.width > 11 else ValueError("too wide for me")
+        return super().preprocess(image)
+
+    def encode_pixels(self, pixels: Sequence[object]) -> Rows:
+        assert pixels, "called without pictures"
+        return super().encode_pixels(pixels)
+
+
+def test_an_encoder_is_never_called_without_pictures(tmp_path: Path):
+    class Plain(Colours):
+        def encode_images(self, images: Sequence[Image.Image]) -> Rows:
+            assert images, "called without pictures"
+            return super().encode_images(images)
+
+    items, store = album(tmp_path / "a", 8), Store(tmp_path / "cache")
+    for encoder in (Plain("a" * 64), Touchy()):
+        for _ in range(2):  # the second time all are known
+            found, lost = store.images(encoder, items, tmp_path / "a")
+            assert (len(found.keys), lost) == (8, [])
+        found, lost = store.images(encoder, [("x", Path("none.png"))], tmp_path / "a")
+        assert (found.vectors.shape, [q.reason for q in lost]) == ((0, 3), ["missing"])
+        assert store.images(encoder, [], tmp_path / "a")[0].vectors.shape == (0, 3)
+
+
+def test_what_fails_in_preprocessing_or_an_alteration_is_set_aside(tmp_path: Path):
+    items, store = album(tmp_path / "a", 5), Store(tmp_path / "cache")
+    for name, width in (("wide", 11), ("wider", 12)):
+        Image.new("RGB", (width, 3), "red").save(tmp_path / "a" / f"{name}.png")
+        items.insert(2, (name, Path(f"{name}.png")))
+    found, lost = store.images(Touchy(), items, tmp_path / "a")
+    assert len(found.keys) == 5
+    np.testing.assert_array_equal(found.vectors, truth(5))
+    assert [(q.image_id, str(q.path), q.reason) for q in lost] == [
+        ("wider", "wider.png", "too large"),
+        ("wide", "wide.png", "not prepared"),
+    ]
+    assert "wide.png: not prepared: too wide for me." in lost[1].detail
+
+    class Picky:
+        name = "picky"
+
+        def __call__(self, image: Image.Image) -> Image.Image:
+            if image.width > 10:
+                raise ZeroDivisionError
+            return image
+
+    found, lost = store.images(Colours(), items, tmp_path / "a", alteration=Picky())
+    assert (len(found.keys), [q.image_id for q in lost]) == (5, ["wider", "wide"])
+
+
 def test_stream_holds_few_pictures_in_memory():
     started, gap = [0], []
 

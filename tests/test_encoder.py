@@ -205,6 +205,40 @@ def test_preprocessing_equals_clips_pil_processor(tmp_path: Path, size: tuple[in
     np.testing.assert_allclose(got, want, atol=2e-6)
 
 
+@pytest.mark.parametrize("size", [(3, 200), (200, 3), (1, 700), (40, 801), (2500, 100)])
+@pytest.mark.parametrize("resample", [2, 3])
+def test_a_strip_is_cropped_before_it_is_resized(
+    tmp_path: Path, size: tuple[int, int], resample: int
+):
+    CLIPImageProcessorPil(
+        size={"shortest_edge": 32}, crop_size=31, resample=resample
+    ).save_pretrained(tmp_path)
+    rng = np.random.default_rng(1)
+    image = Image.fromarray(rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
+    ours = Pictures.read(tmp_path, "x")
+    whole = ours._cropped(image.resize(ours._resized(*size), resample=resample))
+    apart = np.abs(ours(image).astype(int) - np.asarray(whole, dtype=int))
+    assert apart.max() <= 1
+
+
+def test_the_longest_strips_take_little_memory(tmp_path: Path):
+    CLIPImageProcessorPil(size={"shortest_edge": 224}, crop_size=224).save_pretrained(tmp_path)
+    ours = Pictures.read(tmp_path, "x")
+    for size in [(1, 60_000), (60_000, 1), (1, 4_000_000)]:
+        seen = ours(Image.new("RGB", size, (9, 99, 200)))
+        assert seen.shape == (224, 224, 3)
+        assert (seen == (9, 99, 200)).all()
+
+
+def test_a_strip_that_would_fill_memory_is_refused(tmp_path: Path):
+    CLIPImageProcessorPil(size={"height": 32, "width": 32}, do_center_crop=False).save_pretrained(
+        tmp_path
+    )
+    ours = Pictures.read(tmp_path, "x")
+    with pytest.raises(InputError, match="1 x 4,000,000 pixels are too long.*Crop the picture"):
+        ours(Image.new("RGB", (1, 4_000_000)))
+
+
 def test_preprocessing_to_a_fixed_size_without_crop(tmp_path: Path):
     oracle = CLIPImageProcessorPil(
         size={"height": 20, "width": 30}, do_center_crop=False, resample=2, do_normalize=False

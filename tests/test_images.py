@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import mmap
 import os
 import pickle
 import struct
@@ -10,10 +12,12 @@ import warnings
 import zlib
 from pathlib import Path
 
+import mutators
 import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
+from audit.data import intact
 from audit.data.images import REASONS, Unreadable, decode, inside, pixel_digest
 from audit.errors import InputError
 
@@ -213,7 +217,7 @@ def test_truncation_is_found_where_another_library_allowed_it(
 def test_a_flipped_bit_in_a_png(tmp_path: Path) -> None:
     content = bytearray(encoded(noise(), "PNG"))
     content[len(content) // 2] ^= 0x55
-    assert reason(written(tmp_path, bytes(content))) in {"truncated", "unreadable"}
+    assert reason(written(tmp_path, bytes(content))) == "damaged"
 
 
 def test_zero_bytes(tmp_path: Path) -> None:
@@ -346,3 +350,85 @@ def test_digest_is_of_the_pixels_not_the_file(tmp_path: Path) -> None:
 def test_digest_tells_shapes_of_the_same_bytes_apart() -> None:
     assert pixel_digest(Image.new("RGB", (2, 6))) != pixel_digest(Image.new("RGB", (3, 4)))
     assert pixel_digest(Image.new("L", (3, 4))) == pixel_digest(Image.new("RGB", (3, 4)))
+
+
+# --- what is missing though nothing says so ---------------------------------------------------
+
+
+def intact_pictures_are_used(folder: Path, seeds: range) -> None:
+    for seed in seeds:
+        what, content = mutators.intact(seed)
+        path = written(folder, content)
+        with Image.open(io.BytesIO(content)) as image, path.open("rb") as handle:
+            looked = Image.open(handle)
+            with mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                assert intact.load(looked, data) is None, (seed, what)
+            assert looked.convert("RGBA").tobytes() == image.convert("RGBA").tobytes(), (seed, what)
+        decode(path)
+
+
+def test_no_intact_picture_is_set_aside_and_its_pixels_stay(tmp_path: Path) -> None:
+    intact_pictures_are_used(tmp_path, range(100))
+
+
+@pytest.mark.slow
+def test_none_of_many_intact_pictures_is_set_aside(tmp_path: Path) -> None:
+    intact_pictures_are_used(tmp_path, range(100, 600))
+
+
+@pytest.mark.parametrize("which", range(len(mutators.DAMAGES)))
+def test_damage_that_a_file_shows_is_detected(tmp_path: Path, which: int) -> None:
+    for seed in range(which, 4 * len(mutators.DAMAGES), len(mutators.DAMAGES)):
+        name, detectable, content = mutators.pictures(seed)
+        path = written(tmp_path, content)
+        if detectable:
+            assert reason(path) in {"truncated", "damaged", "unreadable", "not an image"}, name
+        else:  # whatever comes of it, nothing but a picture or a reason
+            with contextlib.suppress(Unreadable):
+                decode(path)
+
+
+@pytest.mark.parametrize("kept", [0.2, 0.5, 0.95])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"progressive": True}, {"optimize": True}, {"restart_marker_blocks": 1}, {"quality": 5}],
+)
+def test_a_jpeg_cut_and_repaired_with_an_end_marker(
+    tmp_path: Path, kept: float, options: dict[str, object]
+) -> None:
+    content = encoded(noise(), "JPEG", **options)
+    path = written(tmp_path, content[: int(len(content) * kept)] + b"\xff\xd9")
+    assert reason(path) == "truncated"
+
+
+def test_a_png_with_half_its_rows_and_right_checksums(tmp_path: Path) -> None:
+    # whole rows: Pillow alone leaves the rest black and says nothing
+    for image in (noise(), Image.new("RGB", (64, 48)), Image.new("1", (64, 48), 1)):
+        (head, *middle, end) = mutators.chunks(encoded(image, "PNG"))
+        rows = zlib.decompress(b"".join(data for kind, data in middle if kind == b"IDAT"))
+        half = (b"IDAT", zlib.compress(rows[: len(rows) // 2]))
+        parts = b"".join(mutators.chunk(*part) for part in (head, half, end))
+        path = written(tmp_path, b"\x89PNG\r\n\x1a\n" + parts)
+        with pytest.raises(Unreadable, match=f"its rows take {len(rows):,} bytes and it holds"):
+            decode(path)
+
+
+def test_bytes_before_the_end_marker_of_a_jpeg(tmp_path: Path) -> None:
+    content = encoded(noise(), "JPEG")
+    for filled in (b"\xff" * 300, bytes(8)):  # fill bytes; a few that a camera leaves
+        assert decode(written(tmp_path, content[:-2] + filled + content[-2:])).size == (64, 48)
+    assert reason(written(tmp_path, content[:-2] + bytes(300) + content[-2:])) == "damaged"
+
+
+def test_a_progressive_jpeg_without_its_last_scan(tmp_path: Path) -> None:
+    content = encoded(noise(), "JPEG", progressive=True)
+    last = content.rindex(b"\xff\xda")
+    with pytest.raises(Unreadable, match="some of its scans are missing"):
+        decode(written(tmp_path, content[:last] + b"\xff\xd9"))
+
+
+def test_a_deflated_tiff_with_a_wrong_checksum(tmp_path: Path) -> None:
+    content = encoded(noise(), "TIFF", compression="tiff_adobe_deflate")
+    assert decode(written(tmp_path, content)).size == (64, 48)
+    hurt = content[:4000] + bytes([content[4000] ^ 4]) + content[4001:]  # libtiff says nothing
+    assert reason(written(tmp_path, hurt)) == "damaged"

@@ -182,7 +182,7 @@ class Dataset:
 
     def texts(self, column: str) -> pd.Series:
         """A column's values by image id, as text; None where the manifest has none."""
-        values = self.table.set_index("image_id")[column]
+        values = self.table.set_index("image_id", drop=False)[column]
         return values.where(values.isna(), values.astype(str)).where(values.notna(), None)
 
     def grouping(self, attribute: str, bins: Sequence[float] | None = None) -> pd.Series:

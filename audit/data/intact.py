@@ -5,7 +5,8 @@ Decoders fill what is missing with grey or black and say nothing. The evidence t
 - JPEG: an end marker; as many restart markers as the size asks for; every scan of every component;
   and whether each scan's data is used up by its pixels, neither earlier nor later.
 - PNG: the checksum of each chunk, the end chunk, as many bytes as the rows take.
-- TIFF: strips or tiles that cover the picture. WebP, BMP: as many bytes as the header says.
+- TIFF: strips or tiles that cover the picture, and their checksums if deflated.
+- WebP and BMP: as many bytes as the header says.
 
 What changes pixels and leaves all that right can't be told from the file.
 """
@@ -21,7 +22,10 @@ from typing import Final, Literal, NamedTuple
 
 from PIL import Image
 from PIL.ImageFile import ImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 
+#: raised when more is detected, so that no file counts as intact because it once did
+VERSION: Final = 1
 JPEG: Final = b"\xff\xd8\xff"
 PNG: Final = b"\x89PNG\r\n\x1a\n"
 
@@ -74,7 +78,7 @@ _FILLED: Final = b"\xff\x00"
 #: the decoder reads ahead at most 64 bits
 _AHEAD: Final = 8
 #: bytes of a scan that may be left over: cameras add some, a scan that lost its way leaves more
-_SPARE: Final = 64
+_SPARE: Final = 32
 
 
 @dataclass(frozen=True)
@@ -221,8 +225,8 @@ def _wrong_scans(said: _Jpeg, follower: _Follower, data: memoryview) -> Iterator
     """Feed scan after scan; for each that its data doesn't fill, or overfills, what is wrong."""
     at = 0
     for scan in said.scans:
-        early = scan.end - _SPARE
-        if early > scan.start + _SPARE:
+        early = scan.end - min(_SPARE, (scan.end - scan.start) // 2)
+        if early > scan.start + 2:
             follower.feed(data[at:early])
             at = early + 2
             if follower.between(data[early : early + 1], data[early + 1 : at]):
@@ -243,9 +247,14 @@ def _wrong_scans(said: _Jpeg, follower: _Follower, data: memoryview) -> Iterator
 
 #: numbers a pixel, by the header's colour type
 _CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+#: where the header says whether rows come in passes
+_INTERLACE: Final = 28
+#: a colour that few pictures end with, in modes of one number a pixel
+_UNLIKELY: Final = {"1": 0, "L": 201, "P": 201, "I;16": 51401}
 #: Adam7: first column and row, steps between columns and rows, of each pass
 _PASSES: Final = (
-    (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2),
+    (0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4),
+    (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2),
 )  # fmt: skip
 
 
@@ -254,8 +263,13 @@ def _png(image: ImageFile, data: mmap.mmap) -> Damage | None:
         parts = _Chunks.of(view)
         if parts.wrong:
             return parts.wrong
+        # a decoder leaves the rows that it finds no data for as they were: in a colour of our own
+        colour = _UNLIKELY.get(image.mode, (201, 54, 97, 3)[: len(image.getbands())])
+        image.im = Image.new(image.mode, image.size, colour).im
         image.load()
-        return _rows_missing(image, view, parts)
+        last = image.crop((0, image.height - 1, image.width, image.height))
+        found = last.tobytes() != Image.new(image.mode, last.size, colour).tobytes()
+        return None if found and not view[_INTERLACE] else _rows_missing(view, parts)
 
 
 @dataclass
@@ -286,13 +300,10 @@ class _Chunks:
         return found
 
 
-def _rows_missing(image: ImageFile, data: memoryview, parts: _Chunks) -> Damage | None:
-    """Missing rows stay black, so only where the last row is black they are counted."""
+def _rows_missing(data: memoryview, parts: _Chunks) -> Damage | None:
+    """Count the bytes of all rows, which takes as long as decoding them."""
     width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
-    depth, colours, interlaced = data[24], data[25], data[28]
-    last = image.crop((0, image.height - 1, image.width, image.height))
-    if not interlaced and last.getbbox(alpha_only=False) is not None:
-        return None
+    depth, colours, interlaced = data[24], data[25], data[_INTERLACE]
     needed = 0
     for x, y, right, down in _PASSES if interlaced else ((0, 0, 1, 1),):
         columns, rows = -(-(width - x) // right), -(-(height - y) // down)
@@ -318,11 +329,29 @@ def _inflated(data: memoryview, parts: list[slice], enough: int) -> int:
 # --- TIFF -----------------------------------------------------------------------------------------
 
 
+#: tags: how it is compressed, and where each strip or tile begins and how long it is
+_COMPRESSION, _PLACES, _LENGTHS = 259, (273, 324), (279, 325)
+_DEFLATED: Final = (8, 32946)
+
+
 def _tiff(image: ImageFile, data: mmap.mmap) -> Damage | None:
-    """Strips or tiles that the directory doesn't list stay black."""
+    """Strips or tiles that the directory doesn't list stay black; checksums are never looked at."""
     places = {tile.extents for tile in image.tile if tile.extents}
     covered = sum((right - left) * (low - high) for left, high, right, low in places)
     if covered < image.width * image.height:
         return Damage("truncated", "its strips or tiles do not cover the picture")
+    if isinstance(image, TiffImageFile) and image.tag_v2.get(_COMPRESSION) in _DEFLATED:
+        starts, sizes = (
+            next((image.tag_v2[tag] for tag in tags if tag in image.tag_v2), ())
+            for tags in (_PLACES, _LENGTHS)
+        )
+        parts = [slice(at, at + size) for at, size in zip(starts, sizes, strict=False)]
+        enough = 16 * len(image.getbands()) * image.width * image.height + (1 << 20)
+        with memoryview(data) as view:
+            for part in parts:
+                try:
+                    _inflated(view, [part], enough)
+                except zlib.error as error:
+                    return Damage("damaged", f"a strip or tile can't be unpacked: {error}")
     image.load()
     return None

@@ -22,6 +22,7 @@ from audit import gates, narrative
 from audit.errors import InputError, sentence
 from audit.exports.withholding import Cell, Fewest, withheld
 from audit.findings import REMARKED, TOO_FEW_SUBJECTS, Finding, in_columns
+from audit.quarantine import UNEVEN
 from audit.rates_by_truth import RECALL
 from audit.rundir import MANIFEST, TABLES, Run, digest_of, open_run, write_json, write_text
 from audit.tables import (
@@ -309,6 +310,7 @@ _NAMELESS_FEW: Final = (
 
 
 _WITHHELD_REMARKS: Final = "remarks on the data are withheld, since they count single values"
+_NAMELESS_UNEVEN: Final = f"{UNEVEN}; how many of which groups is not said here"
 
 
 def _finding(finding: Mapping[str, Any], keys: Mapping[str, str]) -> dict[str, Any]:
@@ -318,7 +320,11 @@ def _finding(finding: Mapping[str, Any], keys: Mapping[str, str]) -> dict[str, A
         named = f"{TOO_FEW_SUBJECTS}: "
         return dict(finding) | {
             "caveats": [
-                _NAMELESS_FEW if c.startswith(named) else c
+                _NAMELESS_FEW
+                if c.startswith(named)
+                else _NAMELESS_UNEVEN
+                if c.startswith(UNEVEN)
+                else c
                 for c in finding["caveats"]
                 if not c.startswith(REMARKED)  # it counts and names groups however small
             ]

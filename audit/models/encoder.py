@@ -50,7 +50,10 @@ class Encoder(Protocol):
         """The model, described."""
 
     def encode_images(self, images: Sequence[Image]) -> Rows:
-        """Embed RGB pictures: float32, shape (n, dim), rows of unit length, in order."""
+        """Embed RGB pictures: float32, shape (n, dim), rows of unit length, in order.
+
+        Never called without pictures.
+        """
 
     def encode_texts(self, texts: Sequence[str]) -> Rows:
         """Embed texts: float32, shape (n, dim), rows of unit length, in order."""
@@ -68,7 +71,10 @@ class StagedEncoder(Encoder, Protocol):
         """One picture as the model wants to see it, before numbers are normalised."""
 
     def encode_pixels(self, pixels: Sequence[Pixels]) -> Rows:
-        """Embed preprocessed pictures; same result as ``encode_images`` on the pictures."""
+        """Embed preprocessed pictures; same result as ``encode_images`` on the pictures.
+
+        Never called without pictures.
+        """
 
 
 def unit_rows(array: NDArray[np.floating]) -> Rows:

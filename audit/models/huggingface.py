@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from PIL.Image import Image, Resampling
 
+from audit.data.images import MAX_PIXELS
 from audit.errors import AuditError, InputError, sentence
 from audit.models.encoder import (
     Encoder,
@@ -50,6 +51,8 @@ SIDE_FILES = (
 )  # fmt: skip
 # the hub account that converts pickled weights, and the name under which its result is noted
 BOT, CONVERTED = "SFconvertbot", "clip-audit-safetensors"
+# a picture so many times longer than wide is cropped before it is resized
+STRIP = 20
 DOWNLOADED = ("model.safetensors", "model-*-of-*.safetensors", "*.json", "*.txt")
 
 
@@ -167,8 +170,16 @@ class Pictures:
     def __call__(self, image: Image) -> Pixels:
         """Resized and cropped RGB pixels, uint8, shape (height, width, 3); not yet normalised."""
         rgb = image if image.mode == "RGB" else image.convert("RGB")
-        resized = rgb.resize(self._resized(*rgb.size), resample=self.resample)
-        return np.asarray(self._cropped(resized))
+        size = self._resized(*rgb.size)
+        if self.crop and max(size) > STRIP * min(size) and max(self.crop) <= min(size):
+            return np.asarray(self._middle(rgb, size))
+        # what a resize holds between its two passes, and after them
+        if size[0] * max(rgb.height, size[1]) > MAX_PIXELS:
+            raise InputError(
+                f"{rgb.width:,} x {rgb.height:,} pixels are too long to be resized to "
+                f"{size[0]:,} x {size[1]:,}. Crop the picture."
+            )
+        return np.asarray(self._cropped(rgb.resize(size, resample=self.resample)))
 
     def _resized(self, width: int, height: int) -> tuple[int, int]:
         if self.shortest is None:
@@ -177,11 +188,40 @@ class Pictures:
         long = int(self.shortest * max(width, height) / min(width, height))
         return (self.shortest, long) if width <= height else (long, self.shortest)
 
+    def _corner(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Left and top of the centre crop in a picture of this width and height."""
+        assert self.crop is not None
+        return (size[0] - self.crop[1]) // 2, (size[1] - self.crop[0]) // 2
+
     def _cropped(self, image: Image) -> Image:
         if self.crop is None:
             return image
-        top, left = (image.height - self.crop[0]) // 2, (image.width - self.crop[1]) // 2
+        left, top = self._corner(image.size)
         return image.crop((left, top, left + self.crop[1], top + self.crop[0]))
+
+    def _middle(self, image: Image, size: tuple[int, int]) -> Image:
+        """The centre crop of a strip, cropped before it is resized: its whole would fill memory.
+
+        Some pixels more than the crop are taken, which the filter needs, and places are counted
+        from there, since Pillow holds them in single precision. It agrees with resizing first to
+        a level of 255, not exactly, so other pictures go the usual way.
+        """
+        assert self.crop is not None
+        box, around = [0.0] * 4, [0] * 4
+        for axis, (start, length) in enumerate(
+            zip(self._corner(size), self.crop[::-1], strict=True)
+        ):
+            scale = image.size[axis] / size[axis]
+            margin = 4 + int(4 * scale)
+            first, last = start * scale, (start + length) * scale
+            around[axis] = max(0, int(first) - margin)
+            around[axis + 2] = min(image.size[axis], int(last) + 1 + margin)
+            box[axis], box[axis + 2] = first - around[axis], last - around[axis]
+        near = image.crop((around[0], around[1], around[2], around[3]))
+        limits = min(box[2], near.width), min(box[3], near.height)
+        return near.resize(
+            self.crop[::-1], resample=self.resample, box=(max(box[0], 0), max(box[1], 0), *limits)
+        )
 
     def normalised(self, pixels: torch.Tensor) -> torch.Tensor:
         """What the model reads: float32, shape (n, 3, height, width), on the pixels' device."""

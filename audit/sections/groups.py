@@ -9,6 +9,7 @@ import pandas as pd
 from audit import figures
 from audit.evidence import each
 from audit.page import Markdown
+from audit.quarantine import uneven
 from audit.rundir import Run
 from audit.sections.cells import stated, table
 
@@ -57,6 +58,13 @@ def quarantine_table(run: Run) -> Markdown:
     )
 
 
+def uneven_losses(run: Run) -> list[str]:
+    """A sentence an attribute whose groups lost pictures unevenly; none in a public copy."""
+    if run.manifest.get("public"):
+        return []
+    return [f"{w[:1].upper()}{w[1:]}." for w in uneven(run.dataset).values()]
+
+
 def attributes_table(run: Run) -> Markdown:
     """The attributes asked about and whose word each is."""
     asked_about = [a["name"] for a in run.suite["attributes"]]
@@ -77,4 +85,5 @@ OFFERS: Final = (
     group_table,
     attributes_table,
     quarantine_table,
+    uneven_losses,
 )

@@ -12,6 +12,7 @@ from parts.words import MEANINGS, SEEN, SIGNS, plain, signed, table, unbroken, u
 
 from audit.evidence import each
 from audit.findings import tally_verdicts
+from audit.quarantine import uneven
 from audit.rundir import Run
 from audit.sections.label_sets import label_warnings
 from audit.tables import UNKNOWN
@@ -134,7 +135,13 @@ def _set_aside(run: Run) -> str:
         return "Every picture could be read."
     why = ", ".join(f"{n:,} {reason}" for reason, n in reasons.items())
     told = f" ({why})" if why else ""
-    return f"{lost:,} pictures were set aside{told}; the table below says of which groups."
+    warnings = [f" {w[:1].upper()}{w[1:]}." for w in uneven(run.dataset).values()]
+    return "".join(
+        [
+            f"{lost:,} pictures were set aside{told}; the table below says of which groups.",
+            *warnings,
+        ]
+    )
 
 
 def _cell(run: Run, cell: Mapping[str, Any]) -> dict[str, str]:
