@@ -23,6 +23,7 @@ from audit.models.encoder import Encoder, EncoderCard, Pixels, Rows, unit_rows
 from audit.models.preprocessing import Pictures
 from audit.models.words import Words, readable
 from audit.registry import suggest
+from audit.resources import bundled
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -65,6 +66,22 @@ def load(
         encoder.encode_images([fromarray(np.full((64, 64, 3), 128, np.uint8))])
         encoder.encode_texts(["a"])
     return encoder
+
+
+def locate(ref: str) -> tuple[str, Checkpoint | None]:
+    """Where a model would come from, in a few words, and its files if they are here.
+
+    They are read and checked as ``load`` does; no model is built and nothing is downloaded.
+
+    Raises:
+        InputError: neither a bundled name, a folder nor a hub id; a folder that ``load`` refuses.
+    """
+    folder = hub.here(ref)
+    if folder is None:
+        hub.hub_id(ref)
+        return "the hub, downloaded when it is first asked", None
+    place = "bundled" if folder.parent == bundled("models") else str(folder)
+    return place, Checkpoint.read(folder, ref)
 
 
 def _model(checkpoint: Checkpoint) -> Any:
