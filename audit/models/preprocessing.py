@@ -225,9 +225,8 @@ def _said(folder: Path, ref: str) -> tuple[str, Mapping[str, Any]]:
 
 def _class(raw: Mapping[str, Any], where: str) -> str:
     """The class that a file names, without the backend at its end; CLIP's if it names none."""
-    named = raw.get("image_processor_type") or raw.get("feature_extractor_type")
-    if named is None:
-        return "CLIPImageProcessor"
+    kinds = ("image_processor_type", "feature_extractor_type")
+    named = next((raw[key] for key in kinds if raw.get(key) is not None), "CLIPImageProcessor")
     plain = str(named).replace("FeatureExtractor", "ImageProcessor")
     plain = plain.removesuffix("Fast").removesuffix("Pil")
     if raw.get("auto_map") or plain not in CLASSES:

@@ -85,9 +85,11 @@ def weight_files(folder: Path, ref: str) -> list[Path]:
 
 def _shards(index: Path, ref: str) -> list[str]:
     """The files that an index names, each a plain file of this folder."""
-    places = read_json(index, ref).get("weight_map")
-    if not isinstance(places, Mapping) or not places:
-        raise InputError(f"{ref}: {INDEX} has no weight_map that names files. {AGAIN}.")
+    said = read_json(index, ref)
+    places = said.get("weight_map")
+    if not isinstance(places, Mapping) or not places or not isinstance(said.get("metadata"), dict):
+        got = f"{ref}: {INDEX} has no weight_map that names files, or no metadata"
+        raise InputError(sentence(got, AGAIN))
     for tensor, name in places.items():
         plain = isinstance(name, str) and re.fullmatch(r"[\w][\w.-]*\.safetensors", name)
         if not plain or not _inside(index.parent / name, index.parent):

@@ -40,12 +40,15 @@ class Words:
         Raises:
             InputError: the tokenizer can't be read, or ends texts where the model would not read.
         """
-        from transformers import AutoTokenizer
+        from transformers import AutoTokenizer, CLIPConfig
 
         text = checkpoint.config.text_config
         with readable(checkpoint.ref, "tokenizer"):
             tokenizer = AutoTokenizer.from_pretrained(
-                checkpoint.folder, local_files_only=True, trust_remote_code=False
+                checkpoint.folder,
+                config=CLIPConfig(),  # for its kind alone; what it says has been read
+                local_files_only=True,
+                trust_remote_code=False,
             )
             longest = int(tokenizer.model_max_length)
             context = min(text.max_position_embeddings, longest)
