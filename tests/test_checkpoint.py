@@ -307,6 +307,27 @@ def test_the_class_that_a_file_names_is_followed(tmp_path: Path, made_by: Any, s
     np.testing.assert_allclose(prepared(tmp_path, image), want, atol=2e-6)
 
 
+@pytest.mark.parametrize("made_by", [CLIPImageProcessorPil(size=16), ViTImageProcessorPil()])
+@pytest.mark.parametrize(
+    "key",
+    ["do_center_crop", "do_rescale", "do_normalize", "do_pad", "do_convert_rgb", "image_mean",
+     "image_std", "rescale_factor", "resample", "size", "crop_size", "default_to_square"],
+)  # fmt: skip
+def test_a_field_that_is_null_is_read_as_transformers_reads_it(
+    tmp_path: Path, made_by: Any, key: str
+):
+    made_by.save_pretrained(tmp_path)
+    edit(tmp_path / "preprocessor_config.json", **{key: None})
+    image = Image.fromarray(np.arange(40 * 70 * 3, dtype=np.uint8).reshape(40, 70, 3))
+    try:
+        want = type(made_by).from_pretrained(tmp_path)(image)["pixel_values"][0]
+    except ValueError:
+        with pytest.raises(InputError, match=key):
+            Pictures.read(tmp_path, "m")
+        return
+    np.testing.assert_allclose(prepared(tmp_path, image), want, rtol=1e-5, atol=6e-5)
+
+
 def test_a_plain_size_is_read_as_the_named_class_reads_it(tmp_path: Path):
     file, crop = tmp_path / "preprocessor_config.json", "CLIPFeatureExtractor"
     file.write_text(json.dumps({"size": 16, "crop_size": 16, "feature_extractor_type": crop}))

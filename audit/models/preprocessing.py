@@ -42,9 +42,15 @@ CLASSES: Final[Mapping[str, Mapping[str, Any]]] = {
     },
 }  # fmt: skip
 
+#: switches, which null turns off as in transformers, and what is not looked at then
+_NEEDED_BY: Final[Mapping[str, tuple[str, ...]]] = {
+    "do_resize": (), "do_pad": (), "do_center_crop": (), "do_rescale": ("rescale_factor",),
+    "do_normalize": ("image_mean", "image_std"), "default_to_square": (),
+}  # fmt: skip
+
 
 class _Said(BaseModel):
-    """The fields of a preprocessing file that change a pixel; null means the class's default."""
+    """The fields of a preprocessing file that change a pixel, its class's where it has none."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore", allow_inf_nan=False)
 
@@ -92,7 +98,12 @@ class Pictures:
     @classmethod
     def of(cls, raw: Mapping[str, Any], where: str) -> Pictures:
         """From the fields of such a file; ``where`` names it. Raises as ``read`` does."""
-        filled = {**CLASSES[_class(raw, where)], **{k: v for k, v in raw.items() if v is not None}}
+        given = {k: False if v is None and k in _NEEDED_BY else v for k, v in raw.items()}
+        off = [
+            key for switch, keys in _NEEDED_BY.items() if given.get(switch) is False for key in keys
+        ]
+        kept = {key: value for key, value in given.items() if key not in off}
+        filled = {**CLASSES[_class(raw, where)], **kept}
         said = validate(_Said, filled, where)
         shortest, fixed = _sides(said.size, "size", said.default_to_square, where)
         if not said.do_resize or said.do_pad or (shortest is None and fixed is None):
