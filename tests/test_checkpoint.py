@@ -14,6 +14,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
+import yaml
 from mutators_checkpoints import checkpoints
 from PIL import Image
 from safetensors.torch import load_file, save_file
@@ -28,12 +29,15 @@ from transformers import (
 )
 from transformers.activations import ACT2FN
 
+from audit.data.yamlfile import validate
 from audit.errors import InputError
 from audit.models.checkpoint import Checkpoint
 from audit.models.config import Activation, ClipConfig, TextTower, VisionTower, read_config
 from audit.models.huggingface import load
 from audit.models.preprocessing import Pictures
 from audit.models.words import Words
+from audit.resources import bundled
+from audit.suite import Suite
 
 LETTERS = [*"abcdefgh", *(letter + "</w>" for letter in "abcdefgh")]
 
@@ -402,3 +406,13 @@ def test_an_adapter_is_refused_with_commands_that_run_as_printed(copy: Path, tmp
     assert words[:2] == [sys.executable, "-c"]
     compile(words[2], "command", "exec")
     assert words[3:] == [str(copy), str(alone), f"{alone}-merged"]
+
+
+def test_a_suite_cannot_ask_for_remote_code_and_one_of_an_earlier_run_opens():
+    said = yaml.safe_load((bundled("suites") / "quick.yaml").read_text())
+    suite = validate(Suite, said | {"trust_remote_code": False}, "s.yaml")
+    assert suite == validate(Suite, said, "s.yaml")
+    with pytest.raises(
+        InputError, match=r"s.yaml.*trust_remote_code: code that comes with a model"
+    ):
+        validate(Suite, said | {"trust_remote_code": True}, "s.yaml")
