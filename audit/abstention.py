@@ -35,6 +35,7 @@ from audit.tables import (
     TOO_FEW,
     UNDEFINED,
     records,
+    require_finite,
 )
 from audit.verdicts import Verdict
 
@@ -137,7 +138,8 @@ def abstention(
         it is shown large, where some picture goes unanswered.
 
     Raises:
-        InputError: a threshold outside (0, 1), no threshold, choices of several tasks.
+        InputError: a threshold outside (0, 1), no threshold, choices of several tasks, scores that
+            are not finite.
 
     Source:
         Chow (1970), IEEE Transactions on Information Theory 16, 41-46; that withholding unsure
@@ -148,6 +150,7 @@ def abstention(
     if rows.empty:
         return MEASURES.empty()
     probe, task = _one_task(choices)
+    require_finite(rows["score"], f"scores of '{task}'")
     at = np.array([groups.rows[key] for key in rows["image_id"]], dtype=np.int64)
     c = confidence or Confidence()
     asked = Asked(probe, task, groups, at, draws, c, len(judged), seed)

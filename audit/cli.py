@@ -15,6 +15,7 @@ import typer
 from audit.errors import AuditError, GateError, InputError, sentence
 
 if TYPE_CHECKING:
+    from audit.models.checkpoint import Checkpoint
     from audit.rundir import Run
     from audit.suite import Suite
 
@@ -141,10 +142,13 @@ def check(
     from audit.models.huggingface import locate
 
     asked = _load(suite, model).resolve()
-    place = locate(asked.model, asked.trust_remote_code)
-    console = _console()
+    place, checkpoint = locate(asked.model)
     _question(asked, place)
+    if checkpoint is not None:
+        _told_of_model(checkpoint.caveats)
+        _require_readable(asked, checkpoint)
     _remarks(asked)
+    console = _console()
     console.print(_table("Pictures of every group", _cells(asked)))
     console.print(_table("The smallest gap that would be found, in points", _power(asked)))
     console.print(_how_to_read(asked))
@@ -432,14 +436,30 @@ def _encoder(suite: Suite, device: str) -> Any:
     def load() -> Any:
         from audit.models.huggingface import load as load_encoder
 
-        return load_encoder(
-            suite.model,
-            device=device,
-            precision=suite.precision,
-            trust_remote_code=suite.trust_remote_code,
-        )
+        encoder = load_encoder(suite.model, device=device, precision=suite.precision)
+        _told_of_model(encoder.card.caveats)
+        return encoder
 
     return load
+
+
+def _told_of_model(caveats: Sequence[str]) -> None:
+    """What a reader of this model's numbers has to know; the report says it too."""
+    for caveat in caveats:
+        _console(stderr=True).print(f"[yellow]model:[/] {_plain(caveat)}", soft_wrap=True)
+
+
+def _require_readable(suite: Suite, checkpoint: Checkpoint) -> None:
+    """Refuse texts that the model can't read whole, as the run itself would."""
+    from audit.models.words import Words
+
+    words = Words.read(checkpoint)
+    for probe in suite.asked:
+        texts = list(dict.fromkeys(probe.asked_texts(suite.pictures, suite.seed)))
+        try:
+            words.ids(texts)
+        except InputError as error:
+            raise InputError(sentence(f"'{probe.task}': {error}")) from error
 
 
 def _rendered(finished: Run) -> Path:

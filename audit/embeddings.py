@@ -259,8 +259,12 @@ def encode_stream(
     however many items there are. The encoder is never called without pictures.
     """
     staged = encoder if isinstance(encoder, StagedEncoder) else None
-    encode: Callable[[Sequence[Any]], Rows]
-    encode = encoder.encode_images if staged is None else staged.encode_pixels
+    ask: Callable[[Sequence[Any]], Rows]
+    ask = encoder.encode_images if staged is None else staged.encode_pixels
+
+    def encode(some: Sequence[Any]) -> Rows:
+        # an encoder is never asked about no picture at all
+        return ask(some) if some else np.empty((0, encoder.card.dim), np.float32)
 
     def size() -> int:
         return 8 if staged is None else staged.batch_size

@@ -356,7 +356,6 @@ def _loader(suite: Suite, card: EncoderCard) -> Load:
     def load() -> Encoder:
         from audit.models.huggingface import load as load_encoder
 
-        # a run directory may come from anybody: it can't make this machine run a model's own code
         return load_encoder(suite.model, device=card.device, precision=suite.precision)
 
     return load

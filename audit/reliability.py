@@ -30,6 +30,7 @@ from audit.tables import (
     TOO_FEW,
     UNDEFINED,
     UNKNOWN,
+    require_finite,
 )
 
 BINS: Final = 15
@@ -62,7 +63,7 @@ def calibration(
         The table CALIBRATION; without rows where no truth is known.
 
     Raises:
-        InputError: rows of several tasks.
+        InputError: rows of several tasks, scores that are not finite.
     """
     known = _known(choices, groups)
     if known is None:
@@ -107,7 +108,7 @@ def reliability_bins(
         The table RELIABILITY, every bin of every group; without rows where no truth is known.
 
     Raises:
-        InputError: rows of several tasks.
+        InputError: rows of several tasks, scores that are not finite.
     """
     known = _known(choices, groups)
     if known is None:
@@ -154,7 +155,7 @@ def calibration_gaps(
         The table CALIBRATION_GAPS; without rows where no truth is known.
 
     Raises:
-        InputError: rows of several tasks.
+        InputError: rows of several tasks, scores that are not finite.
     """
     known = _known(choices, groups)
     if known is None:
@@ -189,6 +190,7 @@ def _known(choices: pd.DataFrame, groups: Groups) -> _Known | None:
     rows = choices[(choices["condition"] == ENSEMBLE) & choices["truth"].notna()]
     if rows.empty:
         return None
+    require_finite(rows["score"], f"scores of '{tasks['task'].iloc[0]}'")
     at = rows["image_id"].map(groups.rows).to_numpy()
     return _Known(
         str(tasks["probe"].iloc[0]),

@@ -38,7 +38,7 @@ from audit.rundir import (
     write_text,
 )
 from audit.suite import Suite
-from audit.tables import CHOICES, records
+from audit.tables import CHOICES, records, require_finite
 from audit.verdicts import RULE
 
 #: pictures a probe sees at a time: memory stays flat as pictures grow
@@ -254,6 +254,7 @@ def _answer(probe: Probe, seen: Seen, groups: Groups, confidence: Confidence) ->
     for batch in [seen] if probe.whole else _batches(seen):
         parts.append(probe.outcomes(batch))
         if probe.emits is CHOICES:
+            require_finite(parts[-1]["score"], f"scores of '{probe.task}'")
             draws = groups.draws(batch.images.keys, seen.seed, confidence.resamples)
             (labels,) = probe.label_sets()
             counted = tally(parts[-1], labels, groups, draws)

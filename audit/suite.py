@@ -22,7 +22,7 @@ from audit.confidence import Confidence
 from audit.data.dataset import Dataset
 from audit.data.dataset import load as load_dataset
 from audit.data.remarks import Remark
-from audit.data.yamlfile import load_yaml, validate
+from audit.data.yamlfile import FieldError, load_yaml, validate
 from audit.errors import InputError, sentence
 from audit.metrics import DEFAULT_FAMILY, METRICS, grouped, named
 from audit.probes import PROBES, Probe
@@ -42,7 +42,7 @@ SEE: Final = "'clip-audit list suites' shows all; a path to your own YAML works 
 #: in a gate: every attribute and intersection, or every label family
 EVERY: Final = "*"
 #: what says whom to ask and not what: one plan may be put to several models
-_WHO: Final = frozenset({"model", "precision", "trust_remote_code"})
+_WHO: Final = frozenset({"model", "precision"})
 #: how common the events are for which the smallest detectable gap is printed
 BASES: Final = (0.01, 0.05, 0.2)
 _NONE: Final = {"smallest": 0, "largest": 0}
@@ -118,7 +118,6 @@ class Suite(BaseModel):
     purpose: str = ""
     model: str = Field(description="bundled name, folder or hub id of a CLIP model")
     precision: str = Field("float32", pattern="^(float32|bfloat16|float16)$")
-    trust_remote_code: bool = Field(False, description="run code that comes with the model")
     dataset: str = Field(description="bundled name or path of a data card")
     attributes: tuple[Attribute, ...] = Field(min_length=1)
     intersections: tuple[tuple[str, ...], ...] = ()
@@ -138,6 +137,17 @@ class Suite(BaseModel):
     gates: tuple[Gate, ...] = Field((), description="what makes a run end with exit code 3")
     max_quarantined: float = Field(0.05, ge=0, le=1, description="share of unreadable pictures")
     seed: int = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_remote_code(cls, data: Any) -> Any:
+        """Suites of earlier runs say ``trust_remote_code: false``, which is now always so."""
+        if not isinstance(data, Mapping) or "trust_remote_code" not in data:
+            return data
+        if data["trust_remote_code"] is not False:
+            told = "code that comes with a model is never run. Take this key out"
+            raise FieldError(told, "trust_remote_code")
+        return {key: value for key, value in data.items() if key != "trust_remote_code"}
 
     @field_validator("attributes", mode="before")
     @classmethod

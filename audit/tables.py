@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, cast
 
+import numpy as np
 import pandas as pd
 
+from audit.errors import InputError, sentence
 from audit.verdicts import Verdict
 
 OK: Final = "ok"
@@ -110,6 +112,19 @@ class Schema:
     def read(self, path: Path) -> pd.DataFrame:
         """Read a Parquet file of this schema, checked; columns that came later are empty."""
         return self.validate(self.conform(self.filled(pd.read_parquet(path))))
+
+
+def require_finite(values: Any, what: str) -> None:
+    """Refuse scores that are not numbers: NaN would count as below every threshold.
+
+    Raises:
+        InputError: one is NaN or infinite.
+    """
+    wrong = int((~np.isfinite(np.asarray(values, dtype=np.float64))).sum())
+    if wrong:
+        told = f"{what}: {wrong:,} of {np.size(values):,} are not finite"
+        step = "Look at the model: its logit scale, its weights, its precision"
+        raise InputError(sentence(told, step))
 
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:

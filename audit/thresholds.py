@@ -44,6 +44,7 @@ from audit.tables import (
     TEXT,
     THRESHOLDS,
     WORST,
+    require_finite,
 )
 
 #: ``metric`` of rows under a threshold
@@ -100,7 +101,8 @@ def threshold_rates(
         task: Its task; the label set's name if blank.
 
     Raises:
-        InputError: a threshold outside (0, 1), shapes that don't fit, a truth out of range.
+        InputError: a threshold outside (0, 1), shapes that don't fit, a truth out of range, scores
+            that are not finite.
 
     Source:
         Radford et al. (2021), arXiv 2103.00020, section 7.1 (0.5 % and 4 %).
@@ -112,6 +114,7 @@ def threshold_rates(
     total: dict[_At, Any] = {}
     for block, similarity in similarities(vectors, classes):
         share = special.softmax(logit_scale * similarity, axis=1)
+        require_finite(share, "probabilities of labels")
         for at, counts in kept.count(share, block, sorted({*named, *curve})):
             total[at] = total[at] + counts if at in total else counts
     frame = Frame(probe, task or labels.name, groups, confidence or Confidence(), len(named), False)

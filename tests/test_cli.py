@@ -161,6 +161,25 @@ def test_check_seals_a_plan_and_says_how_it_stands(monkeypatch, capsys, world: P
 
 
 @pytest.mark.slow
+def test_check_names_prompts_that_the_model_cannot_read_whole(
+    monkeypatch, capsys, world: Path
+) -> None:
+    worlds.people(world, 40)
+    long = world / "long.yaml"
+    long.write_text(
+        "name: long\nversion: 1\npurpose: test.\nsource: 'this project: test'\nlicence: CC0\n"
+        f"labels: [short, {'a b c d e f ' * 8}, {'g h i j k l ' * 8}]\n"
+    )
+    suite = worlds.suite_file(world, "people-nonce", min_group=2)
+    suite.write_text(suite.read_text().replace("people-nonce", str(long)))
+    words = ("check", str(suite), "--model", "specimen-even")
+    code, _, err = say(monkeypatch, capsys, *words)
+    assert code == 2
+    assert re.search(r"'long': a text of \d+ tokens is longer than the 40 this model reads", err)
+    assert "more of 3 are too long" in err or "more of 9 are too long" in err
+
+
+@pytest.mark.slow
 def test_check_says_what_could_be_found_and_what_is_not_compared(
     monkeypatch, capsys, world: Path
 ) -> None:

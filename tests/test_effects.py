@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -406,6 +408,14 @@ def test_bad_input_is_told_in_a_sentence(change: dict[str, object], told: str) -
     args = world.vectors, world.classes, LABELS, groups, draws, SURE, world.additions
     with pytest.raises(InputError, match=told):
         label_effects(*args, truth=truth)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("scale", [math.nan, math.inf])
+def test_scores_that_are_not_finite_are_below_no_threshold(scale: float) -> None:
+    world = World(n=40)
+    args = world.vectors, world.classes, LABELS, scale, world.groups, (0.1,)
+    with np.errstate(invalid="ignore"), pytest.raises(InputError, match="are not finite"):
+        threshold_rates(*args, sweep=())
 
 
 def thresholds(world: World, scale: float = 20.0, **more: object) -> pd.DataFrame:

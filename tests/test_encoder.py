@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import shlex
 import shutil
 import socket
 import string
@@ -20,10 +22,12 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
 from audit.errors import AuditError, InputError
-from audit.models import huggingface
-from audit.models.encoder import Encoder, StagedEncoder, digest_of, unit_rows
-from audit.models.huggingface import BatchSize, Pictures, load
+from audit.models import checkpoint as checkpoints
+from audit.models import hub
+from audit.models.encoder import Encoder, StagedEncoder, digest_of, file_digest, unit_rows
+from audit.models.huggingface import BatchSize, load
 from audit.models.planted import PlantedEncoder, picture_key
+from audit.models.preprocessing import Pictures
 
 CONTEXT = 12
 
@@ -84,7 +88,7 @@ def openai_style(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def copy(tiny: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(tiny, tmp_path / "copy"))
+    return Path(shutil.copytree(tiny, tmp_path / "a copy"))
 
 
 def pictures(count: int, seed: int = 0) -> list[Image.Image]:
@@ -337,13 +341,13 @@ def test_a_text_that_would_not_be_read_to_its_end_is_refused(tiny: Path, text: s
 
 
 def test_a_bundled_name_is_loaded(tiny: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(huggingface, "bundled", lambda kind: tiny.parent)
-    monkeypatch.setattr(huggingface, "bundled_names", lambda kind: [tiny.name])
+    monkeypatch.setattr(hub, "bundled", lambda kind: tiny.parent)
+    monkeypatch.setattr(hub, "bundled_names", lambda kind: [tiny.name])
     assert load(tiny.name, "cpu").card.ref == tiny.name
 
 
 def test_a_misspelt_name_gets_the_nearest(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(huggingface, "bundled_names", lambda kind: ["specimen-even"])
+    monkeypatch.setattr(hub, "bundled_names", lambda kind: ["specimen-even"])
     with pytest.raises(InputError, match="no model named 'specimen-evn'.*mean 'specimen-even'"):
         load("specimen-evn")
 
@@ -365,35 +369,13 @@ def test_not_a_clip_is_named(tmp_path: Path):
         load(str(tmp_path))
 
 
-def test_code_of_its_own_is_refused(copy: Path):
-    edit(copy / "config.json", auto_map={"AutoModel": "modeling.Other"})
-    with pytest.raises(InputError, match="modeling.Other.*trust_remote_code"):
+@pytest.mark.parametrize(
+    "name", ["config.json", "preprocessor_config.json", "tokenizer_config.json"]
+)
+def test_code_of_its_own_is_refused(copy: Path, name: str):
+    edit(copy / name, auto_map={"AutoModel": "modeling.Other"})
+    with pytest.raises(InputError, match=f"{name}.*code of its own"):
         load(str(copy), "cpu")
-
-
-@pytest.mark.slow
-def test_code_of_its_own_runs_only_when_trusted(
-    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
-    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "m"))
-    monkeypatch.syspath_prepend(str(tmp_path / "m"))
-    (copy / "modeling_own.py").write_text(
-        "from transformers import CLIPModel, CLIPConfig\n"
-        "class OwnConfig(CLIPConfig):\n    model_type = 'own'\n"
-        "class OwnModel(CLIPModel):\n    config_class = OwnConfig\n"
-    )
-    edit(
-        copy / "config.json",
-        model_type="own",
-        auto_map={"AutoConfig": "modeling_own.OwnConfig", "AutoModel": "modeling_own.OwnModel"},
-    )
-    trusted = load(str(copy), "cpu", trust_remote_code=True)
-    assert trusted.card.family == "own"
-    assert trusted.encode_images(pictures(2)).shape == (2, 16)
-    before = trusted.card.fingerprint
-    with (copy / "modeling_own.py").open("a") as file:
-        file.write("# changed\n")
-    assert load(str(copy), "cpu", trust_remote_code=True).card.fingerprint != before
 
 
 def test_pickled_weights_are_refused_with_the_way_to_convert(copy: Path):
@@ -411,9 +393,10 @@ def test_the_way_to_convert_works(tiny: Path, copy: Path, monkeypatch: pytest.Mo
     (copy / "model.safetensors").unlink()
     with pytest.raises(InputError) as caught:
         load(str(copy), "cpu")
-    code = str(caught.value).split('python -c "')[1].split('"')[0]
-    monkeypatch.setattr(sys, "argv", ["-c", str(copy)])
-    exec(code, {})
+    command = shlex.split(str(caught.value).partition("convert it once: ")[2])
+    assert command[:2] == [sys.executable, "-c"]
+    monkeypatch.setattr(sys, "argv", ["-c", *command[3:]])
+    exec(command[2], {})
     images = pictures(2)
     want = load(str(tiny), "cpu").encode_images(images)
     np.testing.assert_array_equal(load(str(copy), "cpu").encode_images(images), want)
@@ -510,30 +493,30 @@ class Hub:
         return [made]
 
 
-def install(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("huggingface_hub.snapshot_download", hub.snapshot_download)
-    monkeypatch.setattr("huggingface_hub.get_repo_discussions", hub.get_repo_discussions)
+def install(fake: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fake.snapshot_download)
+    monkeypatch.setattr("huggingface_hub.get_repo_discussions", fake.get_repo_discussions)
 
 
 def test_a_hub_id_is_downloaded_and_named_by_its_commit(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    hub = Hub(tmp_path, tiny, "SFconvertbot")
-    install(hub, monkeypatch)
+    fake = Hub(tmp_path, tiny, "SFconvertbot")
+    install(fake, monkeypatch)
     card = load("some/clip@refs/pr/3", "cpu").card
     assert card.ref == "some/clip@bbbbbbbbbbbb"
-    assert [revision for revision, _ in hub.asked] == ["refs/pr/3"]
-    assert not any(p.endswith((".bin", ".py", "*")) for _, ps in hub.asked for p in ps)
+    assert [revision for revision, _ in fake.asked] == ["refs/pr/3"]
+    assert not any(p.endswith((".bin", ".py", "*")) for _, ps in fake.asked for p in ps)
 
 
 @pytest.mark.slow
 def test_a_pickled_repository_is_read_from_the_bots_conversion_also_offline(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    hub = Hub(tmp_path, tiny, "SFconvertbot")
-    install(hub, monkeypatch)
+    fake = Hub(tmp_path, tiny, "SFconvertbot")
+    install(fake, monkeypatch)
     assert load("some/clip", "cpu").card.ref == "some/clip@bbbbbbbbbbbb"
-    hub.online = False
+    fake.online = False
     assert load("some/clip", "cpu").card.ref == "some/clip@bbbbbbbbbbbb"
 
 
@@ -580,10 +563,10 @@ def test_the_fingerprint_holds_what_changes_a_number(tiny: Path, copy: Path):
 @pytest.mark.slow
 def test_the_fingerprint_holds_library_versions(tiny: Path, monkeypatch: pytest.MonkeyPatch):
     before = load(str(tiny), "cpu").card.fingerprint
-    real = huggingface.version
-    monkeypatch.setattr(huggingface, "version", lambda n: real(n) + ".1")
+    real = checkpoints.version
+    monkeypatch.setattr(checkpoints, "version", lambda n: real(n) + ".1")
     assert load(str(tiny), "cpu").card.fingerprint == before
-    monkeypatch.setattr(huggingface, "version", lambda n: "0.1" if n == "pillow" else real(n))
+    monkeypatch.setattr(checkpoints, "version", lambda n: "0.1" if n == "pillow" else real(n))
     assert load(str(tiny), "cpu").card.fingerprint != before
 
 
@@ -591,19 +574,19 @@ def test_large_files_are_hashed_once(tmp_path: Path, monkeypatch: pytest.MonkeyP
     file, cache = tmp_path / "weights", tmp_path / "cache"
     file.write_bytes(b"1" * 1000)
     cache.mkdir()
-    first = huggingface.file_digest(file, cache)
+    first = file_digest(file, cache)
     assert not (cache / "weights").exists(), "too young: the same time could hide a change"
     os.utime(file, ns=(10**18, 10**18))
-    assert huggingface.file_digest(file, cache) == first
-    monkeypatch.setattr(huggingface.hashlib, "file_digest", None)
-    assert huggingface.file_digest(file, cache) == first
+    assert file_digest(file, cache) == first
+    monkeypatch.setattr(hashlib, "file_digest", None)
+    assert file_digest(file, cache) == first
     monkeypatch.undo()
     file.write_bytes(b"2" * 1000)
-    assert huggingface.file_digest(file, cache) != first
+    assert file_digest(file, cache) != first
     for memo in (cache / "weights").iterdir():
         memo.write_text("damaged")
     os.utime(file, ns=(10**18, 10**18))
-    assert huggingface.file_digest(file, cache) != first
+    assert file_digest(file, cache) != first
 
 
 def test_digests_do_not_depend_on_order():

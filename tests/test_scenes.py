@@ -510,6 +510,19 @@ def test_abstention_longhand() -> None:
     assert math.isnan(threshold_of(ENSEMBLE))
 
 
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_a_score_that_is_no_number_is_below_no_threshold(bad: float) -> None:
+    choices = choices_of([0.95, bad, 0.5, 0.9], [1, 0, 1, 1])
+    with pytest.raises(InputError, match="scores of '.*': 1 of 4 are not finite"):
+        abstention(choices, groups_of("aabb"), None, Confidence(min_group=2), (0.9,), (0.5,))
+
+
+@pytest.mark.parametrize("scale", [math.nan, math.inf, 2.7e43, 0.0, -1.0])
+def test_a_model_whose_logit_scale_makes_no_scores_is_not_asked(scale: float) -> None:
+    with pytest.raises(InputError, match="no score would be a number"):
+        Texts(lambda strings: np.zeros((len(strings), 2), np.float32), scale)
+
+
 @pytest.mark.slow
 def test_a_planted_gap_in_abstention_is_found_and_a_null_one_is_not() -> None:
     rng = np.random.default_rng(3)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import math
 import os
+import re
+import time
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +31,8 @@ class EncoderCard:
 
     ``logit_scale`` is already exponentiated (100 in OpenAI's checkpoints). ``fingerprint`` is the
     hex digest of everything that changes an embedding: weights, configuration, tokenizer,
-    preprocessing, precision and the versions of the libraries that compute it.
+    preprocessing, precision and the versions of the libraries that compute it. ``caveats`` are
+    sentences on what a reader of this model's numbers has to know.
     """
 
     ref: str
@@ -39,6 +45,7 @@ class EncoderCard:
     precision: str
     device: str
     fingerprint: str
+    caveats: Sequence[str] = ()
 
 
 @runtime_checkable
@@ -50,13 +57,10 @@ class Encoder(Protocol):
         """The model, described."""
 
     def encode_images(self, images: Sequence[Image]) -> Rows:
-        """Embed RGB pictures: float32, shape (n, dim), rows of unit length, in order.
-
-        Never called without pictures.
-        """
+        """Embed RGB pictures, at least one: float32, (n, dim), rows of unit length, in order."""
 
     def encode_texts(self, texts: Sequence[str]) -> Rows:
-        """Embed texts: float32, shape (n, dim), rows of unit length, in order."""
+        """Embed texts, at least one: float32, (n, dim), rows of unit length, in order."""
 
 
 @runtime_checkable
@@ -71,10 +75,7 @@ class StagedEncoder(Encoder, Protocol):
         """One picture as the model wants to see it, before numbers are normalised."""
 
     def encode_pixels(self, pixels: Sequence[Pixels]) -> Rows:
-        """Embed preprocessed pictures; same result as ``encode_images`` on the pictures.
-
-        Never called without pictures.
-        """
+        """Embed preprocessed pictures, at least one; as ``encode_images`` does the pictures."""
 
 
 def unit_rows(array: NDArray[np.floating]) -> Rows:
@@ -108,6 +109,52 @@ def default_cache() -> Path:
     return Path(os.environ.get("CLIP_AUDIT_CACHE") or "cache")
 
 
+def file_digest(path: Path, cache: Path | None = None) -> str:
+    """Hex SHA-256 of a file, remembered by path, size and time where a cache folder exists.
+
+    A file that changed within the last seconds is not remembered: its time could stay the same
+    through another change.
+    """
+    stat = path.stat()
+    seen = [str(path.resolve()), stat.st_size, stat.st_mtime_ns]
+    memo = (cache or default_cache()) / "weights" / digest_of({"file": seen})
+    with contextlib.suppress(OSError):
+        known = memo.read_text(encoding="ascii").strip()
+        if re.fullmatch("[0-9a-f]{64}", known):
+            return known
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if memo.parent.parent.is_dir() and time.time() - stat.st_mtime > 5:
+        write_note(memo, digest)
+    return digest
+
+
+def write_note(path: Path, text: str) -> None:
+    """Write a note that saves time and may fail in silence; never half of it."""
+    with contextlib.suppress(OSError):
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        aside = path.with_name(f".{uuid.uuid4().hex}")
+        aside.write_text(text, encoding="ascii")
+        os.replace(aside, path)
+
+
+def require_logit_scale(scale: float, where: str) -> None:
+    """Refuse a logit scale under which scores are not numbers, or all the same.
+
+    Raises:
+        InputError: it is not finite (as a float32), or not above 0.
+    """
+    if math.isfinite(scale) and 0 < scale < float(np.finfo(np.float32).max):
+        return
+    raise InputError(
+        sentence(
+            f"{where}: the logit scale is {scale:g}, so no score would be a number",
+            "A checkpoint stores its natural logarithm: log(100) = 4.605 in OpenAI's",
+            "If it holds the scale itself, store its logarithm and save the checkpoint again",
+        )
+    )
+
+
 @dataclass(frozen=True)
 class Texts:
     """The text side of the model that is asked.
@@ -118,3 +165,7 @@ class Texts:
 
     encode: Callable[[Sequence[str]], NDArray[np.float32]]
     logit_scale: float
+
+    def __post_init__(self) -> None:
+        """Refuse a logit scale that makes no scores: NaN would count as below every threshold."""
+        require_logit_scale(self.logit_scale, "the model asked")

@@ -46,7 +46,7 @@ from audit.models.evaluation import (
     read_pictures,
     write_card,
 )
-from audit.models.huggingface import Pictures
+from audit.models.preprocessing import Pictures
 from audit.registry import unknown
 from audit.resources import bundled, bundled_names
 

@@ -163,6 +163,16 @@ class Probe(BaseModel):
             )
         return tuple(table.loc[chosen, "image_id"].astype(str))
 
+    def asked_texts(self, dataset: Dataset, seed: int) -> Iterator[str]:
+        """Every text that the model is asked to read, so that ``check`` finds one that is too long.
+
+        Every label in every template by default; a probe that asks otherwise says so here.
+        """
+        for labels in self.label_sets():
+            for words in self.prompt_sets():
+                for label in labels.texts:
+                    yield from words.prompts(label)
+
     def outcomes(self, seen: Seen) -> pd.DataFrame:
         """One batch of embeddings to rows of ``emits``."""
         raise NotImplementedError

@@ -371,6 +371,20 @@ class Classification(Probe):
         known = [means.get(value) for value in dataset.texts(self.truth)]
         return pd.Series(known, index=index, dtype="str")
 
+    def asked_texts(self, dataset: Dataset, seed: int) -> Iterator[str]:
+        """Labels in the headline's wording and, of this very kind, additions and other wordings."""
+        yield from self._in_headline(self.labels)
+        if type(self) is not Classification:
+            return
+        for label in self.labels.additions.values() if self.label_effects else ():
+            yield from self._in_headline(self.labels.plus(label, self.task))
+        for wording in self.asked_in:
+            yield from map(wording.prompt, self.labels.phrased(wording.phrasing))
+
+    def _in_headline(self, labels: LabelSet) -> Iterator[str]:
+        for wording in every_wording([self.prompts]):
+            yield from map(wording.prompt, labels.texts)
+
     def outcomes(self, seen: Seen) -> pd.DataFrame:
         """A row of Choices for each picture and condition.
 

@@ -262,6 +262,22 @@ class Mitigation(Classification):
     def _where(self) -> str:
         return f"mitigation of '{self.labels.name}'"
 
+    def asked_texts(self, dataset: Dataset, seed: int) -> Iterator[str]:
+        """Labels with and without counter-labels, the protected set, and pairs said of it."""
+        protected = () if self.protected is None else (self.protected,)
+        for labels in (self.labels, *(one.labels for one in self.offered.values()), *protected):
+            yield from self._in_headline(labels)
+        if self.protected is not None and self.weights:
+            yield from self._said(self.protected).values()
+
+    def _said(self, protected: LabelSet) -> dict[tuple[str, str], str]:
+        """What is said of each label and protected group."""
+        return {
+            (label, group): prompt(self.pairs.replace("{protected}", group), label, "right")
+            for label in self.said_of_pairs.texts
+            for group in protected.texts
+        }
+
     # ---- choices before and after ---------------------------------------------------------------
 
     def outcomes(self, seen: Seen) -> pd.DataFrame:
@@ -329,11 +345,7 @@ class Mitigation(Classification):
         """The matrix that also draws together what is said of different groups."""
         assert self.protected is not None
         groups = self.protected.texts
-        said = {
-            (label, group): prompt(self.pairs.replace("{protected}", group), label, "right")
-            for label in self.said_of_pairs.texts
-            for group in groups
-        }
+        said = self._said(self.protected)
         vectors = dict(zip(said, texts.encode(list(said.values())), strict=True))
         pairs = [
             (vectors[label, one], vectors[label, other])

@@ -203,6 +203,13 @@ class Naming(Probe):
         vectors = seen.images.vectors.astype(np.float64)
         return _Asked(tuple(seen.images.keys), vectors, classes, right, people.shown)
 
+    def asked_texts(self, dataset: Dataset, seed: int) -> Iterator[str]:
+        """Every candidate's name in every template."""
+        (words,) = self.prompt_sets()
+        people = self._people(dataset)
+        for name in people.order[: max(self.sizes[-1], people.shown)]:
+            yield from words.prompts(name)
+
     def embedded(self, texts: Texts, names: Sequence[str]) -> Floats:
         """Class embeddings of names: prompts normalised, averaged, normalised again; unit rows.
 

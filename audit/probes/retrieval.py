@@ -343,6 +343,11 @@ class Retrieval(Probe):
         told = f"'{self.task}': target: no attribute has the groups {', '.join(target)}"
         raise InputError(sentence(told, suggest(foreign, groups)))
 
+    def asked_texts(self, dataset: Dataset, seed: int) -> Iterator[str]:
+        """Every query in every template."""
+        for query in self.asked:
+            yield from query.prompts
+
     def embedded(self, texts: Texts) -> NDArray[np.float64]:
         """The queries, unit rows, (queries, d): prompts normalised, averaged, normalised again."""
         prompts = [p for query in self.asked for p in query.prompts]

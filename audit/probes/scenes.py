@@ -278,6 +278,13 @@ class Scenes(Probe):
             )
         )
 
+    def asked_texts(self, dataset: Dataset, seed: int) -> Iterator[str]:
+        """Every caption that a picture is offered, in every template."""
+        offered = self._offered(dataset, self.pictures(dataset), seed)
+        offered = offered.only(np.flatnonzero(offered.asked))
+        for wording in every_wording([self.prompts], articles=("absent",)):
+            yield from map(wording.prompt, offered.captions)
+
     def _embedded(self, texts: Texts, captions: Sequence[str]) -> NDArray[np.float64]:
         """Captions in all templates, averaged by CLIP's rule, (captions, d).
 

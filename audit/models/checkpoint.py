@@ -1,0 +1,186 @@
+"""A checkpoint folder, looked at as a whole without building the model.
+
+What ``clip-audit check`` calls sound here, ``clip-audit run`` loads.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+from audit.errors import InputError, sentence
+from audit.models.config import ClipConfig, read_config
+from audit.models.encoder import digest_of, file_digest, require_logit_scale
+from audit.models.jsonfile import read_json
+from audit.models.preprocessing import Pictures, disagreement
+from audit.models.weights import (
+    WHOLE,
+    command,
+    logit_scale,
+    read_headers,
+    require_finite,
+    require_fit,
+    weight_files,
+)
+
+#: libraries whose minor version may change a number in the sixth digit or how a word is split
+VERSIONS: Final = ("torch", "transformers", "tokenizers", "pillow", "numpy")
+#: what a checkpoint folder says besides its weights; a change in any of these is another model
+SIDE_FILES: Final = frozenset({
+    "config.json", "preprocessor_config.json", "processor_config.json", "tokenizer.json",
+    "tokenizer_config.json", "vocab.json", "merges.txt", "special_tokens_map.json",
+    "added_tokens.json", "vocab.txt",
+})  # fmt: skip
+TOKENS: Final = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "special_tokens_map.json",
+                 "added_tokens.json")  # fmt: skip
+ADAPTER: Final = "adapter_config.json"
+#: exponentiated logit scales outside of this are questioned; CLIP's training stops at 100
+USUAL_SCALES: Final = (1.0, 200.0)
+_MERGE: Final = (
+    "import sys; from peft import PeftModel; from transformers import AutoProcessor, CLIPModel; "
+    "base, adapter, merged = sys.argv[1:]; m = CLIPModel.from_pretrained(base); "
+    "m = PeftModel.from_pretrained(m, adapter).merge_and_unload(); m.save_pretrained(merged); "
+    "AutoProcessor.from_pretrained(base).save_pretrained(merged)"
+)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A folder whose files were all read and fit together; ``caveats`` are sentences."""
+
+    folder: Path
+    ref: str
+    config: ClipConfig
+    weights: tuple[Path, ...]
+    pictures: Pictures
+    logit_scale: float
+    caveats: tuple[str, ...]
+
+    @classmethod
+    def read(cls, folder: Path, ref: str) -> Checkpoint:
+        """Read and check every file that changes a number.
+
+        Raises:
+            InputError: not a CLIP, an adapter, code of its own, a file or field that can't be used,
+                weights that are missing, unused, not finite or of another shape.
+        """
+        _refuse_adapters(folder, ref)
+        config = read_config(folder, ref)
+        files = weight_files(folder, ref)
+        pictures = Pictures.read(folder, ref)
+        pictures.match(config.vision_config.image_size, ref)
+        _check_token_files(folder, ref)
+        tensors = read_headers(files, ref)
+        require_fit(tensors, config, ref)
+        require_finite(tensors, ref)
+        scale = logit_scale(tensors, ref)
+        require_logit_scale(scale, ref)
+        caveats = (_unusual(scale), disagreement(folder, ref), _not_read(folder, files))
+        kept = tuple(caveat for caveat in caveats if caveat)
+        return cls(folder, ref, config, tuple(files), pictures, scale, kept)
+
+    def fingerprint(self, precision: str, device: str, cache: Path | None = None) -> str:
+        """Digest of all that changes a number.
+
+        In float32 devices agree to about 1e-6 and share embeddings; with fewer digits they do not.
+        """
+        said = [p for p in self.folder.iterdir() if p.name in SIDE_FILES or p.suffix == ".model"]
+        return digest_of(
+            {
+                "weights": {p.name: file_digest(p, cache) for p in self.weights},
+                "files": {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in said},
+                "preprocessing": asdict(self.pictures),
+                "precision": precision,
+                "device": "any" if precision == "float32" else device,
+                "versions": {name: ".".join(version(name).split(".")[:2]) for name in VERSIONS},
+            }
+        )
+
+
+def _refuse_adapters(folder: Path, ref: str) -> None:
+    """An adapter is neither applied nor passed over: its base alone is another model."""
+    kinds = {".json", ".safetensors", ".bin"}
+    found = sorted(path.name for path in folder.glob("adapter_*") if path.suffix in kinds)
+    if not found:
+        return
+    at, names = str(folder.resolve()), ", ".join(found)
+    if (folder / "config.json").is_file():
+        aside = f"{at}-adapter"
+        moved = shlex.join(["mv", *(f"{at}/{name}" for name in found), aside])
+        raise InputError(
+            f"{ref}: {names} beside the weights: an adapter, which changes every answer and which "
+            "this tool does not apply. To audit the base alone, move these files elsewhere. To "
+            "audit both together (with peft installed: pip install peft), merge them and give "
+            f"{at}-merged as the model: {shlex.join(['mkdir', aside])} && {moved} && "
+            f"{command(_MERGE, at, aside, f'{at}-merged')}"
+        )
+    base = _base(read_json(folder / ADAPTER, ref) if ADAPTER in found else {}, folder)
+    raise InputError(
+        f"{ref}: {names}: an adapter without its base model, which this tool does not apply. Merge "
+        f"the two (with peft installed: pip install peft) and give {at}-merged as the model: "
+        f"{command(_MERGE, base, at, f'{at}-merged')}"
+    )
+
+
+def _base(said: Mapping[str, Any], folder: Path) -> str:
+    """The model that an adapter names: a folder seen from the adapter or from here, or a hub id."""
+    named = str(said.get("base_model_name_or_path") or "BASE")
+    for place in (folder / named, Path(named)):
+        if (place / "config.json").is_file():
+            return str(place.resolve())
+    return named
+
+
+def _check_token_files(folder: Path, ref: str) -> None:
+    """The tokenizer's files are JSON, run no code, and give no two tokens one id."""
+    for name in TOKENS:
+        if not (folder / name).is_file():
+            continue
+        said = read_json(folder / name, ref)
+        if said.get("auto_map"):
+            got = f"{ref}: {name} has auto_map: it wants to run code of its own, which is never run"
+            raise InputError(sentence(got, "Give a checkpoint with a tokenizer of transformers'"))
+        model = said.get("model")
+        vocabulary = model.get("vocab") if isinstance(model, dict) else None
+        _require_ids(said if name == "vocab.json" else vocabulary, f"{ref}: {name}")
+
+
+def _require_ids(vocabulary: object, where: str) -> None:
+    if not isinstance(vocabulary, dict):
+        return  # other kinds of tokenizers list theirs, without ids
+    ids = list(vocabulary.values())
+    wrong = next((i for i in ids if type(i) is not int or not 0 <= i < 2**31), None)
+    if wrong is not None or len(set(ids)) < len(ids):
+        got = "two tokens have one id" if wrong is None else f"a token has the id {wrong!r:.60}"
+        allowed = "Each token needs a whole number from 0 on of its own"
+        raise InputError(sentence(f"{where}: {got}", allowed, "Download the checkpoint again"))
+
+
+def _unusual(scale: float) -> str | None:
+    low, high = USUAL_SCALES
+    if low <= scale <= high:
+        return None
+    effect = "whatever is nearest gets nearly all of the probability"
+    if scale < low:
+        effect = "all labels get nearly the same probability"
+    return (
+        f"The logit scale is {scale:.4g} (exponentiated); CLIP's training keeps it between 1 and "
+        f"100. With it {effect}: which label is nearest holds, scores and thresholds mean little. "
+        "Make sure that the checkpoint stores its natural logarithm."
+    )
+
+
+def _not_read(folder: Path, files: list[Path]) -> str | None:
+    """Weights beside those that are read, which somebody may have meant."""
+    weights = {p.name for p in folder.glob("*.safetensors")} - {p.name for p in files}
+    nested = {f"{p.parent.name}/{p.name}" for p in folder.glob(f"*/{ADAPTER}")}
+    if not weights | nested:
+        return None
+    told = ", ".join(sorted(weights | nested)[:5])
+    read = WHOLE if len(files) == 1 else f"the {len(files)} files of its index"
+    return f"Beside the weights lie files that were not read: {told}. Only {read} was audited."

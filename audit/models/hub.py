@@ -1,0 +1,163 @@
+"""Where a checkpoint is: a bundled name, a folder, or an id on the Hugging Face hub.
+
+Downloads take JSON, plain text and safetensors only: never a pickle, never code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from pathlib import Path
+
+from audit.errors import InputError, sentence
+from audit.models.encoder import write_note
+from audit.registry import suggest
+from audit.resources import bundled, bundled_names
+
+HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
+# the hub account that converts pickled weights, and the name under which its result is noted
+BOT, CONVERTED = "SFconvertbot", "clip-audit-safetensors"
+DOWNLOADED = ("model.safetensors", "model-*-of-*.safetensors", "*.json", "*.txt")
+
+
+def find(ref: str) -> tuple[Path, str]:
+    """The folder of a checkpoint, downloaded if need be, and the name that a report quotes.
+
+    Raises:
+        InputError: neither a bundled name, a folder nor a hub id; no network, no such repository.
+    """
+    folder = here(ref)
+    if folder is not None:
+        return folder, ref
+    hub = hub_id(ref)
+    found = _download(hub["repo"], hub["revision"])
+    return found, f"{hub['repo']}@{found.name[:12]}"
+
+
+def here(ref: str) -> Path | None:
+    """The folder of a bundled name, else of a path, if there is one."""
+    if ref in bundled_names("models"):
+        return bundled("models") / ref
+    folder = Path(ref).expanduser()
+    return folder if ref and folder.is_dir() else None
+
+
+def hub_id(ref: str) -> re.Match[str]:
+    """The repository and revision that a reference names.
+
+    Raises:
+        InputError: it has not the form of a hub id.
+    """
+    hub = None if ref.startswith(".") else HUB_ID.fullmatch(ref)
+    if hub is None:
+        raise _no_such_model(ref)
+    return hub
+
+
+def _no_such_model(ref: str) -> InputError:
+    known = bundled_names("models")
+    return InputError(
+        sentence(
+            f"no model named '{ref}', and no such folder",
+            suggest(ref, known),
+            f"A model is a bundled name ({', '.join(known) or 'none is bundled'}), a folder that "
+            "holds a transformers CLIP, or a hub id like openai/clip-vit-base-patch32",
+            "'clip-audit list models' shows the bundled ones.",
+        )
+    )
+
+
+def _download(repo: str, revision: str | None) -> Path:
+    """The newest snapshot of a hub repository, downloaded if needed, pickled weights left out."""
+    from huggingface_hub import errors
+
+    try:
+        found = _snapshot(repo, revision)
+        if revision is None and not any(found.glob("model*.safetensors")):
+            found = _converted(repo, found)
+    except errors.GatedRepoError as error:
+        raise InputError(
+            f"{repo}: the hub asks for terms to be accepted first. Accept them on "
+            f"https://huggingface.co/{repo}, then 'hf auth login' and retry."
+        ) from error
+    except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
+        raise _no_such_repository(repo) from error
+    except errors.RevisionNotFoundError as error:
+        raise InputError(f"{repo}: the hub has no revision '{revision}' of it.") from error
+    except (errors.LocalEntryNotFoundError, errors.HfHubHTTPError, ConnectionError) as error:
+        raise _offline(repo) from error
+    except OSError as error:
+        raise InputError(
+            f"{repo}: the download could not be written: {error}. Make room, or set HF_HOME to a "
+            "folder with room."
+        ) from error
+    return found
+
+
+def _snapshot(repo: str, revision: str | None, local: bool = False) -> Path:
+    from huggingface_hub import snapshot_download
+
+    found = snapshot_download(
+        repo, revision=revision, allow_patterns=[*DOWNLOADED], ignore_patterns="*/*",
+        local_files_only=local,
+    )  # fmt: skip
+    return Path(found)
+
+
+def _converted(repo: str, pickled: Path) -> Path:
+    """The snapshot in which the hub's own bot offers safetensors of a pickled repository, if any.
+
+    ``openai/clip-vit-base-patch32`` needs it. Which snapshot that was is noted beside the hub's own
+    references, so that the next run finds it without a network.
+    """
+    from huggingface_hub import errors
+
+    note = pickled.parent.parent / "refs" / CONVERTED
+    with contextlib.suppress(errors.LocalEntryNotFoundError):
+        if note.is_file():
+            return _snapshot(repo, CONVERTED, local=True)
+    revision = _proposed_by_bot(repo)
+    if revision is None:
+        return pickled
+    found = _snapshot(repo, revision)
+    write_note(note, found.name)
+    return found
+
+
+def _proposed_by_bot(repo: str) -> str | None:
+    """The revision of the bot's proposal; anybody can open one, and a stranger's is not taken."""
+    from huggingface_hub import errors, get_repo_discussions
+
+    try:
+        for proposal in get_repo_discussions(repo, author=BOT):
+            if proposal.is_pull_request and proposal.author == BOT:
+                reference: str | None = proposal.git_reference
+                return reference
+    except errors.HfHubHTTPError:
+        raise
+    except Exception as error:  # whatever the HTTP library in use raises without a network
+        raise ConnectionError(str(error)) from error
+    return None
+
+
+def _no_such_repository(repo: str) -> InputError:
+    known = bundled_names("models")
+    return InputError(
+        sentence(
+            f"no folder and no model on the Hugging Face hub is called '{repo}'",
+            suggest(repo, known),
+            "Check the spelling on https://huggingface.co/models; a private model needs "
+            "'hf auth login' first.",
+        )
+    )
+
+
+def _offline(repo: str) -> InputError:
+    known = bundled_names("models")
+    example = f" ({', '.join(known)})" if known else ""
+    return InputError(
+        f"{repo}: not on this machine, and the Hugging Face hub can't be reached. Three ways out: "
+        "connect (and unset HF_HUB_OFFLINE) and retry; or, on a machine with a network, 'hf "
+        f"download {repo}', copy the folder here and give its path as the model; or use a bundled "
+        f"specimen{example}."
+    )

@@ -1,0 +1,311 @@
+"""How a checkpoint wants its pictures: resize, crop, rescale, normalise, as its files say."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from PIL.Image import Image, Resampling
+from pydantic import BaseModel, ConfigDict, Field
+
+from audit.data.images import MAX_PIXELS
+from audit.data.yamlfile import validate
+from audit.errors import InputError, sentence
+from audit.models.encoder import Pixels
+from audit.models.jsonfile import read_json
+
+if TYPE_CHECKING:
+    import torch
+
+FILE, NESTED = "preprocessor_config.json", "processor_config.json"
+MAX_SIDE: Final = 8192  # pixels; the largest published CLIP takes 448
+STRIP: Final = 20  # a picture so many times longer than wide is cropped before it is resized
+MAX_INPUT: Final = 1e4  # of a normalised pixel; CLIP's are between -1.8 and 2.2
+_CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+_CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+_HALF = (0.5, 0.5, 0.5)
+#: what the classes of transformers do where a file says nothing; ViT's and SigLIP's don't crop
+CLASSES: Final[Mapping[str, Mapping[str, Any]]] = {
+    "CLIPImageProcessor": {
+        "default_to_square": False, "size": {"shortest_edge": 224}, "resample": 3,
+        "do_center_crop": True, "crop_size": 224, "image_mean": _CLIP_MEAN, "image_std": _CLIP_STD,
+    },
+    "ViTImageProcessor": {
+        "default_to_square": True, "size": 224, "resample": 2, "do_center_crop": False,
+        "image_mean": _HALF, "image_std": _HALF,
+    },
+    "SiglipImageProcessor": {
+        "default_to_square": False, "size": {"height": 224, "width": 224}, "resample": 3,
+        "do_center_crop": False, "image_mean": _HALF, "image_std": _HALF,
+    },
+}  # fmt: skip
+
+#: switches, which null turns off as in transformers, and what is not looked at then
+_NEEDED_BY: Final[Mapping[str, tuple[str, ...]]] = {
+    "do_resize": (), "do_pad": (), "do_center_crop": (), "do_rescale": ("rescale_factor",),
+    "do_normalize": ("image_mean", "image_std"), "default_to_square": (),
+}  # fmt: skip
+
+
+class _Said(BaseModel):
+    """The fields of a preprocessing file that change a pixel, its class's where it has none."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="ignore", allow_inf_nan=False)
+
+    default_to_square: bool
+    do_resize: bool = True
+    size: Any
+    resample: int = Field(ge=0, le=5)
+    do_center_crop: bool
+    crop_size: Any = 224
+    do_rescale: bool = True
+    rescale_factor: float = 1 / 255
+    do_normalize: bool = True
+    image_mean: tuple[float, ...] = Field(min_length=3, max_length=3, strict=False)
+    image_std: tuple[float, ...] = Field(min_length=3, max_length=3, strict=False)
+    do_pad: bool = False
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """A checkpoint's preprocessing with PIL: resize, centre crop, rescale, normalise.
+
+    Written out because transformers' ``CLIPImageProcessor`` silently switches to torchvision where
+    that is installed, which resizes differently, and because cropping before leaving PIL is about
+    three times faster. The classes ending in ``Pil`` are its oracles in the tests.
+    """
+
+    shortest: int | None
+    size: tuple[int, int] | None
+    resample: int
+    crop: tuple[int, int] | None
+    scale: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    @classmethod
+    def read(cls, folder: Path, ref: str) -> Pictures:
+        """From a checkpoint's files, as transformers 5 takes them, defaults being the class's.
+
+        Raises:
+            InputError: no such file, a field that can't be used, a class that is not known here.
+        """
+        name, raw = _said(folder, ref)
+        return cls.of(raw, f"{ref}: {name}")
+
+    @classmethod
+    def of(cls, raw: Mapping[str, Any], where: str) -> Pictures:
+        """From the fields of such a file; ``where`` names it. Raises as ``read`` does."""
+        given = {k: False if v is None and k in _NEEDED_BY else v for k, v in raw.items()}
+        off = [
+            key for switch, keys in _NEEDED_BY.items() if given.get(switch) is False for key in keys
+        ]
+        kept = {key: value for key, value in given.items() if key not in off}
+        filled = {**CLASSES[_class(raw, where)], **kept}
+        said = validate(_Said, filled, where)
+        shortest, fixed = _sides(said.size, "size", said.default_to_square, where)
+        if not said.do_resize or said.do_pad or (shortest is None and fixed is None):
+            raise InputError(
+                f"{where} asks for size {said.size}, do_resize {said.do_resize}, do_pad "
+                f"{said.do_pad}; this tool knows a resize to shortest_edge, or to height and "
+                "width, without padding."
+            )
+        crop = _sides(said.crop_size, "crop_size", True, where)[1] if said.do_center_crop else None
+        pictures = cls(
+            shortest=shortest,
+            size=fixed,
+            resample=said.resample,
+            crop=crop,
+            scale=said.rescale_factor if said.do_rescale else 1.0,
+            mean=said.image_mean if said.do_normalize else (0.0,) * 3,
+            std=said.image_std if said.do_normalize else (1.0,) * 3,
+        )
+        pictures._require_contrast(where)
+        return pictures
+
+    def _require_contrast(self, where: str) -> None:
+        """Refuse numbers that make all pixels alike, or so large that nothing is computed."""
+        if self.scale <= 0 or min(self.std) <= 0:
+            raise InputError(
+                f"{where}: rescale_factor {self.scale:g}, image_std {list(self.std)}: each must be "
+                "above 0. Take this file again from where the checkpoint comes from."
+            )
+        largest = max(
+            abs(level * self.scale - mean) / std
+            for level in (0, 255)
+            for mean, std in zip(self.mean, self.std, strict=True)
+        )
+        contrast = 255 * self.scale / max(self.std)
+        if not (math.isfinite(largest) and largest <= MAX_INPUT and contrast >= 1 / MAX_INPUT):
+            raise InputError(
+                f"{where}: rescale_factor {self.scale:g}, image_mean {list(self.mean)}, image_std "
+                f"{list(self.std)} make pixels of up to {largest:.3g} with {contrast:.3g} between "
+                "black and white; CLIP's are about 2. Take this file again from where the "
+                "checkpoint comes from."
+            )
+
+    def __str__(self) -> str:
+        """One line for a report: what happens to a picture, in order."""
+        to = f"shortest edge {self.shortest}" if self.shortest else f"{self.size}"
+        crop = f", centre crop {self.crop[0]}x{self.crop[1]}" if self.crop else ""
+        numbers = f"x {self.scale:.6g}, mean {self.mean}, std {self.std}"
+        return f"PIL {Resampling(self.resample).name.lower()} to {to}{crop}, {numbers}"
+
+    def match(self, image_size: int, ref: str) -> None:
+        """Make sure that this preprocessing delivers what the model reads.
+
+        Raises:
+            InputError: it makes pictures of another size.
+        """
+        given, wanted = self.crop or self.size, (image_size, image_size)
+        if given != wanted:
+            made = f"pictures of {given}" if given else "pictures of no fixed shape"
+            raise InputError(
+                f"{ref}: {FILE} makes {made}, config.json wants {wanted}. One of the two files "
+                "belongs to another checkpoint."
+            )
+
+    def __call__(self, image: Image) -> Pixels:
+        """Resized and cropped RGB pixels, uint8, shape (height, width, 3); not yet normalised."""
+        rgb = image if image.mode == "RGB" else image.convert("RGB")
+        size = self._resized(*rgb.size)
+        if self.crop and max(size) > STRIP * min(size) and max(self.crop) <= min(size):
+            return np.asarray(self._middle(rgb, size))
+        # what a resize holds between its two passes, and after them
+        if size[0] * max(rgb.height, size[1]) > MAX_PIXELS:
+            raise InputError(
+                f"{rgb.width:,} x {rgb.height:,} pixels are too long to be resized to "
+                f"{size[0]:,} x {size[1]:,}. Crop the picture."
+            )
+        return np.asarray(self._cropped(rgb.resize(size, resample=self.resample)))
+
+    def _resized(self, width: int, height: int) -> tuple[int, int]:
+        if self.shortest is None:
+            assert self.size is not None
+            return self.size[1], self.size[0]
+        long = int(self.shortest * max(width, height) / min(width, height))
+        return (self.shortest, long) if width <= height else (long, self.shortest)
+
+    def _corner(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Left and top of the centre crop in a picture of this width and height."""
+        assert self.crop is not None
+        return (size[0] - self.crop[1]) // 2, (size[1] - self.crop[0]) // 2
+
+    def _cropped(self, image: Image) -> Image:
+        if self.crop is None:
+            return image
+        left, top = self._corner(image.size)
+        return image.crop((left, top, left + self.crop[1], top + self.crop[0]))
+
+    def _middle(self, image: Image, size: tuple[int, int]) -> Image:
+        """The centre crop of a strip, cropped before it is resized: its whole would fill memory.
+
+        Some pixels more than the crop are taken, which the filter needs, and places are counted
+        from there, since Pillow holds them in single precision. It agrees with resizing first to
+        a level of 255, not exactly, so other pictures go the usual way.
+        """
+        assert self.crop is not None
+        box, around = [0.0] * 4, [0] * 4
+        for axis, (start, length) in enumerate(
+            zip(self._corner(size), self.crop[::-1], strict=True)
+        ):
+            scale = image.size[axis] / size[axis]
+            margin = 4 + int(4 * scale)
+            first, last = start * scale, (start + length) * scale
+            around[axis] = max(0, int(first) - margin)
+            around[axis + 2] = min(image.size[axis], int(last) + 1 + margin)
+            box[axis], box[axis + 2] = first - around[axis], last - around[axis]
+        near = image.crop((around[0], around[1], around[2], around[3]))
+        limits = min(box[2], near.width), min(box[3], near.height)
+        return near.resize(
+            self.crop[::-1], resample=self.resample, box=(max(box[0], 0), max(box[1], 0), *limits)
+        )
+
+    def normalised(self, pixels: torch.Tensor) -> torch.Tensor:
+        """What the model reads: float32, shape (n, 3, height, width), on the pixels' device."""
+        import torch
+
+        std = torch.tensor(self.std, dtype=torch.float64)
+        factor = (self.scale / std).to(torch.float32).to(pixels.device).view(1, 3, 1, 1)
+        mean = torch.tensor(self.mean, dtype=torch.float64)
+        shift = (mean / std).to(torch.float32).to(pixels.device).view(1, 3, 1, 1)
+        return pixels.permute(0, 3, 1, 2).to(torch.float32).mul_(factor).sub_(shift)
+
+
+def disagreement(folder: Path, ref: str) -> str | None:
+    """A caveat where both files say how pictures are prepared, and not the same."""
+    name, raw = _said(folder, ref)
+    if name == FILE or not (folder / FILE).is_file():
+        return None
+    other = read_json(folder / FILE, ref)
+    try:
+        same = Pictures.of(raw, ref) == Pictures.of(other, ref)
+    except InputError:
+        same = False
+    if same:
+        return None
+    return (
+        f"{NESTED} and {FILE} of this checkpoint differ; pictures are prepared as the first says, "
+        f"which is what transformers 5 takes. If the second is right, take the first away."
+    )
+
+
+def _said(folder: Path, ref: str) -> tuple[str, Mapping[str, Any]]:
+    """What is said of preprocessing and by which file: transformers 5 takes the nested first."""
+    if (folder / NESTED).is_file():
+        nested = read_json(folder / NESTED, ref).get("image_processor")
+        if isinstance(nested, Mapping):
+            return f"{NESTED} image_processor", nested
+        if nested is not None:
+            raise InputError(f"{ref}: {NESTED} image_processor: got {nested!r:.60}, not a mapping.")
+    if (folder / FILE).is_file():
+        return FILE, read_json(folder / FILE, ref)
+    raise InputError(
+        sentence(
+            f"{ref}: no {FILE}, and no {NESTED} with an image_processor, so how its pictures were "
+            "prepared is unknown",
+            "Take one of these files from where the checkpoint comes from.",
+        )
+    )
+
+
+def _class(raw: Mapping[str, Any], where: str) -> str:
+    """The class that a file names, without the backend at its end; CLIP's if it names none."""
+    kinds = ("image_processor_type", "feature_extractor_type")
+    named = next((raw[key] for key in kinds if raw.get(key) is not None), "CLIPImageProcessor")
+    plain = str(named).replace("FeatureExtractor", "ImageProcessor")
+    plain = plain.removesuffix("Fast").removesuffix("Pil")
+    if raw.get("auto_map") or plain not in CLASSES:
+        code = f" with code of its own ({raw['auto_map']!r:.60})" if raw.get("auto_map") else ""
+        raise InputError(
+            f"{where} names the class {named!r:.60}{code}, which prepares pictures in a way of "
+            f"its own; this tool follows {', '.join(CLASSES)}. Give another checkpoint, or write "
+            "the file of one of these if it does the same."
+        )
+    return plain
+
+
+def _sides(
+    value: Any, key: str, square: bool, where: str
+) -> tuple[int | None, tuple[int, int] | None]:
+    """A size as transformers reads it: the shortest edge, or (height, width); neither if another.
+
+    A plain number means a square where the class says so, else the shortest edge.
+    """
+    if isinstance(value, int):
+        value = {"height": value, "width": value} if square else {"shortest_edge": value}
+    if isinstance(value, Sequence) and not isinstance(value, str) and len(value) == 2:
+        value = {"height": value[0], "width": value[1]}
+    if not isinstance(value, Mapping):
+        raise InputError(f"{where} {key}: got {value!r:.60}; needs one or two numbers of pixels.")
+    sides = {name: side for name, side in value.items() if side is not None}
+    for name, side in sides.items():
+        if type(side) is not int or not 0 < side <= MAX_SIDE:
+            allowed = f"a side is a whole number from 1 to {MAX_SIDE}"
+            raise InputError(f"{where} {key}.{name}: got {side!r:.60}; {allowed}.")
+    fixed = (sides["height"], sides["width"]) if sides.keys() == {"height", "width"} else None
+    return sides["shortest_edge"] if sides.keys() == {"shortest_edge"} else None, fixed

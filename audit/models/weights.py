@@ -1,0 +1,249 @@
+"""The weight files of a checkpoint: which they are, and whether they are those of its config.json.
+
+Everything is read from the headers of the safetensors, so that nothing is built, and no memory
+asked for, before names and shapes agree.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from audit.errors import InputError, sentence
+from audit.models.config import ClipConfig
+from audit.models.jsonfile import read_json
+
+WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+PICKLES: Final = frozenset({".bin", ".pt", ".pth", ".ckpt"})
+FLOATS: Final = frozenset({"F64", "F32", "F16", "BF16"})
+#: stored by old versions of transformers; they count from 0 and are made again
+HARMLESS: Final = frozenset(
+    {"text_model.embeddings.position_ids", "vision_model.embeddings.position_ids"}
+)
+AGAIN: Final = "Download or save the checkpoint again"
+_LAYER: Final = re.compile(r"(text|vision)_model\.encoder\.layers\.(\d+)\.")
+_CONVERT: Final = (
+    "import sys; from transformers import CLIPModel; d = sys.argv[1]; "
+    "CLIPModel.from_pretrained(d).save_pretrained(d)"
+)
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """What a header says of one tensor, and the file it is in."""
+
+    file: Path
+    dtype: str
+    shape: Shape
+
+
+def command(code: str, *arguments: str) -> str:
+    """A command line that runs Python code as printed, with this very Python."""
+    return shlex.join([sys.executable, "-c", code, *arguments])
+
+
+def weight_files(folder: Path, ref: str) -> list[Path]:
+    """The safetensors that hold the weights, several for a sharded checkpoint.
+
+    Raises:
+        InputError: none, pickles only, two sets of weights, an index that names no plain files.
+    """
+    index = folder / INDEX
+    names = [WHOLE]
+    if index.is_file():
+        sharded = _shards(index, ref)
+        if (folder / WHOLE).is_file() and sharded != [WHOLE]:
+            got = f"{ref}: two sets of weights: {WHOLE}, and {INDEX} with {len(sharded)} files"
+            raise InputError(sentence(got, "Remove the set that is not meant"))
+        names = sharded
+    files = [folder / name for name in names]
+    missing = [file.name for file in files if not file.is_file()]
+    if not missing:
+        return files
+    pickled = sorted(p.name for p in folder.glob("*") if p.suffix in PICKLES)
+    if not pickled or index.is_file():
+        raise InputError(
+            f"{ref}: {', '.join(missing[:3])} is missing; the folder holds no weights that can be "
+            f"read. {AGAIN}, with its safetensors."
+        )
+    raise InputError(
+        f"{ref}: its weights are only there as {pickled[0]}, a pickle, which can run code when "
+        "opened; this tool reads safetensors only. If you trust where it comes from, convert it "
+        f"once: {command(_CONVERT, str(folder.resolve()))}"
+    )
+
+
+def _shards(index: Path, ref: str) -> list[str]:
+    """The files that an index names, each a plain file of this folder."""
+    said = read_json(index, ref)
+    places = said.get("weight_map")
+    if not isinstance(places, Mapping) or not places or not isinstance(said.get("metadata"), dict):
+        got = f"{ref}: {INDEX} has no weight_map that names files, or no metadata"
+        raise InputError(sentence(got, AGAIN))
+    for tensor, name in places.items():
+        plain = isinstance(name, str) and re.fullmatch(r"[\w][\w.-]*\.safetensors", name)
+        if not plain or not _inside(index.parent / name, index.parent):
+            raise InputError(
+                f"{ref}: {INDEX} says that {tensor:.60} is in {name!r:.60}; allowed is the name of "
+                f"a .safetensors file in the same folder. {AGAIN}."
+            )
+    return sorted(set(places.values()))
+
+
+def _inside(file: Path, folder: Path) -> bool:
+    """Whether a file is where it seems: in the folder, or in the hub cache that links to it."""
+    at = file.resolve()
+    cached = folder.resolve().parent.parent / "blobs"  # REPOSITORY/snapshots/COMMIT links there
+    return at.parent == folder.resolve() or at.parent == cached
+
+
+def read_headers(files: Sequence[Path], ref: str) -> dict[str, Tensor]:
+    """Every tensor by name.
+
+    Raises:
+        InputError: a file that is no safetensors or is cut, a tensor that two files hold.
+    """
+    found: dict[str, Tensor] = {}
+    for file in files:
+        with _opened(file, ref) as opened:
+            for name in opened.keys():  # noqa: SIM118  (it is no mapping)
+                if name in found:
+                    got = f"{ref}: {found[name].file.name} and {file.name} both hold {name:.80}"
+                    raise InputError(sentence(got, AGAIN))
+                part = opened.get_slice(name)
+                found[name] = Tensor(file, part.get_dtype(), tuple(part.get_shape()))
+    return found
+
+
+def _opened(file: Path, ref: str, framework: str = "np") -> Any:
+    try:
+        return safe_open(file, framework=framework)
+    except (SafetensorError, OSError, ValueError) as error:
+        told = " ".join(str(error).split())
+        problem = f"{ref}: its weights can't be read: {file.name}: {told:.200}"
+        raise InputError(sentence(problem, AGAIN)) from error
+
+
+def require_fit(tensors: Mapping[str, Tensor], config: ClipConfig, ref: str) -> None:
+    """Make sure that the weights are exactly those of the model that config.json describes.
+
+    Raises:
+        InputError: other numbers of layers, missing, unused or quantized weights, other shapes.
+    """
+    _require_layers(tensors, config, ref)
+    wanted = dict(_expected(config))
+    lacking = sorted(wanted.keys() - tensors.keys())
+    unused = sorted(tensors.keys() - wanted.keys() - HARMLESS)
+    if lacking:
+        raise InputError(
+            f"{ref}: {len(lacking)} weights are missing from the checkpoint ({lacking[0]} ...), so "
+            "the model would answer at random. Give a complete CLIP checkpoint."
+        )
+    if unused:
+        raise InputError(
+            f"{ref}: {len(unused)} weights have no place in the model that config.json describes "
+            f"({unused[0]:.80} ...), so another model would be audited. Give the config.json that "
+            "belongs to these weights, or save the model as a plain CLIPModel."
+        )
+    for name, shape in wanted.items():
+        got = tensors[name]
+        if got.shape != shape:
+            raise InputError(
+                f"{ref}: {name} has the shape {list(got.shape)} in {got.file.name} and "
+                f"{list(shape)} by config.json. One of the two belongs to another checkpoint."
+            )
+        if got.dtype not in FLOATS:
+            raise InputError(
+                f"{ref}: {name} is stored as {got.dtype}; weights are read as "
+                f"{', '.join(sorted(FLOATS))}. Save the checkpoint without quantization."
+            )
+
+
+def _require_layers(tensors: Mapping[str, Tensor], config: ClipConfig, ref: str) -> None:
+    there: dict[str, set[int]] = {"text": set(), "vision": set()}
+    for found in map(_LAYER.match, tensors):
+        if found:
+            there[found[1]].add(int(found[2]))
+    for tower, said in (("text", config.text_config), ("vision", config.vision_config)):
+        count, layers = len(there[tower]), said.num_hidden_layers
+        if count and count != layers:
+            raise InputError(
+                f"{ref}: config.json says {tower}_config.num_hidden_layers {layers}, the weights "
+                f"have {count} layers of it. One of the two belongs to another checkpoint."
+            )
+
+
+def _expected(config: ClipConfig) -> Iterator[tuple[str, Shape]]:
+    """Names and shapes of every weight of a CLIPModel."""
+    text, vision, shared = config.text_config, config.vision_config, config.projection_dim
+    yield "logit_scale", ()
+    for tower, width in (("text", text.hidden_size), ("visual", vision.hidden_size)):
+        yield f"{tower}_projection.weight", (shared, width)
+    at = "text_model.embeddings."
+    yield f"{at}token_embedding.weight", (text.vocab_size, text.hidden_size)
+    yield f"{at}position_embedding.weight", (text.max_position_embeddings, text.hidden_size)
+    at, width, side = "vision_model.embeddings.", vision.hidden_size, vision.patch_size
+    yield f"{at}class_embedding", (width,)
+    yield f"{at}patch_embedding.weight", (width, vision.num_channels, side, side)
+    yield f"{at}position_embedding.weight", ((vision.image_size // side) ** 2 + 1, width)
+    norms = {"text": ("final_layer_norm",), "vision": ("pre_layrnorm", "post_layernorm")}
+    for tower, said in (("text", text), ("vision", vision)):
+        width, wide = said.hidden_size, said.intermediate_size
+        for norm in norms[tower]:
+            yield from _affine(f"{tower}_model.{norm}", (width,))
+        for layer in range(said.num_hidden_layers):
+            at = f"{tower}_model.encoder.layers.{layer}."
+            for part in "qkv":
+                yield from _affine(f"{at}self_attn.{part}_proj", (width, width))
+            yield from _affine(f"{at}self_attn.out_proj", (width, width))
+            yield from _affine(f"{at}layer_norm1", (width,))
+            yield from _affine(f"{at}layer_norm2", (width,))
+            yield from _affine(f"{at}mlp.fc1", (wide, width))
+            yield from _affine(f"{at}mlp.fc2", (width, wide))
+
+
+def _affine(name: str, shape: Shape) -> Iterator[tuple[str, Shape]]:
+    yield f"{name}.weight", shape
+    yield f"{name}.bias", shape[:1]
+
+
+def require_finite(tensors: Mapping[str, Tensor], ref: str) -> None:
+    """Make sure that every weight is a number; one that is not spoils some answers, or all.
+
+    Raises:
+        InputError: a weight is NaN or infinite.
+    """
+    for file in dict.fromkeys(tensor.file for tensor in tensors.values()):
+        names = [name for name, tensor in tensors.items() if tensor.file == file]
+        # numpy has no bfloat16
+        half = any(tensors[name].dtype == "BF16" for name in names)
+        with _opened(file, ref, "pt" if half else "np") as opened:
+            for name in names:
+                values = opened.get_tensor(name)
+                if not np.isfinite(values.float().numpy() if half else values).all():
+                    got = f"{ref}: {name:.80} in {file.name} holds weights that are not finite"
+                    raise InputError(sentence(got, AGAIN))
+
+
+def logit_scale(tensors: Mapping[str, Tensor], ref: str) -> float:
+    """What similarities are multiplied with, exponentiated; infinite where that overflows.
+
+    Raises:
+        InputError: the file can't be read.
+    """
+    stored = tensors["logit_scale"]
+    half = stored.dtype == "BF16"
+    with _opened(stored.file, ref, "pt" if half else "np") as opened:
+        value = opened.get_tensor("logit_scale")
+    with np.errstate(over="ignore"):
+        return float(np.exp(np.float64(value.float().item() if half else value)))
