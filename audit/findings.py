@@ -297,9 +297,10 @@ def _what(row: Mapping[str, Any]) -> str:
 
 
 def _unusable_sentence(row: Mapping[str, Any]) -> str:
+    pair = f" {row['group']} v {row['other']}" if row["comparison"] == DIFFERENCE else ""
     return (
-        f"{_what(row)} at rates that can't be compared by {row['attribute']}: {row['reason']}; "
-        f"cannot tell."
+        f"{_what(row)} at rates that can't be compared by {row['attribute']}{pair}: "
+        f"{row['reason']}; cannot tell."
     )
 
 
@@ -338,7 +339,7 @@ def _caveats(row: Mapping[str, Any], sources: Mapping[str, str]) -> Iterator[str
     if row["status"] == OK and "exploratory questions" in row["reason"]:
         yield f"an exploratory question: {row['reason']}"
     if row["verdict"] == CANNOT_TELL and row["status"] == OK and not np.isnan(row["detectable"]):
-        yield f"gaps under {100 * row['detectable']:.0f} points would mostly go unseen here"
+        yield f"gaps under {100 * row['detectable']:.0f} points would mostly look like none here"
 
 
 def _of_denigration(rates: pd.DataFrame) -> Iterator[Finding]:

@@ -24,7 +24,7 @@ from audit.registry import Registry
 from audit.stats.clustered import Sample, effective_n, is_few, rate_interval
 from audit.stats.counts import Counts, count
 from audit.stats.resampling import Weights, cluster_weights
-from audit.tables import ENSEMBLE, EVERYONE, OK, RATES, TOO_FEW, UNDEFINED, UNKNOWN
+from audit.tables import ENSEMBLE, EVERYONE, OK, RATES, REST, TOO_FEW, UNDEFINED, UNKNOWN
 
 #: the margin family of everything that names no other
 DEFAULT_FAMILY: Final = "default"
@@ -254,6 +254,7 @@ def grouped(
     plain = {name: dataset.grouping(name, bins) for name, bins in attributes.items()}
     orders = {name: dataset.groups(name, bins) for name, bins in attributes.items()}
     crossed = {name for names in intersections for name in names}
+    _refuse_taken(orders)
     _refuse_joined("attribute", plain)
     _refuse_joined("group", (group for name in plain if name in crossed for group in orders[name]))
     for names in intersections:
@@ -268,6 +269,14 @@ def grouped(
         )
         for name, values in plain.items()
     }
+
+
+def _refuse_taken(orders: Mapping[str, Sequence[str]]) -> None:
+    """Groups of a name that tables give to several groups together."""
+    for attribute, groups in orders.items():
+        for name in {EVERYONE, REST}.intersection(groups):
+            told = f"'{attribute}' has a group called '{name}', which in tables means all others"
+            raise InputError(sentence(told, "Rename it in the manifest and the card"))
 
 
 def _refuse_joined(what: str, names: Iterable[str]) -> None:

@@ -13,6 +13,7 @@ from audit.data.dataset import Dataset, load
 from audit.data.remarks import Remark
 from audit.errors import InputError
 from audit.findings import REMARKED, Finding, with_remarks
+from audit.metrics import grouped
 
 CARD = """\
 name: s
@@ -160,3 +161,10 @@ def test_a_caveat_goes_to_what_it_touches_and_nowhere_else() -> None:
     for fields, said in asked.items():
         (got,) = with_remarks([finding(*fields)], remarks)
         assert [c.removeprefix(REMARKED) for c in got.caveats] == said
+
+
+@pytest.mark.parametrize("name", ["everyone", "the rest"])
+def test_a_group_called_as_tables_call_several_is_refused(tmp_path: Path, name: str) -> None:
+    of(tmp_path, [name, "a", "b"])
+    with pytest.raises(InputError, match=f"'age' has a group called '{name}'"):
+        grouped(load(tmp_path), {"age": None}, [])
