@@ -16,10 +16,11 @@ import pandas as pd
 import streamlit as st
 from matplotlib.figure import Figure
 
+from audit.characters import visible
+from audit.csvfile import csv_text
 from audit.digits import bounds, percent
 from audit.evidence import unlinked
 from audit.metrics import noun
-from audit.page import visible
 from audit.tables import NOT_JUDGED, OK, UNDEFINED, WITHHELD
 from audit.verdicts import Verdict
 
@@ -114,13 +115,8 @@ def unique(values: Iterable[Any]) -> list[Any]:
 
 
 def csv(frame: pd.DataFrame) -> bytes:
-    """A table as CSV in which no cell is taken for a formula by a spreadsheet."""
-    text = frame.select_dtypes(exclude="number").columns
-    risky = {
-        name: frame[name].map(lambda v: f"'{v}" if re.match(r"[=+\-@\t\r]", str(v)) else v)
-        for name in text
-    }
-    return frame.assign(**risky).to_csv(index=False).encode()
+    """A table as a CSV file in which no cell is taken for a formula by a spreadsheet."""
+    return csv_text(frame).encode()
 
 
 def picture(figure: Figure) -> None:

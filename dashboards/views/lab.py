@@ -28,6 +28,7 @@ from audit.lab import (
     typed,
     zipped,
 )
+from audit.names import slug
 from audit.rundir import Run
 from audit.tables import EVERYONE, OK, RATE, WORST
 
@@ -343,7 +344,7 @@ def save(run: Run, task: str, asked: Question, threshold: float | None) -> None:
     except InputError as error:
         st.error(plain(error))
         return
-    file = "".join(c if c.isalnum() or c in "-_" else "-" for c in name.strip())[:60]
+    file = slug(name.strip())
     two.download_button(
         "Label set", label_set_yaml(kept.labels), f"{file}.yaml", "text/yaml",
         on_click="ignore", width="stretch",
