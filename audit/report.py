@@ -15,7 +15,7 @@ import itertools
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -31,6 +31,7 @@ from audit.characters import visible
 from audit.damage import Damage, Damaged, DamagedWarning
 from audit.errors import InputError, sentence
 from audit.exports.public import legible, told
+from audit.figures.glyphs import made_legible
 from audit.findings import tally_verdicts
 from audit.integrity import FIGURES, unedited, write_renderings
 from audit.names import slug
@@ -341,13 +342,15 @@ def _markdown(run: Run, drawn: dict[str, Drawn], damage: list[Damage], block: Bl
 class Drawn:
     """A figure as files, and the rows it was drawn from, as ``audit.evidence.named`` tells them.
 
-    ``of``: the function that drew it and what it was given.
+    ``of``: the function that drew it and what it was given. ``words``: what numbers in it stand
+    for, where no font has their signs.
     """
 
     svg: bytes
     png: bytes
     rows: str = ""
     of: tuple[str, ...] = ()
+    words: Mapping[str, str] = field(default_factory=dict)
 
 
 _DRAW: Final[Mapping[str, Callable[..., Figure]]] = {
@@ -385,11 +388,14 @@ def _figure(
     name = getattr(draw, "__name__", "figure")
     try:
         made = draw(run, *which)
+        title = made.get_suptitle()
         figure = _drawn(made, (name, *which))
         file = _file(figure, drawn)
         drawn[file] = figure
-        shown = f"![{escaped(made.get_suptitle())}](figures/{file}.png)"
-        return Markdown(f"{shown}\n\n{evidence.caption(figure.rows)}" if figure.rows else shown)
+        below = [numbered(figure.words), evidence.caption(figure.rows) if figure.rows else ""]
+        return Markdown(
+            "\n\n".join([f"![{escaped(title)}](figures/{file}.png)", *filter(None, below)])
+        )
     except InputError as nothing:  # groups too small to compare, say: the reason takes its place
         return Markdown(f"*No figure: {escaped(str(nothing))}*")
     except Exception as error:
@@ -408,13 +414,22 @@ def _file(figure: Drawn, drawn: Mapping[str, Drawn]) -> str:
 
 
 def _drawn(figure: Figure, of: tuple[str, ...]) -> Drawn:
-    # names start no formulas; a sign that no font has is shown as a box
+    # names start no formulas; whatever its font lacks, no warning reaches the terminal
     with warnings.catch_warnings(), mpl.rc_context({"text.parse_math": False}):
         warnings.filterwarnings("ignore", r"Glyph .* missing from")
         figure.draw_without_rendering()
+        words = made_legible(figure)
+        if words:
+            figure.draw_without_rendering()
         figure.set_layout_engine("none")  # laid out once, not again for each kind of file
         rows = str(figure.get_label())
-        return Drawn(_saved(figure, "svg"), _saved(figure, "png"), rows, of)
+        return Drawn(_saved(figure, "svg"), _saved(figure, "png"), rows, of, words)
+
+
+def numbered(words: Mapping[str, str]) -> Markdown:
+    """The line below a figure that says what numbers in it stand for; nothing where there are none."""
+    told = ", ".join(f"[{number}] is ‘{one}’" for number, one in words.items())
+    return Markdown(f"*In this figure {escaped(told)}.*" if words else "")
 
 
 def _saved(figure: Figure, kind: str) -> bytes:
