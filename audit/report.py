@@ -392,10 +392,9 @@ def _figure(
         figure = _drawn(made, (name, *which))
         file = _file(figure, drawn)
         drawn[file] = figure
-        below = [numbered(figure.words), evidence.caption(figure.rows) if figure.rows else ""]
-        return Markdown(
-            "\n\n".join([f"![{escaped(title)}](figures/{file}.png)", *filter(None, below)])
-        )
+        shown = f"![{escaped(title)}](figures/{file}.png)"
+        rows = evidence.caption(figure.rows) if figure.rows else ""
+        return Markdown("\n\n".join(filter(None, [shown, _numbered(figure.words), rows])))
     except InputError as nothing:  # groups too small to compare, say: the reason takes its place
         return Markdown(f"*No figure: {escaped(str(nothing))}*")
     except Exception as error:
@@ -426,8 +425,8 @@ def _drawn(figure: Figure, of: tuple[str, ...]) -> Drawn:
         return Drawn(_saved(figure, "svg"), _saved(figure, "png"), rows, of, words)
 
 
-def numbered(words: Mapping[str, str]) -> Markdown:
-    """The line below a figure that says what numbers in it stand for; nothing where there are none."""
+def _numbered(words: Mapping[str, str]) -> Markdown:
+    """The line below a figure that says what numbers in it stand for, if any do."""
     told = ", ".join(f"[{number}] is ‘{one}’" for number, one in words.items())
     return Markdown(f"*In this figure {escaped(told)}.*" if words else "")
 

@@ -183,10 +183,11 @@ class _Lines:
         self.ended: set[str] = set()
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        now, ends = time.monotonic(), done >= total and total > 1 and stage not in self.ended
-        late = now - self.told.get(stage, -BETWEEN) >= BETWEEN and stage not in self.ended
-        if ends or late:
+        now, ends = time.monotonic(), done >= total
+        if stage in self.ended:
+            return
+        if stage not in self.told or total > 1 and (ends or now - self.told[stage] >= BETWEEN):
             say(stage if total <= 1 else f"{stage}: {done:,} of {total:,}", stderr=True)
             self.told[stage] = now
-        if done >= total:
+        if ends:
             self.ended.add(stage)

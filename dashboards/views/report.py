@@ -10,7 +10,7 @@ from typing import Final
 
 import streamlit as st
 from parts.author import bar, draft_of, file, form, problems
-from parts.runs import ALSO, current, readable_or_stop, stamp
+from parts.runs import ALSO, current, readable_or_stop, stamp, whole_or_stop
 from parts.words import plain
 
 from audit import report as reports
@@ -161,6 +161,7 @@ def rendered(path: str, stamp: str, words: str, public: bool, _run: Run) -> repo
 
 def export(run: Run) -> None:
     """Every kind of file, made when asked for."""
+    whole_or_stop(run)
     if unsaved(run):
         st.warning("What you typed since you last saved is not in them.", icon=":material/edit:")
     public = which(run)
