@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from audit.errors import AuditError, GateError, InputError, sentence
+from audit.terminal import (
+    Stopped,
+    cells,
+    complain,
+    libraries_quiet,
+    numbers,
+    progress,
+    readable_streams,
+    say,
+    some,
+    stoppable,
+)
 
 if TYPE_CHECKING:
     from audit.models.checkpoint import Checkpoint
@@ -34,9 +45,15 @@ RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="the folder of a fi
 Out = Annotated[Path, typer.Option(help="folder of all runs")]
 Cache = Annotated[Path, typer.Option(help="folder of stored embeddings", envvar="CLIP_AUDIT_CACHE")]
 Model = Annotated[str | None, typer.Option(help="ask another model than the suite's")]
+AllowEdited = Annotated[
+    bool,
+    typer.Option("--allow-edited", help="go on if files were changed since; marks every page"),
+]
 Device = Annotated[str, typer.Option(help="auto, cuda, mps or cpu")]
 
 
+#: columns of words in tables of numbers
+_LEFT = ("attribute", "group", "compared")
 #: how the dashboard is served: to this machine, telling nobody, in colours that can be read
 STREAMLIT = {
     "server.address": "localhost",
@@ -83,37 +100,28 @@ class FailOn(StrEnum):
 
 def main() -> None:
     """Run the command line; an AuditError becomes one sentence and its exit code."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a sign that a terminal lacks ends no command
-            stream.reconfigure(errors="backslashreplace")
+    readable_streams()
     try:
-        app()
+        with stoppable():
+            app()
     except AuditError as error:
-        _console(stderr=True).print(
-            f"[bold red]clip-audit:[/] {_plain(str(error))}", soft_wrap=True
-        )
+        complain(str(error))
         raise SystemExit(error.exit_code) from None
-    except KeyboardInterrupt:
-        _console(stderr=True).print("stopped; what was encoded is kept")
-        raise SystemExit(130) from None
+    except Stopped as stopped:
+        say("stopped; what was encoded is kept", stderr=True)
+        raise SystemExit(stopped.exit_code) from None
+    except (OSError, MemoryError) as error:
+        complain(_of_the_machine(error))
+        raise SystemExit(1) from None
 
 
-#: the error stream, while libraries are kept from writing to it
-_own_stderr: TextIO | None = None
-
-
-@contextlib.contextmanager
-def _libraries_quiet() -> Iterator[None]:
-    """Only this tool's own words reach the terminal."""
-    global _own_stderr
-    from audit.quiet import libraries_quiet
-
-    with libraries_quiet() as own:
-        _own_stderr = own
-        try:
-            yield
-        finally:
-            _own_stderr = None
+def _of_the_machine(error: OSError | MemoryError) -> str:
+    """The sentence for what this machine refuses where nothing more is known of it."""
+    if isinstance(error, MemoryError):
+        return sentence("there is not enough memory", "Ask fewer pictures or wordings at a time")
+    where = f"{error.filename}: " if error.filename else ""
+    told = f"{where}this machine refuses it ({error.strerror or error})"
+    return sentence(told, "Is there space, and may you read and write there?")
 
 
 @app.command()
@@ -122,16 +130,21 @@ def new(
 ) -> None:
     """Write a commented suite to start from."""
     from audit.resources import bundled
-    from audit.rundir import write_text
+    from audit.rundir import unwritable, write_text
 
     if path.exists():
         raise InputError(sentence(f"{path} exists already", "Name another file"))
-    write_text(path, (bundled("suites") / "starter.yaml.txt").read_text(encoding="utf-8"))
-    _console().print(f"{path} written. Edit it, then: clip-audit check {path}")
+    starter = (bundled("suites") / "starter.yaml.txt").read_text(encoding="utf-8")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, starter)
+    except OSError as error:
+        raise unwritable(path, "the suite", error, "'clip-audit new FILE'") from error
+    say(f"{path} written. Edit it, then: clip-audit check {path}")
 
 
 @app.command()
-@_libraries_quiet()
+@libraries_quiet()
 def check(
     suite: SuiteName,
     model: Model = None,
@@ -148,22 +161,21 @@ def check(
         _told_of_model(checkpoint.caveats)
         _require_readable(asked, checkpoint)
     _remarks(asked)
-    console = _console()
-    console.print(_table("Pictures of every group", _cells(asked)))
-    console.print(_table("The smallest gap that would be found, in points", _power(asked)))
-    console.print(_how_to_read(asked))
+    numbers("Pictures of every group", _cells(asked), _LEFT)
+    numbers("The smallest gap that would be found, in points", _power(asked), _LEFT)
+    _how_to_read(asked)
     if asked.primary:
-        console.print(_table("Subjects a group that each primary question needs", _needs(asked)))
-        console.print(
+        numbers("Subjects a group that each primary question needs", _needs(asked), _LEFT)
+        say(
             f"  At {asked.confidence.power:.0%} power: to show a gap of twice the margin to exceed "
             "it, from a rate of 10%, and equal rates of 10% to lie within it."
         )
     _plan(asked, out, seal)
-    console.print(f"{suite} is sound. Next: clip-audit run {suite}")
+    say(f"{suite} is sound. Next: clip-audit run {suite}")
 
 
 @app.command()
-@_libraries_quiet()
+@libraries_quiet()
 def run(
     suite: SuiteName,
     model: Model = None,
@@ -180,7 +192,7 @@ def run(
     from audit.run import carry_out
 
     asked = _load(suite, model)
-    with _progress() as tell:
+    with progress() as tell:
         with _damage_told():
             finished = carry_out(asked, out, Store(cache), _encoder(asked, device), tell)
         tell("draw the report", 0, 1)
@@ -208,24 +220,29 @@ def report(
     export: Annotated[
         list[Export] | None, typer.Option(help="write it as this too; may be given again")
     ] = None,
+    allow_edited: AllowEdited = False,
 ) -> None:
     """Render the report of a finished run again, with the author's words beside it."""
     from audit import narrative
+    from audit.exports.kinds import require_exportable
     from audit.exports.public import write_public
-    from audit.rundir import open_run
+    from audit.rundir import require_writable
 
-    finished = open_run(path)
+    finished, kinds = _opened(path, allow_edited), [kind.value for kind in export or ()]
+    if not check:  # what will be refused is refused before anything is drawn or written
+        narrative.checked(finished)
+        require_exportable(finished, kinds)
+        require_writable(finished.path if public is None else public)
     if public:
         finished = write_public(finished, public)
     if draft:
-        _console().print(f"the author's words: {narrative.draft(finished)}", soft_wrap=True)
+        say(f"the author's words: {narrative.draft(finished)}")
     if check:
         _words(finished)
     else:
-        told = [str(p) for p in narrative.narrative_of(finished).problems if p.kind != "error"]
-        _some(_console(stderr=True), told)
-        _console().print(f"report: {_plain(str(_rendered(finished)))}", soft_wrap=True)
-        _export(finished, [kind.value for kind in export or ()])
+        some([str(p) for p in narrative.narrative_of(finished).problems], stderr=True)
+        say(f"report: {_rendered(finished)}")
+        _export(finished, kinds)
 
 
 @app.command()
@@ -234,15 +251,15 @@ def evidence(
     rows: Annotated[
         list[str], typer.Argument(metavar="ROWS", help="such as disparities:412 or rates:3-7,12")
     ],
+    allow_edited: AllowEdited = False,
 ) -> None:
     """Print the rows that numbers of a report rest on."""
     from audit.evidence import rows_at, told_whole
-    from audit.rundir import open_run
 
-    finished = open_run(path)
+    finished = _opened(path, allow_edited)
     for one in rows:
         for place, pairs in told_whole(rows_at(finished, one)):
-            _console().print(_cell_table(place, ("Column", "Value"), pairs))
+            cells(place, ("Column", "Value"), pairs)
 
 
 @app.command()
@@ -260,23 +277,25 @@ def compare(
     out: Annotated[
         Path | None, typer.Option(help="write all changes to this .csv, .parquet or .json")
     ] = None,
+    allow_edited: AllowEdited = False,
 ) -> None:
     """Compare two runs about the same pictures: which gaps between groups changed, and how surely.
 
     Two models, label sets or wordings. Name one run twice to compare within it.
     """
     from audit import compare as comparison
-    from audit.rundir import open_run
+    from audit.rundir import require_writable
 
     if out:
         comparison.require_format(out)
-    runs = open_run(path), open_run(other)
+        require_writable(out)
+    runs = _opened(path, allow_edited), _opened(other, allow_edited)
     told = comparison.remarks(*runs, task, other_task)
     changes = comparison.compare(*runs, task, other_task, condition, other_condition)
     _changes(changes, runs, told)
     if out:
         comparison.save(changes, out)
-        _console().print(f"all changes: {_plain(str(out))}", soft_wrap=True)
+        say(f"all changes: {out}")
 
 
 @app.command(name="list")
@@ -285,7 +304,7 @@ def list_(kind: Kind) -> None:
     from audit import catalogue
 
     for name, purpose in catalogue.listing(kind.value):
-        _console().print(f"[bold]{name}[/]  {_plain(purpose)}", soft_wrap=True)
+        say(f"{name}  {purpose}")
 
 
 @app.command()
@@ -293,7 +312,8 @@ def show(name: Annotated[str, typer.Argument(help="any name that 'list' prints")
     """Show the card of a model, data set, label set, template set, probe, metric or suite."""
     from audit import catalogue
 
-    _console().print(_plain(catalogue.card(name)), soft_wrap=True)
+    for line in catalogue.card(name).split("\n"):
+        say(line)
 
 
 @app.command()
@@ -303,19 +323,19 @@ def replicate(
         list[str] | None,
         typer.Argument(metavar="[CARD]...", help="names or YAML files; all if none"),
     ] = None,
+    allow_edited: AllowEdited = False,
 ) -> None:
     """Hold published numbers beside a run's own, and say how far the protocols are apart."""
     from audit import replication
-    from audit.rundir import open_run
     from audit.tables import records
 
     found = [replication.load_card(name) for name in cards or replication.card_names()]
-    table = replication.replicate_all(found, open_run(path))
+    table = replication.replicate_all(found, _opened(path, allow_edited))
     columns = ("verdict", "number", "published", "ours", "difference", "distance", "why")
     for name, rows in table.groupby("card", sort=False):
-        cells = [replication.in_columns(row) for row in records(rows)]
-        _console().print(_cell_table(f"{name}, in %", columns, cells))
-    _console().print(_plain(replication.in_short(table)), soft_wrap=True)
+        told = [replication.in_columns(row) for row in records(rows)]
+        cells(f"{name}, in %", columns, told)
+    say(replication.in_short(table))
 
 
 @app.command()
@@ -328,7 +348,7 @@ def diff(
 
     lines = catalogue.difference(one, other)
     for line in lines or ["nothing changed"]:
-        _console().print(_plain(line), soft_wrap=True)
+        say(line)
 
 
 @app.command()
@@ -344,7 +364,7 @@ def train(
     from audit.models.train import train as train_model
 
     train_model(config, out, pictures=pictures, device=device, seed=seed, resume=resume)
-    _console().print(f"model: {out}", soft_wrap=True)
+    say(f"model: {out}")
 
 
 @app.command()
@@ -387,7 +407,7 @@ def purge(
     from audit.embeddings import Store
 
     gone = Store(cache).purge(dataset=dataset, cluster_ids=subject)
-    _console().print(f"{gone} stored embeddings deleted from {cache}")
+    say(f"{gone} stored embeddings deleted from {cache}")
 
 
 @people.command()
@@ -395,7 +415,7 @@ def fetch() -> None:
     """Download the body shapes and textures that rendering needs (about 137 MB, once)."""
     from audit.data.people.assets import fetch_assets
 
-    _console().print(f"body shapes and textures: {fetch_assets()}", soft_wrap=True)
+    say(f"body shapes and textures: {fetch_assets()}")
 
 
 @people.command()
@@ -408,7 +428,7 @@ def build(
     """Render the pictures again from their parameters (needs the extra 'people')."""
     from audit.data.people.build import build as build_pictures
 
-    with _progress() as tell:
+    with progress() as tell:
         built = build_pictures(
             split,
             out,
@@ -416,14 +436,23 @@ def build(
             limit=limit,
             progress=lambda done, total: tell("render", done, total),
         )
-    _console().print(
-        f"{built.rendered} rendered, {built.present} were there: {out}", soft_wrap=True
-    )
+    say(f"{built.rendered} rendered, {built.present} were there: {out}")
     if built.quarantined:
         refused = ", ".join(
             f"{path} ({reason})" for path, reason in list(built.quarantined.items())[:5]
         )
         raise AuditError(sentence(f"{len(built.quarantined)} pictures were refused: {refused}"))
+
+
+def _opened(path: Path, allow_edited: bool) -> Run:
+    """A finished run; one that was edited only where that is allowed, and marked."""
+    from audit.integrity import unedited
+    from audit.rundir import open_run
+
+    finished = unedited(open_run(path), allow_edited)
+    if finished.manifest.get("edited"):
+        say(f"{path} is an edited run, and what is made of it says so", stderr=True)
+    return finished
 
 
 def _load(name: str, model: str | None) -> Suite:
@@ -446,7 +475,7 @@ def _encoder(suite: Suite, device: str) -> Any:
 def _told_of_model(caveats: Sequence[str]) -> None:
     """What a reader of this model's numbers has to know; the report says it too."""
     for caveat in caveats:
-        _console(stderr=True).print(f"[yellow]model:[/] {_plain(caveat)}", soft_wrap=True)
+        say(f"model: {caveat}", stderr=True, style="yellow")
 
 
 def _require_readable(suite: Suite, checkpoint: Checkpoint) -> None:
@@ -481,7 +510,7 @@ def _damage_told() -> Iterator[None]:
         warnings.simplefilter("always", DamagedWarning)
         yield
     told = [w for w in caught if issubclass(w.category, DamagedWarning)]
-    _some(_console(stderr=True), [str(w.message) for w in told], most=len(told))
+    some([str(w.message) for w in told], most=len(told), stderr=True)
     for w in caught:
         if w not in told:
             warnings.warn_explicit(w.message, w.category, w.filename, w.lineno)
@@ -494,7 +523,7 @@ def _survived(part: str, render: Callable[[], object]) -> None:
     try:
         render()
     except Exception as error:
-        _some(_console(stderr=True), [str(Damage.of(part, error))])
+        say(str(Damage.of(part, error)), stderr=True)
 
 
 def _export(finished: Run, kinds: Sequence[str]) -> None:
@@ -510,9 +539,9 @@ def _export(finished: Run, kinds: Sequence[str]) -> None:
         if isinstance(result, AuditError):
             refused.append(result)
         else:
-            _console().print(f"written: {_plain(str(result))}", soft_wrap=True)
+            say(f"written: {result}")
     if refused:
-        _some(_console(stderr=True), [str(error) for error in refused[1:]])
+        some([str(error) for error in refused[1:]], stderr=True)
         raise refused[0]
 
 
@@ -520,17 +549,16 @@ def _summary(finished: Run) -> None:
     """The terminal's last screen: the most important findings and where the report is."""
     from audit.findings import in_columns, tally_verdicts
 
-    console, rows = _console(), [in_columns(finding) for finding in finished.findings[:10]]
+    rows = [in_columns(finding) for finding in finished.findings[:10]]
     columns = ("verdict", "asked", "widest between", "gap in points")
-    console.print(_cell_table(f"{finished.name}: most important findings", columns, rows))
+    cells(f"{finished.name}: most important findings", columns, rows)
     counts = tally_verdicts(finished.findings)
-    console.print(", ".join(f"{n} {verdict}" for verdict, n in counts.items() if n))
+    say(", ".join(f"{n} {verdict}" for verdict, n in counts.items() if n))
     page = finished.path / "report.html"
     if page.is_file():
-        console.print(f"report: {_plain(str(page))}", soft_wrap=True)
+        say(f"report: {page}")
     else:
-        again = f"no report: 'clip-audit report {finished.path}' renders it again"
-        console.print(_plain(again), soft_wrap=True)
+        say(f"no report: 'clip-audit report {finished.path}' renders it again")
     _set_aside(finished)
 
 
@@ -539,15 +567,14 @@ def _set_aside(finished: Run) -> None:
     from audit.quarantine import LIST, uneven
     from audit.rundir import PRIVATE
 
-    console, data = _console(), finished.dataset
+    data = finished.dataset
     if not data["quarantined"]:
         return
     why = ", ".join(f"{n:,} {reason}" for reason, n in data["quarantined_reasons"].items())
     listed = finished.path / PRIVATE / LIST
-    told = f"{data['quarantined']:,} pictures were set aside ({why}), listed in {listed}"
-    console.print(_plain(told), soft_wrap=True)
+    say(f"{data['quarantined']:,} pictures were set aside ({why}), listed in {listed}")
     for warning in uneven(data).values():
-        console.print(f"[bold yellow]warning:[/] {_plain(warning)}", soft_wrap=True)
+        say(f"warning: {warning}", style="yellow")
 
 
 def _changes(changes: Any, runs: Sequence[Run], remarks: Sequence[str]) -> None:
@@ -555,39 +582,25 @@ def _changes(changes: Any, runs: Sequence[Run], remarks: Sequence[str]) -> None:
     from audit.compare import in_columns, in_short, largest
     from audit.tables import DIFFERENCE, WORST, records
 
-    console = _console()
     wordings = (changes[side].iloc[0] for side in ("condition", "condition_b"))
     for name, run, wording in zip("AB", runs, wordings, strict=True):
-        told = f"{name}: {run.name}, {run.manifest['model']}, {wording}"
-        console.print(_plain(told), soft_wrap=True)
-    console.print()
+        say(f"{name}: {run.name}, {run.manifest['model']}, {wording}")
+    say()
     columns = ("verdict", "asked", "between", "in A", "in B", "change (bounds)")
     for title, kind in (
         ("Largest gap between any two groups: where it changed most", WORST),
         ("Gap between two groups: where it changed most", DIFFERENCE),
     ):
         rows = [in_columns(row) for row in records(largest(changes, kind))]
-        console.print(_cell_table(f"{title}, in points", columns, rows))
+        cells(f"{title}, in points", columns, rows)
     level = f"{changes['level'].iloc[0]:.0%}"
-    console.print(
+    say(
         f"Change: B less A; its bounds hold at {level} for all labels and groups of one task, "
         "metric and attribute at once. shown large: it is more than the label family's margin; "
         "shown small: it is less.",
     )
-    _some(console, remarks)
-    console.print(_plain(in_short(changes)), soft_wrap=True)
-
-
-def _cell_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Any:
-    """A table of text cells, the long ones folded."""
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left")
-    for name in columns:
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(*map(_plain, row))
-    return table
+    some(remarks)
+    say(in_short(changes))
 
 
 def _gates(finished: Run) -> None:
@@ -601,10 +614,10 @@ def _gates(finished: Run) -> None:
     results = gates.read(finished)
     failed = sorted((r for r in results if not r.passed), key=lambda r: r.open)
     allowed = [r for r in results if r.passed and r.open]
-    _some(_console(), [r.sentence for r in allowed])
-    _some(_console(stderr=True), [r.sentence for r in failed])
+    some([r.sentence for r in allowed])
+    some([r.sentence for r in failed], stderr=True)
     if results:
-        _console().print(f"gates: {len(results) - len(failed)} of {len(results)} gaps pass")
+        say(f"gates: {len(results) - len(failed)} of {len(results)} gaps pass")
     if failed:
         raise GateError(
             sentence(
@@ -612,13 +625,6 @@ def _gates(finished: Run) -> None:
                 f"All are in {finished.path / gates.RESULTS}",
             )
         )
-
-
-def _some(console: Any, lines: Sequence[str], most: int = 10) -> None:
-    for line in lines[:most]:
-        console.print(_plain(line), soft_wrap=True)
-    if len(lines) > most:
-        console.print(f"and {len(lines) - most} more")
 
 
 def _words(finished: Run) -> None:
@@ -630,11 +636,11 @@ def _words(finished: Run) -> None:
     from audit.narrative import FILE, narrative_of
 
     problems = narrative_of(finished).problems
-    _some(_console(stderr=True), [str(problem) for problem in problems], most=len(problems))
+    some([str(problem) for problem in problems], most=len(problems), stderr=True)
     if problems:
         told = f"{finished.path / FILE}: {len(problems)} to mend or to answer for, listed above"
         raise InputError(sentence(told, "Only errors keep the report from being rendered"))
-    _console().print(f"{FILE}: nothing is wrong with it")
+    say(f"{FILE}: nothing is wrong with it")
 
 
 def _fail_on(finished: Run, level: FailOn | None) -> None:
@@ -657,7 +663,7 @@ def _fail_on(finished: Run, level: FailOn | None) -> None:
 
 def _question(suite: Suite, place: str) -> None:
     """What would be asked: the model, the pictures, the questions, the gates."""
-    data, console = suite.pictures, _console()
+    data = suite.pictures
     subjects = data.table["cluster_id"].nunique()
     tasks = ", ".join(probe.task for probe in suite.asked)
     lines = [
@@ -671,8 +677,8 @@ def _question(suite: Suite, place: str) -> None:
         *(f"gate:  {gate}" for gate in suite.gates),
     ]
     for line in lines:
-        console.print(_plain(line), soft_wrap=True)
-    console.print()
+        say(line)
+    say()
 
 
 def _remarks(suite: Suite) -> None:
@@ -690,17 +696,13 @@ def _remarks(suite: Suite) -> None:
     remarks = [r.text for r in (*suite.remarks, *of_copies(data, suite.groups, sight.digests))]
     if sight.faults:
         remarks.insert(0, f"{len(sight.faults):,} pictures would be set aside; the first: {first}")
-    console = _console()
     how = "file" if sight.of_files else "picture"
-    console.print(
-        f"{len(data):,} files looked for, {sight.opened:,} opened; duplicates searched by {how}",
-        soft_wrap=True,
-    )
+    say(f"{len(data):,} files looked for, {sight.opened:,} opened; duplicates searched by {how}")
     if remarks:
-        console.print("[bold yellow]look at the data again[/], nothing is changed:")
+        say("look at the data again, nothing is changed:", style="bold yellow")
         for remark in remarks:
-            console.print(_plain(f"  - {remark}"), soft_wrap=True)
-    console.print()
+            say(f"  - {remark}")
+    say()
 
 
 def _cells(suite: Suite) -> Any:
@@ -751,10 +753,8 @@ def _needs(suite: Suite) -> Any:
     return needs if needs["too few"].any() else needs.drop(columns="too few")
 
 
-def _how_to_read(suite: Suite) -> Any:
+def _how_to_read(suite: Suite) -> None:
     """What the headings of the table of detectable gaps mean."""
-    from rich.table import Table
-
     from audit.metrics import DEFAULT_FAMILY
 
     c = suite.confidence
@@ -780,10 +780,8 @@ def _how_to_read(suite: Suite) -> Any:
             "subjects repeat, so from pictures that are independent to each subject counting once "
             "('needed' then counts subjects)"
         )
-    grid = Table.grid(padding=(0, 2))
     for heading, meaning in means.items():
-        grid.add_row(f"  {heading}", _plain(meaning))
-    return grid
+        say(f"  {heading:<8} {meaning}")
 
 
 def _plan(suite: Suite, out: Path, seal: bool) -> None:
@@ -793,59 +791,14 @@ def _plan(suite: Suite, out: Path, seal: bool) -> None:
     from audit import plan
 
     sealed = plan.seal(suite, out) if seal else None
-    console, told = _console(), plan.status(suite, out, datetime.now(UTC))
+    told = plan.status(suite, out, datetime.now(UTC))
     hint = " '--seal' dates it before it is run." if told.startswith("unsealed") else ""
-    console.print(f"\nThe plan is {_plain(told)}.{hint}", soft_wrap=True)
+    say()
+    say(f"The plan is {told}.{hint}")
     if sealed:
         kept = "" if sealed.first else " was there already and keeps its date"
-        console.print(f"plan: {sealed.path}{kept}", soft_wrap=True)
-        console.print(
-            f"Its date is proved to others by committing it: git add --force {sealed.path}",
-            soft_wrap=True,
-        )
-
-
-def _table(title: str, frame: Any) -> Any:
-    """A table for the terminal, numbers to the right."""
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for column in frame:
-        left = column in ("attribute", "group", "compared")
-        table.add_column(str(column), justify="left" if left else "right", no_wrap=True)
-    for row in frame.to_dict("records"):
-        table.add_row(*(_plain(f"{v:,}" if isinstance(v, int) else str(v)) for v in row.values()))
-    return table
-
-
-@contextlib.contextmanager
-def _progress() -> Iterator[Any]:
-    """A progress bar a stage, on the error stream."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description:<18}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeElapsedColumn(), console=_console(stderr=True)) as bars:
-        stages: dict[str, Any] = {}
-
-        def tell(stage: str, done: int, total: int) -> None:
-            if stage not in stages:
-                stages[stage] = bars.add_task(stage, total=total)
-            bars.update(stages[stage], completed=done, total=total)
-
-        yield tell
-
-
-def _console(stderr: bool = False) -> Any:
-    from rich.console import Console
-
-    return Console(stderr=stderr, file=_own_stderr if stderr else None, highlight=False)
-
-
-def _plain(text: str) -> str:
-    """Text in which square brackets are not taken for markup."""
-    from rich.markup import escape
-
-    return escape(text)
+        say(f"plan: {sealed.path}{kept}")
+        say(f"Its date is proved to others by committing it: git add --force {sealed.path}")
 
 
 if __name__ == "__main__":

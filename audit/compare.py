@@ -19,13 +19,15 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from audit.confidence import Confidence
+from audit.csvfile import csv_text
 from audit.data.labels import LabelSet
 from audit.data.yamlfile import validate
 from audit.digits import bounds, percent
 from audit.errors import InputError, sentence
+from audit.integrity import unedited
 from audit.metrics import METRICS, joint_status, noun, standing
 from audit.registry import unknown
-from audit.rundir import Run, unwritable, write_text
+from audit.rundir import Run, unwritable, write_bytes, write_text
 from audit.stats.changes import Changes, changes_of_gaps, each_level, worst_case_change
 from audit.stats.clustered import (
     Bounds,
@@ -140,9 +142,10 @@ def compare(
         other_condition: the wording in the second; the same if None.
 
     Raises:
-        InputError: a public copy or a run of an earlier layout, other pictures, subjects or groups,
-            no such task or wording, nothing asked in both.
+        InputError: an edited run, a public copy or a run of an earlier layout, other pictures,
+            subjects or groups, no such task or wording, nothing asked in both.
     """
+    run_a, run_b = unedited(run_a), unedited(run_b)
     tasks = _tasks(run_a, run_b, task, other_task)
     confidence = _confidence(run_a)
     people = _People.of(_shared(run_a, run_b), run_a.suite["seed"], confidence.resamples)
@@ -235,8 +238,8 @@ def require_format(path: Path) -> None:
 
 
 _FORMATS: Final[Mapping[str, Callable[[pd.DataFrame, Path], None]]] = {
-    ".csv": lambda table, path: write_text(path, table.to_csv(index=False)),
-    ".parquet": lambda table, path: CHANGES.write(table, path),
+    ".csv": lambda table, path: write_text(path, csv_text(table)),
+    ".parquet": lambda table, path: write_bytes(path, CHANGES.packed(table)),
     ".json": lambda table, path: write_text(
         path, table.to_json(orient="records", indent=2, force_ascii=False) + "\n"
     ),

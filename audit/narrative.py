@@ -34,6 +34,8 @@ from audit.sections.cells import table
 from audit.tables import CANNOT_TELL, EVERYONE, SHOWN_LARGE, SHOWN_SMALL
 
 FILE: Final = "narrative.yaml"
+#: begins what a draft holds in the place of words; nothing is published with it
+PLACEHOLDER: Final = "Replace this:"
 #: names of the report's sections in ``sections:``, in the order of their numbers from 0
 SECTIONS: Final = (
     "reading", "summary", "identity", "system", "uses", "stakeholders", "data", "groups",
@@ -163,6 +165,12 @@ class Narrative:
             found += [replace(p, at=passage.at) for p in self._of_passage(passage)]
         return sorted(found, key=lambda p: p.line)
 
+    @cached_property
+    def placeholder(self) -> int | None:
+        """The line on which a text of the draft still stands; None if none does."""
+        left = (p for p in self.passages if PLACEHOLDER in p.text)
+        return next((p.line_of(p.text.index(PLACEHOLDER), PLACEHOLDER) for p in left), None)
+
     def words(self, number: int) -> Markdown:
         """The words for the report's section of this number, set apart from the tool's."""
         at = ("sections", SECTIONS[number])
@@ -256,7 +264,7 @@ class Narrative:
         """What may be quoted of the run as a whole, by name."""
         dataset, counts = self.run.dataset, tally_verdicts(self.run.findings)
         return {
-            "run.name": self.run.manifest["run"],
+            "run.name": self.run.sealed_name,
             "run.model": self.run.manifest["model"],
             "run.dataset": dataset["name"],
             "run.pictures": f"{dataset['pictures']:,}",
@@ -319,6 +327,7 @@ class Narrative:
         yield from _of_markup(passage)
         yield from self._of_claims(passage)
         yield from _of_typed_numbers(passage)
+        yield from _of_placeholders(passage)
 
     def _of_quotes(self, passage: Passage) -> Iterator[Problem]:
         for match in _QUOTE.finditer(passage.text):
@@ -503,7 +512,8 @@ def starter(run: Run) -> str:
     ids = "\n".join(f"#   {f['id']}  ({f['verdict']})" for f in first)
     sections = "\n".join(f"  # {name}: |" for name in SECTIONS if name != "summary")
     quote = f"{{{{ {first[0]['id']} }}}}" if first else "{{ run.findings }} findings"
-    return _STARTER.format(run=run.manifest["run"], ids=ids, sections=sections, quote=quote)
+    words = {"ids": ids, "sections": sections, "quote": quote, "placeholder": PLACEHOLDER}
+    return _STARTER.format(run=run.manifest["run"], **words)
 
 
 _STARTER: Final = """\
@@ -527,7 +537,7 @@ changes: []
 #  - {{date: "", change: ""}}
 sections:
   summary: |
-    Replace this: what follows from {quote}, for whom, and what does not.
+    {placeholder} what follows from {quote}, for whom, and what does not.
 {sections}
 """
 
@@ -679,6 +689,14 @@ def _of_typed_numbers(passage: Passage) -> Iterator[Problem]:
             "note",
             sentence(told, "Quote the finding: {{ finding-id }}"),
         )
+
+
+def _of_placeholders(passage: Passage) -> Iterator[Problem]:
+    """A text of the draft that nobody has replaced."""
+    if PLACEHOLDER in passage.text:
+        line = passage.line_of(passage.text.index(PLACEHOLDER), PLACEHOLDER)
+        told = f"‘{PLACEHOLDER}’ is of the draft, and no public copy is made with it"
+        yield Problem(line, "note", sentence(told, "Write the words or delete the lines"))
 
 
 _AS_HTML: Final = MarkdownIt("commonmark", {"html": True}).enable("table")

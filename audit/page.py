@@ -13,6 +13,7 @@ from typing import Any, Final
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from audit.characters import visible
 from audit.verdicts import JUDGED, Verdict
 
 
@@ -43,14 +44,6 @@ def escaped(text: str) -> Markdown:
     return Markdown(re.sub(r"^(\d+)([.)])(?=\s|$)", r"\1\\\2", line))
 
 
-_UNSEEN: Final = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u202a-\u202e\u2066-\u2069]")
-
-
-def visible(text: str) -> str:
-    """Text with a replacement character for what is not seen and may turn what follows around."""
-    return _UNSEEN.sub("\N{REPLACEMENT CHARACTER}", text)
-
-
 def code(text: object, in_table: bool = False) -> Markdown:
     """Text as a code span, whatever it holds; a bar would end the cell of a table."""
     line = re.sub(r"\s+", " ", visible(str(text)))
@@ -60,10 +53,11 @@ def code(text: object, in_table: bool = False) -> Markdown:
     return Markdown(span.replace("|", r"\|") if in_table else span)
 
 
-def to_html(text: str, pictures: Mapping[str, bytes]) -> str:
+def to_html(text: str, pictures: Mapping[str, bytes], mark: str = "") -> str:
     """One page from a report's Markdown, with pictures inside and nothing to fetch.
 
-    Raw HTML in the text stays text. Fourth-level headings fold what is under them.
+    Raw HTML in the text stays text. Fourth-level headings fold what is under them. ``mark`` stays
+    in sight, and stands on every printed page.
     """
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     rules: dict[str, Any] = parser.renderer.rules  # type: ignore[attr-defined]
@@ -80,7 +74,8 @@ def to_html(text: str, pictures: Mapping[str, bytes]) -> str:
     title = next((tokens[i + 1].content for i, t in enumerate(tokens) if t.tag == "h1"), "Report")
     plain = re.sub(r"\\(.)", r"\1", title)
     page = shell()
-    parts = {"TITLE": html.escape(plain), "CONTENTS": contents, "BODY": body}
+    shown = f'<p class="mark">⚠ {html.escape(mark)}</p>\n' if mark else ""
+    parts = {"TITLE": html.escape(plain), "CONTENTS": contents, "BODY": shown + body}
     return re.sub(r"\{\{(TITLE|CONTENTS|BODY)\}\}", lambda m: parts[m[1]], page)
 
 
@@ -246,6 +241,8 @@ p:has(> em:only-child > a.row) { font-size: .84em; color: var(--soft); margin-to
 .verdict.small { color: var(--small); background: var(--pale); border-radius: 1em; }
 .verdict.open { color: var(--open); background: var(--paper); border-style: dashed; }
 .verdict.seen { color: var(--on); background: var(--seen); border-color: var(--seen); }
+.mark { position: sticky; top: 0; z-index: 1; max-width: none; margin: 0; padding: .4rem .8rem;
+  font-weight: 600; color: var(--on); background: var(--large); }
 .blank { font-weight: 400; color: var(--todo-ink); background: var(--todo); padding: .05em .45em;
   border-bottom: 1.5px solid #c9a400; }
 @media (max-width: 640px) {
@@ -262,7 +259,7 @@ p:has(> em:only-child > a.row) { font-size: .84em; color: var(--soft); margin-to
   h2, h3, summary { break-after: avoid; } tr, .figure { break-inside: avoid; }
   .scroll { overflow: visible; }
   .figure img { min-width: 0; } * { print-color-adjust: exact; }
-  a.row { text-decoration: none; }
+  a.row { text-decoration: none; } .mark { position: fixed; bottom: 0; top: auto; left: 0; }
   #evidence, #evidence ~ *, nav li:has(a[href="#evidence"]) { display: none; }
 }
 """

@@ -17,7 +17,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 from audit.claims import Claim
 from audit.confidence import Margin
 from audit.errors import InputError, sentence
-from audit.rundir import Run, runs_in, slug, unwritable, write_json
+from audit.names import slug
+from audit.rundir import Run, runs_in, unwritable, write_json
 from audit.suite import Gate, Suite
 
 FOLDER = "plans"

@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import io
 import itertools
-import os
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -28,14 +27,18 @@ from jinja2.sandbox import SandboxedEnvironment
 from matplotlib.figure import Figure
 
 from audit import evidence, figures, gates
+from audit.characters import visible
 from audit.damage import Damage, Damaged, DamagedWarning
 from audit.errors import InputError, sentence
 from audit.exports.public import legible, told
+from audit.figures.glyphs import made_legible
 from audit.findings import tally_verdicts
+from audit.integrity import FIGURES, unedited, write_renderings
+from audit.names import slug
 from audit.narrative import checked
 from audit.page import BLANK, EVIDENCE, MARKS, Markdown, as_text, code, escaped, to_html
 from audit.resources import shipped
-from audit.rundir import Run, slug, write_text
+from audit.rundir import Run
 from audit.sections import SECTIONS, TOPICS, sections_at
 from audit.sections.blocks import Block, Folded, Part, Picture, Section
 from audit.sections.cells import pairs_table, printed, stated, tag
@@ -57,13 +60,35 @@ def render(run: Run, template: Path | None = None) -> Path:
         The path of ``report.html``, one file that needs no other.
 
     Raises:
-        InputError: the template can't be read, names something unknown or prints a missing value.
+        InputError: the template can't be read, names something unknown or prints a missing value;
+            the run was edited, or its folder can't be written.
     """
-    made = rendered(run, template)
-    _write_figures(run.path / "figures", made.figures)
-    write_text(run.path / "report.md", made.text)
-    write_text(run.path / "report.html", made.page)
+    run = unedited(run)
+    write(rendered(run, template), run.path)
     return run.path / "report.html"
+
+
+def write(made: Rendered, folder: Path) -> None:
+    """Write a rendered report into a run's folder.
+
+    Raises:
+        InputError: the folder can't be written.
+    """
+    pictures = {
+        f"{FIGURES}/{name}.{kind}": getattr(figure, kind)
+        for name, figure in made.figures.items()
+        for kind in ("svg", "png")
+    }
+    report = {"report.md": made.text.encode(), "report.html": made.page.encode()}
+    try:
+        write_renderings(folder, pictures | report)
+    except OSError as error:
+        raise InputError(
+            sentence(
+                f"{folder}: can't write the report there ({error.strerror or error})",
+                "Free some space, or copy the run to a folder that can be written",
+            )
+        ) from error
 
 
 @dataclass(frozen=True)
@@ -91,20 +116,32 @@ def rendered(run: Run, template: Path | None = None) -> Rendered:
     drawn: dict[str, Drawn] = {}
     damage: list[Damage] = []
     run = legible(run)
-    text = fill(run, template or shipped(TEMPLATE), drawn, damage)
+    mark = _mark(run)
+    text = mark + fill(run, template or shipped(TEMPLATE), drawn, damage)
     try:
         last = _evidence(run, text, drawn)
     except Exception as error:
         last = [f"## {EVIDENCE}\n", _placed(run, damage, "The part 'Evidence'", error)]
     try:
         svg = {name: figure.svg for name, figure in drawn.items()}
-        page = to_html("\n".join([text, *last]), svg)
+        page = to_html("\n".join([text, *last]), svg, _IN_SHORT if mark else "")
     except Exception as error:
         placed = _placed(run, damage, "The page", error)
         page = as_text(f"{placed}\n\n{evidence.unlinked(text)}")
     for one in damage:
         warnings.warn(DamagedWarning(str(one)), stacklevel=2)
     return Rendered(page, evidence.unlinked(text), drawn, damage)
+
+
+_IN_SHORT: Final = "From an edited run: its numbers may not be those that were measured"
+
+
+def _mark(run: Run) -> str:
+    """What stands before the report of an edited run."""
+    if not run.manifest.get("edited"):
+        return ""
+    files = ", ".join(code(name) for name in run.manifest["edited"])
+    return f"> **⚠ {_IN_SHORT}.** After it was sealed: {files}.\n\n"
 
 
 def _placed(run: Run, damage: list[Damage], part: str, error: Exception) -> Damaged:
@@ -160,7 +197,7 @@ def fill(
             raise  # a mistake in a template of one's own is told and not placed
         damage.clear()
         text = _piece_by_piece(run, source, names, template, damage) or _bare(run, damage, error)
-    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+    return visible(re.sub(r"\n{3,}", "\n\n", text).strip()) + "\n"
 
 
 def _filled(source: str, names: Mapping[str, Any], template: Path) -> str:
@@ -305,13 +342,15 @@ def _markdown(run: Run, drawn: dict[str, Drawn], damage: list[Damage], block: Bl
 class Drawn:
     """A figure as files, and the rows it was drawn from, as ``audit.evidence.named`` tells them.
 
-    ``of``: the function that drew it and what it was given.
+    ``of``: the function that drew it and what it was given. ``words``: what numbers in it stand
+    for, where no font has their signs.
     """
 
     svg: bytes
     png: bytes
     rows: str = ""
     of: tuple[str, ...] = ()
+    words: Mapping[str, str] = field(default_factory=dict)
 
 
 _DRAW: Final[Mapping[str, Callable[..., Figure]]] = {
@@ -349,11 +388,13 @@ def _figure(
     name = getattr(draw, "__name__", "figure")
     try:
         made = draw(run, *which)
+        title = made.get_suptitle()
         figure = _drawn(made, (name, *which))
         file = _file(figure, drawn)
         drawn[file] = figure
-        shown = f"![{escaped(made.get_suptitle())}](figures/{file}.png)"
-        return Markdown(f"{shown}\n\n{evidence.caption(figure.rows)}" if figure.rows else shown)
+        shown = f"![{escaped(title)}](figures/{file}.png)"
+        rows = evidence.caption(figure.rows) if figure.rows else ""
+        return Markdown("\n\n".join(filter(None, [shown, _numbered(figure.words), rows])))
     except InputError as nothing:  # groups too small to compare, say: the reason takes its place
         return Markdown(f"*No figure: {escaped(str(nothing))}*")
     except Exception as error:
@@ -366,17 +407,28 @@ def _file(figure: Drawn, drawn: Mapping[str, Drawn]) -> str:
     name, *which = figure.of
     plain = slug("-".join(slug(part) for part in (name.replace("_", "-"), *which)))
     names = itertools.chain([plain], (f"{plain}-{i}" for i in itertools.count(2)))
-    return next(n for n in names if n not in drawn or drawn[n].of == figure.of)
+    # letters that differ in case only are one name on some file systems
+    taken = {other.casefold(): made.of for other, made in drawn.items()}
+    return next(n for n in names if taken.get(n.casefold(), figure.of) == figure.of)
 
 
 def _drawn(figure: Figure, of: tuple[str, ...]) -> Drawn:
-    # names start no formulas; a sign that no font has is shown as a box
+    # names start no formulas; whatever its font lacks, no warning reaches the terminal
     with warnings.catch_warnings(), mpl.rc_context({"text.parse_math": False}):
         warnings.filterwarnings("ignore", r"Glyph .* missing from")
         figure.draw_without_rendering()
+        words = made_legible(figure)
+        if words:
+            figure.draw_without_rendering()
         figure.set_layout_engine("none")  # laid out once, not again for each kind of file
         rows = str(figure.get_label())
-        return Drawn(_saved(figure, "svg"), _saved(figure, "png"), rows, of)
+        return Drawn(_saved(figure, "svg"), _saved(figure, "png"), rows, of, words)
+
+
+def _numbered(words: Mapping[str, str]) -> Markdown:
+    """The line below a figure that says what numbers in it stand for, if any do."""
+    told = ", ".join(f"[{number}] is ‘{one}’" for number, one in words.items())
+    return Markdown(f"*In this figure {escaped(told)}.*" if words else "")
 
 
 def _saved(figure: Figure, kind: str) -> bytes:
@@ -386,16 +438,3 @@ def _saved(figure: Figure, kind: str) -> bytes:
         metadata = {"Date": None} if kind == "svg" else None
         figure.savefig(buffer, format=kind, metadata=metadata, dpi=160)
     return buffer.getvalue()
-
-
-def _write_figures(folder: Path, drawn: Mapping[str, Drawn]) -> None:
-    """Write by way of temporary names; drop what an earlier rendering left."""
-    folder.mkdir(exist_ok=True)
-    files = {f"{n}.{kind}": getattr(d, kind) for n, d in drawn.items() for kind in ("svg", "png")}
-    for name, content in files.items():
-        aside = folder / f".{name}.{os.getpid()}"
-        aside.write_bytes(content)
-        aside.replace(folder / name)
-    for old in folder.iterdir():
-        if old.name not in files:
-            old.unlink()

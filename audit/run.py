@@ -25,6 +25,7 @@ from audit.errors import InputError, sentence
 from audit.findings import Finding, find, judged, with_remarks
 from audit.metrics import Groups, Tally, named, tally
 from audit.models.encoder import Encoder
+from audit.names import file_names
 from audit.probes import Design, Probe, Seen, Texts
 from audit.rundir import (
     PRIVATE,
@@ -32,7 +33,6 @@ from audit.rundir import (
     Build,
     Run,
     building,
-    file_names,
     open_run,
     write_json,
     write_text,

@@ -20,11 +20,11 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
-import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -35,6 +35,7 @@ import pandas as pd
 import yaml
 
 from audit.errors import InputError, sentence
+from audit.names import file_names, slug
 from audit.tables import (
     CALIBRATION,
     CALIBRATION_GAPS,
@@ -55,6 +56,10 @@ from audit.tables import (
 SCHEMA: Final = 4
 MANIFEST: Final = "manifest.json"
 PRIVATE: Final = "private"
+#: the key of a manifest under which the digest of all its other keys stands
+SEAL: Final = "seal"
+#: follows the name of a run that was edited after it was sealed, wherever its name stands
+EDITED: Final = " (edited)"
 #: the tables of a run, each in a Parquet file of its name
 TABLES: Final[Mapping[str, Schema]] = {
     "rates": RATES,
@@ -130,16 +135,26 @@ def unwritable(folder: Path, what: str, error: OSError, option: str) -> InputErr
     )
 
 
+def require_writable(path: Path) -> None:
+    """Refuse a file or folder that can't be written, before anything is computed for it.
+
+    Raises:
+        InputError: neither it nor the nearest folder above it that exists can be written.
+    """
+    there = next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
+    if not os.access(there, os.W_OK) or (there != path.absolute() and not there.is_dir()):
+        told = f"{path} can't be written: {there} is read-only or no folder"
+        raise InputError(sentence(told, "Name another place, or work on a copy in one of yours"))
+
+
 def _seal(build: Build, out: Path, name: str, started: datetime) -> Path:
     partial = build.folder
     files = {str(p.relative_to(partial)): digest_of(p) for p in sorted(_sealed(partial))}
     for path in (partial / PRIVATE).rglob("*"):
         path.chmod(0o700 if path.is_dir() else 0o600)
-    # the same tables give the same name ending, so that equal runs are seen to be equal
     tables = {f: d for f, d in files.items() if f.endswith(".parquet")}
     identity = hashlib.sha256(json.dumps(tables, sort_keys=True).encode()).hexdigest()
-    label = re.sub(r"[^A-Za-z0-9_-]+", "-", name)[:_LONGEST]
-    run_name = f"{started:%Y-%m-%dT%H%M%SZ}-{label}-{identity[:6]}"
+    run_name = f"{started:%Y-%m-%dT%H%M%SZ}-{slug(name)}-{_asked(build.facts, identity)[:6]}"
     manifest = {
         "schema": SCHEMA,
         "run": run_name,
@@ -149,14 +164,34 @@ def _seal(build: Build, out: Path, name: str, started: datetime) -> Path:
         **build.facts,
         "files": files,
     }
-    write_json(partial / MANIFEST, manifest)
-    final = out / run_name
-    for again in range(2, 1000):
+    write_json(partial / MANIFEST, with_seal(manifest))
+    for again in itertools.count(1):
+        final = out / (run_name if again == 1 else f"{run_name}-{again}")
         if not final.exists():
             break
-        final = out / f"{run_name}-{again}"
     partial.rename(final)
     return final
+
+
+def _asked(facts: Mapping[str, Any], tables: str) -> str:
+    """The digest that a run's name ends in: of the plan, the pictures and the model.
+
+    Not of its tables: their last bits may differ with the number of threads, and the same plan put
+    to the same model about the same pictures has the same name ending. ``tables``, their digest, is
+    for a build that tells none of these.
+    """
+    asked = [facts.get(name) for name in ("plan_digest", "dataset_digest", "fingerprint")]
+    if None in asked:
+        return tables
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
+
+
+def with_seal(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """A manifest with the digest of all else in it, so that a change of it is seen too."""
+    facts = {name: value for name, value in manifest.items() if name != SEAL}
+    # as it is read again: what JSON has no word for is text there
+    text = json.dumps(json.loads(json.dumps(facts, default=str)), sort_keys=True)
+    return facts | {SEAL: hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()}
 
 
 def _sealed(folder: Path) -> Iterator[Path]:
@@ -197,9 +232,21 @@ def write_json(path: Path, data: object) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file by way of a temporary name, so that it is never half there."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_text(text, encoding="utf-8")
-    aside.replace(path)
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file by way of a temporary name, which a full disk leaves nothing of."""
+    aside = path.with_name(f".{path.name[:_SHORTENED]}.{os.getpid()}")
+    try:
+        aside.write_bytes(content)
+        aside.replace(path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+#: of a long name, so many characters stand in the temporary one: a name has at most 255 bytes
+_SHORTENED: Final = 40
 
 
 @dataclass(frozen=True)
@@ -211,8 +258,16 @@ class Run:
 
     @property
     def name(self) -> str:
-        """The folder's name: when, which suite, which tables."""
-        return self.path.name
+        """The folder's name: when, which suite, and what was asked of whom; marked if edited."""
+        return self._marked(self.path.name)
+
+    @property
+    def sealed_name(self) -> str:
+        """The name under which it was sealed, whatever its folder is called; marked if edited."""
+        return self._marked(str(self.manifest["run"]))
+
+    def _marked(self, name: str) -> str:
+        return name + EDITED if self.manifest.get("edited") else name
 
     @cached_property
     def rates(self) -> pd.DataFrame:
@@ -367,39 +422,21 @@ class Run:
         """
         path, schema = self.path / f"{name}.parquet", TABLES[name]
         old = self.manifest.get("schema", SCHEMA) < SCHEMA and not path.exists()
-        table = schema.empty() if old else schema.read(path)
+        try:
+            table = schema.empty() if old else schema.read(path)
+        except Exception as error:  # whatever a reader of Parquet raises
+            raise self._unreadable(path.name, error) from error
         return table.rename_axis(index=name)
 
     def _json(self, name: str) -> Any:
-        return json.loads((self.path / name).read_text(encoding="utf-8"))
+        try:
+            return json.loads((self.path / name).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise self._unreadable(name, error) from error
 
-
-def slug(task: str) -> str:
-    """A task's name as a file name; two may have the same (``file_names``)."""
-    name = re.sub(r"[^A-Za-z0-9_+-]+", "-", task)
-    # file systems take 255 bytes, suffixes and temporary names included
-    return name if len(name) <= _LONGEST else f"{name[:_LONGEST]}-{_short(task)}"
-
-
-def file_names(tasks: Sequence[str]) -> dict[str, str]:
-    """A file name for each of these tasks, in their order; no two are the same.
-
-    The first has its slug, a later one with the same slug its digest too. Letters that differ in
-    case only are one name on some file systems.
-    """
-    names: dict[str, str] = {}
-    for task in tasks:
-        name = slug(task)
-        taken = {other.casefold() for other in names.values()}
-        names[task] = f"{name}-{_short(task)}" if name.casefold() in taken else name
-    return names
-
-
-_LONGEST: Final = 160
-
-
-def _short(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    def _unreadable(self, name: str, error: Exception) -> InputError:
+        told = f"{self.path / name} can't be read ({type(error).__name__})"
+        return InputError(sentence(told, "Restore it from a copy, or run the suite again"))
 
 
 def open_run(path: Path) -> Run:
@@ -421,6 +458,8 @@ def open_run(path: Path) -> Run:
         )
     try:
         facts = json.loads(manifest.read_text(encoding="utf-8"))
+        if not isinstance(facts, dict) or not isinstance(facts.get("schema", 0), int):
+            raise ValueError("it is no manifest of a run")
     except ValueError as error:
         raise InputError(
             sentence(f"{manifest} is damaged ({error})", "Run its suite again; nothing is lost")

@@ -640,26 +640,39 @@ def load_suite(ref: str, **changes: str) -> Suite:
     path = bundled("suites") / f"{ref}.yaml" if ref in suite_names() else Path(ref)
     if not path.is_file():
         raise unknown("suite", ref, suite_names(), see=SEE)
-    data = {**load_yaml(path), **changes}
+    data: dict[str, Any] = load_yaml(path)
     if path.parent != bundled("suites"):
         data = _beside(data, path.parent)
-    return validate(Suite, data, path.name)
+    return validate(Suite, data | _beside(changes, Path()), path.name)
 
 
 def _beside(data: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Paths in a suite are relative to the suite's file, wherever the command is given."""
+    """Paths in a suite are relative to the suite's file, else to where the command is given.
+
+    They become absolute, so that a run's own ``suite.yaml`` finds the same files from anywhere.
+    """
 
     def resolve(value: Any) -> Any:
         looks_like_a_path = isinstance(value, str) and (
-            "/" in value or value.endswith((".yaml", ".yml"))
+            os.sep in value or "/" in value or value.endswith((".yaml", ".yml"))
         )
-        near = Path(os.path.normpath(folder / str(value)))
-        return str(near) if looks_like_a_path and near.exists() else value
+        return _absolute(value, folder) if looks_like_a_path else value
 
+    def model(value: Any) -> Any:
+        known = not isinstance(value, str) or not value or value in bundled_names("models")
+        return value if known else _absolute(value, folder)
+
+    resolvers = {"model": model, "dataset": resolve}
     probes = data.get("probes")
     if isinstance(probes, list):
         data["probes"] = [_resolved(p, resolve) if isinstance(p, dict) else p for p in probes]
-    return {k: resolve(v) if k in ("model", "dataset") else v for k, v in data.items()}
+    return {k: resolvers[k](v) if k in resolvers else v for k, v in data.items()}
+
+
+def _absolute(value: str, folder: Path) -> str:
+    """The path of what lies beside the suite or here; the value as it is where nothing does."""
+    places = (Path(os.path.abspath(near / Path(value).expanduser())) for near in (folder, Path()))
+    return next((str(place) for place in places if place.exists()), value)
 
 
 def _resolved(probe: dict[str, Any], resolve: Callable[[Any], Any]) -> dict[str, Any]:

@@ -104,6 +104,10 @@ class Schema:
         """Write as Parquet, checked; the same table gives the same bytes."""
         self.validate(self.conform(table)).to_parquet(path, index=False)
 
+    def packed(self, table: pd.DataFrame) -> bytes:
+        """What ``write`` writes."""
+        return bytes(self.validate(self.conform(table)).to_parquet(None, index=False))
+
     def filled(self, table: pd.DataFrame) -> pd.DataFrame:
         """The table with every column of this schema; those that it lacks are empty."""
         empty: dict[str, Any] = {TEXT: "", COUNT: 0, FLAG: False, NUMBER: float("nan")}

@@ -21,11 +21,12 @@ from audit.exports import kinds
 from audit.exports.pdf import write_pdf
 from audit.exports.word import write_docx
 from audit.figures import looks
+from audit.names import file_names, slug
 from audit.page import MARKS, code, escaped
 from audit.report import render, rendered
 from audit.resources import shipped
 from audit.run import carry_out
-from audit.rundir import Run, file_names, open_run, slug
+from audit.rundir import Run, open_run
 from audit.sections import SECTIONS
 from audit.sections.blocks import Picture, Section
 from audit.sections.cells import table, tag

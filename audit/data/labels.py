@@ -25,6 +25,7 @@ from pydantic import (
     model_validator,
 )
 
+from audit.characters import unseen, visible
 from audit.data.yamlfile import FieldError, load_yaml, validate
 from audit.errors import InputError, sentence
 from audit.registry import suggest, unknown
@@ -53,8 +54,11 @@ _FIRST_WORD = re.compile(r"\W*(\d+|[^\W\d_]+)")
 def _one_line_of_text(text: str) -> str:
     if not text.strip():
         raise ValueError("empty text; write at least one word")
-    if text != text.strip() or not text.isprintable():
-        raise ValueError(f"{text!r} has outer spaces, a line break or a control character")
+    if text != text.strip() or "\n" in text or "\t" in text:
+        raise ValueError(f"{text!r} has outer spaces, a tab or a line break; take them out")
+    if found := unseen(text):
+        told = f"'{visible(text)}' has {found}, which is not seen or turns what follows around"
+        raise ValueError(f"{told}; take it out. Joiners and no-break spaces may stay")
     return text
 
 

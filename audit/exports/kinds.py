@@ -8,16 +8,19 @@ from pathlib import Path
 from typing import Final
 
 from audit.damage import Damage
-from audit.errors import AuditError
+from audit.errors import AuditError, InputError, sentence
 from audit.exports.machine import (
     FOLDER,
+    findings_by_task,
+    selection_rows,
     write_croissant,
     write_eval_results,
     write_ll144,
     write_model_index,
 )
 from audit.exports.pdf import write_pdf
-from audit.exports.word import write_docx
+from audit.exports.word import require_library, write_docx
+from audit.integrity import unedited
 from audit.registry import unknown
 from audit.rundir import Run
 
@@ -31,6 +34,33 @@ KINDS: Final[Mapping[str, tuple[str, Callable[[Run, Path], Path]]]] = {
     "croissant": ("croissant.json", write_croissant),
     "ll144": (f"{FOLDER}/ll144.csv", write_ll144),
 }
+
+
+#: what else a kind needs of a run, or of this machine
+_NEEDS: Final[Mapping[str, Callable[[Run], object]]] = {
+    "docx": lambda run: require_library("docx", "a Word document"),
+    "pdf": lambda run: require_library("reportlab", "a PDF"),
+    "model-index": findings_by_task,
+    "eval-results": findings_by_task,
+    "ll144": selection_rows,
+}
+
+
+def require_exportable(run: Run, kinds: Sequence[str]) -> None:
+    """Refuse what can't be written, before anything is rendered or written.
+
+    Raises:
+        InputError: no such kind, an edited run, or the run can't be written so: a library is
+            missing, nothing was declared.
+    """
+    for kind in kinds:
+        if kind not in KINDS:
+            raise unknown("kind of export", kind, KINDS)
+    if kinds:
+        unedited(run)
+    for kind in kinds:
+        if kind in _NEEDS:
+            _NEEDS[kind](run)
 
 
 def export(run: Run, kinds: Sequence[str]) -> list[Path]:
@@ -52,11 +82,9 @@ def attempted(run: Run, kinds: Sequence[str]) -> Iterator[tuple[str, Path | Audi
     """Write a rendered run as each of these kinds; what can't be written gives its reason.
 
     Raises:
-        InputError: no such kind; nothing is written.
+        InputError: as ``require_exportable``; nothing is written.
     """
-    for kind in kinds:
-        if kind not in KINDS:
-            raise unknown("kind of export", kind, KINDS)
+    require_exportable(run, kinds)
     return ((kind, _attempted(run, kind)) for kind in kinds)
 
 
@@ -70,6 +98,9 @@ def _attempted(run: Run, kind: str) -> Path | AuditError:
         return aside.replace(place)
     except AuditError as error:
         return error
+    except OSError as error:
+        told = f"{place} can't be written ({error.strerror or error})"
+        return InputError(sentence(told, "Free some space, or export from a copy of the run"))
     except Exception as error:
         return failed(run, kind, error)
     finally:

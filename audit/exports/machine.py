@@ -6,8 +6,6 @@ the run's, so the same run gives the same bytes.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 import re
@@ -18,6 +16,7 @@ from typing import Any, Final
 import pandas as pd
 import yaml
 
+from audit.csvfile import csv_text
 from audit.errors import InputError, sentence
 from audit.registry import unknown
 from audit.rundir import TABLES, Run, digest_of, write_json, write_text
@@ -82,9 +81,9 @@ def write_model_index(run: Run, to: Path) -> Path:
                 "split": "audit",
                 "revision": dataset["digest"],
             },
-            "metrics": [_metric(f, run.manifest["run"]) for f in findings],
+            "metrics": [_metric(f, run.sealed_name) for f in findings],
         }
-        for task, findings in _by_task(run).items()
+        for task, findings in findings_by_task(run).items()
     ]
     index = {"model-index": [{"name": run.manifest["model"], "results": results}]}
     write_text(to, _yaml(index))
@@ -121,15 +120,19 @@ def write_eval_results(run: Run, to: Path) -> Path:
             "date": date,
             "notes": f"{finding['statement']} clip-audit, run {run.manifest['run']}.",
         }
-        for findings in _by_task(run).values()
+        for findings in findings_by_task(run).values()
         for finding in findings
     ]
     write_text(to, _yaml(rows))
     return to
 
 
-def _by_task(run: Run) -> dict[str, list[dict[str, Any]]]:
-    """The findings that have a number, by task; InputError where there is none."""
+def findings_by_task(run: Run) -> dict[str, list[dict[str, Any]]]:
+    """The findings that have a number, by task.
+
+    Raises:
+        InputError: there is none.
+    """
     found: dict[str, list[dict[str, Any]]] = {}
     for finding in run.findings:
         if finding["estimate"] is not None:
@@ -159,7 +162,7 @@ def write_croissant(run: Run, to: Path) -> Path:
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
         "conformsTo": [_CROISSANT, _RAI],
-        "name": _slug(run.manifest["run"]),
+        "name": _slug(run.sealed_name),
         "description": (
             f"Rates of groups and disparities between them, with intervals, from an audit of "
             f"{run.manifest['model']} on the data set {run.dataset['name']}."
@@ -248,6 +251,7 @@ def _record_set(name: str) -> dict[str, Any]:
 _COLUMNS: Final = (
     "task", "selection", "attribute", "category", "pictures", "selected", "selection_rate",
     "impact_ratio", "share_of_all", "under_2_percent", "status", "reason", "pictures_from", "date",
+    "run",
 )  # fmt: skip
 
 
@@ -262,6 +266,16 @@ def write_ll144(run: Run, to: Path) -> Path:
         InputError: the suite declares no label to be a favourable selection, or one that the run
             has not asked.
     """
+    write_text(to, csv_text(pd.DataFrame(selection_rows(run), columns=_COLUMNS)))
+    return to
+
+
+def selection_rows(run: Run) -> list[dict[str, Any]]:
+    """The rows of ``write_ll144``.
+
+    Raises:
+        InputError: as ``write_ll144``.
+    """
     declared = run.suite.get(FAVOURABLE) or {}
     if not declared:
         raise InputError(
@@ -272,18 +286,12 @@ def write_ll144(run: Run, to: Path) -> Path:
                 f"'{FAVOURABLE}: {{task: [label]}}'",
             )
         )
-    rows = [
+    return [
         row
         for task, labels in declared.items()
         for label in labels
         for row in _selection(run, str(task), str(label))
     ]
-    out = io.StringIO()
-    writer = csv.DictWriter(out, _COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(to, out.getvalue())
-    return to
 
 
 def _selection(run: Run, task: str, label: str) -> Iterator[dict[str, Any]]:
@@ -327,6 +335,7 @@ def _categories(
             "reason": row["reason"] or _no_ratio(hidden, best, of_known),
             "pictures_from": run.dataset["name"],
             "date": str(run.manifest["finished"])[:10],
+            "run": run.sealed_name,
         }
 
 

@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from audit.characters import visible
 from audit.page import MARKS
 
 
@@ -155,7 +156,7 @@ def _table(tokens: Sequence[Token]) -> Table:
 def spans(children: Sequence[Token]) -> list[Span]:
     """Inline tokens as pieces of text; a picture among words is its words.
 
-    What XML can't hold is a replacement character.
+    What is not seen, and XML may not hold, is shown as its number.
     """
     style, found = Span(""), list[Span]()
     for token in children:
@@ -177,8 +178,8 @@ def spans(children: Sequence[Token]) -> list[Span]:
 
 
 def allowed(text: str) -> str:
-    """Text in which what XML can't hold is a replacement character."""
-    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)
+    """Text that XML can hold: what is not seen is shown as its number."""
+    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", visible(text))
 
 
 _NOT_XML: Final = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

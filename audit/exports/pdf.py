@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 from xml.sax.saxutils import escape
 
+from audit.characters import visible
 from audit.exports.outline import (
     Block,
     Code,
@@ -16,10 +17,11 @@ from audit.exports.outline import (
     Paragraph,
     Span,
     Table,
+    allowed,
     blocks,
     plain,
 )
-from audit.exports.word import needs_extra, report_of
+from audit.exports.word import report_of, require_library
 from audit.rundir import Run
 
 _FACES: Final = {
@@ -38,11 +40,10 @@ def write_pdf(run: Run, to: Path) -> Path:
     Raises:
         InputError: the extra 'export' isn't installed, or the report isn't rendered.
     """
-    try:
-        from reportlab.lib.pagesizes import A4
-        from reportlab.platypus import SimpleDocTemplate
-    except ImportError as error:
-        raise needs_extra("a PDF") from error
+    require_library("reportlab", "a PDF")
+    from reportlab.lib.pagesizes import A4
+    from reportlab.platypus import SimpleDocTemplate
+
     text = report_of(run)
     _fonts()
     document = SimpleDocTemplate(
@@ -52,14 +53,14 @@ def write_pdf(run: Run, to: Path) -> Path:
         rightMargin=54,
         topMargin=50,
         bottomMargin=50,
-        title=f"Bias audit of {run.manifest['model']}",
+        title=allowed(f"Bias audit of {run.manifest['model']}"),
         author="clip-audit",
         lang="en",
         invariant=1,
     )
     parts = enumerate(blocks(text, run.path))
     story = [part for i, block in parts for part in _flowables(block, document.width, i)]
-    foot = _foot(run.manifest["run"])
+    foot = _foot(visible(run.sealed_name))
     document.build(story, onFirstPage=foot, onLaterPages=foot)
     return to
 

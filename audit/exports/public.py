@@ -22,9 +22,20 @@ from audit import gates, narrative
 from audit.errors import InputError, sentence
 from audit.exports.withholding import Cell, Fewest, withheld
 from audit.findings import REMARKED, TOO_FEW_SUBJECTS, Finding, in_columns
+from audit.integrity import unedited
 from audit.quarantine import UNEVEN
 from audit.rates_by_truth import RECALL
-from audit.rundir import MANIFEST, TABLES, Run, digest_of, open_run, write_json, write_text
+from audit.rundir import (
+    MANIFEST,
+    TABLES,
+    Run,
+    digest_of,
+    open_run,
+    unwritable,
+    with_seal,
+    write_json,
+    write_text,
+)
 from audit.tables import (
     COUNT,
     DEPARTURE,
@@ -90,21 +101,39 @@ def write_public(run: Run, to: Path, subjects: int = FEWEST_SUBJECTS) -> Run:
     same data, or from what the author typed by hand.
 
     Raises:
-        InputError: ``to`` exists already, or the run is a public copy itself.
+        InputError: as ``require_publishable``, or ``to`` exists already or can't be written.
     """
+    run = unedited(run)
+    require_publishable(run)
     if to.exists():
         raise InputError(sentence(f"{to} exists already", "Name a new folder"))
-    if run.manifest.get("public"):
-        raise InputError(sentence(f"{run.path} is a public copy already", "Copy it as it is"))
     fewest = Fewest(_min_cell(run), subjects)
     hidden = Hidden.of(run, fewest)
-    to.mkdir(parents=True)
     try:
+        to.mkdir(parents=True)
         _write(run, to, hidden)
+    except OSError as error:
+        shutil.rmtree(to, ignore_errors=True)
+        raise unwritable(to, "the public copy", error, "--public") from error
     except BaseException:
         shutil.rmtree(to, ignore_errors=True)
         raise
     return open_run(to)
+
+
+def require_publishable(run: Run) -> None:
+    """Refuse what may not be published, before anything is written.
+
+    Raises:
+        InputError: the run is a public copy itself; the author's words hold an error, or what
+            stood in their place before they were written.
+    """
+    if run.manifest.get("public"):
+        raise InputError(sentence(f"{run.path} is a public copy already", "Copy it as it is"))
+    left = narrative.checked(run).placeholder
+    if left:
+        told = f"{run.path / narrative.FILE}:{left}: '{narrative.PLACEHOLDER}' still stands there"
+        raise InputError(sentence(told, "Write the words or delete the lines, then publish"))
 
 
 # ---- which ------------------------------------------------------------------------------------
@@ -291,10 +320,10 @@ def _write(run: Run, to: Path, hidden: Hidden) -> None:
     write_json(to / "questions.json", _without_paths(run.questions))
     suite = _without_paths(run.suite)
     write_text(to / "suite.yaml", yaml.safe_dump(suite, sort_keys=False, allow_unicode=True))
-    _write_manifest(run, to, hidden, counts)
     words = run.path / narrative.FILE
     if words.is_file():
         write_text(to / narrative.FILE, _unpinned(words.read_text(encoding="utf-8-sig")))
+    _write_manifest(run, to, hidden, counts)
 
 
 def _min_cell(run: Run) -> int:
@@ -408,7 +437,8 @@ def _write_manifest(run: Run, to: Path, hidden: Hidden, counts: Mapping[str, int
         "rows": dict(counts),
     }
     facts = _without_paths(dict(run.manifest))
-    write_json(to / MANIFEST, facts | {"public": True, "withheld": told, "files": files})
+    published = facts | {"public": True, "withheld": told, "files": files}
+    write_json(to / MANIFEST, with_seal(published))
 
 
 def _without_paths(data: Any) -> Any:

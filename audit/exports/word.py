@@ -6,6 +6,7 @@ import io
 import zipfile
 from collections.abc import Sequence
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +26,8 @@ from audit.rundir import Run
 
 #: a place in a ZIP file that tells no time
 _NO_TIME: Final = (1980, 1, 1, 0, 0, 0)
+#: characters that the format has room for
+_LONGEST_TITLE: Final = 255
 _QUOTE: Final = "Intense Quote"
 
 
@@ -34,15 +37,15 @@ def write_docx(run: Run, to: Path) -> Path:
     Raises:
         InputError: the extra 'export' isn't installed, or the report isn't rendered.
     """
-    try:
-        import docx
-        from docx.shared import Pt
-    except ImportError as error:
-        raise needs_extra("a Word document") from error
+    require_library("docx", "a Word document")
+    import docx
+    from docx.shared import Pt
+
     document = docx.Document()
     document.styles["Normal"].font.name = "Calibri"
     document.styles["Normal"].font.size = Pt(10)
     _properties(document, run)
+    document.sections[0].header.paragraphs[0].text = allowed(run.sealed_name)
     for block in blocks(report_of(run), run.path):
         _add(document, block)
     buffer = io.BytesIO()
@@ -64,18 +67,22 @@ def report_of(run: Run) -> str:
     return path.read_text(encoding="utf-8")
 
 
-def needs_extra(what: str) -> InputError:
-    """The sentence for a library that isn't there."""
-    return InputError(
-        sentence(f"{what} needs the extra 'export'", "pip install 'clip-audit[export]'")
-    )
+def require_library(name: str, what: str) -> None:
+    """Refuse ``what`` where the library that writes it isn't there.
+
+    Raises:
+        InputError: the extra 'export' isn't installed.
+    """
+    if find_spec(name) is None:
+        told = f"{what} needs the extra 'export'"
+        raise InputError(sentence(told, "pip install 'clip-audit[export]'"))
 
 
 def _properties(document: Any, run: Run) -> None:
     """Title and dates of the run, so that nothing tells when the file was written."""
     finished = datetime.fromisoformat(run.manifest["finished"]).replace(tzinfo=None)
     about = document.core_properties
-    about.title = allowed(f"Bias audit of {run.manifest['model']}")
+    about.title = allowed(f"Bias audit of {run.manifest['model']}")[:_LONGEST_TITLE]
     about.author, about.last_modified_by, about.comments = "clip-audit", "", ""
     about.created = about.modified = finished
     about.language, about.revision = "en", 1

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from audit.characters import visible
 from audit.evidence import addresses, named
 from audit.tables import CANNOT_TELL, SHOWN_LARGE, SHOWN_SMALL
 
@@ -154,5 +155,5 @@ def wrapped(text: str, width: int, most: int = 8) -> str:
 
 
 def plain(text: str) -> str:
-    """Text as a figure can draw it: a space in place of each control character."""
-    return "".join(c if c.isprintable() or c in "\n\u00a0" else " " for c in text)
+    """Text as a figure can draw it: what is not seen is shown as its number."""
+    return visible(text).replace("\t", " ")

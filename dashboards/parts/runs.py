@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
+import pandas as pd
 import streamlit as st
 
 from audit.errors import InputError
+from audit.integrity import unedited
+from audit.narrative import FILE
 from audit.rundir import MANIFEST, TABLES, Run, digest_of, open_run
-from parts.words import plain
+from parts.words import csv, plain
 
 #: what the pages read; if one of these is damaged, nothing of the run is shown
 READ: Final = (
@@ -80,13 +85,16 @@ def readable(path: Path, manifest: Mapping[str, Any]) -> str:
 
 
 def stamp(path: Path) -> str:
-    """Changes when the manifest or a sealed file does, so that later damage is seen too."""
-    sizes = []
-    for name in (*READ, *ALSO):
-        file = path / name
-        stat = file.stat() if file.is_file() else None
-        sizes.append((stat.st_mtime_ns, stat.st_size) if stat else None)
-    return f"{digest_of(path / MANIFEST)} {sizes}"
+    """Changes when the manifest or any file does, so that later damage is seen too."""
+    known = []
+    for file in sorted(path.rglob("[!.]*")):
+        if file.name == FILE:  # the author's words, which are for editing
+            continue
+        with contextlib.suppress(OSError):  # gone since, as a file that is just being written
+            stat = file.stat()
+            known.append((str(file), stat.st_mtime_ns, stat.st_size))
+    told = sha256(repr(known).encode("utf-8", "surrogatepass")).hexdigest()
+    return f"{digest_of(path / MANIFEST)} {told}"
 
 
 @st.cache_resource(max_entries=8, show_spinner="Reading the run")
@@ -124,6 +132,32 @@ def refuse(path: Path, damaged: Sequence[str]) -> None:
         "Restore the files from a copy, or run the suite again: what was encoded is kept, so that "
         "is quick."
     )
+
+
+def whole_or_stop(run: Run) -> None:
+    """End the page with a sentence if a file of the run was changed, added or removed since."""
+    if why := edited(str(run.path), stamp(run.path)):
+        st.error(plain(why), icon=":material/warning:")
+        st.stop()
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def edited(path: str, stamp: str) -> str | None:
+    """Why nothing is made of a run that was edited after it was sealed; None if it was not."""
+    try:
+        unedited(open_run(Path(path)))
+    except InputError as error:
+        return str(error)
+    return None
+
+
+def offer_csv(place: Any, label: str, frame: pd.DataFrame, name: str, run: Run) -> None:
+    """A button that downloads a table as CSV; a sentence in its place if the run was edited."""
+    if why := edited(str(run.path), stamp(run.path)):
+        place.caption(plain(why))
+        return
+    name = f"edited-{name}" if run.manifest.get("edited") else name
+    place.download_button(label, csv(frame), name, "text/csv", on_click="ignore")
 
 
 def current() -> Run:

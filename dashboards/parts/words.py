@@ -16,10 +16,12 @@ import pandas as pd
 import streamlit as st
 from matplotlib.figure import Figure
 
+from audit.characters import visible
+from audit.csvfile import csv_text
 from audit.digits import bounds, percent
 from audit.evidence import unlinked
+from audit.figures.glyphs import made_legible
 from audit.metrics import noun
-from audit.page import visible
 from audit.tables import NOT_JUDGED, OK, UNDEFINED, WITHHELD
 from audit.verdicts import Verdict
 
@@ -114,29 +116,28 @@ def unique(values: Iterable[Any]) -> list[Any]:
 
 
 def csv(frame: pd.DataFrame) -> bytes:
-    """A table as CSV in which no cell is taken for a formula by a spreadsheet."""
-    text = frame.select_dtypes(exclude="number").columns
-    risky = {
-        name: frame[name].map(lambda v: f"'{v}" if re.match(r"[=+\-@\t\r]", str(v)) else v)
-        for name in text
-    }
-    return frame.assign(**risky).to_csv(index=False).encode()
+    """A table as a CSV file in which no cell is taken for a formula by a spreadsheet."""
+    return csv_text(frame).encode()
 
 
 def picture(figure: Figure) -> None:
     """A figure as in the report; its title is its text for the blind, narrow screens scroll."""
-    buffer = io.BytesIO()
-    # names start no formulas; a sign that no font has is shown as a box
+    buffer, words = io.BytesIO(), html.escape(figure.get_suptitle(), quote=True)
+    # names start no formulas; whatever its font lacks, no warning reaches the terminal
     with (
         warnings.catch_warnings(),
         mpl.rc_context({"svg.hashsalt": "clip-audit", "text.parse_math": False}),
     ):
         warnings.filterwarnings("ignore", r"Glyph .* missing from")
+        figure.draw_without_rendering()
+        numbers = made_legible(figure)
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     data = base64.b64encode(buffer.getvalue()).decode()
-    words = html.escape(figure.get_suptitle(), quote=True)
     frame = "overflow-x:auto;background:#fff;border-radius:6px;padding:8px"
     st.html(
         f'<div style="{frame}"><img alt="{words}" style="width:100%;min-width:38rem"'
         f' src="data:image/svg+xml;base64,{data}"></div>'
     )
+    if numbers:
+        told = ", ".join(f"[{number}] is ‘{one}’" for number, one in numbers.items())
+        st.caption(plain(f"In this figure {told}."))

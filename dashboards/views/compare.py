@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import pandas as pd
 import streamlit as st
-from parts.runs import OTHERS, current, names, opened, stamp
-from parts.words import csv, plain, signed, table, unbroken
+from parts.runs import OTHERS, current, names, offer_csv, opened, stamp
+from parts.words import plain, signed, table, unbroken
 
 from audit import compare as comparison
 from audit.errors import InputError
@@ -57,7 +57,7 @@ def show(run: Run) -> None:
     except InputError as error:
         st.info(plain(error))
         return
-    results(changes, told)
+    results(changes, told, run)
 
 
 def likeliest(run: Run, found: Mapping[Path, Mapping[str, Any]]) -> list[Path]:
@@ -78,7 +78,7 @@ def compared(
     return comparison.remarks(_a, _b, task, None), comparison.compare(_a, _b, task)
 
 
-def results(changes: pd.DataFrame, told: list[str]) -> None:
+def results(changes: pd.DataFrame, told: list[str], run: Run) -> None:
     """The surest changes, how they are to be read, and the whole table."""
     st.markdown(f"**{plain(comparison.in_short(changes))}**")
     titles = ("Verdict", "Asked", "Between", "In A", "In B", "Change (bounds)")
@@ -96,9 +96,7 @@ def results(changes: pd.DataFrame, told: list[str]) -> None:
     )
     if told:
         st.markdown("\n".join(f"- {plain(one)}" for one in told))
-    st.download_button(
-        "All changes, as CSV", csv(changes), "changes.csv", "text/csv", on_click="ignore"
-    )
+    offer_csv(st, "All changes, as CSV", changes, "changes.csv", run)
 
 
 def _whole(text: str) -> str:

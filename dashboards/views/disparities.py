@@ -10,10 +10,9 @@ import pandas as pd
 import streamlit as st
 from parts.charts import FIT, forest, heat_map
 from parts.damage import attempt
-from parts.runs import current
+from parts.runs import current, offer_csv
 from parts.words import (
     SIGNS,
-    csv,
     how_many,
     measured,
     plain,
@@ -65,7 +64,7 @@ def show(run: Run) -> None:
     rates, gaps = one_label(run, rates, gaps)
     attempt("The part 'Group by group'", group_by_group, run, rates, gaps)
     attempt("The chart of differences", draw, gaps)
-    attempt("The rows behind", behind, rates, gaps)
+    attempt("The rows behind", behind, rates, gaps, run)
 
 
 def chosen(run: Run, rates: pd.DataFrame, gaps: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -284,15 +283,13 @@ def beside_chance(gaps: pd.DataFrame) -> str:
     return " ".join(told)
 
 
-def behind(rates: pd.DataFrame, gaps: pd.DataFrame) -> None:
+def behind(rates: pd.DataFrame, gaps: pd.DataFrame, run: Run) -> None:
     """The tables behind this label, to read and to download."""
     with st.expander("The table behind it"):
         st.dataframe(gaps.drop(columns=["key"]), hide_index=True, width="stretch")
     one, two = st.columns(2)
-    one.download_button(
-        "Disparities, as CSV", csv(gaps), "disparities.csv", "text/csv", on_click="ignore"
-    )
-    two.download_button("Rates, as CSV", csv(rates), "rates.csv", "text/csv", on_click="ignore")
+    offer_csv(one, "Disparities, as CSV", gaps, "disparities.csv", run)
+    offer_csv(two, "Rates, as CSV", rates, "rates.csv", run)
 
 
 show(current())

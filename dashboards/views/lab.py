@@ -10,8 +10,8 @@ from typing import Any, Final
 import pandas as pd
 import streamlit as st
 from parts.charts import before_and_after
-from parts.runs import current, stamp
-from parts.words import change, csv, measured, plain, signed, status, table, unbroken, what
+from parts.runs import current, offer_csv, stamp
+from parts.words import change, measured, plain, signed, status, table, unbroken, what
 
 from audit.embeddings import Store
 from audit.errors import InputError
@@ -28,6 +28,7 @@ from audit.lab import (
     typed,
     zipped,
 )
+from audit.names import slug
 from audit.rundir import Run
 from audit.tables import EVERYONE, OK, RATE, WORST
 
@@ -212,9 +213,7 @@ def look(run: Run, task: str, lab: Lab, reply: Reply) -> None:
     with st.expander("Every rate of this attribute, as a table"):
         of_it = reply.rates[reply.rates["attribute"].isin([attribute, EVERYONE])]
         st.dataframe(_rates_frame(of_it), hide_index=True, width="stretch")
-    st.download_button(
-        "All rates, as CSV", csv(reply.rates), "rates.csv", "text/csv", on_click="ignore"
-    )
+    offer_csv(st, "All rates, as CSV", reply.rates, "rates.csv", run)
 
 
 def _leading(run: Run, task: str, attributes: list[str]) -> int:
@@ -343,7 +342,7 @@ def save(run: Run, task: str, asked: Question, threshold: float | None) -> None:
     except InputError as error:
         st.error(plain(error))
         return
-    file = "".join(c if c.isalnum() or c in "-_" else "-" for c in name.strip())[:60]
+    file = slug(name.strip())
     two.download_button(
         "Label set", label_set_yaml(kept.labels), f"{file}.yaml", "text/yaml",
         on_click="ignore", width="stretch",

@@ -10,7 +10,7 @@ from typing import Final
 
 import streamlit as st
 from parts.author import bar, draft_of, file, form, problems
-from parts.runs import ALSO, current, readable_or_stop, stamp
+from parts.runs import ALSO, current, readable_or_stop, stamp, whole_or_stop
 from parts.words import plain
 
 from audit import report as reports
@@ -19,7 +19,7 @@ from audit.exports.kinds import KINDS, failed
 from audit.exports.public import told, write_public
 from audit.lab import zipped
 from audit.narrative import FILE, checked, closed, narrative_of, read, text_of
-from audit.rundir import Run, open_run, write_text
+from audit.rundir import Run, open_run
 
 #: width of the buttons, in pixels
 BUTTON: Final = 230
@@ -161,6 +161,7 @@ def rendered(path: str, stamp: str, words: str, public: bool, _run: Run) -> repo
 
 def export(run: Run) -> None:
     """Every kind of file, made when asked for."""
+    whole_or_stop(run)
     if unsaved(run):
         st.warning("What you typed since you last saved is not in them.", icon=":material/edit:")
     public = which(run)
@@ -270,7 +271,7 @@ def made_as(run: Run, kind: str, public: bool) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         source = copied(run, Path(folder)) if public else of_itself(run, Path(folder))
         if kind == ZIP or KINDS[kind][0].startswith("report."):
-            lay_out(rendered(*key(run), public, run), source.path)
+            reports.write(rendered(*key(run), public, run), source.path)
         if kind == ZIP:
             return archive(source.path)
         to = Path(folder) / "made"
@@ -285,17 +286,6 @@ def copied(run: Run, folder: Path) -> Run:
 def of_itself(run: Run, folder: Path) -> Run:
     """The run without its private part, in a folder that may be written."""
     return open_run(run.public_copy(folder / run.name))
-
-
-def lay_out(done: reports.Rendered, folder: Path) -> None:
-    """A rendered report as files, as documents of other kinds read it."""
-    write_text(folder / "report.md", done.text)
-    write_text(folder / "report.html", done.page)
-    figures = folder / "figures"
-    figures.mkdir(exist_ok=True)
-    for name, drawn in done.figures.items():
-        (figures / f"{name}.svg").write_bytes(drawn.svg)
-        (figures / f"{name}.png").write_bytes(drawn.png)
 
 
 def archive(folder: Path) -> bytes:

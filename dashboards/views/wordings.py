@@ -10,8 +10,8 @@ import pandas as pd
 import streamlit as st
 from parts.charts import before_and_after, curve, shares, title
 from parts.damage import attempt
-from parts.runs import current, readable_or_stop, stamp
-from parts.words import csv, measured, plain, rate, signed, status, table, unbroken, what
+from parts.runs import current, offer_csv, readable_or_stop, stamp
+from parts.words import measured, plain, rate, signed, status, table, unbroken, what
 
 from audit.data.alterations import AS_IT_IS
 from audit.embeddings import Store
@@ -59,9 +59,7 @@ def show(run: Run) -> None:
     attempt("The part 'Wording'", wording, run, rows, len(rows) - 1 if place is None else place)
     attempt("The part 'Variance'", variance, row)
     attempt("The part 'Steadiness'", steadiness, run, row)
-    st.download_button(
-        "All wordings, as CSV", csv(rows), "wordings.csv", "text/csv", on_click="ignore"
-    )
+    offer_csv(st, "All wordings, as CSV", rows, "wordings.csv", run)
 
 
 def leading(run: Run) -> list[Any]:
