@@ -12,6 +12,7 @@ specifications.parquet  sensitivity.parquet  stability.parquet
 effects.parquet  thresholds.parquet  measures.parquet
 findings.json  findings.sarif  gates.json  junit.xml
 figures/  report.md  report.html    rendered from the above, can be made again
+renderings.json    digests of these three
 private/outcomes/  private/groups.parquet    one row a picture: stays on this machine
 private/quarantined.csv    pictures set aside, with path and reason, if there are any
 """

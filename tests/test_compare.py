@@ -19,6 +19,7 @@ from audit import cli
 from audit.compare import CHANGES, compare, in_columns, in_short, largest, remarks, save
 from audit.embeddings import Store
 from audit.errors import InputError
+from audit.integrity import unedited
 from audit.run import carry_out
 from audit.rundir import Run, open_run
 from audit.stats.changes import Changes, changes_of_gaps, worst_case_change
@@ -444,7 +445,7 @@ def altered(
     written = (to / "suite.yaml").read_text()
     assert suite[0] in written
     (to / "suite.yaml").write_text(written.replace(*suite) if suite[0] else written)
-    return open_run(to)
+    return unedited(open_run(to), allowed=True)
 
 
 @pytest.mark.slow
@@ -549,7 +550,7 @@ def test_a_public_copy_and_an_earlier_layout_are_refused(
     shutil.copytree(b.path, tmp_path / "early")
     (tmp_path / "early" / "private" / "groups.parquet").unlink()
     with pytest.raises(InputError, match="run its suite again"):
-        compare(open_run(tmp_path / "early"), a)
+        compare(unedited(open_run(tmp_path / "early"), allowed=True), a)
 
 
 @pytest.mark.slow
@@ -561,7 +562,7 @@ def test_runs_without_a_common_task_are_refused(
     place = other.path / "questions.json"
     place.write_text(place.read_text().replace('"task": "people-nonce"', '"task": "jobs"'))
     with pytest.raises(InputError) as refused:
-        compare(a, open_run(other.path))
+        compare(a, unedited(open_run(other.path), allowed=True))
     assert "share no task" in str(refused.value)
     assert "asks people-nonce" in str(refused.value)
     assert "--other-task" in str(refused.value)

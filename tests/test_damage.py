@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 
 import pytest
 import worlds
+from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from audit import cli, figures, gates, report
@@ -21,7 +24,9 @@ from audit.exports import kinds
 from audit.exports.pdf import write_pdf
 from audit.exports.word import write_docx
 from audit.figures import looks
+from audit.integrity import edits
 from audit.names import file_names, slug
+from audit.narrative import draft
 from audit.page import MARKS, code, escaped
 from audit.report import render, rendered
 from audit.resources import shipped
@@ -200,7 +205,7 @@ def test_the_exit_code_of_a_run_is_that_of_its_gates(
         "section": lambda: monkeypatch.setattr(report, "_section", broken),
         "summary": lambda: monkeypatch.setattr(cli, "_summary", broken),
         "junit": lambda: monkeypatch.setattr(gates, "junit", broken),
-        "disk": lambda: monkeypatch.setattr(report, "write_text", _full),
+        "disk": lambda: monkeypatch.setattr(report, "write_renderings", _full),
     }
     places[where]()
     monkeypatch.setattr(cli, "_encoder", lambda suite, device: lambda: encoder)
@@ -242,7 +247,7 @@ def test_an_export_that_raises_keeps_no_other_from_being_written(
     assert (run.path / "exports" / "model-index.yaml").is_file()
     assert (run.path / "report.pdf").read_text() == "of before"
     assert not list(run.path.glob(".*"))
-    more = ["--export", "pdf", "--export", "ll144", "--export", "eval-results"]
+    more = ["--export", "pdf", "--export", "eval-results"]
     monkeypatch.setattr(sys, "argv", ["clip-audit", "report", str(run.path), *more])
     with pytest.raises(SystemExit) as ended:
         cli.main()
@@ -250,8 +255,69 @@ def test_an_export_that_raises_keeps_no_other_from_being_written(
     assert ended.value.code == 1
     assert "written: " in out
     assert "clip-audit.yaml" in out.replace("\n", "")
-    assert "favourable" in err
     assert "The export 'pdf'" in err
+
+
+@pytest.mark.slow
+def test_what_will_be_refused_is_refused_before_anything_is_rendered(
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = open_run(Path(shutil.copytree(run.path, tmp_path / run.name)))
+    (run.path / "croissant.json").unlink(missing_ok=True)
+    monkeypatch.setattr(report, "rendered", broken)
+    public = run.path.parent / "public"
+    for options, says in (
+        (["--export", "croissant", "--export", "ll144"], "favourable"),
+        (["--export", "ll144", "--public", str(public)], "favourable"),
+        (["--public", str(run.path / "findings.json" / "x")], "is read-only or no folder"),
+        (["--public", str(public)], "'Replace this:' still stands there"),
+    ):
+        if "Replace" in says:
+            draft(run)
+        monkeypatch.setattr(sys, "argv", ["clip-audit", "report", str(run.path), *options])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        assert ended.value.code == 2
+        assert says in " ".join(capsys.readouterr().err.split())
+        assert not public.exists()
+    assert not (run.path / "croissant.json").exists()
+
+
+@pytest.mark.slow
+def test_an_edited_run_is_marked_on_every_page(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    docx = pytest.importorskip("docx", reason="the extra 'export' is not installed")
+    dot = io.BytesIO()
+    Image.new("RGB", (1, 1)).save(dot, "png")
+    monkeypatch.setattr(report, "_saved", lambda figure, kind: dot.getvalue())
+    run = open_run(Path(shutil.copytree(run.path, tmp_path / run.name)))
+    (run.path / "gates.json").write_text("[]\n\n")
+    public = run.path.parent / "public"
+    words = ["clip-audit", "report", str(run.path), "--public", str(public)]
+    words += ["--export", "docx", "--export", "pdf", "--export", "eval-results"]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 2
+    assert "gates.json changed" in " ".join(capsys.readouterr().err.split())
+    monkeypatch.setattr(sys, "argv", [*words, "--allow-edited"])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert not ended.value.code
+    copy = open_run(public)
+    assert copy.manifest["edited"] == ["gates.json changed"]
+    assert not list(edits(copy))  # as it was published
+    assert "From an edited run" in (public / "report.md").read_text(encoding="utf-8")
+    assert '<p class="mark">⚠ From an edited run' in (public / "report.html").read_text("utf-8")
+    results = (public / "exports" / ".eval_results" / "clip-audit.yaml").read_text("utf-8")
+    results = " ".join(results.split())
+    assert results.count(f"run {run.path.name} (edited)") == results.count("task_id")
+    head = docx.Document(str(public / "report.docx")).sections[0].header.paragraphs[0].text
+    assert head == f"{run.path.name} (edited)"
 
 
 @pytest.mark.parametrize("write", [write_pdf, write_docx])
@@ -266,8 +332,9 @@ def test_a_document_holds_any_sign_and_any_length(
     assert write(run, tmp_path / "made").stat().st_size > 1000
 
 
-def test_what_turns_the_words_after_it_around_is_shown_as_a_sign() -> None:
-    assert escaped("a\u202eb\x07c") == code("a\u202eb\x07c").strip("`") == "a\ufffdb\ufffdc"
+def test_what_turns_the_words_after_it_around_is_shown_as_its_number() -> None:
+    assert code("a\u202eb\x07c") == r"`a\u202eb\x07c`"
+    assert escaped("a\u202eb\x07c") == r"a\\u202eb\\x07c"
     assert escaped("é e\u0301 👩 مرحبا") == "é e\u0301 👩 مرحبا"
 
 

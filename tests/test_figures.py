@@ -5,13 +5,16 @@ import json
 import re
 import shutil
 import tempfile
+import warnings
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import font_manager
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
@@ -30,6 +33,7 @@ from audit.figures import (
     robustness,
     scenes,
 )
+from audit.figures.glyphs import made_legible
 from audit.findings import judged
 from audit.models.planted import PlantedEncoder, picture_key
 from audit.run import carry_out
@@ -784,3 +788,41 @@ def test_what_was_not_asked_has_no_figure_and_a_sentence(
     run = sample_run()
     with pytest.raises(InputError, match=rf"^{re.escape(run.name)}: .*{asked[0]}"):
         draw(run, *asked)
+
+
+# ---- signs that a font lacks --------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("error")
+def test_signs_that_no_font_has_are_numbers_and_the_others_are_drawn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    few = [f for f in font_manager.fontManager.ttflist if "DejaVu" in f.name]
+    monkeypatch.setattr(font_manager.fontManager, "ttflist", few)
+    figure = Figure()
+    axis = figure.subplots()
+    axis.barh(["職業 人", "👩\u200d🚀 x", "آتش\u200cنشان"], [1, 2, 3])
+    axis.set_title("e\u0301té: 職業 人")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        figure.draw_without_rendering()
+    assert made_legible(figure) == {"1": "職業 人", "2": "👩\u200d🚀"}
+    figure.draw_without_rendering()
+    shown = [label.get_text() for label in axis.get_yticklabels()]
+    assert shown == ["[1]", "[2] x", "آتش\u200cنشان"]
+    assert axis.get_title() == "e\u0301té: [1]"
+
+
+@pytest.mark.filterwarnings("error")
+def test_signs_that_another_font_has_are_drawn_in_it() -> None:
+    with mpl.rc_context({"font.family": "cmr10", "axes.formatter.use_mathtext": True}):
+        figure = Figure()
+        figure.subplots().barh(["женщина"], [1])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            figure.draw_without_rendering()
+        assert made_legible(figure) == {}
+        figure.draw_without_rendering()
+    (label,) = figure.axes[0].get_yticklabels()
+    assert label.get_text() == "женщина"
+    assert len(label.get_fontfamily()) > 1

@@ -55,7 +55,7 @@ def _one_line_of_text(text: str) -> str:
     if not text.strip():
         raise ValueError("empty text; write at least one word")
     if text != text.strip() or "\n" in text or "\t" in text:
-        raise ValueError(f"{text!r} has outer spaces, a tab or a line break; take them out")
+        raise ValueError(f"{text!r} has outer spaces, a line break or a tab; take them out")
     if found := unseen(text):
         told = f"'{visible(text)}' has {found}, which is not seen or turns what follows around"
         raise ValueError(f"{told}; take it out. Joiners and no-break spaces may stay")

@@ -125,12 +125,12 @@ def require_publishable(run: Run) -> None:
     """Refuse what may not be published, before anything is written.
 
     Raises:
-        InputError: the run is a public copy itself; the author's words hold an error, or what
-            stood in their place before they were written.
+        InputError: the run is a public copy itself; the author's words still hold what stood in
+            their place before they were written.
     """
     if run.manifest.get("public"):
         raise InputError(sentence(f"{run.path} is a public copy already", "Copy it as it is"))
-    left = narrative.checked(run).placeholder
+    left = narrative.narrative_of(run).placeholder
     if left:
         told = f"{run.path / narrative.FILE}:{left}: '{narrative.PLACEHOLDER}' still stands there"
         raise InputError(sentence(told, "Write the words or delete the lines, then publish"))
