@@ -1,8 +1,8 @@
 """Serve the dashboard to this machine: which requests are answered at all.
 
 ``python serve.py PORT RUNS [--no-pictures]`` is what ``clip-audit dashboard`` starts. Another page
-that is open in the same browser must not read the runs: neither by requests (``Origin``) nor under a
-name of its own that it lets point at this machine (``Host``: DNS rebinding).
+that is open in the same browser must not read the runs: neither by requests (``Origin``) nor under
+a name of its own that it lets point at this machine (``Host``: DNS rebinding).
 """
 
 from __future__ import annotations
