@@ -29,7 +29,10 @@ STREAMLIT: Final[dict[str, Any]] = {
     "server.enableCORS": True,
     "server.enableXsrfProtection": True,
     "client.allowedOrigins": [],  # of pages that may hold this one in a frame and command it
+    # nobody edits the pages while they are read: looking for changes and for lone expressions to
+    # print cost more than the pages
     "server.fileWatcherType": "none",
+    "runner.magicEnabled": False,
     "browser.gatherUsageStats": False,
     "client.toolbarMode": "viewer",
     "client.showErrorDetails": "none",
