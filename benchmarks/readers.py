@@ -1,10 +1,10 @@
 """How long the first page takes when many readers open the dashboard at once.
 
 Run it with ``python benchmarks/readers.py RUNS [--readers 15] [--rounds 3] [--page disparities]``,
-and with ``--other CHECKOUT`` to time another state of the code beside it, in turns. Each reader is a
-session of its own that opens the page and waits until it is drawn, as a browser does; what the
-browser itself takes is not counted. Prints the median and the slowest of all readers of a round, and
-how busy the machine was with others.
+and with ``--other CHECKOUT`` to time another state of the code beside it, in turns. Each reader is
+a session of its own that opens the page and waits until it is drawn, as a browser does; what the
+browser itself takes is not counted. Prints the median and the slowest of all readers of a round,
+and how busy the machine was with others.
 """
 
 from __future__ import annotations

@@ -123,8 +123,8 @@ def csv(frame: pd.DataFrame) -> bytes:
     return frame.assign(**risky).to_csv(index=False).encode()
 
 
-def picture(figure: Figure) -> None:
-    """A figure as in the report; its title is its text for the blind, narrow screens scroll."""
+def picture(figure: Figure) -> str:
+    """A figure as HTML: its title is its text for the blind, narrow screens scroll."""
     buffer = io.BytesIO()
     # names start no formulas; a sign that no font has is shown as a box
     with (
@@ -136,7 +136,7 @@ def picture(figure: Figure) -> None:
     data = base64.b64encode(buffer.getvalue()).decode()
     words = html.escape(figure.get_suptitle(), quote=True)
     frame = "overflow-x:auto;background:#fff;border-radius:6px;padding:8px"
-    st.html(
+    return (
         f'<div style="{frame}"><img alt="{words}" style="width:100%;min-width:38rem"'
         f' src="data:image/svg+xml;base64,{data}"></div>'
     )
