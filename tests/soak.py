@@ -54,11 +54,16 @@ name: my-labels
 version: 1
 purpose: a small set
 source: made up
-labels: [{text: woman, stands_for: {gender: female}}, {text: man, stands_for: {gender: male}}]
+attribute: gender
+licence: none
+labels:
+  - {text: woman, key: female, tags: [demographic]}
+  - {text: man, key: male, tags: [demographic]}
 """
 CARD = """
 name: small-people
 manifest: MANIFEST
+id_column: image_id
 cluster_column: subject_id
 named_people: false
 photographs: false
