@@ -32,7 +32,7 @@ def damage(path: Path, seed: int) -> str:
     fault = known.get(path.suffix) if rng.random() < 0.6 else None
     try:
         return (fault or _bytes)(path, rng)
-    except (ValueError, IndexError, OverflowError, UnicodeError):  # such a file can't be written
+    except (ValueError, TypeError, IndexError, OverflowError):  # such a file can't be written
         return _bytes(path, rng)
 
 
