@@ -6,7 +6,7 @@ BIN := .venv/bin
 JOBS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(JOBS) --dist worksteal --durations=10
 
-.PHONY: audit test fast touched check browser screenshots clean
+.PHONY: audit test fast touched check browser screenshots soak clean
 
 audit: .venv/installed
 	$(BIN)/clip-audit run quick
@@ -21,6 +21,13 @@ fast: .venv/installed-dev
 # does 'make fast' run something of every module?
 touched: .venv/installed-dev
 	PYTHONPATH=tests $(BIN)/pytest -p touched -m 'not slow'
+
+# by hand, some hours: kills, damaged files, pictures and models; prints failures, ends with 1 if any
+soak: .venv/installed-dev
+	OMP_NUM_THREADS=1 $(BIN)/python tests/soak.py kills --count 200
+	OMP_NUM_THREADS=1 $(BIN)/python tests/soak.py pictures --count 10000
+	OMP_NUM_THREADS=1 $(BIN)/python tests/soak.py files --minutes 30
+	OMP_NUM_THREADS=1 $(BIN)/python tests/soak.py checkpoints --minutes 30
 
 check: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -54,15 +54,6 @@ Device = Annotated[str, typer.Option(help="auto, cuda, mps or cpu")]
 
 #: columns of words in tables of numbers
 _LEFT = ("attribute", "group", "compared")
-#: how the dashboard is served: to this machine, telling nobody, in colours that can be read
-STREAMLIT = {
-    "server.address": "localhost",
-    "browser.gatherUsageStats": "false",
-    "client.toolbarMode": "viewer",
-    "client.showErrorDetails": "none",
-    "theme.light.primaryColor": "#00588a",
-    "theme.dark.primaryColor": "#7cc0ee",
-}
 
 
 class Kind(StrEnum):
@@ -380,12 +371,10 @@ def dashboard(
 
     from audit.resources import shipped
 
-    page = shipped("dashboards") / "app.py"
-    options = [f"--{name}={value}" for name, value in STREAMLIT.items()]
-    command = [sys.executable, "-m", "streamlit", "run", str(page), "--server.port", str(port)]
+    command = [sys.executable, str(shipped("dashboards") / "serve.py"), str(port)]
     where = os.environ | {"CLIP_AUDIT_CACHE": str(cache.resolve())}
     given = [str(runs.resolve()), *([] if pictures else ["--no-pictures"])]
-    code = subprocess.call([*command, *options, "--", *given], env=where)
+    code = subprocess.call([*command, *given], env=where)
     if code:
         raise AuditError(
             sentence(

@@ -6,7 +6,8 @@
     ROOT/embeddings/datasets/DIGEST/*.uses       which dataset and subject a picture belongs to
 
 A shard is written once, under a name nobody else uses, and moved into place; so several processes
-may fill one store, and a killed one loses at most what it did in the last few seconds.
+may fill one store, and a killed one loses at most what it did in the last few seconds. Of those
+that want the same dataset by the same model, one encodes and the others wait (``audit.turns``).
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from audit.data.images import MAX_PIXELS, Reason, Unreadable, decode, inside, pi
 from audit.data.packed import container, opened
 from audit.errors import InputError, sentence
 from audit.models.encoder import Encoder, EncoderCard, Rows, StagedEncoder, default_cache
+from audit.turns import Turn
 
 T = TypeVar("T")
 Bytes = NDArray[np.uint8]
@@ -110,6 +112,7 @@ class Store:
         root: Path | None = None,
         *,
         progress: Progress | None = None,
+        waiting: Callable[[str], None] = lambda said: None,
         alteration: Alteration | None = None,
         dataset: str = "",
         clusters: Mapping[str, str] | None = None,
@@ -123,6 +126,8 @@ class Store:
                 must stay inside it.
             root: the dataset's folder.
             progress: called with (done, total) every batch.
+            waiting: told in words when another process is encoding these pictures; what it has
+                done is used once it has finished, been killed, or stood still.
             alteration: applied to each decoded picture.
             dataset: name under which these pictures can be purged.
             clusters: subject (or whatever repeats) of each image id, to purge by.
@@ -137,13 +142,18 @@ class Store:
         self._open()
         shelf = self._shelf(encoder.card)
         uses = _Uses(self.folder / "datasets", dataset, clusters or {})
-        desk = _Desk(shelf, self._decoded(), uses, root, alteration, max_pixels)
         looks = [_Look(image_id, Path(path)) for image_id, path in items]
-        for batch in encode_stream(encoder, desk.look, looks, failed=desk.failed):
-            desk.put(batch)
-            if progress is not None:
-                progress(batch.seen, len(looks))
-        desk.flush(looks)
+        lock = shelf.folder.parent / f".{_text_digest(dataset)[:32]}.lock"
+        with Turn(lock, waiting) as turn:
+            desk = _Desk(shelf, self._decoded(), uses, turn, root, alteration, max_pixels)
+            stream = encode_stream(
+                encoder, desk.look, looks, failed=desk.failed, still=desk.missing
+            )
+            for batch in stream:
+                desk.put(batch)
+                if progress is not None:
+                    progress(batch.seen, len(looks))
+            desk.flush(looks)
         good = [look for look in looks if look.problem is None]
         pixels = tuple(look.key for look in good)
         vectors = shelf.rows(pixels).view(np.float32)
@@ -250,21 +260,19 @@ def encode_stream(
     items: Iterable[T],
     workers: int | None = None,
     failed: Callable[[T, Exception], None] | None = None,
+    still: Callable[[T], bool] = lambda item: True,
 ) -> Iterator[Encoded[T]]:
     """Encode pictures batch by batch, while threads load and preprocess the next ones.
 
     ``load`` runs in the threads; None means that there is nothing to encode for an item. Whatever
     it or the preprocessing raises is given to ``failed``, and there is nothing to encode for the
-    item; without ``failed`` it ends the stream. At most about two batches are held in memory,
+    item; without ``failed`` it ends the stream. ``still`` is asked just before encoding, in the
+    caller's thread, whether an item has to be. At most about two batches are held in memory,
     however many items there are. The encoder is never called without pictures.
     """
     staged = encoder if isinstance(encoder, StagedEncoder) else None
-    ask: Callable[[Sequence[Any]], Rows]
-    ask = encoder.encode_images if staged is None else staged.encode_pixels
-
-    def encode(some: Sequence[Any]) -> Rows:
-        # an encoder is never asked about no picture at all
-        return ask(some) if some else np.empty((0, encoder.card.dim), np.float32)
+    encode: Callable[[Sequence[Any]], Rows]
+    encode = encoder.encode_images if staged is None else staged.encode_pixels
 
     def size() -> int:
         return 8 if staged is None else staged.batch_size
@@ -279,22 +287,23 @@ def encode_stream(
             failed(item, error)
             return None
 
-    def encoded(ready: list[Any]) -> Rows:
-        return encode(ready) if ready else np.zeros((0, encoder.card.dim), dtype=np.float32)
+    def encoded(seen: int, ready: Sequence[tuple[T, Any]]) -> Encoded[T]:
+        kept = [(item, pixels) for item, pixels in ready if still(item)]
+        empty = np.empty((0, encoder.card.dim), np.float32)
+        rows = encode([pixels for _, pixels in kept]) if kept else empty
+        return Encoded(seen, [item for item, _ in kept], rows)
 
-    batch: list[T] = []
-    ready: list[Any] = []
+    ready: list[tuple[T, Any]] = []
     seen = since = 0
     with ThreadPoolExecutor(workers or _workers()) as pool:
         for item, pixels in _ahead(pool, prepare, items, lambda: 2 * size()):
             seen, since = seen + 1, since + 1
             if pixels is not None:
-                batch.append(item)
-                ready.append(pixels)
-            if len(batch) >= size() or since >= max(FLUSH_PICTURES, 2 * size()):
-                yield Encoded(seen, batch, encoded(ready))
-                since, batch, ready = 0, [], []
-        yield Encoded(seen, batch, encoded(ready))
+                ready.append((item, pixels))
+            if len(ready) >= size() or since >= max(FLUSH_PICTURES, 2 * size()):
+                yield encoded(seen, ready)
+                since, ready = 0, []
+        yield encoded(seen, ready)
 
 
 def _workers() -> int:
@@ -345,6 +354,7 @@ class _Desk:
     shelf: Shelf
     decoded: Shelf
     uses: _Uses
+    turn: Turn
     root: Path | None
     alteration: Alteration | None
     max_pixels: int
@@ -377,6 +387,12 @@ class _Desk:
             return None
         image = image or decode(look.path, self.root, self.max_pixels)
         return self.alteration(image) if self.alteration else image
+
+    def missing(self, look: _Look) -> bool:
+        """Whether nobody else has encoded a picture meanwhile; waits for one who is at it."""
+        if self.turn.take():
+            self.shelf.refresh()
+        return look.key not in self.shelf
 
     def _file_digest(self, path: Path) -> bytes:
         """Digest of a plain file's bytes and of how it is decoded; empty if decoding should judge.
@@ -417,6 +433,7 @@ class _Desk:
             rows = np.frombuffer(pixels, dtype=np.uint8).reshape(len(fresh), KEY)
             self.decoded.put([look.file for look in fresh], rows)
         self._looks, self._rows, self._flushed = [], [], time.monotonic()
+        self.turn.alive()
 
 
 def picture_key(pixels: str, alteration: str = "") -> bytes:

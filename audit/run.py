@@ -169,6 +169,7 @@ def _encode(
         [(str(i), Path(p)) for i, p in zip(table["image_id"], table["path"], strict=True)],
         suite.pictures.root,
         progress=lambda done, total: progress(stage, done, total),
+        waiting=lambda said: progress(said, 0, len(table)),
         alteration=alteration,
         dataset=suite.pictures.name,
         clusters=dict(zip(table["image_id"], table["cluster_id"], strict=True)),

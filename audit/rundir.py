@@ -458,10 +458,8 @@ def open_run(path: Path) -> Run:
             )
         )
     try:
-        facts = json.loads(manifest.read_text(encoding="utf-8"))
-        if not isinstance(facts, dict) or not isinstance(facts.get("schema", 0), int):
-            raise ValueError("it is no manifest of a run")
-    except ValueError as error:
+        facts = _facts(json.loads(manifest.read_text(encoding="utf-8")))
+    except (ValueError, RecursionError) as error:
         raise InputError(
             sentence(f"{manifest} is damaged ({error})", "Run its suite again; nothing is lost")
         ) from error
@@ -473,6 +471,18 @@ def open_run(path: Path) -> Run:
             )
         )
     return Run(path, facts)
+
+
+def _facts(found: Any) -> dict[str, Any]:
+    """What a manifest holds, if it has the form of one; else ValueError."""
+    files = found.get("files") if isinstance(found, dict) else None
+    if not isinstance(files, dict) or not isinstance(found.get("schema", 0), int):
+        raise ValueError("its 'files' or 'schema' is missing or of another type")
+    for name, digest in files.items():
+        within = len(name) < 256 and not Path(name).is_absolute() and ".." not in Path(name).parts
+        if not (within and isinstance(digest, str)):
+            raise ValueError(f"'{name[:40]}' in 'files' is no file of a run, or has no digest")
+    return dict(found)
 
 
 def runs_in(folder: Path) -> list[Run]:

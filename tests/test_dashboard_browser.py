@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 from test_dashboard import FOLDER
 
-from audit.cli import STREAMLIT
 from audit.rundir import Run
 
 playwright = pytest.importorskip(
@@ -39,11 +38,9 @@ def address(quick_runs: dict[str, Run]) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    options = [f"--{name}={value}" for name, value in STREAMLIT.items()]
-    options += [f"--server.port={port}", "--server.headless=true"]
-    app = str(FOLDER / "app.py")
-    command = [sys.executable, "-m", "streamlit", "run", app, *options, "--", str(runs)]
+    command = [sys.executable, str(FOLDER / "serve.py"), str(port), str(runs)]
     here = {**os.environ, "CLIP_AUDIT_CACHE": str(runs.parent / "cache")}
+    here |= {"STREAMLIT_SERVER_HEADLESS": "true"}
     server = subprocess.Popen(command, env=here, stdout=subprocess.DEVNULL)
     try:
         found = f"http://localhost:{port}"

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from audit import embeddings
+from audit import embeddings, turns
 from audit.data.images import pixel_digest
 from audit.embeddings import Shelf, Store, encode_stream, picture_key
 from audit.errors import InputError
@@ -367,19 +367,20 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from test_embeddings import Colours, album
-from audit import embeddings
+from audit import embeddings, turns
 embeddings.FLUSH_PICTURES = 16
 folder, cache = Path({folder!r}), Path({cache!r})
 items = [(f"id{{i}}", Path(f"{{i}}.png")) for i in range({count})]
 encoder = Colours(slow={slow})
-embeddings.Store(cache).images(encoder, items, folder, dataset="d")
+embeddings.Store(cache).images(encoder, items, folder, dataset="d", waiting=print)
+print(encoder.images)
 """
 
 
 def fill(folder: Path, cache: Path, count: int, slow: float) -> subprocess.Popen[bytes]:
     names = {"tests": str(Path(__file__).parent), "folder": str(folder), "cache": str(cache)}
     code = FILL.format(**names, count=count, slow=slow)
-    return subprocess.Popen([sys.executable, "-c", code])
+    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
 
 
 @pytest.mark.slow
@@ -390,7 +391,7 @@ def test_killed_while_filling_loses_only_the_last_moments(tmp_path: Path):
     while len(shards(cache, "/images")) < 3 and time.monotonic() < deadline:
         time.sleep(0.005)
     process.send_signal(signal.SIGKILL)
-    process.wait()
+    process.communicate()
     kept = sum(len(embeddings._read_shard(s, 12)[0]) for s in shards(cache, "/images"))  # type: ignore[index]
     assert 48 <= kept < 400
     encoder = Colours()
@@ -400,17 +401,70 @@ def test_killed_while_filling_loses_only_the_last_moments(tmp_path: Path):
     assert Store(cache).purge(dataset="d") == 400
 
 
+def _other(both: list[subprocess.Popen[bytes]], told: list[list[str]]) -> int:
+    return next(p.pid for p, lines in zip(both, told, strict=True) if lines[-2] != "0")
+
+
+@pytest.mark.slow
+def test_who_waits_goes_on_where_a_killed_process_stopped(tmp_path: Path):
+    items, cache = album(tmp_path / "a", 200), tmp_path / "cache"
+    first = fill(tmp_path / "a", cache, 200, slow=0.01)
+    deadline = time.monotonic() + 60
+    while len(shards(cache, "/images")) < 2 and time.monotonic() < deadline:
+        time.sleep(0.005)
+    threading.Timer(0.3, first.kill).start()
+    said: list[str] = []
+    encoder = Colours()
+    Store(cache).images(encoder, items, tmp_path / "a", dataset="d", waiting=said.append)
+    first.communicate()
+    assert said == [f"another run (process {first.pid}) is encoding these pictures"]
+    assert 0 < encoder.images <= 168
+    kept = [_read_keys(s) for s in shards(cache, "/images")]
+    assert sorted(sum(kept, [])) == sorted({*sum(kept, [])})  # nothing was encoded twice
+
+
+def _read_keys(shard: Path) -> list[bytes]:
+    return [key.tobytes() for key in embeddings._read_shard(shard, 12)[0]]  # type: ignore[index]
+
+
 @pytest.mark.slow
 def test_two_processes_fill_one_store(tmp_path: Path):
     items, cache = album(tmp_path / "a", 120), tmp_path / "cache"
     both = [fill(tmp_path / "a", cache, 120, slow=0.002) for _ in range(2)]
-    assert [process.wait(timeout=120) for process in both] == [0, 0]
+    told = [process.communicate(timeout=120)[0].decode().split("\n") for process in both]
+    # one does all the work; the other found everything, or said that it waits
+    assert sorted(int(lines[-2]) for lines in told) == [0, 120]
+    waited = [lines[:-2] for lines in told if lines[-2] == "0"]
+    assert waited[0] in (
+        [],
+        [f"another run (process {_other(both, told)}) is encoding these pictures"],
+    )
     encoder = Colours()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found, _ = Store(cache).images(encoder, items, tmp_path / "a")
     assert encoder.images == 0
     np.testing.assert_array_equal(found.vectors, truth(120))
+
+
+def test_a_run_that_stands_still_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(turns, "SILENCE", 0.3)
+    said: list[str] = []
+    with turns.Turn(tmp_path / "lock", said.append) as first:
+        assert (first.take(), first.take(), said) == (True, False, [])
+        with turns.Turn(tmp_path / "lock", said.append) as second:
+            assert second.take()
+    me = f"(process {os.getpid()})"
+    assert said == [
+        f"another run {me} is encoding these pictures",
+        f"the other run {me} stands still",
+    ]
+
+
+def test_where_no_lock_can_be_had_all_do_the_work(tmp_path: Path):
+    with turns.Turn(tmp_path / "gone" / "lock", pytest.fail) as turn:
+        assert turn.take()
+        turn.alive()
 
 
 def test_one_store_sees_what_another_added(tmp_path: Path):

@@ -4,7 +4,7 @@ import io
 import itertools
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -66,9 +66,13 @@ attributes:
 """
 
 
-def small_world(folder: Path, min_group: int = 12) -> Run:
-    """A run with groups of 3 and 7, an intersection of 5, and 4 whose age is unknown."""
-    table = people(folder, 420)
+def small_world(folder: Path, min_group: int = 12, more: Mapping[str, str] | None = None) -> Run:
+    """A run with groups of 3 and 7, an intersection of 5, and 4 whose age is unknown.
+
+    ``more``: the groups of one subject more, if any.
+    """
+    everybody = people(folder, 420 + bool(more))
+    table = everybody[:420]
     rng = np.random.default_rng(5)
     gender = np.array(["female", "male"])[rng.integers(2, size=420)]
     age = np.array(["young", "middle", "old"])[rng.integers(3, size=420)]
@@ -81,6 +85,7 @@ def small_world(folder: Path, min_group: int = 12) -> Run:
     district[100:107] = "west"
     sex = np.array(["female", "male"])[rng.integers(2, size=420)]
     table = table.assign(gender=gender, age_group=age, district=district, sex=sex)
+    table = pd.concat([table, everybody[420:].assign(**more or {})])
     table.to_csv(folder / "people.csv", index=False)
     (folder / "card.yaml").write_text(CARD)
     suite_text = SUITE.format(card=folder / "card.yaml", min_group=min_group)
@@ -111,7 +116,7 @@ def of(counts: dict[str, int], fewest: int = 30) -> set[str]:
 
 
 def test_where_no_group_is_small_nothing_is_withheld() -> None:
-    assert of({"x": 30, "y": 400}) == set()
+    assert of({"x": 31, "y": 400}) == set()
 
 
 def test_a_small_group_hides_beside_the_next_smallest() -> None:
@@ -172,6 +177,55 @@ def test_no_small_group_of_random_crossings_can_be_worked_out(seed: int) -> None
         low, high = could_be(cell, published, set(counts), total)
         assert high >= min(30, total) - 1e-6
         assert low < counts[cell] - 1e-6 or not published or len(hidden) == len(counts)
+
+
+def tables(seed: int, of_one: int) -> tuple[dict[Cell, int], dict[Cell, int], dict[Cell, int]]:
+    """Counts of two attributes crossed; with one subject more; and of that subject alone."""
+    rng = np.random.default_rng(seed)
+    inner = {(a, b): int(rng.choice([0, 4, 17, 20, 21, 29, 31])) for a in "pqrs" for b in "xy"}
+    newcomer = ("pqrs"[rng.integers(4)], "xy"[rng.integers(2)])
+    inner[newcomer] += 1
+    before: dict[Cell, int] = {}
+    for (a, b), n in inner.items():
+        for cell in (("a", a), ("b", b), ("a x b", f"{a} x {b}")) if n else ():
+            before[cell] = before.get(cell, 0) + n
+    a, b = newcomer
+    one = {("a", a): of_one, ("b", b): of_one, ("a x b", f"{a} x {b}"): of_one}
+    return before, {cell: n + one.get(cell, 0) for cell, n in before.items()}, one
+
+
+@pytest.mark.parametrize("of_one", [1, 3])
+@pytest.mark.parametrize("seed", [3, 5])
+def test_before_and_after_one_more_subject_no_small_group_can_be_worked_out(
+    seed: int, of_one: int
+) -> None:
+    before, after, one = tables(seed, of_one)
+    fewest = Fewest(30, 10, of_one)
+    public = [
+        {cell: n for cell, n in t.items() if cell not in withheld(t, t, fewest)}
+        for t in (before, after)
+    ]
+    # whoever knows the newcomer takes it off the second, and has both copies of one table
+    both = public[0] | {cell: n - one.get(cell, 0) for cell, n in public[1].items()}
+    total = sum(n for (attribute, _), n in before.items() if attribute == "a")
+    for cell in [cell for cell, n in before.items() if n < 30]:
+        assert cell not in both
+        low, high = could_be(cell, both, set(before), total)
+        assert high >= min(30, total) - 1e-6, (cell, before[cell], low, high)
+
+
+def test_a_protector_that_one_subject_decides_is_withheld_with_the_other() -> None:
+    counts = {"west": 5, "east": 40, "north": 41, "south": 90}
+    # alone 'east' was enough; of one more in 'east', 'north': together they would give 'west' away
+    assert of(counts) == {"west", "east", "north"}
+    assert of(counts | {"east": 41}) == {"west", "east", "north"}
+    assert of(counts | {"north": 60}) == {"west", "east"}
+
+
+def test_a_group_that_one_subject_makes_large_enough_stays_withheld() -> None:
+    counts = {"west": 30, "east": 60, "north": 90}
+    assert of(counts) == {"west"}
+    assert of(counts | {"west": 31}) == set()
 
 
 def could_be(
@@ -270,7 +324,7 @@ def test_no_small_group_can_be_counted_from_the_tables(run: Run, copy: Run) -> N
     question = {"task": "people-occupations", "metric": "selection", "label": "doctor"}
     question["condition"] = "ensemble"
     public = published_counts(copy, "n", **question)
-    assert len(public) >= 6
+    assert len(public) >= 5
     public |= {(c["attribute"], c["group"]): float(c["pictures"]) for c in copy.dataset["cells"]}
     assert not set(public) & set(small_groups(run))
     for cell, n in small_groups(run).items():
@@ -290,6 +344,38 @@ def test_no_event_of_a_small_group_can_be_counted(run: Run, copy: Run) -> None:
         for cell in small_groups(run):
             low, high = could_be(cell, public, listed, float(total.iloc[0]))
             assert high - low > 1, (label, cell)
+
+
+@pytest.mark.slow
+def test_copies_of_before_and_after_one_more_subject_give_no_small_group(
+    run: Run, copy: Run, tmp_path: Path
+) -> None:
+    more = {"gender": "female", "age_group": "old", "district": "west", "sex": "female"}
+    after = small_world(tmp_path / "world", more=more)
+    second = write_public(after, tmp_path / "copy")
+    listed = {(c["attribute"], c["group"]) for c in run.dataset["cells"]}
+    joined = {*more.items(), ("gender x age_group", "female x old")}
+    question = {"task": "people-occupations", "metric": "selection", "condition": "ensemble"}
+    for column, label in (("n", "doctor"), ("events", "doctor"), ("events", "teacher")):
+        total, new_total = (
+            float(r[(r["attribute"] == "everyone") & (r["label"] == label)][column].iloc[0])
+            for r in (_rows(made.rates, question) for made in (copy, second))
+        )
+        # what everyone's numbers grew by is the newcomer's; the rest of both copies is one table
+        of_one = new_total - total
+        both = {
+            cell: n - of_one * (cell in joined)
+            for cell, n in published_counts(second, column, label=label, **question).items()
+        } | published_counts(copy, column, label=label, **question)
+        for cell in small_groups(run):
+            assert cell not in both
+            low, high = could_be(cell, both, listed, total)
+            assert high - low > 1, (column, label, cell)
+            assert column == "events" or high >= FEWEST - 1e-6, cell
+
+
+def _rows(table: pd.DataFrame, where: Mapping[str, str]) -> pd.DataFrame:
+    return table[np.all([table[k] == v for k, v in where.items()], axis=0)]
 
 
 @pytest.mark.slow
@@ -577,11 +663,12 @@ def test_impact_ratios_by_hand(run: Run, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_public_copy_withholds_ratios_too(copy: Run, tmp_path: Path) -> None:
     path = write_ll144(declaring(copy, {"people-occupations": ["doctor"]}), tmp_path / "l.csv")
-    table = pd.read_csv(path).query("attribute == 'gender'").set_index("category")
-    assert np.isnan(table.loc["other", "pictures"])
-    assert table.loc["other", "status"] == WITHHELD
-    assert table["impact_ratio"].isna().all()
-    assert "may be among those withheld" in table.loc["male", "reason"]
+    table = pd.read_csv(path).set_index(["attribute", "category"])
+    other = table.loc[("gender", "other")]
+    assert np.isnan(other["pictures"])
+    assert other["status"] == WITHHELD
+    assert table.loc[["gender", "age_group"], "impact_ratio"].isna().all()
+    assert "may be among those withheld" in table.loc[("age_group", "young"), "reason"]
 
 
 @pytest.mark.slow

@@ -351,3 +351,18 @@ def test_a_damaged_manifest_gets_a_sentence_and_hides_no_other_run(world: Path) 
     with pytest.raises(InputError, match="damaged"):
         open_run(first.path)
     assert [r.path for r in runs_in(world / "runs")] == [second.path]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[]", "7", "{}", "[" * 100_000, '{"files": []}', '{"files": {"a": 1}}',
+        '{"files": {"../x": ""}}',
+        '{"files": {"/etc/passwd": ""}}', '{"schema": "4", "files": {}}',
+        json.dumps({"files": {"x" * 300: ""}}),
+    ],
+)  # fmt: skip
+def test_a_manifest_of_another_form_gets_a_sentence(tmp_path: Path, content: str) -> None:
+    (tmp_path / "manifest.json").write_text(content)
+    with pytest.raises(InputError, match="manifest.json is damaged.*Run its suite again"):
+        open_run(tmp_path)

@@ -27,6 +27,7 @@ from audit.quarantine import UNEVEN
 from audit.rates_by_truth import RECALL
 from audit.rundir import (
     MANIFEST,
+    PRIVATE,
     TABLES,
     Run,
     digest_of,
@@ -107,7 +108,7 @@ def write_public(run: Run, to: Path, subjects: int = FEWEST_SUBJECTS) -> Run:
     require_publishable(run)
     if to.exists():
         raise InputError(sentence(f"{to} exists already", "Name a new folder"))
-    fewest = Fewest(_min_cell(run), subjects)
+    fewest = Fewest(_min_cell(run), subjects, _of_one(run))
     hidden = Hidden.of(run, fewest)
     try:
         to.mkdir(parents=True)
@@ -254,7 +255,7 @@ def _tells(row: Mapping[str, Any], hidden: Hidden) -> bool:
 def _about_few(table: pd.DataFrame, fewest: Fewest) -> Any:
     """Measures of a group that rest on some few of it, such as those whose choice flipped."""
     sizes = zip(table["n"], table["subjects"], strict=True)
-    few = np.array([fewest.small(n, subjects) for n, subjects in sizes], dtype=bool)
+    few = np.array([fewest.near(n, subjects) for n, subjects in sizes], dtype=bool)
     of_all = table["group"].isin(["", EVERYONE])
     return few & ~(of_all | table["probe"].isin(_DEPTHS)).to_numpy()
 
@@ -330,6 +331,13 @@ def _min_cell(run: Run) -> int:
     """Pictures of the smallest group to be published; earlier runs had one setting for all."""
     confidence = run.suite["confidence"]
     return int(confidence.get("min_cell", confidence["min_group"]))
+
+
+def _of_one(run: Run) -> int:
+    """The most pictures of one subject, or what they can be at most where it isn't known."""
+    if (run.path / PRIVATE / "groups.parquet").is_file():
+        return int(run.groups()["cluster_id"].value_counts().max())
+    return int(run.dataset["pictures"] - run.dataset["subjects"] + 1)
 
 
 _NAMELESS_FEW: Final = (

@@ -4,6 +4,10 @@ Counts of groups add up: to everyone, and intersections to their attributes. A s
 withheld could be subtracted back. So others are withheld beside it, as few pictures as possible,
 until *another table of counts agrees with everything published in which the small group is not
 small*. Such a table is looked for by linear programming, over the cells of all attributes crossed.
+
+The same holds of two copies, of a run before and after one more subject: what one of them withholds
+must not be published by the other. So groups that one subject more or fewer would make small are
+withheld, too, and protect nobody; and of protectors between which one subject decides, all are.
 """
 
 from __future__ import annotations
@@ -29,14 +33,22 @@ _CROSS: Final = " x "
 
 @dataclass(frozen=True)
 class Fewest:
-    """Fewer pictures, or fewer subjects, than this make a group small."""
+    """Fewer pictures, or fewer subjects, than this make a group small.
+
+    ``of_one`` is the most pictures that there are of one subject.
+    """
 
     pictures: int
     subjects: int
+    of_one: int = 1
 
     def small(self, pictures: int, subjects: int) -> bool:
         """Whether a group of that size is small; one without anybody is not."""
         return 0 < pictures < self.pictures or 0 < subjects < self.subjects
+
+    def near(self, pictures: int, subjects: int) -> bool:
+        """Whether a group is small, or would be with one subject fewer."""
+        return 0 < pictures < self.pictures + self.of_one or 0 < subjects < self.subjects + 1
 
 
 def withheld(
@@ -62,10 +74,11 @@ def withheld(
     hidden = {cell for cell in already if cell in pictures}
     for component in _components(pictures):
         mine = {cell: n for cell, n in pictures.items() if cell[0] in component}
-        small = {cell for cell in mine if fewest.small(mine[cell], subjects.get(cell, 0))}
-        targets = small | {cell for cell in mine if cell in hidden}
-        if targets:
-            hidden |= targets | _complement(mine, targets, small, fewest.pictures)
+        sizes = {cell: (n, subjects.get(cell, 0)) for cell, n in mine.items()}
+        small = {cell for cell in mine if fewest.small(*sizes[cell])}
+        if small:
+            hidden |= small | _complement(mine, small, fewest)
+        hidden |= {cell for cell in mine if fewest.near(*sizes[cell])}
     return hidden
 
 
@@ -81,22 +94,18 @@ def _components(cells: Iterable[Cell]) -> list[set[str]]:
     return tied
 
 
-def _complement(
-    cells: Mapping[Cell, int], targets: set[Cell], small: set[Cell], goal: int
-) -> set[Cell]:
-    """Groups beside the targets until every small one might as well be large."""
+def _complement(cells: Mapping[Cell, int], small: set[Cell], fewest: Fewest) -> set[Cell]:
+    """Groups beside the small ones until every one of these might as well be large."""
     tables = _Tables.of(cells)
     if tables is None:  # too many to look through
-        return {cell for cell in cells if _CROSS in cell[0]} | _complement(
-            {c: n for c, n in cells.items() if _CROSS not in c[0]},
-            {c for c in targets if _CROSS not in c[0]},
-            {c for c in small if _CROSS not in c[0]},
-            goal,
-        )
-    hidden = set(targets)
-    for cell in sorted(small, key=lambda c: (cells[c], c)):
-        wanted = goal if cells[cell] < goal else cells[cell] + goal
-        hidden |= tables.moved(cell, min(wanted, tables.total), hidden)
+        single = {c: n for c, n in cells.items() if _CROSS not in c[0]}
+        crossed = cells.keys() - single.keys()
+        return crossed | _complement(single, small - crossed, fewest)
+    hidden: set[Cell] = set()
+    # each for itself, so that no order of counts decides
+    for cell in small:
+        goal = fewest.pictures + (cells[cell] if cells[cell] >= fewest.pictures else 0)
+        hidden |= tables.moved(cell, min(goal, tables.total), small, 2 * fewest.of_one)
     return hidden
 
 
@@ -131,8 +140,19 @@ class _Tables:
             keep &= np.asarray(self.member[at].sum(axis=0)).ravel() > 0
         return _Tables(self.names, self.counts, csr_array(self.member[:, keep]), self.total)
 
-    def moved(self, target: Cell, goal: int, hidden: set[Cell]) -> set[Cell]:
-        """The groups whose counts change in the nearest table in which the target has ``goal``."""
+    def moved(self, target: Cell, goal: int, hidden: set[Cell], close: int) -> set[Cell]:
+        """The groups whose counts change in the nearest tables in which the target has ``goal``.
+
+        All tables whose cost could be the least were counts of groups ``close`` to what they are.
+        """
+        found: set[Cell] = set()
+        while more := self._nearest(target, goal, hidden, found, close) - found:
+            found |= more
+        return found
+
+    def _nearest(
+        self, target: Cell, goal: int, hidden: set[Cell], found: set[Cell], close: int
+    ) -> set[Cell]:
         known = [i for i, name in enumerate(self.names) if name not in hidden]
         at, crossed = list(self.names).index(target), self.member.shape[1]
         everyone = csr_array(np.ones((1, crossed)))
@@ -142,11 +162,12 @@ class _Tables:
         counts = np.append(self.counts[known], self.total)
         least = hstack([-self.member[[at]], csr_array((1, 2 * len(known)))], format="csr")
         # fewest pictures withheld; an attribute whole costs more than its intersections
-        cost = np.concatenate([np.zeros(crossed), *[1 + self.counts[known]] * 2])
-        found = linprog(cost, least, [-goal], equal, counts, method="highs")
-        if found.x is None:  # nobody else is there to hide among
+        dearer = np.array([close * (self.names[i] in found) for i in known])
+        cost = np.concatenate([np.zeros(crossed), *[1 + self.counts[known] + dearer] * 2])
+        solved = linprog(cost, least, [-goal], equal, counts, method="highs")
+        if solved.x is None:  # nobody else is there to hide among
             return set(self.names)
-        moves = found.x[crossed:].reshape(2, -1).sum(axis=0) > 1e-6
+        moves = solved.x[crossed:].reshape(2, -1).sum(axis=0) > 1e-6
         return {self.names[i] for i, moves_too in zip(known, moves, strict=True) if moves_too}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Mapping, Sequence
 
@@ -20,6 +21,7 @@ from parts.damage import attempt
 from parts.runs import ALSO, current, readable_or_stop, stamp
 from parts.words import as_markdown, picture, plain
 
+_DRAWING = threading.Lock()
 Told = Mapping[str, Sequence[Block]]
 
 
@@ -99,6 +101,15 @@ def draw(run: Run, block: Block) -> None:
 
 def _draw_picture(run: Run, block: Picture) -> None:
     try:
-        picture(block.draw(run, *block.which))
+        st.html(
+            _drawn(str(run.path), stamp(run.path), block.draw.__name__, block.which, run, block)
+        )
     except InputError as nothing:
         st.info(plain(f"No figure: {nothing}"))
+
+
+@st.cache_data(max_entries=200, show_spinner=False)
+def _drawn(path: str, stamp: str, name: str, which: object, _run: Run, _block: Picture) -> str:
+    """A figure as HTML, drawn once for all; one at a time, as settings are global."""
+    with _DRAWING:
+        return picture(_block.draw(_run, *_block.which))

@@ -120,8 +120,8 @@ def csv(frame: pd.DataFrame) -> bytes:
     return csv_text(frame).encode()
 
 
-def picture(figure: Figure) -> None:
-    """A figure as in the report; its title is its text for the blind, narrow screens scroll."""
+def picture(figure: Figure) -> str:
+    """A figure as HTML: its title is its text for the blind, narrow screens scroll."""
     buffer, words = io.BytesIO(), html.escape(figure.get_suptitle(), quote=True)
     # names start no formulas; whatever its font lacks, no warning reaches the terminal
     with (
@@ -134,10 +134,9 @@ def picture(figure: Figure) -> None:
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     data = base64.b64encode(buffer.getvalue()).decode()
     frame = "overflow-x:auto;background:#fff;border-radius:6px;padding:8px"
-    st.html(
+    told = ", ".join(f"[{number}] is ‘{one}’" for number, one in numbers.items())
+    legend = f"<small>{html.escape(f'In this figure {told}.')}</small>" if numbers else ""
+    return (
         f'<div style="{frame}"><img alt="{words}" style="width:100%;min-width:38rem"'
-        f' src="data:image/svg+xml;base64,{data}"></div>'
+        f' src="data:image/svg+xml;base64,{data}"></div>{legend}'
     )
-    if numbers:
-        told = ", ".join(f"[{number}] is ‘{one}’" for number, one in numbers.items())
-        st.caption(plain(f"In this figure {told}."))
