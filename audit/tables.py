@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -74,6 +75,10 @@ class Schema:
 
     def empty(self) -> pd.DataFrame:
         """A table of this schema without rows."""
+        return self._empty.copy()
+
+    @cached_property
+    def _empty(self) -> pd.DataFrame:
         return self.conform(pd.DataFrame(columns=list(self.columns)))
 
     def validate(self, table: pd.DataFrame) -> pd.DataFrame:

@@ -140,7 +140,10 @@ class Counts:
         shape = (questions, seen.shape[1])
         observed, evened, rarer = np.zeros(shape), np.zeros(shape), np.zeros(shape, np.int64)
         for j, counted in enumerate(of):
-            found = _unlike(counted, seen[:, [j]].toarray()[:, 0], events[:, j])
+            here = slice(seen.indptr[j], seen.indptr[j + 1])
+            pictures = np.zeros(seen.shape[0], np.int64)
+            pictures[seen.indices[here]] = seen.data[here]
+            found = _unlike(counted, pictures, events[:, j])
             observed[:, j], evened[:, j], rarer[:, j] = found
         return {"observed": observed, "evened": evened, "rarer": rarer}
 
