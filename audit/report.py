@@ -388,9 +388,10 @@ def _saved(figure: Figure, kind: str) -> bytes:
         # as 'savefig' does, but for the drawing by which it would find the layout again
         figure.set_dpi(160)
         if kind == "svg":
-            FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None})
+            svg = FigureCanvasSVG(figure)
+            svg.print_svg(buffer, metadata={"Date": None})  # type: ignore[no-untyped-call]
         else:
-            FigureCanvasAgg(figure).print_png(buffer)
+            FigureCanvasAgg(figure).print_png(buffer)  # type: ignore[no-untyped-call]
     return buffer.getvalue()
 
 

@@ -271,7 +271,7 @@ def _unlike(
     row = np.repeat(np.arange(len(events)), np.diff(counted.indptr))
 
     def summed(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        return np.bincount(row, values, minlength=len(events))
+        return np.bincount(row, values, minlength=len(events)).astype(np.float64)
 
     x, of = counted.data.astype(np.float64), counted.indices
     observed = summed(x * x) - 2 * p * summed(x * size[of]) + p**2 * squares
