@@ -377,28 +377,6 @@ def _only(groups: Groups, attribute: str) -> Groups:
     return replace(groups, index=groups.index[columns], member=groups.member[:, columns])
 
 
-def _counted(
-    happened: NDArray[np.bool_],
-    events: Events,
-    groups: Groups,
-    at: NDArray[np.int64],
-    draws: Draws,
-    where: Mapping[str, str],
-) -> Tally:
-    """These events, counted as in the real analysis."""
-    clusters = groups.clusters[at]
-    counts = count(
-        happened,
-        groups.member[at],
-        clusters,
-        len(groups.cluster_ids),
-        draws.weights,
-        draws.rows(clusters),
-    )
-    asked = (where["probe"], where["task"], ENSEMBLE, "selection")
-    return Tally(groups, {asked: Block(events.labels, events.families, counts)})
-
-
 def _analysed(
     happened: NDArray[np.bool_],
     events: Events,
@@ -409,7 +387,12 @@ def _analysed(
     confidence: Confidence,
 ) -> pd.DataFrame:
     """The differences that the real analysis would report for these events."""
-    return disparities(_counted(happened, events, groups, at, draws, where), confidence)
+    clusters, number = groups.clusters[at], len(groups.cluster_ids)
+    rows = draws.rows(clusters)
+    counts = count(happened, groups.member[at], clusters, number, draws.weights, rows)
+    asked = (where["probe"], where["task"], ENSEMBLE, "selection")
+    tally = Tally(groups, {asked: Block(events.labels, events.families, counts)})
+    return disparities(tally, confidence)
 
 
 def _outcome(

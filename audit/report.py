@@ -24,6 +24,8 @@ from typing import Any, Final
 import jinja2
 import matplotlib as mpl
 from jinja2.sandbox import SandboxedEnvironment
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from audit import evidence, figures, gates
@@ -435,6 +437,11 @@ def _saved(figure: Figure, kind: str) -> bytes:
     buffer = io.BytesIO()
     # no date and no random names inside, so that the same run gives the same bytes
     with mpl.rc_context({"svg.hashsalt": "clip-audit"}):
-        metadata = {"Date": None} if kind == "svg" else None
-        figure.savefig(buffer, format=kind, metadata=metadata, dpi=160)
+        # as 'savefig' does, but for the drawing by which it would find the layout again
+        figure.set_dpi(160)
+        if kind == "svg":
+            svg = FigureCanvasSVG(figure)
+            svg.print_svg(buffer, metadata={"Date": None})  # type: ignore[no-untyped-call]
+        else:
+            FigureCanvasAgg(figure).print_png(buffer)  # type: ignore[no-untyped-call]
     return buffer.getvalue()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -78,6 +79,10 @@ class Schema:
 
     def empty(self) -> pd.DataFrame:
         """A table of this schema without rows."""
+        return self._empty.copy()
+
+    @cached_property
+    def _empty(self) -> pd.DataFrame:
         return self.conform(pd.DataFrame(columns=list(self.columns)))
 
     def validate(self, table: pd.DataFrame) -> pd.DataFrame:
@@ -86,7 +91,9 @@ class Schema:
         Raises:
             pandera.errors.SchemaErrors: a column is missing, extra, of another type or vocabulary.
         """
-        import pandera.pandas as pa  # a second to import: only where a table meets the disk
+        if self._holds(table):
+            return table
+        import pandera.pandas as pa  # says what is wrong; it takes a second to import
 
         vocabulary = self.allowed or {}
         columns = {
@@ -99,6 +106,21 @@ class Schema:
         }
         schema = pa.DataFrameSchema(columns, strict=True, unique=list(self.key), name=self.name)
         return cast(pd.DataFrame, schema.validate(table, lazy=True))
+
+    def _holds(self, table: pd.DataFrame) -> bool:
+        """Whether nothing can be wrong with a table, as it mostly is; in doubt False."""
+        if sorted(table.columns) != sorted(self.columns):
+            return False
+        for name, values in table.items():
+            dtype, missing = self.columns[str(name)], values.isna()
+            vocabulary = (self.allowed or {}).get(str(name))
+            if values.dtype != dtype:
+                return False
+            if missing.any() and not (name in self.nullable or dtype == NUMBER):
+                return False
+            if vocabulary is not None and not (missing | values.isin(vocabulary)).all():
+                return False
+        return not table.duplicated(list(self.key)).any()
 
     def write(self, table: pd.DataFrame, path: Path) -> None:
         """Write as Parquet, checked; the same table gives the same bytes."""

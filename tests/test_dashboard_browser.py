@@ -25,6 +25,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: ‘make browser’ installs it")
 HERE = Path(__file__).parent / "browser"
 TOO_WIDE, TOO_PALE = ((HERE / f"{name}.js").read_text() for name in ("too_wide", "too_pale"))
+GROUND = "getComputedStyle(document.querySelector('.stApp')).backgroundColor"
 VIEWS = (
     "", "disparities", "wordings", "compare", "lab", "pictures", "retrieval", "association",
     "robustness", "surveillance", "probes", "report",
@@ -95,19 +96,27 @@ def goto(page: Any, title: str) -> None:
 # ---- what holds for every page ------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
-def test_every_page_fits_can_be_read_and_asks_nobody_else(
-    address: str, browser: Any, width: int, scheme: str
-) -> None:
-    page = opened(browser, address, width, scheme)
+#: a laptop by day, a phone by night
+SCREENS = ((1280, "light"), (390, "dark"))
+
+
+def test_every_page_fits_can_be_read_and_asks_nobody_else(address: str, browser: Any) -> None:
+    """Each page is made once, and looked at on both screens."""
+    page = opened(browser, address)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     for view in VIEWS:
         page.goto(f"{address}/{view}")
-        settled(page)
-        assert not page.query_selector('[data-testid="stException"]'), view
-        assert page.evaluate(TOO_WIDE) == [], view
-        assert page.evaluate(TOO_PALE) == [], view
+        grounds = set()
+        for width, scheme in SCREENS:
+            page.set_viewport_size({"width": width, "height": 900})
+            page.emulate_media(color_scheme=scheme)
+            settled(page)
+            grounds.add(page.evaluate(GROUND))
+            assert not page.query_selector('[data-testid="stException"]'), view
+            assert page.evaluate(TOO_WIDE) == [], (view, width)
+            assert page.evaluate(TOO_PALE) == [], (view, scheme)
+        assert len(grounds) == len(SCREENS), view  # the page did turn dark
     local = (address, address.replace("http", "ws"), "data:", "blob:")
     assert [url for url in asked if not url.startswith(local)] == []
     page.close()

@@ -6,7 +6,7 @@ import ast
 import re
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from audit.replication import load_card, replicate_all
 from audit.rundir import Run, runs_in
 from audit.tables import SHOWN_LARGE
 
-#: slow: each is executed in a kernel of its own, and what reads notebooks is slow to import
+#: slow: each is executed, and what reads notebooks is slow to import
 pytestmark = pytest.mark.slow
 
 FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
@@ -47,20 +47,44 @@ def settings(book: Any) -> Any:
     return cell
 
 
+#: what each notebook begins with: nothing of the one before, and where runs and embeddings are
+AFRESH = """%reset -f
+%matplotlib agg
+import os, pandas
+pandas.reset_option("^display")
+os.environ.update(CLIP_AUDIT_RUNS={runs!r}, CLIP_AUDIT_CACHE={cache!r})
+del os, pandas"""
+
+
+@cache
+def client() -> Any:
+    """One kernel for all notebooks of a worker: what they import takes seconds."""
+    from nbclient import NotebookClient
+
+    return NotebookClient(read(FIRST), timeout=240, resources={"metadata": {"path": FOLDER}})
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _kernel_ends() -> Iterator[None]:
+    yield
+    if client.cache_info().currsize:
+        with client().setup_kernel():  # which ends it on leaving
+            client.cache_clear()
+
+
 def execute(runs: Path, notebook: str = FIRST, **parameters: str | int) -> str:
     """Everything a notebook prints, with other parameters; the store lies beside the runs."""
-    from nbclient import NotebookClient
+    from nbformat.v4 import new_code_cell
 
     book = read(notebook)
     cell = settings(book)
     for name, value in parameters.items():
         cell.source, changed = re.subn(rf"(?m)^{name} = .*$", f"{name} = {value!r}", cell.source)
         assert changed == 1
-    client = NotebookClient(book, timeout=240, resources={"metadata": {"path": FOLDER}})
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CLIP_AUDIT_RUNS", str(runs))
-        patch.setenv("CLIP_AUDIT_CACHE", str(runs.parent / "cache"))
-        client.execute()
+    afresh = AFRESH.format(runs=str(runs), cache=str(runs.parent / "cache"))
+    book.cells.insert(0, new_code_cell(afresh))
+    client().nb = book
+    client().execute(cleanup_kc=False)
     outputs: list[Any] = [o for c in book.cells for o in c.get("outputs", ())]
     assert not [o for o in outputs if o.output_type == "stream" and o.name == "stderr"]
     assert any("image/png" in o.get("data", {}) for o in outputs)

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -287,19 +284,29 @@ def test_an_unwritable_place_gets_a_sentence(world: Path) -> None:
         audit(world, "people-suspicion", encoder)
 
 
+#: killed after each of so many seconds, in a process of its own; the last one lives
 KILLED = """
-import sys
+import os, signal, sys, time
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 import test_run, worlds
-from audit.embeddings import Store
+from audit.rundir import runs_in
 import audit.embeddings
 audit.embeddings.FLUSH_PICTURES = 8
 folder = Path({folder!r})
 table = __import__("pandas").read_csv(folder / "people.csv")
 choose = lambda r: "thief" if r["u"] < 0.3 else "visitor"
 encoder = worlds.planted(folder, table, "people-suspicion", choose)
-print("ready", flush=True)
+for seconds in {waits}:
+    child = os.fork()
+    if not child:
+        test_run.audit(folder, "people-suspicion", encoder)
+        os._exit(0)
+    time.sleep(seconds)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    for run in runs_in(folder / "runs") if (folder / "runs").exists() else []:
+        assert run.damaged() == []  # it was faster than the kill
 test_run.audit(folder, "people-suspicion", encoder)
 """
 
@@ -307,18 +314,8 @@ test_run.audit(folder, "people-suspicion", encoder)
 @pytest.mark.slow
 def test_killed_at_any_moment_it_leaves_no_half_run_and_the_same_tables(world: Path) -> None:
     planted_world(world, 300)
-    script = KILLED.format(tests=str(ROOT / "tests"), folder=str(world))
-    rng = np.random.default_rng(0)
-    for _ in range(3):
-        process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
-        assert process.stdout is not None
-        process.stdout.readline()
-        time.sleep(rng.uniform(0.0, 0.6))
-        os.kill(process.pid, signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
-        for run in runs_in(world / "runs") if (world / "runs").exists() else []:
-            assert run.damaged() == []  # it was faster than the kill
+    waits = np.random.default_rng(0).uniform(0.0, 0.6, 3).tolist()
+    script = KILLED.format(tests=str(ROOT / "tests"), folder=str(world), waits=waits)
     subprocess.run([sys.executable, "-c", script], check=True, capture_output=True)
     assert not list((world / "runs").glob(".partial-*"))
     runs = runs_in(world / "runs")

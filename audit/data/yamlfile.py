@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from copy import deepcopy
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -80,11 +82,7 @@ def parse_yaml(text: str, where: str) -> Document:
         InputError: as ``load_yaml``, of what can be wrong with the text.
     """
     try:
-        loader = _PlainLoader(text)
-        node = loader.get_single_node()
-        if not isinstance(node, MappingNode):
-            raise InputError(f"{where}: not a mapping; it should be lines of 'key: value'.")
-        return Document(loader.construct_document(node), dict(_lines(node, (), 1)))
+        found = _parsed(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         at = f"{where}:{mark.line + 1}" if mark else where
@@ -94,6 +92,20 @@ def parse_yaml(text: str, where: str) -> Document:
         raise InputError(sentence(f"{where}: not YAML: {_one_line(error)}")) from error
     except ValueError as error:  # a date or number that looks like one and is none
         raise InputError(sentence(f"{where}: {_one_line(error)}", "Put it in quotes")) from error
+    if found is None:
+        raise InputError(f"{where}: not a mapping; it should be lines of 'key: value'.")
+    content, lines = found
+    return Document(deepcopy(content), lines)
+
+
+@lru_cache(maxsize=64)
+def _parsed(text: str) -> tuple[dict[str, Any], dict[Loc, int]] | None:
+    """Content and lines of a mapping, else None: a run reads the same bundled files many times."""
+    loader = _PlainLoader(text)
+    node = loader.get_single_node()
+    if not isinstance(node, MappingNode):
+        return None
+    return loader.construct_document(node), dict(_lines(node, (), 1))
 
 
 def validate(model_cls: type[M], data: object, where: str = "") -> M:

@@ -75,6 +75,11 @@ class Sample:
         """``variance`` of this sample: every interval asks for it, and it is worked out once."""
         return variance(self)
 
+    @cached_property
+    def by_level(self) -> dict[float, tuple[Bounds, Bounds, Floats]]:
+        """The bounds of the rates by level: differences and ratios of the same pairs share them."""
+        return {}
+
     def repeats(self, one: Integers, other: Integers) -> bool:
         """Whether a subject has several pictures in a group compared, or is on both sides."""
         compared = np.union1d(one, other)
@@ -222,6 +227,14 @@ def is_few(sample: Sample, level: npt.ArrayLike = 0.95) -> npt.NDArray[np.bool_]
 
 def _both(sample: Sample, level: npt.ArrayLike) -> tuple[Bounds, Bounds, Floats]:
     """Wilson's and the exact bounds of each rate, and its events in squared normal quantiles."""
+    if not isinstance(level, float):
+        return _both_anew(sample, level)
+    if level not in sample.by_level:
+        sample.by_level[level] = _both_anew(sample, level)
+    return sample.by_level[level]
+
+
+def _both_anew(sample: Sample, level: npt.ArrayLike) -> tuple[Bounds, Bounds, Floats]:
     known = sample.copies > 1
     size = np.where(known, effective_n(sample, level), 0.0)
     events = np.where(known, sample.rate, 0.0) * size

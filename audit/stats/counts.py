@@ -140,7 +140,10 @@ class Counts:
         shape = (questions, seen.shape[1])
         observed, evened, rarer = np.zeros(shape), np.zeros(shape), np.zeros(shape, np.int64)
         for j, counted in enumerate(of):
-            found = _unlike(counted, seen[:, [j]].toarray()[:, 0], events[:, j])
+            here = slice(seen.indptr[j], seen.indptr[j + 1])
+            pictures = np.zeros(seen.shape[0], np.int64)
+            pictures[seen.indices[here]] = seen.data[here]
+            found = _unlike(counted, pictures, events[:, j])
             observed[:, j], evened[:, j], rarer[:, j] = found
         return {"observed": observed, "evened": evened, "rarer": rarer}
 
@@ -265,15 +268,17 @@ def _unlike(
     n, squares = max(size.sum(), 1.0), (size**2).sum()
     p = events / n
     inverse = np.divide(1.0, size, out=np.zeros_like(size), where=size > 0)
-    x = counted.astype(np.float64)
-    squared = x.multiply(x).tocsr()
-    observed = squared.sum(axis=1) - 2 * p * (x @ size) + p**2 * squares
-    evened = squared @ inverse - p**2 * n
+    row = np.repeat(np.arange(len(events)), np.diff(counted.indptr))
+
+    def summed(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        return np.bincount(row, values, minlength=len(events)).astype(np.float64)
+
+    x, of = counted.data.astype(np.float64), counted.indices
+    observed = summed(x * x) - 2 * p * summed(x * size[of]) + p**2 * squares
+    evened = summed(x * x * inverse[of]) - p**2 * n
     # a cluster has a picture without the event unless all of its pictures have it
-    all_of_it = (x.data == size[x.indices]) & (x.data > 0)
-    whole = sparse.csr_array((all_of_it, x.indices, x.indptr), shape=x.shape)
-    without = int((size > 0).sum()) - whole.sum(axis=1)
-    rarer = np.minimum((x > 0).sum(axis=1), without).astype(np.int64)
+    without = int((size > 0).sum()) - summed((x == size[of]) & (x > 0))
+    rarer = np.minimum(summed(x > 0), without).astype(np.int64)
     return np.maximum(observed, 0) / n**2, np.maximum(evened, 0) * squares / n**3, rarer
 
 

@@ -1,0 +1,58 @@
+"""A table meets the disk only as its schema says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from pandera.errors import SchemaErrors
+
+from audit.tables import COUNT, FLAG, NUMBER, TEXT, Schema
+
+SCHEMA = Schema(
+    "sample",
+    {"name": TEXT, "value": NUMBER, "n": COUNT, "flag": FLAG, "verdict": TEXT, "role": TEXT},
+    key=("name", "n"),
+    nullable=frozenset({"role"}),
+    allowed={"verdict": ("yes", "no"), "role": ("primary",)},
+)
+
+
+def good() -> pd.DataFrame:
+    rows = [("a", 1.0, 1, True, "yes", "primary"), ("a", np.nan, 2, False, "no", None)]
+    return SCHEMA.conform(pd.DataFrame(rows, columns=list(SCHEMA.columns)))
+
+
+def test_what_is_missing_where_it_may_be_is_kept(tmp_path: Path) -> None:
+    SCHEMA.write(good(), tmp_path / "sample.parquet")
+    pd.testing.assert_frame_equal(SCHEMA.read(tmp_path / "sample.parquet"), good())
+    assert SCHEMA.validate(SCHEMA.empty()).empty
+
+
+def test_an_empty_table_is_nobody_elses() -> None:
+    SCHEMA.empty().insert(0, "more", 1)
+    assert list(SCHEMA.empty()) == list(SCHEMA.columns)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "about"),
+    [
+        (lambda t: t.assign(n=1), "name"),  # the key twice
+        (lambda t: t.assign(verdict=["yes", "maybe"]), "verdict"),
+        (lambda t: t.assign(role=["second", None]), "role"),
+        (lambda t: t.assign(name=["a", None]), "name"),
+        (lambda t: t.assign(more=1), "more"),
+        (lambda t: t.drop(columns="flag"), "flag"),
+        (lambda t: t.assign(n=[1.0, 2.0]), "n"),
+        (lambda t: t.assign(value=[1, 2]), "value"),
+    ],
+)
+def test_a_table_of_another_shape_is_refused(
+    spoil: Callable[[pd.DataFrame], pd.DataFrame], about: str
+) -> None:
+    with pytest.raises(SchemaErrors) as refused:
+        SCHEMA.validate(spoil(good()))
+    assert about in str(refused.value)
