@@ -47,13 +47,16 @@ def unedited(run: Run, allowed: bool = False) -> Run:
         return run
     if allowed:
         return Run(run.path, {**run.manifest, "edited": found})
+    rendered = all(one.startswith((RENDERINGS, FIGURES, *_REPORT)) for one in found)
     more = f" and {len(found) - _MOST} more" if len(found) > _MOST else ""
     raise InputError(
         sentence(
             f"{run.path} was edited after it was sealed: {', '.join(found[:_MOST])}{more}",
-            "Its numbers may not be those that were measured",
-            "Restore the files from a copy or run its suite again; '--allow-edited' goes on and "
-            "marks every page",
+            "Its numbers may not be those that were measured" if not rendered else None,
+            f"Delete {FIGURES}/ and {' and '.join(_REPORT)} to have them rendered again"
+            if rendered
+            else "Restore the files from a copy or run its suite again",
+            "'--allow-edited' goes on and marks every page",
         )
     )
 

@@ -327,6 +327,7 @@ def test_a_document_holds_any_sign_and_any_length(
     odd = "\ufffe \x07 \u202e👩 🏳️ مرحبا \x85 \u2028 <b> & $"
     names = [odd, "word " * 3000, "W" * 4000]
     parts = [f"## {escaped(odd)}", *map(escaped, names), *(table([{"Group": n}]) for n in names)]
+    parts += [f"# {'W' * 3000}", table([{"W" * 3000: "x", "b": odd, "c": "1"}]), f"- {'W' * 3000}"]
     run = Run(tmp_path, {"model": "m\ufffe", "run": "r", "finished": "2026-01-01T00:00:00+00:00"})
     (tmp_path / "report.md").write_text("\n\n".join(parts), encoding="utf-8")
     assert write(run, tmp_path / "made").stat().st_size > 1000

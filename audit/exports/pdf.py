@@ -31,6 +31,8 @@ _FACES: Final = {
     "Sans-BoldItalic": "DejaVuSans-BoldOblique",
     "Mono": "DejaVuSansMono",
 }
+#: characters of a table's head, over which it goes on over the next page like any row
+_LONGEST_HEAD: Final = 200
 _SIZES: Final = {1: 17, 2: 13, 3: 10.5, 4: 9.5}
 
 
@@ -167,7 +169,9 @@ def _table(block: Table, width: float) -> Any:
         ]
         for i, row in enumerate(rows)
     ]
-    widths, head_rows = _widths(rows, width), int(block.headed)
+    widths = _widths(rows, width)
+    # a head is repeated on every page, so it has to leave room on them
+    head_rows = int(block.headed and max(len(plain(cell)) for cell in rows[0]) <= _LONGEST_HEAD)
     # a row higher than a page goes on over the next
     table = LongTable(cells, colWidths=widths, repeatRows=head_rows, splitInRow=1)
     table.setStyle(
