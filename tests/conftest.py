@@ -61,14 +61,19 @@ def world(tmp_path: Path) -> Path:
     return tmp_path / "world"
 
 
-#: what takes so long to make that every test which needs it is slow
+#: what takes so long to make that every test which needs it is slow; a file may have its own
 DEAR = {"quick_runs"}
+
+
+def _needs_dear(item: pytest.Item) -> bool:
+    of_file = getattr(getattr(item, "module", None), "DEAR", set())
+    return bool((DEAR | of_file) & set(getattr(item, "fixturenames", ())))
 
 
 @pytest.hookimpl(tryfirst=True)  # before '-m' chooses
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """A test is slow if what it needs is; those come first, so that one worker has them."""
-    dear = [item for item in items if DEAR & set(getattr(item, "fixturenames", ()))]
+    dear = [item for item in items if _needs_dear(item)]
     for item in dear:
         item.add_marker("slow")
     first = set(dear)

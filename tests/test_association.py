@@ -557,6 +557,7 @@ def leaning_by_degrees(row: pd.Series) -> np.ndarray | float:
     return sum(towards(*pull) for pull in pulls.items()) if row["age"] == "old" else 0.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [

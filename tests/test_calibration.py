@@ -220,6 +220,7 @@ def test_methods_beside_each_other_where_events_are_rare() -> None:
     assert equal["fairlearn_largest"] < 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "cell",
     [

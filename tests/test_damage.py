@@ -98,6 +98,7 @@ def test_a_figure_that_raises_is_named_and_all_others_are_drawn(
     assert "could not be rendered" in made.page
 
 
+@pytest.mark.slow
 def test_a_section_that_raises_is_named_and_its_neighbours_are_told(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,6 +111,7 @@ def test_a_section_that_raises_is_named_and_its_neighbours_are_told(
     assert "a neighbour" in part
 
 
+@pytest.mark.slow
 def test_a_block_of_a_section_that_raises_leaves_its_other_blocks(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,6 +122,7 @@ def test_a_block_of_a_section_that_raises_leaves_its_other_blocks(
     assert part.index("before") < part.index("could not be rendered") < part.index("after")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["label_warnings", "findings_table", "failed_controls", "tasks"])
 def test_whatever_a_template_calls_may_raise(
     run: Run, monkeypatch: pytest.MonkeyPatch, name: str
@@ -137,6 +140,7 @@ def test_whatever_a_template_calls_may_raise(
         assert finding["statement"][:20] in text.replace("\\", "")
 
 
+@pytest.mark.slow
 def test_a_section_of_the_template_that_cannot_be_filled_leaves_the_others(
     run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -153,6 +157,7 @@ def test_a_section_of_the_template_that_cannot_be_filled_leaves_the_others(
     assert [p.split() for p in before] == [p.split() for p in after]
 
 
+@pytest.mark.slow
 def test_a_page_that_cannot_be_set_is_its_text(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report, "to_html", broken)
     monkeypatch.setattr(report.evidence, "appendix", broken)
@@ -184,6 +189,7 @@ def test_a_verdict_that_nobody_knows_is_printed_as_it_is(verdict: str) -> None:
 # ---- the terminal ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("where", "expected"),
     [
@@ -233,6 +239,7 @@ def _full(*given: Any) -> None:
 # ---- exports and the dashboard -----------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_export_that_raises_keeps_no_other_from_being_written(
     run: Run,
     monkeypatch: pytest.MonkeyPatch,
@@ -362,6 +369,7 @@ def test_a_part_of_a_page_that_raises_leaves_the_others(
     assert any("‘cannot tell’ is not ‘no gap’" in m.value.replace("\\", "") for m in page.markdown)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::audit.damage.DamagedWarning")
 def test_a_section_on_a_page_that_raises_is_named(
     shown: Callable[[str], AppTest], monkeypatch: pytest.MonkeyPatch

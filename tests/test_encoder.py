@@ -137,6 +137,7 @@ def test_embeddings_equal_transformers_own(tiny: Path):
     assert encoder.card.logit_scale == pytest.approx(scale, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_batch_size_changes_nothing(tiny: Path):
     encoder = load(str(tiny), device="cpu")
     images, texts = pictures(20), [string.ascii_lowercase[i % 26] * (1 + i % 9) for i in range(20)]

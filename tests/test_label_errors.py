@@ -113,6 +113,7 @@ def test_another_pair_than_the_one_seen_can_be_the_largest() -> None:
     assert alone["at random"]["5 %"] == SHOWN_SMALL
 
 
+@pytest.mark.slow
 def test_without_errors_verdicts_are_those_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     """The bounds of the pairs give those of the largest gap, whatever groups are too small."""
     monkeypatch.setattr("audit.label_errors.SHARES", (0.0,))

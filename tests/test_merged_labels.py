@@ -78,6 +78,9 @@ def _label_in(text: str) -> str:
     return next(label for label in sorted(RACES.texts, key=len, reverse=True) if label in text)
 
 
+DEAR = {"audited"}  # a whole run
+
+
 @pytest.fixture(scope="module")
 def audited(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, pd.DataFrame]:
     """A run that asks the seven labels, and the same merged into two."""

@@ -882,6 +882,7 @@ def test_a_whole_run_writes_the_three_tables(world: Path) -> None:
     assert men["entropy"] == 0
 
 
+@pytest.mark.slow
 def test_a_declared_question_is_asked_and_the_others_are_chosen(world: Path) -> None:
     _, encoder, suite = world_with_wordings(world)
     declared = {"attribute": "gender", "label": "visitor", "groups": ["male", "female"]}
@@ -905,6 +906,7 @@ def test_a_declared_question_is_asked_and_the_others_are_chosen(world: Path) -> 
     assert (run.specifications.query("attribute == 'gender'")["selection"] == "declared").all()
 
 
+@pytest.mark.slow
 def test_a_run_from_before_questions_were_declared_still_opens(world: Path) -> None:
     _, encoder, suite = world_with_wordings(world, 80)
     suite["probes"][0]["wordings"] = {"templates": [str(world / "ways.yaml")]}

@@ -88,6 +88,9 @@ class Page(HTMLParser):
             self.words.append(data)
 
 
+DEAR = {"run"}  # a report, rendered
+
+
 @pytest.fixture(scope="module")
 def run() -> Run:
     render(sample_run())
@@ -302,6 +305,7 @@ def test_pooled_rates_stand_beside_the_raw_ones(run: Run, tmp_path: Path) -> Non
     assert "pooled" not in part(altered(run, rates=raw_only), tmp_path, 12)
 
 
+@pytest.mark.slow
 def test_pooled_verdicts_stand_beside_the_raw_ones_without_their_sign(
     run: Run, tmp_path: Path
 ) -> None:

@@ -590,6 +590,7 @@ def test_a_planted_gap_is_found_and_no_gap_is_not():
     assert found.agreeing.smallest_p > 0.1
 
 
+@pytest.mark.slow
 def test_groups_of_unlike_subjects_do_not_make_a_gap():
     """60 subjects of one picture against 600 of twenty: the plain range errs in one of five."""
     p, house = [], []
@@ -603,6 +604,7 @@ def test_groups_of_unlike_subjects_do_not_make_a_gap():
     assert (np.array(house) <= 0.05).mean() > 0.1
 
 
+@pytest.mark.slow
 def test_the_largest_of_many_is_tested_as_the_largest_of_many():
     """Three groups, four labels: of the largest gap the plain p is small in a null world."""
     paid, unpaid = [], []

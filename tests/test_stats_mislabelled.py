@@ -215,6 +215,7 @@ def test_the_worst_is_attained(n: tuple[int, ...], x: tuple[int, ...], wrong: in
 # ---- both ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(groups=counts, share=shares, reach=st.tuples(st.floats(0, 1), st.floats(0, 1)))
 def test_the_worst_is_never_milder_than_errors_at_random(

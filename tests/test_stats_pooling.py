@@ -330,6 +330,7 @@ def test_pooled_rates_lie_between_fit_and_raw_and_large_cells_move_less():
     assert (moved[:, 1] >= 0.8 * gap[:, 1]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sizes", "departure", "least", "most"),
     [
@@ -360,6 +361,7 @@ def test_intervals_cover_true_cells_on_average(sizes, departure, least, most):
         assert np.mean(found.tau**2) == pytest.approx(tau**2, abs=0.06 * np.median(variance))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("base", [0.01, 0.05, 0.2])
 def test_intervals_cover_true_shares_of_small_cells(base):
     """7 x 9 x 2 cells of 1 to 500 pictures, many without any event."""

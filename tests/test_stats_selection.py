@@ -177,6 +177,7 @@ def test_in_a_null_world_the_choice_is_paid_for(world: World) -> None:
     assert share("as if fixed", "mean") <= 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pictures", [(1, 1), (1, 6)])
 def test_a_planted_gap_is_found_among_many(pictures: tuple[int, int]) -> None:
     world = World((150,) * 5, labels=6, wordings=5, gap=2.0, pictures=pictures, own=0.3)

@@ -66,6 +66,9 @@ class Shown:
         return multiverse.specification_curve(answers, question, self.groups, draws)
 
 
+DEAR = {"encoders"}  # three models, loaded and asked
+
+
 @pytest.fixture(scope="module")
 def encoders() -> dict[str, Encoder]:
     return {name: load(name, device="cpu") for name in (EVEN, SKEWED, WORDED)}
