@@ -327,7 +327,6 @@ class Narrative:
         yield from _of_markup(passage)
         yield from self._of_claims(passage)
         yield from _of_typed_numbers(passage)
-        yield from _of_placeholders(passage)
 
     def _of_quotes(self, passage: Passage) -> Iterator[Problem]:
         for match in _QUOTE.finditer(passage.text):
@@ -689,14 +688,6 @@ def _of_typed_numbers(passage: Passage) -> Iterator[Problem]:
             "note",
             sentence(told, "Quote the finding: {{ finding-id }}"),
         )
-
-
-def _of_placeholders(passage: Passage) -> Iterator[Problem]:
-    """A text of the draft that nobody has replaced."""
-    if PLACEHOLDER in passage.text:
-        line = passage.line_of(passage.text.index(PLACEHOLDER), PLACEHOLDER)
-        told = f"‘{PLACEHOLDER}’ is of the draft, and no public copy is made with it"
-        yield Problem(line, "note", sentence(told, "Write the words or delete the lines"))
 
 
 _AS_HTML: Final = MarkdownIt("commonmark", {"html": True}).enable("table")

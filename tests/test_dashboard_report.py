@@ -22,7 +22,7 @@ import audit.report
 from audit.damage import Damage
 from audit.errors import InputError
 from audit.narrative import FILE, save
-from audit.rundir import Run, open_run
+from audit.rundir import Run, open_run, with_seal
 
 sys.path.insert(0, str(FOLDER))
 from parts import author  # noqa: E402
@@ -257,7 +257,7 @@ def test_a_public_copy_is_read_and_not_written(run: Run, monkeypatch: pytest.Mon
     save(run, "auditor: Ana\n")
     facts = {"fewest_pictures": 10, "fewest_subjects": 10, "groups": [], "more_in_tasks": {}}
     manifest = dict(run.manifest) | {"public": True, "withheld": facts}
-    (run.path / "manifest.json").write_text(json.dumps(manifest))
+    (run.path / "manifest.json").write_text(json.dumps(with_seal(manifest)))
     page = at_report(run, monkeypatch)
     assert "This is a public copy" in said(page)
     assert not page.text_area
@@ -366,3 +366,12 @@ def test_the_same_words_give_the_same_file(run: Run, monkeypatch: pytest.MonkeyP
         made.append(page.session_state["files made"][1]["zip", True])
     assert made[0] == made[1]
     assert not isinstance(made[0], InputError)
+
+
+@pytest.mark.slow
+def test_an_edited_run_is_not_exported(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    (run.path / "notes.txt").write_text("x")
+    page = at_report(run, monkeypatch)
+    choose(page, "Export")
+    assert any("notes.txt added" in e.value.replace("\\", "") for e in page.error)
+    assert not [b for b in page.button if b.label.startswith("Make ")]

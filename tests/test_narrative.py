@@ -11,6 +11,7 @@ from test_figures import altered, sample_run
 
 from audit import cli
 from audit.errors import InputError
+from audit.integrity import write_renderings
 from audit.narrative import (
     FIELDS,
     FILE,
@@ -446,7 +447,7 @@ def test_an_error_leaves_the_report_as_it_was(tmp_path: Path) -> None:
 
     made = sample_run()
     copy = open_run(Path(shutil.copytree(made.path, tmp_path / made.name)))
-    (copy.path / "report.md").write_text("as it was")
+    write_renderings(copy.path, {"report.md": b"as it was"})
     save(copy, "sections: {data: '{{ zzz }}'}\n")
     with pytest.raises(InputError, match="zzz"):
         render(copy)

@@ -118,7 +118,7 @@ def write_eval_results(run: Run, to: Path) -> Path:
             },
             "value": finding["estimate"],
             "date": date,
-            "notes": f"{finding['statement']} clip-audit, run {run.manifest['run']}.",
+            "notes": f"{finding['statement']} clip-audit, run {run.sealed_name}.",
         }
         for findings in findings_by_task(run).values()
         for finding in findings
