@@ -4,7 +4,7 @@ Run it with ``python benchmarks/readers.py RUNS [--readers 15] [--rounds 3] [--p
 and with ``--other CHECKOUT`` to time another state of the code beside it, in turns. Each reader is
 a session of its own that opens the page and waits until it is drawn, as a browser does; what the
 browser itself takes is not counted. Prints the median and the slowest of all readers of a round,
-and how busy the machine was with others.
+what the server needed of the processor for all of them, and how busy the machine was with others.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import websockets
@@ -31,26 +31,38 @@ HERE = Path(__file__).resolve().parents[1]
 
 
 @contextmanager
-def served(checkout: Path, runs: Path) -> Iterator[str]:
-    """A dashboard of this checkout on a free port; gives its address."""
+def served(checkout: Path, runs: Path) -> Iterator[tuple[str, int]]:
+    """A dashboard of this checkout on a free port; gives its address and process group."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     options = ["--port", str(port), "--cache", str(runs.parent / "cache")]
     command = [sys.executable, "-m", "audit.cli", "dashboard", str(runs), *options]
     here = os.environ | {"PYTHONPATH": str(checkout), "STREAMLIT_SERVER_HEADLESS": "true"}
-    server = subprocess.Popen(command, env=here, stdout=subprocess.DEVNULL, start_new_session=True)
+    server = subprocess.Popen(
+        command, cwd=checkout, env=here, stdout=subprocess.DEVNULL, start_new_session=True
+    )
     try:
-        for _ in range(240):
+        for _ in range(600):
             try:
                 urllib.request.urlopen(f"http://localhost:{port}/_stcore/health", timeout=1).close()
                 break
             except OSError:
                 time.sleep(0.25)
-        yield f"localhost:{port}"
+        yield f"localhost:{port}", server.pid
     finally:
         os.killpg(server.pid, signal.SIGTERM)  # the command and the server that it started
         server.wait()
+
+
+def processor_time(group: int) -> float:
+    """Seconds of processor time that a process group has had so far (Linux only)."""
+    ticks = 0
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            fields = stat.read_text().rsplit(")", 1)[1].split()
+            ticks += (int(fields[11]) + int(fields[12])) * (int(fields[2]) == group)
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 async def read(address: str, page: str) -> tuple[float, int]:
@@ -93,15 +105,18 @@ def main() -> None:
     times: dict[Path, list[float]] = {c: [] for c in checkouts}
     for _ in range(given.rounds):
         for checkout in checkouts:
-            with served(checkout, given.runs.resolve()) as address:
+            with served(checkout, given.runs.resolve()) as (address, group):
                 load = os.getloadavg()[0]
                 alone, size = asyncio.run(together(address, 1, given.page))
+                before = processor_time(group)
                 cold, _ = asyncio.run(together(address, given.readers, given.page))
+                busy = processor_time(group) - before
                 again, _ = asyncio.run(together(address, given.readers, given.page))
             times[checkout] += cold
             print(
                 f"{checkout}: first reader alone {alone[0]:.2f} s, {given.readers} at once median "
-                f"{statistics.median(cold):.2f} s, slowest {max(cold):.2f} s; the same again "
+                f"{statistics.median(cold):.2f} s, slowest {max(cold):.2f} s, "
+                f"{busy:.2f} s of processor time; the same again "
                 f"{statistics.median(again):.2f} s; {size / 1e3:.0f} kB; load before {load:.1f}",
                 flush=True,
             )

@@ -170,7 +170,7 @@ def files(given: argparse.Namespace) -> Iterator[str]:
     suite = small_world(given.folder / "asked")
     run = _to_the_end(suite, given.folder / "made", given.folder / "cache")
     shutil.move(run, given.folder / "run")
-    told = _answers(given.folder / "run")
+    told = _answers(given.folder / "run", given.folder / "now")
     for turn in given.turns():
         seed, now = given.seed + turn, given.folder / "now"
         if seed % 3:
@@ -201,9 +201,12 @@ def _mutable(place: Path) -> list[Path]:
     return sorted(p for p in place.rglob("*") if p.suffix in known)
 
 
-def _answers(run: Path) -> dict[str, str]:
-    """What commands print of an undamaged run."""
-    return {name: _said(words)[1] for name, words in _readers(run).items()}
+def _answers(run: Path, now: Path) -> dict[str, str]:
+    """What commands print of an undamaged run where the damaged ones will be."""
+    shutil.copytree(run, now)
+    told = {name: _said(words)[1] for name, words in _readers(now).items()}
+    shutil.rmtree(now)
+    return told
 
 
 def _readers(run: Path) -> dict[str, list[str]]:
