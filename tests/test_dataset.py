@@ -348,6 +348,12 @@ def test_an_unknown_key_names_the_nearest(tmp_path: Path) -> None:
     assert "card.yaml:9 licens: unknown key 'licens'. Did you mean 'licence'?" in text
 
 
+@pytest.mark.parametrize("manifest", ["[]", "''", "['']"])
+def test_a_card_without_a_manifest(tmp_path: Path, manifest: str) -> None:
+    text = complaint(written(tmp_path, CARD.replace("people.csv", manifest)))
+    assert "card.yaml:2 manifest: names no file" in text
+
+
 def test_the_source_is_explained(tmp_path: Path) -> None:
     text = complaint(written(tmp_path, CARD.replace("source: annotator-perceived", "order: [1]")))
     assert "card.yaml:8 attributes.age: has no source; say one of self-reported (the person" in text

@@ -86,6 +86,7 @@ def finished(out: Path, run: str, asked: Suite, at: datetime, **changed: object)
     (out / run).mkdir(parents=True)
     manifest = {
         "schema": 1,
+        "files": {},
         "suite": asked.name,
         "dataset_digest": asked.pictures.digest,
         "plan_digest": asked.plan_digest,

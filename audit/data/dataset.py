@@ -131,6 +131,13 @@ class Card(_Written):
             raise ValueError(f"got '{name}'; use letters, digits, '.', '_' and '-' only")
         return name
 
+    @field_validator("manifest")
+    @classmethod
+    def _names_a_file(cls, manifest: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if not manifest or not all([manifest] if isinstance(manifest, str) else manifest):
+            raise ValueError("names no file; give the table of pictures, such as people.csv")
+        return manifest
+
     @field_validator("attributes")
     @classmethod
     def _not_taken(cls, attributes: Mapping[str, AttributeCard]) -> Mapping[str, AttributeCard]:
