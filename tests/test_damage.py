@@ -239,7 +239,6 @@ def _full(*given: Any) -> None:
 # ---- exports and the dashboard -----------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_an_export_that_raises_keeps_no_other_from_being_written(
     run: Run,
     monkeypatch: pytest.MonkeyPatch,
@@ -369,7 +368,6 @@ def test_a_part_of_a_page_that_raises_leaves_the_others(
     assert any("‘cannot tell’ is not ‘no gap’" in m.value.replace("\\", "") for m in page.markdown)
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::audit.damage.DamagedWarning")
 def test_a_section_on_a_page_that_raises_is_named(
     shown: Callable[[str], AppTest], monkeypatch: pytest.MonkeyPatch
