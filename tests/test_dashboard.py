@@ -17,7 +17,7 @@ from streamlit.testing.v1 import AppTest
 
 from audit import compare as comparison
 from audit.digits import bounds, percent
-from audit.rundir import Run, digest_of, open_run
+from audit.rundir import Run, digest_of, open_run, with_seal
 
 FOLDER = Path(__file__).resolve().parents[1] / "dashboards"
 VIEWS = sorted(path.stem for path in (FOLDER / "views").glob("*.py"))
@@ -78,7 +78,7 @@ def resealed(path: Path, name: str, text: str) -> None:
     (path / name).write_text(text, encoding="utf-8")
     manifest = json.loads((path / "manifest.json").read_text())
     manifest["files"][name] = digest_of(path / name)
-    (path / "manifest.json").write_text(json.dumps(manifest))
+    (path / "manifest.json").write_text(json.dumps(with_seal(manifest)))
 
 
 @pytest.mark.slow

@@ -186,7 +186,8 @@ def as_earlier(run: Run, folder: Path) -> Run:
         for row in run.dataset["power"]
     ]
     (path / "dataset.json").write_text(json.dumps(run.dataset | {"power": power}))
-    facts = {k: v for k, v in run.manifest.items() if not k.startswith("plan")}
+    later = ("plan", "seal")
+    facts = {k: v for k, v in run.manifest.items() if not k.startswith(later)}
     names = [name for name in facts["files"] if (path / name).is_file()]
     files = {name: digest_of(path / name) for name in names}
     (path / "manifest.json").write_text(json.dumps(facts | {"schema": 1, "files": files}))

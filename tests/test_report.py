@@ -22,6 +22,7 @@ from audit.errors import InputError
 from audit.evidence import unlinked
 from audit.findings import judged
 from audit.gates import judge
+from audit.integrity import unedited, write_renderings
 from audit.models.planted import PlantedEncoder, picture_key
 from audit.page import code, escaped, to_html
 from audit.replication import load_card
@@ -663,7 +664,11 @@ def test_what_the_auditor_fills_in_is_marked(page: Page) -> None:
 @pytest.mark.slow
 def test_rendering_again_gives_the_same_and_leaves_nothing_else(run: Run) -> None:
     before = {p.name: p.read_bytes() for p in sorted(run.path.glob("report.*"))}
-    (run.path / "figures" / "old.png").write_bytes(b"left by an earlier version")
+    made = {p.relative_to(run.path).as_posix(): p.read_bytes() for p in run.path.glob("figures/*")}
+    made |= {
+        name: content for name, content in before.items() if name in ("report.md", "report.html")
+    }
+    write_renderings(run.path, made | {"figures/old.png": b"left by an earlier version"})
     render(run)
     assert {p.name: p.read_bytes() for p in sorted(run.path.glob("report.*"))} == before
     names = {p.name for p in (run.path / "figures").iterdir()}
@@ -684,7 +689,12 @@ def test_a_public_copy_renders_too(run: Run, tmp_path: Path) -> None:
 def test_a_changed_file_is_reported(run: Run, tmp_path: Path) -> None:
     copy = shutil.copytree(run.path, tmp_path / "copy")
     (copy / "suite.yaml").write_text((copy / "suite.yaml").read_text() + "# later\n")
-    assert "NO, changed or missing: suite.yaml" in own(run, tmp_path, CHECKS)
+    with pytest.raises(InputError, match=r"suite\.yaml changed"):
+        own(run, tmp_path, CHECKS)
+    marked = render(unedited(open_run(copy), allowed=True), tmp_path / "mine.md")
+    told = marked.with_suffix(".md").read_text(encoding="utf-8")
+    assert "NO, changed or missing: suite.yaml" in told
+    assert "From an edited run" in told
 
 
 @pytest.mark.slow
