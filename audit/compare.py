@@ -53,6 +53,7 @@ from audit.tables import (
     VERDICTS,
     WORST,
     Schema,
+    keys_of,
 )
 from audit.verdicts import JUDGED, RULE, Verdict, size_bounds, verdicts
 
@@ -422,8 +423,7 @@ class _Family:
             for name, value in (every | dict(columns)).items()
         }
         table = pd.DataFrame(flat, index=range(q * p))
-        keys = table[list(_KEY)].astype(str)
-        return table.assign(key=keys[_KEY[0]].str.cat(keys[list(_KEY[1:])], sep=" | "))
+        return table.assign(key=keys_of(table[list(_KEY)]))
 
     @property
     def _tasks(self) -> str:

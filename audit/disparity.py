@@ -62,6 +62,7 @@ from audit.tables import (
     TOO_FEW,
     UNDEFINED,
     WORST,
+    keys_of,
 )
 from audit.verdicts import Verdict, decide, size_bounds, verdicts
 
@@ -594,5 +595,4 @@ def _worst_untested(groups: Compared) -> Columns:
 
 def _keyed(table: pd.DataFrame) -> pd.DataFrame:
     """Name each row by what it compares, so that findings can cite it."""
-    names = table[list(_KEY)].astype(str)
-    return table.assign(key=names[_KEY[0]].str.cat(names[list(_KEY[1:])], sep=" | "))
+    return table.assign(key=keys_of(table[list(_KEY)]))

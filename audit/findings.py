@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
@@ -18,6 +20,7 @@ from audit.label_errors import Verdicts, if_labels_were_wrong
 from audit.metrics import METRICS, metric_named
 from audit.stats.gaps import NEGLIGIBLE, NO_TWO_GROUPS
 from audit.tables import (
+    BETWEEN,
     CANNOT_TELL,
     DIFFERENCE,
     DISPARITIES,
@@ -28,6 +31,7 @@ from audit.tables import (
     SHOWN_LARGE,
     SHOWN_SMALL,
     WORST,
+    in_key,
     records,
 )
 from audit.verdicts import Verdict, size_bounds
@@ -109,6 +113,7 @@ def find(
     found = [_of_gap(row, harms, sources, wrong.get(row["key"])) for row in records(gaps)]
     found += list(_of_denigration(rates))
     found += [_of_measure(row, sources) for row in records(measures[measures["statement"] != ""])]
+    found = _told_apart(found)
     order = {"high": 0, "medium": 1, "low": 2, "none": 3}
     return sorted(found, key=lambda f: (order[f.severity], *_size(f), f.id))
 
@@ -136,6 +141,28 @@ def _touches(remark: Remark, finding: Finding) -> bool:
         return False
     groups = {part for group in finding.groups for part in group.split(" x ")}
     return not (remark.groups and groups) or not remark.groups.isdisjoint(groups)
+
+
+def _told_apart(found: Sequence[Finding]) -> list[Finding]:
+    """Findings with an id each: where names differ only in signs that ids lack, a digest is added.
+
+    Of names in other scripts nothing is left in an id but the digest.
+    """
+    ids = Counter(finding.id for finding in found)
+    return [
+        f.model_copy(update={"id": f"{f.id}.{_digest(f)}"}) if ids[f.id] > 1 or _lacks(f.id) else f
+        for f in found
+    ]
+
+
+def _lacks(name: str) -> bool:
+    return name.startswith(".") or ".." in name or name.endswith(".")
+
+
+def _digest(finding: Finding) -> str:
+    names = (finding.task, finding.metric, finding.label, finding.attribute, *finding.groups)
+    text = "\n".join((*finding.evidence, *names))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
 
 
 def _size(finding: Finding) -> tuple[float, float]:
@@ -371,7 +398,9 @@ def _of_denigration(rates: pd.DataFrame) -> Iterator[Finding]:
             high=row["high"],
             margin=None,
             evidence=(
-                " | ".join(str(row[k]) for k in ("probe", "task", "condition", "metric", "label")),
+                BETWEEN.join(
+                    in_key(str(row[k])) for k in ("probe", "task", "condition", "metric", "label")
+                ),
             ),
         )
 

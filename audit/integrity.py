@@ -40,7 +40,7 @@ def unedited(run: Run, allowed: bool = False) -> Run:
     Raises:
         InputError: it was edited and that is not allowed; names the files.
     """
-    if run.manifest.get("edited"):
+    if isinstance(run.manifest.get("edited"), list):
         return run
     found = list(edits(run))
     if not found:
@@ -87,7 +87,7 @@ def _edited_renderings(run: Run) -> Iterator[str]:
         known: dict[str, list[str]] = _known(run.path)["files"]
         writing: bool = _known(run.path)["writing"]
         digests = {name: [*known[name]] for name in known}
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         yield f"{RENDERINGS} changed"
         return
     for name in there:

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from audit.tables import CANNOT_TELL, COUNT, EVERYONE, MEASURES, NUMBER, OK, TEXT
+from audit.tables import CANNOT_TELL, COUNT, EVERYONE, MEASURES, NUMBER, OK, TEXT, keys_of
 
 #: the columns by whose values findings cite a row
 _KEY: Final = (
@@ -38,7 +38,6 @@ def measured(rows: pd.DataFrame | Iterable[Mapping[str, Any]], **every: Any) -> 
     }  # fmt: skip
     table = table.assign(**{name: value for name, value in blank.items() if name not in table})
     table = table.fillna({n: v for n, v in blank.items() if MEASURES.columns[n] != NUMBER})
-    names = table[list(_KEY)].astype(str)
-    table["key"] = names[_KEY[0]].str.cat(names[list(_KEY[1:])], sep=" | ")
+    table["key"] = keys_of(table[list(_KEY)])
     table["excess"] = table["value"].astype(float) - table["null_mean"].astype(float)
     return MEASURES.conform(table)

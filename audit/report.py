@@ -142,7 +142,7 @@ def _mark(run: Run) -> str:
     """What stands before the report of an edited run."""
     if not run.manifest.get("edited"):
         return ""
-    files = ", ".join(code(name) for name in run.manifest["edited"])
+    files = ", ".join(code(str(name)) for name in run.manifest["edited"])
     return f"> **⚠ {_IN_SHORT}.** After it was sealed: {files}.\n\n"
 
 

@@ -197,6 +197,10 @@ class Suite(BaseModel):
             InputError: a column isn't there, a numeric one has no bins, an attribute has one group.
         """
         bins = {a.name: a.bins for a in self.attributes}
+        listed = [a.name for a in self.attributes]
+        if twice := next((name for name in listed if listed.count(name) > 1), None):
+            told = f"suite '{self.name}': the attribute '{twice}' is listed twice"
+            raise InputError(sentence(told, "Keep one; other bins are another suite's"))
         for name, edges in bins.items():
             self.pictures.groups(name, edges)  # a misspelt column is the first thing to say
         for names in self.intersections:
@@ -536,7 +540,14 @@ class Suite(BaseModel):
     def remarks(self) -> tuple[Remark, ...]:
         """What of the data probably doesn't mean what it is taken for here."""
         used = {a.name for a in self.attributes} | {getattr(p, "truth", None) for p in self.asked}
-        of_data = [r for r in self.pictures.remarks if not r.attribute or r.attribute in used]
+        binned = {a.name for a in self.attributes if a.bins is not None}
+        of_data = [
+            r
+            for r in self.pictures.remarks
+            if (not r.attribute or r.attribute in used)
+            # the order of an attribute in bins is that of the bins
+            and not (r.attribute in binned and "'order' lists" in r.text)
+        ]
         return (*of_data, *(r for probe in self.asked for r in probe.remarks(self.pictures)))
 
     def harms(self) -> Iterator[tuple[str, str, str]]:

@@ -54,6 +54,8 @@ ENSEMBLE: Final = "ensemble"
 REST: Final = "the rest"
 #: the attribute and group of the whole data set
 EVERYONE: Final = "everyone"
+#: what parts the names in a key
+BETWEEN: Final = " | "
 #: pictures whose group isn't known: shown as their own row, never in a family
 UNKNOWN: Final = "unknown"
 
@@ -713,3 +715,14 @@ PAIRS: Final = Schema(
 
 #: what a probe may write, by name
 OUTCOMES: Final[Mapping[str, Schema]] = {s.name: s for s in (CHOICES, SCORES, RANKS, PAIRS)}
+
+
+def keys_of(names: pd.DataFrame) -> pd.Series[str]:
+    """Each row's names as one key; a bar inside a name is escaped, so no two rows share one."""
+    escaped = names.astype(str).map(in_key)
+    return escaped.iloc[:, 0].str.cat(escaped.iloc[:, 1:], sep=BETWEEN)
+
+
+def in_key(name: str) -> str:
+    """A name as it stands in a key."""
+    return name.replace("|", "\\|")

@@ -162,7 +162,7 @@ def test_values_of_parquet(tmp_path: Path, column: pa.Array, texts: list[str | N
 
 def test_codes_that_a_float_has_rounded_are_remarked_on(tmp_path: Path) -> None:
     data = of_column(tmp_path, pa.array([2.0**60, 1.0]))
-    assert any("floats beyond 2^53" in remark.text for remark in data.remarks)
+    assert any("floats so large" in remark.text for remark in data.remarks)
 
 
 def jpeg(shade: int) -> bytes:

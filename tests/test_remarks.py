@@ -62,6 +62,8 @@ def test_what_is_remarked_on(tmp_path: Path, values: list[str], extra: str, said
         (["0-2", "3-9", "10-19", "more than 70"], ", order: [0-2, 3-9, 10-19, more than 70]"),
         (["White", "Black", "East Asian", "Latino_Hispanic", "Mary", "march"], ""),
         (["17", "18", "99", "0"], ""),
+        (["Set 1", "Gen 2", "Maine 4", "Setting 3"], ""),
+        (["0e46209743190650901956298873", "deca"], ""),
         (["?", "a", "b"], ", unknown: ['?']"),
         (["unknown", "a"], ", unknown: [unknown]"),
         (["2024-09-03", "2024-09-04"], ""),  # dates among dates are what they are

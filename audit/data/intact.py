@@ -3,7 +3,8 @@
 Decoders fill what is missing with grey or black and say nothing. The evidence that is looked for:
 
 - JPEG: an end marker; as many restart markers as the size asks for; every scan of every component;
-  and whether each scan's data is used up by its pixels, neither earlier nor later.
+  and whether each scan's data is used up by its pixels, neither earlier nor later. If it is 12-bit,
+  lossless or coded arithmetically, the end marker only.
 - PNG: the checksum of each chunk, the end chunk, as many bytes as the rows take.
 - TIFF: strips or tiles that cover the picture, and their checksums if deflated.
 - WebP and BMP: as many bytes as the header says.
@@ -25,7 +26,7 @@ from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 #: raised when more is detected, so that no file counts as intact because it once did
-VERSION: Final = 1
+VERSION: Final = 2
 JPEG: Final = b"\xff\xd8\xff"
 PNG: Final = b"\x89PNG\r\n\x1a\n"
 
@@ -58,7 +59,7 @@ def ends_early(data: mmap.mmap) -> Damage | None:
         short = not _Jpeg.of(data).ended
     elif data[:4] == b"RIFF":
         short = len(data) < 8 + int.from_bytes(data[4:8], "little")
-    elif data[:2] == b"BM" and int.from_bytes(data[30:34], "little") in (1, 2):  # run lengths
+    elif data[:2] == b"BM" and data[14] >= 40 and data[30] in (1, 2):  # run lengths
         first, size = (int.from_bytes(data[at : at + 4], "little") for at in (10, 34))
         short = len(data) < first + size
     return Damage("truncated", "the file ends before its picture does") if short else None
@@ -132,6 +133,11 @@ class _Jpeg:
             end = following.start()
             while data[end - 1] == 0xFF:  # fill bytes may stand before a marker
                 end -= 1
+            filled = end
+            while data[end - 1] == 0 and end > after:
+                end -= 1
+            # some encoders pad with zeros; a few belong to the data, whose last bytes can be zero
+            end = min(end + _AHEAD, filled) if filled - end > _SPARE else filled
             first, last, bits = segment[-3:]
             refined = segment[1:-3:2], range(first, last + 1), bits & 15
             self.scans.append(_Scan(after, end, *refined, self.interval))
@@ -208,7 +214,8 @@ def _jpeg(image: ImageFile, data: mmap.mmap) -> Damage | None:
         image.load()
         return ends_early(data)
     if said.lacks_scans():
-        return Damage("truncated", "it has an end marker, but some of its scans are missing")
+        detail = "it has an end marker, but some of its scans are missing or were never saved"
+        return Damage("truncated", detail)
     follower = _Follower(image)
     try:
         with memoryview(data) as view:

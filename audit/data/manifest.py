@@ -23,8 +23,8 @@ from audit.registry import suggest
 PART: Final = "part"
 """The column that says which of several manifests a row is from."""
 
-EXACT: Final = 2.0**53
-"""From here on a float no longer tells neighbouring whole numbers apart."""
+EXACT: Final = {16: 2.0**11, 32: 2.0**24, 64: 2.0**53}
+"""From here on a float of so many bits no longer tells neighbouring whole numbers apart."""
 
 _SEPARATORS: Final = {",": "commas", ";": "semicolons", "\t": "tabs"}
 _BLANKS: Final = " \t\r\n"
@@ -106,9 +106,15 @@ def _read_csv(path: Path) -> Manifest:
     try:
         separator = declared[1] if declared else _separator(text)
         csv.field_size_limit(2**31 - 1)  # boxes and keypoints make cells of megabytes
-        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
+        # a quote that is never closed would swallow the rows after it
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True))
     except csv.Error as error:
-        raise InputError(sentence(f"{path}: not a CSV file: {error}")) from error
+        told = f"{path}: not a CSV file: {error}"
+        if "unexpected end" in str(error):
+            told = f"{path}: a quotation mark opens a value and is never closed"
+        raise InputError(
+            sentence(told, 'Write a quotation mark inside a value twice: ""')
+        ) from error
     count = int(rows.pop(0)[0]) if _is_count(rows) else None
     header, *rows = rows or [[]]
     names, unnamed = _names(header, rows)
@@ -222,6 +228,8 @@ def _is_nested(kind: pa.DataType) -> bool:
 
 def _is_binary(kind: pa.DataType) -> bool:
     types = pa.types
+    if types.is_dictionary(kind):
+        return _is_binary(kind.value_type)
     return bool(
         types.is_binary(kind)
         or types.is_large_binary(kind)
@@ -286,4 +294,5 @@ def _text(value: Any) -> str | None:
 def _is_rounded(column: pa.ChunkedArray) -> bool:
     values = column.to_numpy()
     with np.errstate(invalid="ignore"):
-        return bool((np.abs(values[np.isfinite(values)]) > EXACT).any())
+        sizes = np.abs(values[np.isfinite(values)].astype(float))
+    return bool((sizes >= EXACT[column.type.bit_width]).any())

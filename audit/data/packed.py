@@ -65,9 +65,10 @@ def _content(file: Path, column: str, row: int) -> bytes:
             value = held[row - before].as_py()
         except (pa.ArrowException, ValueError, IndexError, KeyError) as error:
             raise FileNotFoundError(2, "there is no such row or column", str(file)) from error
-    if isinstance(value, dict):
-        value = value["bytes"]
-    return value or b""
+    content = value.get("bytes") if isinstance(value, dict) else value
+    if not isinstance(content, bytes | None):
+        raise FileNotFoundError(2, "this column holds no pictures", str(file))
+    return content or b""
 
 
 @lru_cache(maxsize=64)

@@ -55,8 +55,13 @@ def look(dataset: Dataset, opened: int = OPENED, searched: int = SEARCHED) -> Si
         if not every:
             sizes[container(path).stat().st_size].append(image_id)
     if not every:
+        digests = {}
         alike = [image_id for ids in sizes.values() if len(ids) > 1 for image_id in ids]
-        digests = {i: _of_file(files[i]) for i in alike}
+        for image_id in alike:
+            try:
+                digests[image_id] = _of_file(files[image_id])
+            except OSError as error:
+                faults[image_id] = f"{files[image_id]}: missing: {error.strerror or error}."
     return Sight(faults, len(files) if every else min(opened, len(files)), digests, not every)
 
 

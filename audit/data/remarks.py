@@ -7,7 +7,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Final
 
 import pandas as pd
@@ -25,19 +25,34 @@ _NO_VALUE: Final = {
     "", "-", "--", "?", "n/a", "na", "nan", "nil", "none", "null", "unknown", "undefined",
     "not known", "not available", "not given", "not stated", "#n/a", "#na", "missing",
 }  # fmt: skip
-#: how months begin in the languages that spreadsheets speak
+#: months by name in the languages that spreadsheets speak, and their short forms
 _MONTHS: Final = (
-    "jan|ene|gen|feb|fev|fév|mar|mär|mrz|mrt|apr|avr|abr|may|mai|mag|mei|maj|jun|jui|giu|jul|lug|"
-    "aug|aou|aoû|ago|sep|set|oct|okt|ott|nov|dec|dez|dic|déc"
+    "jan(?:uary|uar|vier|v)?|ene(?:ro)?|gen(?:naio)?|feb(?:ruary|ruar|rero|braio|r)?|f[eé]vr?(?:ier)?"
+    "|mar(?:ch|s|zo|t)?|m[aä]rz?|mrz|mrt|apr(?:il|ile)?|avr(?:il)?|abr(?:il)?|may|mai|mayo|maggio|mag"
+    "|mei|maj|june?|juni?|juin|junio|giu(?:gno)?|july?|juli?|juil(?:let)?|julio|lug(?:lio)?"
+    "|aug(?:ust)?|ao[uû]t?|ago(?:sto)?|sept?(?:ember|embre|tembre)?|set(?:tembre)?|oct(?:ober|obre)?"
+    "|okt(?:ober)?|ott(?:obre)?|nov(?:ember|embre|iembre)?|dec(?:ember)?|dez(?:ember)?|dic(?:embre)?"
+    "|d[eé]c(?:embre)?"
 )
+_DAY: Final = r"(?:0?[1-9]|[12]\d|3[01])"
 _DAY_MONTH: Final = re.compile(
-    rf"\d{{1,4}}[-./ ]+(?:{_MONTHS})[^\W\d_]{{0,6}}\.?"
-    rf"|(?:{_MONTHS})[^\W\d_]{{0,6}}\.?[-./ ]+\d{{1,4}}",
-    re.IGNORECASE,
+    rf"{_DAY}[-./ ]+(?:{_MONTHS})\.?|(?:{_MONTHS})\.?-(?:{_DAY}|\d\d)", re.IGNORECASE
 )
 _DATE: Final = re.compile(r"\d{4}-\d\d?-\d\d?(?:[ T].*)?|\d\d?[./]\d\d?[./]\d{2,4}")
-_RANGE: Final = re.compile(r"\D*(\d+)\s*(?:-|–|—|to)\s*(\d+)\D*")
+_RANGE: Final = re.compile(r"(\d{1,3})\s*(?:-|–|—|to)\s*(\d{1,3})", re.ASCII)
 _OLDEST: Final = 120
+#: what a column of ages in years is called
+_AGES: Final = {
+    "age",
+    "ages",
+    "age years",
+    "age group",
+    "perceived age",
+    "apparent age",
+    "age range",
+}
+#: signs of a value that a remark shows, and most of a number
+_LONG: Final = 60
 #: values named in one remark
 _SHOWN: Final = 4
 
@@ -58,26 +73,33 @@ class Remark:
 
 def of_data(card: Card, manifest: Manifest, table: pd.DataFrame) -> tuple[Remark, ...]:
     """Everything to be said of a data set before a picture is opened."""
-    found = list(_of_subjects(card))
+    found = list(_of_subjects(card, manifest))
+    for name in sorted(manifest.rounded):
+        told = "its numbers are floats so large that neighbouring codes become one"
+        touched = name if name in card.attributes else ""
+        found.append(Remark(f"'{name}': {told}; store codes as text", touched))
     for name, declared in card.attributes.items():
         raw = manifest.table[name].dropna().value_counts()
         known = table[name].dropna().value_counts()
         found += [Remark(text, name) for text in _of_attribute(name, declared, raw, known)]
-        if name in manifest.rounded:
-            told = "its numbers are floats beyond 2^53, where neighbouring codes become one"
-            found.append(Remark(f"'{name}': {told}; store codes as text", name))
     return tuple(found)
 
 
 def counted(values: Mapping[str, int]) -> str:
     """A few values with how often they occur: ``'09-Mar' (40), 'Oct-19' (40)``."""
-    some = [f"'{value}' ({n:,})" for value, n in list(values.items())[:_SHOWN]]
+    some = [f"'{visible(value)}' ({n:,})" for value, n in list(values.items())[:_SHOWN]]
     more = len(values) - len(some)
     return ", ".join(some) + (f" and {more} more" if more else "")
 
 
-def _of_subjects(card: Card) -> Iterator[Remark]:
-    if card.cluster_column is None:
+def _of_subjects(card: Card, manifest: Manifest) -> Iterator[Remark]:
+    if card.cluster_column is not None:
+        subjects = manifest.table[card.cluster_column].value_counts()
+        nobody = {str(v): int(n) for v, n in subjects.items() if str(v).casefold() in _NO_VALUE}
+        if nobody:
+            told = f"'{card.cluster_column}': {counted(nobody)} counts as one subject each"
+            yield Remark(f"{told}; give pictures of whom nobody knows a value of their own")
+    else:
         yield Remark(
             "the card names no 'cluster_column', so every picture counts as a subject of its own; "
             "if a person, a family or a video has several pictures, intervals are too narrow"
@@ -114,13 +136,26 @@ def _alike(name: str, counts: Mapping[str, int]) -> Iterator[str]:
     same: dict[object, list[str]] = defaultdict(list)
     for value in counts:
         # floats take neighbouring serial numbers for one
-        size = None if number(value) is None else Decimal(value.replace(",", "."))
-        same[_plain(value) if size is None else size].append(value)
+        same[_size(value) or _plain(value)].append(value)
     for values in same.values():
         if len(values) > 1:
             differ = "as numbers they are equal" if number(values[0]) is not None else _how(values)
-            shown = ", ".join(f"'{visible(v)}' ({counts[v]:,})" for v in values[:_SHOWN])
-            yield f"'{name}': {shown} are groups of their own, and {differ}: is one meant?"
+            shown = counted({value: counts[value] for value in values})
+            yield f"'{name}': {shown} are groups of their own, and {differ}; perhaps one is meant"
+
+
+def _size(value: str) -> tuple[int, str, int] | None:
+    """A number without the ways to write it: sign, digits and power of ten; None if it is none."""
+    if number(value) is None or len(value) > _LONG:
+        return None
+    try:
+        sign, digits, power = Decimal(value.replace(",", ".")).as_tuple()
+    except InvalidOperation:  # a power of ten beyond all numbers
+        return None
+    assert isinstance(power, int)
+    text = "".join(map(str, digits)).lstrip("0")
+    kept = text.rstrip("0")
+    return (sign, kept, power + len(text) - len(kept)) if kept else (0, "", 0)
 
 
 def _plain(value: str) -> str:
@@ -140,9 +175,10 @@ def _how(values: list[str]) -> str:
 
 def visible(text: str) -> str:
     r"""The text with signs that can't be seen written as their code: ``a\u200b``."""
+    short = text if len(text) <= _LONG else text[:_LONG] + "..."
     return "".join(
-        c if c == " " or unicodedata.category(c)[0] not in "CZ" else f"\\u{ord(c):04x}"
-        for c in text
+        c if c == " " or unicodedata.category(c)[0] not in "CZM" else f"\\u{ord(c):04x}"
+        for c in short
     )
 
 
@@ -160,13 +196,14 @@ def _dates(name: str, counts: Mapping[str, int], order: Iterable[str]) -> Iterat
 
 
 def _is_impossible(name: str, value: str) -> bool:
-    """A range that ends before it begins, or an age that nobody has."""
+    """An age that nobody has, or a range of ages that ends before it begins."""
+    if re.sub(r"[^a-z]+", " ", name.casefold()).strip() not in _AGES:
+        return False
     between = _RANGE.fullmatch(value)
-    if between and int(between[1]) > int(between[2]):
-        return True
+    if between:
+        return int(between[1]) > int(between[2])
     size = number(value)
-    is_age = "age" in re.split(r"[^a-z]+", name.casefold())
-    return is_age and size is not None and not 0 <= size <= _OLDEST
+    return size is not None and not 0 <= size <= _OLDEST
 
 
 def _quoted(values: list[str]) -> str:

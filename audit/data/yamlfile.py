@@ -202,10 +202,10 @@ class _PlainLoader(yaml.SafeLoader):
 
 
 _PlainLoader.add_constructor(_FLOAT_TAG, _PlainLoader.construct_yaml_float)
-_PlainLoader.add_implicit_resolver(_INT_TAG, re.compile(r"-?(?:0|[1-9]\d*)\Z", re.ASCII), None)
+_PlainLoader.add_implicit_resolver(_INT_TAG, re.compile(r"(?:0|-?[1-9]\d*)\Z", re.ASCII), None)
 _PlainLoader.add_implicit_resolver(
     _FLOAT_TAG,
-    re.compile(r"[-+]?(?:\d+\.\d*|\.\d+)(?:[eE][-+]?\d+)?\Z|[-+]?\.(?:inf|nan)\Z", re.ASCII),
+    re.compile(r"[-+]?(?:\d+\.\d*|\.\d+)(?:[eE][-+]\d+)?\Z|[-+]?\.(?:inf|nan)\Z", re.ASCII),
     None,
 )
 yaml.SafeDumper.add_multi_representer(float, yaml.SafeDumper.represent_float)

@@ -38,6 +38,7 @@ from audit.rundir import (
     write_text,
 )
 from audit.tables import (
+    BETWEEN,
     COUNT,
     DEPARTURE,
     EVERYONE,
@@ -50,6 +51,7 @@ from audit.tables import (
     WITHHELD,
     WORST,
     Schema,
+    in_key,
     records,
 )
 
@@ -293,7 +295,7 @@ def _rekeyed(table: pd.DataFrame, before: pd.DataFrame, out: Any) -> dict[str, s
         return {}
     if "comparison" in table:
         widest = out & (table["comparison"] == WORST)
-        ends = " | " + table["group"] + " | " + table["other"]
+        ends = BETWEEN + table["group"].map(in_key) + BETWEEN + table["other"].map(in_key)
         bare = [k.removesuffix(e) for k, e in zip(table["key"], ends, strict=True)]
         table.loc[widest, "key"] = pd.Series(bare, table.index)[widest] + f" | {NAMELESS}"
         table.loc[widest, ["group", "other"]] = NAMELESS

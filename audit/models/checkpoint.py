@@ -17,7 +17,7 @@ from audit.errors import InputError, sentence
 from audit.models.config import ClipConfig, read_config
 from audit.models.encoder import digest_of, file_digest, require_logit_scale
 from audit.models.jsonfile import read_json
-from audit.models.preprocessing import Pictures, disagreement
+from audit.models.preprocessing import Pictures, disagreement, said_by
 from audit.models.weights import (
     WHOLE,
     command,
@@ -73,7 +73,7 @@ class Checkpoint:
         config = read_config(folder, ref)
         files = weight_files(folder, ref)
         pictures = Pictures.read(folder, ref)
-        pictures.match(config.vision_config.image_size, ref)
+        pictures.match(config.vision_config.image_size, f"{ref}: {said_by(folder, ref)}")
         _check_token_files(folder, ref)
         tensors = read_headers(files, ref)
         require_fit(tensors, config, ref)
@@ -89,7 +89,8 @@ class Checkpoint:
 
         In float32 devices agree to about 1e-6 and share embeddings; with fewer digits they do not.
         """
-        said = [p for p in self.folder.iterdir() if p.name in SIDE_FILES or p.suffix == ".model"]
+        beside = [p for p in self.folder.iterdir() if p.is_file()]
+        said = [p for p in beside if p.name in SIDE_FILES or p.suffix == ".model"]
         return digest_of(
             {
                 "weights": {p.name: file_digest(p, cache) for p in self.weights},
@@ -104,7 +105,7 @@ class Checkpoint:
 
 def _refuse_adapters(folder: Path, ref: str) -> None:
     """An adapter is neither applied nor passed over: its base alone is another model."""
-    kinds = {".json", ".safetensors", ".bin"}
+    kinds = {".json", ".safetensors", ".bin", ".pt", ".pth", ".ckpt"}
     found = sorted(path.name for path in folder.glob("adapter_*") if path.suffix in kinds)
     if not found:
         return

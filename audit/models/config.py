@@ -102,8 +102,12 @@ def read_config(folder: Path, ref: str) -> ClipConfig:
             + (f", such as its subfolder {' or '.join(nested)}." if nested else ".")
         )
     raw = read_json(folder / FILE, ref)
+    parts = [
+        raw,
+        *(v for k in ("text_config", "vision_config") if isinstance(v := raw.get(k), dict)),
+    ]
     for key, told in _MORE.items():
-        if raw.get(key):
+        if any(part.get(key) for part in parts):
             raise InputError(sentence(f"{ref}: config.json has {key}: {told}"))
     if raw.get("model_type") != "clip":
         raise InputError(

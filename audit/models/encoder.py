@@ -144,7 +144,8 @@ def require_logit_scale(scale: float, where: str) -> None:
     Raises:
         InputError: it is not finite (as a float32), or not above 0.
     """
-    if math.isfinite(scale) and 0 < scale < float(np.finfo(np.float32).max):
+    least, most = (float(x) for x in (np.finfo(np.float32).tiny, np.finfo(np.float32).max))
+    if math.isfinite(scale) and least <= scale < most:
         return
     raise InputError(
         sentence(

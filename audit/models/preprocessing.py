@@ -155,8 +155,8 @@ class Pictures:
         numbers = f"x {self.scale:.6g}, mean {self.mean}, std {self.std}"
         return f"PIL {Resampling(self.resample).name.lower()} to {to}{crop}, {numbers}"
 
-    def match(self, image_size: int, ref: str) -> None:
-        """Make sure that this preprocessing delivers what the model reads.
+    def match(self, image_size: int, where: str) -> None:
+        """Make sure that this preprocessing, which ``where`` says, is what the model reads.
 
         Raises:
             InputError: it makes pictures of another size.
@@ -165,8 +165,8 @@ class Pictures:
         if given != wanted:
             made = f"pictures of {given}" if given else "pictures of no fixed shape"
             raise InputError(
-                f"{ref}: {FILE} makes {made}, config.json wants {wanted}. One of the two files "
-                "belongs to another checkpoint."
+                f"{where} makes {made}, config.json wants {wanted}. One of the two files belongs "
+                "to another checkpoint."
             )
 
     def __call__(self, image: Image) -> Pixels:
@@ -234,6 +234,11 @@ class Pictures:
         mean = torch.tensor(self.mean, dtype=torch.float64)
         shift = (mean / std).to(torch.float32).to(pixels.device).view(1, 3, 1, 1)
         return pixels.permute(0, 3, 1, 2).to(torch.float32).mul_(factor).sub_(shift)
+
+
+def said_by(folder: Path, ref: str) -> str:
+    """The file that says how pictures are prepared. Raises as ``Pictures.read`` does."""
+    return _said(folder, ref)[0]
 
 
 def disagreement(folder: Path, ref: str) -> str | None:

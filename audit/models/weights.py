@@ -24,6 +24,8 @@ from audit.models.jsonfile import read_json
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLES: Final = frozenset({".bin", ".pt", ".pth", ".ckpt"})
 FLOATS: Final = frozenset({"F64", "F32", "F16", "BF16"})
+#: no weight of a trained CLIP comes near; beyond it float32 soon overflows
+MOST: Final = 1e6
 #: stored by old versions of transformers; they count from 0 and are made again
 HARMLESS: Final = frozenset(
     {"text_model.embeddings.position_ids", "vision_model.embeddings.position_ids"}
@@ -218,10 +220,11 @@ def _affine(name: str, shape: Shape) -> Iterator[tuple[str, Shape]]:
 
 
 def require_finite(tensors: Mapping[str, Tensor], ref: str) -> None:
-    """Make sure that every weight is a number; one that is not spoils some answers, or all.
+    """Make sure that every weight is a number that a model can work with.
 
     Raises:
-        InputError: a weight is NaN or infinite.
+        InputError: a weight is NaN, infinite or beyond ``MOST``; a projection holds nothing but
+            zeros, so that no picture or text has a direction.
     """
     for file in dict.fromkeys(tensor.file for tensor in tensors.values()):
         names = [name for name, tensor in tensors.items() if tensor.file == file]
@@ -230,9 +233,16 @@ def require_finite(tensors: Mapping[str, Tensor], ref: str) -> None:
         with _opened(file, ref, "pt" if half else "np") as opened:
             for name in names:
                 values = opened.get_tensor(name)
-                if not np.isfinite(values.float().numpy() if half else values).all():
-                    got = f"{ref}: {name:.80} in {file.name} holds weights that are not finite"
-                    raise InputError(sentence(got, AGAIN))
+                values = values.float().numpy() if half else values
+                largest = float(np.abs(values).max(initial=0))
+                where = f"{ref}: {name:.80} in {file.name} holds"
+                if not largest <= MOST:  # NaN is not
+                    what = (
+                        "not finite" if not np.isfinite(largest) else f"as large as {largest:.3g}"
+                    )
+                    raise InputError(sentence(f"{where} weights that are {what}", AGAIN))
+                if not largest and name.endswith("_projection.weight"):
+                    raise InputError(sentence(f"{where} zeros only", AGAIN))
 
 
 def logit_scale(tensors: Mapping[str, Tensor], ref: str) -> float:

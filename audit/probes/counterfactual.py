@@ -19,6 +19,7 @@ from audit.data.corruptions import light
 from audit.data.dataset import Dataset
 from audit.data.images import Unreadable, decode
 from audit.data.labels import LabelSet, PromptSet
+from audit.data.values import number
 from audit.data.yamlfile import FieldError
 from audit.errors import InputError, sentence
 from audit.measures import measured
@@ -185,7 +186,7 @@ class Counterfactual(Probe):
         table = self._table(dataset, self.pictures(dataset))
         self._require_kinds(table)
         for kind, column in self.steps.items():
-            if not pd.to_numeric(table[column], errors="coerce").notna().any():
+            if np.isnan(_sizes(table[column])).all():
                 told = f"probe '{self.kind}': steps: column '{column}' of '{kind}' holds no numbers"
                 raise InputError(sentence(told, "Name a numeric column, or use 'towards'"))
         try:
@@ -274,7 +275,7 @@ class Counterfactual(Probe):
         steps = np.full(len(pairs.changed), np.nan)
         for kind, column in self.steps.items():
             here = pairs.kind == self.kinds.index(kind)
-            values = pd.to_numeric(table[column], errors="coerce").to_numpy(np.float64)
+            values = _sizes(table[column])
             steps[here] = values[pairs.changed[here]] - values[pairs.original[here]]
         return steps
 
@@ -1016,3 +1017,9 @@ def _plain(kind: str) -> str:
 def _either(names: Sequence[str]) -> str:
     *others, last = map(_plain, names)
     return " or ".join(filter(None, [", ".join(others), last]))
+
+
+def _sizes(column: pd.Series[Any]) -> NDArray[np.float64]:
+    """A column's numbers, also with decimal commas; nan for what is none."""
+    found = (number(str(value)) if value is not None else None for value in column)
+    return np.array([np.nan if size is None else size for size in found])
