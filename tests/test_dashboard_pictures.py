@@ -139,8 +139,7 @@ def test_the_command_hands_the_switch_on(
     result = CliRunner().invoke(app, ["dashboard", str(made().path), *option])
     assert result.exit_code == 0
     (command,) = called
-    after = command[command.index("--") + 1 :]
-    assert (after[1:] == ["--no-pictures"]) is given
+    assert ("--no-pictures" in command) is given
 
 
 # ---- labelled so -------------------------------------------------------------------------------
