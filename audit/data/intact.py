@@ -133,11 +133,6 @@ class _Jpeg:
             end = following.start()
             while data[end - 1] == 0xFF:  # fill bytes may stand before a marker
                 end -= 1
-            filled = end
-            while data[end - 1] == 0 and end > after:
-                end -= 1
-            # some encoders pad with zeros; a few belong to the data, whose last bytes can be zero
-            end = min(end + _AHEAD, filled) if filled - end > _SPARE else filled
             first, last, bits = segment[-3:]
             refined = segment[1:-3:2], range(first, last + 1), bits & 15
             self.scans.append(_Scan(after, end, *refined, self.interval))
@@ -233,7 +228,14 @@ def _wrong_scans(said: _Jpeg, follower: _Follower, data: memoryview) -> Iterator
     at = 0
     for scan in said.scans:
         early = scan.end - min(_SPARE, (scan.end - scan.start) // 2)
-        if early > scan.start + 2:
+        # some encoders pad with zeros: if the pixels are there where these begin, that is no damage
+        zeros = _zeros_from(data, scan) + _AHEAD
+        padded = zeros - _AHEAD < early <= zeros + 2  # a little more than may be left over
+        if zeros + 2 < early:
+            follower.feed(data[at:zeros])
+            at = zeros + 2
+            padded = follower.between(data[zeros : zeros + 1], data[zeros + 1 : at])
+        if not padded and early > scan.start + 2:
             follower.feed(data[at:early])
             at = early + 2
             if follower.between(data[early : early + 1], data[early + 1 : at]):
@@ -248,6 +250,14 @@ def _wrong_scans(said: _Jpeg, follower: _Follower, data: memoryview) -> Iterator
             if found < said.restarts(scan):
                 yield Damage("truncated", f"only {found} of {said.restarts(scan)} restart markers")
         at = scan.end
+
+
+def _zeros_from(data: memoryview, scan: _Scan) -> int:
+    """Where the zeros begin that a scan ends with."""
+    at = scan.end
+    while at > scan.start and data[at - 1] == 0:
+        at -= 1
+    return at
 
 
 # --- PNG ------------------------------------------------------------------------------------------
