@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -18,6 +17,7 @@ from audit.data.remarks import Remark
 from audit.digits import bounds, percent
 from audit.label_errors import Verdicts, if_labels_were_wrong
 from audit.metrics import METRICS, metric_named
+from audit.names import short_digest
 from audit.stats.gaps import NEGLIGIBLE, NO_TWO_GROUPS
 from audit.tables import (
     BETWEEN,
@@ -124,12 +124,14 @@ REMARKED: Final = "remarked of the data: "
 
 def with_remarks(found: Sequence[Finding], remarks: Sequence[Remark]) -> list[Finding]:
     """Findings with a caveat for each remark on the data that touches what they compare."""
-    return [
-        f.model_copy(update={"caveats": (*f.caveats, *(REMARKED + r.text for r in told))})
-        if (told := [r for r in remarks if _touches(r, f)])
-        else f
-        for f in found
-    ]
+    return with_caveats(found, lambda f: [REMARKED + r.text for r in remarks if _touches(r, f)])
+
+
+def with_caveats(
+    found: Sequence[Finding], more: Callable[[Finding], Sequence[str]]
+) -> list[Finding]:
+    """Findings with more caveats after their own, each with those that ``more`` gives it."""
+    return [f.model_copy(update={"caveats": (*f.caveats, *more(f))}) for f in found]
 
 
 def _touches(remark: Remark, finding: Finding) -> bool:
@@ -161,8 +163,7 @@ def _lacks(name: str) -> bool:
 
 def _digest(finding: Finding) -> str:
     names = (finding.task, finding.metric, finding.label, finding.attribute, *finding.groups)
-    text = "\n".join((*finding.evidence, *names))
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return short_digest("\n".join((*finding.evidence, *names)))[:8]
 
 
 def _size(finding: Finding) -> tuple[float, float]:

@@ -25,7 +25,7 @@ def slug(name: str) -> str:
     special = _DEVICES.fullmatch(plain) or _DIGESTED.search(plain) or not plain
     if name.isascii() and len(plain) <= _LONGEST and not special:
         return plain
-    return f"{plain[:_LONGEST]}-{_short(name)}".lstrip("-")
+    return f"{plain[:_LONGEST]}-{short_digest(name)}".lstrip("-")
 
 
 def file_names(names: Iterable[str]) -> dict[str, str]:
@@ -38,10 +38,11 @@ def file_names(names: Iterable[str]) -> dict[str, str]:
     taken = set[str]()
     for name in dict.fromkeys(names):
         plain = slug(name)
-        found[name] = f"{plain}-{_short(name)}" if plain.casefold() in taken else plain
+        found[name] = f"{plain}-{short_digest(name)}" if plain.casefold() in taken else plain
         taken.add(found[name].casefold())
     return found
 
 
-def _short(text: str) -> str:
+def short_digest(text: str) -> str:
+    """Twelve hexadecimal digits that tell this text from any other."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:12]

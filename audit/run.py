@@ -22,7 +22,7 @@ from audit.data.pictures import of_copies
 from audit.data.remarks import Remark
 from audit.embeddings import Alteration, Embeddings, Quarantined, Store
 from audit.errors import InputError, sentence
-from audit.findings import Finding, find, judged, with_remarks
+from audit.findings import Finding, find, judged, with_caveats, with_remarks
 from audit.metrics import Groups, Tally, named, tally
 from audit.models.encoder import Encoder
 from audit.names import file_names
@@ -100,7 +100,11 @@ def carry_out(
         found = find(
             tables.rates, tables.disparities, tables.measures, _harms(suite), _sources(suite)
         )
-        found = _with_losses(with_remarks(found, remarks), quarantine.uneven(described))
+        losses = quarantine.uneven(described)
+        found = with_caveats(
+            with_remarks(found, remarks),
+            lambda f: [losses[f.attribute]] if f.attribute in losses else [],
+        )
         judged_gates = gates.judge(
             judged(tables.disparities, tables.rates), suite.gates, bool(suite.primary)
         )
@@ -200,16 +204,6 @@ def _list_quarantined(path: Path, suite: Suite, quarantined: Sequence[Quarantine
         table = suite.pictures.table
         subjects = dict(zip(table["image_id"], table["cluster_id"], strict=True))
         quarantine.write_list(path, quarantined, subjects)
-
-
-def _with_losses(found: Sequence[Finding], warnings: Mapping[str, str]) -> list[Finding]:
-    """Findings with the caveat that their groups lost pictures unevenly, where they did."""
-    return [
-        f.model_copy(update={"caveats": (*f.caveats, warnings[f.attribute])})
-        if f.attribute in warnings
-        else f
-        for f in found
-    ]
 
 
 def _texts(encoder: Encoder, store: Store) -> Texts:

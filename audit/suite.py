@@ -545,8 +545,7 @@ class Suite(BaseModel):
             r
             for r in self.pictures.remarks
             if (not r.attribute or r.attribute in used)
-            # the order of an attribute in bins is that of the bins
-            and not (r.attribute in binned and "'order' lists" in r.text)
+            and not (r.of_values and r.attribute in binned)
         ]
         return (*of_data, *(r for probe in self.asked for r in probe.remarks(self.pictures)))
 

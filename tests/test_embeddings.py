@@ -383,13 +383,17 @@ def fill(folder: Path, cache: Path, count: int, slow: float) -> subprocess.Popen
     return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
 
 
+def wait_for_shards(cache: Path, count: int) -> None:
+    deadline = time.monotonic() + 60
+    while len(shards(cache, "/images")) < count and time.monotonic() < deadline:
+        time.sleep(0.005)
+
+
 @pytest.mark.slow
 def test_killed_while_filling_loses_only_the_last_moments(tmp_path: Path):
     items, cache = album(tmp_path / "a", 400), tmp_path / "cache"
     process = fill(tmp_path / "a", cache, 400, slow=0.01)
-    deadline = time.monotonic() + 60
-    while len(shards(cache, "/images")) < 3 and time.monotonic() < deadline:
-        time.sleep(0.005)
+    wait_for_shards(cache, 3)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     kept = sum(len(embeddings._read_shard(s, 12)[0]) for s in shards(cache, "/images"))  # type: ignore[index]
@@ -409,9 +413,7 @@ def _other(both: list[subprocess.Popen[bytes]], told: list[list[str]]) -> int:
 def test_who_waits_goes_on_where_a_killed_process_stopped(tmp_path: Path):
     items, cache = album(tmp_path / "a", 200), tmp_path / "cache"
     first = fill(tmp_path / "a", cache, 200, slow=0.01)
-    deadline = time.monotonic() + 60
-    while len(shards(cache, "/images")) < 2 and time.monotonic() < deadline:
-        time.sleep(0.005)
+    wait_for_shards(cache, 2)
     threading.Timer(0.3, first.kill).start()
     said: list[str] = []
     encoder = Colours()

@@ -78,7 +78,12 @@ def decode(path: Path, root: Path | None = None, max_pixels: int = MAX_PIXELS) -
     _quiet()
     try:
         with opened(place) as handle:
+            if not handle.read(1):
+                raise _unreadable(place, "empty", "there are no bytes")
+            handle.seek(0)
             return _picture(handle, place, max_pixels)
+    except FileNotFoundError as error:  # gone since, or no such row in its Parquet file
+        raise _unreadable(place, "missing", _said(error)) from error
     except OSError as error:  # of the disk; those of decoders are dealt with
         raise _unreadable(place, "unreadable", _said(error)) from error
 
@@ -105,7 +110,7 @@ def _unreadable(path: Path, reason: Reason, detail: str) -> Unreadable:
 
 
 def _check_file(path: Path) -> None:
-    """Only plain files with something in them are opened: a pipe would wait for ever."""
+    """Only plain files are opened: a pipe would wait for ever."""
     file = container(path)
     try:
         found = file.stat()
@@ -116,23 +121,6 @@ def _check_file(path: Path) -> None:
     if not stat.S_ISREG(found.st_mode):
         kind = "a folder" if stat.S_ISDIR(found.st_mode) else "not a plain file"
         raise _unreadable(path, "not an image", f"it is {kind}")
-    if found.st_size == 0:
-        raise _unreadable(path, "empty", "the file has no bytes")
-    if file != path:
-        _check_row(path)
-
-
-def _check_row(path: Path) -> None:
-    """A picture inside another file: its row is there and holds something."""
-    try:
-        with opened(path) as handle:
-            filled = handle.read(1)
-    except FileNotFoundError as error:
-        raise _unreadable(path, "missing", _said(error)) from error
-    except OSError as error:
-        raise _unreadable(path, "unreadable", _said(error)) from error
-    if not filled:
-        raise _unreadable(path, "empty", "its row holds no bytes")
 
 
 def _quiet() -> None:

@@ -117,13 +117,13 @@ def _read_csv(path: Path) -> Manifest:
         ) from error
     count = int(rows.pop(0)[0]) if _is_count(rows) else None
     header, *rows = rows or [[]]
-    names, unnamed = _names(header, rows)
+    names = _names(header, rows)
     line = 1 + bool(declared) + (count is not None)
     kept, places = [], []
     for i, row in enumerate(rows):
         if any(value.strip(_BLANKS) for value in row):
             told = f"{path}:{line + i + 1}"
-            kept.append(_row(row, names, unnamed, f"{told}: ", _SEPARATORS.get(separator, "")))
+            kept.append(_row(row, names, f"{told}: ", _SEPARATORS.get(separator, "")))
             places.append(i)
     if count is not None and count != len(kept):
         told = f"{path}: its first line counts {count:,} pictures, and {len(kept):,} rows follow"
@@ -164,18 +164,16 @@ def _is_count(rows: list[list[str]]) -> bool:
     return len(first) == 1 and first[0].isascii() and first[0].isdigit() and len(rows[1]) > 1
 
 
-def _names(header: list[str], rows: list[list[str]]) -> tuple[list[str], int]:
-    """Names of the columns, and how many empty ones at the end were cut."""
+def _names(header: list[str], rows: list[list[str]]) -> list[str]:
+    """Names of the columns, without empty ones at the end."""
     names = [name.strip(_BLANKS) for name in header]
     width = max((i + 1 for i, name in enumerate(names) if name), default=0)
     filled = (i + 1 for row in rows for i, v in enumerate(row[: len(names)]) if v.strip(_BLANKS))
     width = max(width, max(filled, default=0))
-    return [name or f"unnamed {i + 1}" for i, name in enumerate(names[:width])], len(names) - width
+    return [name or f"unnamed {i + 1}" for i, name in enumerate(names[:width])]
 
 
-def _row(
-    row: list[str], names: list[str], unnamed: int, where: str, separators: str
-) -> list[str | None]:
+def _row(row: list[str], names: list[str], where: str, separators: str) -> list[str | None]:
     beyond = [value for value in row[len(names) :] if value.strip(_BLANKS)]
     if len(row) < len(names) or beyond:
         got = f"{where}{len(row)} values, and the header names {len(names)} columns"

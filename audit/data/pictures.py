@@ -47,21 +47,21 @@ def look(dataset: Dataset, opened: int = OPENED, searched: int = SEARCHED) -> Si
         if not container(path).is_file():
             faults[image_id] = f"{path}: missing: there is no such file."
             continue
+        sizes[container(path).stat().st_size].append(image_id)
         if every or n < opened:
             try:
-                digests[image_id] = bytes.fromhex(pixel_digest(decode(path)))
+                image = decode(path)
             except Unreadable as error:
                 faults[image_id] = str(error)
-        if not every:
-            sizes[container(path).stat().st_size].append(image_id)
-    if not every:
-        digests = {}
-        alike = [image_id for ids in sizes.values() if len(ids) > 1 for image_id in ids]
-        for image_id in alike:
-            try:
-                digests[image_id] = _of_file(files[image_id])
-            except OSError as error:
-                faults[image_id] = f"{files[image_id]}: missing: {error.strerror or error}."
+            else:
+                if every:
+                    digests[image_id] = bytes.fromhex(pixel_digest(image))
+    alike = [] if every else [i for ids in sizes.values() if len(ids) > 1 for i in ids]
+    for image_id in alike:
+        try:
+            digests[image_id] = _of_file(files[image_id])
+        except OSError as error:
+            faults[image_id] = f"{files[image_id]}: missing: {error.strerror or error}."
     return Sight(faults, len(files) if every else min(opened, len(files)), digests, not every)
 
 

@@ -63,12 +63,14 @@ class Remark:
 
     ``attribute`` is whose groups it touches; where it is about the right answers of a task,
     ``task`` names it. Neither: it is about the data as a whole. ``groups``: it touches these only.
+    ``of_values``: it is about groups as they are written, and not where they are bins.
     """
 
     text: str
     attribute: str = ""
     task: str = ""
     groups: frozenset[str] = frozenset()
+    of_values: bool = False
 
 
 def of_data(card: Card, manifest: Manifest, table: pd.DataFrame) -> tuple[Remark, ...]:
@@ -81,13 +83,17 @@ def of_data(card: Card, manifest: Manifest, table: pd.DataFrame) -> tuple[Remark
     for name, declared in card.attributes.items():
         raw = manifest.table[name].dropna().value_counts()
         known = table[name].dropna().value_counts()
+        found += [
+            Remark(text, name, of_values=True)
+            for text in _never("order", name, declared.order, known)
+        ]
         found += [Remark(text, name) for text in _of_attribute(name, declared, raw, known)]
     return tuple(found)
 
 
 def counted(values: Mapping[str, int]) -> str:
     """A few values with how often they occur: ``'09-Mar' (40), 'Oct-19' (40)``."""
-    some = [f"'{visible(value)}' ({n:,})" for value, n in list(values.items())[:_SHOWN]]
+    some = [f"'{spelt(value)}' ({n:,})" for value, n in list(values.items())[:_SHOWN]]
     more = len(values) - len(some)
     return ", ".join(some) + (f" and {more} more" if more else "")
 
@@ -111,12 +117,7 @@ def _of_attribute(
 ) -> Iterator[str]:
     """What the spellings of one attribute make one ask; ``raw`` and ``known`` count them."""
     counts = {str(value): int(n) for value, n in known.items()}
-    for key in ("order", "unknown"):
-        there = raw.index if key == "unknown" else known.index
-        never = [value for value in getattr(declared, key) if value not in there]
-        if never:
-            near = suggest(never[0], [v for v in counts if v not in declared.order]) or ""
-            yield f"'{name}': '{key}' lists {_quoted(never)}, which no picture has{_and(near)}"
+    yield from _never("unknown", name, declared.unknown, raw)
     if UNKNOWN in raw.index and UNKNOWN not in declared.unknown:
         n = int(raw[UNKNOWN])
         yield f"'{name}': '{UNKNOWN}' ({n:,}) is read as nobody knows, as tables call it"
@@ -129,6 +130,15 @@ def _of_attribute(
     if nothing:
         told = "a group of its own; list it under 'unknown' in the card if it means nobody knows"
         yield f"'{name}': {counted(nothing)} is {told}"
+
+
+def _never(key: str, name: str, listed: Iterable[str], there: pd.Series) -> Iterator[str]:
+    """What the card lists of an attribute and no picture has."""
+    listed = list(listed)
+    never = [value for value in listed if value not in there.index]
+    if never:
+        near = suggest(never[0], [str(v) for v in there.index if v not in listed]) or ""
+        yield f"'{name}': '{key}' lists {_quoted(never)}, which no picture has{_and(near)}"
 
 
 def _alike(name: str, counts: Mapping[str, int]) -> Iterator[str]:
@@ -173,7 +183,7 @@ def _how(values: list[str]) -> str:
     return "they differ only in blanks, invisible signs, Unicode form or case"
 
 
-def visible(text: str) -> str:
+def spelt(text: str) -> str:
     r"""The text with signs that can't be seen written as their code: ``a\u200b``."""
     short = text if len(text) <= _LONG else text[:_LONG] + "..."
     return "".join(
@@ -207,7 +217,7 @@ def _is_impossible(name: str, value: str) -> bool:
 
 
 def _quoted(values: list[str]) -> str:
-    some = ", ".join(f"'{visible(value)}'" for value in values[:_SHOWN])
+    some = ", ".join(f"'{spelt(value)}'" for value in values[:_SHOWN])
     return some + (f" and {len(values) - _SHOWN} more" if len(values) > _SHOWN else "")
 
 
