@@ -626,3 +626,15 @@ def test_the_seam_needs_no_torch():
     code = "import sys, audit.models.planted, audit.embeddings; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_a_folder_below_this_one_is_quoted_without_the_path_of_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "models" / "mine").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert hub.find(str(tmp_path / "models" / "mine"))[1] == "models/mine"
+    assert hub.find("models/mine")[1] == "models/mine"
+    monkeypatch.chdir(tmp_path / "models" / "mine")
+    assert hub.find(str(tmp_path / "models"))[1] == str(tmp_path / "models")
+    assert hub.find("specimen-even")[1] == "specimen-even"

@@ -28,10 +28,17 @@ def find(ref: str) -> tuple[Path, str]:
     """
     folder = here(ref)
     if folder is not None:
-        return folder, ref
+        return folder, _quoted(ref)
     hub = hub_id(ref)
     found = _download(hub["repo"], hub["revision"])
     return found, f"{hub['repo']}@{found.name[:12]}"
+
+
+def _quoted(ref: str) -> str:
+    """A path as one would give it here, where suites hold it in full; any other name as it is."""
+    with contextlib.suppress(ValueError):
+        return str(Path(ref).relative_to(Path.cwd()))
+    return ref
 
 
 def here(ref: str) -> Path | None:
