@@ -78,11 +78,20 @@ def opened(browser: Any, address: str, width: int = 1280, scheme: str = "light")
     return page
 
 
+#: resolves when nothing of the page has changed for a while; charts are drawn after the words
+QUIET = """() => new Promise(done => {
+  const wait = () => setTimeout(() => { seen.disconnect(); done(true) }, 250)
+  let timer = wait()
+  const seen = new MutationObserver(() => { clearTimeout(timer); timer = wait() })
+  seen.observe(document.body, {childList: true, subtree: true, characterData: true})
+})"""
+
+
 def settled(page: Any) -> None:
     page.wait_for_selector("h1")
-    page.wait_for_timeout(500)
-    page.wait_for_selector('[data-testid="stStatusWidget"]', state="detached")
-    page.wait_for_timeout(500)
+    for _ in range(2):  # a script that begins just now shows itself a moment later
+        page.evaluate(QUIET)
+        page.wait_for_selector('[data-testid="stStatusWidget"]', state="detached")
 
 
 def goto(page: Any, title: str) -> None:
