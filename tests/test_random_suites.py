@@ -360,9 +360,9 @@ def carried_out(world: World, folder: Path) -> Run:
 
 
 def survives(world: World, run: Run, folder: Path) -> None:
-    """Make everything of a run; by hand of its public copy too."""
+    """Make everything of a run; by hand, or without pages, of its public copy too."""
     assert_whole(run, world.kinds)
-    if BY_HAND:
+    if BY_HAND or not world.pages:
         assert_whole(write_public(run, folder / "public"), world.kinds)
     for view in world.pages:
         shown = page(run, view)

@@ -325,10 +325,16 @@ def threshold_curves(run: Run, task: str, attribute: str) -> Figure:
 
 
 def group_counts(run: Run, attributes: Sequence[str] | None = None) -> Figure:
-    """Pictures in every group of each attribute; by default all that are no intersection."""
+    """Pictures in every group of each attribute; by default all that are no intersection.
+
+    Raises:
+        InputError: no such attribute, or the run shows the size of no group.
+    """
     cells = cells_in_order(run)
     names = list(dict.fromkeys(cells["attribute"]))
     chosen = list(attributes or [a for a in names if " x " not in a])
+    if not chosen:
+        raise InputError(sentence(f"{run.name}: the size of no group is shown"))
     for name in chosen:
         _where(cells, "attribute", name)
     smallest = int(run.suite["confidence"]["min_group"])
@@ -356,7 +362,8 @@ def group_counts(run: Run, attributes: Sequence[str] | None = None) -> Figure:
 
 def cells_in_order(run: Run) -> pd.DataFrame:
     """Pictures and subjects of every group, groups in the order of the rates, unknown last."""
-    cells = pd.DataFrame(run.dataset["cells"])
+    counted = ["attribute", "group", "pictures", "subjects"]
+    cells = pd.DataFrame(run.dataset["cells"], columns=counted)  # a public copy may show none
     asked = run.rates[["attribute", "group"]].drop_duplicates().reset_index(drop=True)
     place = {(r.attribute, r.group): i for i, r in enumerate(each(asked))}
     order = [place.get((r.attribute, r.group), len(place)) for r in each(cells)]
