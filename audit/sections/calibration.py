@@ -14,13 +14,13 @@ from audit.tables import EVERYONE, OK, UNDEFINED
 
 
 def calibration_lead(run: Run, task: Task) -> str | None:
-    """The attribute whose groups differ most surely in overconfidence; None without scores."""
+    """The attribute whose groups differ most surely in overconfidence; None where there is none."""
     if task.name not in set(run.calibration["task"]):
         return None
     gaps = run.calibration_gaps[run.calibration_gaps["task"] == task.name]
     gaps = gaps[gaps["attribute"].isin(task.attributes) & (gaps["status"] == OK)]
     ranked = gaps.sort_values(["low", "value"], ascending=False, kind="stable")
-    return str(ranked["attribute"].iloc[0]) if len(ranked) else task.attributes[0]
+    return next(iter([*ranked["attribute"], *task.attributes]), None)
 
 
 def calibration_table(run: Run, task: Task, attribute: str) -> Markdown:
