@@ -18,7 +18,7 @@ from worlds import people
 
 from audit.embeddings import Store
 from audit.errors import InputError
-from audit.exports import outline, pdf
+from audit.exports import outline, pdf, public
 from audit.exports.kinds import KINDS, export
 from audit.exports.machine import (
     write_croissant,
@@ -705,3 +705,11 @@ def test_measures_about_few_are_withheld_and_places_of_a_ranking_are_not() -> No
     hidden = Hidden(Fewest(20, 10), frozenset({("changed", "hat"), ("changed", "hair")}), {})
     # of all groups together is withheld too: with all but one known that one would follow
     assert set(cut("measures", table, hidden).table["status"]) == {WITHHELD}
+
+
+def test_a_path_of_this_machine_is_its_last_name_and_a_name_stays_what_it_is() -> None:
+    given = {"dataset": "/home/ann/people/card.yaml", "attributes": ["/a/b", "../up"], "n": 1}
+    published = public._without_paths(given, frozenset({"/a/b", "../up"}))
+    assert published == {**given, "dataset": "card.yaml"}
+    asked = [{"label_sets": [{"labels": [{"text": "~/x", "key": "x"}]}], "templates": ["/ {}"]}]
+    assert set(public._texts(asked)) == {"~/x", "x", "/ {}"}

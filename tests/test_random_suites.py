@@ -55,7 +55,7 @@ NASTY: Final = (
     "$", "cost $5 or $6", "$x^2$", "a_b^c", "\\frac{", "{}", "{{ run.path }}", "{% if x %}", "%s",
     "a|b", "*star*", "_under_", "__x__", "~~gone~~", "# head", "- item", "1. item", "> quote", "+",
     "=SUM(A1)", "@here", "<script>alert(1)</script>", "&lt;b&gt;", "a < b > c", "[x](http://x.y)",
-    "![x](y.png)", "`code`", "``", '"quoted"', "it's", "a/b", "../up", "a:b", ":material/x:", "~",
+    "![x](y.png)", "`code`", "``", '"quoted"', "it's", "a/b", "../up", "/etc/x y", "a:b", ":material/x:", "~",
     "a x b", "a v b", "a | b", "everyone", "unknown", "rest", "any label", "none", "nan", "null",
     "True", "0", "-1.5", "1e5", "‘’", "…", "👩", "🏳️", "مرحبا", "שלום", "日本語", "Ａ", "é",
     "e\u0301\u0301", "W" * 90, "long " * 30 + "end", "|", "---", "...", "ensemble", "template: x",

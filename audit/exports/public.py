@@ -306,6 +306,7 @@ def _rekeyed(table: pd.DataFrame, before: pd.DataFrame, out: Any) -> dict[str, s
 
 
 def _write(run: Run, to: Path, hidden: Hidden) -> None:
+    names = _names(run)
     keys: dict[str, str] = {}
     counts: dict[str, int] = {}
     for name, schema in TABLES.items():
@@ -318,10 +319,10 @@ def _write(run: Run, to: Path, hidden: Hidden) -> None:
     findings = [_finding(f, keys) for f in run.findings]
     write_json(to / "findings.json", findings)
     _write_gates(run, to, findings, keys)
-    write_json(to / "dataset.json", _dataset(run.dataset, hidden))
-    write_json(to / "model.json", _without_paths(run.model))
-    write_json(to / "questions.json", _without_paths(run.questions))
-    suite = _without_paths(run.suite)
+    write_json(to / "dataset.json", _dataset(run.dataset, hidden, names))
+    write_json(to / "model.json", _without_paths(run.model, names))
+    write_json(to / "questions.json", _without_paths(run.questions, names))
+    suite = _without_paths(run.suite, names)
     write_text(to / "suite.yaml", yaml.safe_dump(suite, sort_keys=False, allow_unicode=True))
     words = run.path / narrative.FILE
     if words.is_file():
@@ -417,10 +418,12 @@ def _gate_sentence(result: gates.GateResult) -> str:
     return f"{did} '{result.gate}': {asked}: {result.outcome}; how far is withheld, {REASON}."
 
 
-def _dataset(dataset: Mapping[str, Any], hidden: Hidden) -> dict[str, Any]:
+def _dataset(
+    dataset: Mapping[str, Any], hidden: Hidden, names: frozenset[str]
+) -> dict[str, Any]:
     """Counts of the groups that are published; what of each attribute rests on all is left out."""
     touched = {attribute for attribute, _ in hidden.groups}
-    named: dict[str, Any] = _without_paths(dataset)
+    named: dict[str, Any] = _without_paths(dataset, names)
     return (
         named
         | {
@@ -446,20 +449,41 @@ def _write_manifest(run: Run, to: Path, hidden: Hidden, counts: Mapping[str, int
         "more_in_tasks": more,
         "rows": dict(counts),
     }
-    facts = _without_paths(dict(run.manifest))
+    facts = _without_paths(dict(run.manifest), _names(run))
     published = facts | {"public": True, "withheld": told, "files": files}
     write_json(to / MANIFEST, with_seal(published))
 
 
-def _without_paths(data: Any) -> Any:
-    """Nested data in which a path of this machine is but its last name."""
+def _names(run: Run) -> frozenset[str]:
+    """What people named, which may begin as a path does: attributes, groups, labels, templates."""
+    named = {attribute["name"] for attribute in run.suite["attributes"]}
+    for column in ("task", "attribute", "group", "label"):
+        named |= set(run.rates[column].dropna())
+    return frozenset(named | set(_texts(run.questions)))
+
+
+def _texts(asked: Any) -> Iterator[str]:
+    """Every label and template of questions."""
+    if isinstance(asked, list | tuple):
+        for one in asked:
+            yield from _texts(one)
+    if isinstance(asked, Mapping):
+        yield from (str(asked[key]) for key in ("text", "key") if key in asked)
+        yield from map(str, asked.get("templates", ()))
+        for value in asked.values():
+            yield from _texts(value)
+
+
+def _without_paths(data: Any, names: frozenset[str]) -> Any:
+    """Nested data in which a path of this machine is but its last name; ``names`` are no paths."""
     if isinstance(data, Mapping):
-        return {key: _without_paths(value) for key, value in data.items()}
+        return {key: _without_paths(value, names) for key, value in data.items()}
     if isinstance(data, list | tuple):
-        return [_without_paths(value) for value in data]
-    if isinstance(data, str) and re.match(r"(/|~/|[A-Za-z]:[\\/]|\.\.?/)[^\s]", data):
-        return PurePath(data.replace("\\", "/")).name
-    return data
+        return [_without_paths(value, names) for value in data]
+    if not isinstance(data, str) or data in names:
+        return data
+    path = re.match(r"(/|~/|[A-Za-z]:[\\/]|\.\.?/)[^\s]", data)
+    return PurePath(data.replace("\\", "/")).name if path else data
 
 
 def _unpinned(words: str) -> str:
