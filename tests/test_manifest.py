@@ -64,6 +64,9 @@ def text(separator: str, end: str = "\n") -> str:
         (text(";") + ";;\n;;\n").encode(),
         ("2\n" + text(";")).encode(),
         (" 2 ;;\n" + text(";")).encode(),
+        ("\n\n;;\n" + text(";")).encode(),
+        ("# people, of May\n#2 rows\n\n" + text("\t")).encode(),
+        ("# people;;\n2\n" + text(";")).encode(),
         "\n".join(f"{i};{line}" for i, line in enumerate(text(";").splitlines())).encode(),
     ],
 )
@@ -72,6 +75,38 @@ def test_tables_as_spreadsheets_save_them(tmp_path: Path, content: bytes) -> Non
     assert data.grouping("x").tolist() == ["été", "hiver"]
     assert data.table["score"].tolist() == ["0,14", "1,5"]
     assert data.table["path"].tolist() == ["0.png", "1.png"]
+
+
+@pytest.mark.parametrize("count", ["1,000", '"1,000"', "1.000", "1 000", "1'000", "1000,,"])
+def test_a_count_before_the_header_may_have_thousands(tmp_path: Path, count: str) -> None:
+    rows = "".join(f"{i}.png,a\n" for i in range(1000))
+    assert len(loaded(tmp_path, f"{count}\npath,x\n{rows}".encode())) == 1000
+    with pytest.raises(InputError, match="counts 1,000 pictures, and 999 rows follow"):
+        loaded(tmp_path, f"{count}\npath,x\n{rows[:-10]}".encode())
+
+
+def test_a_name_that_begins_with_a_hash_is_no_comment(tmp_path: Path) -> None:
+    assert loaded(tmp_path, b"#n,path,x\n1,0.png,a\n").table["#n"].tolist() == ["1"]
+
+
+@pytest.mark.parametrize(
+    ("cells", "values"),
+    [
+        (['5" tall', '"wide', 'b"'], ['5" tall', '"wide', 'b"']),  # the last two are one by quotes
+        (['"so" called', "b", "c"], ['"so" called', "b", "c"]),
+        (['"a ""b"""', '"c\td"', '"e\nf"'], ['a "b"', "c\td", "e\nf"]),  # as spreadsheets write
+    ],
+)
+def test_quotation_marks_between_tabs(tmp_path: Path, cells: list[str], values: list[str]) -> None:
+    rows = "".join(f"{i}.png\t{cell}\n" for i, cell in enumerate(cells))
+    assert loaded(tmp_path, f"path\tx\n{rows}".encode(), "p.tsv").table["x"].tolist() == values
+
+
+def test_a_quotation_mark_that_nothing_closes_is_refused_where_lines_are_uneven(
+    tmp_path: Path,
+) -> None:
+    with pytest.raises(InputError, match="a quotation mark opens a value and is never closed"):
+        loaded(tmp_path, b'path\tx\n0.png\t"a\tb\n1.png\tb\n', "p.tsv")
 
 
 def test_an_empty_row_between_others_moves_no_row_number(tmp_path: Path) -> None:

@@ -27,6 +27,10 @@ EXACT: Final = {16: 2.0**11, 32: 2.0**24, 64: 2.0**53}
 """From here on a float of so many bits no longer tells neighbouring whole numbers apart."""
 
 _SEPARATORS: Final = {",": "commas", ";": "semicolons", "\t": "tabs"}
+#: how many pictures follow; thousands may be set apart
+_COUNT: Final = re.compile(r"\d+|\d{1,3}(?:[,.' \u00a0\u202f]\d{3})+", re.ASCII)
+#: '# made in May, by us' or '#made in May'; '#path,age' are names
+_COMMENT: Final = re.compile(r"#(?:[\s#]|[^,;\t]*$)")
 _BLANKS: Final = " \t\r\n"
 """What is cut from both ends of a value; other blanks are part of it, and remarked on."""
 
@@ -99,15 +103,14 @@ def _read(path: Path, where: str) -> Manifest:
 
 
 def _read_csv(path: Path) -> Manifest:
-    """Rows of text; a count before the header, and empty rows and columns after it, are cut."""
-    text = _decoded(path)
-    declared = re.match(r"sep=(.)\r?\n", text)  # what spreadsheets write for spreadsheets
-    text = text[declared.end() :] if declared else text
+    """Rows of text; what stands before the header, and empty rows and columns, are cut."""
+    lines = list(io.StringIO(_decoded(path), newline=""))
+    before, count, declared = _preamble(lines)
+    lines = lines[before:]
+    csv.field_size_limit(2**31 - 1)  # boxes and keypoints make cells of megabytes
+    separator = declared or _separator(lines[0] if lines else "")
     try:
-        separator = declared[1] if declared else _separator(text)
-        csv.field_size_limit(2**31 - 1)  # boxes and keypoints make cells of megabytes
-        # a quote that is never closed would swallow the rows after it
-        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True))
+        rows = _rows(lines, separator)
     except csv.Error as error:
         told = f"{path}: not a CSV file: {error}"
         if "unexpected end" in str(error):
@@ -115,14 +118,12 @@ def _read_csv(path: Path) -> Manifest:
         raise InputError(
             sentence(told, 'Write a quotation mark inside a value twice: ""')
         ) from error
-    count = int(rows.pop(0)[0]) if _is_count(rows) else None
     header, *rows = rows or [[]]
     names = _names(header, rows)
-    line = 1 + bool(declared) + (count is not None)
     kept, places = [], []
     for i, row in enumerate(rows):
         if any(value.strip(_BLANKS) for value in row):
-            told = f"{path}:{line + i + 1}"
+            told = f"{path}:{before + i + 2}"
             kept.append(_row(row, names, f"{told}: ", _SEPARATORS.get(separator, "")))
             places.append(i)
     if count is not None and count != len(kept):
@@ -146,22 +147,44 @@ def _decoded(path: Path) -> str:
     return text
 
 
-def _separator(text: str) -> str:
-    """What parts the header, which is the first line with more than one value."""
-    for line in text.splitlines()[:2]:
-        parts = {s: len(next(csv.reader([line], delimiter=s), [])) for s in _SEPARATORS}
-        best = max(parts, key=lambda s: parts[s])
-        if parts[best] > 1:
-            return best
-    return ","
+def _preamble(lines: list[str]) -> tuple[int, int | None, str]:
+    """How many lines stand before the header, the count of pictures and the separator they state.
+
+    They may be empty, a spreadsheet's ``sep=;``, comments, and a count as CelebA's files have it.
+    """
+    count, separator = None, ""
+    for i, line in enumerate(lines):
+        said = line.strip(_BLANKS + '",;')
+        if declared := re.fullmatch(r"sep=(.)[\r\n]*", line):
+            separator = declared[1]
+        elif count is None and _COUNT.fullmatch(said):
+            count = int(re.sub(r"\D", "", said))
+        elif said and not _COMMENT.match(said):
+            return i, count, separator
+    return len(lines), count, separator
 
 
-def _is_count(rows: list[list[str]]) -> bool:
-    """Whether the first line is no header but the number of pictures, as CelebA's files have it."""
-    if len(rows) < 2:
-        return False
-    first = [value.strip(_BLANKS) for value in rows[0] if value.strip(_BLANKS)]
-    return len(first) == 1 and first[0].isascii() and first[0].isdigit() and len(rows[1]) > 1
+def _separator(header: str) -> str:
+    """What parts the header's values."""
+    parts = {s: len(next(csv.reader([header], delimiter=s), [])) for s in _SEPARATORS}
+    return max(parts, key=lambda s: parts[s])
+
+
+def _rows(lines: list[str], separator: str) -> list[list[str]]:
+    """The values of each row; between tabs a quotation mark may be no more than a sign.
+
+    It is where the lines are even without it, and as a quote it is never closed or joins lines.
+    """
+    plain = [line.rstrip("\r\n").split("\t") for line in lines] if separator == "\t" else []
+    even = len({len(row) for row in plain if any(row)}) == 1
+    try:
+        # a quote that is never closed would swallow the rows after it
+        rows = list(csv.reader(lines, delimiter=separator, strict=True))
+    except csv.Error:
+        if even:
+            return plain
+        raise
+    return plain if even and len(rows) < len(plain) else rows
 
 
 def _names(header: list[str], rows: list[list[str]]) -> list[str]:
