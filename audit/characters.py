@@ -7,6 +7,8 @@ character is shown as its number, ``\x1b`` or ``\u202e``, and is not carried out
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections.abc import Collection
 from typing import Final
 
 #: how an emoji flag of England, Scotland or Wales is written
@@ -22,6 +24,8 @@ _UNSEEN: Final = re.compile(
     + "".join(f"\\U{plane:04x}fffe\\U{plane:04x}ffff" for plane in range(1, 17))
     + "])"
 )
+#: signs of a text that a sentence shows
+LONG: Final = 60
 
 
 def visible(text: str) -> str:
@@ -46,6 +50,33 @@ def unseen(text: str) -> str | None:
     return None if found is None else _number(found)
 
 
-def _number(character: str) -> str:
+def plain(text: str) -> str:
+    """What is left of a text without case, Unicode form, invisible signs and width of blanks."""
+    composed = unicodedata.normalize("NFKC", text)
+    seen = "".join(
+        c for c in composed if c.isspace() or unicodedata.category(c) not in ("Cf", "Cc")
+    )
+    return " ".join(seen.split()).casefold()
+
+
+def apart(texts: Collection[str]) -> str:
+    """How texts differ that ``plain`` makes one."""
+    if len({text.casefold() for text in texts}) == 1:
+        return "differ only in case"
+    if len({unicodedata.normalize("NFKC", text).casefold() for text in texts}) == 1:
+        return "differ only in Unicode form or case"
+    return "differ only in blanks, invisible signs, Unicode form or case"
+
+
+def spelt(text: str) -> str:
+    r"""The text with signs that can't be seen written as their code: ``a\u200b``."""
+    short = text if len(text) <= LONG else text[:LONG] + "..."
+    return "".join(
+        c if c == " " or unicodedata.category(c)[0] not in "CZM" else _number(c, "\\u00")
+        for c in short
+    )
+
+
+def _number(character: str, small: str = "\\x") -> str:
     at = ord(character)
-    return f"\\x{at:02x}" if at < 0x100 else f"\\u{at:04x}" if at < 0x10000 else f"\\U{at:08x}"
+    return f"{small}{at:02x}" if at < 0x100 else f"\\u{at:04x}" if at < 0x10000 else f"\\U{at:08x}"

@@ -9,14 +9,21 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar, cast
 
+from audit.characters import apart, plain, spelt
 from audit.errors import InputError, sentence
 
 T = TypeVar("T")
 
 
 def suggest(name: str, known: Iterable[str]) -> str | None:
-    """'Did you mean ...?' for the nearest known name, or None where nothing is near."""
+    """'Did you mean ...?' for the nearest known name, or None where nothing is near.
+
+    Of one that looks the same it says how it differs.
+    """
     lowered = {k.lower(): k for k in known}
+    for low, same in lowered.items():
+        if low != name.lower() and plain(low) == plain(name):
+            return f"Did you mean '{spelt(same)}'? It and '{spelt(name)}' {apart((same, name))}."
     near = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
     return f"Did you mean '{lowered[near[0]]}'?" if near else None
 

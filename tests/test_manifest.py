@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import unicodedata
 from decimal import Decimal
 from pathlib import Path
@@ -107,6 +108,25 @@ def test_a_quotation_mark_that_nothing_closes_is_refused_where_lines_are_uneven(
 ) -> None:
     with pytest.raises(InputError, match="a quotation mark opens a value and is never closed"):
         loaded(tmp_path, b'path\tx\n0.png\t"a\tb\n1.png\tb\n', "p.tsv")
+
+
+@pytest.mark.parametrize(
+    ("column", "near"),
+    [
+        ("e\u0301", "Did you mean 'e\\u0301'? It and 'é' differ only in Unicode form or case."),
+        ("\u00a0é", "Did you mean '\\u00a0é'? It and 'é' differ only in blanks, invisible signs"),
+        ("é\ufeff", "Did you mean 'é\\ufeff'? It and 'é' differ only in blanks, invisible signs"),
+        ("É", "Did you mean 'É'?"),
+    ],
+)
+def test_a_column_that_looks_like_the_one_that_is_named(
+    tmp_path: Path, column: str, near: str
+) -> None:
+    (tmp_path / "p.csv").write_text(f"path,{column}\n0.png,a\n", encoding="utf-8")
+    card = "name: s\nmanifest: p.csv\nattributes:\n  é: {source: assigned}\n"
+    (tmp_path / "card.yaml").write_text(card, encoding="utf-8")
+    with pytest.raises(InputError, match=re.escape(near)):
+        load(tmp_path)
 
 
 def test_an_empty_row_between_others_moves_no_row_number(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import pandas as pd
 
+from audit.characters import LONG, apart, plain, spelt
 from audit.data.manifest import Manifest
 from audit.data.values import number
 from audit.registry import suggest
@@ -51,8 +51,6 @@ _AGES: Final = {
     "apparent age",
     "age range",
 }
-#: signs of a value that a remark shows, and most of a number
-_LONG: Final = 60
 #: values named in one remark
 _SHOWN: Final = 4
 
@@ -146,17 +144,18 @@ def _alike(name: str, counts: Mapping[str, int]) -> Iterator[str]:
     same: dict[object, list[str]] = defaultdict(list)
     for value in counts:
         # floats take neighbouring serial numbers for one
-        same[_size(value) or _plain(value)].append(value)
+        same[_size(value) or plain(value)].append(value)
     for values in same.values():
         if len(values) > 1:
-            differ = "as numbers they are equal" if number(values[0]) is not None else _how(values)
+            equal = number(values[0]) is not None
+            differ = "as numbers they are equal" if equal else f"they {apart(values)}"
             shown = counted({value: counts[value] for value in values})
             yield f"'{name}': {shown} are groups of their own, and {differ}; perhaps one is meant"
 
 
 def _size(value: str) -> tuple[int, str, int] | None:
     """A number without the ways to write it: sign, digits and power of ten; None if it is none."""
-    if number(value) is None or len(value) > _LONG:
+    if number(value) is None or len(value) > LONG:
         return None
     try:
         sign, digits, power = Decimal(value.replace(",", ".")).as_tuple()
@@ -166,30 +165,6 @@ def _size(value: str) -> tuple[int, str, int] | None:
     text = "".join(map(str, digits)).lstrip("0")
     kept = text.rstrip("0")
     return (sign, kept, power + len(text) - len(kept)) if kept else (0, "", 0)
-
-
-def _plain(value: str) -> str:
-    """What is left of a text without case, Unicode form, invisible signs and width of blanks."""
-    composed = unicodedata.normalize("NFKC", value)
-    seen = "".join(c for c in composed if unicodedata.category(c) not in ("Cf", "Cc"))
-    return " ".join(seen.split()).casefold()
-
-
-def _how(values: list[str]) -> str:
-    if len({v.casefold() for v in values}) == 1:
-        return "they differ only in case"
-    if len({unicodedata.normalize("NFKC", v).casefold() for v in values}) == 1:
-        return "they differ only in Unicode form or case"
-    return "they differ only in blanks, invisible signs, Unicode form or case"
-
-
-def spelt(text: str) -> str:
-    r"""The text with signs that can't be seen written as their code: ``a\u200b``."""
-    short = text if len(text) <= _LONG else text[:_LONG] + "..."
-    return "".join(
-        c if c == " " or unicodedata.category(c)[0] not in "CZM" else f"\\u{ord(c):04x}"
-        for c in short
-    )
 
 
 def _dates(name: str, counts: Mapping[str, int], order: Iterable[str]) -> Iterator[str]:
