@@ -180,6 +180,19 @@ class Suite(BaseModel):
             raise unknown("probe kind", str(kind), PROBES, where=where)
         return validate(PROBES[str(kind)], dict(fields), where)
 
+    @field_validator("intersections")
+    @classmethod
+    def _cross_each_once(cls, crossed: tuple[tuple[str, ...], ...]) -> tuple[tuple[str, ...], ...]:
+        """Groups met twice under two names would be compared, and corrected for, twice."""
+        for i, names in enumerate(crossed):
+            if len({*names}) < max(2, len(names)):
+                told = f"[{', '.join(names)}] crosses no two different attributes"
+                raise FieldError(f"{told}; name two or more, each once", i)
+            if {*names} in map(set, crossed[:i]):
+                told = f"[{', '.join(names)}] has the groups of an intersection above it"
+                raise FieldError(f"{told}; take one of them out", i)
+        return crossed
+
     @cached_property
     def pictures(self) -> Dataset:
         """The data set.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,12 +15,14 @@ from hypothesis import strategies as st
 from audit import intersections
 from audit.confidence import Confidence
 from audit.disparity import disparities
+from audit.errors import InputError
 from audit.findings import find
 from audit.gates import Gate, judge
 from audit.intersections import FLOOR, compare_pooled, pooled, pooled_rates
 from audit.metrics import Block, Groups, Tally, rates
 from audit.stats.clustered import Sample, difference_interval, rate_interval
 from audit.stats.counts import count, sample_of
+from audit.suite import load_suite
 from audit.tables import DISPARITIES, MEASURES
 from audit.verdicts import size_bounds
 
@@ -276,3 +280,22 @@ def test_a_run_of_before_reads_without_pooled_verdicts(tmp_path) -> None:
     assert (read["pooled_verdict"] == "").all()
     assert read["pooled_value"].isna().all()
     pd.testing.assert_frame_equal(read.drop(columns=POOLED), table.drop(columns=POOLED))
+
+
+@pytest.mark.parametrize(
+    ("crossed", "told"),
+    [
+        ("[[a, b], [b, a]]", "intersections[1]: [b, a] has the groups of an intersection above it"),
+        ("[[a, a]]", "intersections[0]: [a, a] crosses no two different attributes; name two"),
+        ("[[a, b, a]]", "intersections[0]: [a, b, a] crosses"),
+        ("[[a]]", "intersections[0]: [a] crosses"),
+    ],
+)
+def test_an_intersection_crosses_different_attributes_and_is_asked_once(
+    tmp_path: Path, crossed: str, told: str
+) -> None:
+    path = tmp_path / "suite.yaml"
+    rest = "name: s\nmodel: m\ndataset: d\nattributes: [a, b]\nprobes: [{kind: classification}]\n"
+    path.write_text(f"{rest}intersections: {crossed}\n")
+    with pytest.raises(InputError, match=re.escape(f"suite.yaml {told}")):
+        load_suite(str(path))
