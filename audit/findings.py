@@ -135,9 +135,9 @@ def with_caveats(
 
 
 def _touches(remark: Remark, finding: Finding) -> bool:
-    """Whether a finding is by the attribute, of the groups or by the right answers remarked on."""
+    """Whether a finding is by the attribute, of the groups or by what its task reads."""
     if remark.task:
-        by_choice = finding.metric in METRICS and finding.metric != ERRORS
+        by_choice = remark.of_answers and finding.metric in METRICS and finding.metric != ERRORS
         return remark.task == finding.task and not by_choice
     if remark.attribute not in finding.attribute.split(" x "):
         return False

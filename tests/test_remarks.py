@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +12,12 @@ from PIL import Image
 from audit.data import pictures
 from audit.data.dataset import Dataset, load
 from audit.data.remarks import Remark
+from audit.data.yamlfile import validate
 from audit.errors import InputError
 from audit.findings import REMARKED, Finding, with_remarks
 from audit.metrics import grouped
+from audit.probes import PROBES
+from audit.probes.captions import Detail
 
 CARD = """\
 name: s
@@ -152,6 +156,7 @@ def test_a_caveat_goes_to_what_it_touches_and_nowhere_else() -> None:
         Remark("about answers", task="t"),
         Remark("about b", "race", groups=frozenset("b")),
         Remark("about all"),
+        Remark("about places", task="v", of_answers=False),
     ]
     asked = {
         ("misclassification", "age", ("x", "y"), "t"): ["about age", "about answers"],
@@ -159,6 +164,7 @@ def test_a_caveat_goes_to_what_it_touches_and_nowhere_else() -> None:
         ("selection", "race", ("a", "b"), "t"): ["about b"],
         ("selection", "race", ("a", "c"), "t"): [],
         ("misclassification", "race", ("a", "c"), "u"): [],
+        ("selection", "race", ("a", "c"), "v"): ["about places"],
     }
     for fields, said in asked.items():
         (got,) = with_remarks([finding(*fields)], remarks)
@@ -170,3 +176,124 @@ def test_a_group_called_as_tables_call_several_is_refused(tmp_path: Path, name: 
     of(tmp_path, [name, "a", "b"])
     with pytest.raises(InputError, match=f"'age' has a group called '{name}'"):
         grouped(load(tmp_path), {"age": None}, [])
+
+
+# --- what a probe reads of other columns --------------------------------------------------------
+
+PEOPLE = """\
+path,who,age,place,light
+0.png,p,a,door,none
+1.png,p,a,door,fog
+2.png,q,b,Door,none
+3.png,q,b,street,fogg
+4.png,Q,b,not sure,
+"""
+SHIFT = {"kind": "shift", "label_set": "people-gender", "truth": "age", "column": "place"}
+CHANGED = {
+    "kind": "counterfactual",
+    "label_set": "people-gender",
+    "changed": "light",
+    "family": "who",
+}
+RENDERED = {"column": "light", "as_it_is": "none", "values": ["fog"]}
+DETAIL = {"there": "a door", "not_there": "no door", "truth": "place", "values": "door"}
+
+
+def of_probe(folder: Path, **fields: Any) -> list[str]:
+    of(folder, ["a"])
+    (folder / "people.csv").write_text(PEOPLE)
+    probe = validate(PROBES[fields["kind"]], fields)
+    found = list(probe.remarks(load(folder)))
+    assert {remark.task for remark in found} <= {probe.task}
+    return [remark.text for remark in found if "no label stands for" not in remark.text]
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        (
+            SHIFT | {"reference": "door"},
+            ["'place': 'door' (2), 'Door' (1) are values of their own"],
+        ),
+        (
+            SHIFT | {"reference": "door", "shifted": ["street"]},
+            [
+                "'Door' (1) are values of their own",
+                "'Door' (1), 'not sure' (1) are values that noth",
+            ],
+        ),
+        (
+            CHANGED | {"base": "none", "demographic": ["fog"]},
+            [
+                "'who': 'q' (2), 'Q' (1) are values of their",
+                "'light': 'fogg' (1) are values that n",
+            ],
+        ),
+        (
+            {"kind": "robustness", "label_set": "people-gender", "rendered": RENDERED},
+            ["'light': 'fogg' (1) are values that nothing names"],
+        ),
+        (
+            {
+                "kind": "robustness",
+                "label_set": "people-gender",
+                "rendered": RENDERED,
+                "only": {"age": "a"},
+            },
+            [],
+        ),
+        (
+            {"kind": "classification", "label_set": "people-gender", "only": {"place": "door"}},
+            ["'place': 'door' (2), 'Door' (1) are values of their own"],
+        ),
+        (
+            {"kind": "scenes", "detail": DETAIL},
+            ["'Door' (1) are", "'Door' (1), 'street' (1), 'not sure' (1) count as not there; list"],
+        ),
+        (
+            {"kind": "scenes", "detail": DETAIL | {"absent": "street"}},
+            ["'Door' (1) are", "'Door' (1), 'not sure' (1) are values that nothing names"],
+        ),
+        ({"kind": "scenes", "detail": DETAIL | {"values": "a", "truth": "age"}}, []),
+    ],
+)
+def test_what_a_probe_takes_for_different_or_leaves_out(
+    tmp_path: Path, fields: dict[str, Any], said: list[str]
+) -> None:
+    found = of_probe(tmp_path, **fields)
+    assert len(found) == len(said), found
+    assert all(part in text for part, text in zip(said, found, strict=True)), found
+
+
+def test_subjects_spelt_in_two_ways_are_pointed_at(tmp_path: Path) -> None:
+    of(tmp_path, ["a"])
+    rows = "".join(f"{i}.png,{who},a\n" for i, who in enumerate(["p1", "P1", "p1 ", "p1\u00a0"]))
+    (tmp_path / "people.csv").write_text(f"path,who,age\n{rows}", encoding="utf-8")
+    (remark,) = load(tmp_path).remarks
+    told = "'who': 'p1' (2), 'P1' (1), 'p1\\u00a0' (1) are subjects of their own, and they differ"
+    assert remark.text.startswith(told)
+    assert not remark.attribute
+
+
+def test_many_twins_make_few_sentences(tmp_path: Path) -> None:
+    values = [spelling for i in range(9) for spelling in (f"p{i}", f"P{i}")]
+    *some, last = of(tmp_path, values)
+    assert len(some) == 4
+    assert last == "'age': so are groups in 5 more places"
+
+
+def test_only_a_value_declared_absent_is_absent(tmp_path: Path) -> None:
+    of(tmp_path, ["a"])
+    (tmp_path / "people.csv").write_text(PEOPLE)
+    data = load(tmp_path)
+    keys = list(data.table["image_id"])
+    fields = DETAIL | {"values": ["door", "Door"]}
+    offered = validate(Detail, fields | {"absent": ["street"]}).offered(data, keys, 0, "w")
+    assert offered.asked.tolist() == [True, True, True, True, False]
+    assert offered.truth[:4].tolist() == [0, 0, 0, 1]
+    assert validate(Detail, fields).offered(data, keys, 0, "w").asked.all()
+    assert "absent" not in validate(Detail, fields).model_dump()  # plans sealed before hold
+    with pytest.raises(InputError, match="no picture has 'stret' in column 'place'"):
+        validate(Detail, fields | {"absent": ["stret"]}).offered(data, keys, 0, "w")
+    with pytest.raises(InputError, match="'door' is under 'values' and under 'absent'"):
+        validate(Detail, fields | {"absent": ["door"]})

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
 
@@ -59,9 +59,10 @@ _SHOWN: Final = 4
 class Remark:
     """One sentence about the data.
 
-    ``attribute`` is whose groups it touches; where it is about the right answers of a task,
-    ``task`` names it. Neither: it is about the data as a whole. ``groups``: it touches these only.
-    ``of_values``: it is about groups as they are written, and not where they are bins.
+    ``attribute`` is whose groups it touches; where it is about what a task reads, ``task`` names
+    it, and ``of_answers`` says that this is the right answers. Neither: it is about the data as a
+    whole. ``groups``: it touches these only. ``of_values``: it is about groups as they are written,
+    and not where they are bins.
     """
 
     text: str
@@ -69,6 +70,7 @@ class Remark:
     task: str = ""
     groups: frozenset[str] = frozenset()
     of_values: bool = False
+    of_answers: bool = True
 
 
 def of_data(card: Card, manifest: Manifest, table: pd.DataFrame) -> tuple[Remark, ...]:
@@ -79,14 +81,18 @@ def of_data(card: Card, manifest: Manifest, table: pd.DataFrame) -> tuple[Remark
         touched = name if name in card.attributes else ""
         found.append(Remark(f"'{name}': {told}; store codes as text", touched))
     for name, declared in card.attributes.items():
-        raw = manifest.table[name].dropna().value_counts()
-        known = table[name].dropna().value_counts()
+        raw, known = tally(manifest.table[name]), tally(table[name])
         found += [
             Remark(text, name, of_values=True)
             for text in _never("order", name, declared.order, known)
         ]
         found += [Remark(text, name) for text in _of_attribute(name, declared, raw, known)]
     return tuple(found)
+
+
+def tally(values: pd.Series[Any]) -> dict[str, int]:
+    """How often each value occurs, where there is one; the most frequent first."""
+    return {str(value): int(n) for value, n in values.value_counts().items()}
 
 
 def counted(values: Mapping[str, int]) -> str:
@@ -96,10 +102,28 @@ def counted(values: Mapping[str, int]) -> str:
     return ", ".join(some) + (f" and {more} more" if more else "")
 
 
+def of_column(column: str, values: pd.Series[str], named: Collection[str]) -> Iterator[str]:
+    """What is probably not meant in a column whose values a task tells apart.
+
+    ``named`` are the values that it asks about; empty: all.
+    """
+    counts = tally(values)
+    yield from _alike(column, counts, "values")
+    lost = {value: n for value, n in counts.items() if named and value not in named}
+    if lost:
+        yield f"'{column}': {counted(lost)} are values that nothing names: not asked about"
+
+
+def says_nothing(value: str) -> bool:
+    """Whether files write this where there is no value; some mean it as a value."""
+    return value.casefold() in _NO_VALUE
+
+
 def _of_subjects(card: Card, manifest: Manifest) -> Iterator[Remark]:
     if card.cluster_column is not None:
-        subjects = manifest.table[card.cluster_column].value_counts()
-        nobody = {str(v): int(n) for v, n in subjects.items() if str(v).casefold() in _NO_VALUE}
+        counts = tally(manifest.table[card.cluster_column])
+        yield from map(Remark, _alike(card.cluster_column, counts, "subjects"))
+        nobody = {v: n for v, n in counts.items() if says_nothing(v)}
         if nobody:
             told = f"'{card.cluster_column}': {counted(nobody)} counts as one subject each"
             yield Remark(f"{told}; give pictures of whom nobody knows a value of their own")
@@ -111,46 +135,46 @@ def _of_subjects(card: Card, manifest: Manifest) -> Iterator[Remark]:
 
 
 def _of_attribute(
-    name: str, declared: AttributeCard, raw: pd.Series, known: pd.Series
+    name: str, declared: AttributeCard, raw: Mapping[str, int], counts: Mapping[str, int]
 ) -> Iterator[str]:
-    """What the spellings of one attribute make one ask; ``raw`` and ``known`` count them."""
-    counts = {str(value): int(n) for value, n in known.items()}
+    """What the spellings of one attribute make one ask, all of them and those of known values."""
     yield from _never("unknown", name, declared.unknown, raw)
-    if UNKNOWN in raw.index and UNKNOWN not in declared.unknown:
-        n = int(raw[UNKNOWN])
-        yield f"'{name}': '{UNKNOWN}' ({n:,}) is read as nobody knows, as tables call it"
+    if UNKNOWN in raw and UNKNOWN not in declared.unknown:
+        yield f"'{name}': '{UNKNOWN}' ({raw[UNKNOWN]:,}) is read as nobody knows, as tables call it"
     yield from _alike(name, counts)
     yield from _dates(name, counts, declared.order)
     impossible = {v: n for v, n in counts.items() if _is_impossible(name, v)}
     if impossible:
         yield f"'{name}': {counted(impossible)} can't be: check the file"
-    nothing = {v: n for v, n in counts.items() if v.casefold() in _NO_VALUE}
+    nothing = {v: n for v, n in counts.items() if says_nothing(v)}
     if nothing:
         told = "a group of its own; list it under 'unknown' in the card if it means nobody knows"
         yield f"'{name}': {counted(nothing)} is {told}"
 
 
-def _never(key: str, name: str, listed: Iterable[str], there: pd.Series) -> Iterator[str]:
+def _never(key: str, name: str, listed: Iterable[str], there: Mapping[str, int]) -> Iterator[str]:
     """What the card lists of an attribute and no picture has."""
     listed = list(listed)
-    never = [value for value in listed if value not in there.index]
+    never = [value for value in listed if value not in there]
     if never:
-        near = suggest(never[0], [str(v) for v in there.index if v not in listed]) or ""
+        near = suggest(never[0], [v for v in there if v not in listed]) or ""
         yield f"'{name}': '{key}' lists {_quoted(never)}, which no picture has{_and(near)}"
 
 
-def _alike(name: str, counts: Mapping[str, int]) -> Iterator[str]:
-    """Spellings that a reader takes for one: they stay groups of their own."""
+def _alike(name: str, counts: Mapping[str, int], what: str = "groups") -> Iterator[str]:
+    """Spellings that a reader takes for one: they stay groups, values or subjects of their own."""
     same: dict[object, list[str]] = defaultdict(list)
     for value in counts:
         # floats take neighbouring serial numbers for one
         same[_size(value) or plain(value)].append(value)
-    for values in same.values():
-        if len(values) > 1:
-            equal = number(values[0]) is not None
-            differ = "as numbers they are equal" if equal else f"they {apart(values)}"
-            shown = counted({value: counts[value] for value in values})
-            yield f"'{name}': {shown} are groups of their own, and {differ}; perhaps one is meant"
+    twins = [values for values in same.values() if len(values) > 1]
+    for values in twins[:_SHOWN]:
+        equal = number(values[0]) is not None
+        differ = "as numbers they are equal" if equal else f"they {apart(values)}"
+        shown = counted({value: counts[value] for value in values})
+        yield f"'{name}': {shown} are {what} of their own, and {differ}; perhaps one is meant"
+    if len(twins) > _SHOWN:
+        yield f"'{name}': so are {what} in {len(twins) - _SHOWN:,} more places"
 
 
 def _size(value: str) -> tuple[int, str, int] | None:

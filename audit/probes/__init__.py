@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from audit.confidence import Confidence
 from audit.data.dataset import Dataset
-from audit.data.remarks import Remark
+from audit.data.remarks import Remark, of_column
 from audit.embeddings import Alteration, Embeddings
 from audit.errors import InputError, sentence
 from audit.metrics import Draws, Groups
@@ -129,7 +129,15 @@ class Probe(BaseModel):
 
     def remarks(self, dataset: Dataset) -> Iterator[Remark]:
         """What of the data set probably doesn't mean what this probe takes it for, with counts."""
-        yield from ()
+        asked = list(Probe.pictures(self, dataset))
+        for column, named in {**dict.fromkeys(self.only, ()), **self.compared()}.items():
+            values = dataset.texts(column)
+            for text in of_column(column, values.loc[asked] if named else values, named):
+                yield Remark(f"'{self.task}': {text}", task=self.task, of_answers=False)
+
+    def compared(self) -> Mapping[str, tuple[str, ...]]:
+        """Columns whose values are told apart, each with those asked about; empty: all it has."""
+        return {}
 
     def pictures(self, dataset: Dataset) -> tuple[str, ...]:
         """Ids of the pictures asked about: all, or those that ``only`` names.

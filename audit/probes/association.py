@@ -333,6 +333,11 @@ class Association(Probe):
                 more = f"{len(both)} stimuli are in both" if len(both) > 1 else None
                 raise InputError(sentence(told, more, "A stimulus belongs to one set"))
 
+    def compared(self) -> dict[str, tuple[str, ...]]:
+        """The columns that sets of pictures are chosen by."""
+        sets = (*self._poles, *self.targets.values())
+        return {c: () for of in sets if isinstance(of, dict) for c in of if c != "path"}
+
     def _members(self, dataset: Dataset, name: str, of: Words | Pictures) -> set[str]:
         """The stimuli of a set: words as they count for 'the same', or image ids."""
         if isinstance(of, tuple):

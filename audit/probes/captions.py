@@ -11,7 +11,15 @@ from typing import Annotated, Any, Final, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from audit.data.dataset import Dataset
 from audit.data.labels import Text, normalise, prompt
@@ -188,10 +196,7 @@ class Template(BaseModel):
         """
         for column in self.columns:
             require_column(dataset, column, where)
-        values = {
-            c: sorted(dataset.table[c].dropna().astype(str).str.strip().unique())
-            for c in self.columns
-        }
+        values = {c: sorted(dataset.texts(c).dropna().unique()) for c in self.columns}
         self._require_values(values, where)
         own = np.stack(
             [pd.Categorical(_values(dataset, c, keys, where), values[c]).codes for c in values], 1
@@ -272,12 +277,21 @@ class Detail(BaseModel):
     not_there: Text = Field(description="'a person without a ponytail'")
     truth: str = Field(description="the column that says")
     values: Names = Field(min_length=1, description="values of the column that mean it is there")
+    absent: Names = Field((), description="values that mean it is not there; all others if none")
 
     @model_validator(mode="after")
     def _differ(self) -> Self:
         if normalise(self.there) == normalise(self.not_there):
             raise ValueError(f"both captions are '{self.there}'; they must differ")
+        if both := [value for value in self.values if value in self.absent]:
+            told = f"'{both[0]}' is under 'values' and under 'absent'"
+            raise ValueError(f"{told}; it means one of the two")
         return self
+
+    @model_serializer(mode="wrap")
+    def _without_absent(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Plans sealed before there was 'absent' hold where it is not used."""
+        return {k: v for k, v in dump(self).items() if k != "absent" or v}
 
     @property
     def close(self) -> tuple[str, ...]:
@@ -296,18 +310,20 @@ class Detail(BaseModel):
             InputError: the column or a value isn't there, or one of the captions is never right.
         """
         values = _values(dataset, self.truth, keys, where)
-        known = sorted(dataset.table[self.truth].dropna().astype(str).str.strip().unique())
-        for value in self.values:
+        known = sorted(dataset.texts(self.truth).dropna().unique())
+        for value in (*self.values, *self.absent):
             _require_value(value, known, f"{where}: detail", self.truth)
         if not set(known) - set(self.values):
             got = f"{where}: detail: every value of '{self.truth}' means that it is there"
             raise InputError(sentence(got, "Name some of its values in 'values', not all"))
+        there = values.isin(self.values).to_numpy()
+        stated = values.isin([*self.values, *self.absent]) if self.absent else values.notna()
         return Offered(
             (self.there, self.not_there),
             np.tile(np.arange(2), (len(values), 1)),
             np.arange(2),
-            values.notna().to_numpy(),
-            np.where(values.isin(self.values), 0, 1),
+            stated.to_numpy(),
+            np.where(there, 0, 1),
             (self.there, self.not_there),
         )
 
@@ -337,11 +353,7 @@ def uniform(keys: Sequence[str] | NDArray[Any], name: str, width: int) -> NDArra
 def _values(dataset: Dataset, column: str, keys: Sequence[str], where: str) -> pd.Series[Any]:
     """A column's values of these pictures as text, missing where there is none."""
     require_column(dataset, column, where)
-    values = dataset.table.set_index("image_id")[column].reindex(list(keys))
-    texts = [
-        None if gone else str(v).strip() for v, gone in zip(values, values.isna(), strict=True)
-    ]
-    return pd.Series([text or None for text in texts], index=values.index, dtype=object)
+    return dataset.texts(column).reindex(list(keys))
 
 
 def _require_value(value: str, known: Sequence[str], where: str, column: str) -> None:

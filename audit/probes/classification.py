@@ -30,7 +30,7 @@ from audit.data.labels import (
     load_label_set,
     load_prompt_set,
 )
-from audit.data.remarks import Remark, counted
+from audit.data.remarks import Remark, counted, tally
 from audit.data.yamlfile import FieldError
 from audit.errors import InputError, sentence
 from audit.measures import measured
@@ -267,16 +267,16 @@ class Classification(Probe):
             )
 
     def remarks(self, dataset: Dataset) -> Iterator[Remark]:
-        """Right answers that no label stands for, and values that never occur."""
+        """Also right answers that no label stands for, and values that never occur."""
+        yield from super().remarks(dataset)
         if self.truth is None:
             return
         given = dataset.texts(self.truth).reindex(list(self.pictures(dataset))).dropna()
         lost = given[self._truth(dataset).reindex(given.index).isna()]
         if len(lost):
-            counts = {str(value): int(n) for value, n in lost.value_counts().items()}
             told = (
                 f"'{self.task}': no label stands for {len(lost):,} of {len(given):,} right answers "
-                f"in '{self.truth}': {counted(counts)}; these pictures are in no error rate"
+                f"in '{self.truth}': {counted(tally(lost))}; these pictures are in no error rate"
             )
             yield Remark(f"{told}. Name them in 'truth_values'", task=self.task)
         never = {v: 0 for v in self.truth_values if v not in set(given)}

@@ -195,6 +195,11 @@ class Counterfactual(Probe):
             base = f"The base is the picture with '{self.base}' in column '{self.changed}'"
             raise InputError(sentence(f"probe '{self.kind}': {error}", base)) from error
 
+    def compared(self) -> dict[str, tuple[str, ...]]:
+        """The columns of families, of changes, and of what was changed to."""
+        others = dict.fromkeys((self.family, *self.towards.values()), ())
+        return {**others, self.changed: (self.base, *self.kinds)}
+
     def _columns(self) -> Iterator[tuple[str, str]]:
         """Each field that names a column, with the column."""
         yield from (("family", self.family), ("changed", self.changed))

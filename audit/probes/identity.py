@@ -169,6 +169,10 @@ class Identity(Probe):
             raise InputError(sentence(told, "Leave fewer out"))
         return tuple(table.index[kept].astype(str))
 
+    def compared(self) -> dict[str, tuple[str, ...]]:
+        """The columns of sittings and of what is left out."""
+        return dict.fromkeys([*self.leave_out, *([self.sitting] if self.sitting else [])], ())
+
     def resolve(self, dataset: Dataset) -> None:
         """Check the column of sittings, and that there are people to compare.
 

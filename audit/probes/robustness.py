@@ -132,6 +132,11 @@ class Robustness(Classification):
         """Every painted degradation; what is rendered shows other pictures."""
         return tuple(self.degraded)
 
+    def compared(self) -> dict[str, tuple[str, ...]]:
+        """The column of what is rendered."""
+        what = self.rendered
+        return {what.column: (what.as_it_is, *what.values)} if what else {}
+
     def resolve(self, dataset: Dataset) -> None:
         """Also check that what is rendered is there, each beside one picture as it is.
 

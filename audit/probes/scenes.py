@@ -33,6 +33,7 @@ from audit.data.labels import (
     load_prompt_set,
     normalise,
 )
+from audit.data.remarks import Remark, counted, says_nothing, tally
 from audit.digits import bounds, percent
 from audit.effects import condition_effects
 from audit.errors import InputError, sentence
@@ -198,6 +199,24 @@ class Scenes(Probe):
         if not self.stressed:
             return ()
         return (WITHOUT, INSTEAD) if self.template and self.template.instead else (WITHOUT,)
+
+    def compared(self) -> dict[str, tuple[str, ...]]:
+        """The columns that a template fills in, or the one that says whether a detail is there."""
+        if self.detail:
+            absent = self.detail.absent
+            return {self.detail.truth: (*self.detail.values, *absent) if absent else ()}
+        return dict.fromkeys(self.template.columns if self.template else (), ())
+
+    def remarks(self, dataset: Dataset) -> Iterator[Remark]:
+        """Also what counts as a detail that is not there, though nobody says so."""
+        yield from super().remarks(dataset)
+        if self.detail is None or self.detail.absent:
+            return
+        values = dataset.texts(self.detail.truth).loc[list(self.pictures(dataset))]
+        others = tally(values[~values.isin(self.detail.values)])
+        if len(others) > 1 or any(map(says_nothing, others)):
+            told = f"'{self.task}': in '{self.detail.truth}' {counted(others)} count as not there"
+            yield Remark(f"{told}; list under 'absent' the values that mean it", task=self.task)
 
     def resolve(self, dataset: Dataset) -> None:
         """Put together the captions of every picture.

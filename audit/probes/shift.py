@@ -199,6 +199,10 @@ class Shift(Classification):
         """The label set's name and the column of the sources."""
         return f"{self.labels.name}, shift by {self.column}"
 
+    def compared(self) -> dict[str, tuple[str, ...]]:
+        """The column of the sources."""
+        return {self.column: (self.reference, *self.shifted) if self.shifted else ()}
+
     def conditions(self, dataset: Dataset) -> dict[str, str]:
         """Each condition and its source, the reference first.
 
