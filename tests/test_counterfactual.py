@@ -427,7 +427,7 @@ BASE = FIRST | {"changed": "none"}
         (changed_at(manifest(3), FIRST | {"changed": "pose"}, changed="none"), {},
          "'f000' has several originals"),
         (manifest(3), {"demographic": ["tones"], "steps": {}},
-         "demographic: no picture has 'tones' in 'changed'. Did you mean 'tone'?"),
+         "demographic: no picture has 'tones' in column 'changed'. Did you mean 'tone'?"),
         (manifest(3), {"nuisance": ["lights"]}, "nuisance: .* Did you mean 'light'"),
         (manifest(3), {"base": "original"}, "base: no picture has 'original'"),
         (manifest(3), {"family": "famly"}, "no column 'famly'. Did you mean 'family'"),

@@ -49,6 +49,12 @@ def of(folder: Path, values: list[str], extra: str = "") -> list[str]:
         (["é", "e\u0301", "x"], "", "they differ only in Unicode form"),
         (["a b", "a\u00a0b", "x"], "", "'a\\u00a0b' (1) are groups of their own"),
         (["ab", "a\u200bb", "x"], "", "'a\\u200bb' (1) are groups of their own"),
+        (
+            ["a", "?"],
+            ", order: [a, '?'], unknown: ['?']",
+            "'order' lists '?', which also means that",
+        ),
+        (["a", "unknown"], ", order: [a, unknown]", "'order' lists 'unknown', which also means"),
         (["1.1", "1.10", "2"], "", "as numbers they are equal"),
         (["39-30", "20-29"], "", "'39-30' (1) can't be"),
         (["200", "-1", "30"], "", "can't be: check the file"),
@@ -263,6 +269,40 @@ def test_what_a_probe_takes_for_different_or_leaves_out(
     found = of_probe(tmp_path, **fields)
     assert len(found) == len(said), found
     assert all(part in text for part, text in zip(said, found, strict=True)), found
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        SHIFT | {"column": "age", "reference": "b", "truth_values": {"a": "man"}},
+        {"kind": "classification", "label_set": "people-gender", "only": {"age": "b"}},
+        {"kind": "scenes", "detail": DETAIL | {"truth": "age", "values": ["a", "b"]}},
+        {"kind": "robustness", "label_set": "people-gender"}
+        | {"rendered": {"column": "age", "as_it_is": "a", "values": ["b"]}},
+        CHANGED | {"changed": "age", "base": "a", "demographic": ["b"]},
+        {"kind": "identity", "leave_out": {"age": "b"}},
+        {"kind": "association", "toward": {"age": "a"}, "against": {"age": "b"}},
+    ],
+)
+def test_a_value_that_the_card_makes_unknown_is_not_only_missing(
+    tmp_path: Path, fields: dict[str, Any]
+) -> None:
+    of(tmp_path, ["a"], ", unknown: [b]")
+    (tmp_path / "people.csv").write_text(PEOPLE)
+    probe, data = validate(PROBES[fields["kind"]], fields), load(tmp_path)
+    with pytest.raises(InputError, match="'b' in column 'age'. The card lists it under 'unknown'"):
+        _ = probe.pictures(data), probe.resolve(data)
+
+
+def test_a_truth_value_that_the_card_makes_unknown(tmp_path: Path) -> None:
+    of(tmp_path, ["a", "b"], ", unknown: [b]")
+    fields = {"kind": "classification", "label_set": "people-gender", "truth": "age"}
+    probe = validate(
+        PROBES["classification"], fields | {"truth_values": {"b": "woman", "c": "man"}}
+    )
+    _, never, gone = (remark.text for remark in probe.remarks(load(tmp_path)))
+    assert never.endswith("names values that 'age' never has: 'c'")
+    assert gone.endswith("names values that the card lists under 'unknown': 'b'")
 
 
 def test_subjects_spelt_in_two_ways_are_pointed_at(tmp_path: Path) -> None:

@@ -451,8 +451,8 @@ def test_a_configuration_that_cannot_be_asked_is_a_sentence(
     ("rendered", "told"),
     [
         (RENDERED | {"column": "lihgt"}, "has no column 'lihgt'. Did you mean 'light'"),
-        (RENDERED | {"values": ["dimm"]}, "no picture asked has 'dimm' in 'light'. Did you mean"),
-        (RENDERED | {"as_it_is": "noon"}, "no picture asked has 'noon' in 'light'"),
+        (RENDERED | {"values": ["dimm"]}, "no picture has 'dimm' in column 'light'. Did you mean"),
+        (RENDERED | {"as_it_is": "noon"}, "no picture has 'noon' in column 'light'"),
     ],
 )
 def test_what_is_not_rendered_is_a_sentence(

@@ -124,6 +124,11 @@ class Card(_Written):
     photographs: bool = True
     url: str = ""
 
+    def nothing(self, column: str) -> frozenset[str]:
+        """Which values of a column mean that nobody knows."""
+        declared = self.attributes.get(column)
+        return frozenset({UNKNOWN, *declared.unknown}) if declared else frozenset()
+
     @field_validator("name")
     @classmethod
     def _plain_name(cls, name: str) -> str:
@@ -372,10 +377,8 @@ def _table(manifest: Manifest, card: Card, file: Path, where: str) -> pd.DataFra
         keys["cluster_id"] = _keys(raw[card.cluster_column], file, card.cluster_column, advice)
     columns: dict[Hashable, Any] = {k: pd.Series(v, dtype=object) for k, v in keys.items()}
     for name in raw.columns.difference(list(KEYS), sort=False):
-        declared = card.attributes.get(name)
-        nothing = {UNKNOWN, *declared.unknown} if declared else ()
         values = raw[name].reset_index(drop=True)
-        columns[name] = values.where(~values.isin(nothing), None)
+        columns[name] = values.where(~values.isin(card.nothing(name)), None)
     return pd.DataFrame(columns)
 
 

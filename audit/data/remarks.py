@@ -84,7 +84,7 @@ def of_data(card: Card, manifest: Manifest, table: pd.DataFrame) -> tuple[Remark
         raw, known = tally(manifest.table[name]), tally(table[name])
         found += [
             Remark(text, name, of_values=True)
-            for text in _never("order", name, declared.order, known)
+            for text in _of_order(name, declared.order, card.nothing(name), known)
         ]
         found += [Remark(text, name) for text in _of_attribute(name, declared, raw, known)]
     return tuple(found)
@@ -150,6 +150,17 @@ def _of_attribute(
     if nothing:
         told = "a group of its own; list it under 'unknown' in the card if it means nobody knows"
         yield f"'{name}': {counted(nothing)} is {told}"
+
+
+def _of_order(
+    name: str, order: Iterable[str], gone: Collection[str], known: Mapping[str, int]
+) -> Iterator[str]:
+    """What the card puts in order though it makes no group."""
+    both = [value for value in order if value in gone]
+    if both:
+        told = "also means that nobody knows, so it is no group; list it once"
+        yield f"'{name}': 'order' lists {_quoted(both)}, which {told}"
+    yield from _never("order", name, [value for value in order if value not in gone], known)
 
 
 def _never(key: str, name: str, listed: Iterable[str], there: Mapping[str, int]) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -154,12 +154,7 @@ class Probe(BaseModel):
             present = dataset.texts(column)
             for value in values:
                 if not (present == value).any():
-                    raise InputError(
-                        sentence(
-                            f"{where}: no picture has '{value}' in column '{column}'",
-                            suggest(value, present.dropna().unique()),
-                        )
-                    )
+                    raise no_such_value(dataset, column, value, present, where)
             chosen &= present.isin(values).to_numpy()
         if not chosen.any():
             raise InputError(
@@ -214,6 +209,19 @@ def require_column(dataset: Dataset, column: str, where: str) -> None:
         )
 
 
+def no_such_value(
+    dataset: Dataset, column: str, value: str, present: Iterable[str | None], where: str
+) -> InputError:
+    """The error for a value that none of the pictures has that are asked about."""
+    told = f"{where}: no picture has '{value}' in column '{column}'"
+    if value in dataset.card.nothing(column):
+        why = "The card lists it under 'unknown': nobody knows what these pictures show"
+        return InputError(sentence(told, why, "Take it out there, or here"))
+    known = sorted({v for v in present if isinstance(v, str)})
+    listing = "It holds " + ", ".join(f"'{v}'" for v in known[:8])
+    return InputError(sentence(told, suggest(value, known), listing))
+
+
 PROBES: Final[Registry[type[Probe]]] = Registry(
     "probe",
     "clip_audit.probes",
@@ -233,4 +241,4 @@ PROBES: Final[Registry[type[Probe]]] = Registry(
     },
 )
 
-__all__ = ["PROBES", "Design", "Probe", "Seen", "Texts", "require_column"]
+__all__ = ["PROBES", "Design", "Probe", "Seen", "Texts", "no_such_value", "require_column"]

@@ -27,7 +27,7 @@ from audit.errors import InputError, sentence
 from audit.measures import measured
 from audit.metrics import DEFAULT_FAMILY, Groups, joint_status, margin_family, standing
 from audit.multiverse import class_embeddings, ensemble, every_wording
-from audit.probes import Design, Probe, Seen, Texts, require_column
+from audit.probes import Design, Probe, Seen, Texts, no_such_value, require_column
 from audit.registry import suggest
 from audit.stats.association import (
     Alternative,
@@ -389,7 +389,12 @@ class Association(Probe):
         for column, values in of.items():
             require_column(dataset, column, where)
             present = dataset.texts(column)
-            chosen &= np.logical_or.reduce([_having(present, v, where) for v in values])
+            having = [_having(present, value) for value in values]
+            for value, rows in zip(values, having, strict=True):
+                if not rows.any():
+                    known = {p.rpartition("/")[0] for p in present} if column == "path" else present
+                    raise no_such_value(dataset, column, value, known, where)
+            chosen &= np.logical_or.reduce(having)
         if not chosen.any():
             told = f"{where}: no picture has all of its values"
             raise InputError(sentence(told, "Loosen one of them"))
@@ -867,16 +872,11 @@ def _of_seen(seen: Seen, of_dataset: Flags) -> Flags:
     return np.asarray(of_dataset[index.get_indexer(pd.Index(list(seen.images.keys)))])
 
 
-def _having(present: pd.Series[str], value: str, where: str) -> Flags:
+def _having(present: pd.Series[str], value: str) -> Flags:
     """Which rows have this value; of the column ``path``, lie in this folder."""
     there = present == value
-    known = {str(other) for other in present.dropna()}
     if present.name == "path":
         there |= present.str.startswith(value.rstrip("/") + "/")
-        known = {path.rpartition("/")[0] for path in known}
-    if not there.any():
-        told = f"{where}: no picture has '{value}' in column '{present.name}'"
-        raise InputError(sentence(told, suggest(value, known)))
     return there.to_numpy(dtype=np.bool_)
 
 

@@ -24,8 +24,7 @@ from pydantic import (
 from audit.data.dataset import Dataset
 from audit.data.labels import Text, normalise, prompt
 from audit.errors import InputError, sentence
-from audit.probes import require_column
-from audit.registry import suggest
+from audit.probes import no_such_value, require_column
 
 Integers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -198,6 +197,10 @@ class Template(BaseModel):
             require_column(dataset, column, where)
         values = {c: sorted(dataset.texts(c).dropna().unique()) for c in self.columns}
         self._require_values(values, where)
+        for column, words in self.words.items():
+            for value in words:
+                if value not in values[column]:
+                    raise no_such_value(dataset, column, value, values[column], f"{where}: words")
         own = np.stack(
             [pd.Categorical(_values(dataset, c, keys, where), values[c]).codes for c in values], 1
         ).astype(np.int64)
@@ -263,9 +266,6 @@ class Template(BaseModel):
                     "'others'",
                 )
             )
-        for column, words in self.words.items():
-            for value in words:
-                _require_value(value, values[column], f"{where}: words", column)
 
 
 class Detail(BaseModel):
@@ -312,7 +312,8 @@ class Detail(BaseModel):
         values = _values(dataset, self.truth, keys, where)
         known = sorted(dataset.texts(self.truth).dropna().unique())
         for value in (*self.values, *self.absent):
-            _require_value(value, known, f"{where}: detail", self.truth)
+            if value not in known:
+                raise no_such_value(dataset, self.truth, value, known, f"{where}: detail")
         if not set(known) - set(self.values):
             got = f"{where}: detail: every value of '{self.truth}' means that it is there"
             raise InputError(sentence(got, "Name some of its values in 'values', not all"))
@@ -354,17 +355,6 @@ def _values(dataset: Dataset, column: str, keys: Sequence[str], where: str) -> p
     """A column's values of these pictures as text, missing where there is none."""
     require_column(dataset, column, where)
     return dataset.texts(column).reindex(list(keys))
-
-
-def _require_value(value: str, known: Sequence[str], where: str, column: str) -> None:
-    if value not in known:
-        raise InputError(
-            sentence(
-                f"{where}: no picture has '{value}' in column '{column}'",
-                suggest(value, known),
-                "It holds " + ", ".join(f"'{v}'" for v in known[:8]),
-            )
-        )
 
 
 def _placed(

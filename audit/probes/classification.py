@@ -279,10 +279,15 @@ class Classification(Probe):
                 f"in '{self.truth}': {counted(tally(lost))}; these pictures are in no error rate"
             )
             yield Remark(f"{told}. Name them in 'truth_values'", task=self.task)
-        never = {v: 0 for v in self.truth_values if v not in set(given)}
-        if never:
-            told = f"'{self.task}': 'truth_values' names values that '{self.truth}' never has: "
-            yield Remark(told + ", ".join(f"'{value}'" for value in never), task=self.task)
+        gone = dataset.card.nothing(self.truth)
+        never = [v for v in self.truth_values if v not in set(given)]
+        for why, values in (
+            (f"'{self.truth}' never has", [v for v in never if v not in gone]),
+            ("the card lists under 'unknown'", [v for v in never if v in gone]),
+        ):
+            if values:
+                told = f"'{self.task}': 'truth_values' names values that {why}: "
+                yield Remark(told + ", ".join(f"'{v}'" for v in values), task=self.task)
 
     def _require_questions(self) -> None:
         """Declared questions are about the label set, and asked in more than one wording."""

@@ -24,7 +24,7 @@ from audit.data.yamlfile import FieldError
 from audit.errors import InputError, sentence
 from audit.measures import measured
 from audit.metrics import DEFAULT_FAMILY, margin_family
-from audit.probes import Design, Probe, Seen, require_column
+from audit.probes import Design, Probe, Seen, no_such_value, require_column
 from audit.probes.classification import Classification
 from audit.registry import suggest
 from audit.stats import counterfactual as stats
@@ -184,7 +184,7 @@ class Counterfactual(Probe):
         for field, column in self._columns():
             require_column(dataset, column, f"probe '{self.kind}': {field}")
         table = self._table(dataset, self.pictures(dataset))
-        self._require_kinds(table)
+        self._require_kinds(dataset, table)
         for kind, column in self.steps.items():
             if np.isnan(_sizes(table[column])).all():
                 told = f"probe '{self.kind}': steps: column '{column}' of '{kind}' holds no numbers"
@@ -206,7 +206,7 @@ class Counterfactual(Probe):
         for field in ("steps", "towards"):
             yield from ((field, column) for column in getattr(self, field).values())
 
-    def _require_kinds(self, table: pd.DataFrame) -> None:
+    def _require_kinds(self, dataset: Dataset, table: pd.DataFrame) -> None:
         """Refuse a base or kind of change that no picture has."""
         if table.empty:
             told = f"probe '{self.kind}': family: no picture asked about has a family"
@@ -215,9 +215,8 @@ class Counterfactual(Probe):
         named = [("base", self.base), *(("demographic", k) for k in self.demographic)]
         for field, value in [*named, *(("nuisance", k) for k in self.nuisance)]:
             if value not in present:
-                told = f"probe '{self.kind}': {field}: no picture has '{value}' in '{self.changed}'"
-                known = "It has " + ", ".join(f"'{v}'" for v in present if v)
-                raise InputError(sentence(told, suggest(value, present), known))
+                where = f"probe '{self.kind}': {field}"
+                raise no_such_value(dataset, self.changed, value, filter(None, present), where)
 
     def _table(self, dataset: Dataset, keys: Sequence[str]) -> pd.DataFrame:
         """The columns asked about, as text but for steps, of the pictures that have a family."""

@@ -17,8 +17,7 @@ from audit.data.dataset import Dataset
 from audit.errors import InputError, sentence
 from audit.measures import measured
 from audit.metrics import DEFAULT_FAMILY
-from audit.probes import Design, Probe, Seen, require_column
-from audit.registry import suggest
+from audit.probes import Design, Probe, Seen, no_such_value, require_column
 from audit.stats import verification
 from audit.stats.clustered import Sample, rate_interval
 from audit.stats.families import compare
@@ -161,8 +160,7 @@ class Identity(Probe):
             present = dataset.texts(column)
             for value in values:
                 if not (present == value).any():
-                    told = f"{where}: no picture has '{value}' in column '{column}'"
-                    raise InputError(sentence(told, suggest(value, present.dropna().unique())))
+                    raise no_such_value(dataset, column, value, present, where)
             kept &= ~present.isin(values).to_numpy()
         if not kept.any():
             told = f"probe '{self.kind}': leave_out: no picture is left"

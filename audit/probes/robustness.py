@@ -23,10 +23,9 @@ from audit.embeddings import Alteration, Embeddings
 from audit.errors import InputError, sentence
 from audit.measures import measured
 from audit.metrics import DEFAULT_FAMILY, METRICS, Groups, standing
-from audit.probes import Design, Seen, require_column
+from audit.probes import Design, Seen, no_such_value, require_column
 from audit.probes.changes import ACCURACY_CHANGE, asks_again
 from audit.probes.classification import Classification
-from audit.registry import suggest
 from audit.stats.changes import changes_of_gaps
 from audit.stats.gaps import Pairs, largest_gap, unless_left_out
 from audit.tables import (
@@ -158,23 +157,18 @@ class Robustness(Classification):
         require_column(dataset, self.rendered.column, f"probe '{self.kind}': rendered")
         table = dataset.table.set_index("image_id").loc[list(chosen)]
         changed = table[self.rendered.column].dropna().astype(str)
+        for value in (self.rendered.as_it_is, *self.rendered.values):
+            if not (changed == value).any():
+                where = f"probe '{self.kind}': rendered"
+                raise no_such_value(dataset, self.rendered.column, value, changed, where)
         self._require_pairs(changed, table["cluster_id"])
         other = changed.index[~changed.isin([self.rendered.as_it_is, *self.rendered.values])]
         return tuple(table.index.difference(other, sort=False))
 
     def _require_pairs(self, changed: pd.Series[str], subjects: pd.Series[Any]) -> None:
-        """Every value is there, and every subject has one picture as it is."""
+        """Every subject has one picture as it is."""
         assert self.rendered is not None
         where = f"probe '{self.kind}': rendered"
-        for value in (self.rendered.as_it_is, *self.rendered.values):
-            if not (changed == value).any():
-                raise InputError(
-                    sentence(
-                        f"{where}: no picture asked has '{value}' in '{self.rendered.column}'",
-                        suggest(value, changed.unique()),
-                        "It holds " + ", ".join(f"'{v}'" for v in sorted(changed.unique())),
-                    )
-                )
         variants = subjects[changed.index[changed.isin(self.rendered.values)]].unique()
         plain = subjects[changed.index[changed == self.rendered.as_it_is]].value_counts()
         unpaired = [s for s in variants if plain.get(s, 0) != 1]

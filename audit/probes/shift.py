@@ -25,7 +25,7 @@ from audit.embeddings import Embeddings
 from audit.errors import InputError, sentence
 from audit.measures import measured
 from audit.metrics import Groups, standing
-from audit.probes import Design, Seen, require_column
+from audit.probes import Design, Seen, no_such_value, require_column
 from audit.probes.changes import ACCURACY_CHANGE, asks_again
 from audit.probes.classification import Classification
 from audit.probes.robustness import UNEQUAL_DROP, said, surest
@@ -215,13 +215,7 @@ class Shift(Classification):
         others = self.shifted or tuple(sorted(set(present) - {self.reference}))
         for source in (self.reference, *others):
             if source not in present:
-                raise InputError(
-                    sentence(
-                        f"{where}: no picture has '{source}' in column '{self.column}'",
-                        suggest(source, present),
-                        "It holds " + ", ".join(f"'{v}'" for v in sorted(present)[:12]),
-                    )
-                )
+                raise no_such_value(dataset, self.column, source, present, where)
         if not others:
             raise InputError(
                 sentence(
