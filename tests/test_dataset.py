@@ -200,8 +200,7 @@ def test_bins_on_words(people: Dataset) -> None:
         people.grouping("gender", [1, 2])
     assert str(caught.value) == (
         "my-people: bins are for numbers, and 'gender' is not all numbers. It holds 'female', "
-        "'male': list under 'unknown' in the card what means that nobody knows. "
-        "Otherwise leave the bins out."
+        "'male', and no number. Or leave the bins out."
     )
 
 
@@ -212,6 +211,16 @@ def test_a_word_among_many_numbers_is_named(tmp_path: Path) -> None:
             data.grouping("x", bins)
     data = simple(tmp_path, [*range(18, 39), "NA"], ", unknown: [NA]")
     assert data.groups("x", [25, 35]) == ("under 25", "25-34", "35+")
+
+
+@pytest.mark.parametrize("code", ["01", "2024-09-03", "30-34", "30 years", "１２", "1,234,567"])
+def test_what_has_digits_and_is_no_number_does_not_mean_unknown(tmp_path: Path, code: str) -> None:
+    data = simple(tmp_path, [*range(18, 39), f'"{code}"'])
+    told = f"It holds '{code}': write numbers like 7 or 7.5, and nothing else. Or"
+    with pytest.raises(InputError, match=re.escape(told)):
+        data.grouping("x", [25])
+    with pytest.raises(InputError, match=r"and nothing else\. It holds 'NA': list under 'unknown'"):
+        simple(tmp_path, [20, "NA", f'"{code}"']).grouping("x", [25])
 
 
 def test_order_is_the_cards_then_by_number_then_by_name(tmp_path: Path) -> None:

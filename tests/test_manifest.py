@@ -190,6 +190,14 @@ def test_numbers_in_a_card_mean_the_text_that_was_written(tmp_path: Path, code: 
     assert data.groups("x") == (code, "8")
 
 
+@pytest.mark.parametrize("blank", ["\u00a0", "\u3000", "\u2028"])
+def test_a_blank_that_stays_in_a_file_stays_in_a_card(tmp_path: Path, blank: str) -> None:
+    value = f"{blank}x"
+    rows = f"path,x\n0.png,{value}\n1.png,x\n".encode()
+    data = loaded(tmp_path, rows, extra=f', unknown: ["{blank}x "]')
+    assert data.grouping("x").tolist() == [None, "x"]
+
+
 def test_a_number_as_a_key_is_its_text_and_other_numbers_stay_numbers() -> None:
     got = parse_yaml("m: {1: a, -1: b, 007: c, 1.10: d}\nn: [7, -0.5, 1.10, .inf]\ns: 1_0\n", "f")
     assert list(got["m"]) == ["1", "-1", "007", "1.10"]

@@ -278,7 +278,7 @@ class Dataset:
         if not attribute.numeric:
             told = f"{self.name}: bins are for numbers, and '{attribute.name}' is not all numbers"
             words = numbers.words_among(numbers.in_natural_order(values.dropna().astype(str)))
-            raise InputError(sentence(told, words, "Otherwise leave the bins out"))
+            raise InputError(sentence(told, words, "Or leave the bins out"))
         edges = numbers.bin_edges(bins, f"{self.name}: bins of '{attribute.name}'")
         known = values.dropna()
         sizes = np.array([numbers.number(str(v)) for v in known], dtype=float)

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from audit.data.packed import packed_name
+from audit.data.values import BLANKS
 from audit.errors import InputError, sentence
 from audit.registry import suggest
 
@@ -31,8 +32,6 @@ _SEPARATORS: Final = {",": "commas", ";": "semicolons", "\t": "tabs"}
 _COUNT: Final = re.compile(r"\d+|\d{1,3}(?:[,.' \u00a0\u202f]\d{3})+", re.ASCII)
 #: '# made in May, by us' or '#made in May'; '#path,age' are names
 _COMMENT: Final = re.compile(r"#(?:[\s#]|[^,;\t]*$)")
-_BLANKS: Final = " \t\r\n"
-"""What is cut from both ends of a value; other blanks are part of it, and remarked on."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +121,7 @@ def _read_csv(path: Path) -> Manifest:
     names = _names(header, rows)
     kept, places = [], []
     for i, row in enumerate(rows):
-        if any(value.strip(_BLANKS) for value in row):
+        if any(value.strip(BLANKS) for value in row):
             told = f"{path}:{before + i + 2}"
             kept.append(_row(row, names, f"{told}: ", _SEPARATORS.get(separator, "")))
             places.append(i)
@@ -154,7 +153,7 @@ def _preamble(lines: list[str]) -> tuple[int, int | None, str]:
     """
     count, separator = None, ""
     for i, line in enumerate(lines):
-        said = line.strip(_BLANKS + '",;')
+        said = line.strip(BLANKS + '",;')
         if declared := re.fullmatch(r"sep=(.)[\r\n]*", line):
             separator = declared[1]
         elif count is None and _COUNT.fullmatch(said):
@@ -189,15 +188,15 @@ def _rows(lines: list[str], separator: str) -> list[list[str]]:
 
 def _names(header: list[str], rows: list[list[str]]) -> list[str]:
     """Names of the columns, without empty ones at the end."""
-    names = [name.strip(_BLANKS) for name in header]
+    names = [name.strip(BLANKS) for name in header]
     width = max((i + 1 for i, name in enumerate(names) if name), default=0)
-    filled = (i + 1 for row in rows for i, v in enumerate(row[: len(names)]) if v.strip(_BLANKS))
+    filled = (i + 1 for row in rows for i, v in enumerate(row[: len(names)]) if v.strip(BLANKS))
     width = max(width, max(filled, default=0))
     return [name or f"unnamed {i + 1}" for i, name in enumerate(names[:width])]
 
 
 def _row(row: list[str], names: list[str], where: str, separators: str) -> list[str | None]:
-    beyond = [value for value in row[len(names) :] if value.strip(_BLANKS)]
+    beyond = [value for value in row[len(names) :] if value.strip(BLANKS)]
     if len(row) < len(names) or beyond:
         got = f"{where}{len(row)} values, and the header names {len(names)} columns"
         advice = {
@@ -205,7 +204,7 @@ def _row(row: list[str], names: list[str], where: str, separators: str) -> list[
             "semicolons": "A semicolon inside a value needs quotes around the value",
         }.get(separators, "Mend that line")
         raise InputError(sentence(got, advice))
-    return [value.strip(_BLANKS) or None for value in row[: len(names)]]
+    return [value.strip(BLANKS) or None for value in row[: len(names)]]
 
 
 # --- Parquet ----------------------------------------------------------------------------------
@@ -309,7 +308,7 @@ def _text(value: Any) -> str | None:
     if value is None:
         return None
     text = f"{value:f}" if isinstance(value, Decimal) else str(value)
-    return text.strip(_BLANKS) or None
+    return text.strip(BLANKS) or None
 
 
 def _is_rounded(column: pa.ChunkedArray) -> bool:

@@ -12,6 +12,8 @@ import numpy as np
 
 from audit.errors import InputError
 
+#: what is cut from both ends of a value, in files and in cards; other blanks are part of it
+BLANKS: Final = " \t\r\n"
 # leading zeros make a code, not a number: '01' is not 1
 _NUMBER: Final = re.compile(r"[+-]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _DECIMAL_COMMA: Final = re.compile(r"[+-]?(?:0|[1-9]\d*),\d+", re.ASCII)
@@ -89,12 +91,25 @@ def example_bins(numbers: Sequence[float]) -> str:
 
 
 def words_among(texts: Sequence[str]) -> str | None:
-    """What stands where numbers are wanted, and how to say that it means unknown."""
+    """What stands where numbers are wanted, and what to do about it."""
     words = [text for text in texts if number(text) is None]
     if not words:
         commas = [text for text in texts if "," in text]
         if not commas:
             return None
         return f"'{commas[0]}' may be a decimal comma or thousands: write it without the comma"
-    shown = ", ".join(f"'{word}'" for word in words[:3]) + (" ..." if len(words) > 3 else "")
-    return f"It holds {shown}: list under 'unknown' in the card what means that nobody knows"
+    if len(words) == len(texts):
+        return f"It holds {_some(words)}, and no number"
+    digits = [word for word in words if any(sign.isdigit() for sign in word)]
+    others = [word for word in words if word not in digits]
+    told = []
+    if digits:
+        told.append(f"It holds {_some(digits)}: write numbers like 7 or 7.5, and nothing else")
+    if others:
+        advice = "list under 'unknown' in the card what means that nobody knows"
+        told.append(f"It holds {_some(others)}: {advice}")
+    return ". ".join(told)
+
+
+def _some(words: Sequence[str]) -> str:
+    return ", ".join(f"'{word}'" for word in words[:3]) + (" ..." if len(words) > 3 else "")

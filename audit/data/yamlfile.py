@@ -18,6 +18,7 @@ from pydantic_core import ErrorDetails
 from yaml.composer import ComposerError
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from audit.data.values import BLANKS
 from audit.errors import InputError, sentence
 from audit.registry import suggest
 
@@ -150,7 +151,7 @@ class WrittenFloat(float):
 
 def written(value: object) -> str:
     """A value of a YAML file as the text that stands there."""
-    return str(getattr(value, "text", value)).strip()
+    return str(getattr(value, "text", value)).strip(BLANKS)
 
 
 class _PlainLoader(yaml.SafeLoader):
