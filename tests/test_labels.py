@@ -276,6 +276,13 @@ def test_birhane_has_a_capital_letter_and_an() -> None:
     assert load_prompt_set("birhane").prompts("orangutan") == ("A photo of an orangutan",)
 
 
+def test_joiners_belong_to_words_and_make_no_second_one() -> None:
+    words = ["آتش\u200cنشان", "دانش\u200cآموز", "\U0001f469\u200d\U0001f680", "क\u094d\u200dष"]
+    fields = {"name": "x", "version": 1, "purpose": "p", "source": "s", "licence": "l"}
+    assert validate(LabelSet, fields | {"labels": words}).texts == tuple(words)
+    assert normalise("sus\u200dpect") == "suspect"  # no way around words that need care
+
+
 # --- bad input --------------------------------------------------------------------------------
 
 
@@ -294,6 +301,10 @@ def test_birhane_has_a_capital_letter_and_an() -> None:
         (
             {"labels": ["man", "woman", " ＭＡＮ".strip()]},
             "mine.yaml:9 labels[2]: 'ＭＡＮ' is the same as 'man', which is in the list already",
+        ),
+        (
+            {"labels": ["ab", "a\u200db"]},
+            "mine.yaml:8 labels[1]: 'a\\u200db' is the same as 'ab', which is in the list already",
         ),
         ({"labels": ["old  man", "Old man"]}, "labels[1]: 'Old man' is the same as 'old  man'"),
         ({"labels": ["man"]}, "mine.yaml:6 labels: a choice needs at least two labels; add one."),

@@ -25,7 +25,7 @@ from pydantic import (
     model_validator,
 )
 
-from audit.characters import unseen, visible
+from audit.characters import apart, plain, spelt, unseen, visible
 from audit.data.yamlfile import FieldError, load_yaml, validate
 from audit.errors import InputError, sentence
 from audit.registry import suggest, unknown
@@ -430,8 +430,8 @@ def bundled_tags() -> dict[str, Tag]:
 
 
 def normalise(text: str) -> str:
-    """``text`` as it counts for 'the same label': NFKC, no case, single spaces."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+    """``text`` as it counts for 'the same label': no case, joiners, Unicode form, single spaces."""
+    return plain(text)
 
 
 def vowel_sound(text: str) -> bool:
@@ -487,9 +487,12 @@ def _refuse_duplicates(texts: Iterable[str], key: str, phrasing: Phrasing = "as 
     for i, text in enumerate(texts):
         same = normalise(text)
         if same in seen:
-            told = f"'{text}' is the same as '{seen[same]}', which is in the list already"
+            one, other = text, seen[same]
+            if "invisible" in apart((one, other)):
+                one, other = spelt(one), spelt(other)
+            told = f"'{one}' is the same as '{other}', which is in the list already"
             told += "" if phrasing == "as written" else f", in the phrasing '{phrasing}'"
-            note = "Case, spaces and look-alike letters do not count"
+            note = "Case, spaces, joiners and look-alike letters do not count"
             raise FieldError(sentence(told, note), key, i)
         seen[same] = text
 
