@@ -687,6 +687,10 @@ def _remarks(suite: Suite) -> None:
         remarks.insert(0, f"{len(sight.faults):,} pictures would be set aside; the first: {first}")
     how = "file" if sight.of_files else "picture"
     say(f"{len(data):,} files looked for, {sight.opened:,} opened; duplicates searched by {how}")
+    if sight.unsearched:
+        say(
+            f"in {sight.unsearched:,} pictures inside Parquet duplicates are searched by 'run' only"
+        )
     if remarks:
         say("look at the data again, nothing is changed:", style="bold yellow")
         for remark in remarks:

@@ -16,8 +16,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from audit.data import packed as inside
+from audit.data import pictures
 from audit.data.dataset import Dataset, load
 from audit.data.images import Unreadable, decode
+from audit.data.manifest import read_manifests
 from audit.data.values import are_numbers, in_natural_order, number
 from audit.data.yamlfile import parse_yaml
 from audit.errors import InputError
@@ -267,6 +270,41 @@ def test_a_row_without_a_picture_and_paths_alone(tmp_path: Path) -> None:
     kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
     paths = [{"bytes": None, "path": name} for name in ("a.jpg", "b.jpg")]
     assert load(packed(tmp_path, paths, kind)).table["path"].tolist() == ["a.jpg", "b.jpg"]
+
+
+@pytest.mark.parametrize("statistics", [True, False])
+def test_paths_alone_are_told_without_statistics(tmp_path: Path, statistics: bool) -> None:
+    kind = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+    one = {"bytes": b"x", "path": "19.jpg"}
+    for last, packs in (({"bytes": None, "path": "19.jpg"}, False), (one, True), (None, False)):
+        rows = [{"bytes": None, "path": f"{i}.jpg"} for i in range(19)]
+        table = pa.table({"image": pa.array([*rows, last], kind)})
+        pq.write_table(table, tmp_path / "p.parquet", write_statistics=statistics)
+        found = read_manifests([tmp_path / "p.parquet"], "card")
+        assert found.pictures == ({"image"} if packs else set())
+        assert found.table["image"][0] == ("p.parquet#image.0" if packs else "0.jpg")
+
+
+def test_a_folder_of_parts_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    folder = tmp_path / "p.parquet"
+    folder.mkdir()
+    for name in ("_SUCCESS", "part-00000.snappy.parquet", "part-00001.snappy.parquet"):
+        (folder / name).write_bytes(b"")
+    said = "card: manifest 'p.parquet' is a folder of 2 parts, as Spark writes it. Write its rows"
+    with pytest.raises(InputError, match=said):
+        read_manifests([folder], "card")
+
+
+def test_many_pictures_inside_parquet_are_not_all_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = load(packed(tmp_path, [jpeg(i) for i in range(6)]))
+    read: list[int] = []
+    content = inside._content
+    monkeypatch.setattr(inside, "_content", lambda *at: read.append(at[2]) or content(*at))
+    sight = pictures.look(data, opened=2, searched=3)
+    assert set(read) == {0, 1}
+    assert (sight.opened, sight.unsearched, sight.faults) == (2, 6, {})
 
 
 def test_bytes_are_never_shown(tmp_path: Path) -> None:

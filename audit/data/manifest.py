@@ -81,6 +81,11 @@ def _read(path: Path, where: str) -> Manifest:
     if path.suffix.lower() not in readers:
         got = f"{where}: manifest is '{path.name}'"
         raise InputError(sentence(f"{got}, and only .csv, .tsv and .parquet files are read"))
+    if path.is_dir():
+        parts = sum(1 for part in path.rglob("*") if part.name.startswith("part-"))
+        got = f"{where}: manifest '{path.name}' is a folder"
+        got += f" of {parts} parts, as Spark writes it" if parts else ""
+        raise InputError(sentence(got, "Write its rows into one file, and name that"))
     if not path.is_file():
         near = suggest(path.name, [p.name for p in path.parent.glob("*.*")])
         advice = "Its path is taken relative to the card"
@@ -212,7 +217,7 @@ def _row(row: list[str], names: list[str], where: str, separators: str) -> list[
 
 def _read_parquet(path: Path) -> Manifest:
     try:
-        file = pq.ParquetFile(path)
+        file = pq.ParquetFile(path, buffer_size=1 << 16)  # else columns are read whole
         schema = file.schema_arrow
         pictures = frozenset(f.name for f in schema if _holds_pictures(f.type))
         plain = [f.name for f in schema if not _is_nested(f.type)]
@@ -226,7 +231,8 @@ def _read_parquet(path: Path) -> Manifest:
         # pyarrow's ArrowInvalid is a ValueError
         said = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(sentence(f"{path}: not a Parquet file: {said}")) from error
-    for name in [name for name in pictures if _are_elsewhere(file, name)]:
+    structs = [name for name in pictures if pa.types.is_struct(schema.field(name).type)]
+    for name in [name for name in structs if _are_elsewhere(file, name)]:
         pairs = file.read(columns=[f"{name}.path"]).column(name).combine_chunks()
         columns[name] = _texts(pairs.field("path"))
         pictures -= {name}
@@ -267,15 +273,9 @@ def _holds_pictures(kind: pa.DataType) -> bool:
 
 
 def _are_elsewhere(file: pq.ParquetFile, name: str) -> bool:
-    """Whether a column of bytes and path holds paths only."""
-    metadata, nulls = file.metadata, 0
-    for g in range(metadata.num_row_groups):
-        group = metadata.row_group(g)
-        for i in range(group.num_columns):
-            column = group.column(i)
-            if column.path_in_schema == f"{name}.bytes":
-                nulls += column.statistics.null_count if column.is_stats_set else 0
-    return bool(nulls == metadata.num_rows)
+    """Whether a column of bytes and path holds paths only; read up to the first bytes."""
+    batches = file.iter_batches(batch_size=16, columns=[f"{name}.bytes"])
+    return all(batch.column(0).flatten()[0].null_count == len(batch) for batch in batches)
 
 
 def _held(kind: pa.DataType) -> str:

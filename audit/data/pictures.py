@@ -27,17 +27,22 @@ class Sight:
     """What was seen of a data set's files before a run.
 
     ``faults``: image id to the sentence about it; ``opened``: how many were decoded; ``digests``:
-    image id to a digest of its pixels, or of its file where ``of_files``.
+    image id to a digest of its pixels, or of its file where ``of_files``; ``unsearched`` lie inside
+    a Parquet file and have none.
     """
 
     faults: Mapping[str, str]
     opened: int
     digests: Mapping[str, bytes]
     of_files: bool
+    unsearched: int = 0
 
 
 def look(dataset: Dataset, opened: int = OPENED, searched: int = SEARCHED) -> Sight:
-    """Look for every file, open the first pictures, and digest what could be copies."""
+    """Look for every file, open the first pictures, and digest what could be copies.
+
+    Of many pictures inside a Parquet file no more are read: it would be all of it.
+    """
     files = dict(dataset.files())
     every = len(files) <= searched
     faults: dict[str, str] = {}
@@ -47,7 +52,8 @@ def look(dataset: Dataset, opened: int = OPENED, searched: int = SEARCHED) -> Si
         if not container(path).is_file():
             faults[image_id] = f"{path}: missing: there is no such file."
             continue
-        sizes[container(path).stat().st_size].append(image_id)
+        if container(path) == path:
+            sizes[path.stat().st_size].append(image_id)
         if every or n < opened:
             try:
                 image = decode(path)
@@ -62,7 +68,9 @@ def look(dataset: Dataset, opened: int = OPENED, searched: int = SEARCHED) -> Si
             digests[image_id] = _of_file(files[image_id])
         except OSError as error:
             faults[image_id] = f"{files[image_id]}: missing: {error.strerror or error}."
-    return Sight(faults, len(files) if every else min(opened, len(files)), digests, not every)
+    seen = len(files) if every else min(opened, len(files))
+    unsearched = 0 if every else sum(container(path) != path for path in files.values())
+    return Sight(faults, seen, digests, not every, unsearched)
 
 
 def _of_file(path: Path) -> bytes:
