@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 #: formats with the weight they are drawn by
-FORMATS = {"JPEG": 8, "PNG": 4, "GIF": 2, "BMP": 2, "TIFF": 3, "WEBP": 2}
+FORMATS = {"JPEG": 8, "PNG": 4, "GIF": 2, "BMP": 2, "TIFF": 3, "WEBP": 2, "JPEG2000": 1}
 Damage = Callable[[random.Random, bytes], bytes]
 
 
@@ -129,7 +129,8 @@ def _bmp(rng: random.Random, image: Image.Image, still: bool = False) -> bytes:
 def _tiff(rng: random.Random, image: Image.Image, still: bool = False) -> bytes:
     how = rng.choice([None, "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg", "group4"])
     mode = {"jpeg": "RGB", "group4": "1"}.get(how or "", rng.choice(["RGB", "L", "RGBA", "CMYK"]))
-    return _saved(image.convert(mode), "TIFF", compression=how)
+    strips = rng.choice([{}, {278: 16 * rng.randrange(1, 4)}])  # rows of each
+    return _saved(image.convert(mode), "TIFF", compression=how, tiffinfo=strips)
 
 
 def _webp(rng: random.Random, image: Image.Image, still: bool = False) -> bytes:
@@ -144,7 +145,16 @@ def _webp(rng: random.Random, image: Image.Image, still: bool = False) -> bytes:
     return _saved(image.convert(mode), "WEBP", **options)
 
 
-_WRITTEN = {"JPEG": _jpeg, "PNG": _png, "GIF": _gif, "BMP": _bmp, "TIFF": _tiff, "WEBP": _webp}
+def _jpeg2000(rng: random.Random, image: Image.Image, still: bool = False) -> bytes:
+    options: dict[str, Any] = {"irreversible": rng.random() < 0.5, "no_jp2": rng.random() < 0.5}
+    options |= rng.choice([{}, {"tile_size": (32, 32)}, {"quality_layers": [40]}])
+    return _saved(image.convert(rng.choice(["RGB", "L", "RGBA"])), "JPEG2000", **options)
+
+
+_WRITTEN = {
+    "JPEG": _jpeg, "PNG": _png, "GIF": _gif, "BMP": _bmp, "TIFF": _tiff, "WEBP": _webp,
+    "JPEG2000": _jpeg2000,
+}  # fmt: skip
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
@@ -254,13 +264,14 @@ def _half_the_rows(rng: random.Random, content: bytes) -> bytes:
 
 
 def _data_cut_and_ended(rng: random.Random, content: bytes) -> bytes:
-    """A PNG whose compressed data stops, followed by a right end."""
+    """A PNG whose compressed data stops before its last row does, followed by a right end."""
     parts = chunks(content)
     data = b"".join(data for kind, data in parts if kind == b"IDAT")
     before = [p for p in parts if p[0] not in (b"IDAT", b"IEND")]
-    return _png_of(
-        [*before, (b"IDAT", data[: len(data) * rng.randrange(20, 90) // 100]), (b"IEND", b"")]
-    )
+    whole, kept = len(zlib.decompress(data)), data[: len(data) * rng.randrange(20, 90) // 100]
+    while len(zlib.decompressobj().decompress(kept)) == whole:  # only the checksum is lost
+        kept = kept[:-1]
+    return _png_of([*before, (b"IDAT", kept), (b"IEND", b"")])
 
 
 def _taller_png(rng: random.Random, content: bytes) -> bytes:
@@ -305,7 +316,7 @@ def _webp_sized(rng: random.Random, content: bytes) -> bytes:
     at = 12
     while at + 8 + int.from_bytes(kept[at + 4 : at + 8], "little") <= len(kept) - 8:
         at += 8 + (int.from_bytes(kept[at + 4 : at + 8], "little") + 1 & ~1)
-    sized = kept[: at + 4] + struct.pack("<I", len(kept) - at - 8) + kept[at + 8 :]
+    sized = kept[: at + 4] + struct.pack("<I", max(len(kept) - at - 8, 0)) + kept[at + 8 :]
     return sized[:4] + struct.pack("<I", len(sized) - 8) + sized[8:]
 
 
@@ -330,6 +341,7 @@ DAMAGES: tuple[tuple[str, str, bool, Damage], ...] = (
     ("TIFF", "taller than its data", True, _taller_tiff),
     ("TIFF", "zeros at the end", False, _zeros),
     ("TIFF", "a flipped bit", False, _flip),
+    ("JPEG2000", "zeros at the end", True, _zeros),
     ("WEBP", "cut and sized", False, _webp_sized),
     ("WEBP", "zeros at the end", False, _zeros),
     ("WEBP", "a flipped bit", False, _flip),

@@ -16,6 +16,7 @@ import mutators
 import numpy as np
 import pytest
 from PIL import Image, ImageFile
+from PIL.PngImagePlugin import PngInfo
 
 from audit.data import intact
 from audit.data.images import REASONS, Unreadable, decode, inside, pixel_digest
@@ -425,6 +426,62 @@ def test_a_progressive_jpeg_without_its_last_scan(tmp_path: Path) -> None:
     last = content.rindex(b"\xff\xda")
     with pytest.raises(Unreadable, match="some of its scans are missing"):
         decode(written(tmp_path, content[:last] + b"\xff\xd9"))
+
+
+def test_zeros_that_are_the_code_of_pixels_and_leave_some_over(tmp_path: Path) -> None:
+    name, _, content = mutators.pictures(7346)
+    assert name == "JPEG zeros and ended"
+    assert reason(written(tmp_path, content)) == "damaged"
+
+
+def test_a_scan_that_says_nothing_of_itself(tmp_path: Path) -> None:
+    content = encoded(noise(), "JPEG")
+    at = content.index(b"\xff\xda") + 2
+    empty = content[:at] + b"\0\0" + content[at + 2 :]
+    assert reason(written(tmp_path, empty)) in REASONS
+
+
+@pytest.mark.parametrize("how", ["tiff_lzw", "packbits", "jpeg", "tiff_adobe_deflate", "group4"])
+def test_a_packed_strip_that_ends_in_zeros(tmp_path: Path, how: str) -> None:
+    image = noise().convert("1" if how == "group4" else "RGB")
+    content = bytearray(encoded(image, "TIFF", compression=how, tiffinfo={278: 16}))
+    with Image.open(io.BytesIO(content)) as opened:
+        start, size = opened.tag_v2[273][1], opened.tag_v2[279][1]
+    content[start + size - 40 : start + size] = bytes(40)
+    assert reason(written(tmp_path, bytes(content))) == "damaged"
+
+
+def test_a_packed_strip_behind_the_end_of_the_file(tmp_path: Path) -> None:
+    content = encoded(noise(), "TIFF", compression="tiff_lzw")
+    with Image.open(io.BytesIO(content)) as opened:
+        size = struct.pack("<I", opened.tag_v2[279][0])
+    assert content.count(size) == 1
+    longer = content.replace(size, struct.pack("<I", len(content)))
+    assert reason(written(tmp_path, longer)) == "truncated"
+
+
+def test_an_arithmetic_jpeg_that_ends_in_zeros(tmp_path: Path) -> None:
+    content = bytearray(encoded(noise(), "JPEG"))
+    content[content.index(b"\xff\xc0") + 1] = 0xC9  # the frame of arithmetic coding
+    assert decode(written(tmp_path, bytes(content))).size == (64, 48)
+    content[-42:-2] = bytes(40)
+    assert reason(written(tmp_path, bytes(content))) == "damaged"
+
+
+@pytest.mark.parametrize("kind", [b"IDAT", b"tEXt"])
+def test_a_png_that_is_whole_and_damaged_is_not_called_truncated(
+    tmp_path: Path, kind: bytes
+) -> None:
+    note = PngInfo()
+    note.add_text("Comment", "a note before the pixels")
+    content = bytearray(encoded(noise(), "PNG", pnginfo=note))
+    at = content.index(kind) + 12
+    content[at] ^= 4
+    assert reason(written(tmp_path, bytes(content))) == "damaged"  # by its checksum
+    parts = [(k, bytes([*d[:8], d[8] ^ 255, *d[9:]]) if k == b"IDAT" else d)
+             for k, d in mutators.chunks(encoded(noise(), "PNG"))]  # fmt: skip
+    repaired = b"\x89PNG\r\n\x1a\n" + b"".join(mutators.chunk(*part) for part in parts)
+    assert reason(written(tmp_path, repaired)) == "damaged"
 
 
 def test_a_deflated_tiff_with_a_wrong_checksum(tmp_path: Path) -> None:

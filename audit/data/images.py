@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
 
 from audit.data import intact
+from audit.data.intact import Damage
 from audit.data.packed import container, opened
 from audit.errors import InputError, sentence
 
@@ -145,8 +146,13 @@ def _picture(handle: IO[bytes], path: Path, max_pixels: int) -> Image.Image:
     except Exception as error:  # a damaged file can raise nearly anything inside a decoder
         words = str(error).lower()
         short = isinstance(error, EOFError) or any(word in words for word in _CUT_SHORT)
-        reason: Reason = "truncated" if short or _ends_early(handle) else "unreadable"
-        raise _unreadable(path, reason, _said(error)) from error
+        damage = _without_decoder(handle)
+        if damage is None and short:
+            damage = Damage(
+                "damaged" if "broken data stream" in words else "truncated", _said(error)
+            )
+        told = damage or ("unreadable", _said(error))
+        raise _unreadable(path, *told) from error
 
 
 def _load(handle: IO[bytes], path: Path, max_pixels: int) -> ImageFile.ImageFile:
@@ -161,9 +167,9 @@ def _load(handle: IO[bytes], path: Path, max_pixels: int) -> ImageFile.ImageFile
     return image
 
 
-def _ends_early(handle: IO[bytes]) -> bool:
+def _without_decoder(handle: IO[bytes]) -> Damage | None:
     with mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        return intact.ends_early(data) is not None
+        return intact.without_decoder(data)
 
 
 def _open(handle: IO[bytes], path: Path) -> ImageFile.ImageFile:
@@ -175,7 +181,8 @@ def _open(handle: IO[bytes], path: Path) -> ImageFile.ImageFile:
         handle.seek(0)
         if handle.read(8).startswith(_SIGNATURES):
             detail = "it begins like a picture but its header is cut short or damaged"
-            raise _unreadable(path, "truncated", detail) from error
+            told = _without_decoder(handle) or ("truncated", detail)
+            raise _unreadable(path, *told) from error
         detail = "its content is no picture format that this installation reads"
         raise _unreadable(path, "not an image", detail) from error
 

@@ -4,10 +4,11 @@ Decoders fill what is missing with grey or black and say nothing. The evidence t
 
 - JPEG: an end marker; as many restart markers as the size asks for; every scan of every component;
   and whether each scan's data is used up by its pixels, neither earlier nor later. If it is 12-bit,
-  lossless or coded arithmetically, the end marker only.
+  lossless or coded arithmetically, the end marker only, and zeros that no arithmetic coder leaves.
 - PNG: the checksum of each chunk, the end chunk, as many bytes as the rows take.
-- TIFF: strips or tiles that cover the picture, and their checksums if deflated.
-- WebP and BMP: as many bytes as the header says.
+- TIFF: strips or tiles that cover the picture; if packed, that they lie in the file and don't end
+  in zeros, and their checksums if deflated.
+- WebP and BMP: as many bytes as the header says. JPEG 2000: an end marker.
 
 What changes pixels and leaves all that right can't be told from the file.
 """
@@ -23,12 +24,13 @@ from typing import Final, Literal, NamedTuple
 
 from PIL import Image
 from PIL.ImageFile import ImageFile
-from PIL.TiffImagePlugin import TiffImageFile
+from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 
 #: raised when more is detected, so that no file counts as intact because it once did
-VERSION: Final = 2
+VERSION: Final = 3
 JPEG: Final = b"\xff\xd8\xff"
 PNG: Final = b"\x89PNG\r\n\x1a\n"
+J2K: Final = b"\xff\x4f\xff\x51"
 
 
 class Damage(NamedTuple):
@@ -49,14 +51,19 @@ def load(image: ImageFile, data: mmap.mmap) -> Damage | None:
     if look := formats.get(image.format):
         return look(image, data)
     image.load()
-    return ends_early(data)
+    return without_decoder(data)
 
 
-def ends_early(data: mmap.mmap) -> Damage | None:
-    """Whether the file is shorter than its own format says, which needs no decoder."""
+def without_decoder(data: mmap.mmap) -> Damage | None:
+    """Whether the file is shorter than its own format says, or a PNG's checksums are wrong."""
     short = False
+    if data[:8] == PNG:
+        with memoryview(data) as view:
+            return _Chunks.of(view).wrong
     if data[:3] == JPEG:
         short = not _Jpeg.of(data).ended
+    elif data[:4] == J2K or data[4:8] == b"jP  ":  # behind its first data no marker but real ones
+        short = data.find(b"\xff\xd9", data.find(b"\xff\x93", data.find(J2K))) < 0
     elif data[:4] == b"RIFF":
         short = len(data) < 8 + int.from_bytes(data[4:8], "little")
     elif data[:2] == b"BM" and data[14] >= 40 and data[30] in (1, 2):  # run lengths
@@ -73,6 +80,7 @@ _RESTART: Final = re.compile(rb"\xff[\xd0-\xd7]")
 _SCAN, _END, _INTERVAL = 0xDA, 0xD9, 0xDD
 #: frames whose decoder can wait for more data: baseline, extended and progressive, Huffman coded
 _BASELINE, _EXTENDED, _PROGRESSIVE = 0xC0, 0xC1, 0xC2
+_ARITHMETIC: Final = (0xC9, 0xCA)
 _FRAMES: Final = {*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC}
 #: a byte of set bits within a scan, as the last byte is padded with; no code consists of them alone
 _FILLED: Final = b"\xff\x00"
@@ -129,7 +137,7 @@ class _Jpeg:
                 self.sampling[one] = sampled >> 4, sampled & 15
         elif kind == _INTERVAL:
             self.interval = int.from_bytes(segment[:2], "big")
-        elif kind == _SCAN and (following := _MARKER.search(data, after)):
+        elif kind == _SCAN and len(segment) >= 3 and (following := _MARKER.search(data, after)):
             end = following.start()
             while data[end - 1] == 0xFF:  # fill bytes may stand before a marker
                 end -= 1
@@ -207,7 +215,7 @@ def _jpeg(image: ImageFile, data: mmap.mmap) -> Damage | None:
     said = _Jpeg.of(data)
     if not said.ended or not said.followed:
         image.load()
-        return ends_early(data)
+        return without_decoder(data) or _arithmetic_zeros(said, data)
     if said.lacks_scans():
         detail = "it has an end marker, but some of its scans are missing or were never saved"
         return Damage("truncated", detail)
@@ -227,9 +235,11 @@ def _wrong_scans(said: _Jpeg, follower: _Follower, data: memoryview) -> Iterator
     """Feed scan after scan; for each that its data doesn't fill, or overfills, what is wrong."""
     at = 0
     for scan in said.scans:
-        early = scan.end - min(_SPARE, (scan.end - scan.start) // 2)
-        # some encoders pad with zeros: if the pixels are there where these begin, that is no damage
         zeros = _zeros_from(data, scan) + _AHEAD
+        # zeros that are the code of pixels, as in flat pictures, leave nothing over
+        spare = _AHEAD if scan.end - zeros > _SPARE else _SPARE
+        early = scan.end - min(spare, (scan.end - scan.start) // 2)
+        # some encoders pad with zeros: if the pixels are there where these begin, that is no damage
         padded = zeros - _AHEAD < early <= zeros + 2  # a little more than may be left over
         if zeros + 2 < early:
             follower.feed(data[at:zeros])
@@ -250,6 +260,15 @@ def _wrong_scans(said: _Jpeg, follower: _Follower, data: memoryview) -> Iterator
             if found < said.restarts(scan):
                 yield Damage("truncated", f"only {found} of {said.restarts(scan)} restart markers")
         at = scan.end
+
+
+def _arithmetic_zeros(said: _Jpeg, data: mmap.mmap) -> Damage | None:
+    """An arithmetic coder leaves out the zeros at its end (ITU-T T.81, D.1.8)."""
+    with memoryview(data) as view:
+        zeros = [scan.end - _zeros_from(view, scan) for scan in said.scans]
+    if said.frame in _ARITHMETIC and max(zeros, default=0) > _SPARE:
+        return Damage("damaged", "its data ends in zeros")
+    return None
 
 
 def _zeros_from(data: memoryview, scan: _Scan) -> int:
@@ -348,7 +367,9 @@ def _inflated(data: memoryview, parts: list[slice], enough: int) -> int:
 
 #: tags: how it is compressed, and where each strip or tile begins and how long it is
 _COMPRESSION, _PLACES, _LENGTHS = 259, (273, 324), (279, 325)
-_DEFLATED: Final = (8, 32946)
+_PLAIN, _DEFLATED = 1, (8, 32946)
+#: so many zeros end no packed strip: intact ones of LZW, PackBits, JPEG and fax have two at most
+_ZEROS: Final = bytes(16)
 
 
 def _tiff(image: ImageFile, data: mmap.mmap) -> Damage | None:
@@ -357,18 +378,32 @@ def _tiff(image: ImageFile, data: mmap.mmap) -> Damage | None:
     covered = sum((right - left) * (low - high) for left, high, right, low in places)
     if covered < image.width * image.height:
         return Damage("truncated", "its strips or tiles do not cover the picture")
-    if isinstance(image, TiffImageFile) and image.tag_v2.get(_COMPRESSION) in _DEFLATED:
-        starts, sizes = (
-            next((image.tag_v2[tag] for tag in tags if tag in image.tag_v2), ())
-            for tags in (_PLACES, _LENGTHS)
-        )
-        parts = [slice(at, at + size) for at, size in zip(starts, sizes, strict=False)]
+    wrong = None
+    if isinstance(image, TiffImageFile):
         enough = 16 * len(image.getbands()) * image.width * image.height + (1 << 20)
-        with memoryview(data) as view:
-            for part in parts:
-                try:
-                    _inflated(view, [part], enough)
-                except zlib.error as error:
-                    return Damage("damaged", f"a strip or tile can't be unpacked: {error}")
-    image.load()
+        wrong = _wrong_strips(image.tag_v2, data, enough)
+    if wrong is None:
+        image.load()
+    return wrong
+
+
+def _wrong_strips(tags: ImageFileDirectory_v2, data: mmap.mmap, enough: int) -> Damage | None:
+    """What is wrong with packed strips or tiles; unpacked, zeros are black pixels."""
+    how = tags.get(_COMPRESSION, _PLAIN)
+    if how == _PLAIN:
+        return None
+    starts, sizes = (
+        next((tags[tag] for tag in of if tag in tags), ()) for of in (_PLACES, _LENGTHS)
+    )
+    with memoryview(data) as view:
+        for at, size in zip(starts, sizes, strict=False):
+            if at + size > len(data):
+                return Damage("truncated", "a strip or tile lies behind the end of the file")
+            if size > len(_ZEROS) and view[at + size - len(_ZEROS) : at + size] == _ZEROS:
+                return Damage("damaged", "a strip or tile ends in zeros")
+            try:
+                if how in _DEFLATED:
+                    _inflated(view, [slice(at, at + size)], enough)
+            except zlib.error as error:
+                return Damage("damaged", f"a strip or tile can't be unpacked: {error}")
     return None
