@@ -3,10 +3,14 @@
 The manifest holds a digest of every sealed file and of itself. Renderings are made after it, and
 again after every change of the author's words: ``renderings.json`` holds their digests. The words
 themselves, ``narrative.yaml``, are for editing, and so are documents and other exports.
+
+Digests find what was changed by mistake, or by hand. They prove nothing against somebody who makes
+all of them again: for that, keep the manifest's digest elsewhere.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -14,7 +18,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from audit.errors import InputError, sentence
-from audit.rundir import MANIFEST, SEAL, Run, digest_of, with_seal, write_bytes, write_json
+from audit.rundir import (
+    MANIFEST,
+    SEAL,
+    SEALED,
+    Run,
+    digest_of,
+    with_seal,
+    write_bytes,
+    write_json,
+)
 
 RENDERINGS: Final = "renderings.json"
 #: the folder of figures, and the report: rendered from a sealed run
@@ -67,7 +80,7 @@ def edits(run: Run) -> Iterator[str]:
     if not isinstance(sealed, dict):
         yield f"{MANIFEST} changed"
         return
-    if SEAL in run.manifest and with_seal(run.manifest)[SEAL] != run.manifest[SEAL]:
+    if _unsealed(run):
         yield f"{MANIFEST} changed"
     for name in run.damaged():
         yield f"{name} {'changed' if (run.path / name).is_file() else 'removed'}"
@@ -76,6 +89,20 @@ def edits(run: Run) -> Iterator[str]:
         top = name.partition("/")[0]
         if name not in sealed and top not in (*_BESIDE, *_REPORT, FIGURES):
             yield f"{name} added"
+
+
+def _unsealed(run: Run) -> bool:
+    """Whether the manifest's seal is broken, or was taken away.
+
+    ``dataset.json`` names the layout too: a manifest that says it is older than seals is not
+    believed alone.
+    """
+    if SEAL in run.manifest:
+        return bool(with_seal(run.manifest)[SEAL] != run.manifest[SEAL])
+    layouts = [run.manifest.get("schema", 0)]
+    with contextlib.suppress(InputError, TypeError, ValueError):  # its digest tells of damage
+        layouts.append(int(run.dataset.get("layout", 0)))
+    return max(layouts) >= SEALED
 
 
 def _edited_renderings(run: Run) -> Iterator[str]:

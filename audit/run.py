@@ -29,6 +29,7 @@ from audit.names import file_names
 from audit.probes import Design, Probe, Seen, Texts
 from audit.rundir import (
     PRIVATE,
+    SCHEMA,
     TABLES,
     Build,
     Run,
@@ -329,6 +330,7 @@ def _describe(
         ).items()
     ]
     return {
+        "layout": SCHEMA,
         "name": dataset.name,
         "digest": dataset.digest,
         "card": dataset.card.model_dump(mode="json"),

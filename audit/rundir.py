@@ -54,7 +54,9 @@ from audit.tables import (
     Schema,
 )
 
-SCHEMA: Final = 4
+SCHEMA: Final = 5
+#: the layouts since which a run has every table, and since which it has a seal
+COMPLETE, SEALED = 4, 5
 MANIFEST: Final = "manifest.json"
 PRIVATE: Final = "private"
 #: the key of a manifest under which the digest of all its other keys stands
@@ -422,7 +424,7 @@ class Run:
         Its index is named after it, so that rows know where they stand (``audit.evidence``).
         """
         path, schema = self.path / f"{name}.parquet", TABLES[name]
-        old = self.manifest.get("schema", SCHEMA) < SCHEMA and not path.exists()
+        old = self.manifest.get("schema", SCHEMA) < COMPLETE and not path.exists()
         try:
             table = schema.empty() if old else schema.read(path)
         except Exception as error:  # whatever a reader of Parquet raises

@@ -185,7 +185,7 @@ def as_earlier(run: Run, folder: Path) -> Run:
         }
         for row in run.dataset["power"]
     ]
-    (path / "dataset.json").write_text(json.dumps(run.dataset | {"power": power}))
+    (path / "dataset.json").write_text(json.dumps(run.dataset | {"power": power, "layout": 0}))
     later = ("plan", "seal")
     facts = {k: v for k, v in run.manifest.items() if not k.startswith(later)}
     names = [name for name in facts["files"] if (path / name).is_file()]

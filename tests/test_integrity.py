@@ -14,7 +14,7 @@ from audit.csvfile import csv_text
 from audit.errors import InputError
 from audit.exports.public import write_public
 from audit.integrity import edits, unedited, write_renderings
-from audit.rundir import Run, building, open_run, write_json
+from audit.rundir import SCHEMA, Run, building, open_run, write_json
 from audit.tables import DISPARITIES
 
 
@@ -22,6 +22,7 @@ from audit.tables import DISPARITIES
 def sealed(tmp_path: Path) -> Run:
     """A small run with a rendered report."""
     with building(tmp_path / "runs", "small") as build:
+        write_json(build.folder / "dataset.json", {"layout": SCHEMA})
         write_json(build.folder / "findings.json", [])
         write_json(build.folder / "gates.json", [])
         DISPARITIES.write(DISPARITIES.empty(), build.folder / "disparities.parquet")
@@ -41,9 +42,12 @@ def append(name: str) -> Callable[[Path], object]:
     return edit
 
 
-def of_manifest(run: Path) -> None:
-    facts = json.loads((run / "manifest.json").read_text())
-    write_json(run / "manifest.json", facts | {"model": "another"})
+def of_manifest(keep: bool = True, **changed: object) -> Callable[[Path], object]:
+    def edit(run: Path) -> None:
+        facts = json.loads((run / "manifest.json").read_text()) | changed
+        write_json(run / "manifest.json", {k: v for k, v in facts.items() if keep or k != "seal"})
+
+    return edit
 
 
 EDITS = {
@@ -52,7 +56,7 @@ EDITS = {
         for name in ("findings.json", "suite.yaml", "disparities.parquet", "gates.json")
         + ("figures/a.png", "report.md", "report.html", "private/groups.parquet")
     },
-    "manifest.json changed": of_manifest,
+    "manifest.json changed": of_manifest(model="another"),
     "gates.json removed": lambda run: (run / "gates.json").unlink(),
     "figures/a.png removed": lambda run: (run / "figures" / "a.png").unlink(),
     "notes.txt added": lambda run: (run / "notes.txt").write_text("x"),
@@ -77,6 +81,30 @@ def test_an_edited_run_is_refused_with_the_name_of_the_file(sealed: Run, edit: s
     marked = unedited(run, allowed=True)
     assert marked.name == f"{sealed.path.name} (edited)"
     assert unedited(marked) is marked
+
+
+@pytest.mark.parametrize("schema", [SCHEMA, 4, 0])
+@pytest.mark.parametrize("rendered", [True, False])
+@pytest.mark.parametrize("seal", ["kept", "taken away", "emptied"])
+def test_taking_the_seal_away_or_naming_an_older_layout_hides_no_edit(
+    sealed: Run, schema: int, rendered: bool, seal: str
+) -> None:
+    if not rendered:
+        shutil.rmtree(sealed.path / "figures")
+        for name in ("report.md", "report.html", "renderings.json"):
+            (sealed.path / name).unlink()
+    emptied = {"seal": None} if seal == "emptied" else {}
+    of_manifest(seal != "taken away", schema=schema, **emptied)(sealed.path)
+    told = list(edits(open_run(sealed.path)))
+    assert told == (["manifest.json changed"] if (schema, seal) != (SCHEMA, "kept") else [])
+
+
+def test_a_run_from_before_there_were_seals_opens(tmp_path: Path) -> None:
+    with building(tmp_path, "old") as build:
+        write_json(build.folder / "dataset.json", {})
+    assert build.sealed is not None
+    of_manifest(keep=False, schema=4)(build.sealed)
+    assert not list(edits(open_run(build.sealed)))
 
 
 def test_words_exports_and_a_copy_without_rows_are_no_edits(sealed: Run, tmp_path: Path) -> None:
