@@ -368,20 +368,38 @@ def dashboard(
     """Open the dashboard on this machine only."""
     import os
     import subprocess
+    from importlib.util import find_spec
 
     from audit.resources import shipped
 
+    if find_spec("streamlit") is None:
+        told = "the dashboard is not installed"
+        raise InputError(sentence(told, "pip install 'clip-audit[dashboard]' installs it"))
+    _require_port(port)
     command = [sys.executable, str(shipped("dashboards") / "serve.py"), str(port)]
     where = os.environ | {"CLIP_AUDIT_CACHE": str(cache.resolve())}
     given = [str(runs.resolve()), *([] if pictures else ["--no-pictures"])]
     code = subprocess.call([*command, *given], env=where)
     if code:
-        raise AuditError(
-            sentence(
-                "the dashboard did not start",
-                "Is it installed? pip install 'clip-audit[dashboard]'",
-            )
-        )
+        told = f"the dashboard ended with exit code {code}"
+        raise AuditError(sentence(told, "What it said itself is above"))
+
+
+def _require_port(port: int) -> None:
+    """Refuse a port that the dashboard could not be opened on."""
+    import os
+    import socket
+
+    try:
+        if port < 1:  # 0 would be any free port, which no page knows the address of
+            raise OverflowError
+        socket.create_server(("localhost", port)).close()
+    except OverflowError:
+        told = f"--port {port}: no port has this number"
+        raise InputError(sentence(told, "Name one from 1024 to 65535")) from None
+    except OSError as error:
+        told = f"--port {port}: it can't be opened on this machine ({os.strerror(error.errno)})"
+        raise InputError(sentence(told, "Name another one from 1024 to 65535")) from None
 
 
 @app.command()

@@ -19,6 +19,9 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 from test_dashboard import FOLDER
 
+from audit.cli import dashboard
+from audit.errors import AuditError, InputError
+
 sys.path.insert(0, str(FOLDER))
 from serve import OnlyHere
 
@@ -125,3 +128,24 @@ def test_the_command_serves_so(port: int) -> None:
     assert status("/") == status("/_stcore/health") == 200
     assert status("/", "evil.example") == status("/", Origin="http://evil.example") == 403
     assert status("/_stcore/metrics") == 404
+
+
+@pytest.mark.parametrize(
+    ("port", "said"),
+    [(99999, "no port"), (-1, "no port"), (0, "no port"), (None, "already in use")],
+)
+def test_a_port_that_can_not_be_opened_is_a_sentence(port: int | None, said: str) -> None:
+    with socket.create_server(("localhost", 0)) as busy:
+        number = port if port is not None else busy.getsockname()[1]
+        with pytest.raises(InputError, match=f"--port {number}: .*{said}.*from 1024 to 65535"):
+            dashboard(port=number)
+
+
+def test_a_dashboard_that_ends_is_not_called_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("audit.cli._require_port", lambda port: None)
+    monkeypatch.setattr(subprocess, "call", lambda command, env: 7)
+    with pytest.raises(AuditError, match="exit code 7. What it said itself is above"):
+        dashboard()
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(InputError, match="pip install"):
+        dashboard()
