@@ -99,7 +99,7 @@ def main() -> None:
         complain(str(error))
         raise SystemExit(error.exit_code) from None
     except Stopped as stopped:
-        say("stopped; what was encoded is kept", stderr=True)
+        say("; ".join(("stopped", *getattr(stopped, "__notes__", ()))), stderr=True)
         raise SystemExit(stopped.exit_code) from None
     except (OSError, MemoryError) as error:
         complain(_of_the_machine(error))

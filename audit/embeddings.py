@@ -6,8 +6,9 @@
     ROOT/embeddings/datasets/DIGEST/*.uses       which dataset and subject a picture belongs to
 
 A shard is written once, under a name nobody else uses, and moved into place; so several processes
-may fill one store, and a killed one loses at most what it did in the last few seconds. Of those
-that want the same dataset by the same model, one encodes and the others wait (``audit.turns``).
+may fill one store; one that is told to end loses nothing, and a killed one at most what it did in
+the last few seconds. Of those that want the same dataset by the same model, one encodes and the
+others wait (``audit.turns``).
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from PIL.Image import Image
 from audit.data import intact
 from audit.data.images import MAX_PIXELS, Reason, Unreadable, decode, inside, pixel_digest
 from audit.data.packed import container, opened
-from audit.errors import InputError, sentence
+from audit.errors import AuditError, InputError, sentence
 from audit.models.encoder import Encoder, EncoderCard, Rows, StagedEncoder, default_cache
 from audit.turns import Turn
 
@@ -47,6 +48,8 @@ Progress = Callable[[int, int], None]
 
 KEY = 32
 FLUSH_PICTURES, FLUSH_SECONDS = 512, 5.0
+#: the note on whatever ended the encoding of pictures
+KEPT = "what was encoded is kept"
 _MAGIC = b"CLIPAUD1"
 _HEADER = struct.Struct("<8sQQ")
 _STALE_SECONDS = 3600.0
@@ -149,10 +152,11 @@ class Store:
             stream = encode_stream(
                 encoder, desk.look, looks, failed=desk.failed, still=desk.missing
             )
-            for batch in stream:
-                desk.put(batch)
-                if progress is not None:
-                    progress(batch.seen, len(looks))
+            with desk.kept_on_the_way_out():
+                for batch in stream:
+                    desk.put(batch)
+                    if progress is not None:
+                        progress(batch.seen, len(looks))
             desk.flush(looks)
         good = [look for look in looks if look.problem is None]
         pixels = tuple(look.key for look in good)
@@ -358,8 +362,7 @@ class _Desk:
     root: Path | None
     alteration: Alteration | None
     max_pixels: int
-    _looks: list[_Look] = field(default_factory=list)
-    _rows: list[Rows] = field(default_factory=list)
+    _batches: list[Encoded[_Look]] = field(default_factory=list)
     _flushed: float = field(default_factory=time.monotonic)
 
     def failed(self, look: _Look, error: Exception) -> None:
@@ -414,25 +417,39 @@ class _Desk:
 
     def put(self, batch: Encoded[_Look]) -> None:
         """Take a batch in; write what has gathered every few hundred pictures or seconds."""
-        self._looks += batch.items
-        self._rows.append(batch.rows)
+        self._batches.append(batch)
+        fresh = self._fresh()
         late = time.monotonic() - self._flushed > FLUSH_SECONDS
-        if self._looks and (late or len(self._looks) >= FLUSH_PICTURES):
-            self.flush(self._looks)
+        if fresh and (late or len(fresh) >= FLUSH_PICTURES):
+            self.flush(fresh)
+
+    def _fresh(self) -> list[_Look]:
+        return [look for batch in self._batches for look in batch.items]
+
+    @contextlib.contextmanager
+    def kept_on_the_way_out(self) -> Iterator[None]:
+        """Within, whatever ends the work, the pictures that were encoded are written first."""
+        try:
+            yield
+        except BaseException as end:
+            with contextlib.suppress(AuditError):
+                self.flush(self._fresh())
+                end.add_note(KEPT)
+            raise
 
     def flush(self, looks: Sequence[_Look]) -> None:
         """Write: whose pictures ``looks`` are first, so that what is kept can be purged."""
         good = [look for look in looks if look.problem is None]
         altered = self.alteration.name if self.alteration else ""
         self.uses.add([(look.image_id, look.pixels, altered) for look in good])
-        if self._looks:
-            self.shelf.put([look.key for look in self._looks], np.concatenate(self._rows))
-        fresh = [look for look in good if look.file and look.file not in self.decoded]
-        if fresh:
-            pixels = b"".join(bytes.fromhex(look.pixels) for look in fresh)
-            rows = np.frombuffer(pixels, dtype=np.uint8).reshape(len(fresh), KEY)
-            self.decoded.put([look.file for look in fresh], rows)
-        self._looks, self._rows, self._flushed = [], [], time.monotonic()
+        if fresh := self._fresh():
+            rows = np.concatenate([batch.rows for batch in self._batches])
+            self.shelf.put([look.key for look in fresh], rows)
+        new = [look for look in good if look.file and look.file not in self.decoded]
+        if new:
+            pixels = b"".join(bytes.fromhex(look.pixels) for look in new)
+            self.decoded.put([look.file for look in new], np.frombuffer(pixels, np.uint8))
+        self._batches, self._flushed = [], time.monotonic()
         self.turn.alive()
 
 

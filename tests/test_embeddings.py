@@ -23,6 +23,7 @@ from audit.data.images import pixel_digest
 from audit.embeddings import Shelf, Store, encode_stream, picture_key
 from audit.errors import InputError
 from audit.models.encoder import EncoderCard, Rows, unit_rows
+from audit.terminal import Stopped, stoppable
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -403,6 +404,23 @@ def test_killed_while_filling_loses_only_the_last_moments(tmp_path: Path):
     assert encoder.images == 400 - kept
     np.testing.assert_array_equal(found.vectors, truth(400))
     assert Store(cache).purge(dataset="d") == 400
+
+
+def test_told_to_end_while_filling_loses_nothing(tmp_path: Path):
+    class Interrupted(Staged):
+        def encode_pixels(self, pixels: Sequence[np.ndarray]) -> Rows:
+            if len(self.batches) == 2:
+                os.kill(os.getpid(), signal.SIGINT)
+            return super().encode_pixels(pixels)
+
+    items, first, second = album(tmp_path, 30), Interrupted(), Staged()
+    with stoppable(), pytest.raises(Stopped) as ended:
+        Store(tmp_path / "cache").images(first, items, tmp_path)
+    assert ended.value.__notes__ == ["what was encoded is kept"]
+    kept, _ = Store(tmp_path / "cache").images(second, items, tmp_path)
+    assert sum(first.batches) > 0
+    assert sum(first.batches) + sum(second.batches) == 30
+    np.testing.assert_allclose(kept.vectors, truth(30), atol=1e-6)
 
 
 def _other(both: list[subprocess.Popen[bytes]], told: list[list[str]]) -> int:

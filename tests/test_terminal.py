@@ -98,7 +98,7 @@ def test_a_signal_ends_a_command_with_a_sentence(
     with pytest.raises(SystemExit) as ended:
         cli.main()
     assert ended.value.code == code
-    assert "stopped; what was encoded is kept" in capsys.readouterr().err
+    assert capsys.readouterr().err == "stopped\n"
     assert not list(tmp_path.glob(".partial-*"))
     assert signal.getsignal(number) is before
 
@@ -169,4 +169,20 @@ def test_sigterm_from_outside_ends_with_143(tmp_path: Path) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path
     )
     assert ended.returncode == 143
-    assert ended.stderr == "stopped; what was encoded is kept\n"
+    assert ended.stderr == "stopped\n"
+
+
+def test_what_was_kept_is_said_where_something_was(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stopped = Stopped(signal.SIGINT)
+    stopped.add_note("what was encoded is kept")
+
+    def run(suite: str, model: str | None) -> None:
+        raise stopped
+
+    monkeypatch.setattr(cli, "_load", run)
+    monkeypatch.setattr(sys, "argv", ["clip-audit", "run", "quick"])
+    with pytest.raises(SystemExit):
+        cli.main()
+    assert capsys.readouterr().err == "stopped; what was encoded is kept\n"
