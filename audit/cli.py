@@ -26,7 +26,6 @@ from audit.terminal import (
 )
 
 if TYPE_CHECKING:
-    from audit.models.checkpoint import Checkpoint
     from audit.rundir import Run
     from audit.suite import Suite
 
@@ -144,13 +143,15 @@ def check(
 ) -> None:
     """Resolve every name, count every cell, print the smallest detectable gaps; run nothing."""
     from audit.models.huggingface import locate
+    from audit.models.words import Words
+    from audit.run import require_readable
 
     asked = _load(suite, model).resolve()
     place, checkpoint = locate(asked.model)
     _question(asked, place)
     if checkpoint is not None:
         _told_of_model(checkpoint.caveats)
-        _require_readable(asked, checkpoint)
+        require_readable(asked, Words.read(checkpoint).ids)
     _remarks(asked)
     numbers("Pictures of every group", _cells(asked), _LEFT)
     numbers("The smallest gap that would be found, in points", _power(asked), _LEFT)
@@ -398,7 +399,9 @@ def _require_port(port: int) -> None:
         told = f"--port {port}: no port has this number"
         raise InputError(sentence(told, "Name one from 1024 to 65535")) from None
     except OSError as error:
-        told = f"--port {port}: it can't be opened on this machine ({os.strerror(error.errno)})"
+        told = (
+            f"--port {port}: it can't be opened on this machine ({os.strerror(error.errno or 0)})"
+        )
         raise InputError(sentence(told, "Name another one from 1024 to 65535")) from None
 
 
@@ -483,19 +486,6 @@ def _told_of_model(caveats: Sequence[str]) -> None:
     """What a reader of this model's numbers has to know; the report says it too."""
     for caveat in caveats:
         say(f"model: {caveat}", stderr=True, style="yellow")
-
-
-def _require_readable(suite: Suite, checkpoint: Checkpoint) -> None:
-    """Refuse texts that the model can't read whole, as the run itself would."""
-    from audit.models.words import Words
-
-    words = Words.read(checkpoint)
-    for probe in suite.asked:
-        texts = list(dict.fromkeys(probe.asked_texts(suite.pictures, suite.seed)))
-        try:
-            words.ids(texts)
-        except InputError as error:
-            raise InputError(sentence(f"'{probe.task}': {error}")) from error
 
 
 def _rendered(finished: Run) -> Path:

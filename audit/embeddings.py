@@ -142,7 +142,7 @@ class Store:
         Raises:
             InputError: the cache folder can't be written or is full.
         """
-        self._open()
+        self.open()
         shelf = self._shelf(encoder.card)
         uses = _Uses(self.folder / "datasets", dataset, clusters or {})
         looks = [_Look(image_id, Path(path)) for image_id, path in items]
@@ -167,7 +167,7 @@ class Store:
 
     def texts(self, encoder: Encoder, strings: Sequence[str]) -> Rows:
         """Embeddings of exact texts, float32, shape (n, dim), in order; encodes only new ones."""
-        self._open()
+        self.open()
         shelf = self._shelf(encoder.card, "texts")
         keys = [hashlib.sha256(text.encode()).digest() for text in strings]
         new = {key: text for key, text in zip(keys, strings, strict=True) if key not in shelf}
@@ -221,8 +221,12 @@ class Store:
         wanted = {_text_digest(str(cluster)) for cluster in cluster_ids}
         return uses.forget(lambda use: use.cluster in wanted)
 
-    def _open(self) -> None:
-        """Make the folders, private and out of git's sight; fail now rather than after an hour."""
+    def open(self) -> None:
+        """Make the folders, private and out of git's sight; fail now rather than after an hour.
+
+        Raises:
+            InputError: they can't be written.
+        """
         new = not self.root.exists()
         _private(self.folder)
         for folder in [self.folder, *([self.root] if new else [])]:

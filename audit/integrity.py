@@ -99,7 +99,7 @@ def _unsealed(run: Run) -> bool:
     """
     if SEAL in run.manifest:
         return bool(with_seal(run.manifest)[SEAL] != run.manifest[SEAL])
-    layouts = [run.manifest.get("schema", 0)]
+    layouts: list[int] = [run.manifest.get("schema", 0)]
     with contextlib.suppress(InputError, TypeError, ValueError):  # its digest tells of damage
         layouts.append(int(run.dataset.get("layout", 0)))
     return max(layouts) >= SEALED

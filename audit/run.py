@@ -87,13 +87,16 @@ def carry_out(
     """
     suite.resolve()
     standing = plan.status(suite, out, datetime.now(UTC))
+    store.open()
     progress("load the model", 0, 1)
     encoder = load_encoder()
     progress("load the model", 1, 1)
+    texts = _texts(encoder, store)
+    require_readable(suite, texts.encode)
     with building(out, suite.name) as build:
         pictures = _embed(suite, encoder, store, progress, out)
         groups = Groups.of(suite.pictures, pictures.images.keys, suite.groups)
-        answers = _ask(suite, pictures, _texts(encoder, store), groups, progress)
+        answers = _ask(suite, pictures, texts, groups, progress)
         tables = _compare(suite, answers, groups, progress)
         seen = dict(zip(pictures.images.keys, pictures.images.pixels, strict=True))
         remarks = (*suite.remarks, *of_copies(suite.pictures, suite.groups, seen))
@@ -117,6 +120,20 @@ def carry_out(
         gates.write(build.folder, found, judged_gates, suite.name, versions()["clip-audit"])
     assert build.sealed is not None
     return open_run(build.sealed)
+
+
+def require_readable(suite: Suite, read: Callable[[Sequence[str]], object]) -> None:
+    """Refuse texts that the model can't read whole, before any picture is encoded.
+
+    Raises:
+        InputError: ``read`` refuses one; names the task.
+    """
+    for probe in suite.asked:
+        if texts := list(dict.fromkeys(probe.asked_texts(suite.pictures, suite.seed))):
+            try:
+                read(texts)
+            except InputError as error:
+                raise InputError(f"'{probe.task}': {error}") from error
 
 
 @dataclass(frozen=True)

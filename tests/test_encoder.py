@@ -25,7 +25,7 @@ from audit.errors import AuditError, InputError
 from audit.models import checkpoint as checkpoints
 from audit.models import hub
 from audit.models.encoder import Encoder, StagedEncoder, digest_of, file_digest, unit_rows
-from audit.models.huggingface import BatchSize, load
+from audit.models.huggingface import BatchSize, load, locate
 from audit.models.planted import PlantedEncoder, picture_key
 from audit.models.preprocessing import Pictures
 
@@ -462,6 +462,35 @@ def test_a_local_folder_needs_no_network(tiny: Path, openai_style: Path):
         load(str(folder), "cpu").encode_texts(["cat"])
 
 
+@pytest.mark.usefixtures("no_network")
+@pytest.mark.parametrize("revision", ["", "@main", f"@{'a' * 40}"])
+def test_what_was_downloaded_before_is_looked_at_without_a_network(
+    tiny: Path, tmp_path: Path, revision: str
+):
+    place, nothing = locate(f"some/clip{revision}")
+    assert (place, nothing) == ("the hub, downloaded when it is first asked", None)
+    kept = tmp_path / "hub" / "models--some--clip"
+    folder = Path(shutil.copytree(tiny, kept / "snapshots" / ("a" * 40)))
+    (kept / "refs").mkdir()
+    (kept / "refs" / "main").write_text("a" * 40)
+    place, checkpoint = locate(f"some/clip{revision}")
+    assert place == "the hub, downloaded before as aaaaaaaaaaaa"
+    assert checkpoint is not None
+    edit(folder / "config.json", projection_dim="wide")
+    with pytest.raises(InputError, match=f"some/clip{revision}.*projection_dim"):
+        locate(f"some/clip{revision}")
+
+
+@pytest.mark.usefixtures("no_network")
+def test_half_a_download_is_not_looked_at(tiny: Path, tmp_path: Path):
+    kept = tmp_path / "hub" / "models--some--clip"
+    folder = Path(shutil.copytree(tiny, kept / "snapshots" / ("a" * 40)))
+    (kept / "refs").mkdir()
+    (kept / "refs" / "main").write_text("a" * 40)
+    (folder / "model.safetensors").unlink()
+    assert locate("some/clip")[1] is None
+
+
 class Hub:
     """A hub with one repository: pickled weights on main, a proposal with safetensors."""
 
@@ -518,6 +547,7 @@ def test_a_pickled_repository_is_read_from_the_bots_conversion_also_offline(
     install(fake, monkeypatch)
     assert load("some/clip", "cpu").card.ref == "some/clip@bbbbbbbbbbbb"
     fake.online = False
+    assert locate("some/clip")[0] == "the hub, downloaded before as bbbbbbbbbbbb"
     assert load("some/clip", "cpu").card.ref == "some/clip@bbbbbbbbbbbb"
 
 

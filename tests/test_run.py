@@ -55,6 +55,27 @@ def test_the_planted_gap_is_found_and_nothing_else(world: Path) -> None:
     assert all(f["verdict"] != "shown large" for f in by_age)
 
 
+def test_texts_that_are_too_long_are_met_before_any_picture_is_encoded(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def long(self: PlantedEncoder, texts: list[str]) -> None:
+        raise InputError("a text of 99 tokens is longer than the 40 this model reads")
+
+    _, encoder = planted_world(world, 8)
+    monkeypatch.setattr(PlantedEncoder, "encode_texts", long)
+    with pytest.raises(InputError, match="'people-suspicion': a text of 99 tokens"):
+        audit(world, "people-suspicion", encoder)
+    assert encoder.images_seen == 0
+
+
+def test_a_cache_that_can_not_be_written_is_met_before_the_model_is_loaded(world: Path) -> None:
+    worlds.people(world, 8)
+    suite = load_suite(str(worlds.suite_file(world, "people-suspicion")))
+    (world / "cache").touch()
+    with pytest.raises(InputError, match="can't be written"):
+        carry_out(suite, world / "runs", Store(world / "cache"), lambda: pytest.fail("loaded"))
+
+
 @pytest.mark.slow
 def test_a_null_world_shows_nothing_large(world: Path) -> None:
     table = worlds.people(world, 800)

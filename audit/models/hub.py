@@ -111,23 +111,51 @@ def _snapshot(repo: str, revision: str | None, local: bool = False) -> Path:
     return Path(found)
 
 
+def downloaded(ref: str) -> Path | None:
+    """The folder in which a hub id lies since it was downloaded, if it is whole; asks no network.
+
+    Raises:
+        InputError: it has not the form of a hub id.
+    """
+    from huggingface_hub import errors
+
+    hub = hub_id(ref)
+    try:
+        found = _snapshot(hub["repo"], hub["revision"], local=True)
+    except (errors.LocalEntryNotFoundError, errors.HFValidationError):
+        return None
+    if hub["revision"] is None and not any(found.glob("model*.safetensors")):
+        return _converted_before(hub["repo"], found)
+    return found
+
+
+def _converted_before(repo: str, pickled: Path) -> Path | None:
+    """The snapshot that ``_converted`` found before."""
+    from huggingface_hub import errors
+
+    with contextlib.suppress(errors.LocalEntryNotFoundError):
+        if _note(pickled).is_file():
+            return _snapshot(repo, CONVERTED, local=True)
+    return None
+
+
+def _note(pickled: Path) -> Path:
+    return pickled.parent.parent / "refs" / CONVERTED
+
+
 def _converted(repo: str, pickled: Path) -> Path:
     """The snapshot in which the hub's own bot offers safetensors of a pickled repository, if any.
 
     ``openai/clip-vit-base-patch32`` needs it. Which snapshot that was is noted beside the hub's own
     references, so that the next run finds it without a network.
     """
-    from huggingface_hub import errors
-
-    note = pickled.parent.parent / "refs" / CONVERTED
-    with contextlib.suppress(errors.LocalEntryNotFoundError):
-        if note.is_file():
-            return _snapshot(repo, CONVERTED, local=True)
+    if (before := _converted_before(repo, pickled)) is not None:
+        return before
     revision = _proposed_by_bot(repo)
     if revision is None:
         return pickled
     found = _snapshot(repo, revision)
-    write_note(note, found.name)
+    write_note(_note(pickled), found.name)
     return found
 
 

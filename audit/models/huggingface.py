@@ -74,14 +74,16 @@ def locate(ref: str) -> tuple[str, Checkpoint | None]:
     They are read and checked as ``load`` does; no model is built and nothing is downloaded.
 
     Raises:
-        InputError: neither a bundled name, a folder nor a hub id; a folder that ``load`` refuses.
+        InputError: neither a bundled name, a folder nor a hub id; files that ``load`` refuses.
     """
     folder = hub.here(ref)
+    if folder is not None:
+        place = "bundled" if folder.parent == bundled("models") else str(folder)
+        return place, Checkpoint.read(folder, ref)
+    folder = hub.downloaded(ref)
     if folder is None:
-        hub.hub_id(ref)
         return "the hub, downloaded when it is first asked", None
-    place = "bundled" if folder.parent == bundled("models") else str(folder)
-    return place, Checkpoint.read(folder, ref)
+    return f"the hub, downloaded before as {folder.name[:12]}", Checkpoint.read(folder, ref)
 
 
 def _model(checkpoint: Checkpoint) -> Any:
