@@ -52,7 +52,7 @@ Device = Annotated[str, typer.Option(help="auto, cuda, mps or cpu")]
 
 
 #: columns of words in tables of numbers
-_LEFT = ("attribute", "group", "compared")
+_LEFT = ("attribute", "group", "compared", "question")
 
 
 class Kind(StrEnum):
@@ -153,7 +153,7 @@ def check(
         _told_of_model(checkpoint.caveats)
         require_readable(asked, Words.read(checkpoint).ids)
     _remarks(asked)
-    numbers("Pictures of every group", _cells(asked), _LEFT)
+    numbers("Pictures of every group", asked.cells(), _LEFT, once=True)
     numbers("The smallest gap that would be found, in points", _power(asked), _LEFT)
     _how_to_read(asked)
     if asked.primary:
@@ -704,12 +704,6 @@ def _remarks(suite: Suite) -> None:
         for remark in remarks:
             say(f"  - {remark}")
     say()
-
-
-def _cells(suite: Suite) -> Any:
-    """The table of groups, each attribute named once."""
-    cells = suite.cells()
-    return cells.assign(attribute=cells["attribute"].where(~cells["attribute"].duplicated(), ""))
 
 
 def _power(suite: Suite) -> Any:

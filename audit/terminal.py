@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import contextlib
 import io
+import shutil
 import signal
 import sys
 import threading
@@ -100,7 +101,10 @@ def console(stderr: bool = False) -> Any:
     from rich.console import Console
 
     file = _own_stderr if stderr else None
-    return Console(stderr=stderr, file=file, highlight=False, markup=False, emoji=False)
+    made = Console(stderr=stderr, file=file, highlight=False, markup=False, emoji=False)
+    if made.is_dumb_terminal:  # which rich takes for 80 columns, whatever it has
+        made.size = shutil.get_terminal_size()
+    return made
 
 
 def say(text: str = "", stderr: bool = False, style: str | None = None) -> None:
@@ -131,30 +135,40 @@ def cells(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     table = Table(title=one_line(title), title_justify="left")
     for name in columns:
         table.add_column(one_line(name), overflow="fold")
+    for row in rows:
+        table.add_row(*map(one_line, row))
     _print(table, title, columns, rows)
 
 
-def numbers(title: str, frame: Any, left: Sequence[str]) -> None:
-    """Print a table of numbers, to the right but for the columns ``left``."""
+def numbers(title: str, frame: Any, left: Sequence[str], once: bool = False) -> None:
+    """Print a table of numbers, to the right but for columns ``left``; only the first is folded.
+
+    ``once``: a table says what is repeated in its first column once; lines say it every time.
+    """
+    from rich.cells import cell_len
     from rich.table import Table
 
     table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
-    for name in frame:
-        heading = one_line(str(name))
-        table.add_column(heading, justify="left" if name in left else "right", no_wrap=True)
     rows = [
         [f"{value:,}" if isinstance(value, int) else str(value) for value in row.values()]
         for row in frame.to_dict("records")
     ]
+    for at, name in enumerate(map(str, frame)):
+        side: Any = "left" if name in left else "right"
+        longest = max(cell_len(one_line(cell)) for cell in (name, *(row[at] for row in rows)))
+        whole = {"no_wrap": True, "min_width": longest} if at else {"overflow": "fold"}
+        table.add_column(one_line(name), justify=side, **whole)
+    said = None
+    for first, *others in rows:
+        table.add_row("" if once and first == said else one_line(first), *map(one_line, others))
+        said = first
     _print(table, title, [str(name) for name in frame], rows)
 
 
 def _print(table: Any, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table; as lines where the terminal is too narrow for its columns."""
+    """Print a table; its rows as lines where the terminal is too narrow for its columns."""
     from rich.measure import Measurement
 
-    for row in rows:
-        table.add_row(*map(one_line, row))
     screen = console()
     least = Measurement.get(screen, screen.options.update_width(10_000), table).minimum
     if screen.width >= max(NARROW, least):
@@ -172,17 +186,17 @@ def _print(table: Any, title: str, columns: Sequence[str], rows: Sequence[Sequen
 
 @contextlib.contextmanager
 def progress() -> Iterator[Any]:
-    """How far each stage is, on the error stream: bars, or plain lines where is no terminal."""
+    """How far each stage is, on the error stream: bars, or lines where there is no room for any."""
     screen = console(stderr=True)
-    if not screen.is_terminal:
+    if not screen.is_terminal or screen.is_dumb_terminal or screen.width < NARROW:
         yield _Lines()
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.table import Column
 
-    name = TextColumn("{task.description:<18}", markup=False)
-    wide = screen.width >= NARROW
-    columns = [name, *([BarColumn()] if wide else []), MofNCompleteColumn()]
-    with Progress(*columns, *([TimeElapsedColumn()] if wide else []), console=screen) as bars:
+    name = TextColumn("{task.description:<18}", markup=False, table_column=Column(overflow="fold"))
+    columns = name, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    with Progress(*columns, console=screen) as bars:
         stages: dict[str, Any] = {}
 
         def tell(stage: str, done: int, total: int) -> None:

@@ -19,6 +19,7 @@ from audit.terminal import (
     Stopped,
     cells,
     complain,
+    console,
     numbers,
     progress,
     readable_streams,
@@ -186,3 +187,40 @@ def test_what_was_kept_is_said_where_something_was(
     with pytest.raises(SystemExit):
         cli.main()
     assert capsys.readouterr().err == "stopped; what was encoded is kept\n"
+
+
+@pytest.mark.parametrize("width", [40, 60, 67, 80, 100])
+def test_a_table_says_all_in_any_width(
+    width: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(width))
+    groups = ["young adult", "middle-aged"]
+    counted = {"attribute": "clothing_colour", "group": groups, "pictures": [1, 2]}
+    numbers("Pictures", pd.DataFrame(counted).assign(compared="yes"), ["group"], once=True)
+    asked = {"question": ["misclassification by ancestry in people-gender"], "for large": ["1,589"]}
+    numbers("Needed", pd.DataFrame(asked | {"for small": ["none suffices"]}), ["question"])
+    out = capsys.readouterr().out
+    assert "…" not in out
+    for whole in ("clothing_colour", *groups, "none suffices", "misclassification", "for large"):
+        assert whole in out
+    assert ("attribute: clothing_colour\n  group: middle-aged" in out) == (width < 60)
+    assert max(map(len, out.splitlines())) <= max(width, 60)
+
+
+def test_a_dumb_terminal_is_as_wide_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"COLUMNS": "50", "TERM": "dumb", "FORCE_COLOR": "1"}.items():
+        monkeypatch.setenv(name, value)
+    assert console().is_dumb_terminal
+    assert console().width == 50
+
+
+@pytest.mark.parametrize(("width", "term"), [("40", "xterm"), ("80", "dumb")])
+def test_where_bars_have_no_room_progress_is_lines(
+    width: str, term: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {"COLUMNS": width, "TERM": term, "FORCE_COLOR": "1"}.items():
+        monkeypatch.setenv(name, value)
+    stage = "encode pictures, gaussian blur with a long name"
+    with progress() as tell:
+        tell(stage, 1280, 1280)
+    assert capsys.readouterr().err == f"{stage}: 1,280 of 1,280\n"
