@@ -656,3 +656,25 @@ def test_a_spreadsheet_takes_no_label_for_a_formula(monkeypatch: pytest.MonkeyPa
 
     text = csv(pd.DataFrame({"label": ["=HYPERLINK(1)", "thief"], "value": [-1.0, 2.0]})).decode()
     assert text.splitlines() == ["label,value", "'=HYPERLINK(1),-1.0", "thief,2.0"]
+
+
+def test_what_is_the_same_for_all_readers_is_made_once_for_each_question() -> None:
+    from parts.runs import same_for_all
+
+    run = Run(Path("runs/once"), {"run": "once", "files": {}})
+    rates = pd.DataFrame({"value": [1, 2]}).rename_axis(index="rates")
+    gaps = pd.DataFrame({"value": [3, 4]}).rename_axis(index="disparities")
+    made: list[list[int]] = []
+
+    def make(rows: pd.DataFrame, chosen: str) -> list[int]:
+        made.append([*rows["value"]])
+        return made[-1]
+
+    for _ in range(2):
+        assert same_for_all(run, make, rates, "a") == [1, 2]
+        assert same_for_all(run, make, gaps, "a") == [3, 4]
+        assert same_for_all(run, make, rates.tail(1), "a") == [2]
+    assert len(made) == 3
+    same_for_all(run, make, rates, "b")
+    same_for_all(Run(run.path, {**run.manifest, "run": "other"}), make, rates, "a")
+    assert len(made) == 5

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar, cast
 
 import pandas as pd
 import streamlit as st
@@ -19,6 +19,7 @@ from audit.narrative import FILE
 from audit.rundir import MANIFEST, TABLES, Run, digest_of, open_run
 from parts.words import csv, plain
 
+T = TypeVar("T")
 #: what the pages read; if one of these is damaged, nothing of the run is shown
 READ: Final = (
     "suite.yaml", "dataset.json", "model.json", "questions.json", "rates.parquet",
@@ -151,13 +152,32 @@ def edited(path: str, stamp: str) -> str | None:
     return None
 
 
-def offer_csv(place: Any, label: str, frame: pd.DataFrame, name: str, run: Run) -> None:
-    """A button that downloads a table as CSV; a sentence in its place if the run was edited."""
+def same_for_all(run: Run, make: Callable[..., T], *given: Any) -> T:
+    """What a part without choices draws or returns, made once for all readers of the run.
+
+    ``given``: rows of the run's own tables, which are known by their places, and texts. The run is
+    known by its manifest, since what is shown agrees with its digests.
+    """
+    known = tuple(
+        (one.index.name, one.index.to_numpy().tobytes()) if isinstance(one, pd.DataFrame) else one
+        for one in given
+    )
+    return cast(T, _kept(repr(run.manifest), make.__qualname__, known, lambda: make(*given)))
+
+
+@st.cache_data(max_entries=500, show_spinner=False)
+def _kept(manifest: str, name: str, given: tuple[object, ...], _make: Callable[[], T]) -> T:
+    return _make()
+
+
+def offer_csv(place: Any, label: str, made: pd.DataFrame | bytes, name: str, run: Run) -> None:
+    """A button that downloads a table, perhaps made before; a sentence if the run was edited."""
     if why := edited(str(run.path), stamp(run.path)):
         place.caption(plain(why))
         return
+    made = made if isinstance(made, bytes) else csv(made)
     name = f"edited-{name}" if run.manifest.get("edited") else name
-    place.download_button(label, csv(frame), name, "text/csv", on_click="ignore")
+    place.download_button(label, made, name, "text/csv", on_click="ignore")
 
 
 def current() -> Run:

@@ -10,9 +10,10 @@ import pandas as pd
 import streamlit as st
 from parts.charts import FIT, forest, heat_map
 from parts.damage import attempt
-from parts.runs import current, offer_csv
+from parts.runs import current, offer_csv, same_for_all
 from parts.words import (
     SIGNS,
+    csv,
     how_many,
     measured,
     plain,
@@ -60,10 +61,10 @@ def show(run: Run) -> None:
         st.info("This run counted no choices, so there are no rates to compare.")
         return
     rates, gaps = chosen(run, rates, gaps)
-    attempt("The part 'Every label'", every_label, rates, gaps)
+    attempt("The part 'Every label'", every_label, run, rates, gaps)
     rates, gaps = one_label(run, rates, gaps)
     attempt("The part 'Group by group'", group_by_group, run, rates, gaps)
-    attempt("The chart of differences", draw, gaps)
+    attempt("The chart of differences", draw, run, gaps)
     attempt("The rows behind", behind, rates, gaps, run)
 
 
@@ -106,17 +107,21 @@ def _counted(metric: str) -> str:
 # ---- all labels --------------------------------------------------------------------------------
 
 
-def every_label(rates: pd.DataFrame, gaps: pd.DataFrame) -> None:
+def every_label(run: Run, rates: pd.DataFrame, gaps: pd.DataFrame) -> None:
     """The heat map of labels by groups: rates, or differences from a reference."""
     groups = unique(rates["group"])
     differences = gaps[gaps["comparison"] == DIFFERENCE]
     options = [RATES, *([THE_REST] if (differences["other"] == REST).any() else []), *groups]
     against = st.selectbox("Compared with", options, help="the reference of every difference")
+    same_for_all(run, _label_map, rates, differences, against)
+
+
+def _label_map(rates: pd.DataFrame, differences: pd.DataFrame, against: str) -> None:
     if against == RATES:
         cells = pd.DataFrame(_rate_cell(r) for r in each(rates))
         told = "% of the pictures of a group"
     else:
-        other = REST if against == THE_REST else str(against)
+        other = REST if against == THE_REST else against
         rows = [_turned(r, other) for r in each(differences)]
         cells = pd.DataFrame(row for row in rows if row)
         told = f"points above (+) or below (−) {against}"
@@ -207,6 +212,15 @@ def one_label(
 
 def group_by_group(run: Run, rates: pd.DataFrame, gaps: pd.DataFrame) -> None:
     """The rate of every group."""
+    same_for_all(run, _rate_table, rates)
+    if judged(gaps, run.rates).empty and not gaps.empty:
+        st.info(
+            "No finding is made of this: the right answer is known here, so groups are judged by "
+            "errors. That a label is chosen more often where it is right is what was asked."
+        )
+
+
+def _rate_table(rates: pd.DataFrame) -> None:
     rows = each(rates)
     pooled = rates["pooled"].notna().any()
     table(
@@ -226,24 +240,23 @@ def group_by_group(run: Run, rates: pd.DataFrame, gaps: pd.DataFrame) -> None:
         "alone."
         + (" Pooled: drawn towards what the attributes add up to; not judged." if pooled else "")
     )
-    if judged(gaps, run.rates).empty and not gaps.empty:
-        st.info(
-            "No finding is made of this: the right answer is known here, so groups are judged by "
-            "errors. That a label is chosen more often where it is right is what was asked."
-        )
 
 
 def _pooled(row: Any) -> str:
     return measured(row.pooled, row.pooled_low, row.pooled_high, "%")
 
 
-def draw(gaps: pd.DataFrame) -> None:
+def draw(run: Run, gaps: pd.DataFrame) -> None:
     """The differences between groups as dots with simultaneous bounds, and the margin."""
     differences = gaps[gaps["comparison"] == DIFFERENCE]
     with_rest = differences["other"] == REST
     if with_rest.any():
         choice = st.radio("Compare each group with", ["the rest", "each other"], horizontal=True)
         differences = differences[with_rest if choice == "the rest" else ~with_rest]
+    same_for_all(run, _differences, gaps, differences)
+
+
+def _differences(gaps: pd.DataFrame, differences: pd.DataFrame) -> None:
     usable = differences[differences["status"] == OK]
     if len(differences) > len(usable):
         why = ", ".join(unique(differences[differences["status"] != OK]["reason"]))
@@ -286,10 +299,14 @@ def beside_chance(gaps: pd.DataFrame) -> str:
 def behind(rates: pd.DataFrame, gaps: pd.DataFrame, run: Run) -> None:
     """The tables behind this label, to read and to download."""
     with st.expander("The table behind it"):
-        st.dataframe(gaps.drop(columns=["key"]), hide_index=True, width="stretch")
+        same_for_all(run, _rows, gaps)
     one, two = st.columns(2)
-    offer_csv(one, "Disparities, as CSV", gaps, "disparities.csv", run)
-    offer_csv(two, "Rates, as CSV", rates, "rates.csv", run)
+    offer_csv(one, "Disparities, as CSV", same_for_all(run, csv, gaps), "disparities.csv", run)
+    offer_csv(two, "Rates, as CSV", same_for_all(run, csv, rates), "rates.csv", run)
+
+
+def _rows(gaps: pd.DataFrame) -> None:
+    st.dataframe(gaps.drop(columns=["key"]), hide_index=True, width="stretch")
 
 
 show(current())
