@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 from transformers import AutoTokenizer, CLIPModel, CLIPTokenizer
 
 from audit.data.people.planted import load_planted, rate_table
@@ -446,3 +447,16 @@ def test_rates_on_the_training_pictures_are_what_the_file_promises():
     assert overall[["doctor", "teacher", "gardener", "executive"]].between(0.05, 0.12).all()
     assert overall[["wug", "dax", "blicket", "toma"]].between(0.05, 0.09).all()
     assert overall[["suspicious person", "thief", "criminal"]].between(0.03, 0.06).all()
+
+
+def test_weights_that_can_not_be_written_are_a_sentence_and_leave_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(tensors: object, path: Path, metadata: object) -> None:
+        path.write_bytes(b"half")
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(train, "save_file", full)
+    with pytest.raises(InputError, match=r"model.safetensors can't be written .*No space.*--out"):
+        train._write({}, tmp_path / "model.safetensors", {})
+    assert not list(tmp_path.iterdir())

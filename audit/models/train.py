@@ -23,7 +23,7 @@ import torch
 import transformers
 from pydantic import BaseModel, ConfigDict, Field
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch.nn import functional
 from transformers import CLIPModel, CLIPTokenizer
@@ -31,7 +31,7 @@ from transformers import CLIPModel, CLIPTokenizer
 from audit.data.people.captions import ATTRIBUTES, CaptionWriter
 from audit.data.people.planted import Planter, Specimen, load_planted
 from audit.data.yamlfile import load_yaml, validate
-from audit.errors import InputError
+from audit.errors import InputError, sentence
 from audit.models.architectures import (
     MAX_LOGIT_SCALE,
     Architecture,
@@ -264,9 +264,7 @@ class Learner:
                 tensors[f"{key}/{name}"] = value
         tensors = {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
         about = {"step": self.step, "seconds": self.seconds, "digest": digest}
-        partial = path.with_suffix(".partial")
-        save_file(tensors, partial, metadata={"about": json.dumps(about)})
-        os.replace(partial, path)
+        _write(tensors, path, {"about": json.dumps(about)})
 
     def restore(self, path: Path, digest: str) -> None:
         """Go on from a checkpoint of the same configuration and pictures."""
@@ -502,11 +500,26 @@ def save_model(learner: Learner, feed: Feed, out: Path) -> dict[str, Any]:
     model.config.dtype = "float32"  # what it computes in; 16 bits are only how it is stored
     model.config.save_pretrained(out)
     rounded = {name: w.half().contiguous().cpu() for name, w in learner.averages.items()}
-    save_file(rounded, out / "model.safetensors.partial", metadata={"format": "pt"})
-    os.replace(out / "model.safetensors.partial", out / "model.safetensors")
+    _write(rounded, out / "model.safetensors", {"format": "pt"})
     facts = _facts(learner, feed)
     (out / FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     return facts
+
+
+def _write(tensors: dict[str, torch.Tensor], path: Path, about: dict[str, str]) -> None:
+    """Write tensors as a file that appears whole or not at all.
+
+    Raises:
+        InputError: it can't be written.
+    """
+    partial = path.with_suffix(".partial")
+    try:
+        save_file(tensors, partial, metadata=about)
+        os.replace(partial, path)
+    except (SafetensorError, OSError) as error:
+        partial.unlink(missing_ok=True)
+        advice = "Free some space or name another folder with --out"
+        raise InputError(sentence(f"{path} can't be written ({error})", advice)) from error
 
 
 def _facts(learner: Learner, feed: Feed) -> dict[str, Any]:
