@@ -418,9 +418,7 @@ def _gate_sentence(result: gates.GateResult) -> str:
     return f"{did} '{result.gate}': {asked}: {result.outcome}; how far is withheld, {REASON}."
 
 
-def _dataset(
-    dataset: Mapping[str, Any], hidden: Hidden, names: frozenset[str]
-) -> dict[str, Any]:
+def _dataset(dataset: Mapping[str, Any], hidden: Hidden, names: frozenset[str]) -> dict[str, Any]:
     """Counts of the groups that are published; what of each attribute rests on all is left out."""
     touched = {attribute for attribute, _ in hidden.groups}
     named: dict[str, Any] = _without_paths(dataset, names)
