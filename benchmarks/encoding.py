@@ -31,8 +31,8 @@ from PIL import Image, ImageFilter
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
 from audit.data.images import decode
-from audit.embeddings import Store, encode_stream
 from audit.models.huggingface import HuggingFaceEncoder, load
+from audit.store.embeddings import Store, encode_stream
 
 Item = tuple[str, Path]
 Times = np.ndarray

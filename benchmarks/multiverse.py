@@ -40,11 +40,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from audit import multiverse as m
 from audit.data.labels import Label, LabelSet, PromptSet
-from audit.embeddings import Embeddings
-from audit.metrics import Groups
+from audit.measure import prompt_variants as m
+from audit.measure.metrics import Groups
 from audit.models.encoder import Texts, unit_rows
+from audit.store.embeddings import Embeddings
 
 PICTURES, LABELS, WORDINGS, DIM = 10_000, 21, 300, 512
 GROUPS, RESAMPLES = 7, 2_000

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from audit.core.rundir import Run, open_run
+from audit.core.tables import ENSEMBLE, REST
 from audit.data.people.planted import load_planted
-from audit.rundir import Run, open_run
-from audit.tables import ENSEMBLE, REST
 
 TASKS = {
     "occupation": "people-occupations",

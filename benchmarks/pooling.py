@@ -16,11 +16,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from audit.intersections import compare_pooled, largest, pooled, pooled_rates
+from audit.core.tables import SHOWN_LARGE, SHOWN_SMALL
+from audit.core.verdicts import size_bounds
+from audit.measure.intersections import compare_pooled, largest, pooled, pooled_rates
 from audit.stats.clustered import Sample, difference_interval, rate_interval
 from audit.stats.counts import sample_of
-from audit.tables import SHOWN_LARGE, SHOWN_SMALL
-from audit.verdicts import size_bounds
 
 MARGIN, LEVEL = 0.05, 0.95
 TABLES = {"2 x 7": (2, 7), "2 x 2 x 4": (2, 2, 4), "7 x 9": (7, 9)}

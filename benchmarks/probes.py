@@ -25,10 +25,10 @@ import numpy as np
 import pandas as pd
 
 from audit.data.dataset import Attribute, Card, Dataset
-from audit.embeddings import Embeddings
+from audit.engine.run import BATCH, MERGED
 from audit.models.encoder import Texts
-from audit.probes import PROBES, Probe, Seen
-from audit.run import BATCH, MERGED
+from audit.probes.kit.base import PROBES, Probe, Seen
+from audit.store.embeddings import Embeddings
 
 DIM = 512
 #: probe, its configuration, how many columns its similarities have, and the sort it needs

@@ -12,11 +12,11 @@ import pytest
 from filelock import FileLock
 from hypothesis import settings
 
-from audit.embeddings import Store
+from audit.core.rundir import Run, runs_in
+from audit.engine.run import carry_out
+from audit.engine.suite import load_suite
 from audit.models.huggingface import load
-from audit.run import carry_out
-from audit.rundir import Run, runs_in
-from audit.suite import load_suite
+from audit.store.embeddings import Store
 
 os.environ.setdefault("MPLBACKEND", "agg")
 # --hypothesis-profile by-hand: as many random suites as a person has the time for

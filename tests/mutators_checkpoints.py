@@ -130,7 +130,7 @@ def _weights(rng: random.Random, path: Path) -> str:
 
 
 def _by_hand(base: Path, count: int, start: int) -> None:
-    from audit.errors import InputError
+    from audit.core.errors import InputError
     from audit.models.huggingface import load, locate
     from audit.models.words import Words
 

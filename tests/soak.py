@@ -32,11 +32,11 @@ from typing import Any
 import pandas as pd
 from mutators_files import damage
 
-from audit.cli import main as command_line
+from audit.cli.verbs import main as command_line
+from audit.core.errors import InputError
+from audit.core.resources import bundled
+from audit.core.rundir import open_run, runs_in
 from audit.data.images import Unreadable, decode
-from audit.errors import InputError
-from audit.resources import bundled
-from audit.rundir import open_run, runs_in
 
 #: exit codes that are an answer: fine, bad input, a gate
 ANSWERS = (0, 2, 3)
@@ -123,7 +123,7 @@ def kills(given: argparse.Namespace) -> Iterator[str]:
 
 #: processes that begin with everything imported, which is most of what a small run takes
 STARTED_WITH = (
-    "audit.cli", "audit.models.huggingface", "audit.report", "audit.run",
+    "audit.cli.verbs", "audit.models.huggingface", "audit.report.render", "audit.engine.run",
     "transformers.models.clip.modeling_clip",
 )  # fmt: skip
 

@@ -10,10 +10,10 @@ import pytest
 import worlds
 import yaml
 
+from audit.core.errors import InputError
 from audit.data.labels import Label, load_label_set
 from audit.data.yamlfile import validate
-from audit.errors import InputError
-from audit.suite import Suite
+from audit.engine.suite import Suite
 
 TWENTY_ONE = {"kind": "classification", "label_set": "clip-paper-21"}
 CHILD = TWENTY_ONE | {"add": ["child"]}

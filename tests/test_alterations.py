@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 from worlds import people
 
+from audit.core.errors import InputError
 from audit.data.alterations import alteration
-from audit.embeddings import Store
-from audit.errors import InputError
 from audit.models.planted import PlantedEncoder, picture_key
+from audit.store.embeddings import Store
 
 
 def picture(width: int, height: int) -> Image.Image:

@@ -10,13 +10,13 @@ import worlds
 from PIL import Image
 
 from audit.data.labels import load_label_set, load_prompt_set
-from audit.embeddings import Embeddings, Store
-from audit.metrics import Groups
+from audit.engine.run import carry_out
+from audit.engine.suite import load_suite
+from audit.measure.metrics import Groups
+from audit.measure.prompt_variants import answer
 from audit.models.encoder import Texts
 from audit.models.planted import PlantedEncoder
-from audit.multiverse import answer
-from audit.run import carry_out
-from audit.suite import load_suite
+from audit.store.embeddings import Embeddings, Store
 
 COUNTED = ["metric", "label", "attribute", "group", "n", "subjects", "events", "value", "status"]
 

@@ -16,33 +16,8 @@ import worlds
 from matplotlib.figure import Figure
 from PIL import Image
 
-from audit.confidence import Confidence
-from audit.data.dataset import Dataset, load
-from audit.data.yamlfile import validate
-from audit.embeddings import Embeddings, Store
-from audit.errors import InputError
-from audit.figures.association import associations_of, effect_sizes
-from audit.findings import find
-from audit.metrics import Groups, grouped
-from audit.models.encoder import Texts
-from audit.models.planted import PlantedEncoder, picture_key
-from audit.probes import Design, Seen
-from audit.probes.association import (
-    AT_ODDS,
-    DIFFERENCE,
-    EFFECT_SIZE,
-    TARGETS,
-    Association,
-    by_chance,
-)
-from audit.report import render
-from audit.run import carry_out
-from audit.sections.association import _at_odds as told_of_odds
-from audit.sections.association import tell
-from audit.stats.association import sums
-from audit.stats.significance import bonferroni_level
-from audit.suite import load_suite
-from audit.tables import (
+from audit.core.errors import InputError
+from audit.core.tables import (
     CANNOT_TELL,
     DISPARITIES,
     ENSEMBLE,
@@ -56,6 +31,31 @@ from audit.tables import (
     TOO_FEW,
     UNDEFINED,
 )
+from audit.data.dataset import Dataset, load
+from audit.data.yamlfile import validate
+from audit.engine.run import carry_out
+from audit.engine.suite import load_suite
+from audit.measure.confidence import Confidence
+from audit.measure.findings import find
+from audit.measure.metrics import Groups, grouped
+from audit.models.encoder import Texts
+from audit.models.planted import PlantedEncoder, picture_key
+from audit.probes.association.figures import associations_of, effect_sizes
+from audit.probes.association.probe import (
+    AT_ODDS,
+    DIFFERENCE,
+    EFFECT_SIZE,
+    TARGETS,
+    Association,
+    by_chance,
+)
+from audit.probes.association.section import _at_odds as told_of_odds
+from audit.probes.association.section import tell
+from audit.probes.kit.base import Design, Seen
+from audit.report.render import render
+from audit.stats.association import sums
+from audit.stats.significance import bonferroni_level
+from audit.store.embeddings import Embeddings, Store
 
 DIM = 24
 LABELS = """

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from audit.core.errors import InputError
+from audit.core.resources import bundled
 from audit.data.people import captions, planted
 from audit.data.people.captions import ATTRIBUTES, CaptionWriter, with_articles
 from audit.data.people.planted import Planted, Planter, load_planted, rate_table, slot_rates
-from audit.errors import InputError
-from audit.resources import bundled
 
 EPOCHS = 30
 PEOPLE = ("gender", "age_group", "ancestry")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from audit.catalogue import difference, listing
-from audit.errors import InputError
+from audit.core.errors import InputError
+from audit.explore.catalogue import difference, listing
 
 SET = """
 name: mine

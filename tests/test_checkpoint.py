@@ -29,15 +29,15 @@ from transformers import (
 )
 from transformers.activations import ACT2FN
 
+from audit.core.errors import InputError
+from audit.core.resources import bundled
 from audit.data.yamlfile import validate
-from audit.errors import InputError
+from audit.engine.suite import Suite
 from audit.models.checkpoint import Checkpoint
 from audit.models.config import Activation, ClipConfig, TextTower, VisionTower, read_config
 from audit.models.huggingface import load
 from audit.models.preprocessing import Pictures
 from audit.models.words import Words
-from audit.resources import bundled
-from audit.suite import Suite
 
 LETTERS = [*"abcdefgh", *(letter + "</w>" for letter in "abcdefgh")]
 

@@ -10,17 +10,17 @@ import pytest
 from scipy import stats
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
-from audit.claims import Claim, resting_bounds, settle
-from audit.confidence import Confidence
-from audit.disparity import disparities
-from audit.findings import Finding, find, judged
-from audit.gates import judge
-from audit.measures import measured
-from audit.metrics import Block, Groups, Tally, rates
+from audit.core.tables import MEASURES
+from audit.engine.gates import judge
+from audit.engine.suite import Gate, needed_to_be_within, needed_to_exceed
+from audit.measure.claims import Claim, resting_bounds, settle
+from audit.measure.confidence import Confidence
+from audit.measure.disparity import disparities
+from audit.measure.findings import Finding, find, judged
+from audit.measure.measures import measured
+from audit.measure.metrics import Block, Groups, Tally, rates
 from audit.stats.counts import count
 from audit.stats.power import needed_n_beyond, needed_n_beyond_ratio, needed_n_for_ratio
-from audit.suite import Gate, needed_to_be_within, needed_to_exceed
-from audit.tables import MEASURES
 
 SURE = Confidence()
 ENDS = ("low_simultaneous", "value", "high_simultaneous")

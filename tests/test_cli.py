@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 import worlds
 
-from audit import cli, gates, resources
-from audit.errors import GateError
-from audit.gates import GateResult
-from audit.rundir import Run
+from audit.cli import verbs as cli
+from audit.core import resources
+from audit.core.errors import GateError
+from audit.core.rundir import Run
+from audit.engine import gates
+from audit.engine.gates import GateResult
 
 
 def say(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *words: str):
@@ -218,8 +220,8 @@ def test_purging_deletes_what_was_stored(monkeypatch, capsys, world: Path) -> No
 @pytest.mark.slow
 def test_listing_and_reading_do_not_import_torch() -> None:
     code = (
-        "import sys, audit.cli, audit.catalogue, audit.run, audit.report, audit.embeddings;"
-        "list(audit.catalogue.listing('label-sets'));"
+        "import sys, audit.cli.verbs, audit.explore.catalogue, audit.engine.run, audit.report.render, audit.store.embeddings;"
+        "list(audit.explore.catalogue.listing('label-sets'));"
         "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

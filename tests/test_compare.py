@@ -15,20 +15,20 @@ import pytest
 import worlds
 from statsmodels.stats.proportion import proportion_confint
 
-from audit import cli
-from audit.compare import CHANGES, compare, in_columns, in_short, largest, remarks, save
-from audit.embeddings import Store
-from audit.errors import InputError
-from audit.integrity import unedited
-from audit.run import carry_out
-from audit.rundir import Run, open_run
+from audit.cli import verbs as cli
+from audit.core.errors import InputError
+from audit.core.integrity import unedited
+from audit.core.rundir import Run, open_run
+from audit.core.tables import DIFFERENCE, WORST, records
+from audit.core.verdicts import RULE, size_bounds, verdicts
+from audit.engine.run import carry_out
+from audit.engine.suite import load_suite
+from audit.explore.compare import CHANGES, compare, in_columns, in_short, largest, remarks, save
 from audit.stats.changes import Changes, changes_of_gaps, worst_case_change
 from audit.stats.clustered import Sample
 from audit.stats.counts import sample_of
 from audit.stats.samples import pick_questions
-from audit.suite import load_suite
-from audit.tables import DIFFERENCE, WORST, records
-from audit.verdicts import RULE, size_bounds, verdicts
+from audit.store.embeddings import Store
 
 # --- the statistic: arrays in, arrays out ---
 
@@ -670,5 +670,7 @@ def test_a_mistake_gets_a_sentence(
 
 @pytest.mark.slow
 def test_comparing_needs_no_torch() -> None:
-    code = "import sys, audit.compare; assert not {'torch', 'transformers'} & set(sys.modules)"
+    code = (
+        "import sys, audit.explore.compare; assert not {'torch', 'transformers'} & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)

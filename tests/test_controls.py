@@ -13,9 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-import audit.controls
-from audit.confidence import Confidence
-from audit.controls import (
+import audit.measure.controls
+from audit.core.tables import CONTROLS, DISPARITIES, OK, SHOWN_LARGE, WORST
+from audit.data.labels import load_label_set
+from audit.measure.confidence import Confidence
+from audit.measure.controls import (
     ALARM,
     MOVABLE,
     SHUFFLES,
@@ -25,11 +27,9 @@ from audit.controls import (
     shuffled,
     with_nulls,
 )
-from audit.data.labels import load_label_set
-from audit.disparity import differences_at_once, disparities
-from audit.metrics import Groups, tally
+from audit.measure.disparity import differences_at_once, disparities
+from audit.measure.metrics import Groups, tally
 from audit.stats.clustered import difference_interval
-from audit.tables import CONTROLS, DISPARITIES, OK, SHOWN_LARGE, WORST
 
 LABELS = load_label_set("people-suspicion")
 TEXTS = np.array(LABELS.texts, dtype=object)
@@ -303,7 +303,7 @@ def test_bounds_that_are_too_narrow_fail_the_control(monkeypatch: pytest.MonkeyP
     who, codes, events = (np.repeat(x, 8) for x in (who, codes, events))
     groups = groups_of(who, a=codes)
     assert failed(controlled(events, groups).reset_index()) == []
-    honest = audit.controls._outcome
+    honest = audit.measure.controls._outcome
 
     def outcome(events, of, *others):
         alone = replace(
@@ -311,7 +311,7 @@ def test_bounds_that_are_too_narrow_fail_the_control(monkeypatch: pytest.MonkeyP
         )
         return honest(events, alone, *others)
 
-    monkeypatch.setattr(audit.controls, "_outcome", outcome)
+    monkeypatch.setattr(audit.measure.controls, "_outcome", outcome)
     wrong = failed(controlled(events, groups).reset_index())
     assert [row["control"] for row in wrong] == ["shuffled"]
     assert wrong[0]["missed"] > wrong[0]["allowed"]

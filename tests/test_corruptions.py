@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import audit.registry
+import audit.core.registry
+from audit.core.errors import InputError
 from audit.data.corruptions import (
     CAMERA,
     CORRUPTIONS,
@@ -40,7 +41,6 @@ from audit.data.corruptions import (
     seen,
 )
 from audit.data.images import pixel_digest
-from audit.errors import InputError
 
 ROOT = Path(__file__).parent.parent
 NAMES = sorted(CORRUPTIONS)
@@ -141,7 +141,7 @@ def test_another_package_adds_one(monkeypatch: pytest.MonkeyPatch):
     negative = Corruption("negative", "Light and dark exchanged.", 4, (Negative(),) * 5)
     point = SimpleNamespace(name="negative", load=lambda: negative)
     groups = {"clip_audit.corruptions": [point]}
-    monkeypatch.setattr(audit.registry, "entry_points", lambda group: groups.get(group, []))
+    monkeypatch.setattr(audit.core.registry, "entry_points", lambda group: groups.get(group, []))
     assert "negative" in list(CORRUPTIONS)
     assert describe("negative", 3) == "negative: 255 minus the number"
     altered = corruption("negative", 3)

@@ -13,24 +13,23 @@ import pytest
 import yaml
 from PIL import Image, ImageCms
 
-from audit.confidence import Confidence
+from audit.core.errors import InputError
+from audit.core.evidence import unlinked
+from audit.core.tables import MEASURES, NOT_ASKED, OK, PAIRS, SHOWN_LARGE, SHOWN_SMALL, UNDEFINED
 from audit.data.dataset import Dataset, load
 from audit.data.labels import load_label_set
-from audit.embeddings import Embeddings, Store
-from audit.errors import InputError
-from audit.evidence import unlinked
-from audit.figures import counterfactual as figures
-from audit.metrics import Groups
+from audit.engine.run import carry_out
+from audit.engine.suite import Suite, load_suite
+from audit.measure.confidence import Confidence
+from audit.measure.metrics import Groups
 from audit.models.huggingface import load as load_model
 from audit.models.planted import PlantedEncoder, picture_key
-from audit.probes import Design, Seen, Texts
-from audit.probes import counterfactual as c
-from audit.probes.counterfactual import Counterfactual, colour_difference, lab
-from audit.report import render
-from audit.run import carry_out
-from audit.sections import counterfactual as section
-from audit.suite import Suite, load_suite
-from audit.tables import MEASURES, NOT_ASKED, OK, PAIRS, SHOWN_LARGE, SHOWN_SMALL, UNDEFINED
+from audit.probes.counterfactual import figures, section
+from audit.probes.counterfactual import probe as c
+from audit.probes.counterfactual.probe import Counterfactual, colour_difference, lab
+from audit.probes.kit.base import Design, Seen, Texts
+from audit.report.render import render
+from audit.store.embeddings import Embeddings, Store
 
 SCALE = 50.0
 LABELS = load_label_set("people-suspicion")

@@ -16,26 +16,29 @@ import worlds
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from audit import cli, figures, gates, report
-from audit.damage import Damage, DamagedWarning
-from audit.embeddings import Store
-from audit.errors import AuditError, InputError
-from audit.exports import kinds
-from audit.exports.pdf import write_pdf
-from audit.exports.word import write_docx
-from audit.figures import looks
-from audit.integrity import edits
-from audit.names import file_names, slug
-from audit.narrative import draft
-from audit.page import MARKS, code, escaped
-from audit.report import render, rendered
-from audit.resources import shipped
-from audit.run import carry_out
-from audit.rundir import Run, open_run
-from audit.sections import SECTIONS
-from audit.sections.blocks import Picture, Section
-from audit.sections.cells import table, tag
-from audit.suite import load_suite
+from audit.cli import verbs as cli
+from audit.core.damage import Damage, DamagedWarning
+from audit.core.errors import AuditError, InputError
+from audit.core.integrity import edits
+from audit.core.names import file_names, slug
+from audit.core.page import MARKS, code, escaped
+from audit.core.resources import shipped
+from audit.core.rundir import Run, open_run
+from audit.engine import gates
+from audit.engine.run import carry_out
+from audit.engine.suite import load_suite
+from audit.probes.kit import looks
+from audit.probes.kit.blocks import Picture, Section
+from audit.probes.kit.cells import table, tag
+from audit.report import figures
+from audit.report import render as report
+from audit.report.exports import kinds
+from audit.report.exports.pdf import write_pdf
+from audit.report.exports.word import write_docx
+from audit.report.narrative import draft
+from audit.report.render import render, rendered
+from audit.report.sections import SECTIONS
+from audit.store.embeddings import Store
 
 DASHBOARD = Path(__file__).resolve().parents[1] / "dashboards"
 GATES = "gates: [{attribute: gender, family: default, fail_if: shown_large}]\n"
@@ -355,11 +358,11 @@ def shown(run: Run, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str],
     return at
 
 
-@pytest.mark.filterwarnings("ignore::audit.damage.DamagedWarning")
+@pytest.mark.filterwarnings("ignore::audit.core.damage.DamagedWarning")
 def test_a_part_of_a_page_that_raises_leaves_the_others(
     shown: Callable[[str], AppTest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("audit.findings.tally_verdicts", broken)
+    monkeypatch.setattr("audit.measure.findings.tally_verdicts", broken)
     page = shown("overview")
     assert not page.exception
     told_of = [e.value.replace("\\", "") for e in page.error]
@@ -368,7 +371,7 @@ def test_a_part_of_a_page_that_raises_leaves_the_others(
     assert any("‘cannot tell’ is not ‘no gap’" in m.value.replace("\\", "") for m in page.markdown)
 
 
-@pytest.mark.filterwarnings("ignore::audit.damage.DamagedWarning")
+@pytest.mark.filterwarnings("ignore::audit.core.damage.DamagedWarning")
 def test_a_section_on_a_page_that_raises_is_named(
     shown: Callable[[str], AppTest], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -15,9 +15,9 @@ import pytest
 import test_figures
 from streamlit.testing.v1 import AppTest
 
-from audit import compare as comparison
-from audit.digits import bounds, percent
-from audit.rundir import Run, digest_of, open_run, with_seal
+from audit.core.digits import bounds, percent
+from audit.core.rundir import Run, digest_of, open_run, with_seal
+from audit.explore import compare as comparison
 
 FOLDER = Path(__file__).resolve().parents[1] / "dashboards"
 VIEWS = sorted(path.stem for path in (FOLDER / "views").glob("*.py"))

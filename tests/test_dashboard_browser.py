@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from test_dashboard import FOLDER
 
-from audit.rundir import Run
+from audit.core.rundir import Run
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="no Playwright: pip install playwright, for the browser tests"

@@ -19,16 +19,16 @@ import test_multiverse
 from PIL import Image
 from test_dashboard import box, opened, resealed, said, tables
 
-from audit import lab
+from audit.core.errors import InputError
+from audit.core.rundir import Run
+from audit.core.tables import records
 from audit.data.alterations import alteration
 from audit.data.labels import prompt
-from audit.embeddings import Embeddings, Store
-from audit.errors import InputError
-from audit.lab import Lab, Worded, open_lab, open_wordings, typed, wording_prompts
+from audit.engine.suite import load_suite
+from audit.explore import lab
+from audit.explore.lab import Lab, Worded, open_lab, open_wordings, typed, wording_prompts
 from audit.models.planted import PlantedEncoder, picture_key
-from audit.rundir import Run
-from audit.suite import load_suite
-from audit.tables import records
+from audit.store.embeddings import Embeddings, Store
 
 COUNTED = ["metric", "label", "attribute", "group", "n", "subjects", "events", "value", "status"]
 TASK = "people-suspicion"

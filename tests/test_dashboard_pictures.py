@@ -21,9 +21,9 @@ from test_dashboard import FOLDER, box, said, tables
 from test_gallery import CARD, elsewhere, made, shown
 from typer.testing import CliRunner
 
-from audit.cli import app
+from audit.cli.verbs import app
+from audit.core.rundir import Run, digest_of, open_run
 from audit.data.dataset import load
-from audit.rundir import Run, digest_of, open_run
 
 NASTY = "<script>alert(1)</script> | **b** $x$ :red[r] [l](http://e.org)"
 

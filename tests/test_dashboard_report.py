@@ -18,11 +18,11 @@ from streamlit.testing.v1 import AppTest
 from test_dashboard import FOLDER, box, opened, said
 from test_figures import sample_run
 
-import audit.report
-from audit.damage import Damage
-from audit.errors import InputError
-from audit.narrative import FILE, save
-from audit.rundir import Run, open_run, with_seal
+import audit.report.render
+from audit.core.damage import Damage
+from audit.core.errors import InputError
+from audit.core.rundir import Run, open_run, with_seal
+from audit.report.narrative import FILE, save
 
 sys.path.insert(0, str(FOLDER))
 from parts import author  # noqa: E402
@@ -42,10 +42,10 @@ def quick_report(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     def told(run: Run, template: Path, drawn: dict[str, Any], damage: list[Damage]) -> str:
         made.append(run.name)
-        words = audit.report.checked(run)
+        words = audit.report.render.checked(run)
         return f"# Report\n\n{run.name}\n\n{words.words(1)}\n\n<script>alert(2)</script>\n"
 
-    monkeypatch.setattr(audit.report, "fill", told)
+    monkeypatch.setattr(audit.report.render, "fill", told)
     return made
 
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audit import resources
+from audit.core import resources
+from audit.core.errors import InputError
 from audit.data import dataset as module
 from audit.data.dataset import Dataset, dataset_names, intersect, load
-from audit.errors import InputError
 
 CARD = """\
 name: my-people

@@ -10,13 +10,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
-from audit.confidence import Confidence
+from audit.core.tables import DISPARITIES, RATES
+from audit.core.verdicts import size_bounds
 from audit.data.labels import LabelSet, load_label_set
-from audit.disparity import disparities
-from audit.metrics import METRICS, Block, Groups, Tally, rates, tally
+from audit.measure.confidence import Confidence
+from audit.measure.disparity import disparities
+from audit.measure.metrics import METRICS, Block, Groups, Tally, rates, tally
 from audit.stats.counts import count
-from audit.tables import DISPARITIES, RATES
-from audit.verdicts import size_bounds
 
 LABELS = load_label_set("people-suspicion")
 SURE = Confidence()

@@ -9,17 +9,8 @@ import pandas as pd
 import pytest
 from scipy import special
 
-from audit import edits
-from audit.confidence import Confidence, Margin
-from audit.data.labels import Label, LabelSet
-from audit.edits import label_effects
-from audit.effects import change_interval, condition_effects, gap_bounds, pick_questions
-from audit.errors import InputError
-from audit.metrics import Groups, rates, tally
-from audit.stats.clustered import Sample, rate_interval
-from audit.stats.counts import sample_of
-from audit.stats.families import compare
-from audit.tables import (
+from audit.core.errors import InputError
+from audit.core.tables import (
     ADD,
     DROP,
     EFFECTS,
@@ -33,7 +24,16 @@ from audit.tables import (
     TOO_FEW,
     WORST,
 )
-from audit.thresholds import threshold_rates
+from audit.data.labels import Label, LabelSet
+from audit.measure import label_ablation as edits
+from audit.measure.confidence import Confidence, Margin
+from audit.measure.effects import change_interval, condition_effects, gap_bounds, pick_questions
+from audit.measure.label_ablation import label_effects
+from audit.measure.metrics import Groups, rates, tally
+from audit.measure.thresholds import threshold_rates
+from audit.stats.clustered import Sample, rate_interval
+from audit.stats.counts import sample_of
+from audit.stats.families import compare
 
 SURE = Confidence(resamples=200)
 DIM = 16

@@ -18,12 +18,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from audit import embeddings, turns
+from audit.core.errors import InputError
+from audit.core.terminal import Stopped, stoppable
 from audit.data.images import pixel_digest
-from audit.embeddings import Shelf, Store, encode_stream, picture_key
-from audit.errors import InputError
 from audit.models.encoder import EncoderCard, Rows, unit_rows
-from audit.terminal import Stopped, stoppable
+from audit.store import embeddings, turns
+from audit.store.embeddings import Shelf, Store, encode_stream, picture_key
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -368,7 +368,8 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from test_embeddings import Colours, album
-from audit import embeddings, turns
+from audit.store import embeddings
+from audit.store import turns
 embeddings.FLUSH_PICTURES = 16
 folder, cache = Path({folder!r}), Path({cache!r})
 items = [(f"id{{i}}", Path(f"{{i}}.png")) for i in range({count})]

@@ -21,7 +21,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
 
-from audit.errors import AuditError, InputError
+from audit.core.errors import AuditError, InputError
 from audit.models import checkpoint as checkpoints
 from audit.models import hub
 from audit.models.encoder import Encoder, StagedEncoder, digest_of, file_digest, unit_rows
@@ -653,7 +653,7 @@ def test_planted_encoder_fingerprints_its_tables():
 
 @pytest.mark.slow
 def test_the_seam_needs_no_torch():
-    code = "import sys, audit.models.planted, audit.embeddings; print('torch' in sys.modules)"
+    code = "import sys, audit.models.planted, audit.store.embeddings; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 

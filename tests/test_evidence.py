@@ -10,14 +10,15 @@ import pytest
 import test_figures
 from typer.testing import CliRunner
 
-from audit import evidence, figures
-from audit.cli import app
-from audit.errors import InputError
-from audit.evidence import Address, each
-from audit.page import escaped
-from audit.report import Rendered, rendered
-from audit.rundir import TABLES, Run
-from audit.sections.cells import at, like, rate_in_words, table
+from audit.cli.verbs import app
+from audit.core import evidence
+from audit.core.errors import InputError
+from audit.core.evidence import Address, each
+from audit.core.page import escaped
+from audit.core.rundir import TABLES, Run
+from audit.probes.kit.cells import at, like, rate_in_words, table
+from audit.report import figures
+from audit.report.render import Rendered, rendered
 
 
 @pytest.fixture(scope="module")

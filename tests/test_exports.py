@@ -16,27 +16,27 @@ from test_figures import altered
 from test_figures import planted_encoder as encoder_of
 from worlds import people
 
-from audit.embeddings import Store
-from audit.errors import InputError
-from audit.exports import outline, pdf, public
-from audit.exports.kinds import KINDS, export
-from audit.exports.machine import (
+from audit.core.errors import InputError
+from audit.core.rundir import TABLES, Run, open_run
+from audit.core.tables import OK, REST, WITHHELD
+from audit.engine.run import carry_out
+from audit.engine.suite import load_suite
+from audit.measure.measures import measured
+from audit.report.exports import outline, pdf, public
+from audit.report.exports.kinds import KINDS, export
+from audit.report.exports.machine import (
     write_croissant,
     write_eval_results,
     write_ll144,
     write_model_index,
 )
-from audit.exports.pdf import write_pdf
-from audit.exports.public import REASON, Hidden, cut, told, write_public
-from audit.exports.withholding import Cell, Fewest, withheld
-from audit.exports.word import write_docx
-from audit.measures import measured
-from audit.narrative import save
-from audit.report import render
-from audit.run import carry_out
-from audit.rundir import TABLES, Run, open_run
-from audit.suite import load_suite
-from audit.tables import OK, REST, WITHHELD
+from audit.report.exports.pdf import write_pdf
+from audit.report.exports.public import REASON, Hidden, cut, told, write_public
+from audit.report.exports.withholding import Cell, Fewest, withheld
+from audit.report.exports.word import write_docx
+from audit.report.narrative import save
+from audit.report.render import render
+from audit.store.embeddings import Store
 
 FEWEST = 20
 SUITE = """
@@ -679,7 +679,7 @@ def test_an_unknown_kind_names_the_nearest(run: Run) -> None:
 
 @pytest.mark.slow
 def test_every_kind_of_the_command_line_can_be_written(copy: Run) -> None:
-    from audit.cli import Export
+    from audit.cli.verbs import Export
 
     assert {kind.value for kind in Export} == set(KINDS)
     (path,) = export(copy, ["eval-results"])

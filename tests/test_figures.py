@@ -19,27 +19,25 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from audit import figures
+from audit.core.errors import InputError
+from audit.core.rundir import Run, digest_of, open_run
+from audit.core.tables import DEPARTURE, DISPARITIES, NOT_JUDGED, RATES, SPREAD
 from audit.data.labels import load_label_set, load_prompt_set
-from audit.embeddings import Store
-from audit.errors import InputError
-from audit.figures import (
-    association,
-    counterfactual,
-    linear,
-    looks,
-    mitigation,
-    retrieval,
-    robustness,
-    scenes,
-)
-from audit.figures.glyphs import made_legible
-from audit.findings import judged
+from audit.engine.run import carry_out
+from audit.engine.suite import load_suite
+from audit.measure.findings import judged
 from audit.models.planted import PlantedEncoder, picture_key
-from audit.run import carry_out
-from audit.rundir import Run, digest_of, open_run
-from audit.suite import load_suite
-from audit.tables import DEPARTURE, DISPARITIES, NOT_JUDGED, RATES, SPREAD
+from audit.probes.association import figures as association
+from audit.probes.counterfactual import figures as counterfactual
+from audit.probes.kit import looks
+from audit.probes.kit.glyphs import made_legible
+from audit.probes.linear import figures as linear
+from audit.probes.mitigation import figures as mitigation
+from audit.probes.retrieval import figures as retrieval
+from audit.probes.robustness import figures as robustness
+from audit.probes.scenes import figures as scenes
+from audit.report import figures
+from audit.store.embeddings import Store
 
 AGES = ("child", "young adult", "adult", "older adult")
 ANCESTRIES = ("african", "asian", "caucasian", "mixed")

@@ -17,16 +17,16 @@ import pytest
 import yaml
 from PIL import Image
 
+from audit.core.errors import InputError
+from audit.core.rundir import Run, digest_of, open_run
 from audit.data.dataset import load
 from audit.data.labels import LabelSet, load_label_set, load_prompt_set
-from audit.embeddings import Store
-from audit.errors import InputError
-from audit.gallery import NOT_TOLD, Gallery, not_for_real_people, open_gallery
+from audit.engine.run import carry_out
+from audit.engine.suite import load_suite
+from audit.explore.gallery import NOT_TOLD, Gallery, not_for_real_people, open_gallery
+from audit.measure.prompt_variants import every_wording
 from audit.models.planted import PlantedEncoder, picture_key
-from audit.multiverse import every_wording
-from audit.run import carry_out
-from audit.rundir import Run, digest_of, open_run
-from audit.suite import load_suite
+from audit.store.embeddings import Store
 
 SUITE = """
 name: shown

@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 import worlds
 
-from audit.errors import InputError
-from audit.findings import Finding
-from audit.gates import NOTHING, GateResult, judge, junit, read, sarif, write
-from audit.rundir import Run
-from audit.suite import Gate, load_suite
-from audit.tables import CANNOT_TELL, ENSEMBLE, SHOWN_LARGE, SHOWN_SMALL
+from audit.core.errors import InputError
+from audit.core.rundir import Run
+from audit.core.tables import CANNOT_TELL, ENSEMBLE, SHOWN_LARGE, SHOWN_SMALL
+from audit.engine.gates import NOTHING, GateResult, judge, junit, read, sarif, write
+from audit.engine.suite import Gate, load_suite
+from audit.measure.findings import Finding
 
 
 def gate(attribute: str = "gender", family: str = "crime", **rule: object) -> Gate:

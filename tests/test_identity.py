@@ -13,25 +13,9 @@ import pytest
 import worlds
 from pydantic import ValidationError
 
-from audit.confidence import Confidence
-from audit.data.dataset import Dataset, load
-from audit.embeddings import Embeddings, Store
-from audit.errors import InputError
-from audit.figures.identity import det_curves, error_rates
-from audit.metrics import Groups, grouped
-from audit.models.planted import PlantedEncoder, picture_key
-from audit.probes import PROBES, Design, Seen, Texts
-from audit.probes import identity as i
-from audit.probes.identity import Identity
-from audit.probes.naming import Naming
-from audit.report import render
-from audit.run import carry_out
-from audit.rundir import Run
-from audit.sections import SECTIONS
-from audit.sections.identity import SECTION
-from audit.stats.verification import BINS, split_subjects
-from audit.suite import load_suite
-from audit.tables import (
+from audit.core.errors import InputError
+from audit.core.rundir import Run
+from audit.core.tables import (
     CANNOT_TELL,
     EVERYONE,
     OK,
@@ -40,6 +24,22 @@ from audit.tables import (
     TOO_FEW,
     UNDEFINED,
 )
+from audit.data.dataset import Dataset, load
+from audit.engine.run import carry_out
+from audit.engine.suite import load_suite
+from audit.measure.confidence import Confidence
+from audit.measure.metrics import Groups, grouped
+from audit.models.planted import PlantedEncoder, picture_key
+from audit.probes.identity import probe as i
+from audit.probes.identity.figures import det_curves, error_rates
+from audit.probes.identity.probe import Identity
+from audit.probes.identity.section import SECTION
+from audit.probes.kit.base import PROBES, Design, Seen, Texts
+from audit.probes.naming.probe import Naming
+from audit.report.render import render
+from audit.report.sections import SECTIONS
+from audit.stats.verification import BINS, split_subjects
+from audit.store.embeddings import Embeddings, Store
 
 if "identity" not in list(PROBES):
     PROBES.register("identity")(Identity)

@@ -18,9 +18,9 @@ import pytest
 from PIL import Image, ImageFile
 from PIL.PngImagePlugin import PngInfo
 
+from audit.core.errors import InputError
 from audit.data import intact
 from audit.data.images import REASONS, Unreadable, decode, inside, pixel_digest
-from audit.errors import InputError
 
 RED, GREEN, WHITE = (255, 0, 0), (0, 255, 0), (255, 255, 255)
 

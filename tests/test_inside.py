@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 from inside import faults, outside, pointlike
 
-from audit.rundir import Run
+from audit.core.rundir import Run
 
 
 def test_every_estimate_of_a_run_lies_inside_its_intervals(quick_runs: dict[str, Run]) -> None:

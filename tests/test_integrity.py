@@ -10,12 +10,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from audit.csvfile import csv_text
-from audit.errors import InputError
-from audit.exports.public import write_public
-from audit.integrity import edits, unedited, write_renderings
-from audit.rundir import SCHEMA, Run, building, open_run, write_json
-from audit.tables import DISPARITIES
+from audit.core.csvfile import csv_text
+from audit.core.errors import InputError
+from audit.core.integrity import edits, unedited, write_renderings
+from audit.core.rundir import SCHEMA, Run, building, open_run, write_json
+from audit.core.tables import DISPARITIES
+from audit.report.exports.public import write_public
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_words_exports_and_a_copy_without_rows_are_no_edits(sealed: Run, tmp_pat
 def test_a_rendering_that_is_killed_does_not_look_edited(
     sealed: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from audit import integrity
+    from audit.core import integrity
 
     new = {"figures/b.png": b"x", "report.md": b"y", "report.html": b"z"}
     write, written = integrity.write_bytes, []

@@ -12,19 +12,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audit import intersections
-from audit.confidence import Confidence
-from audit.disparity import disparities
-from audit.errors import InputError
-from audit.findings import find
-from audit.gates import Gate, judge
-from audit.intersections import FLOOR, compare_pooled, pooled, pooled_rates
-from audit.metrics import Block, Groups, Tally, rates
+from audit.core.errors import InputError
+from audit.core.tables import DISPARITIES, MEASURES
+from audit.core.verdicts import size_bounds
+from audit.engine.gates import Gate, judge
+from audit.engine.suite import load_suite
+from audit.measure import intersections
+from audit.measure.confidence import Confidence
+from audit.measure.disparity import disparities
+from audit.measure.findings import find
+from audit.measure.intersections import FLOOR, compare_pooled, pooled, pooled_rates
+from audit.measure.metrics import Block, Groups, Tally, rates
 from audit.stats.clustered import Sample, difference_interval, rate_interval
 from audit.stats.counts import count, sample_of
-from audit.suite import load_suite
-from audit.tables import DISPARITIES, MEASURES
-from audit.verdicts import size_bounds
 
 POOLED = [name for name in DISPARITIES.columns if name.startswith("pooled_")]
 SURE = Confidence(min_group=5)

@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from audit.confidence import Confidence
+from audit.core.tables import CANNOT_TELL, MEASURES, OK, SHOWN_LARGE, SHOWN_SMALL
 from audit.data.labels import load_label_set
-from audit.disparity import disparities
-from audit.findings import find, judged
-from audit.label_errors import SHARES, if_labels_were_wrong
-from audit.metrics import Groups, rates, tally
-from audit.tables import CANNOT_TELL, MEASURES, OK, SHOWN_LARGE, SHOWN_SMALL
+from audit.measure.confidence import Confidence
+from audit.measure.disparity import disparities
+from audit.measure.findings import find, judged
+from audit.measure.label_errors import SHARES, if_labels_were_wrong
+from audit.measure.metrics import Groups, rates, tally
 
 LABELS = load_label_set("people-suspicion")
 OFTEN, SELDOM = LABELS.texts[:2]
@@ -116,7 +116,7 @@ def test_another_pair_than_the_one_seen_can_be_the_largest() -> None:
 @pytest.mark.slow
 def test_without_errors_verdicts_are_those_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
     """The bounds of the pairs give those of the largest gap, whatever groups are too small."""
-    monkeypatch.setattr("audit.label_errors.SHARES", (0.0,))
+    monkeypatch.setattr("audit.measure.label_errors.SHARES", (0.0,))
     rng, seen = np.random.default_rng(3), []
     for seed in range(12):
         sizes = tuple(int(n) for n in rng.choice([20, 60, 400, 4_000], 4))

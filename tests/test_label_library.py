@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+from audit.core.resources import shipped
 from audit.data.labels import (
     bundled_tags,
     label_set_names,
@@ -14,7 +15,6 @@ from audit.data.labels import (
     load_prompt_set,
     prompt_set_names,
 )
-from audit.resources import shipped
 
 README = shipped("label_sets") / "README.md"
 

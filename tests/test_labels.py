@@ -12,6 +12,8 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from audit.core.errors import InputError
+from audit.core.resources import shipped
 from audit.data.labels import (
     HARMS,
     PHRASINGS,
@@ -27,8 +29,6 @@ from audit.data.labels import (
     vowel_sound,
 )
 from audit.data.yamlfile import Document, load_yaml, place, validate
-from audit.errors import InputError
-from audit.resources import shipped
 
 CITED = {"version": 1, "purpose": "Testing.", "source": "this project", "licence": "CC0"}
 RACES = "black", "white", "indian", "latino", "middle eastern", "southeast asian", "east asian"

@@ -13,24 +13,24 @@ import yaml
 from PIL import Image
 from scipy import stats
 
-from audit.confidence import Confidence
+from audit.core.errors import InputError
+from audit.core.tables import ENSEMBLE, NOT_ASKED, SHOWN_LARGE, SHOWN_SMALL
 from audit.data.dataset import load
 from audit.data.yamlfile import validate
-from audit.effects import condition_effects
-from audit.embeddings import Embeddings, Store
-from audit.errors import InputError
-from audit.metrics import Groups, grouped, rates, tally
+from audit.engine.run import carry_out
+from audit.engine.suite import load_suite
+from audit.measure.confidence import Confidence
+from audit.measure.effects import condition_effects
+from audit.measure.metrics import Groups, grouped, rates, tally
 from audit.models.encoder import Texts
 from audit.models.planted import PlantedEncoder, picture_key
-from audit.probes import Design, Seen
-from audit.probes.changes import ACCURACY_CHANGE, GAP_CHANGE
-from audit.probes.classification import Classification
-from audit.probes.linear import ACCURACY, ALL, SPREAD_OVER_DRAWS, Linear, few
-from audit.report import render
-from audit.run import carry_out
+from audit.probes.classification.probe import Classification
+from audit.probes.kit.base import Design, Seen
+from audit.probes.kit.changes import ACCURACY_CHANGE, GAP_CHANGE
+from audit.probes.linear.probe import ACCURACY, ALL, SPREAD_OVER_DRAWS, Linear, few
+from audit.report.render import render
 from audit.stats.linear import deal, few_shot, out_of_fold
-from audit.suite import load_suite
-from audit.tables import ENSEMBLE, NOT_ASKED, SHOWN_LARGE, SHOWN_SMALL
+from audit.store.embeddings import Embeddings, Store
 
 LABELS = ("circle", "square", "star")
 DIM = 10

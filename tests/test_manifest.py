@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from audit.core.errors import InputError
 from audit.data import packed as inside
 from audit.data import pictures
 from audit.data.dataset import Dataset, load
@@ -23,7 +24,6 @@ from audit.data.images import Unreadable, decode
 from audit.data.manifest import read_manifests
 from audit.data.values import are_numbers, in_natural_order, number
 from audit.data.yamlfile import parse_yaml
-from audit.errors import InputError
 
 CARD = "name: s\nmanifest: {}\nattributes:\n  x: {{source: assigned{}}}\n"
 ROWS = [("path", "x", "score"), ("0.png", "été", "0,14"), ("1.png", "hiver", "1,5")]

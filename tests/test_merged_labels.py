@@ -10,18 +10,18 @@ import pandas as pd
 import pytest
 import worlds
 
+from audit.core.errors import InputError
+from audit.core.rundir import Run
+from audit.core.tables import ENSEMBLE
 from audit.data.dataset import Dataset, load
 from audit.data.labels import load_label_set
 from audit.data.yamlfile import validate
-from audit.embeddings import Store
-from audit.errors import InputError
+from audit.engine.run import carry_out
+from audit.engine.suite import _decisive, load_suite
+from audit.explore.replication import _rule, load_card
 from audit.models.planted import PlantedEncoder
-from audit.probes.classification import Classification
-from audit.replication import _rule, load_card
-from audit.run import carry_out
-from audit.rundir import Run
-from audit.suite import _decisive, load_suite
-from audit.tables import ENSEMBLE
+from audit.probes.classification.probe import Classification
+from audit.store.embeddings import Store
 
 RACES = load_label_set("datacomp-race")
 OTHERS = [text for text in RACES.texts if text != "white"]
@@ -231,7 +231,7 @@ def test_keys_will_do_for_texts_and_classes_may_stand_in_the_column(dataset: Dat
 
 
 def test_another_probe_refuses_to_merge() -> None:
-    from audit.probes.mitigation import Mitigation
+    from audit.probes.mitigation.probe import Mitigation
 
     with pytest.raises(InputError, match="a mitigation probe does not know 'score_as'"):
         validate(

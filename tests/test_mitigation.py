@@ -12,22 +12,22 @@ import pytest
 import yaml
 from PIL import Image
 
-from audit.confidence import Confidence
+from audit.core.errors import InputError
+from audit.core.tables import ENSEMBLE, SHOWN_LARGE, SHOWN_SMALL
 from audit.data.dataset import load
 from audit.data.yamlfile import validate
-from audit.embeddings import Embeddings, Store
-from audit.errors import InputError
-from audit.metrics import Groups, grouped
+from audit.engine.run import carry_out
+from audit.engine.suite import load_suite
+from audit.measure.confidence import Confidence
+from audit.measure.metrics import Groups, grouped
 from audit.models.encoder import Texts
 from audit.models.planted import PlantedEncoder, picture_key
-from audit.probes import Design, Seen
-from audit.probes.changes import ACCURACY_CHANGE, GAP_CHANGE
-from audit.probes.mitigation import REMOVED, Mitigation
-from audit.report import render
-from audit.run import carry_out
+from audit.probes.kit.base import Design, Seen
+from audit.probes.kit.changes import ACCURACY_CHANGE, GAP_CHANGE
+from audit.probes.mitigation.probe import REMOVED, Mitigation
+from audit.report.render import render
 from audit.stats.mitigation import teaching_half
-from audit.suite import load_suite
-from audit.tables import ENSEMBLE, SHOWN_LARGE, SHOWN_SMALL
+from audit.store.embeddings import Embeddings, Store
 
 PROMPTS = "projection (prompts of coats)"
 DIFFERENCES = "projection (differences of coats)"

@@ -18,21 +18,21 @@ from numpy.typing import NDArray
 from PIL import Image
 from test_readme import blocks
 
-from audit import multiverse as m
-from audit.confidence import Confidence
+from audit.core.errors import InputError
+from audit.core.rundir import TABLES, Run, open_run
+from audit.core.tables import DISPARITIES, NOT_JUDGED, SENSITIVITY, SPECIFICATIONS, STABILITY
 from audit.data.alterations import AS_IT_IS, alteration
 from audit.data.labels import Article, Label, LabelSet, PromptSet, load_label_set, load_prompt_set
-from audit.embeddings import Embeddings, Store
-from audit.errors import InputError
-from audit.metrics import Groups
+from audit.engine.run import carry_out
+from audit.engine.suite import load_suite
+from audit.measure import prompt_variants as m
+from audit.measure.confidence import Confidence
+from audit.measure.metrics import Groups
 from audit.models.encoder import Texts, unit_rows
 from audit.models.planted import PlantedEncoder, picture_key
-from audit.probes import Seen
-from audit.probes.classification import Classification
-from audit.run import carry_out
-from audit.rundir import TABLES, Run, open_run
-from audit.suite import load_suite
-from audit.tables import DISPARITIES, NOT_JUDGED, SENSITIVITY, SPECIFICATIONS, STABILITY
+from audit.probes.classification.probe import Classification
+from audit.probes.kit.base import Seen
+from audit.store.embeddings import Embeddings, Store
 
 LABELS = "people-suspicion"
 THIEF, VISITOR = 1, 3

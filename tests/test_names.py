@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audit.characters import one_line, unseen, visible
+from audit.core.characters import one_line, unseen, visible
+from audit.core.errors import InputError
+from audit.core.names import file_names, slug
+from audit.core.rundir import building, write_json
 from audit.data.labels import Label
-from audit.errors import InputError
-from audit.names import file_names, slug
-from audit.rundir import building, write_json
-from audit.suite import load_suite
+from audit.engine.suite import load_suite
 
 #: what is hard: devices, case, dots, slashes, length, names that look like what is made of others
 HARD = ["con", "CON", "nul", "..", ".", ".git", "a/b", "a\\b", "a b", "a-b", "A-B", "職業", "宗教"]

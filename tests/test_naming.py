@@ -11,21 +11,21 @@ import pytest
 import worlds
 from pydantic import ValidationError
 
-from audit.confidence import Confidence
+from audit.core.errors import InputError
+from audit.core.tables import CHOICES, ENSEMBLE, SHOWN_LARGE, SHOWN_SMALL
 from audit.data.dataset import Dataset, load
 from audit.data.labels import load_label_set, load_prompt_set
-from audit.embeddings import Embeddings, Store
-from audit.errors import InputError
-from audit.metrics import Groups, grouped
+from audit.engine.run import carry_out
+from audit.engine.suite import load_suite
+from audit.measure.confidence import Confidence
+from audit.measure.metrics import Groups, grouped
 from audit.models.planted import PlantedEncoder, picture_key
-from audit.probes import PROBES, Design, Seen, Texts
-from audit.probes.naming import NAMED, NOBODY, OTHER, RIGHT, Naming, among
-from audit.report import render
-from audit.run import carry_out
-from audit.sections import SECTIONS
-from audit.sections.identity import SECTION
-from audit.suite import load_suite
-from audit.tables import CHOICES, ENSEMBLE, SHOWN_LARGE, SHOWN_SMALL
+from audit.probes.identity.section import SECTION
+from audit.probes.kit.base import PROBES, Design, Seen, Texts
+from audit.probes.naming.probe import NAMED, NOBODY, OTHER, RIGHT, Naming, among
+from audit.report.render import render
+from audit.report.sections import SECTIONS
+from audit.store.embeddings import Embeddings, Store
 
 if "naming" not in list(PROBES):
     PROBES.register("naming")(Naming)

@@ -9,10 +9,13 @@ import pytest
 from markdown_it import MarkdownIt
 from test_figures import altered, sample_run
 
-from audit import cli
-from audit.errors import InputError
-from audit.integrity import write_renderings
-from audit.narrative import (
+from audit.cli import verbs as cli
+from audit.core.errors import InputError
+from audit.core.integrity import write_renderings
+from audit.core.page import to_html
+from audit.core.resources import shipped
+from audit.core.rundir import Run, open_run
+from audit.report.narrative import (
     FIELDS,
     FILE,
     SECTIONS,
@@ -29,9 +32,6 @@ from audit.narrative import (
     text_of,
     without_html,
 )
-from audit.page import to_html
-from audit.resources import shipped
-from audit.rundir import Run, open_run
 
 LARGE = {
     "id": "jobs.selection.nurse.gender",
@@ -424,7 +424,7 @@ def test_the_template_has_a_place_for_every_section() -> None:
 
 @pytest.mark.slow
 def test_words_survive_rendering_and_the_same_run_gives_the_same_bytes(tmp_path: Path) -> None:
-    from audit.report import render
+    from audit.report.render import render
 
     made = sample_run()
     copy = open_run(Path(shutil.copytree(made.path, tmp_path / made.name)))
@@ -443,7 +443,7 @@ def test_words_survive_rendering_and_the_same_run_gives_the_same_bytes(tmp_path:
 
 @pytest.mark.slow
 def test_an_error_leaves_the_report_as_it_was(tmp_path: Path) -> None:
-    from audit.report import render
+    from audit.report.render import render
 
     made = sample_run()
     copy = open_run(Path(shutil.copytree(made.path, tmp_path / made.name)))

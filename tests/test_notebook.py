@@ -16,9 +16,9 @@ import test_figures
 from conftest import MadeOnce
 from test_words import refused
 
-from audit.replication import load_card, replicate_all
-from audit.rundir import Run, runs_in
-from audit.tables import SHOWN_LARGE
+from audit.core.rundir import Run, runs_in
+from audit.core.tables import SHOWN_LARGE
+from audit.explore.replication import load_card, replicate_all
 
 #: slow: each is executed, and what reads notebooks is slow to import
 pytestmark = pytest.mark.slow

@@ -11,9 +11,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from audit import resources
+from audit.core import resources
+from audit.core.errors import InputError
 from audit.data.people import assets, body, build, engine, parameters, skins, vocabulary
-from audit.errors import InputError
 
 FOLDER = resources.bundled("datasets") / "people"
 SPLITS = {"audit": 1280, "counterfactual": 616, "train": 5_000}

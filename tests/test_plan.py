@@ -12,12 +12,12 @@ import pytest
 import worlds
 from scipy import stats
 
-from audit import plan
-from audit.embeddings import Store
-from audit.errors import InputError
-from audit.run import carry_out
+from audit.core.errors import InputError
+from audit.engine import plan
+from audit.engine.run import carry_out
+from audit.engine.suite import Suite, load_suite
 from audit.stats.power import detectable_difference
-from audit.suite import Suite, load_suite
+from audit.store.embeddings import Store
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 SUITE = """

@@ -7,17 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from audit.core.errors import InputError
+from audit.core.registry import Registry
+from audit.core.tables import DISPARITIES, MEASURES, RATES, SHOWN_LARGE, SHOWN_SMALL
 from audit.data.dataset import load
-from audit.embeddings import Embeddings
-from audit.errors import InputError
-from audit.findings import find
-from audit.measures import measured
+from audit.engine.suite import Suite
+from audit.measure.findings import find
+from audit.measure.measures import measured
 from audit.models.encoder import Texts
-from audit.probes import PROBES, Seen
-from audit.probes.classification import Classification
-from audit.registry import Registry
-from audit.suite import Suite
-from audit.tables import DISPARITIES, MEASURES, RATES, SHOWN_LARGE, SHOWN_SMALL
+from audit.probes.classification.probe import Classification
+from audit.probes.kit.base import PROBES, Seen
+from audit.store.embeddings import Embeddings
 
 
 def probe(**only: str | tuple[str, ...]) -> Classification:

@@ -11,12 +11,12 @@ import pytest
 import worlds
 from test_run import audit, planted_world
 
-from audit.embeddings import Quarantined, Store
-from audit.errors import InputError
-from audit.exports.public import write_public
-from audit.quarantine import LIST, UNEVEN, uneven, write_list
-from audit.run import carry_out
-from audit.suite import load_suite
+from audit.core.errors import InputError
+from audit.engine.run import carry_out
+from audit.engine.suite import load_suite
+from audit.report.exports.public import write_public
+from audit.store.embeddings import Quarantined, Store
+from audit.store.quarantine import LIST, UNEVEN, uneven, write_list
 
 
 def dataset(*groups: tuple[str, int, int]) -> dict[str, Any]:

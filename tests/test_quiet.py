@@ -11,7 +11,7 @@ import warnings
 import pytest
 from PIL import Image
 
-from audit.quiet import libraries_quiet
+from audit.core.quiet import libraries_quiet
 
 
 def test_what_libraries_write_goes_nowhere(capfd: pytest.CaptureFixture[str]) -> None:
@@ -34,7 +34,7 @@ def test_what_libraries_write_goes_nowhere(capfd: pytest.CaptureFixture[str]) ->
 
 
 def test_only_warnings_of_this_package_are_shown(capfd: pytest.CaptureFixture[str]) -> None:
-    import audit.embeddings as ours
+    import audit.store.embeddings as ours
 
     with libraries_quiet(), warnings.catch_warnings():
         warnings.simplefilter("always")

@@ -28,19 +28,19 @@ from matplotlib.figure import Figure
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from audit import report
+from audit.core.errors import InputError
+from audit.core.page import escaped
+from audit.core.rundir import Run
 from audit.data.labels import normalise
-from audit.embeddings import Store
-from audit.errors import InputError
-from audit.exports.kinds import KINDS, attempted
-from audit.exports.public import write_public
+from audit.engine.run import carry_out
+from audit.engine.suite import load_suite
 from audit.models.encoder import Rows, unit_rows
 from audit.models.planted import PlantedEncoder
-from audit.page import escaped
-from audit.report import render
-from audit.run import carry_out
-from audit.rundir import Run
-from audit.suite import load_suite
+from audit.report import render as report
+from audit.report.exports.kinds import KINDS, attempted
+from audit.report.exports.public import write_public
+from audit.report.render import render
+from audit.store.embeddings import Store
 
 DASHBOARD: Final = Path(__file__).resolve().parents[1] / "dashboards"
 VIEWS: Final = sorted(path.stem for path in (DASHBOARD / "views").glob("*.py"))

@@ -12,21 +12,21 @@ import worlds
 from fairlearn.metrics import equalized_odds_difference
 from sklearn.metrics import balanced_accuracy_score, recall_score
 
-from audit.confidence import Confidence
+from audit.core.errors import InputError
+from audit.core.tables import CHOICES, ENSEMBLE, NOT_JUDGED, OK, TOO_FEW, UNDEFINED
 from audit.data.dataset import load
 from audit.data.labels import LabelSet, load_label_set
 from audit.data.yamlfile import validate
-from audit.embeddings import Store
-from audit.errors import InputError
-from audit.exports.public import write_public
-from audit.measures import measured
-from audit.metrics import Groups
-from audit.probes.classification import Classification
-from audit.rates_by_truth import RatesByTruth
-from audit.report import render
-from audit.run import carry_out
-from audit.suite import load_suite
-from audit.tables import CHOICES, ENSEMBLE, NOT_JUDGED, OK, TOO_FEW, UNDEFINED
+from audit.engine.run import carry_out
+from audit.engine.suite import load_suite
+from audit.measure.confidence import Confidence
+from audit.measure.measures import measured
+from audit.measure.metrics import Groups
+from audit.measure.rates_by_truth import RatesByTruth
+from audit.probes.classification.probe import Classification
+from audit.report.exports.public import write_public
+from audit.report.render import render
+from audit.store.embeddings import Store
 
 
 def label_set(*texts: str) -> LabelSet:

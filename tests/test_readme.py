@@ -12,10 +12,10 @@ import yaml
 from PIL import Image
 
 from audit.data.labels import load_label_set
-from audit.embeddings import Embeddings
-from audit.metrics import METRICS
-from audit.probes import PROBES, Seen, Texts
-from audit.suite import Gate, load_suite
+from audit.engine.suite import Gate, load_suite
+from audit.measure.metrics import METRICS
+from audit.probes.kit.base import PROBES, Seen, Texts
+from audit.store.embeddings import Embeddings
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from audit.errors import InputError
-from audit.reliability import (
+from audit.core.errors import InputError
+from audit.core.tables import ENSEMBLE, OK, TOO_FEW, UNDEFINED
+from audit.measure.reliability import (
     BINS,
     CALIBRATION,
     CALIBRATION_GAPS,
@@ -20,7 +21,6 @@ from audit.reliability import (
     reliability_bins,
 )
 from audit.stats.reliability import reliability
-from audit.tables import ENSEMBLE, OK, TOO_FEW, UNDEFINED
 
 TABLES = (
     (calibration, CALIBRATION),
@@ -31,7 +31,7 @@ TABLES = (
 
 @dataclass(frozen=True)
 class Membership:
-    """What calibration reads of ``audit.metrics.Groups``."""
+    """What calibration reads of ``audit.measure.metrics.Groups``."""
 
     index: pd.MultiIndex
     member: np.ndarray[Any, Any]

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from audit.core.errors import InputError
 from audit.data import pictures
 from audit.data.dataset import Dataset, load
 from audit.data.remarks import Remark
 from audit.data.yamlfile import validate
-from audit.errors import InputError
-from audit.findings import REMARKED, Finding, with_remarks
-from audit.metrics import grouped
-from audit.probes import PROBES
-from audit.probes.captions import Detail
+from audit.measure.findings import REMARKED, Finding, with_remarks
+from audit.measure.metrics import grouped
+from audit.probes.kit.base import PROBES
+from audit.probes.scenes.captions import Detail
 
 CARD = """\
 name: s

@@ -15,10 +15,13 @@ import pytest
 import yaml
 from worlds import people, planted, suite_file
 
+from audit.core.errors import InputError
+from audit.core.rundir import Run
+from audit.core.tables import CANNOT_TELL, RATES, records
 from audit.data.labels import load_label_set, load_prompt_set
-from audit.embeddings import Store
-from audit.errors import InputError
-from audit.replication import (
+from audit.engine.run import carry_out
+from audit.engine.suite import load_suite
+from audit.explore.replication import (
     NOT_COMPARABLE,
     NOT_REPRODUCED,
     REPLICATIONS,
@@ -34,11 +37,8 @@ from audit.replication import (
     replicate,
     replicate_all,
 )
-from audit.run import carry_out
-from audit.rundir import Run
 from audit.stats.intervals import newcombe
-from audit.suite import load_suite
-from audit.tables import CANNOT_TELL, RATES, records
+from audit.store.embeddings import Store
 
 #: what the sources print, read again from them and not from the cards
 PRINTED = {

@@ -14,28 +14,30 @@ import pytest
 from test_figures import altered, as_earlier, sample_run
 from worlds import people
 
-from audit import figures, replication, report
+from audit.core.digits import bounds, decimals, percent
+from audit.core.errors import InputError
+from audit.core.evidence import unlinked
+from audit.core.integrity import unedited, write_renderings
+from audit.core.page import code, escaped, to_html
+from audit.core.resources import shipped
+from audit.core.rundir import Run, open_run
+from audit.core.tables import DEPARTURE, NOT_JUDGED, SPREAD
 from audit.data.labels import load_label_set
-from audit.digits import bounds, decimals, percent
-from audit.embeddings import Store
-from audit.errors import InputError
-from audit.evidence import unlinked
-from audit.findings import judged
-from audit.gates import judge
-from audit.integrity import unedited, write_renderings
+from audit.engine.gates import judge
+from audit.engine.run import carry_out
+from audit.engine.suite import Gate, load_suite
+from audit.explore import replication
+from audit.explore.replication import load_card
+from audit.measure.findings import judged
 from audit.models.planted import PlantedEncoder, picture_key
-from audit.page import code, escaped, to_html
-from audit.replication import load_card
-from audit.report import TEMPLATE, fill, render
-from audit.resources import shipped
-from audit.run import carry_out
-from audit.rundir import Run, open_run
-from audit.sections import SECTIONS, replications, sections_at, wordings
-from audit.sections.blocks import Folded, Part, Picture, Section, probe_would, said
-from audit.sections.cells import rate_in_words
-from audit.sections.measures import in_unit, measure_cells
-from audit.suite import Gate, load_suite
-from audit.tables import DEPARTURE, NOT_JUDGED, SPREAD
+from audit.probes.kit.blocks import Folded, Part, Picture, Section, probe_would, said
+from audit.probes.kit.cells import rate_in_words
+from audit.probes.kit.measures_section import in_unit, measure_cells
+from audit.report import figures
+from audit.report import render as report
+from audit.report.render import TEMPLATE, fill, render
+from audit.report.sections import SECTIONS, replications, sections_at, wordings
+from audit.store.embeddings import Store
 
 HEADINGS = """
 0. Content warning and reading guide
@@ -700,7 +702,7 @@ def test_a_changed_file_is_reported(run: Run, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_reporting_does_not_import_torch(run: Run) -> None:
     program = (
-        "import sys; from pathlib import Path; import audit.report;"
+        "import sys; from pathlib import Path; import audit.report.render;"
         "sys.exit(any(m in sys.modules for m in ('torch', 'transformers')))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -14,23 +14,8 @@ import worlds
 from matplotlib.figure import Figure
 from PIL import Image
 
-from audit.confidence import Confidence
-from audit.data.dataset import Dataset, load
-from audit.data.yamlfile import validate
-from audit.embeddings import Embeddings, Store
-from audit.errors import InputError
-from audit.figures.retrieval import skews_beside_chance, who_is_at_the_top
-from audit.findings import find
-from audit.metrics import Groups, grouped
-from audit.models.encoder import Texts
-from audit.models.planted import PlantedEncoder, picture_key
-from audit.probes import Design, Seen
-from audit.probes.retrieval import FINDINGS, TOLD, Retrieval
-from audit.report import render
-from audit.run import carry_out
-from audit.sections.retrieval import tell
-from audit.suite import load_suite
-from audit.tables import (
+from audit.core.errors import InputError
+from audit.core.tables import (
     CANNOT_TELL,
     DISPARITIES,
     MEASURES,
@@ -42,6 +27,21 @@ from audit.tables import (
     TOO_FEW,
     UNDEFINED,
 )
+from audit.data.dataset import Dataset, load
+from audit.data.yamlfile import validate
+from audit.engine.run import carry_out
+from audit.engine.suite import load_suite
+from audit.measure.confidence import Confidence
+from audit.measure.findings import find
+from audit.measure.metrics import Groups, grouped
+from audit.models.encoder import Texts
+from audit.models.planted import PlantedEncoder, picture_key
+from audit.probes.kit.base import Design, Seen
+from audit.probes.retrieval.figures import skews_beside_chance, who_is_at_the_top
+from audit.probes.retrieval.probe import FINDINGS, TOLD, Retrieval
+from audit.probes.retrieval.section import tell
+from audit.report.render import render
+from audit.store.embeddings import Embeddings, Store
 
 OWN = ("alpha", "beta", "gamma")
 

@@ -13,26 +13,26 @@ import pytest
 import worlds
 from PIL import Image
 
-from audit.confidence import Confidence
+from audit.core.errors import InputError
+from audit.core.evidence import addresses, named
+from audit.core.tables import ENSEMBLE, EVERYONE, MEASURES
 from audit.data.corruptions import camera, corruption
 from audit.data.dataset import Dataset, load
 from audit.data.yamlfile import validate
-from audit.effects import condition_effects
-from audit.embeddings import Embeddings, Store
-from audit.errors import InputError
-from audit.evidence import addresses, named
-from audit.figures.robustness import falls, severities, unequal_drops
-from audit.metrics import Groups
+from audit.engine.run import carry_out
+from audit.engine.suite import load_suite
+from audit.measure.confidence import Confidence
+from audit.measure.effects import condition_effects
+from audit.measure.metrics import Groups
 from audit.models.encoder import Texts
 from audit.models.planted import PlantedEncoder, picture_key
-from audit.probes import Design, Seen
-from audit.probes.changes import ACCURACY_CHANGE
-from audit.probes.robustness import RATE_CHANGE, UNEQUAL_CHANGE, UNEQUAL_DROP, Robustness
-from audit.run import carry_out
-from audit.sections.blocks import Folded
-from audit.sections.robustness import SECTION
-from audit.suite import load_suite
-from audit.tables import ENSEMBLE, EVERYONE, MEASURES
+from audit.probes.kit.base import Design, Seen
+from audit.probes.kit.blocks import Folded
+from audit.probes.kit.changes import ACCURACY_CHANGE
+from audit.probes.robustness.figures import falls, severities, unequal_drops
+from audit.probes.robustness.probe import RATE_CHANGE, UNEQUAL_CHANGE, UNEQUAL_DROP, Robustness
+from audit.probes.robustness.section import SECTION
+from audit.store.embeddings import Embeddings, Store
 
 Choose = Callable[[pd.Series], str]
 

@@ -15,13 +15,13 @@ import pytest
 import worlds
 import yaml
 
-from audit.embeddings import Store
-from audit.errors import InputError
+from audit.core.errors import InputError
+from audit.core.rundir import Run, open_run, runs_in
+from audit.engine.run import carry_out
+from audit.engine.suite import load_suite
 from audit.models.planted import PlantedEncoder
-from audit.report import render
-from audit.run import carry_out
-from audit.rundir import Run, open_run, runs_in
-from audit.suite import load_suite
+from audit.report.render import render
+from audit.store.embeddings import Store
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -311,9 +311,9 @@ import os, signal, sys, time
 sys.path.insert(0, {tests!r})
 from pathlib import Path
 import test_run, worlds
-from audit.rundir import runs_in
-import audit.embeddings
-audit.embeddings.FLUSH_PICTURES = 8
+from audit.core.rundir import runs_in
+import audit.store.embeddings
+audit.store.embeddings.FLUSH_PICTURES = 8
 folder = Path({folder!r})
 table = __import__("pandas").read_csv(folder / "people.csv")
 choose = lambda r: "thief" if r["u"] < 0.3 else "visitor"

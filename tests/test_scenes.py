@@ -15,26 +15,34 @@ import worlds
 import yaml
 from PIL import Image
 
-from audit.abstention import LABELLED, RIGHT, abstention, at_least, rates_in, threshold_of
-from audit.confidence import Confidence
-from audit.controls import Dealt, range_by_chance
+from audit.core.errors import InputError
+from audit.core.rundir import Run
+from audit.core.tables import (
+    ENSEMBLE,
+    EVERYONE,
+    NOT_ASKED,
+    SHOWN_LARGE,
+    SHOWN_SMALL,
+    TOO_FEW,
+    UNDEFINED,
+)
 from audit.data.dataset import Dataset, load
 from audit.data.yamlfile import validate
-from audit.embeddings import Embeddings, Store
-from audit.errors import InputError
-from audit.metrics import Groups, grouped
+from audit.engine.run import carry_out
+from audit.engine.suite import load_suite
+from audit.measure.abstention import LABELLED, RIGHT, abstention, at_least, rates_in, threshold_of
+from audit.measure.confidence import Confidence
+from audit.measure.controls import Dealt, range_by_chance
+from audit.measure.metrics import Groups, grouped
 from audit.models.encoder import Texts
 from audit.models.planted import PlantedEncoder, picture_key
-from audit.probes import Design, Seen
-from audit.probes import captions as roles
-from audit.probes import scenes as probe
-from audit.probes.captions import uniform
-from audit.probes.scenes import INSTEAD, WITHOUT, Scenes, close_only
-from audit.report import render
-from audit.run import carry_out
-from audit.rundir import Run
-from audit.suite import load_suite
-from audit.tables import ENSEMBLE, EVERYONE, NOT_ASKED, SHOWN_LARGE, SHOWN_SMALL, TOO_FEW, UNDEFINED
+from audit.probes.kit.base import Design, Seen
+from audit.probes.scenes import captions as roles
+from audit.probes.scenes import probe
+from audit.probes.scenes.captions import uniform
+from audit.probes.scenes.probe import INSTEAD, WITHOUT, Scenes, close_only
+from audit.report.render import render
+from audit.store.embeddings import Embeddings, Store
 
 COLOURS = ("amber", "blue", "cyan", "green", "red", "white")
 SHAPES = ("coat", "dress", "hat", "scarf", "suit")

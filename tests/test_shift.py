@@ -13,24 +13,24 @@ import worlds
 from scipy import special
 from scipy.stats import linregress
 
-from audit.confidence import Confidence
+from audit.core.errors import InputError
+from audit.core.tables import ENSEMBLE, EVERYONE, MEASURES
 from audit.data.dataset import Dataset, load
 from audit.data.yamlfile import validate
-from audit.embeddings import Embeddings, Store
-from audit.errors import InputError
-from audit.figures.robustness import sources
-from audit.metrics import Groups
+from audit.engine.run import carry_out
+from audit.engine.suite import load_suite
+from audit.measure.confidence import Confidence
+from audit.measure.metrics import Groups
 from audit.models.encoder import Texts
-from audit.probes import Design, Seen
-from audit.probes.changes import ACCURACY_CHANGE
-from audit.probes.robustness import UNEQUAL_DROP
-from audit.probes.shift import ACCURACY, ROBUSTNESS, Baseline, Shift, load_baseline
-from audit.run import carry_out
-from audit.sections.shift import SECTION
+from audit.probes.kit.base import Design, Seen
+from audit.probes.kit.changes import ACCURACY_CHANGE
+from audit.probes.robustness.figures import sources
+from audit.probes.robustness.probe import UNEQUAL_DROP
+from audit.probes.shift.probe import ACCURACY, ROBUSTNESS, Baseline, Shift, load_baseline
+from audit.probes.shift.section import SECTION
 from audit.stats.clustered import difference_interval
 from audit.stats.counts import sample_of
-from audit.suite import load_suite
-from audit.tables import ENSEMBLE, EVERYONE, MEASURES
+from audit.store.embeddings import Embeddings, Store
 
 Choose = Callable[[pd.Series], str]
 

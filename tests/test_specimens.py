@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from planted_cells import against_the_rest, planted_cells
 
+from audit.core.resources import bundled
+from audit.core.rundir import Run
+from audit.core.tables import ENSEMBLE
 from audit.data.dataset import load as load_dataset
-from audit.resources import bundled
-from audit.rundir import Run
-from audit.tables import ENSEMBLE
 
 #: least accuracy on people not trained on, by label set; hair and age are meant to reach 85 % and
 #: 70 % and do not yet (docs/planted.md)

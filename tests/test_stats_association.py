@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from audit.errors import InputError
+from audit.core.errors import InputError
 from audit.stats import association
 
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from scipy import special
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
-from audit.errors import InputError
+from audit.core.errors import InputError
 from audit.stats.clustered import (
     Sample,
     correlation,

@@ -14,7 +14,7 @@ import statsmodels.formula.api as smf
 from scipy import special, stats
 from statsmodels.stats.anova import anova_lm
 
-from audit.errors import InputError
+from audit.core.errors import InputError
 from audit.stats import components as c
 from audit.stats.permutation import permuted_range
 from audit.stats.pooling import between_group_sd

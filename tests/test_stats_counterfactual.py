@@ -7,10 +7,10 @@ import pytest
 import statsmodels.api as sm
 from scipy import optimize, stats
 
-from audit.errors import InputError
+from audit.core.errors import InputError
+from audit.core.tables import OK, TOO_FEW, UNDEFINED
 from audit.stats import counterfactual as c
 from audit.stats.intervals import clopper_pearson
-from audit.tables import OK, TOO_FEW, UNDEFINED
 
 TABLES = ("value", "error", "low", "high", "low_all", "high_all", "p", "q")
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audit.errors import InputError
+from audit.core.errors import InputError
 from audit.stats.clustered import Sample, difference_interval, rate_interval, ratio_interval
 from audit.stats.counts import Counts, count, sample_of
 from audit.stats.families import compare

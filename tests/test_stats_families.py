@@ -14,6 +14,7 @@ from hypothesis.extra import numpy as hnp
 from scipy import special, stats
 from statsmodels.stats.multitest import multipletests
 
+from audit.core.verdicts import size_bounds, verdicts
 from audit.stats import families
 from audit.stats.clustered import (
     Sample,
@@ -33,7 +34,6 @@ from audit.stats.families import (
 )
 from audit.stats.resampling import cluster_weights
 from audit.stats.significance import difference_p
-from audit.verdicts import size_bounds, verdicts
 
 World = tuple[np.ndarray, np.ndarray, np.ndarray]
 

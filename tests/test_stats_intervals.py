@@ -16,7 +16,7 @@ from statsmodels.stats.proportion import (
     proportion_confint,
 )
 
-from audit.errors import InputError
+from audit.core.errors import InputError
 from audit.stats import intervals
 
 ONE_RATE = {

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.proportion import confint_proportions_2indep
 
-from audit.errors import InputError
+from audit.core.errors import InputError
 from audit.stats.mislabelled import at_random, at_worst
 
 FAIRFACE = (0.19, 0.14, 0.14, 0.15, 0.14, 0.13, 0.11)

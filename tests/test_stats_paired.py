@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.contingency_tables import StratifiedTable, cochrans_q, mcnemar
 
-from audit.errors import InputError
+from audit.core.errors import InputError
 from audit.stats.paired import cochran_q_p, mantel_haenszel, mcnemar_p
 
 

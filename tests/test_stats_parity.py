@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from audit.errors import InputError
+from audit.core.errors import InputError
 from audit.stats import parity, ranking
 from audit.stats.resampling import cluster_weights
 

@@ -11,7 +11,7 @@ from scipy.stats import chi2
 from statsmodels.regression.linear_model import WLS
 from statsmodels.stats.meta_analysis import combine_effects
 
-from audit.errors import InputError
+from audit.core.errors import InputError
 from audit.stats import pooling
 
 

@@ -12,7 +12,7 @@ from scipy.optimize import brentq
 from scipy.stats import norm
 from statsmodels.stats.proportion import samplesize_proportions_2indep_onetail
 
-from audit.errors import InputError
+from audit.core.errors import InputError
 from audit.stats import intervals, power, significance
 
 BASES = np.array([0.01, 0.05, 0.15])

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
-from audit.errors import InputError
+from audit.core.errors import InputError
 from audit.stats.intervals import wilson
 from audit.stats.reliability import (
     FEW,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import poisson
 
-from audit.errors import InputError
+from audit.core.errors import InputError
 from audit.stats import resampling
 
 PINNED = ["1003112120100112", "0011011134040230"]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom, chi2_contingency, fisher_exact
 from statsmodels.stats.multitest import multipletests
 
-from audit.errors import InputError
+from audit.core.errors import InputError
 from audit.stats import significance
 
 CORRECTIONS = {

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from scipy import special
 
-from audit.errors import InputError
+from audit.core.errors import InputError
+from audit.core.tables import OK, TOO_FEW, UNDEFINED
 from audit.stats import families
 from audit.stats import verification as v
 from audit.stats.intervals import clopper_pearson, wilson
-from audit.tables import OK, TOO_FEW, UNDEFINED
 
 THRESHOLDS = (0.1, 0.5)
 

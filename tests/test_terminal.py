@@ -12,10 +12,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from audit import cli
-from audit.errors import InputError
-from audit.rundir import require_writable, write_bytes
-from audit.terminal import (
+from audit.cli import verbs as cli
+from audit.core.errors import InputError
+from audit.core.rundir import require_writable, write_bytes
+from audit.core.terminal import (
     Stopped,
     cells,
     complain,
@@ -85,7 +85,7 @@ def test_a_signal_ends_a_command_with_a_sentence(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from audit.rundir import building
+    from audit.core.rundir import building
 
     def run(suite: str, model: str | None) -> None:
         with building(tmp_path, "s"):

@@ -16,11 +16,12 @@ from PIL import Image
 from safetensors import SafetensorError
 from transformers import AutoTokenizer, CLIPModel, CLIPTokenizer
 
+from audit.core.errors import InputError
+from audit.core.resources import bundled
 from audit.data.people.planted import load_planted, rate_table
-from audit.errors import InputError
-from audit.models import architectures, evaluation, huggingface, train
-from audit.models.train import Augmentation, TrainConfig
-from audit.resources import bundled
+from audit.models import huggingface
+from audit.training import architectures, evaluation, train
+from audit.training.train import Augmentation, TrainConfig
 
 COLOURS = {
     **{"red": (200, 20, 20), "green": (20, 160, 20), "blue": (20, 20, 200), "teal": (0, 130, 130)},

@@ -12,17 +12,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from audit import multiverse
+from audit.core.errors import InputError
+from audit.core.resources import bundled
 from audit.data import dataset
 from audit.data.images import decode
 from audit.data.labels import load_label_set, load_prompt_set
-from audit.embeddings import Embeddings
-from audit.errors import InputError
-from audit.metrics import Groups, grouped
-from audit.models import worded
+from audit.measure import prompt_variants as multiverse
+from audit.measure.metrics import Groups, grouped
 from audit.models.encoder import Encoder, Texts, unit_rows
 from audit.models.huggingface import load
-from audit.resources import bundled
+from audit.store.embeddings import Embeddings
+from audit.training import worded
 
 PLANTED = worded.Planting()
 EVEN, SKEWED, WORDED = "specimen-even", "specimen-skewed", PLANTED.name

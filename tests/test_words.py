@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from test_figures import sample_run
 
-from audit import page, resources
-from audit.report import render
+from audit.core import page, resources
+from audit.report.render import render
 
 ROOT = resources.shipped("REPORT_TEMPLATE.md").parent
 REFUSED = {
@@ -30,13 +30,13 @@ DENIED = re.compile(r"\b(no|not|nor|never|neither|isn['’]t|can['’]t|cannot)\
 #: names of works, files and projects
 NAMES = re.compile(r"oxai/debias-vision-lang|https?://\S+")
 #: these name the words in order to flag them
-FLAGS_THEM = ("audit/narrative.py", "docs/report.md")
+FLAGS_THEM = ("audit/report/narrative.py", "docs/report.md")
 MODULES = (
-    "audit/cli.py", "audit/findings.py", "audit/gates.py", "audit/page.py", "audit/report.py",
-    "audit/catalogue.py", "audit/compare.py", "audit/controls.py", "audit/replication.py",
-    "audit/suite.py", "audit/plan.py", "audit/gallery.py", "audit/evidence.py",
+    "audit/cli/verbs.py", "audit/measure/findings.py", "audit/engine/gates.py", "audit/core/page.py", "audit/report/render.py",
+    "audit/explore/catalogue.py", "audit/explore/compare.py", "audit/measure/controls.py", "audit/explore/replication.py",
+    "audit/engine/suite.py", "audit/engine/plan.py", "audit/explore/gallery.py", "audit/core/evidence.py",
 )  # fmt: skip
-FOLDERS = ("audit/sections", "audit/figures", "audit/exports", "audit/probes", "dashboards")
+FOLDERS = ("audit/report", "audit/probes", "dashboards")
 
 
 def refused(text: str) -> list[str]:

@@ -7,8 +7,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from audit.core.errors import InputError
 from audit.data.yamledit import comments, with_key
-from audit.errors import InputError
 
 TEXT = """\
 # on top

@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image as PillowImage
 from PIL.Image import Image
 
-from audit.errors import InputError, sentence
-from audit.registry import unknown
+from audit.core.errors import InputError, sentence
+from audit.core.registry import unknown
 
 #: the name of doing nothing
 AS_IT_IS: Final = "as it is"

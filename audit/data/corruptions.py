@@ -24,10 +24,10 @@ from PIL import Image
 from scipy.fft import irfft2, next_fast_len, rfft2
 from scipy.special import pdtr
 
+from audit.core.errors import InputError, sentence
+from audit.core.registry import Registry
 from audit.data.alterations import Alteration
 from audit.data.images import pixel_digest
-from audit.errors import InputError, sentence
-from audit.registry import Registry
 
 Light = NDArray[np.float32]
 Random = np.random.Generator

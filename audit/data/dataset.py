@@ -14,16 +14,16 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, BeforeValidator, ConfigDict, field_validator, model_validator
 
-from audit import resources
+from audit.core import resources
+from audit.core.errors import InputError, sentence
+from audit.core.registry import suggest, unknown
+from audit.core.tables import EVERYONE, UNKNOWN
 from audit.data import remarks as looks
 from audit.data import values as numbers
 from audit.data.manifest import Manifest, read_manifests
 from audit.data.paths import on_disk, require_inside
 from audit.data.remarks import Remark
 from audit.data.yamlfile import load_yaml, validate, written
-from audit.errors import InputError, sentence
-from audit.registry import suggest, unknown
-from audit.tables import EVERYONE, UNKNOWN
 
 Source = Literal["self-reported", "annotator-perceived", "assigned", "generator"]
 KEYS = ("image_id", "path", "cluster_id")

@@ -14,10 +14,10 @@ from typing import IO, Any, Literal, get_args
 import numpy as np
 from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
 
+from audit.core.errors import InputError, sentence
 from audit.data import intact
 from audit.data.intact import Damage
 from audit.data.packed import container, opened
-from audit.errors import InputError, sentence
 
 Reason = Literal[
     "missing",

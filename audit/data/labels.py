@@ -25,11 +25,11 @@ from pydantic import (
     model_validator,
 )
 
-from audit.characters import apart, plain, spelt, unseen, visible
+from audit.core.characters import apart, plain, spelt, unseen, visible
+from audit.core.errors import InputError, sentence
+from audit.core.registry import suggest, unknown
+from audit.core.resources import shipped
 from audit.data.yamlfile import FieldError, load_yaml, validate
-from audit.errors import InputError, sentence
-from audit.registry import suggest, unknown
-from audit.resources import shipped
 
 Harm = Literal[
     "allocation",

@@ -16,10 +16,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from audit.core.errors import InputError, sentence
+from audit.core.registry import suggest
 from audit.data.packed import packed_name
 from audit.data.values import BLANKS
-from audit.errors import InputError, sentence
-from audit.registry import suggest
 
 PART: Final = "part"
 """The column that says which of several manifests a row is from."""

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path, PureWindowsPath
 
+from audit.core.errors import InputError, sentence
 from audit.data.images import inside
-from audit.errors import InputError, sentence
 
 
 def on_disk(paths: Sequence[str], root: Path) -> list[str]:

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
 
-from audit.characters import LONG, apart, plain, spelt
+from audit.core.characters import LONG, apart, plain, spelt
+from audit.core.registry import suggest
+from audit.core.tables import UNKNOWN
 from audit.data.manifest import Manifest
 from audit.data.values import number
-from audit.registry import suggest
-from audit.tables import UNKNOWN
 
 if TYPE_CHECKING:
     from audit.data.dataset import AttributeCard, Card

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from audit.errors import InputError
+from audit.core.errors import InputError
 
 #: what is cut from both ends of a value, in files and in cards; other blanks are part of it
 BLANKS: Final = " \t\r\n"

@@ -10,8 +10,8 @@ from typing import Any
 import yaml
 from yaml.nodes import MappingNode, Node, SequenceNode
 
+from audit.core.errors import InputError, sentence
 from audit.data.yamlfile import Loc, parse_yaml
-from audit.errors import InputError, sentence
 
 #: signs that can stand in a block of text as they are
 _PRINTED = re.compile(

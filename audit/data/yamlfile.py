@@ -18,9 +18,9 @@ from pydantic_core import ErrorDetails
 from yaml.composer import ComposerError
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
+from audit.core.errors import InputError, sentence
+from audit.core.registry import suggest
 from audit.data.values import BLANKS
-from audit.errors import InputError, sentence
-from audit.registry import suggest
 
 Loc = tuple[str | int, ...]
 M = TypeVar("M", bound=BaseModel)

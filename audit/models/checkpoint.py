@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
-from audit.errors import InputError, sentence
+from audit.core.errors import InputError, sentence
 from audit.models.config import ClipConfig, read_config
 from audit.models.encoder import digest_of, file_digest, require_logit_scale
 from audit.models.jsonfile import read_json

@@ -12,8 +12,8 @@ from typing import Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from audit.core.errors import InputError, sentence
 from audit.data.yamlfile import validate
-from audit.errors import InputError, sentence
 from audit.models.jsonfile import read_json
 from audit.models.preprocessing import MAX_SIDE
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
-from audit.errors import InputError, sentence
+from audit.core.errors import InputError, sentence
 
 Rows = NDArray[np.float32]
 Pixels = NDArray[np.uint8]

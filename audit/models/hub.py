@@ -9,10 +9,10 @@ import contextlib
 import re
 from pathlib import Path
 
-from audit.errors import InputError, sentence
+from audit.core.errors import InputError, sentence
+from audit.core.registry import suggest
+from audit.core.resources import bundled, bundled_names
 from audit.models.encoder import write_note
-from audit.registry import suggest
-from audit.resources import bundled, bundled_names
 
 HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
 # the hub account that converts pickled weights, and the name under which its result is noted

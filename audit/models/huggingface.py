@@ -16,14 +16,14 @@ import numpy as np
 import torch
 from PIL.Image import Image, fromarray
 
-from audit.errors import AuditError, InputError, sentence
+from audit.core.errors import AuditError, InputError, sentence
+from audit.core.registry import suggest
+from audit.core.resources import bundled
 from audit.models import hub
 from audit.models.checkpoint import Checkpoint
 from audit.models.encoder import Encoder, EncoderCard, Pixels, Rows, unit_rows
 from audit.models.preprocessing import Pictures
 from audit.models.words import Words, readable
-from audit.registry import suggest
-from audit.resources import bundled
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 

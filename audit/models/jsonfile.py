@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
-from audit.errors import InputError, sentence
+from audit.core.errors import InputError, sentence
 
 #: bytes; the largest published tokenizer.json has about 35 million
 MAX_BYTES: Final = 200_000_000

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from PIL.Image import Image
 
-from audit.errors import InputError, sentence
+from audit.core.errors import InputError, sentence
+from audit.core.registry import suggest
 from audit.models.encoder import EncoderCard, Rows, digest_of, unit_rows
-from audit.registry import suggest
 
 
 def picture_key(image: Image) -> Hashable:

@@ -12,9 +12,9 @@ import numpy as np
 from PIL.Image import Image, Resampling
 from pydantic import BaseModel, ConfigDict, Field
 
+from audit.core.errors import InputError, sentence
 from audit.data.images import MAX_PIXELS
 from audit.data.yamlfile import validate
-from audit.errors import InputError, sentence
 from audit.models.encoder import Pixels
 from audit.models.jsonfile import read_json
 

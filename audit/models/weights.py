@@ -17,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from audit.errors import InputError, sentence
+from audit.core.errors import InputError, sentence
 from audit.models.config import ClipConfig
 from audit.models.jsonfile import read_json
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from audit.errors import AuditError, InputError
+from audit.core.errors import AuditError, InputError
 from audit.models.checkpoint import Checkpoint
 
 if TYPE_CHECKING:

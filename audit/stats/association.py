@@ -24,8 +24,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from audit.errors import InputError, sentence
-from audit.registry import unknown
+from audit.core.errors import InputError, sentence
+from audit.core.registry import unknown
 from audit.stats.permutation import dealt_sums
 
 Floats = npt.NDArray[np.float64]

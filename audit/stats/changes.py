@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.core.verdicts import size_bounds
 from audit.stats.clustered import (
     Bounds,
     Floats,
@@ -22,7 +23,6 @@ from audit.stats.clustered import (
     rate_interval,
 )
 from audit.stats.families import ENOUGH, Flags, bounds_at, joint_level
-from audit.verdicts import size_bounds
 
 _AT_ONCE: Final = 512  # comparisons a block: bounds memory
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse, special, stats
 
-from audit.errors import InputError, sentence
+from audit.core.errors import InputError, sentence
 from audit.stats.intervals import clopper_pearson
 from audit.stats.permutation import DealtCodes, dealt_codes
 from audit.stats.reliability import FEW

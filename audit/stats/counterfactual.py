@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse, special
 
-from audit.errors import InputError, sentence
+from audit.core.errors import InputError, sentence
+from audit.core.tables import OK, TOO_FEW, UNDEFINED
 from audit.stats.clustered import Floats, Integers, Sample, effective_events, rate_interval
 from audit.stats.counts import sample_of
 from audit.stats.families import ENOUGH, Family, bounds_at, compare, joint_level
 from audit.stats.resampling import cluster_weights
-from audit.tables import OK, TOO_FEW, UNDEFINED
 
 Flags = npt.NDArray[np.bool_]
 Texts = npt.NDArray[np.str_]

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from audit.errors import InputError, sentence
+from audit.core.errors import InputError, sentence
 from audit.stats.clustered import Integers, Sample
 from audit.stats.resampling import Weights, bootstrap_counts, cluster_weights
 

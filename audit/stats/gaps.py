@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from audit.core.tables import OK, TOO_FEW
+from audit.core.verdicts import Verdict, decide, size_bounds, verdicts
 from audit.stats.clustered import (
     Bounds,
     Flags,
@@ -22,8 +24,6 @@ from audit.stats.clustered import (
 )
 from audit.stats.families import Estimates, bounds_at, compare
 from audit.stats.samples import pick_questions
-from audit.tables import OK, TOO_FEW
-from audit.verdicts import Verdict, decide, size_bounds, verdicts
 
 #: what *shown small* says of a largest gap
 NO_TWO_GROUPS = "no two groups differ by {margin}"

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from audit.errors import InputError, sentence
-from audit.registry import unknown
+from audit.core.errors import InputError, sentence
+from audit.core.registry import unknown
 
 Floats = npt.NDArray[np.float64]
 Bounds = tuple[Floats, Floats]

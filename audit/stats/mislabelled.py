@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from audit.errors import InputError, sentence
+from audit.core.errors import InputError, sentence
 
 Floats = npt.NDArray[np.float64]
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from scipy import special
 from statsmodels.stats.contingency_tables import StratifiedTable, cochrans_q, mcnemar
 
-from audit.errors import InputError, sentence
+from audit.core.errors import InputError, sentence
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]

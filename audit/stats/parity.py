@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from audit.errors import InputError, sentence
+from audit.core.errors import InputError, sentence
 from audit.stats import ranking
 from audit.stats.ranking import Beside, Floats, Integers, Ranking
 from audit.stats.resampling import Weights

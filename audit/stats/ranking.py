@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from audit.errors import InputError, sentence
-from audit.registry import unknown
+from audit.core.errors import InputError, sentence
+from audit.core.registry import unknown
 from audit.stats import permutation
 from audit.stats.intervals import clopper_pearson
 from audit.stats.resampling import Weights

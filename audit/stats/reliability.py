@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse, special
 
-from audit.errors import InputError, sentence
+from audit.core.errors import InputError, sentence
 from audit.stats.intervals import clopper_pearson, wilson
 from audit.stats.significance import bonferroni_level
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
-from audit.errors import InputError, sentence
+from audit.core.errors import InputError, sentence
 
 Counts = npt.NDArray[np.int32]
 Integers = npt.NDArray[np.int64]

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from audit.errors import InputError, sentence
+from audit.core.errors import InputError, sentence
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

@@ -21,10 +21,10 @@ from typing import Any, Final, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from audit.errors import InputError, sentence
+from audit.core.errors import InputError, sentence
+from audit.core.tables import OK, TOO_FEW, UNDEFINED
 from audit.stats.clustered import Floats, Integers, Sample, effective_n, rate_interval
 from audit.stats.resampling import cluster_weights
-from audit.tables import OK, TOO_FEW, UNDEFINED
 
 Flags = npt.NDArray[np.bool_]
 Singles = npt.NDArray[np.float32]

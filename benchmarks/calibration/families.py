@@ -8,11 +8,11 @@ from typing import ClassVar, Final
 
 import numpy as np
 
+from audit.core.tables import SHOWN_LARGE, SHOWN_SMALL
+from audit.core.verdicts import verdicts
 from audit.stats.clustered import Sample
 from audit.stats.counts import sample_of
 from audit.stats.families import Estimates, Family, compare
-from audit.tables import SHOWN_LARGE, SHOWN_SMALL
-from audit.verdicts import verdicts
 
 from .worlds import (
     APART,

@@ -7,11 +7,11 @@ from typing import ClassVar, Final
 
 import numpy as np
 
+from audit.core.tables import SHOWN_SMALL
+from audit.core.verdicts import size_bounds, verdicts
 from audit.stats.counts import sample_of
 from audit.stats.families import Family
 from audit.stats.power import detectable_difference, needed_n_for_margin
-from audit.tables import SHOWN_SMALL
-from audit.verdicts import size_bounds, verdicts
 
 from .families import LEVEL, PAIRS, comparisons, family_of
 from .worlds import Floats, Size, apart, happen, mean_size, subject_rates, subject_sizes

@@ -24,13 +24,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from audit import multiverse as m
-from audit.confidence import Confidence
+from audit.core.tables import ENSEMBLE, SHOWN_LARGE
 from audit.data.labels import Label, LabelSet
-from audit.disparity import disparities
-from audit.metrics import Draws, Groups, tally
+from audit.measure import prompt_variants as m
+from audit.measure.confidence import Confidence
+from audit.measure.disparity import disparities
+from audit.measure.metrics import Draws, Groups, tally
 from audit.stats.resampling import cluster_weights
-from audit.tables import ENSEMBLE, SHOWN_LARGE
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]

@@ -12,9 +12,12 @@ from typing import Any, Final
 import pandas as pd
 import streamlit as st
 
+from audit.core.errors import InputError, sentence
+from audit.core.page import to_html
+from audit.core.resources import shipped
+from audit.core.rundir import Run
 from audit.data.yamledit import with_key
-from audit.errors import InputError, sentence
-from audit.narrative import (
+from audit.report.narrative import (
     FIELDS,
     FILE,
     LINES,
@@ -27,10 +30,7 @@ from audit.narrative import (
     starter,
     text_of,
 )
-from audit.page import to_html
-from audit.report import TEMPLATE
-from audit.resources import shipped
-from audit.rundir import Run
+from audit.report.render import TEMPLATE
 from parts.words import SIGNS, plain, signed
 
 #: sections that nobody but the author can write, and what belongs there

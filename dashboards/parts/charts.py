@@ -9,9 +9,9 @@ from typing import Any, Final
 import altair as alt
 import pandas as pd
 
-from audit.digits import bounds, percent
-from audit.evidence import each
-from audit.tables import CANNOT_TELL, SHOWN_LARGE, SHOWN_SMALL
+from audit.core.digits import bounds, percent
+from audit.core.evidence import each
+from audit.core.tables import CANNOT_TELL, SHOWN_LARGE, SHOWN_SMALL
 from parts.words import measured, what
 
 #: sign, shape and colour of each verdict (Okabe and Ito's palette)

@@ -8,7 +8,7 @@ from typing import ParamSpec, TypeVar
 
 import streamlit as st
 
-from audit.damage import Damage, DamagedWarning
+from audit.core.damage import Damage, DamagedWarning
 from parts.words import plain
 
 P = ParamSpec("P")

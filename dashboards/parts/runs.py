@@ -13,10 +13,10 @@ from typing import Any, Final, TypeVar, cast
 import pandas as pd
 import streamlit as st
 
-from audit.errors import InputError
-from audit.integrity import unedited
-from audit.narrative import FILE
-from audit.rundir import MANIFEST, TABLES, Run, digest_of, open_run
+from audit.core.errors import InputError
+from audit.core.integrity import unedited
+from audit.core.rundir import MANIFEST, TABLES, Run, digest_of, open_run
+from audit.report.narrative import FILE
 from parts.words import csv, plain
 
 T = TypeVar("T")

@@ -8,15 +8,15 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from audit import figures
-from audit.damage import Damage, Damaged, DamagedWarning
-from audit.errors import InputError
-from audit.page import Markdown
-from audit.rundir import Run
-from audit.sections import SECTIONS
-from audit.sections.blocks import Block, Folded, Part, Picture, said
-from audit.sections.disparities import gaps_table
-from audit.sections.tasks import tasks
+from audit.core.damage import Damage, Damaged, DamagedWarning
+from audit.core.errors import InputError
+from audit.core.page import Markdown
+from audit.core.rundir import Run
+from audit.probes.kit.blocks import Block, Folded, Part, Picture, said
+from audit.probes.kit.tasks import tasks
+from audit.report import figures
+from audit.report.sections import SECTIONS
+from audit.report.sections.disparities import gaps_table
 from parts.damage import attempt
 from parts.runs import ALSO, current, readable_or_stop, stamp
 from parts.words import as_markdown, picture, plain

@@ -16,14 +16,14 @@ import pandas as pd
 import streamlit as st
 from matplotlib.figure import Figure
 
-from audit.characters import visible
-from audit.csvfile import csv_text
-from audit.digits import bounds, percent
-from audit.evidence import unlinked
-from audit.figures.glyphs import made_legible
-from audit.metrics import noun
-from audit.tables import NOT_JUDGED, OK, UNDEFINED, WITHHELD
-from audit.verdicts import Verdict
+from audit.core.characters import visible
+from audit.core.csvfile import csv_text
+from audit.core.digits import bounds, percent
+from audit.core.evidence import unlinked
+from audit.core.tables import NOT_JUDGED, OK, UNDEFINED, WITHHELD
+from audit.core.verdicts import Verdict
+from audit.measure.metrics import noun
+from audit.probes.kit.glyphs import made_legible
 
 SEEN: Final = Verdict.SEEN.value
 #: a verdict is never told by its colour alone

@@ -11,10 +11,10 @@ import streamlit as st
 from parts.runs import OTHERS, current, names, offer_csv, opened, stamp
 from parts.words import plain, signed, table, unbroken
 
-from audit import compare as comparison
-from audit.errors import InputError
-from audit.rundir import Run
-from audit.tables import DIFFERENCE, WORST, records
+from audit.core.errors import InputError
+from audit.core.rundir import Run
+from audit.core.tables import DIFFERENCE, WORST, records
+from audit.explore import compare as comparison
 
 KINDS: Final = {
     WORST: "Largest gap between any two groups: where it changed most",

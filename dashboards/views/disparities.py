@@ -25,11 +25,10 @@ from parts.words import (
     what,
 )
 
-from audit.digits import percent
-from audit.evidence import each
-from audit.findings import judged
-from audit.rundir import Run
-from audit.tables import (
+from audit.core.digits import percent
+from audit.core.evidence import each
+from audit.core.rundir import Run
+from audit.core.tables import (
     DIFFERENCE,
     ENSEMBLE,
     EVERYONE,
@@ -39,6 +38,7 @@ from audit.tables import (
     UNDEFINED,
     WORST,
 )
+from audit.measure.findings import judged
 
 CHOICES: Final = "labels chosen"
 METRICS: Final = {

@@ -13,10 +13,12 @@ from parts.charts import before_and_after
 from parts.runs import current, offer_csv, stamp
 from parts.words import change, measured, plain, signed, status, table, unbroken, what
 
-from audit.embeddings import Store
-from audit.errors import InputError
-from audit.evidence import each
-from audit.lab import (
+from audit.core.errors import InputError
+from audit.core.evidence import each
+from audit.core.names import slug
+from audit.core.rundir import Run
+from audit.core.tables import EVERYONE, OK, RATE, WORST
+from audit.explore.lab import (
     Lab,
     Question,
     Reply,
@@ -28,9 +30,7 @@ from audit.lab import (
     typed,
     zipped,
 )
-from audit.names import slug
-from audit.rundir import Run
-from audit.tables import EVERYONE, OK, RATE, WORST
+from audit.store.embeddings import Store
 
 #: rows of the table of changes before it refers to the file
 MOST: Final = 14

@@ -10,12 +10,12 @@ from parts.damage import attempt
 from parts.runs import current
 from parts.words import MEANINGS, SEEN, SIGNS, plain, signed, table, unbroken, unique
 
-from audit.evidence import each
-from audit.findings import tally_verdicts
-from audit.quarantine import uneven
-from audit.rundir import Run
-from audit.sections.label_sets import label_warnings
-from audit.tables import UNKNOWN
+from audit.core.evidence import each
+from audit.core.rundir import Run
+from audit.core.tables import UNKNOWN
+from audit.measure.findings import tally_verdicts
+from audit.report.sections.label_sets import label_warnings
+from audit.store.quarantine import uneven
 
 FIRST: Final = 12
 ANY: Final = "all"

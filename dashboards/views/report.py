@@ -13,13 +13,13 @@ from parts.author import bar, draft_of, file, form, problems
 from parts.runs import ALSO, current, readable_or_stop, stamp, whole_or_stop
 from parts.words import plain
 
-from audit import report as reports
-from audit.errors import AuditError, InputError
-from audit.exports.kinds import KINDS, failed
-from audit.exports.public import told, write_public
-from audit.lab import zipped
-from audit.narrative import FILE, checked, closed, narrative_of, read, text_of
-from audit.rundir import Run, open_run
+from audit.core.errors import AuditError, InputError
+from audit.core.rundir import Run, open_run
+from audit.explore.lab import zipped
+from audit.report import render as reports
+from audit.report.exports.kinds import KINDS, failed
+from audit.report.exports.public import told, write_public
+from audit.report.narrative import FILE, checked, closed, narrative_of, read, text_of
 
 #: width of the buttons, in pixels
 BUTTON: Final = 230

@@ -13,13 +13,13 @@ from parts.damage import attempt
 from parts.runs import current, offer_csv, readable_or_stop, stamp
 from parts.words import measured, plain, rate, signed, status, table, unbroken, what
 
+from audit.core.errors import InputError
+from audit.core.evidence import each
+from audit.core.rundir import Run
+from audit.core.tables import CHOSEN, DECLARED, ENSEMBLE, EVERYONE, records
 from audit.data.alterations import AS_IT_IS
-from audit.embeddings import Store
-from audit.errors import InputError
-from audit.evidence import each
-from audit.lab import Worded, open_wordings, wording_prompts
-from audit.rundir import Run
-from audit.tables import CHOSEN, DECLARED, ENSEMBLE, EVERYONE, records
+from audit.explore.lab import Worded, open_wordings, wording_prompts
+from audit.store.embeddings import Store
 
 #: what tells one curve from another
 QUESTION: Final = ["task", "metric", "label", "attribute"]

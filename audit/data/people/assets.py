@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.core.errors import InputError
 from audit.data.people.vocabulary import CLOTHES, EYE_COLOURS, HAIR
-from audit.errors import InputError
 
 PACK_NAME = "people-pack-1.npz"
 PACK_VARIABLE = "CLIP_AUDIT_PEOPLE_PACK"

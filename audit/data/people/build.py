@@ -22,9 +22,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.core.errors import InputError
+from audit.core.registry import unknown
 from audit.data.people import assets, engine, parameters
-from audit.errors import InputError
-from audit.registry import unknown
 
 QUALITY = 91
 SPLITS = ("audit", "counterfactual", "train")

@@ -16,10 +16,10 @@ from random import Random
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, PositiveFloat, RootModel
 
+from audit.core.resources import bundled
 from audit.data.labels import vowel_sound
 from audit.data.people.planted import Planter
 from audit.data.yamlfile import load_yaml, validate
-from audit.resources import bundled
 
 ATTRIBUTES = (
     "gender",

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from audit.errors import InputError
+from audit.core.errors import InputError
 
 FAST, SLOW = "llvm_ad_rgb", "scalar_rgb"
 VARIANT_VARIABLE = "CLIP_AUDIT_MITSUBA_VARIANT"

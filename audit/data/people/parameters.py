@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from audit import resources
+from audit.core import resources
 from audit.data.people import vocabulary as words
 from audit.data.people.vocabulary import ANCESTRIES, GENDERS
 

@@ -11,10 +11,10 @@ from typing import Literal, Self
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from audit.core.errors import InputError, sentence
+from audit.core.registry import suggest
+from audit.core.resources import bundled
 from audit.data.yamlfile import load_yaml, validate
-from audit.errors import InputError, sentence
-from audit.registry import suggest
-from audit.resources import bundled
 
 Specimen = Literal["even", "skewed"]
 

@@ -1,0 +1,1 @@
+"""The command line: its verbs, which hold no logic, and what the terminal shows."""

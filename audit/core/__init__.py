@@ -1,0 +1,1 @@
+"""What every room stands on: errors, names, table schemas, the run directory, links to rows."""

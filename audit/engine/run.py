@@ -1,0 +1,414 @@
+"""Carry out a suite: embed, ask, tally, measure, compare, find, seal."""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from audit.core.errors import InputError, sentence
+from audit.core.names import file_names
+from audit.core.rundir import (
+    PRIVATE,
+    SCHEMA,
+    TABLES,
+    Build,
+    Run,
+    building,
+    open_run,
+    write_json,
+    write_text,
+)
+from audit.core.tables import CHOICES, records, require_finite
+from audit.core.verdicts import RULE
+from audit.data.pictures import of_copies
+from audit.data.remarks import Remark
+from audit.engine import gates, plan
+from audit.engine.analysis import Answer, Tables, analyse, together
+from audit.engine.suite import Suite
+from audit.measure.confidence import Confidence
+from audit.measure.findings import Finding, find, judged, with_caveats, with_remarks
+from audit.measure.metrics import Groups, Tally, named, tally
+from audit.models.encoder import Encoder
+from audit.probes.kit.base import Design, Probe, Seen, Texts
+from audit.store import quarantine
+from audit.store.embeddings import Alteration, Embeddings, Quarantined, Store
+
+#: pictures a probe sees at a time: memory stays flat as pictures grow
+BATCH: Final = 8192
+#: batches whose rows are held before they are merged; a probe that keeps only some then drops many
+MERGED: Final = 16
+_PACKAGES: Final = (
+    "clip-audit", "torch", "transformers", "tokenizers", "numpy", "pandas", "pyarrow", "scipy",
+    "statsmodels", "pillow",
+)  # fmt: skip
+
+
+class Progress(Protocol):
+    """How a run tells how far it is: a stage's name, done and total."""
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Called often; must be quick."""
+
+
+def quiet(stage: str, done: int, total: int) -> None:
+    """Progress for nobody."""
+
+
+def carry_out(
+    suite: Suite,
+    out: Path,
+    store: Store,
+    load_encoder: Callable[[], Encoder],
+    progress: Progress = quiet,
+) -> Run:
+    """Carry out a suite and seal the run.
+
+    Args:
+        suite: what to ask.
+        out: the folder of all runs.
+        store: the embedding store; what it holds is not encoded again.
+        load_encoder: gives the model; called once, after the suite is known to be sound.
+        progress: told how far each stage is.
+
+    Returns:
+        The sealed run.
+
+    Raises:
+        InputError: the suite, model or pictures can't be used; too many pictures are unreadable.
+    """
+    suite.resolve()
+    standing = plan.status(suite, out, datetime.now(UTC))
+    store.open()
+    progress("load the model", 0, 1)
+    encoder = load_encoder()
+    progress("load the model", 1, 1)
+    texts = _texts(encoder, store)
+    require_readable(suite, texts.encode)
+    with building(out, suite.name) as build:
+        pictures = _embed(suite, encoder, store, progress, out)
+        groups = Groups.of(suite.pictures, pictures.images.keys, suite.groups)
+        answers = _ask(suite, pictures, texts, groups, progress)
+        tables = _compare(suite, answers, groups, progress)
+        seen = dict(zip(pictures.images.keys, pictures.images.pixels, strict=True))
+        remarks = (*suite.remarks, *of_copies(suite.pictures, suite.groups, seen))
+        described = _describe(suite, pictures.quarantined, remarks)
+        found = find(
+            tables.rates, tables.disparities, tables.measures, _harms(suite), _sources(suite)
+        )
+        losses = quarantine.uneven(described)
+        found = with_caveats(
+            with_remarks(found, remarks),
+            lambda f: [losses[f.attribute]] if f.attribute in losses else [],
+        )
+        judged_gates = gates.judge(
+            judged(tables.disparities, tables.rates), suite.gates, bool(suite.primary)
+        )
+        _write(build, suite, encoder, described)
+        _list_quarantined(build.folder / PRIVATE / quarantine.LIST, suite, pictures.quarantined)
+        build.facts.update(plan=standing, plan_digest=suite.plan_digest, verdict_rule=RULE)
+        _write_tables(build.folder, tables, found)
+        _write_rows(build.folder / PRIVATE, answers, suite, groups)
+        gates.write(build.folder, found, judged_gates, suite.name, versions()["clip-audit"])
+    assert build.sealed is not None
+    return open_run(build.sealed)
+
+
+def require_readable(suite: Suite, read: Callable[[Sequence[str]], object]) -> None:
+    """Refuse texts that the model can't read whole, before any picture is encoded.
+
+    Raises:
+        InputError: ``read`` refuses one; names the task.
+    """
+    for probe in suite.asked:
+        if texts := list(dict.fromkeys(probe.asked_texts(suite.pictures, suite.seed))):
+            try:
+                read(texts)
+            except InputError as error:
+                raise InputError(f"'{probe.task}': {error}") from error
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Embeddings of the pictures, as they are and as altered, and the pictures set aside."""
+
+    images: Embeddings
+    altered: Mapping[str, Embeddings]
+    quarantined: Sequence[Quarantined]
+
+
+def _embed(suite: Suite, encoder: Encoder, store: Store, progress: Progress, out: Path) -> Pictures:
+    """Encode what the store doesn't hold; set unusable pictures aside, unless they are many.
+
+    A picture that fails in one alteration only is set aside everywhere, so that all conditions
+    are asked about the same pictures.
+    """
+    dataset = suite.pictures
+    images, lost = _encode(suite, encoder, store, progress, dataset.table)
+    altered, failed = {}, {q.image_id: q for q in lost}
+    for alteration, keys in _wanted(suite).values():
+        table = dataset.table[dataset.table["image_id"].isin(keys & set(images.keys))]
+        altered[alteration.name], lost = _encode(suite, encoder, store, progress, table, alteration)
+        failed |= {q.image_id: q for q in lost}
+    images, *others = (
+        part.only(key for key in part.keys if key not in failed)
+        for part in (images, *altered.values())
+    )
+    if len(failed) / len(dataset.table) > suite.max_quarantined or not images.keys:
+        raise _too_many(suite, list(failed.values()), bool(images.keys), out)
+    return Pictures(images, dict(zip(altered, others, strict=True)), list(failed.values()))
+
+
+def _wanted(suite: Suite) -> dict[str, tuple[Alteration, set[str]]]:
+    """Every alteration that some probe asks for, with the pictures it is to be done to."""
+    wanted: dict[str, tuple[Alteration, set[str]]] = {}
+    for probe in suite.asked:
+        for alteration in probe.alterations():
+            _, keys = wanted.setdefault(alteration.name, (alteration, set()))
+            keys.update(probe.pictures(suite.pictures))
+    return wanted
+
+
+def _encode(
+    suite: Suite,
+    encoder: Encoder,
+    store: Store,
+    progress: Progress,
+    table: pd.DataFrame,
+    alteration: Alteration | None = None,
+) -> tuple[Embeddings, list[Quarantined]]:
+    stage = "encode pictures" if alteration is None else f"encode pictures, {alteration.name}"
+    return store.images(
+        encoder,
+        [(str(i), Path(p)) for i, p in zip(table["image_id"], table["path"], strict=True)],
+        suite.pictures.root,
+        progress=lambda done, total: progress(stage, done, total),
+        waiting=lambda said: progress(said, 0, len(table)),
+        alteration=alteration,
+        dataset=suite.pictures.name,
+        clusters=dict(zip(table["image_id"], table["cluster_id"], strict=True)),
+    )
+
+
+def _too_many(
+    suite: Suite, quarantined: Sequence[Quarantined], some_left: bool, out: Path
+) -> InputError:
+    """The sentence for a data set that is mostly unreadable, and the list of its pictures."""
+    dataset, first = suite.pictures, quarantined[0]
+    allowed = f", more than the {suite.max_quarantined:.0%} that the suite allows"
+    listed = out / f"{file_names([suite.name])[suite.name]}-{quarantine.LIST}"
+    _list_quarantined(listed, suite, quarantined)
+    return InputError(
+        sentence(
+            f"data set '{dataset.name}': {len(quarantined)} of {len(dataset.table)} pictures "
+            f"can't be read{allowed if some_left else ', so there is nothing to ask'}",
+            f"The first is {first.image_id}: {first.reason}",
+            f"All are in {listed}",
+            "Mend the files, or raise 'max_quarantined' in the suite" if some_left else "",
+        )
+    )
+
+
+def _list_quarantined(path: Path, suite: Suite, quarantined: Sequence[Quarantined]) -> None:
+    if quarantined:
+        table = suite.pictures.table
+        subjects = dict(zip(table["image_id"], table["cluster_id"], strict=True))
+        quarantine.write_list(path, quarantined, subjects)
+
+
+def _texts(encoder: Encoder, store: Store) -> Texts:
+    """The text side of the encoder, each prompt encoded once per model."""
+    known: dict[str, NDArray[np.float32]] = {}
+
+    def encode(strings: Sequence[str]) -> NDArray[np.float32]:
+        new = [s for s in dict.fromkeys(strings) if s not in known]
+        if new:
+            known.update(zip(new, store.texts(encoder, new), strict=True))
+        return np.stack([known[s] for s in strings])
+
+    return Texts(encode, encoder.card.logit_scale)
+
+
+def _ask(
+    suite: Suite,
+    pictures: Pictures,
+    texts: Texts,
+    groups: Groups,
+    progress: Progress,
+) -> list[Answer]:
+    """Outcomes and tallies of every probe, batch by batch."""
+    answers = []
+    for done, probe in enumerate(suite.asked):
+        progress("ask", done, len(suite.asked))
+        seen = Seen(
+            pictures.images.only(probe.pictures(suite.pictures)),
+            texts,
+            suite.pictures,
+            {a.name: pictures.altered[a.name] for a in probe.alterations()},
+            suite.seed,
+        )
+        answers.append(_answer(probe, seen, groups, suite.confidence))
+    progress("ask", len(suite.asked), len(suite.asked))
+    return answers
+
+
+def _answer(probe: Probe, seen: Seen, groups: Groups, confidence: Confidence) -> Answer:
+    """What one probe is answered."""
+    parts: list[pd.DataFrame] = []
+    tallied: Tally | None = None
+    for batch in [seen] if probe.whole else _batches(seen):
+        parts.append(probe.outcomes(batch))
+        if probe.emits is CHOICES:
+            require_finite(parts[-1]["score"], f"scores of '{probe.task}'")
+            draws = groups.draws(batch.images.keys, seen.seed, confidence.resamples)
+            (labels,) = probe.label_sets()
+            counted = tally(parts[-1], labels, groups, draws)
+            tallied = counted if tallied is None else tallied + counted
+        if len(parts) == MERGED:
+            parts = [probe.merged(parts)]
+    return Answer(probe, seen, probe.merged(parts), tallied)
+
+
+def _batches(seen: Seen) -> Iterator[Seen]:
+    images = seen.images
+    for start in range(0, len(images.keys), BATCH):
+        part = slice(start, start + BATCH)
+        keys = images.keys[part]
+        yield replace(
+            seen,
+            images=replace(images, keys=keys, vectors=images.vectors[part]),
+            altered={name: altered.only(keys) for name, altered in seen.altered.items()},
+        )
+
+
+def _compare(suite: Suite, answers: list[Answer], groups: Groups, progress: Progress) -> Tables:
+    """Every table of every probe."""
+    c = suite.confidence
+    parts = []
+    for done, answer in enumerate(answers):
+        progress("compare groups", done, len(answers))
+        of_these = groups.only(answer.seen.images.keys)
+        # the same weights for all probes: every comparison is paired
+        draws = of_these.draws(of_these.rows, suite.seed, c.resamples)
+        parts.append(analyse(answer, Design(of_these, draws, c, suite.seed)))
+    progress("compare groups", len(answers), len(answers))
+    tallies = [answer.tally for answer in answers if answer.tally is not None]
+
+    def gated(attribute: str, family: str) -> bool:
+        return any(gate.covers(attribute, family) for gate in suite.gates)
+
+    return together(parts, tallies, c, suite.primary, gated)
+
+
+def _harms(suite: Suite) -> dict[tuple[str, str], str]:
+    return {(task, label): harm for task, label, harm in suite.harms()}
+
+
+def _sources(suite: Suite) -> dict[str, str]:
+    return {name: a.source for name, a in suite.pictures.attributes.items()}
+
+
+def _write(build: Build, suite: Suite, encoder: Encoder, described: Mapping[str, Any]) -> None:
+    """Everything about the question: suite, pictures, model, wordings, versions."""
+    folder = build.folder
+    write_text(folder / "suite.yaml", suite.resolved())
+    write_json(folder / "dataset.json", described)
+    write_json(folder / "model.json", asdict(encoder.card))
+    write_json(folder / "questions.json", [_question(probe) for probe in suite.asked])
+    build.facts.update(
+        suite=suite.name,
+        suite_digest=suite.digest,
+        dataset=suite.pictures.name,
+        dataset_digest=suite.pictures.digest,
+        model=encoder.card.ref,
+        fingerprint=encoder.card.fingerprint,
+        versions=versions(),
+    )
+
+
+def _describe(
+    suite: Suite, quarantined: Sequence[Quarantined], remarks: Sequence[Remark]
+) -> dict[str, Any]:
+    dataset = suite.pictures
+    lost = pd.Series({q.image_id: q.reason for q in quarantined}, dtype=object)
+    groups = [
+        {"attribute": attribute, "group": group, "reason": reason, "pictures": count}
+        for attribute, values in suite.groups.items()
+        for (group, reason), count in Counter(
+            zip(named(values).loc[list(lost.index)], lost, strict=True)
+        ).items()
+    ]
+    return {
+        "layout": SCHEMA,
+        "name": dataset.name,
+        "digest": dataset.digest,
+        "card": dataset.card.model_dump(mode="json"),
+        "attributes": {name: asdict(a) for name, a in dataset.attributes.items()},
+        "pictures": len(dataset.table),
+        "subjects": int(dataset.table["cluster_id"].nunique()),
+        "cells": records(suite.cells()),
+        "power": [
+            {k: None if v != v else v for k, v in row.items()} for row in records(suite.power())
+        ],
+        "quarantined": len(quarantined),
+        "quarantined_reasons": lost.value_counts().to_dict(),
+        "quarantined_by_group": groups,
+        "remarks": [remark.text for remark in remarks],
+    }
+
+
+def _question(probe: Probe) -> dict[str, Any]:
+    return {
+        "kind": probe.kind,
+        "task": probe.task,
+        "asks": probe.asks,
+        "emits": probe.emits.name,
+        "label_sets": [
+            s.model_dump(mode="json")
+            | {"digest": s.digest}
+            | ({"classes": list(s.classes)} if s.merges else {})
+            for s in probe.label_sets()
+        ],
+        "prompt_sets": [
+            s.model_dump(mode="json") | {"digest": s.digest} for s in probe.prompt_sets()
+        ],
+    }
+
+
+def _write_tables(folder: Path, tables: Tables, found: list[Finding]) -> None:
+    for name, schema in TABLES.items():
+        schema.write(getattr(tables, name), folder / f"{name}.parquet")
+    write_json(folder / "findings.json", [f.model_dump(mode="json") for f in found])
+
+
+def _write_rows(private: Path, answers: list[Answer], suite: Suite, groups: Groups) -> None:
+    """What is about single pictures: their groups, and how each probe answered."""
+    names = file_names([answer.probe.task for answer in answers])
+    for answer in answers:
+        place = private / "outcomes" / f"{names[answer.probe.task]}.parquet"
+        answer.probe.emits.write(answer.rows, place)
+    members = pd.DataFrame({"image_id": list(groups.rows)})
+    members["cluster_id"] = np.array(groups.cluster_ids, dtype=object)[groups.clusters]
+    for attribute, values in suite.groups.items():
+        members[attribute] = values.reindex(members["image_id"]).astype(object).to_numpy()
+    members.to_parquet(private / "groups.parquet", index=False)
+
+
+def versions() -> dict[str, str]:
+    """Versions of everything that can move a number."""
+    known = {"python": platform.python_version(), "platform": platform.machine()}
+    for package in _PACKAGES:
+        try:
+            known[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return known

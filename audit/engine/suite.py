@@ -1,0 +1,707 @@
+"""Suite: which model, which pictures, which probes, how sure to be. One file makes a run again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+import pandas as pd
+import yaml
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from audit.core.errors import InputError, sentence
+from audit.core.registry import suggest, unknown
+from audit.core.resources import bundled, bundled_names
+from audit.core.tables import CHOICES, COUNT, FLAG, NUMBER, UNKNOWN, records
+from audit.data.dataset import Dataset
+from audit.data.dataset import load as load_dataset
+from audit.data.remarks import Remark
+from audit.data.yamlfile import FieldError, load_yaml, validate
+from audit.measure.claims import ERRORS, Claim
+from audit.measure.confidence import Confidence
+from audit.measure.metrics import DEFAULT_FAMILY, METRICS, grouped, named
+from audit.probes.kit.base import PROBES, Probe
+from audit.stats.power import (
+    detectable_difference,
+    needed_n_beyond,
+    needed_n_beyond_ratio,
+    needed_n_for_margin,
+    needed_n_for_ratio,
+)
+from audit.stats.significance import bonferroni_level, smallest_p
+
+SEE: Final = "'clip-audit list suites' shows all; a path to your own YAML works too"
+#: in a gate: every attribute and intersection, or every label family
+EVERY: Final = "*"
+#: what says whom to ask and not what: one plan may be put to several models
+_WHO: Final = frozenset({"model", "precision"})
+#: how common the events are for which the smallest detectable gap is printed
+BASES: Final = (0.01, 0.05, 0.2)
+_NONE: Final = {"smallest": 0, "largest": 0}
+
+
+#: where a probe's word lists lie, which decides nothing: their digests are counted
+_LISTS: Final = ("label_set", "templates", "named_by", "contents", "candidates")
+_PLACES: Final[Any] = dict.fromkeys(_LISTS, True) | {"wordings": {"templates"}}
+
+
+class Attribute(BaseModel):
+    """A column to group pictures by; a numeric one needs bin edges."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    bins: tuple[float, ...] | None = Field(None, description="edges: [18, 35] gives three groups")
+
+
+class Gate(BaseModel):
+    """When a run fails: what may not be shown of a label family's gaps, or has to be.
+
+    The gated gaps are the suite's primary questions, or, where it declares none, every worst case
+    in the headline condition that a gate covers. One that is shown large fails, one that is shown
+    small passes; what stays open fails too, unless ``allow`` names it: *cannot tell*, or *too few*
+    where a group has too few subjects to be compared.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    attribute: str = Field(description="an attribute, an intersection 'a x b', or '*' for every")
+    family: str = Field(description="a label family such as suspicion, or '*' for every")
+    fail_if: Literal["shown_large"] | None = None
+    unless: Literal["shown_small"] | None = None
+    allow: tuple[Literal["too_few", "cannot_tell"], ...] = ()
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> Gate:
+        if (self.fail_if is None) == (self.unless is None):
+            given = "both rules" if self.fail_if else "no rule"
+            raise ValueError(
+                sentence(
+                    f"a gate with {given}",
+                    "Write either 'fail_if: shown_large' or 'unless: shown_small'",
+                )
+            )
+        return self
+
+    def covers(self, attribute: str, family: str) -> bool:
+        """Whether gaps of this label family by this attribute are gated."""
+        return self.concerns(attribute) and self.family in (EVERY, family)
+
+    def concerns(self, attribute: str) -> bool:
+        """Whether this attribute is meant; 'a x b' is also 'b x a'."""
+        same = sorted(self.attribute.split(" x ")) == sorted(attribute.split(" x "))
+        return self.attribute == EVERY or same
+
+    def __str__(self) -> str:
+        """The gate in words, by which results name it."""
+        who = "every attribute" if self.attribute == EVERY else self.attribute
+        what = "every family" if self.family == EVERY else self.family
+        rule = "fails if shown large" if self.fail_if else "fails unless shown small"
+        allowed = " and ".join(sorted({a.replace("_", " ") for a in self.allow}, reverse=True))
+        return f"{who}, {what}: {rule}" + (f"; {allowed} allowed" if allowed else "")
+
+
+class Suite(BaseModel):
+    """Everything that decides what is asked and how sure to be."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(min_length=1)
+    purpose: str = ""
+    model: str = Field(description="bundled name, folder or hub id of a CLIP model")
+    precision: str = Field("float32", pattern="^(float32|bfloat16|float16)$")
+    dataset: str = Field(description="bundled name or path of a data card")
+    attributes: tuple[Attribute, ...] = Field(min_length=1)
+    intersections: tuple[tuple[str, ...], ...] = ()
+    probes: tuple[Mapping[str, Any], ...] = Field(min_length=1)
+    acknowledge: tuple[str, ...] = Field(
+        (),
+        description="label sets of suspicion or legally special kind that you mean to ask; the "
+        "name of a set covers all its additions",
+    )
+    confidence: Confidence = Confidence()
+    primary: tuple[Claim, ...] = Field(
+        (), description="the questions that the audit was made for; all others are exploratory"
+    )
+    favourable: Mapping[str, tuple[str, ...]] = Field(
+        default_factory=dict, description="task: labels whose choice is a favourable selection"
+    )
+    gates: tuple[Gate, ...] = Field((), description="what makes a run end with exit code 3")
+    max_quarantined: float = Field(0.05, ge=0, le=1, description="share of unreadable pictures")
+    seed: int = 0
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_remote_code(cls, data: Any) -> Any:
+        """Suites of earlier runs say ``trust_remote_code: false``, which is now always so."""
+        if not isinstance(data, Mapping) or "trust_remote_code" not in data:
+            return data
+        if data["trust_remote_code"] is not False:
+            told = "code that comes with a model is never run. Take this key out"
+            raise FieldError(told, "trust_remote_code")
+        return {key: value for key, value in data.items() if key != "trust_remote_code"}
+
+    @field_validator("attributes", mode="before")
+    @classmethod
+    def _names_alone(cls, value: Any) -> Any:
+        return [{"name": a} if isinstance(a, str) else a for a in value or ()]
+
+    @cached_property
+    def asked(self) -> tuple[Probe, ...]:
+        """The probes, validated.
+
+        Raises:
+            InputError: an unknown kind or key, or two probes with one task name.
+        """
+        probes = tuple(self._probe(i, fields) for i, fields in enumerate(self.probes))
+        tasks = [probe.task for probe in probes]
+        twice = next((t for t in tasks if tasks.count(t) > 1), None)
+        if twice:
+            raise InputError(
+                sentence(
+                    f"suite '{self.name}': the task '{twice}' is asked twice",
+                    "Ask each label set once; templates and additions make conditions and tasks",
+                )
+            )
+        return probes
+
+    def _probe(self, i: int, fields: Mapping[str, Any]) -> Probe:
+        where = f"suite '{self.name}': probes[{i}]"
+        kind = fields.get("kind")
+        if kind not in PROBES:
+            raise unknown("probe kind", str(kind), PROBES, where=where)
+        return validate(PROBES[str(kind)], dict(fields), where)
+
+    @field_validator("intersections")
+    @classmethod
+    def _cross_each_once(cls, crossed: tuple[tuple[str, ...], ...]) -> tuple[tuple[str, ...], ...]:
+        """Groups met twice under two names would be compared, and corrected for, twice."""
+        for i, names in enumerate(crossed):
+            if len({*names}) < max(2, len(names)):
+                told = f"[{', '.join(names)}] crosses no two different attributes"
+                raise FieldError(f"{told}; name two or more, each once", i)
+            if {*names} in map(set, crossed[:i]):
+                told = f"[{', '.join(names)}] has the groups of an intersection above it"
+                raise FieldError(f"{told}; take one of them out", i)
+        return crossed
+
+    @cached_property
+    def pictures(self) -> Dataset:
+        """The data set.
+
+        Raises:
+            InputError: it isn't there or isn't well formed.
+        """
+        return load_dataset(self.dataset, where=f"suite '{self.name}': dataset")
+
+    @cached_property
+    def groups(self) -> dict[str, pd.Series[Any]]:
+        """Group names by picture for every attribute and intersection.
+
+        Raises:
+            InputError: a column isn't there, a numeric one has no bins, an attribute has one group.
+        """
+        bins = {a.name: a.bins for a in self.attributes}
+        listed = [a.name for a in self.attributes]
+        if twice := next((name for name in listed if listed.count(name) > 1), None):
+            told = f"suite '{self.name}': the attribute '{twice}' is listed twice"
+            raise InputError(sentence(told, "Keep one; other bins are another suite's"))
+        for name, edges in bins.items():
+            self.pictures.groups(name, edges)  # a misspelt column is the first thing to say
+        for names in self.intersections:
+            for name in names:
+                if name not in bins:
+                    raise InputError(
+                        sentence(
+                            f"suite '{self.name}': intersections: '{name}' is not among the "
+                            f"suite's attributes",
+                            suggest(name, bins),
+                            "Add it to 'attributes' first",
+                        )
+                    )
+        groups = grouped(self.pictures, bins, self.intersections)
+        for name, values in groups.items():
+            present = [str(g) for g in values.dropna().unique()]
+            if len(present) < 2:
+                raise InputError(
+                    sentence(
+                        f"suite '{self.name}': attribute '{name}' has {_count(present)}",
+                        "A disparity needs two groups; choose another attribute or other bins",
+                    )
+                )
+        return groups
+
+    def resolve(self) -> Suite:
+        """Resolve every name, so that mistakes surface before a model is loaded.
+
+        Raises:
+            InputError: anything that isn't there, isn't well formed, may not be asked or could
+                never show anything.
+        """
+        dataset = self.pictures
+        self._require_subjects()
+        _ = self.groups
+        for probe in self.asked:
+            probe.pictures(dataset)
+            probe.resolve(dataset)
+            probe.resolve_groups(dataset, self.groups)
+        self._require_care()
+        self._require_favourable()
+        self._require_primary()
+        self._require_gated()
+        self._require_attainable()
+        return self
+
+    def _require_subjects(self) -> None:
+        """Uncertainty comes from differences between subjects, so one subject gives none."""
+        subjects = self.pictures.table["cluster_id"]
+        if subjects.nunique() == 1:
+            raise InputError(
+                sentence(
+                    f"suite '{self.name}': all {len(subjects)} pictures of the data set "
+                    f"'{self.pictures.name}' are of one subject, '{subjects.iloc[0]}', so no "
+                    "uncertainty can be given",
+                    "Add subjects, or mend 'cluster_column' in the data card",
+                )
+            )
+
+    def _require_favourable(self) -> None:
+        """A favourable selection is a label of a task that is asked."""
+        texts = {p.task: [t for s in p.label_sets() for t in s.texts] for p in self.asked}
+        for task, labels in self.favourable.items():
+            where = f"suite '{self.name}': favourable"
+            if task not in texts:
+                raise unknown("task of this suite is", task, texts, where=where)
+            for label in labels:
+                if label not in texts[task]:
+                    raise unknown("label is", label, texts[task], where=f"{where}.{task}")
+
+    def _require_primary(self) -> None:
+        """A primary question on a misspelt name would never be answered."""
+        for i, claim in enumerate(self.primary):
+            where = f"suite '{self.name}': primary[{i}]"
+            named = next((a for a in self.groups if claim.concerns(a)), None)
+            if named is None:
+                what = "attribute or intersection of this suite is"
+                raise unknown(what, claim.attribute, self.groups, where=f"{where}.attribute")
+            asked = self.questions
+            if claim.task and claim.task not in set(asked["task"]):
+                what = "task that counts choices is"
+                raise unknown(what, claim.task, set(asked["task"]), where=f"{where}.task")
+            if not any(claim.asks(row) for row in records(asked)):
+                counted = asked[asked["metric"] == claim.metric]
+                if claim.task:
+                    counted = counted[counted["task"] == claim.task]
+                names = set(counted["label"]) if claim.metric != ERRORS else {ERRORS}
+                where += f": task '{claim.task}'" if claim.task else ""
+                what = "label asked there is" if claim.label else "category asked there is"
+                raise unknown(what, claim.label or claim.category, names, where=where)
+            groups = [str(g) for g in self.groups[named].dropna().unique()]
+            for group in claim.groups or ():
+                if group not in groups:
+                    raise unknown(f"group of '{named}' is", group, groups, where=f"{where}.groups")
+
+    def _require_gated(self) -> None:
+        """A gate on a misspelt name would never be hit."""
+        families = sorted({*self.questions["family"]})
+        for i, gate in enumerate(self.gates):
+            where = f"suite '{self.name}': gates[{i}]"
+            if not any(gate.concerns(attribute) for attribute in self.groups):
+                what = "attribute or intersection of this suite is"
+                raise unknown(what, gate.attribute, self.groups, where=f"{where}.attribute")
+            if gate.family not in (EVERY, *families):
+                what = "label family asked in this suite is"
+                raise unknown(what, gate.family, families, where=f"{where}.family")
+            if self.primary and not self._claimed(gate):
+                raise InputError(
+                    sentence(
+                        f"{where}: '{gate}' covers no primary question, and what is exploratory "
+                        "opens no gate",
+                        "Add the question under 'primary:', or leave the gate out",
+                    )
+                )
+
+    def _claimed(self, gate: Gate) -> bool:
+        """Whether a gate covers some primary question."""
+        asked = records(self.questions)
+        return any(
+            gate.covers(claim.attribute, row["family"])
+            for claim in self.primary
+            for row in asked
+            if claim.asks(row)
+        )
+
+    def _require_attainable(self) -> None:
+        """No family whose smallest attainable adjusted p leaves nothing to be shown."""
+        alpha = 1 - self.confidence.level
+        for row in records(self.power()):
+            if row["smallest_p"] > alpha * (1 + 1e-9):  # nan, nothing compared, is no refusal
+                raise InputError(self._unattainable(row, alpha))
+
+    def _unattainable(self, row: Mapping[str, Any], alpha: float) -> str:
+        level = f"the {alpha:.2g} that 'confidence.level: {self.confidence.level:g}' leaves"
+        if self.repeats:
+            return sentence(
+                f"suite '{self.name}': by '{row['attribute']}' nothing could ever be shown: where "
+                f"subjects repeat, p-values come from {self.confidence.resamples} resamples and "
+                f"are at least {row['smallest_p']:.2g}, above {level}",
+                f"Raise 'confidence.resamples' to {math.ceil(1 / alpha - 1 - 1e-9)} or more, or "
+                "lower 'confidence.level'",
+            )
+        return sentence(
+            f"suite '{self.name}': by '{row['attribute']}' the {row['comparisons']} comparisons of "
+            f"a question could never show anything: with at most {row['largest']} pictures a group "
+            f"their smallest attainable p, after Holm's correction, is {row['smallest_p']:.2g}, "
+            f"above {level}",
+            "Use larger or fewer groups, a lower level, or leave the attribute out",
+        )
+
+    def _require_care(self) -> None:
+        """Suspicion labels only where they are meant, with a basis, and never on named people."""
+        for probe in self.asked:
+            for name in probe.sensitive():
+                if {name, _own_name(probe, name)}.isdisjoint(self.acknowledge):
+                    raise InputError(
+                        sentence(
+                            f"suite '{self.name}': '{name}' casts suspicion, identifies people or "
+                            f"asks what the law protects",
+                            f"If you mean to ask it, write '{self._acknowledging_all()}' in the "
+                            "suite",
+                        )
+                    )
+                refusal = self.pictures.refuse_suspicion()
+                if refusal:
+                    raise InputError(f"'{name}' is refused: {refusal}")
+
+    def _acknowledging_all(self) -> str:
+        """The line that acknowledges all that is asked, beside what is acknowledged already."""
+        asked = [_own_name(probe, name) for probe in self.asked for name in probe.sensitive()]
+        names = list(dict.fromkeys([*self.acknowledge, *asked]))
+        line: str = yaml.safe_dump(
+            {"acknowledge": names}, default_flow_style=None, allow_unicode=True, width=math.inf
+        )
+        return line.strip()
+
+    def resolved(self) -> str:
+        """The suite as YAML with every default filled in; running it again gives the same run."""
+        full = self.model_dump(mode="json")
+        full["probes"] = [probe.model_dump(mode="json") for probe in self.asked]
+        return yaml.safe_dump(full, sort_keys=False, allow_unicode=True, width=100)
+
+    @property
+    def digest(self) -> str:
+        """The sha256 of everything the suite decides, label sets and templates included."""
+        return self._digest(frozenset())
+
+    @property
+    def plan_digest(self) -> str:
+        """The sha256 of everything but who is asked: one plan may be put to several models."""
+        return self._digest(_WHO)
+
+    def _digest(self, without: frozenset[str]) -> str:
+        asked = [
+            words.digest
+            for probe in self.asked
+            for words in (*probe.label_sets(), *probe.prompt_sets(), *probe.other_sets())
+        ]
+        # where files lie on this machine decides nothing
+        places = {
+            "dataset": "",
+            "probes": [_decisive(probe) for probe in self.asked],
+        }
+        fixed = self.model_dump(mode="json", exclude=set(without)) | places
+        for name in ("favourable", "primary"):  # they came later, and plans sealed before hold
+            if not getattr(self, name):
+                fixed.pop(name, None)
+        text = json.dumps([fixed, self.pictures.digest, asked], default=str, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @cached_property
+    def questions(self) -> pd.DataFrame:
+        """What is counted of every attribute; columns task, metric, label, family (of margins)."""
+        rows = [row for probe in self.asked if probe.emits is CHOICES for row in _counted(probe)]
+        return pd.DataFrame(rows, columns=["task", "metric", "label", "family"])
+
+    @property
+    def repeats(self) -> bool:
+        """Whether a subject has several pictures, so that pictures are not independent."""
+        return not self.pictures.table["cluster_id"].is_unique
+
+    def cells(self) -> pd.DataFrame:
+        """Pictures and subjects of every group, and whether it is compared.
+
+        Columns attribute, group, pictures, subjects, compared ('yes', or 'no: ' and why not).
+        """
+        clusters = self.pictures.table.set_index("image_id")["cluster_id"]
+        rows = []
+        for attribute, values in self.groups.items():
+            by_group = clusters.groupby(named(values)).agg(["size", "nunique"])
+            rows += [
+                {
+                    "attribute": attribute,
+                    "group": str(group),
+                    "pictures": int(by_group.loc[group, "size"]),
+                    "subjects": int(by_group.loc[group, "nunique"]),
+                }
+                for group in [*values.cat.categories, UNKNOWN]
+                if group in by_group.index
+            ]
+        cells = pd.DataFrame(rows)
+        fewest = self.confidence.min_group
+        whys = [cells["group"] == UNKNOWN, cells["subjects"] < fewest]
+        reasons = ["no: group not known", f"no: under {fewest} subjects"]
+        return cells.assign(compared=np.select(whys, reasons, "yes"))
+
+    def power(self, bases: tuple[float, ...] = BASES) -> pd.DataFrame:
+        """What one question could show by each attribute, before any model is asked.
+
+        One row an attribute or intersection. ``groups`` large enough to be compared, pictures of
+        the ``smallest`` and the ``largest`` of them; ``comparisons``: pairs of groups, which the
+        level holds over at once. ``base 5%`` is the gap between the two smallest groups that is
+        found with the suite's power, at a rate of 5 % in one of them, if pictures are independent;
+        ``worst 5%`` the same if each subject counts once, however many pictures it has. ``needed``:
+        pictures (in the worst case subjects) a group to show that equal rates of 10 % differ by
+        less than the default margin. ``smallest_p``: the smallest adjusted p-value that a question
+        can attain. nan where fewer than two groups are compared, and where even the largest
+        possible gap would mostly be missed.
+        """
+        cells = self.cells()
+        known = cells[cells["group"] != UNKNOWN]
+        rows = [self._power(a, known[known["attribute"] == a], bases) for a in self.groups]
+        return pd.DataFrame(rows)
+
+    def _power(
+        self, attribute: str, known: pd.DataFrame, bases: tuple[float, ...]
+    ) -> dict[str, Any]:
+        c, compared = self.confidence, known[known["compared"] == "yes"]
+        pictures, subjects = (np.sort(compared[n].to_numpy()) for n in ("pictures", "subjects"))
+        k = len(pictures)
+        comparisons = k * (k - 1) // 2
+        row: dict[str, Any] = {"attribute": attribute, "groups": k, "comparisons": comparisons}
+        row |= {"smallest": int(pictures[0]), "largest": int(pictures[-1])} if k else _NONE
+        names = [f"{case} {base:.0%}" for case in ("base", "worst") for base in bases]
+        if k < 2:
+            return row | dict.fromkeys([*names, "needed", "smallest_p"], np.nan)
+        level = float(bonferroni_level(c.level, comparisons))
+        found = [_detectable(sizes, bases, level, c.power) for sizes in (pictures, subjects)]
+        row |= dict(zip(names, np.concatenate(found), strict=True))
+        needed = needed_to_be_within(c, DEFAULT_FAMILY, comparisons)
+        return row | {"needed": needed, "smallest_p": self._smallest_p(pictures, comparisons)}
+
+    def needs(self) -> pd.DataFrame:
+        """The subjects that each primary question needs in every group, by its attribute.
+
+        Columns question, comparisons, smallest (subjects of the smallest group), ``too_few``: the
+        groups that are too small to be compared, with which nothing is shown small, and the
+        subjects needed: ``exceeds``, to show a gap of twice the margin (10 against 20 % at a margin
+        of 5 points) beyond the margin, and ``within``, to show that equal rates of 10 % differ by
+        less than the margin, and by less than the ratio where one binds. Both at the suite's power
+        and at the level that is left if no other primary question is decided (Holm's first step).
+        """
+        cells = self.cells()
+        known = cells[cells["group"] != UNKNOWN]
+        asked, rows = records(self.questions), []
+        claimed = {
+            (*[row[name] for name in ("task", "metric", "label")], self._named(c), c.groups)
+            for c in self.primary
+            for row in asked
+            if c.asks(row)
+        }
+        for claim in self.primary:
+            here = known[known["attribute"] == self._named(claim)]
+            if claim.groups:
+                here = here[here["group"].isin(claim.groups)]
+            family = next(row["family"] for row in asked if claim.asks(row))
+            compared = here[here["compared"] == "yes"]
+            whole, m = len(compared) == len(here), len(claimed)
+            pairs = len(compared) * (len(compared) - 1) // 2
+            rows.append(
+                {
+                    "question": str(claim),
+                    "comparisons": pairs,
+                    "smallest": int(here["subjects"].min()) if len(here) else 0,
+                    "exceeds": needed_to_exceed(self.confidence, family, pairs, m)
+                    if pairs
+                    else np.nan,
+                    "within": needed_to_be_within(self.confidence, family, pairs, m)
+                    if pairs and whole
+                    else np.nan,
+                    "too_few": ", ".join(here.loc[here["compared"] != "yes", "group"]),
+                }
+            )
+        return pd.DataFrame(rows)
+
+    def _named(self, claim: Claim) -> str:
+        """The attribute of a claim, as this suite calls it."""
+        return next(a for a in self.groups if claim.concerns(a))
+
+    def _smallest_p(self, pictures: NDArray[np.int64], comparisons: int) -> float:
+        """The adjusted p that no result of a question can go below."""
+        if self.repeats:  # step-down max-T over resamples, by the add-one rule
+            return 1.0 / (self.confidence.resamples + 1)
+        return min(1.0, float(smallest_p(pictures[-2], pictures[-1])) * comparisons)
+
+    @cached_property
+    def remarks(self) -> tuple[Remark, ...]:
+        """What of the data probably doesn't mean what it is taken for here."""
+        used = {a.name for a in self.attributes} | {getattr(p, "truth", None) for p in self.asked}
+        binned = {a.name for a in self.attributes if a.bins is not None}
+        of_data = [
+            r
+            for r in self.pictures.remarks
+            if (not r.attribute or r.attribute in used)
+            and not (r.of_values and r.attribute in binned)
+        ]
+        return (*of_data, *(r for probe in self.asked for r in probe.remarks(self.pictures)))
+
+    def harms(self) -> Iterator[tuple[str, str, str]]:
+        """(task, label, harm) of every label whose set names a kind of harm."""
+        for probe in self.asked:
+            for labels in probe.label_sets():
+                for label in labels.labels:
+                    if label.harm:
+                        yield probe.task, label.text, label.harm
+
+
+def needed_to_exceed(
+    c: Confidence, family: str, comparisons: int, claims: int = 1, base: float = 0.1
+) -> float:
+    """Subjects a group to show a gap of twice the margin beyond it: by points or by the ratio.
+
+    nan where no number suffices: rates that far apart lie outside 0 to 100 %.
+    """
+    margin = c.margin(family)
+    scales = 1 if margin.ratio is None else 2
+    level = 1 - (1 - c.level) / claims / scales
+    gap = 2 * margin.difference
+    if base + gap > 1:
+        return float("nan")
+    found = [needed_n_beyond(base, gap, margin.difference, level, c.power, comparisons)]
+    if margin.ratio is not None:
+        found.append(needed_n_beyond_ratio(base, gap, margin.ratio, level, c.power, comparisons))
+    return float(np.nanmin(found)) if not np.isnan(found).all() else float("nan")
+
+
+def needed_to_be_within(
+    c: Confidence, family: str, comparisons: int, claims: int = 1, base: float = 0.1
+) -> float:
+    """Subjects a group to show that equal rates differ by less than the margin, on every scale.
+
+    Each pair has its own two one-sided tests without correction, and all of them have to succeed.
+    """
+    margin = c.margin(family)
+    level = 1 - 2 * (1 - c.level) / claims
+    power = 1 - (1 - c.power) / comparisons
+    needed = float(needed_n_for_margin(base, margin.difference, level=level, power=power))
+    if margin.ratio is None:
+        return needed
+    return max(needed, float(needed_n_for_ratio(base, margin.ratio, level=level, power=power)))
+
+
+def _decisive(probe: Probe) -> dict[str, Any]:
+    """What of a probe counts in digests; plans sealed before a key came hold while it is unused."""
+    fields = probe.model_dump(exclude=_PLACES)
+    unused = {key for key in probe.later if not fields.get(key)}
+    return {key: value for key, value in fields.items() if key not in unused}
+
+
+def _own_name(probe: Probe, name: str) -> str:
+    """The name of a probe's label set without its additions; any other name as it is."""
+    return next((s.own_name for s in probe.label_sets() if s.name == name), name)
+
+
+def _detectable(
+    sizes: NDArray[np.int64], bases: tuple[float, ...], level: float, power: float
+) -> NDArray[np.float64]:
+    """The gap found between the two smallest groups; either may be the one that differs."""
+    ways = ((sizes[0], sizes[1]), (sizes[1], sizes[0]))
+    found = [detectable_difference(a, b, bases, level=level, power=power) for a, b in ways]
+    return np.maximum(*found)
+
+
+def _counted(probe: Probe) -> Iterator[tuple[str, str, str, str]]:
+    """Task, metric, label and margin family of all that is counted of a probe's choices.
+
+    Each metric is put to a single made-up row, so that those of other packages are known too.
+    """
+    kinds: dict[str, Any] = {COUNT: 1, NUMBER: 0.5, FLAG: False}
+    blank = {name: [kinds.get(dtype, "")] for name, dtype in CHOICES.columns.items()}
+    for labels in probe.label_sets():
+        text = labels.labels[0].text
+        truth = text if getattr(probe, "truth", None) else None
+        row = pd.DataFrame(blank | {"predicted": [text], "truth": [truth]})
+        for name in METRICS:
+            events = METRICS[name](row, labels)
+            if events.asked.any():
+                for label, family in zip(events.labels, events.families, strict=True):
+                    yield probe.task, name, label, family
+
+
+def _count(groups: list[str]) -> str:
+    return f"only the group '{groups[0]}'" if groups else "no known value"
+
+
+def suite_names() -> list[str]:
+    """Names of the bundled suites."""
+    return bundled_names("suites", ".yaml")
+
+
+def load_suite(ref: str, **changes: str) -> Suite:
+    """Load a bundled suite by name or a YAML file by path, with top-level fields changed.
+
+    Raises:
+        InputError: no such suite, or it isn't well formed.
+    """
+    path = bundled("suites") / f"{ref}.yaml" if ref in suite_names() else Path(ref)
+    if not path.is_file():
+        raise unknown("suite", ref, suite_names(), see=SEE)
+    data: dict[str, Any] = load_yaml(path)
+    if path.parent != bundled("suites"):
+        data = _beside(data, path.parent)
+    return validate(Suite, data | _beside(changes, Path()), path.name)
+
+
+def _beside(data: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Paths in a suite are relative to the suite's file, else to where the command is given.
+
+    They become absolute, so that a run's own ``suite.yaml`` finds the same files from anywhere.
+    """
+
+    def resolve(value: Any) -> Any:
+        looks_like_a_path = isinstance(value, str) and (
+            os.sep in value or "/" in value or value.endswith((".yaml", ".yml"))
+        )
+        return _absolute(value, folder) if looks_like_a_path else value
+
+    def model(value: Any) -> Any:
+        known = not isinstance(value, str) or not value or value in bundled_names("models")
+        return value if known else _absolute(value, folder)
+
+    resolvers = {"model": model, "dataset": resolve}
+    probes = data.get("probes")
+    if isinstance(probes, list):
+        data["probes"] = [_resolved(p, resolve) if isinstance(p, dict) else p for p in probes]
+    return {k: resolvers[k](v) if k in resolvers else v for k, v in data.items()}
+
+
+def _absolute(value: str, folder: Path) -> str:
+    """The path of what lies beside the suite or here; the value as it is where nothing does."""
+    places = (Path(os.path.abspath(near / Path(value).expanduser())) for near in (folder, Path()))
+    return next((str(place) for place in places if place.exists()), value)
+
+
+def _resolved(probe: dict[str, Any], resolve: Callable[[Any], Any]) -> dict[str, Any]:
+    """A probe's word lists, wherever they are named in it."""
+    found = {k: resolve(v) if k in _LISTS else v for k, v in probe.items()}
+    wordings = found.get("wordings")
+    if isinstance(wordings, dict) and isinstance(wordings.get("templates"), list):
+        found["wordings"] = wordings | {"templates": [resolve(v) for v in wordings["templates"]]}
+    return found

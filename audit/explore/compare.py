@@ -1,0 +1,670 @@
+"""Two runs asked about the same pictures: how much do their disparities differ?
+
+Two models, two label sets or two wordings are compared picture by picture. What both answer alike
+carries no noise into the comparison; only pictures *gained* (it happened in the second run alone)
+and *lost* (in the first alone) do. A family is all labels and pairs of groups of one task, metric
+and attribute, as within a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from audit.core.csvfile import csv_text
+from audit.core.digits import bounds, percent
+from audit.core.errors import InputError, sentence
+from audit.core.integrity import unedited
+from audit.core.registry import unknown
+from audit.core.rundir import Run, unwritable, write_bytes, write_text
+from audit.core.tables import (
+    COUNT,
+    DIFFERENCE,
+    ENSEMBLE,
+    NUMBER,
+    OK,
+    STATUSES,
+    TEXT,
+    VERDICTS,
+    WORST,
+    Schema,
+    keys_of,
+)
+from audit.core.verdicts import JUDGED, RULE, Verdict, size_bounds, verdicts
+from audit.data.labels import LabelSet
+from audit.data.yamlfile import validate
+from audit.measure.confidence import Confidence
+from audit.measure.metrics import METRICS, joint_status, noun, standing
+from audit.stats.changes import Changes, changes_of_gaps, each_level, worst_case_change
+from audit.stats.clustered import (
+    Bounds,
+    Floats,
+    Integers,
+    Sample,
+    difference_interval,
+    effective_events,
+)
+from audit.stats.counts import count
+from audit.stats.families import Flags, bounds_at
+from audit.stats.gaps import Pairs, largest_gap
+from audit.stats.resampling import Weights, cluster_weights
+from audit.stats.samples import pick_questions
+
+#: one row a pair of groups (``difference``) or a label and attribute (``worst_case_gap``). ``a`` is
+#: the first run and ``b`` the second; ``value`` is ``gap_b - gap_a``, in shares. A difference is
+#: ``group`` minus ``other``, so turned that the larger of both gaps is positive. A worst-case gap
+#: is the largest between any two groups: ``group`` and ``other`` in a, ``group_b`` and ``other_b``
+#: in b. ``n`` and ``subjects`` are asked in both; ``gained``: it happened in b only, ``lost``: in a
+#: only. ``low, high`` hold for this row alone, ``low_simultaneous, high_simultaneous`` for all rows
+#: of this comparison in ``family`` at once; the verdict holds the latter against the margin.
+CHANGES: Final = Schema(
+    "changes",
+    {
+        "key": TEXT,
+        "run_a": TEXT,
+        "run_b": TEXT,
+        "task": TEXT,
+        "task_b": TEXT,
+        "condition": TEXT,
+        "condition_b": TEXT,
+        "metric": TEXT,
+        "label": TEXT,
+        "margin_family": TEXT,
+        "attribute": TEXT,
+        "comparison": TEXT,
+        "group": TEXT,
+        "other": TEXT,
+        "group_b": TEXT,
+        "other_b": TEXT,
+        "n": COUNT,
+        "n_other": COUNT,
+        "subjects": COUNT,
+        "subjects_other": COUNT,
+        "gained": COUNT,
+        "gained_other": COUNT,
+        "lost": COUNT,
+        "lost_other": COUNT,
+        "gap_a": NUMBER,
+        "gap_b": NUMBER,
+        "value": NUMBER,
+        "low": NUMBER,
+        "high": NUMBER,
+        "low_simultaneous": NUMBER,
+        "high_simultaneous": NUMBER,
+        "level": NUMBER,
+        "level_each": NUMBER,
+        "family": TEXT,
+        "family_size": COUNT,
+        "margin": NUMBER,
+        "method": TEXT,
+        "status": TEXT,
+        "reason": TEXT,
+        "verdict": TEXT,
+    },
+    key=("key",),
+    allowed={"comparison": (DIFFERENCE, WORST), "status": STATUSES, "verdict": VERDICTS},
+)
+
+_KEY: Final = (
+    "task", "task_b", "condition", "condition_b", "metric", "label", "attribute", "comparison",
+    "group", "other",
+)  # fmt: skip
+
+
+def compare(
+    run_a: Run,
+    run_b: Run,
+    task: str | None = None,
+    other_task: str | None = None,
+    condition: str = ENSEMBLE,
+    other_condition: str | None = None,
+) -> pd.DataFrame:
+    """How much the disparities of two runs about the same pictures differ; the table CHANGES.
+
+    Only pictures asked in both count, in groups of ``min_group`` or more of them. Level, margins,
+    ``min_group`` and the bootstrap's seed are those of the first run; ``remarks`` says where the
+    second has others. *Shown large*: the gap changed by more than the margin of its label family,
+    in either direction; *shown small*: it did not.
+
+    Args:
+        run_a: the first run.
+        run_b: the second; the same one to compare two of its tasks or wordings.
+        task: a task of the first; every task that both were asked if None.
+        other_task: the task of the second it is compared with; the one of the same name if None.
+            Two label sets are compared by the labels and label families in both, and by errors.
+        condition: the wording, for example 'ensemble' or 'template: a photo of a {}.'.
+        other_condition: the wording in the second; the same if None.
+
+    Raises:
+        InputError: an edited run, a public copy or a run of an earlier layout, other pictures,
+            subjects or groups, no such task or wording, nothing asked in both.
+    """
+    run_a, run_b = unedited(run_a), unedited(run_b)
+    tasks = _tasks(run_a, run_b, task, other_task)
+    confidence = _confidence(run_a)
+    people = _People.of(_shared(run_a, run_b), run_a.suite["seed"], confidence.resamples)
+    tables = []
+    for of_a, of_b in tasks:
+        a = _Side(run_a, of_a, condition)
+        b = _Side(run_b, of_b, other_condition or condition)
+        for both in _questions(a, b, people.ids):
+            for groups in people.groups:
+                family = _Family(a, b, both, groups, people.sample(both, groups), confidence)
+                tables += _tables(family)
+    if not tables:
+        raise InputError(_nothing_shared(tasks))
+    return pd.concat(tables, ignore_index=True).pipe(CHANGES.conform)
+
+
+def remarks(
+    run_a: Run, run_b: Run, task: str | None = None, other_task: str | None = None
+) -> list[str]:
+    """What a reader of their comparison has to know: whose settings are used, what is left out."""
+    tasks = _tasks(run_a, run_b, task, other_task)
+    return [
+        *_about_settings(run_a, run_b),
+        *_about_pictures(run_a, run_b),
+        *_about_tasks(run_a, run_b, tasks, everything=task is None and other_task is None),
+    ]
+
+
+def largest(changes: pd.DataFrame, comparison: str, most: int = 10) -> pd.DataFrame:
+    """The rows of one kind whose change is surely largest, one a question and attribute."""
+    rows = changes[(changes["comparison"] == comparison) & (changes["status"] == OK)]
+    ends = (rows[end].to_numpy(float) for end in ("low_simultaneous", "high_simultaneous"))
+    ranked = rows.assign(
+        _verdict=[Verdict(v).rank for v in rows["verdict"]],
+        _sure=-size_bounds(*ends)[0],
+        _size=-rows["value"].abs(),
+    ).sort_values(["_verdict", "_sure", "_size", "key"])
+    first = ranked.drop_duplicates(["task", "task_b", "metric", "label", "attribute"])
+    return rows.loc[first.index[:most]].reset_index(drop=True)
+
+
+def in_columns(row: Mapping[str, Any]) -> tuple[str, str, str, str, str, str]:
+    """A change in short cells: verdict, asked, between whom, gap in A, gap in B, change."""
+    task = " / ".join(dict.fromkeys((row["task"], row["task_b"])))
+    sides = f"{row['group']} v {row['other']}", f"{row['group_b']} v {row['other_b']}"
+    between = f"{row['attribute']}: {' / '.join(dict.fromkeys(sides))}"
+    ends = row["low_simultaneous"], row["high_simultaneous"]
+    gaps = (percent(row[gap], *ends) for gap in ("gap_a", "gap_b"))
+    sign = "+" if row["value"] > 0 else ""
+    change = f"{sign}{percent(row['value'], *ends)} ({bounds(*ends)})"
+    return row["verdict"], f"{task}, {noun(row['metric'], row['label'])}", between, *gaps, change
+
+
+def in_short(changes: pd.DataFrame) -> str:
+    """One sentence that counts the verdicts."""
+    parts = []
+    for comparison, name in ((WORST, "worst-case gaps"), (DIFFERENCE, "gaps between two groups")):
+        rows = changes[changes["comparison"] == comparison]
+        counts = rows.loc[rows["status"] == OK, "verdict"].value_counts()
+        told = [f"{counts[v]} {v}" for v in JUDGED if v in counts]
+        few = int((rows["status"] != OK).sum())
+        told += [f"{few} with too few pictures"] * bool(few)
+        parts.append(f"{len(rows)} changes of {name}: {', '.join(told)}")
+    return "; ".join(parts) + "."
+
+
+def save(changes: pd.DataFrame, path: Path) -> None:
+    """Write the table as CSV, Parquet or JSON, by the file's ending.
+
+    Raises:
+        InputError: another ending, or the file can't be written.
+    """
+    require_format(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _FORMATS[path.suffix.lower()](changes, path)
+    except OSError as error:
+        raise unwritable(path, "the comparison", error, "--out") from error
+
+
+def require_format(path: Path) -> None:
+    """Refuse a file name that ``save`` can't write, before anything is computed.
+
+    Raises:
+        InputError: the ending is none of those known.
+    """
+    if path.suffix.lower() not in _FORMATS:
+        got = f"--out {path}: no format is known by the ending '{path.suffix}'"
+        raise InputError(sentence(got, f"End the name in {', '.join(_FORMATS)}"))
+
+
+_FORMATS: Final[Mapping[str, Callable[[pd.DataFrame, Path], None]]] = {
+    ".csv": lambda table, path: write_text(path, csv_text(table)),
+    ".parquet": lambda table, path: write_bytes(path, CHANGES.packed(table)),
+    ".json": lambda table, path: write_text(
+        path, table.to_json(orient="records", indent=2, force_ascii=False) + "\n"
+    ),
+}
+
+
+@dataclass(frozen=True)
+class _Side:
+    """What one run was asked: a task in one wording."""
+
+    run: Run
+    task: str
+    condition: str
+
+    @cached_property
+    def labels(self) -> LabelSet:
+        return validate(LabelSet, _label_set(self.run, self.task), f"{self.run.name}: {self.task}")
+
+    @cached_property
+    def rows(self) -> pd.DataFrame:
+        """The outcomes by picture."""
+        table = self.run.outcomes(self.task)
+        known = table["condition"].unique()
+        if self.condition not in known:
+            where = f"{self.run.name}, task '{self.task}'"
+            raise unknown("condition", self.condition, known, where=where)
+        return table[table["condition"] == self.condition].set_index("image_id")
+
+
+@dataclass(frozen=True)
+class _Both:
+    """What one metric counts in both askings: labels in common, (n, Q) and (n,) flags."""
+
+    metric: str
+    labels: tuple[str, ...]
+    families: tuple[str, ...]
+    in_a: Flags
+    in_b: Flags
+    asked: Flags
+
+
+@dataclass(frozen=True)
+class _Groups:
+    """The groups of one attribute: names and membership, (n, G)."""
+
+    attribute: str
+    names: tuple[str, ...]
+    member: Flags
+
+
+@dataclass(frozen=True)
+class _People:
+    """The pictures asked in both runs, with their groups and bootstrap weights."""
+
+    ids: pd.Index[Any]
+    clusters: Integers
+    weights: Weights
+    groups: Sequence[_Groups]
+
+    @classmethod
+    def of(cls, shared: pd.DataFrame, seed: int, resamples: int) -> _People:
+        ids, clusters = np.unique(shared["cluster_id"].astype(str), return_inverse=True)
+        weights = cluster_weights(seed, ids.tolist(), resamples)
+        groups = []
+        for attribute in shared.columns.drop("cluster_id"):
+            values = shared[attribute]
+            names = sorted(values.dropna().unique())
+            member = values.to_numpy(object)[:, np.newaxis] == np.array(names, dtype=object)
+            groups.append(_Groups(str(attribute), tuple(names), np.asarray(member, dtype=bool)))
+        return cls(shared.index, clusters, weights, groups)
+
+    def sample(self, both: _Both, groups: _Groups) -> Sample:
+        """Four questions a label; see ``_Family.parts``."""
+        a, b = both.in_a, both.in_b
+        happened = np.hstack([a, b, b & ~a, a & ~b])[both.asked]
+        member, clusters = groups.member[both.asked], self.clusters[both.asked]
+        counts = count(happened, member, clusters, len(self.weights), self.weights)
+        return counts.sample(np.arange(len(groups.names)))
+
+
+def _questions(a: _Side, b: _Side, ids: pd.Index[Any]) -> Iterator[_Both]:
+    """What every metric counts in both; metrics without a common label or picture are left out."""
+    rows = [side.rows.loc[ids].reset_index() for side in (a, b)]
+    for metric in METRICS:
+        one, other = (METRICS[metric](r, s.labels) for r, s in zip(rows, (a, b), strict=True))
+        labels = tuple(label for label in one.labels if label in other.labels)
+        asked = one.asked & other.asked
+        if labels and asked.any():
+            at, there = ([e.labels.index(label) for label in labels] for e in (one, other))
+            families = tuple(one.families[i] for i in at)
+            happened = one.happened[:, at], other.happened[:, there]
+            yield _Both(metric, labels, families, *happened, asked)
+
+
+@dataclass(frozen=True)
+class _Family:
+    """All labels and pairs of groups of one metric and attribute, in both askings."""
+
+    a: _Side
+    b: _Side
+    both: _Both
+    groups: _Groups
+    sample: Sample
+    confidence: Confidence
+
+    @cached_property
+    def parts(self) -> tuple[Sample, ...]:
+        """Samples of: it happened in a, in b, in b only (gained), in a only (lost)."""
+        q = len(self.both.labels)
+        return tuple(pick_questions(self.sample, slice(i * q, (i + 1) * q)) for i in range(4))
+
+    @cached_property
+    def margins(self) -> Floats:
+        """The margin of each label, (Q, 1)."""
+        found = [self.confidence.margin(family).difference for family in self.both.families]
+        return np.array(found)[:, np.newaxis]
+
+    @cached_property
+    def pairs(self) -> tuple[Integers, Integers]:
+        one, other = np.triu_indices(len(self.groups.names), 1)
+        return one, other
+
+    @cached_property
+    def standing(self) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
+        s = self.parts[0]
+        return standing(s.n, s.subjects, self.confidence.min_group)
+
+    @cached_property
+    def usable(self) -> Flags:
+        one, other = self.pairs
+        ok = self.standing[0] == OK
+        return np.asarray(ok[:, one] & ok[:, other])
+
+    def gaps(self, which: int) -> Floats:
+        """The gaps between all pairs in a (0) or b (1), (Q, P)."""
+        one, other = self.pairs
+        rate = self.parts[which].rate
+        return rate[:, one] - rate[:, other]
+
+    def bounds(self, which: int, level: float) -> Bounds:
+        """Simultaneous bounds of these gaps."""
+        s = self.parts[which]
+        assert s.deviations is not None
+        _, levels = each_level(s.deviations, effective_events(s), *self.pairs, self.usable, level)
+        return bounds_at(levels, self.usable, lambda at: difference_interval(s, *self.pairs, at))
+
+    def changes(self, level: float) -> Changes:
+        """The changes of these gaps."""
+        _, _, gained, lost = self.parts
+        return changes_of_gaps(gained, lost, *self.pairs, self.usable, level)
+
+    def table(self, columns: Mapping[str, Any], one: Integers, other: Integers) -> pd.DataFrame:
+        """Rows of labels by comparisons from arrays (Q, P); ``one, other`` (Q, P) are groups."""
+        q, p = one.shape
+        names, at = np.array(self.groups.names, dtype=object), np.arange(q)[:, np.newaxis]
+        s, _, gained, lost = self.parts
+        counted = {"n": s.n, "subjects": s.subjects, "gained": gained.events, "lost": lost.events}
+        every: dict[str, Any] = {
+            "run_a": self.a.run.name,
+            "run_b": self.b.run.name,
+            "task": self.a.task,
+            "task_b": self.b.task,
+            "condition": self.a.condition,
+            "condition_b": self.b.condition,
+            "metric": self.both.metric,
+            "label": np.repeat(np.array(self.both.labels, dtype=object), p),
+            "margin_family": np.repeat(np.array(self.both.families, dtype=object), p),
+            "attribute": self.groups.attribute,
+            **dict.fromkeys(("group", "group_b"), names[one]),
+            **dict.fromkeys(("other", "other_b"), names[other]),
+            **{name: values[at, one] for name, values in counted.items()},
+            **{f"{name}_other": values[at, other] for name, values in counted.items()},
+            **dict.fromkeys(("low", "high"), np.nan),
+            "level": self.confidence.level,
+            "family": f"{self._tasks}, {self.both.metric}, by {self.groups.attribute}",
+            "margin": np.repeat(self.margins, p),
+        }
+        flat = {
+            name: np.broadcast_to(value, (q, p)).ravel() if np.ndim(value) == 2 else value
+            for name, value in (every | dict(columns)).items()
+        }
+        table = pd.DataFrame(flat, index=range(q * p))
+        return table.assign(key=keys_of(table[list(_KEY)]))
+
+    @property
+    def _tasks(self) -> str:
+        return " and ".join(dict.fromkeys((self.a.task, self.b.task)))
+
+
+def _tables(family: _Family) -> list[pd.DataFrame]:
+    """All changes of one family; nothing where there are no two groups."""
+    if len(family.groups.names) < 2:
+        return []
+    return [_differences(family), _worst(family)]
+
+
+def _differences(family: _Family) -> pd.DataFrame:
+    """The changes of all pairs, each turned so that the larger of its two gaps is positive."""
+    found = family.changes(family.confidence.level)
+    a, b = family.gaps(0), family.gaps(1)
+    turned = np.where(np.abs(a) >= np.abs(b), a, b) < 0
+    sign = np.where(turned, -1.0, 1.0)
+    low, high = _turn(found.low, found.high, turned)
+    low_all, high_all = _turn(found.low_all, found.high_all, turned)
+    one, other = (np.broadcast_to(side, a.shape) for side in family.pairs)
+    status, reason = joint_status(family.groups.names, family.standing, *family.pairs)
+    return family.table(
+        {
+            "comparison": DIFFERENCE,
+            "gap_a": a * sign,
+            "gap_b": b * sign,
+            "value": found.value * sign,
+            "low": low,
+            "high": high,
+            "low_simultaneous": low_all,
+            "high_simultaneous": high_all,
+            "level_each": found.each,
+            "family_size": found.size,
+            "method": "paired: shares gained and lost, max-T over subjects",
+            "status": status,
+            "reason": reason,
+            "verdict": verdicts(low_all, high_all, family.margins),
+        },
+        np.where(turned, other, one),
+        np.where(turned, one, other),
+    )
+
+
+def _turn(low: Floats, high: Floats, turned: Flags) -> Bounds:
+    return np.where(turned, -high, low), np.where(turned, -low, high)
+
+
+def _worst(family: _Family) -> pd.DataFrame:
+    """The change of the largest gap between any two groups, from bounds of all gaps at once.
+
+    Three sets of bounds are needed, of the gaps in a, in b and of their changes; each is made at a
+    third of the error that the level allows.
+    """
+    third = 1 - (1 - family.confidence.level) / 3
+    found = family.changes(third)
+    low, high = worst_case_change(
+        family.bounds(0, third), family.bounds(1, third), (found.low_all, found.high_all)
+    )
+    pairs = Pairs.of(family.standing[0] == OK, family.groups.names)
+    a, b = (largest_gap(side.rate, pairs) for side in family.parts[:2])
+    names = np.array(family.groups.names, dtype=object)
+    return family.table(
+        {
+            "comparison": WORST,
+            "group_b": names[b.group],
+            "other_b": names[b.other],
+            "gap_a": a.value,
+            "gap_b": b.value,
+            "value": b.value - a.value,
+            "low_simultaneous": low,
+            "high_simultaneous": high,
+            "level_each": found.each,
+            "family_size": found.size,
+            "method": "from bounds of all gaps in both runs and of their changes",
+            "status": a.status,
+            "reason": a.reason,
+            "verdict": a.verdict(family.margins, low, high),
+        },
+        a.group,
+        a.other,
+    )
+
+
+def _tasks(
+    run_a: Run, run_b: Run, task: str | None, other_task: str | None
+) -> list[tuple[str, str]]:
+    """The tasks to compare, one of each run."""
+    asked_a, asked_b = (_tasks_of(run) for run in (run_a, run_b))
+    if task is None and other_task is None:
+        both = [(name, name) for name in asked_a if name in asked_b]
+        if both:
+            return both
+        told = [f"{r.name} asks {', '.join(_tasks_of(r))}" for r in (run_a, run_b)]
+        raise InputError(
+            sentence(
+                f"the two runs share no task: {'; '.join(told)}",
+                "Name one of each with --task and --other-task",
+            )
+        )
+    first, second = str(task or other_task), str(other_task or task)
+    for name, asked, run in ((first, asked_a, run_a), (second, asked_b, run_b)):
+        if name not in asked:
+            raise unknown("task", name, asked, where=run.name)
+    return [(first, second)]
+
+
+def _tasks_of(run: Run) -> list[str]:
+    return [str(question["task"]) for question in run.questions]
+
+
+def _label_set(run: Run, task: str) -> dict[str, Any]:
+    """The label set of a task as it was asked, without its digest."""
+    (question,) = (q for q in run.questions if q["task"] == task)
+    (labels,) = question["label_sets"]
+    return {name: value for name, value in labels.items() if name != "digest"}
+
+
+def _confidence(run: Run) -> Confidence:
+    return validate(Confidence, run.suite["confidence"], f"{run.name}: suite.yaml confidence")
+
+
+def _shared(run_a: Run, run_b: Run) -> pd.DataFrame:
+    """Cluster and groups of the pictures asked in both, by image id, in the first run's order.
+
+    Raises:
+        InputError: the runs are about other pictures, or of other subjects or groups.
+    """
+    a, b = (run.groups().set_index("image_id") for run in (run_a, run_b))
+    ids = a.index[a.index.isin(b.index)]
+    where = f"{run_a.name} and {run_b.name}"
+    # of one data set a run may lack pictures that it could not read; of two, every one counts
+    lacking = not _same_data(run_a, run_b) and not len(a) == len(b) == len(ids)
+    if lacking or not len(ids):
+        raise InputError(
+            sentence(
+                f"{where} are not about the same pictures: {len(ids)} of the first's {len(a)} and "
+                f"of the second's {len(b)} have the same id",
+                "Run one suite on the other's data set",
+            )
+        )
+    attributes = [str(column) for column in a if column in b and column != "cluster_id"]
+    if not attributes:
+        told = [", ".join(map(str, t.columns.drop("cluster_id"))) for t in (a, b)]
+        raise InputError(
+            sentence(
+                f"{where} group by no attribute in common: by {told[0]} and by {told[1]}",
+                "Add one to a suite's 'attributes' and run it again",
+            )
+        )
+    _require_alike(a.loc[ids], b.loc[ids], attributes, where)
+    return a.loc[ids, ["cluster_id", *attributes]]
+
+
+def _require_alike(a: pd.DataFrame, b: pd.DataFrame, attributes: Iterable[str], where: str) -> None:
+    """Refuse pictures whose subject or group isn't the same in both runs; name the first."""
+    for column in ("cluster_id", *attributes):
+        one, other = (table[column].astype(object).fillna("unknown") for table in (a, b))
+        differs = np.flatnonzero((one != other).to_numpy())
+        if not differs.size:
+            continue
+        subjects, first = column == "cluster_id", differs[0]
+        what = "subjects" if subjects else f"groups of '{column}'"
+        same = "'cluster_column'" if subjects else "values and bins"
+        raise InputError(
+            sentence(
+                f"{where} have other {what}: picture '{a.index[first]}' is of '{one.iloc[first]}' "
+                f"in the first and of '{other.iloc[first]}' in the second, and {differs.size} of "
+                f"{len(a)} differ",
+                f"Give both suites the same {same} and run them again",
+            )
+        )
+
+
+def _same_data(run_a: Run, run_b: Run) -> bool:
+    return bool(run_a.manifest.get("dataset_digest") == run_b.manifest.get("dataset_digest"))
+
+
+def _nothing_shared(tasks: Sequence[tuple[str, str]]) -> str:
+    named = "; ".join(" and ".join(f"'{t}'" for t in dict.fromkeys(pair)) for pair in tasks)
+    return sentence(
+        f"nothing is counted in both runs: {named} share no label, label family or known answer",
+        "Compare tasks whose label sets have labels in common",
+    )
+
+
+def _about_settings(run_a: Run, run_b: Run) -> Iterator[str]:
+    """Where the second run's rule, seed, level, margins or smallest group are others."""
+    rules = [int(run.manifest.get("verdict_rule", 1)) for run in (run_a, run_b)]
+    if rules[0] != rules[1]:
+        yield (
+            f"The runs' own verdicts were given by different rules (version {rules[0]} and "
+            f"{rules[1]}), so they may differ where nothing else does; the changes below are all "
+            f"judged anew, by version {RULE}."
+        )
+    if run_a.suite["seed"] != run_b.suite["seed"]:
+        seeds = f"{run_a.suite['seed']} and {run_b.suite['seed']}"
+        yield f"The suites' seeds differ ({seeds}); the first is used for both."
+    a, b = _confidence(run_a), _confidence(run_b)
+    for name in ("level", "min_group", "resamples", "margins"):
+        one, other = getattr(a, name), getattr(b, name)
+        if one != other:
+            values = "" if name == "margins" else f" ({one:g} and {other:g})"
+            yield f"The suites' '{name}' differ{values}; the first run's are used."
+
+
+def _about_pictures(run_a: Run, run_b: Run) -> Iterator[str]:
+    """Pictures and attributes that only one run has."""
+    a, b = (run.groups().set_index("image_id") for run in (run_a, run_b))
+    both = int(a.index.isin(b.index).sum())
+    left_out = len(a) + len(b) - 2 * both
+    if left_out:
+        yield f"{both} pictures are asked in both runs; {left_out} asked in one only are left out."
+    if not _same_data(run_a, run_b):
+        yield (
+            "The data sets' cards or tables differ; the pictures are taken for the same, since "
+            "their ids, subjects and groups are."
+        )
+    alone = [str(c) for c in (*a.columns.difference(b.columns), *b.columns.difference(a.columns))]
+    if alone:
+        yield f"Grouped by in one run only, and left out: {', '.join(alone)}."
+
+
+def _about_tasks(
+    run_a: Run, run_b: Run, tasks: Sequence[tuple[str, str]], everything: bool
+) -> Iterator[str]:
+    """Tasks that only one run was asked, and tasks of one name with other words."""
+    names = [_tasks_of(run_a), _tasks_of(run_b)]
+    alone = [t for mine, theirs in (names, names[::-1]) for t in mine if t not in theirs]
+    if everything and alone:
+        yield f"Asked in one run only, and left out: {', '.join(alone)}."
+    changed = {
+        "label_sets": "The label set of '{}' changed between the runs; labels in both count.",
+        "prompt_sets": "The templates of '{}' changed between the runs.",
+    }
+    for a, b in tasks:
+        for kind, told in changed.items():
+            if a == b and _digests(run_a, a, kind) != _digests(run_b, b, kind):
+                yield told.format(a)
+
+
+def _digests(run: Run, task: str, kind: str) -> list[str]:
+    return [s["digest"] for q in run.questions if q["task"] == task for s in q[kind]]

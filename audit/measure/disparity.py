@@ -1,0 +1,598 @@
+"""Tallies -> disparities: differences, ratios and the worst case, with intervals and verdicts.
+
+A family is every pair of groups of an attribute on one question (a label of a task, say) in the
+headline condition; from three groups on, every group against the rest is a family of its own.
+Simultaneous bounds and q-values hold over a family, so what else is asked moves none of them; what
+holds over several questions is ``audit.measure.claims``'. Single templates, the other conditions, get
+worst-case gaps only: they show the spread of wordings and are not tested.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from audit.core.tables import (
+    DEPARTURE,
+    DIFFERENCE,
+    DISPARITIES,
+    ENSEMBLE,
+    NOT_JUDGED,
+    OK,
+    RATIO,
+    REST,
+    SPREAD,
+    TOO_FEW,
+    UNDEFINED,
+    WORST,
+    keys_of,
+)
+from audit.core.verdicts import Verdict, decide, size_bounds, verdicts
+from audit.measure import intersections
+from audit.measure.confidence import Confidence
+from audit.measure.metrics import (
+    QUESTION,
+    Asked,
+    Block,
+    Columns,
+    Groups,
+    Tally,
+    flat,
+    joint_status,
+    stacked,
+    standing,
+)
+from audit.stats.clustered import Sample, difference_interval, effective_n
+from audit.stats.gaps import (
+    NEGLIGIBLE,
+    TOO_FEW_GROUPS,
+    Claims,
+    Margins,
+    Pairs,
+    judge,
+    largest_gap,
+    largest_usable,
+    simultaneous,
+)
+from audit.stats.gaps import Compared as Family
+from audit.stats.pooling import Pooled, between_group_sd
+from audit.stats.power import detectable_difference
+from audit.stats.samples import pick_groups
+from audit.stats.significance import smallest_p
+
+
+def disparities(tally: Tally, confidence: Confidence) -> pd.DataFrame:
+    """Every comparison of groups within each attribute; the table DISPARITIES.
+
+    Args:
+        tally: counts of one task, all of its pictures.
+        confidence: level, margins, smallest group.
+    """
+    blocks = []
+    for asked, block in tally.blocks.items():
+        if not (block.labels and block.counts.n.any()):
+            continue
+        for attribute in tally.groups.attributes:
+            groups = Compared(tally.groups, attribute, block, asked, confidence)
+            blocks += _tables(groups) if asked[2] == ENSEMBLE else [_worst_untested(groups)]
+    return DISPARITIES.conform(_keyed(stacked(blocks))) if blocks else DISPARITIES.empty()
+
+
+def differences_at_once(
+    tally: Tally, attribute: str, confidence: Confidence
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.str_]]:
+    """Bounds and verdicts of all pairs of all questions at once, without a table.
+
+    The bounds hold together over all questions, by Bonferroni's method: no narrower than a run's.
+
+    Args:
+        tally: counts of one metric in one condition.
+        attribute: whose groups are compared.
+        confidence: level, margins, smallest group.
+    """
+    (block,) = tally.blocks.values()
+    sample = block.counts.sample(tally.groups.columns(attribute))
+    pairs = Pairs.of(standing(sample.n, sample.subjects, confidence.min_group)[0] == OK)
+    usable = pairs.usable
+    level = 1 - (1 - confidence.level) / max(int(usable.sum()), 1)
+    low, high = difference_interval(sample, pairs.one, pairs.other, level)
+    judged = verdicts(low, high, confidence.margins_of(block.families).difference)
+    return low[usable], high[usable], judged[usable]
+
+
+def screened(table: pd.DataFrame, confidence: Confidence) -> pd.DataFrame:
+    """The table with the false discovery rate over all differences of a run.
+
+    For screening only: it says how many of the reported differences may be false, not which, and
+    no verdict uses it.
+    """
+    p = table["p"].where(table["comparison"] == DIFFERENCE)
+    return table.assign(screening=confidence.screen(p.to_numpy(float)))
+
+
+#: the columns by whose values findings cite a row
+_KEY: Final = (
+    "probe", "task", "condition", "metric", "label", "attribute", "comparison", "group", "other",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The groups of one attribute on the questions of one metric and condition, side by side."""
+
+    groups: Groups
+    attribute: str
+    block: Block
+    asked: Asked
+    confidence: Confidence
+
+    @cached_property
+    def size(self) -> int:
+        """How many groups there are."""
+        return len(self.groups.columns(self.attribute))
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The groups, then (from three on) everyone else of each."""
+        at = self.groups.columns(self.attribute)
+        named = [str(self.groups.index[i][1]) for i in at]
+        return named + ([REST] * len(named) if len(named) > 2 else [])
+
+    @cached_property
+    def sample(self) -> Sample:
+        """The groups, then everyone else of each."""
+        at = self.groups.columns(self.attribute)
+        return self.block.counts.sample(at, rest=len(at) > 2)
+
+    @cached_property
+    def standing(self) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
+        """Status and reason of each group; the rest counts whoever there is."""
+        s = self.sample
+        status, reason = standing(s.n, s.subjects, self.confidence.min_group)
+        rest = np.array([name == REST for name in self.names])
+        alone = (s.subjects <= 1) & (s.n > 0)
+        for_rest = np.where(s.n == 0, UNDEFINED, np.where(alone, TOO_FEW, OK))
+        told = {UNDEFINED: "no picture outside this group", TOO_FEW: "all of one subject", OK: ""}
+        reasons = np.vectorize(told.get, otypes=[object])(for_rest)
+        return np.where(rest, for_rest, status), np.where(rest, reasons, reason)
+
+    @cached_property
+    def pairs(self) -> Pairs:
+        """Every pair of groups."""
+        ok = self.standing[0][:, : self.size] == OK
+        return Pairs.of(ok, self.names[: self.size])
+
+    @cached_property
+    def against_rest(self) -> Pairs:
+        """From three groups on, every group against the rest."""
+        every = np.arange(self.size if self.size > 2 else 0)
+        ok = self.standing[0] == OK
+        return replace(
+            self.pairs,
+            one=every,
+            other=every + self.size,
+            usable=ok[:, every] & ok[:, every + self.size],
+        )
+
+    @cached_property
+    def comparisons(self) -> Pairs:
+        """Every pair, then every group against the rest."""
+        sides = (self.pairs, self.against_rest)
+        one, other = (np.concatenate([getattr(s, n) for s in sides]) for n in ("one", "other"))
+        usable = np.hstack([side.usable for side in sides])
+        return replace(self.pairs, one=one, other=other, usable=usable)
+
+    @cached_property
+    def margins(self) -> Margins:
+        """The margins of every question."""
+        return self.confidence.margins_of(self.block.families)
+
+    @cached_property
+    def claims(self) -> Claims:
+        """What the pairs say of the largest gap of each question."""
+        groups = pick_groups(self.sample, np.arange(self.size))
+        return judge(groups, self.pairs, self.margins, self.confidence.level)
+
+    @cached_property
+    def found(self) -> Sequence[Family]:
+        """The family of pairs and that of groups against the rest, of each question."""
+        rest = self.against_rest
+        if not rest.one.size:
+            return [self.claims.found]
+        level = self.confidence.level
+        levels = np.full(len(self.block.labels), level)
+        found = simultaneous(self.sample, rest.one, rest.other, rest.usable, levels, level)
+        return [self.claims.found, found]
+
+    def of_all(self, value: Callable[[Family], Any]) -> NDArray[Any]:
+        """A value (Q, P) or (Q, 1) of each family, side by side for all comparisons."""
+        sides = (self.pairs, self.against_rest)
+        parts = [
+            np.broadcast_to(value(family), side.usable.shape)
+            for family, side in zip(self.found, sides, strict=False)
+        ]
+        return np.hstack(parts)
+
+    @cached_property
+    def repeats(self) -> NDArray[np.bool_]:
+        """Whether subjects have several pictures among those compared, of each comparison."""
+        sides = [side for side in (self.pairs, self.against_rest) if side.one.size]
+        several = [np.full(s.one.size, self.sample.repeats(s.one, s.other)) for s in sides]
+        return np.concatenate(several)
+
+    def family(self, rest: bool = False) -> NDArray[np.object_]:
+        """What the bounds of each question hold over, (Q, 1)."""
+        over = f"{self.attribute}, against the rest" if rest else self.attribute
+        named = [f"{self.asked[1]}, {self.asked[3]}: {x}, by {over}" for x in self.block.labels]
+        return np.array(named, dtype=object)[:, np.newaxis]
+
+    def table(self, columns: Mapping[str, Any], pairs: Any = None) -> Columns:
+        """Rows of questions by comparisons from arrays (Q, P); ``pairs`` are group indices."""
+        q = len(self.block.labels)
+        if pairs is None:
+            compared = self.comparisons.one, self.comparisons.other
+            one, other = (np.broadcast_to(side, (q, len(side))) for side in compared)
+        else:
+            one, other = pairs
+        p, at, names = one.shape[1], np.arange(q)[:, np.newaxis], np.array(self.names, dtype=object)
+        sides = {
+            f"{name}{end}": getattr(self.sample, name)[at, side]
+            for name in ("n", "subjects", "events")
+            for end, side in (("", one), ("_other", other))
+        }
+        every: dict[str, Any] = dict(zip(QUESTION, self.asked, strict=False)) | {
+            "label": np.array(self.block.labels, dtype=object)[:, np.newaxis],
+            "margin_family": np.array(self.block.families, dtype=object)[:, np.newaxis],
+            "attribute": self.attribute,
+            "group": names[one],
+            "other": names[other],
+            "level": self.confidence.level,
+            **dict.fromkeys(_NUMBERS, np.nan),
+            "family": self.family(),
+            "family_size": 0,
+            "basis": "",
+            "role": "",
+            "left_out": "",
+            "method": "",
+            "status": OK,
+            "reason": "",
+            "verdict": NOT_JUDGED,
+            "pooled_verdict": "",
+        }
+        filled = every | sides | dict(columns)
+        return {name: flat(value, (q, p)) for name, value in filled.items()}
+
+    @cached_property
+    def pooled(self) -> Pooled:
+        """Rates of an intersection's cells, drawn towards what its attributes add up to."""
+        at = np.arange(len(self.groups.columns(self.attribute)))
+        names = [self.names[i] for i in at]
+        return intersections.pooled(self.sample, at, names, self.confidence.level)
+
+    @cached_property
+    def compared_pooled(self) -> intersections.Comparisons | None:
+        """The comparisons of pooled rates, for an intersection."""
+        if " x " not in self.attribute or self.size < 4:
+            return None
+        c = self.comparisons
+        return intersections.compare_pooled(
+            self.pooled, self.sample, (c.one, c.other), c.usable, self.confidence.level
+        )
+
+    @cached_property
+    def detectable(self) -> NDArray[np.float64]:
+        """The smallest detectable gap of each usable comparison."""
+        return np.where(self.comparisons.usable, _detectable(self), np.nan)
+
+
+_POOLED: Final = (
+    "pooled_value", "pooled_low", "pooled_high",
+    "pooled_low_simultaneous", "pooled_high_simultaneous",
+)  # fmt: skip
+_NUMBERS: Final = (
+    "value", "low", "high", "low_simultaneous", "high_simultaneous", "level_each", "p", "q",
+    "smallest_q", "screening", "null_mean", "null_high", "detectable", "margin",
+    "low_equivalence", "high_equivalence", "ratio", "ratio_low", "ratio_high", "ratio_margin",
+    "p_margin", "q_margin", *_POOLED,
+)  # fmt: skip
+
+
+def _tables(groups: Compared) -> list[Columns]:
+    """All comparisons of one attribute on the questions of a metric."""
+    if len(groups.names) < 2:
+        return []
+    return [
+        differences(groups),
+        _ratios(groups),
+        worst(groups),
+        _spreads(groups),
+        *([_departures(groups)] if " x " in groups.attribute else []),
+    ]
+
+
+def differences(groups: Compared) -> Columns:
+    """Differences with their own and simultaneous intervals, p, q and verdict."""
+    claims, usable = groups.claims, groups.comparisons.usable
+    d = {
+        name: groups.of_all(lambda f, name=name: getattr(f.difference, name))  # type: ignore[misc]
+        for name in ("value", "low", "high", "low_all", "high_all")
+    }
+    alone = np.full((2, *usable.shape), np.nan)
+    alone[:, :, : groups.pairs.one.size] = claims.low_alone, claims.high_alone
+    return groups.table(
+        {
+            **_compared(groups),
+            "comparison": DIFFERENCE,
+            "value": d["value"],
+            "low": d["low"],
+            "high": d["high"],
+            "low_simultaneous": d["low_all"],
+            "high_simultaneous": d["high_all"],
+            "low_equivalence": alone[0],
+            "high_equivalence": alone[1],
+            "detectable": groups.detectable,
+            "margin": groups.margins.difference,
+            "ratio_margin": groups.margins.ratio,
+            "method": _method(groups),
+            "verdict": _pair_verdicts(groups, d["low_all"], d["high_all"]),
+            **intersections.columns(groups.compared_pooled, groups.margins.difference),
+        }
+    )
+
+
+def _compared(groups: Compared) -> dict[str, Any]:
+    """What differences and ratios of the same comparisons have in common."""
+    c = groups.comparisons
+    status, reason = joint_status(groups.names, groups.standing, c.one, c.other)
+    families = [groups.family(rest) for rest in (False, True)]
+    sizes = [side.one.size for side in (groups.pairs, groups.against_rest)]
+    named = [np.repeat(f, size, axis=1) for f, size in zip(families, sizes, strict=True)]
+    return {
+        "level_each": groups.of_all(lambda f: f.levels),
+        "p": groups.of_all(lambda f: f.p),
+        "q": groups.of_all(lambda f: f.q),
+        "smallest_q": _smallest_q(groups),
+        "family": np.hstack(named),
+        "family_size": groups.of_all(lambda f: f.size),
+        "status": status,
+        "reason": reason,
+    }
+
+
+def _pair_verdicts(groups: Compared, low: Any, high: Any) -> NDArray[np.str_]:
+    """The verdict on every pair by bounds of all at once, on both scales where a ratio binds.
+
+    Where no pair reaches the margin (see ``judge``), none of them does. Groups against the rest
+    are judged by the difference alone.
+    """
+    claims, k = groups.claims, groups.pairs.one.size
+    margin = groups.margins.difference
+    given = verdicts(low, high, margin)
+    least, most = size_bounds(*(np.log(end) for end in (claims.ratio_low, claims.ratio_high)))
+    wide = np.log(groups.margins.ratio)
+    binds = ~np.isnan(wide) & (claims.basis != NEGLIGIBLE)
+    exceeds = (given[:, :k] == Verdict.EXCEEDS) | (binds & (least > wide))
+    small = (given[:, :k] == Verdict.WITHIN) & (~binds | (most < wide))
+    within = groups.pairs.usable & (small | (claims.verdict == Verdict.WITHIN))
+    given[:, :k] = decide(exceeds, within)
+    return given
+
+
+def _method(groups: Compared) -> NDArray[np.object_]:
+    """How the bounds and tests of each comparison were made."""
+    size = np.where(groups.repeats, "Newcombe at effective n", "Newcombe").astype(object)
+    test = np.where(groups.repeats, "step-down max-T", "Holm").astype(object)
+    alone = np.where(groups.repeats, "Bonferroni", "Holm").astype(object)
+    few = size + ", Bonferroni (too few events for max-T); " + alone
+    studentised = groups.of_all(lambda f: f.studentised)
+    return np.asarray(np.where(studentised, size + ", max-T; " + test, few), dtype=object)
+
+
+def _smallest_q(groups: Compared) -> ArrayLike:
+    """The smallest q that each comparison could have had."""
+    by_resamples = groups.of_all(
+        lambda f: np.where(f.studentised, f.smallest_q, np.nan)  # of the bootstrap
+    )
+    one, other = groups.comparisons.one, groups.comparisons.other
+    n = groups.sample.n
+    exact = smallest_p(n[:, one], n[:, other]) * np.maximum(groups.of_all(lambda f: f.size), 1)
+    exact = np.where(groups.comparisons.usable, np.minimum(exact, 1.0), np.nan)
+    return np.where(groups.repeats, by_resamples, exact)
+
+
+def _detectable(groups: Compared) -> NDArray[np.float64]:
+    """The larger of both directions, at the effective sizes: either group may be the one."""
+    one, other = groups.comparisons.one, groups.comparisons.other
+    s, c = groups.sample, groups.confidence
+    size = np.minimum(effective_n(s, c.level), s.n)
+    n, n_other = size[:, one], size[:, other]
+    base = (s.events[:, one] + s.events[:, other]) / np.maximum(s.n[:, one] + s.n[:, other], 1)
+    levels = groups.of_all(lambda f: f.levels)
+    found = [
+        detectable_difference(a, b, base, level=levels, power=c.power)
+        for a, b in ((n, n_other), (n_other, n))
+    ]
+    return np.maximum(*found)
+
+
+def _ratios(groups: Compared) -> Columns:
+    """The same comparisons as ratios of rates, on the log scale."""
+    common, claims, k = _compared(groups), groups.claims, groups.pairs.one.size
+    r = {
+        name: groups.of_all(lambda f, name=name: getattr(f.ratio, name))  # type: ignore[misc]
+        for name in ("value", "low", "high", "low_all", "high_all")
+    }
+    certain = np.isnan(r["low"]) & ~np.isnan(r["value"])
+    defined = ~np.isnan(r["value"]) & ~certain
+    why = np.where(certain, "every picture of both groups is an event", "a group has no event")
+    # one-sided where a group has no event
+    r["low_all"][:, :k], r["high_all"][:, :k] = claims.ratio_low, claims.ratio_high
+    bounded = ~np.isnan(r["low_all"]) | ~np.isnan(r["high_all"])
+    why = np.where(bounded & ~defined, why + ": bounded on one side only", why).astype(object)
+    undefined = groups.comparisons.usable & ~defined
+    margin = np.log(groups.margins.ratio)
+    with np.errstate(divide="ignore"):
+        low, high = (np.log(r[end]) for end in ("low_all", "high_all"))
+    judged = verdicts(
+        np.where(np.isnan(low), -np.inf, low), np.where(np.isnan(high), np.inf, high), margin
+    )
+    return groups.table(
+        {
+            **common,
+            "comparison": RATIO,
+            "value": r["value"],
+            "low": r["low"],
+            "high": r["high"],
+            "low_simultaneous": r["low_all"],
+            "high_simultaneous": r["high_all"],
+            "margin": groups.margins.ratio,
+            "method": "log, max-T; tests of the difference",
+            "status": np.where(undefined, UNDEFINED, common["status"]),
+            "reason": np.where(undefined, why, common["reason"]),
+            "verdict": np.where(np.isnan(margin) | ~bounded, NOT_JUDGED, judged),
+        }
+    )
+
+
+def worst(groups: Compared) -> Columns:
+    """The largest gap between any two groups of each question, with its verdict.
+
+    The largest of many noisy gaps is too large on average, so it has no interval of its own: see
+    ``audit.stats.gaps.judge`` for its bounds and its verdict.
+    """
+    claims, gap, found = groups.claims, groups.claims.gap, groups.claims.found
+    binds = ~np.isnan(groups.margins.ratio)
+    size = "Newcombe at effective n" if groups.repeats[0] else "Newcombe"
+    method = f"largest over pairs of {size}, max-T; two one-sided tests of every pair"
+    return groups.table(
+        {
+            "comparison": WORST,
+            "value": gap.value,
+            "low_simultaneous": gap.low,
+            "high_simultaneous": gap.high,
+            "high_equivalence": claims.high_equivalence,
+            "level_each": np.take_along_axis(found.levels, gap.pair, axis=1),
+            "q": -largest_usable(-found.q, groups.pairs.usable),
+            "family_size": found.size,
+            "detectable": largest_usable(
+                groups.detectable[:, : groups.pairs.one.size], groups.pairs.usable
+            ),
+            "margin": groups.margins.difference,
+            "ratio": np.where(binds, claims.ratio, np.nan),
+            "ratio_low": np.where(binds, claims.ratio_surely, np.nan),
+            "ratio_high": np.where(binds, claims.ratio_below, np.nan),
+            "ratio_margin": groups.margins.ratio,
+            "basis": np.where(
+                (claims.verdict == Verdict.INCONCLUSIVE) & (claims.basis != NEGLIGIBLE),
+                "",
+                claims.basis,
+            ),
+            "p_margin": np.where(gap.some, claims.p, np.nan),
+            "left_out": groups.pairs.left_out,
+            "method": np.where(gap.some, method, "").astype(object),
+            "status": gap.status,
+            "reason": gap.reason,
+            "verdict": claims.verdict,
+            **intersections.largest(
+                groups.compared_pooled, groups.pairs.one.size, groups.margins.difference
+            ),
+        },
+        (gap.group, gap.other),
+    )
+
+
+def _spreads(groups: Compared) -> Columns:
+    """The standard deviation of the groups' rates less what sampling noise adds to it."""
+    k = len(groups.groups.columns(groups.attribute))
+    s = groups.sample
+    ok = groups.standing[0][:, :k] == OK
+    rate = np.where(ok, s.rate[:, :k], np.nan)
+    replicates = None if s.deviations is None else np.moveaxis(s.deviations[:, :k], -1, 0)
+    # right on average: p (1 - p) / (n - 1) where every picture shows another subject
+    with np.errstate(divide="ignore", invalid="ignore"):
+        variance = (s.spread * s.subjects / (s.subjects - 1))[:, :k]
+    found = between_group_sd(rate, variance, replicates, groups.confidence.level)
+    first = np.zeros((len(rate), 1), int)
+    some = ok.sum(axis=1, keepdims=True) > 1
+    return groups.table(
+        {
+            "comparison": SPREAD,
+            "group": "",
+            "other": "",
+            "n": np.where(ok, s.n[:, :k], 0).sum(axis=1, keepdims=True),
+            "subjects": np.where(ok, s.subjects[:, :k], 0).sum(axis=1, keepdims=True),
+            "events": np.where(ok, s.events[:, :k], 0).sum(axis=1, keepdims=True),
+            **dict.fromkeys(("n_other", "subjects_other", "events_other"), 0),
+            "value": found.value[:, np.newaxis],
+            "low": found.low[:, np.newaxis],
+            "high": found.high[:, np.newaxis],
+            "method": "corrected for sampling noise, bootstrap corrected twice",
+            "status": np.where(some, OK, TOO_FEW),
+            "reason": np.where(some, "", TOO_FEW_GROUPS),
+        },
+        (first, first),
+    )
+
+
+def _departures(groups: Compared) -> Columns:
+    """How far an intersection's rates depart from what its attributes add up to."""
+    at = np.arange(len(groups.groups.columns(groups.attribute)))
+    s, found = groups.sample, groups.pooled
+    first = np.zeros((len(s.n), 1), int)
+    known = ~np.isnan(found.tau)[:, np.newaxis]
+    # cells that differ even less than noise would have it leave the method an interval of no width
+    none = (found.tau_high <= found.tau_low)[:, np.newaxis]
+    low, high = (np.where(none, np.nan, e[:, np.newaxis]) for e in (found.tau_low, found.tau_high))
+    return groups.table(
+        {
+            "comparison": DEPARTURE,
+            "group": "",
+            "other": "",
+            **{
+                name: getattr(s, name)[:, at].sum(axis=1, keepdims=True)
+                for name in ("n", "subjects", "events")
+            },
+            **dict.fromkeys(("n_other", "subjects_other", "events_other"), 0),
+            "value": found.tau[:, np.newaxis],
+            "low": low,
+            "high": high,
+            "method": "random effects around the additive fit, Paule-Mandel; Q-profile",
+            "status": np.where(known, OK, UNDEFINED),
+            "reason": np.select(
+                [~known, none],
+                [
+                    "too few cells, or no event, to tell an interaction",
+                    "no interval: the cells differ even less than noise would have it",
+                ],
+                "",
+            ),
+        },
+        (first, first),
+    )
+
+
+def _worst_untested(groups: Compared) -> Columns:
+    """Worst-case gaps of the other conditions: values to show the spread, no test, no verdict."""
+    gap = largest_gap(groups.sample.rate, groups.pairs)
+    table = groups.table(
+        {
+            "comparison": WORST,
+            "value": gap.value,
+            "margin": groups.margins.difference,
+            "family": "",
+            "method": "one template: not tested",
+        },
+        (gap.group, gap.other),
+    )
+    return {name: column[gap.some[:, 0]] for name, column in table.items()}
+
+
+def _keyed(table: pd.DataFrame) -> pd.DataFrame:
+    """Name each row by what it compares, so that findings can cite it."""
+    return table.assign(key=keys_of(table[list(_KEY)]))

@@ -1,0 +1,43 @@
+"""Rows of the table MEASURES: what probes measure that isn't a share of choices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from audit.core.tables import CANNOT_TELL, COUNT, EVERYONE, MEASURES, NUMBER, OK, TEXT, keys_of
+
+#: the columns by whose values findings cite a row
+_KEY: Final = (
+    "probe", "task", "condition", "metric", "label", "attribute", "group", "other",
+)  # fmt: skip
+_BLANK: Final[Mapping[str, Any]] = {TEXT: "", COUNT: 0, NUMBER: np.nan}
+
+
+def measured(rows: pd.DataFrame | Iterable[Mapping[str, Any]], **every: Any) -> pd.DataFrame:
+    """Rows as the table MEASURES.
+
+    What a row leaves out is blank, 0 or nan; ``status`` is *ok* and ``verdict`` *cannot tell*
+    unless the row or ``every``, which holds for all rows, says otherwise; ``excess`` is value less
+    ``null_mean``; ``key`` is made from the row.
+
+    Raises:
+        KeyError: a column that MEASURES doesn't have.
+    """
+    table = (rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))).assign(**every)
+    if table.empty:
+        return MEASURES.empty()
+    foreign = {str(name) for name in table} - set(MEASURES.columns)
+    if foreign:
+        raise KeyError(f"MEASURES has no column {sorted(foreign)}")
+    blank = {name: _BLANK[dtype] for name, dtype in MEASURES.columns.items()} | {
+        "attribute": EVERYONE, "group": EVERYONE, "status": OK, "verdict": CANNOT_TELL,
+    }  # fmt: skip
+    table = table.assign(**{name: value for name, value in blank.items() if name not in table})
+    table = table.fillna({n: v for n, v in blank.items() if MEASURES.columns[n] != NUMBER})
+    table["key"] = keys_of(table[list(_KEY)])
+    table["excess"] = table["value"].astype(float) - table["null_mean"].astype(float)
+    return MEASURES.conform(table)

@@ -1,0 +1,1 @@
+"""Do pictures of one group lean towards some words, or pictures, more than others?"""

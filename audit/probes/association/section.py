@@ -1,0 +1,168 @@
+"""Which words or pictures lie closer to some groups than to others: effect sizes beside chance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from audit.core.evidence import each
+from audit.core.page import Markdown
+from audit.core.rundir import Run
+from audit.core.tables import OK, REST, SHOWN_LARGE, SHOWN_SMALL
+from audit.probes.association.figures import associations_of, effect_sizes
+from audit.probes.association.probe import AT_ODDS
+from audit.probes.kit.blocks import Block, Folded, Part, Picture, Section, probe_would, said
+from audit.probes.kit.cells import MOST_ROWS, NBSP, p_value, table, with_rest
+from audit.probes.kit.measures_section import measure_cells
+from audit.probes.kit.tasks import Task, tasks_of
+
+
+def tell(run: Run) -> Sequence[Block]:
+    """How an effect size is to be read, then every task that asked for associations."""
+    asked = tasks_of(run, "association")
+    return [_WHAT, *(_of_task(run, task) for task in asked)] if asked else ()
+
+
+_WHAT: Final = Markdown(
+    """\
+Does the model put pictures of one group closer to some words than pictures of others? Every picture
+has one number: its cosine similarity to a word, or its mean similarity to some words **less** that
+to others. Groups are compared by the mean of that number.
+
+- **d** is the difference of the two means in units of the standard deviation over all pictures
+  compared. 0: no difference. Cohen called 0.2 small, 0.5 medium and 0.8 large. Of two groups of one
+  size d can't be above about 2; of a group that is a tenth of the pictures against all others, 3.3.
+- d says how well the two sets are **told apart**, not how far apart they are. Where similarities
+  are all nearly equal, a difference too small to change any choice has a large d. So the
+  **difference of cosines** stands beside it: compare it with that of other words, or another model,
+  before making much of d.
+- **Bounds** are over the choice of people: other people of the same groups. They hold for all
+  comparisons and words of one attribute at once, and the verdict holds them against the margin.
+  They say nothing of other words: whether these words stand for what they are meant to is a
+  judgement.
+- **By chance**: where d lies when whole subjects are dealt anew to the two sets. **p** is the share
+  of deals in which the difference of means, over its standard error, is at least as far out: sets
+  of other sizes that vary more or less are not taken for a difference. **q** is p adjusted for all
+  comparisons and words of the attribute (Holm). Verdicts rest on bounds, never on q."""
+)
+
+
+def _of_task(run: Run, task: Task) -> Part:
+    """What was found in a sentence, the figure, and the numbers behind it."""
+    found = associations_of(run, task.name)
+    usable = found[found["status"] == OK]
+    told = found[found["statement"] != ""]
+    blocks: list[Block] = [_counted(usable), *_coarse(usable), *_at_odds(usable)]
+    if len(usable):
+        blocks += [Picture(effect_sizes, task.name), *_leading(task, told, usable)]
+    return Part(task.name, [*blocks, *_unusable(found[found["status"] != OK])])
+
+
+def _counted(usable: pd.DataFrame) -> Markdown:
+    """How many comparisons there are, and their verdicts."""
+    verdicts = usable["verdict"]
+    return said(
+        "{n} comparisons by {by}: {large} shown large, {small} shown small, {open} open, against a "
+        "margin of {margin}.{moved}",
+        n=len(usable),
+        by=", ".join(dict.fromkeys(usable["attribute"])) or "no attribute",
+        large=int((verdicts == SHOWN_LARGE).sum()),
+        small=int((verdicts == SHOWN_SMALL).sum()),
+        open=int((~verdicts.isin([SHOWN_LARGE, SHOWN_SMALL])).sum()),
+        margin=f"{usable['margin'].iloc[0]:g}" if len(usable) else "–",
+        moved=_moved(usable),
+    )
+
+
+def _moved(usable: pd.DataFrame) -> str:
+    """How far single templates take d from that of all together."""
+    ends = usable[["lowest", "highest"]].sub(usable["value"], axis=0).abs().to_numpy(float)
+    known = ends[~np.isnan(ends)]
+    if not known.size:
+        return ""
+    return f" No single template moves any d by more than {known.max():.2f}."
+
+
+def _coarse(usable: pd.DataFrame) -> Iterator[Markdown]:
+    """Families in which no p could have been small enough once it is adjusted."""
+    least = usable["smallest_p"] * usable["family_size"]
+    coarse = usable[least > 1 - usable["level"]]
+    for attribute in dict.fromkeys(coarse["attribute"]):
+        rows = coarse[coarse["attribute"] == attribute]
+        size = int(rows["family_size"].iloc[0])
+        of = f", which Holm over {size} makes {p_value(min(1.0, least[rows.index].min()))}"
+        yield said(
+            "By {by} **no answer could have a small p**: the smallest that these deals allow is "
+            "{least}{of}. More stimuli or more deals (‘permutations’) would help; bounds and "
+            "verdicts do not rest on p.",
+            by=attribute,
+            least=p_value(float(rows["smallest_p"].min())),
+            of=of if size > 1 else "",
+        )
+
+
+def _at_odds(usable: pd.DataFrame) -> Iterator[Markdown]:
+    """In how many rows q and bounds disagree, and why."""
+    why = [method.partition(AT_ODDS)[2].partition(": ")[2] for method in usable["method"]]
+    counted = pd.Series([reason for reason in why if reason], dtype="str").value_counts()
+    if len(counted):
+        yield said(
+            "In {n} of {all} comparisons q and the simultaneous bounds disagree on whether d is 0: "
+            "{why}. The verdict is that of the bounds.",
+            n=int(counted.sum()),
+            all=len(usable),
+            why="; ".join(f"{n} because {reason}" for reason, n in counted.items()),
+        )
+
+
+def _leading(task: Task, told: pd.DataFrame, usable: pd.DataFrame) -> Iterator[Block]:
+    """The comparison told of every attribute and word, then the surest of all."""
+    told = told[told["status"] == OK]
+    yield Markdown(
+        "For every attribute and word, the surest comparison that is shown large or, where there "
+        "is none, the one whose bounds reach furthest:"
+    )
+    yield _table(told, MOST_ROWS)
+    surest = [
+        _table(usable, 2 * MOST_ROWS),
+        said("How the first of them was made: {method}.", method=usable["method"].iloc[0]),
+    ]
+    yield Folded(f"The surest of all comparisons of {task.name}", surest)
+
+
+def _table(rows: pd.DataFrame, most: int) -> Markdown:
+    """The first of these comparisons; the word is left out where there is one only."""
+    several = rows["label"].nunique() > 1
+    shown = table(_cells(row, several) for row in each(rows.head(most)))
+    return with_rest(shown, len(rows) - most, "comparisons", "measures.parquet")
+
+
+def _cells(row: Any, several: bool) -> dict[str, object]:
+    other = "all others" if row.other == REST else row.other
+    by = "" if row.attribute == "targets" else f"{row.attribute}, "
+    cells = measure_cells(row)
+    verdict = cells.pop("Verdict")
+    return {
+        **({"Towards": row.label} if several else {}),
+        "Compared": f"{row.group} v {other} ({by}n{NBSP}={NBSP}{row.n:,})",
+        **cells,
+        "q": p_value(None if math.isnan(row.q) else row.q),
+        "Difference of cosines": f"{row.difference:z.4f}",
+        "Verdict": verdict,
+    }
+
+
+def _unusable(rows: pd.DataFrame) -> Iterator[Markdown]:
+    """What could not be compared, or has no bounds, and why."""
+    named = rows["attribute"] + " " + rows["group"] + ": " + rows["reason"]
+    listed = list(dict.fromkeys(named))
+    if listed:
+        more = f"; and {len(listed) - MOST_ROWS} more" if len(listed) > MOST_ROWS else ""
+        yield said("Not compared: {why}{more}.", why="; ".join(listed[:MOST_ROWS]), more=more)
+
+
+SECTION: Final = Section(16, probe_would("association"), tell)

@@ -1,0 +1,292 @@
+"""What a change of one thing in a picture does to the answer, beside how large a change it is."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+import pandas as pd
+
+from audit.core.evidence import each
+from audit.core.page import MARKS, Markdown
+from audit.core.rundir import Run
+from audit.core.tables import CANNOT_TELL, OK, SHOWN_LARGE, SHOWN_SMALL
+from audit.core.verdicts import size_bounds
+from audit.probes.counterfactual import figures
+from audit.probes.counterfactual.probe import (
+    CHANGE,
+    COLOUR,
+    DISTANCE,
+    FAMILIES,
+    FLIPS,
+    INTERCEPT,
+    MIDDLE,
+    MORE_FLIPS,
+    NUISANCE,
+    PER_DISTANCE,
+    POOLED,
+    RANK,
+    SIZE,
+    SLOPE,
+    STEP,
+    TOWARDS,
+    WHOLE_PICTURE,
+)
+from audit.probes.kit.blocks import Block, Folded, Part, Picture, Section, probe_would, said
+from audit.probes.kit.cells import NBSP, at, measured, p_value, table, tag
+from audit.probes.kit.measures_section import in_unit
+from audit.probes.kit.tasks import Task, tasks_of
+
+
+def tell(run: Run) -> Sequence[Block]:
+    """How the measures are to be read, then every task that compared families of pictures."""
+    asked = tasks_of(run, "counterfactual")
+    return [_WHAT, *(_of_task(run, task) for task in asked)] if asked else ()
+
+
+_WHAT: Final = Markdown(
+    """\
+Each family of pictures has one original, and others in which **one thing was changed**. Changes of
+who is shown are *demographic*; those of light, pose, background and the like are *nuisances*: a
+label should not depend on them either, and they say how easily this model is moved at all.
+
+- **Choices that change**: the share of changed pictures for which another label is chosen than for
+  the original of the family. Where labels are nearly tied, a small change of scores is enough.
+- **How far scores move**: the change of the similarity (cosine) of picture and label. It does not
+  depend on the other labels, and a change of c multiplies the label's odds against one that stays
+  by exp(logit scale × c). The margin is the suite's ratio, told as a cosine.
+- **A larger step moves more**, whatever it is a step of. So each change stands beside the size of
+  its step, where the data set says it, and its distance from the original: in the embedding (1 less
+  the cosine of both), and in colour (CIE 1976, point by point; about 2 is just seen). Kinds of
+  change are ranked only for each unit of such a distance, never without.
+- A family is one observation: bounds come from how families differ, and those of one table hold
+  together. Nothing here is about people or changes that the families do not show."""
+)
+
+
+def _of_task(run: Run, task: Task) -> Part:
+    """Figures, demographic against nuisance, steps and distances, then every number behind."""
+    rows = figures.of_counterfactual(run, task.name)
+    if not figures.kinds_of(rows):
+        return Part(task.name, [said("{why}.", why=rows["reason"].iloc[0])])
+    blocks = [
+        _asked(rows, task),
+        Picture(figures.what_each_change_does, task.name),
+        *_against_nuisances(rows),
+        _steps(rows),
+        Picture(figures.change_by_distance, task.name),
+        _surest(rows),
+        _every_label(rows),
+        *_towards(rows),
+        *_slopes(rows),
+        _ranks(rows),
+    ]
+    return Part(task.name, blocks)
+
+
+def _asked(rows: pd.DataFrame, task: Task) -> Markdown:
+    (families,) = each(rows[rows["metric"] == FAMILIES])
+    labels = [label["text"] for label in task.label_sets[0]["labels"]]
+    listed = ", ".join(f"‘{text}’" for text in labels[:8])
+    more = f" and {len(labels) - 8} more" if len(labels) > 8 else ""
+    left = rows[(rows["metric"] == FLIPS) & (rows["status"] == "not_asked")]["group"]
+    return said(
+        "{n} families, {pairs} pairs of an original and a changed picture{lost}; {labels} labels: "
+        "{listed}{more}.{left}",
+        n=int(families.value),
+        pairs=f"{families.n:,}",
+        lost=f" ({families.reason})" if families.reason else "",
+        labels=len(labels),
+        listed=listed,
+        more=more,
+        left=f" Not asked about: changes of {', '.join(left)}." if len(left) else "",
+    )
+
+
+def _against_nuisances(rows: pd.DataFrame) -> Sequence[Block]:
+    """Flip rates of each demographic change less those of every nuisance, in points."""
+    apart = rows[rows["metric"] == MORE_FLIPS]
+    if apart.empty:
+        return [said("No nuisance was named to compare with.")]
+    others = sorted(dict.fromkeys(apart["other"]), key=lambda other: other != POOLED)
+    cells = {(row.group, row.other): row for row in each(apart)}
+    shown = table(
+        {"Less ↓ / change of →": _who(other)}
+        | {_who(kind): _gap(cells[kind, other]) for kind in dict.fromkeys(apart["group"])}
+        for other in others
+    )
+    first = apart.iloc[0]
+    told = said(
+        "How many more choices change, in points, than when only a nuisance is changed, with "
+        "{level} % bounds that hold for the whole table. Against the margin of {margin} points a "
+        "difference, whichever way, is {large} shown large, {small} shown small, or {open} cannot "
+        "tell. Steps differ in size; the next table has them.",
+        level=f"{100 * first['level']:.0f}",
+        margin=f"{100 * first['margin']:g}",
+        large=MARKS[SHOWN_LARGE][0],
+        small=MARKS[SHOWN_SMALL][0],
+        open=MARKS[CANNOT_TELL][0],
+    )
+    return [told, shown]
+
+
+def _gap(row: Any) -> object:
+    if row.status != OK:
+        return row.reason
+    marked = MARKS[row.verdict][0] if row.verdict in MARKS else ""
+    told = measured(row.value, row.low_simultaneous, row.high_simultaneous)
+    return at(row, f"{marked}{NBSP}{told}")
+
+
+def _steps(rows: pd.DataFrame) -> Markdown:
+    """Every change with its step and its distances."""
+    return table(_step(rows, kind, role) for kind, role in figures.kinds_of(rows) if kind != POOLED)
+
+
+def _step(rows: pd.DataFrame, kind: str, role: str) -> dict[str, object]:
+    flips, step = figures.row_of(rows, FLIPS, kind), figures.row_of(rows, STEP, kind)
+    known = step.status == OK
+    return {
+        "Changed": _who(kind),
+        "": role,
+        "Pairs": at(flips, f"{flips.n:,}"),
+        "Mean step": at(step, f"{step.value:.3g} {step.unit}") if known else "not stated",
+        "In the embedding": _cell(figures.row_of(rows, DISTANCE, kind)),
+        "In colour": _cell(figures.row_of(rows, COLOUR, kind, where=WHOLE_PICTURE)),
+        "In colour, middle": _cell(figures.row_of(rows, COLOUR, kind, where=MIDDLE)),
+    }
+
+
+def _cell(row: Any) -> str:
+    """A value with its simultaneous bounds, or why there is none."""
+    if row is None:
+        return "–"
+    if math.isnan(row.value):
+        return str(row.reason)
+    return at(row, in_unit(row.value, row.low_simultaneous, row.high_simultaneous, row.unit))
+
+
+def _surest(rows: pd.DataFrame) -> Markdown:
+    """The changes that surely move a label furthest, whichever way or towards something."""
+    found = rows[(rows["label"] != "") & (rows["group"] != POOLED) & (rows["status"] == OK)]
+    towards = (found["metric"] == CHANGE) & found["condition"].str.startswith(TOWARDS)
+    found = found[(found["metric"] == SIZE) | towards]
+    low, _ = size_bounds(found["low_simultaneous"].array, found["high_simultaneous"].array)
+    found = found.assign(sure=low / found["margin"])
+    found = found.sort_values("sure", ascending=False, kind="stable").head(10)
+    return table(
+        {
+            "Label": f"‘{row.label}’",
+            "Changed": _who(row.group),
+            "How": _how(row),
+            "Families": row.subjects,
+            "By, cosine [bounds]": _cell(row),
+            "Margin": f"{row.margin:.2g}",
+            "Verdict": tag(row.verdict),
+        }
+        for row in each(found)
+    )
+
+
+def _how(row: Any) -> str:
+    if row.metric == SIZE:
+        return "up or down"
+    return f"with {_who(row.condition.removeprefix(TOWARDS))}, less without"
+
+
+def _every_label(rows: pd.DataFrame) -> Folded:
+    """The size of the change of every label, by what was changed."""
+    labels = [label for label in dict.fromkeys(rows["label"]) if label]
+    shown = table(
+        {"Changed": _who(kind), "": role}
+        | {f"‘{label}’": _cell(figures.row_of(rows, SIZE, kind, label)) for label in labels}
+        for kind, role in figures.kinds_of(rows)
+    )
+    return Folded("How far each change moves every label, up or down (cosine)", [shown])
+
+
+def _towards(rows: pd.DataFrame) -> Sequence[Block]:
+    """Mean signed changes towards what a picture was changed to; the largest first."""
+    found = rows[(rows["metric"] == CHANGE) & rows["condition"].str.startswith(TOWARDS)]
+    found = found[found["status"] == OK].sort_values("p", kind="stable")
+    if found.empty:
+        return ()
+    shown = table(
+        {
+            "With, less without": _who(row.condition.removeprefix(TOWARDS)),
+            "Label": f"‘{row.label}’",
+            "Families": row.subjects,
+            "Score higher by [bounds]": _cell(row),
+            "p": p_value(row.p),
+            "Verdict": tag(row.verdict),
+        }
+        for row in each(found.head(12))
+    )
+    told = f"Towards what: the {min(12, len(found))} surest of {len(found)} directions and labels"
+    return [Folded(told, [shown])]
+
+
+def _slopes(rows: pd.DataFrame) -> Sequence[Block]:
+    """Change of a score by size of the step."""
+    slopes = rows[(rows["metric"] == SLOPE) & (rows["status"] == OK)]
+    if slopes.empty:
+        return ()
+    shown = table(
+        {
+            "Changed": _who(row.group),
+            "Label": f"‘{row.label}’",
+            "Change of the score [bounds]": _cell(row),
+            "For": row.unit.removeprefix("cosine for "),
+            "p": p_value(row.p),
+            "Away from the line at no step": _cell(
+                figures.row_of(rows, INTERCEPT, row.group, row.label)
+            ),
+        }
+        for row in each(slopes)
+    )
+    told = said(
+        "A step up raises the score by so much, a step down lowers it. Where the last column "
+        "leaves out 0, the change is not in proportion to the step, and the slope holds for these "
+        "steps only."
+    )
+    return [
+        Folded("Dose and response: change of each score by the size of the step", [told, shown])
+    ]
+
+
+def _ranks(rows: pd.DataFrame) -> Folded:
+    """Kinds of change by how far they move scores for each unit of distance."""
+    per = {"embedding": "in the embedding", "colour": "in colour"}
+    blocks: list[Block] = []
+    for which, name in per.items():
+        where = f"per {which} distance"
+        ranked = rows[(rows["metric"] == RANK) & rows["condition"].str.endswith(where)]
+        ranked = ranked[(ranked["label"] == "") & (ranked["status"] == OK)]
+        ranked = ranked.sort_values("value", kind="stable")
+        if ranked.empty:
+            blocks.append(said("No rank by distance {name}: no distance is known.", name=name))
+            continue
+        blocks.append(said("For each unit of distance {name}, all labels together:", name=name))
+        blocks.append(
+            table(
+                {
+                    "Rank": at(row, f"{row.value:.0f}"),
+                    "Could be": f"{row.low_simultaneous:.0f} to {row.high_simultaneous:.0f}",
+                    "Changed": _who(row.group),
+                    "": row.condition.split(",")[0],
+                    "Scores move by [bounds]": _cell(
+                        figures.row_of(rows, PER_DISTANCE, row.group, where=where)
+                    ),
+                }
+                for row in each(ranked)
+            )
+        )
+    return Folded("Kinds of change ranked for each unit of distance", blocks)
+
+
+def _who(kind: str) -> str:
+    return f"all {NUISANCE}s together" if kind == POOLED else kind.replace("_", " ")
+
+
+SECTION: Final = Section(18, probe_would("counterfactual"), tell)

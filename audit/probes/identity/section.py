@@ -1,0 +1,348 @@
+"""Failures to tell people apart: verification from embeddings, and zero-shot naming."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import pandas as pd
+
+from audit.core.evidence import each
+from audit.core.page import Markdown
+from audit.core.rundir import Run
+from audit.core.tables import ENSEMBLE, EVERYONE, OK, UNDEFINED
+from audit.probes.identity.figures import det_curves, error_rates, groups_of, of_task, targets_of
+from audit.probes.identity.probe import (
+    DET_FMR,
+    DET_FNMR,
+    FMR,
+    FNMR,
+    THRESHOLD,
+    WITHIN_ACROSS,
+    WORST_FMR,
+    WORST_FNMR,
+    at_target,
+)
+from audit.probes.kit.blocks import Block, Folded, Part, Picture, Section, probe_would, said
+from audit.probes.kit.cells import NBSP, at, measured, p_value, table, tag
+from audit.probes.kit.tasks import tasks_of
+from audit.probes.naming.probe import NAMED
+
+
+def tell(run: Run) -> Sequence[Block]:
+    """Every task of verification, then every task of naming."""
+    parts = [_of_identity(run, task.name) for task in tasks_of(run, "identity")]
+    named = [_of_naming(run, task.name) for task in tasks_of(run, "naming")]
+    what = [_WHAT] if parts else []
+    return [_OUT_OF_SCOPE, *what, *parts, *named] if parts or named else ()
+
+
+_OUT_OF_SCOPE: Final = Markdown(
+    """\
+> “Certain use cases which would fall under the domain of surveillance and facial recognition are
+> always out-of-scope regardless of performance of the model.”
+> OpenAI, *Model Card: CLIP*, Out-of-Scope Use Cases (`model-card.md` in github.com/openai/CLIP)
+
+The numbers here are about a failure: of whom the embeddings do not tell people apart. None of them,
+however low, recommends the model for recognising anybody."""
+)
+
+_WHAT: Final = Markdown(
+    """\
+**Do two pictures show one person?** Two pictures *pass for one person* if their embeddings are at
+least as similar as a threshold.
+
+- **False match rate**: of pairs of pictures of *two* people, the share that passes. High is worse
+  for whoever is taken for somebody else. **False non-match rate**: of pairs of pictures of *one*
+  person (mated pairs), the share that does not pass.
+- The threshold is fixed on one half of the subjects, drawn by lot, so that a *target* share of
+  their pairs of two people passes; every rate is of the other half.
+- Two people of one group are commonly more alike than two people of two groups. So a group's false
+  match rate stands beside that of all groups' own pairs, and pairs across groups stand apart.
+- Pairs that share a person are not independent. Intervals allow for both people of a pair, and a
+  rate below 3 over the number of pairs that can be made without using anybody twice is *too few*:
+  it is not established that it is not 0."""
+)
+
+
+def _of_identity(run: Run, name: str) -> Part:
+    rows = of_task(run, name)
+    attributes = [a for a in dict.fromkeys(rows["attribute"]) if a != EVERYONE]
+    lead = _lead(rows, attributes)
+    blocks: list[Block] = [_thresholds(rows), _ratios(rows), *_notes(rows, attributes)]
+    if lead:
+        blocks += [
+            Picture(error_rates, name, lead),
+            Picture(det_curves, name, _for_curves(rows, lead)),
+            Markdown("Each cell: share of pairs [interval] (how many)."),
+            _rates(rows, lead),
+            *(Folded(f"{name} by {a}", [_rates(rows, a)]) for a in attributes if a != lead),
+        ]
+        blocks += [
+            Folded(f"Who is taken for whom, by {a}", [_confusions(rows, a)])
+            for a in attributes
+            if len(groups_of(rows, a)) > 1
+        ]
+    return Part(name, blocks)
+
+
+def _lead(rows: pd.DataFrame, attributes: Sequence[str]) -> str | None:
+    """The single attribute by which false matches are surest to be uneven."""
+    single = [a for a in attributes if " x " not in a and groups_of(rows, a)]
+    worst = rows[(rows["metric"] == WORST_FMR) & rows["attribute"].isin(single)]
+    sure = worst.dropna(subset=["low_simultaneous"]).sort_values("low_simultaneous", kind="stable")
+    if len(sure):
+        return str(sure["attribute"].iloc[-1])
+    return single[0] if single else None
+
+
+def _for_curves(rows: pd.DataFrame, lead: str) -> str:
+    """The attribute with the most groups that have both rates; the leading one if equal."""
+    both = rows[rows["metric"].isin([DET_FMR, DET_FNMR]) & (rows["attribute"] != EVERYONE)]
+    known = both.groupby(["attribute", "group"])["metric"].nunique().eq(2)
+    count = {str(name): int(n) for name, n in known.groupby("attribute").sum().items()}
+    return max([lead, *count], key=lambda attribute: count.get(attribute, 0))
+
+
+def _thresholds(rows: pd.DataFrame) -> Markdown:
+    """Where each threshold lies, and what it does to people who did not fix it."""
+    found = rows[rows["metric"] == THRESHOLD]
+    lines = [
+        said("- Target {target}: {reason}.", target=_target(row.condition), reason=row.reason)
+        for row in each(found[found["reason"] != ""])
+    ]
+    cells = table(_threshold(row, rows) for row in each(found))
+    return Markdown("\n\n".join([cells, "\n".join(lines)])) if lines else cells
+
+
+def _threshold(row: Any, rows: pd.DataFrame) -> dict[str, object]:
+    others = rows[(rows["condition"] == row.condition) & (rows["attribute"] == EVERYONE)]
+    rates = {r.metric: r for r in each(others)}
+    fixed = "–" if row.status == UNDEFINED else f"{row.value:.3f}"
+    return {
+        "Target": _target(row.condition),
+        "Threshold (cosine)": at(row, fixed),
+        "Fixed on people": f"{row.subjects:,}",
+        "Their pairs": f"{row.n:,}",
+        "False matches of the others": _rate(rates.get(FMR)),
+        "False non-matches of the others": _rate(rates.get(FNMR)),
+    }
+
+
+def _ratios(rows: pd.DataFrame) -> Markdown:
+    """How far the worst group is from all, beside chance; what can't be told is left to _notes."""
+    told = rows[rows["metric"].isin(_RATIOS) & (rows["status"] == OK)]
+    told = told[~told["attribute"].str.contains(" x ", regex=False)]
+    order = {metric: i for i, metric in enumerate(_RATIOS)}
+    told = told.sort_values("metric", key=lambda m: m.map(order), kind="stable")
+    return table(_ratio(row) for row in each(told))
+
+
+_RATIOS: Final = {
+    WORST_FMR: "false matches: worst group over all groups",
+    WORST_FNMR: "false non-matches: worst group over all groups",
+    WITHIN_ACROSS: "false matches: within groups over across them",
+}
+
+
+def _ratio(row: Any) -> dict[str, object]:
+    ends = f" [{row.low_simultaneous:.2f}, {row.high_simultaneous:.2f}]"
+    chance = "–" if math.isnan(row.null_mean) else f"{row.null_mean:.2f} [to {row.null_high:.2f}]"
+    return {
+        "Rate": _RATIOS[row.metric],
+        "Target": _target(row.condition),
+        "Groups": f"{row.attribute}: {row.group}" if row.group else row.attribute,
+        "Times [bounds]": at(row, f"{row.value:.2f}{ends}".replace(" ", NBSP)),
+        "By chance": chance.replace(" ", NBSP),
+        "p": p_value(None if math.isnan(row.p) else row.p),
+        "Verdict": tag(row.verdict),
+    }
+
+
+def _notes(rows: pd.DataFrame, attributes: Sequence[str]) -> Iterator[Markdown]:
+    """What could not be compared, like reasons together, and what is known of sittings."""
+    lines = [
+        said(
+            "- {rate}{at}: not compared by {attributes}: {reason}.",
+            rate=rate,
+            at=f" at the target {targets}" if targets else "",
+            attributes=", ".join(by),
+            reason=reason,
+        )
+        for (rate, reason, targets), by in _untold(rows, attributes).items()
+    ]
+    lines += [said("- {note}: light, clothes and camera agree too.", note=note)
+              for note in _of_sittings(rows)]  # fmt: skip
+    if lines:
+        yield Markdown("\n".join(lines))
+
+
+def _untold(rows: pd.DataFrame, attributes: Sequence[str]) -> dict[tuple[str, str, str], list[str]]:
+    """Attributes by rate, reason and targets; the one group that has a rate stands with them."""
+    at: dict[tuple[str, str, str], list[str]] = {}
+    for attribute in attributes:
+        nothing = rows[(rows["attribute"] == attribute) & (rows["group"] == "")]
+        for row in each(nothing[(nothing["status"] != OK) & (nothing["metric"] != WITHIN_ACROSS)]):
+            reason, _, only = row.reason.partition(" (only ")
+            named = f"{attribute} (only {only}" if only else attribute
+            targets = at.setdefault((_WHAT_RATE[row.metric], reason, named), [])
+            targets += [_target(row.condition)] if row.condition else []
+    found: dict[tuple[str, str, str], list[str]] = {}
+    for (rate, reason, named), targets in at.items():
+        found.setdefault((rate, reason, " and ".join(targets)), []).append(named)
+    return found
+
+
+_WHAT_RATE: Final = {
+    FMR: "False matches",
+    FNMR: "False non-matches",
+    WORST_FMR: "False matches",
+    WORST_FNMR: "False non-matches",
+}
+
+
+def _of_sittings(rows: pd.DataFrame) -> Iterator[str]:
+    mated = rows[(rows["metric"] == FNMR) & (rows["attribute"] == EVERYONE) & (rows["n"] > 0)]
+    told = dict.fromkeys(
+        part for method in mated["method"] for part in method.split("; ") if "sitting" in part
+    )
+    yield from (part[:1].upper() + part[1:] for part in told)
+
+
+def _target(condition: str) -> str:
+    """The target in a condition, in percent."""
+    return f"{100 * float(condition.split()[-1]):g}%"
+
+
+def _rates(rows: pd.DataFrame, attribute: str) -> Markdown:
+    """Both rates of every group at every target, everyone last; a table each."""
+    false, missed = (_of_metric(rows, attribute, metric) for metric in (FMR, FNMR))
+    return Markdown("\n\n".join([table(false), table(missed)] if missed else [table(false)]))
+
+
+def _of_metric(rows: pd.DataFrame, attribute: str, metric: str) -> list[dict[str, object]]:
+    """A line a group that has pairs."""
+    own = rows[(rows["metric"] == metric) & (rows["n"] > 0)]
+    of_group = own["other"].isin(["", EVERYONE]) | (own["group"] == own["other"])
+    own = own[of_group & own["attribute"].isin([attribute, EVERYONE])]
+    pairs, wrong = _HEADINGS[metric]
+    lines: list[dict[str, object]] = []
+    for group in [*groups_of(rows, attribute), EVERYONE]:
+        cells = {row.condition: row for row in each(own[own["group"] == group])}
+        if not cells:
+            continue
+        some = next(iter(cells.values()))
+        line: dict[str, object] = {"Group": _EVERYONE if group == EVERYONE else group}
+        line |= {"People": f"{some.subjects:,}", pairs: f"{some.n:,}"}
+        for target in targets_of(rows):
+            line[f"{wrong}, target {100 * target:g}%"] = _counted(cells.get(at_target(target)))
+        lines.append(line)
+    return lines
+
+
+_EVERYONE: Final = "everyone, also across groups"
+_HEADINGS: Final = {
+    FMR: ("Pairs of two people", "False matches"),
+    FNMR: ("Pairs of one person", "False non-matches"),
+}
+
+
+def _confusions(rows: pd.DataFrame, attribute: str) -> Markdown:
+    """False match rate of every two groups at the first target."""
+    targets = targets_of(rows)
+    own = rows[(rows["attribute"] == attribute) & (rows["metric"] == FMR)]
+    own = own[own["condition"] == (at_target(targets[0]) if targets else "")]
+    cells = {frozenset((row.group, row.other)): row for row in each(own)}
+    groups = groups_of(rows, attribute)
+    what = Markdown(
+        "Share of pairs of two people that pass for one, at the target "
+        f"{100 * targets[0]:g}%; with a star where it is not established."
+    )
+    return Markdown(
+        f"{what}\n\n"
+        + table(
+            {"": one} | {other: _cell(cells.get(frozenset((one, other)))) for other in groups}
+            for one in groups
+        )
+    )
+
+
+def _cell(row: Any | None) -> str:
+    if row is None or math.isnan(row.value):
+        return "–"
+    shown = _percent(row.value)
+    return at(row, shown if row.status == OK else f"{shown}*")
+
+
+def _rate(row: Any | None) -> str:
+    """A rate with its interval, and its status where it is not ok; '–' without a pair."""
+    if row is None or math.isnan(row.value):
+        return "–"
+    few = "" if row.status == OK else f"{NBSP}({row.status.replace('_', NBSP)})"
+    return at(row, measured(row.value, row.low, row.high, "%") + few)
+
+
+def _counted(row: Any | None) -> str:
+    """The same with how many pairs are wrong."""
+    if row is None or math.isnan(row.value):
+        return "–"
+    few = "" if row.status == OK else f"; {row.status.replace('_', ' ')}"
+    told = measured(row.value, row.low, row.high, "%")
+    return at(row, f"{told} ({row.events:,}{few})".replace(" ", NBSP))
+
+
+def _percent(share: float) -> str:
+    """A share in two digits, whatever its size; one that is nearly 0 as below 0.001%."""
+    if 0 < share < 1e-5:
+        return "<0.001%"
+    digits = 0 if share in (0, 1) else max(0, 1 - math.floor(math.log10(100 * share)))
+    return f"{100 * share:.{digits}f}%"
+
+
+# ---- naming --------------------------------------------------------------------------------------
+
+
+def _of_naming(run: Run, name: str) -> Part:
+    rows = of_task(run, name)
+    rows = rows[rows["metric"] == NAMED]
+    (probe,) = (
+        p for p, q in zip(run.suite["probes"], run.questions, strict=True) if q["task"] == name
+    )
+    return Part(
+        name,
+        [
+            _NAMING if probe["names"] else Markdown(f"{_NAMING} {_INVENTED}"),
+            table(_named(row, probe["sizes"][0]) for row in each(rows)),
+        ],
+    )
+
+
+_NAMING: Final = Markdown(
+    """\
+**Does the model know who it is?** For each picture it chooses among candidate names, the right one
+always among them. Which name it chose is not written down. By chance: if the names were dealt to
+the subjects by lot, so that a name the model likes for everybody gains nothing. How errors differ
+by group stands in section 11."""
+)
+_INVENTED: Final = Markdown(
+    """\
+**The names are invented here**, so that no model can know them: this asks whether the procedure
+gives more than chance where there is nothing to know."""
+)
+
+
+def _named(row: Any, smallest: int) -> dict[str, object]:
+    size = f"{smallest:,} names" if row.condition == ENSEMBLE else row.condition
+    ends = row.low_simultaneous, row.high_simultaneous
+    return {
+        "Candidates": size,
+        "Pictures": f"{row.n:,}",
+        "Right names [bounds]": at(row, measured(row.value, *ends, "%")),
+        "By chance [95%]": measured(row.null_mean, row.null_low, row.null_high, "%"),
+        "p": p_value(None if math.isnan(row.p) else row.p),
+        "Verdict": tag(row.verdict),
+    }
+
+
+SECTION: Final = Section(17, probe_would("identity"), tell)

@@ -1,0 +1,159 @@
+"""What all figures have in common: size, colours, marks, titles and legends."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+import matplotlib as mpl
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from audit.core.characters import visible
+from audit.core.evidence import addresses, named
+from audit.core.tables import CANNOT_TELL, SHOWN_LARGE, SHOWN_SMALL
+
+WIDTH: Final = 8.6
+
+# Okabe and Ito's palette: told apart with every common form of colour blindness
+BLUE, ORANGE, GREY, INK = "#0072B2", "#D55E00", "#7A7A7A", "#222222"
+PINK: Final = "#B5478F"
+MARGIN_FILL: Final = "#E9E4D4"
+
+
+class _Looks(dict[str, str]):
+    """Looks of verdicts; what is not judged, or unknown, has a small grey cross."""
+
+    def __init__(self, looks: dict[str, str], other: str) -> None:
+        super().__init__(looks)
+        self.other = other
+
+    def __missing__(self, verdict: str) -> str:
+        return self.other
+
+
+#: verdicts differ in colour and in shape
+MARKS: Final = _Looks({SHOWN_LARGE: "^", CANNOT_TELL: "D", SHOWN_SMALL: "o"}, "x")
+COLOURS: Final = _Looks({SHOWN_LARGE: ORANGE, CANNOT_TELL: GREY, SHOWN_SMALL: BLUE}, GREY)
+MANY_MARKS: Final = ("s", "v", "P", "X", "<", ">", "p", "h")
+_STYLE: Final = {
+    "font.size": 10,
+    "axes.edgecolor": "#999999",
+    "axes.titlesize": 10,
+    "axes.labelcolor": INK,
+    "grid.color": "#E2E2E2",
+    # names are words: no sign in them starts a formula
+    "text.parse_math": False,
+}
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Seaborn's white grid with this tool's colours, for the figure drawn inside."""
+    with mpl.rc_context(sns.axes_style("whitegrid") | _STYLE):
+        yield
+
+
+def blank(height: float) -> Figure:
+    """An empty figure of the common width and this height, in inches."""
+    return Figure(figsize=(WIDTH, height), layout="constrained")
+
+
+def title(figure: Figure, text: str) -> None:
+    """Title, and axes without what a reader doesn't need."""
+    figure.suptitle(wrapped(plain(text), 90), x=0.01, ha="left", size=11, weight="bold")
+    for axis in figure.axes:
+        axis.grid(axis="y", visible=False)
+        sns.despine(ax=axis, left=True)
+        axis.tick_params(axis="y", length=0)
+
+
+def drawn_from(figure: Figure, *rows: pd.DataFrame) -> None:
+    """Note on a figure which rows of the run's tables it shows (``audit.core.evidence.named``)."""
+    figure.set_label(named([place for part in rows for place in addresses(part)]))
+
+
+def legend(figure: Figure, handles: Sequence[Any], columns: int = 0) -> None:
+    """A legend below the figure, in as many columns as fit."""
+    names = [str(handle.get_label()) for handle in handles]
+    figure.legend(
+        handles=list(handles),
+        # matplotlib would leave out what begins with an underscore
+        labels=[f" {name}" if name.startswith("_") else name for name in names],
+        loc="outside lower left",
+        ncols=columns or (len(handles) if len(handles) < 5 else 3),
+        frameon=False,
+        fontsize=9,
+        handlelength=1.6,
+    )
+
+
+def verdict_handles(rows: pd.DataFrame) -> list[Line2D]:
+    """The marks of the verdicts that occur, for a legend."""
+    return [
+        Line2D(
+            [], [], color=COLOURS[v], marker=MARKS[v], ms=7, label=v,
+            mfc="white" if v == CANNOT_TELL else COLOURS[v],
+        )
+        for v in MARKS
+        if (rows["verdict"] == v).any()
+    ]  # fmt: skip
+
+
+def beside_handles(rows: pd.DataFrame) -> list[Any]:
+    """The margin, and the null where any value has one, for a legend."""
+    told = f"by chance alone: mean to {rows['level'].iloc[0]:.0%}"
+    null = [Line2D([], [], color=PINK, lw=3, alpha=0.65, label=told)]
+    return [margin_patch("within the margin"), *(null if rows["null_mean"].notna().any() else [])]
+
+
+def margin_patch(text: str) -> Patch:
+    """The margin's band in a legend."""
+    return Patch(facecolor=MARGIN_FILL, label=text)
+
+
+def percent_axis(axis: Axes, ticks: int) -> None:
+    """A horizontal axis in percent, with about so many ticks."""
+    axis.xaxis.set_major_locator(mpl.ticker.MaxNLocator(ticks, steps=[1, 2, 5, 10]))
+    axis.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: f"{v:g}%"))
+
+
+class _LogPercent(mpl.ticker.LogFormatter):
+    """Percent on a log axis, as words: matplotlib's own writes formulas."""
+
+    def __call__(self, x: float, pos: int | None = None) -> str:
+        return f"{x:g}%" if super().__call__(x, pos) else ""
+
+
+def log_percent_axis(axis: Any) -> None:
+    """A logarithmic axis in percent; between powers of ten only where there is room."""
+    axis.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: f"{v:g}%"))
+    axis.set_minor_formatter(_LogPercent(labelOnlyBase=False))
+
+
+def many_looks(i: int, of: int) -> tuple[str, Any]:
+    """Mark and colour of the i-th of so many groups; all alike where there are too many."""
+    if of > len(MANY_MARKS):
+        return "o", GREY
+    return MANY_MARKS[i], sns.color_palette("colorblind")[i]
+
+
+def grey_dot(text: str) -> Line2D:
+    """A grey dot in a legend."""
+    return Line2D([], [], ls="", marker="o", ms=4.5, color=GREY, label=text)
+
+
+def wrapped(text: str, width: int, most: int = 8) -> str:
+    """Text in lines of at most this width; what is longer than ``most`` lines is cut."""
+    return "\n".join(textwrap.wrap(text, width, max_lines=most, placeholder=" …"))
+
+
+def plain(text: str) -> str:
+    """Text as a figure can draw it: what is not seen is shown as its number."""
+    return visible(text).replace("\t", " ")

@@ -1,0 +1,1 @@
+"""What does a linear classifier trained on the embeddings get right, and for whom?"""

@@ -1,0 +1,1 @@
+"""What does a published mitigation change, and what does it cost?"""

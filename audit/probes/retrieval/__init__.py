@@ -1,0 +1,1 @@
+"""Who is at the top when all pictures are ranked for a query?"""

@@ -1,0 +1,191 @@
+"""Who is at the top when pictures are ranked for a text, beside a ranking by lot."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+
+import pandas as pd
+
+from audit.core.evidence import each
+from audit.core.page import Markdown
+from audit.core.rundir import Run
+from audit.core.tables import OK
+from audit.probes.kit.blocks import Block, Folded, Part, Picture, Section, probe_would, said
+from audit.probes.kit.cells import MOST_ROWS, at, table, with_rest
+from audit.probes.kit.measures_section import in_unit, measure_cells
+from audit.probes.kit.tasks import Task, tasks_of
+from audit.probes.retrieval import figures
+
+_NAMES: Final = {
+    "max_skew": "MaxSkew",
+    "min_skew": "MinSkew",
+    "ndkl": "NDKL",
+    "bias": "bias",
+    "entropy": "normalised entropy",
+}
+
+
+def tell(run: Run) -> Sequence[Block]:
+    """How the measures are to be read, then every task that ranked pictures."""
+    asked = tasks_of(run, "retrieval")
+    return [_WHAT, *(_of_task(run, task) for task in asked)] if asked else ()
+
+
+_WHAT: Final = Markdown(
+    """\
+All pictures were ranked by their similarity to each query, and the first k of them, the *top k*,
+were looked at. What the top should hold is no fact of the pictures; it is a choice, named here as
+the **target**: *uniform* is equal shares of all groups, *dataset* the groups' own shares of the
+pictures. Where groups differ in size, a skew against *uniform* is partly theirs and not the
+model's: a ranking by lot then has it too.
+
+- **MaxSkew@k**: the logarithm of how many times its target share the most over-represented group
+  holds of the top k. 0 is the target, 0.69 twice the share, 1.39 four times. **MinSkew@k** is the
+  same of the most under-represented group, below 0; a group without a picture counts as one.
+- **NDKL** looks at all places down to k, the first most: 0 is the target at every place. The
+  published one looks at the whole list, which the probe gives with `ndkl_at: all`.
+- **bias@k**, of two groups, as Wang et al. 2021 define it: those of the first in the top k less
+  those of the second, over those of both; 0 where neither occurs. Pictures of neither group
+  (another value of the attribute, or an unknown one) take places, so k counts them; the row's
+  method names them.
+- **Normalised entropy**: 1 is equal shares, 0 one group alone, whatever the target.
+- **By chance**: a ranking by lot has skews above 0 too, the larger the smaller k and the more
+  groups. So whole subjects were dealt anew to the groups and everything was measured again; a value
+  inside that range is what chance gives as well. p is the share of such deals at least as far out.
+- Bounds of a query hold for all queries of its task, attribute and depth at once. Those of a mean
+  are the mean of these: they hold, and are wide. NDKL and entropy have no bounds: near parity
+  resampling gives none that hold. Nor has MaxSkew where k is so small that less than one picture
+  of some group is wanted.
+- Nothing here says whether the pictures found are *relevant*. Pictures whose group by an attribute
+  is unknown, or too small to be compared, are left out of the rankings by that attribute, but for
+  bias@k; who is left out is named below."""
+)
+
+
+def _of_task(run: Run, task: Task) -> Part:
+    """Means beside chance, the surest queries, and the numbers behind both."""
+    rows = figures.of_retrieval(run, task.name)
+    targets = [t for t in dict.fromkeys(rows["target"]) if t]
+    blocks: list[Block] = [_asked(rows, task, targets)]
+    if (rows["status"] == OK).any():
+        blocks += [
+            Picture(figures.skews_beside_chance, task.name, targets[0]),
+            Picture(figures.who_is_at_the_top, task.name),
+            _surest(rows),
+            *(_means(rows, target) for target in targets),
+            _shares(rows),
+        ]
+    return Part(task.name, [*blocks[:1], *_unusable(rows), *_left_out(rows), *blocks[1:]])
+
+
+def _asked(rows: pd.DataFrame, task: Task, targets: Sequence[str]) -> Markdown:
+    ranked = (rows["label"] == "") & (rows["metric"] != "bias")
+    queries = rows.loc[rows["label"] != "", "family_size"].max()
+    queries = 0 if pd.isna(queries) else int(queries)
+    listed = [f"‘{name}’" for name in dict.fromkeys(rows.loc[rows["label"] != "", "label"])]
+    more = f" and {queries - 8} more" if queries > 8 else ""
+    return said(
+        "{n} quer{ies}: {listed}{more}. {pictures} pictures of known group were ranked; k is "
+        "{ks}; the target is {targets}.",
+        n=queries,
+        ies="y" if queries == 1 else "ies",
+        listed=", ".join(listed[:8]),
+        more=more,
+        pictures=f"{int(rows.loc[ranked, 'n'].max()):,}",
+        ks=", ".join(str(k) for k in sorted(set(rows.loc[rows["metric"] != "ndkl", "k"]))),
+        targets=" and ".join(targets) or "not reached",
+    )
+
+
+def _unusable(rows: pd.DataFrame) -> Sequence[Block]:
+    """A line an attribute that couldn't be looked at."""
+    left = rows[rows["status"] != OK].drop_duplicates(["attribute", "reason"])
+    return [
+        said(
+            "By {attribute}: {status}: {reason}.",
+            attribute=row.attribute,
+            status=row.status.replace("_", " "),
+            reason=row.reason,
+        )
+        for row in each(left)
+    ]
+
+
+_OUT: Final = re.compile(r"; not ranked: ([^;]*)")
+
+
+def _left_out(rows: pd.DataFrame) -> Sequence[Block]:
+    """A line an attribute some of whose pictures are in no ranking."""
+    out = rows.assign(out=rows["method"].str.extract(_OUT)[0]).dropna(subset="out")
+    return [
+        said("By {attribute}, not ranked: {out}.", attribute=row.attribute, out=row.out)
+        for row in each(out.drop_duplicates(["attribute", "out"]))
+    ]
+
+
+def _surest(rows: pd.DataFrame) -> Markdown:
+    """The queries of the surest skew: who, how much, beside chance."""
+    chosen = figures.surest(rows, MOST_ROWS)
+    return table(
+        {
+            "Query": f"‘{row.label}’",
+            "Most over-represented": f"{row.group} ({row.attribute})",
+            "Of the top": f"{row.events} of {row.n}",
+            "Target": row.target,
+        }
+        | measure_cells(row)
+        for row in each(chosen)
+    )
+
+
+def _means(rows: pd.DataFrame, target: str) -> Folded:
+    """Every measure, the mean over queries, by attribute and depth."""
+    means = rows[(rows["label"] == "") & (rows["metric"] != "share") & (rows["status"] == OK)]
+    means = means[means["target"].isin([target, ""])]
+    order = {name: i for i, name in enumerate(_NAMES)}
+    means = means.sort_values(
+        ["attribute", "k", "metric"],
+        key=lambda c: c.map(order) if c.name == "metric" else c,
+        kind="stable",
+    )
+    shown = table(
+        {"By": row.attribute, "Depth": row.depth, "Mean over queries": _measure(row)} | _cells(row)
+        for row in each(means)
+    )
+    return Folded(f"Every measure against the target ‘{target}’", [shown])
+
+
+def _measure(row: Any) -> str:
+    if row.metric == "bias":
+        return f"bias, {row.group} less {row.other}, points"
+    return f"{_NAMES[row.metric]}, {row.unit}" if row.unit == "nats" else _NAMES[row.metric]
+
+
+def _cells(row: Any) -> dict[str, object]:
+    """The cells of a measure under headings that do not depend on its unit."""
+    value, *others = measure_cells(row).items()
+    return {"Value [bounds]": value[1], **dict(others)}
+
+
+def _shares(rows: pd.DataFrame) -> Folded:
+    """Each group's mean share of the largest top."""
+    shares = rows[(rows["metric"] == "share") & (rows["label"] == "")]
+    shares = shares[shares["k"] == shares["k"].max()]
+    shown = table(
+        {
+            "By": row.attribute,
+            "Group": row.group,
+            "Share of the top, % [bounds]": at(
+                row, in_unit(row.value, row.low_simultaneous, row.high_simultaneous)
+            ),
+            "By chance [outer]": in_unit(row.null_mean, row.null_low, row.null_high),
+        }
+        for row in each(shares.head(4 * MOST_ROWS))
+    )
+    rest = with_rest(shown, len(shares) - 4 * MOST_ROWS, "groups", "measures.parquet")
+    return Folded(f"Every group's share of the top {shares['k'].max()}, mean over queries", [rest])
+
+
+SECTION: Final = Section(15, probe_would("retrieval"), tell)

@@ -1,0 +1,1 @@
+"""What do distance, blur, darkness, compression and fog cost, and whom most?"""

@@ -1,0 +1,1 @@
+"""Which of several captions of a camera's scene, some nearly right, does the model choose?"""

@@ -1,0 +1,182 @@
+"""Figures of captions: what close captions do to each group, and what answering when sure does."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from audit.core.errors import InputError, sentence
+from audit.core.registry import suggest
+from audit.core.rundir import Run
+from audit.core.tables import ENSEMBLE, EVERYONE, OK, UNDEFINED, UNKNOWN
+from audit.measure.abstention import LABELLED, RIGHT, rates_in, threshold_of
+from audit.probes.kit.looks import (
+    BLUE,
+    GREY,
+    INK,
+    MANY_MARKS,
+    ORANGE,
+    blank,
+    drawn_from,
+    legend,
+    many_looks,
+    percent_axis,
+    plain,
+    styled,
+    title,
+)
+from audit.probes.scenes.probe import WITHOUT
+
+#: most groups named in the curves
+NAMED: Final = len(MANY_MARKS)
+_ERRORS: Final = "misclassification"
+
+
+def stress_by_group(run: Run, task: str, attribute: str) -> Figure:
+    """Share of right captions of every group without and with close captions, with intervals.
+
+    Raises:
+        InputError: no such task or attribute, or the task offered no close captions.
+    """
+    rows = run.rates[(run.rates["task"] == task) & (run.rates["metric"] == _ERRORS)]
+    if WITHOUT not in set(rows["condition"]):
+        known = run.rates.loc[run.rates["condition"] == WITHOUT, "task"].unique()
+        raise InputError(
+            sentence(f"{run.name}: '{task}' was offered no close captions", suggest(task, known))
+        )
+    rows = _of(rows[rows["attribute"].isin([attribute, EVERYONE])], attribute)
+    groups = [g for g in dict.fromkeys(rows["group"]) if g != EVERYONE] + [EVERYONE]
+    with styled():
+        figure = blank(1.7 + 0.36 * len(groups))
+        axis = figure.subplots()
+        for y, group in enumerate(groups):
+            _draw_stress(axis, y, rows[rows["group"] == group].set_index("condition"))
+        sizes = rows[rows["condition"] == ENSEMBLE].set_index("group")["n"]
+        names = [f"{plain(g)}  (n = {sizes[g]:,})" for g in groups]
+        axis.set_yticks(range(len(groups)), names)
+        axis.set_ylim(len(groups) - 0.4, -0.6)
+        axis.set_xlim(-1, 101)
+        percent_axis(axis, 6)
+        axis.set_xlabel(f"right captions, {rows['level'].iloc[0]:.0%} intervals", loc="left")
+        title(figure, f"{task}: right captions without and with close wrong ones, by {attribute}")
+        legend(figure, _stress_legend())
+    drawn_from(figure, rows)
+    return figure
+
+
+def _draw_stress(axis: Axes, y: int, rows: pd.DataFrame) -> None:
+    """Both shares of one group, from the coarse question to the stressed one."""
+    for condition, lift in ((WITHOUT, -0.11), (ENSEMBLE, 0.11)):
+        row: Any = rows.loc[condition]
+        if row["status"] == UNDEFINED:
+            continue
+        colour, mark = (BLUE, "o") if condition == WITHOUT else (ORANGE, "^")
+        right = 100 * (1 - row["value"])
+        ends = [100 * (1 - row["high"]), 100 * (1 - row["low"])]
+        axis.plot(ends, [y + lift] * 2, color=colour, lw=2, alpha=0.6, gid="interval")
+        fill = colour if row["status"] == OK else "white"
+        axis.plot(right, y + lift, mark, ms=7, mec=colour, mfc=fill, gid=condition, clip_on=False)
+
+
+def _stress_legend() -> list[Any]:
+    look: dict[str, Any] = {"ls": "", "ms": 7}
+    return [
+        Line2D([], [], marker="o", color=BLUE, label="captions of other scenes alone", **look),
+        Line2D([], [], marker="^", color=ORANGE, label="with close wrong captions", **look),
+    ]
+
+
+def abstention_curves(run: Run, task: str, attribute: str) -> Figure:
+    """Share of pictures answered, and of answers that are right, as the threshold rises, by group.
+
+    Bands are intervals; thresholds that were judged are dotted. Of many groups the ``NAMED`` whose
+    share answered is furthest from the middle one are named.
+
+    Raises:
+        InputError: no such task or attribute, or nothing was withheld at any threshold.
+    """
+    rows = rates_in(run.measures[run.measures["task"] == task])
+    rows = rows[rows["metric"].isin([LABELLED, RIGHT])]
+    if rows.empty:
+        raise InputError(sentence(f"{run.name}: no answers of '{task}' were withheld"))
+    rows = _of(rows, attribute).assign(threshold=lambda t: t["condition"].map(threshold_of))
+    groups = _furthest(rows)
+    metrics = [m for m in (LABELLED, RIGHT) if m in set(rows["metric"])]
+    with styled():
+        figure = blank(4.0)
+        axes = figure.subplots(1, len(metrics), sharex=True, squeeze=False)[0]
+        for axis, metric in zip(axes, metrics, strict=True):
+            _draw_curves(axis, rows[rows["metric"] == metric], groups)
+            for threshold in compared_at(run, task):
+                axis.axvline(100 * threshold, color=INK, lw=1, ls=":", gid="compared", zorder=1)
+            axis.set_title("pictures answered" if metric == LABELLED else "of these, right")
+            axis.set_xlabel("answered if the probability is at least", loc="left")
+        title(figure, f"{task}: answering only when sure, by {attribute}")
+        for axis in axes:
+            axis.grid(axis="y", visible=True)
+        legend(figure, _curves_legend(rows, groups), columns=4)
+    drawn_from(figure, rows)
+    return figure
+
+
+def _furthest(rows: pd.DataFrame) -> list[str]:
+    """The groups to name, in their order."""
+    answered = rows[rows["metric"] == LABELLED]
+    middle = answered.groupby("threshold")["value"].transform("median")
+    off = (answered["value"] - middle).abs().groupby(answered["group"]).max().nlargest(NAMED)
+    return [group for group in dict.fromkeys(answered["group"]) if group in off.index]
+
+
+def _draw_curves(axis: Axes, rows: pd.DataFrame, named: list[str]) -> None:
+    for group, curve in rows[rows["status"] == OK].groupby("group", sort=False):
+        curve = curve.sort_values("threshold")
+        x, y = 100 * curve["threshold"], 100 * curve["value"]
+        if group not in named:
+            axis.plot(x, y, color=GREY, lw=0.8, alpha=0.6, gid="other curve")
+            continue
+        mark, colour = many_looks(named.index(str(group)), NAMED)
+        axis.plot(x, y, color=colour, marker=mark, ms=5, lw=1.4, gid="curve", clip_on=False)
+        axis.fill_between(
+            x, 100 * curve["low"], 100 * curve["high"], color=colour, alpha=0.12, lw=0
+        )
+    axis.set_ylim(-2, 102)
+    for scale in (axis.xaxis, axis.yaxis):
+        scale.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: f"{v:g}%"))
+
+
+def compared_at(run: Run, task: str) -> list[float]:
+    """The thresholds at which the groups of a task were compared."""
+    rows = run.measures[(run.measures["task"] == task) & (run.measures["metric"] == LABELLED)]
+    gaps = rows.drop(rates_in(rows).index)
+    return sorted({threshold_of(condition) for condition in gaps["condition"]})
+
+
+def _curves_legend(rows: pd.DataFrame, groups: list[str]) -> list[Any]:
+    sizes = rows[rows["metric"] == LABELLED].drop_duplicates("group").set_index("group")["n"]
+    handles: list[Any] = []
+    for place, group in enumerate(groups):
+        mark, colour = many_looks(place, NAMED)
+        look: dict[str, Any] = {"color": colour, "marker": mark, "ms": 5, "lw": 1.4}
+        handles.append(Line2D([], [], **look, label=f"{plain(group)} (n = {sizes[group]:,})"))
+    dotted = Line2D([], [], color=INK, lw=1, ls=":", label="thresholds compared")
+    return [*handles, dotted]
+
+
+def _of(rows: pd.DataFrame, attribute: str) -> pd.DataFrame:
+    """Rows by one attribute and of everyone, those of unknown group left out.
+
+    Raises:
+        InputError: there are none by this attribute.
+    """
+    if attribute not in set(rows["attribute"]):
+        known = [a for a in dict.fromkeys(rows["attribute"]) if a != EVERYONE]
+        raise InputError(
+            sentence(f"this run has no attribute '{attribute}' here", suggest(attribute, known))
+        )
+    by = rows["attribute"].isin([attribute])
+    return rows[(by | (rows["attribute"] == EVERYONE)) & (rows["group"] != UNKNOWN)]

@@ -1,0 +1,1 @@
+"""The same classification on several sources of pictures: what is lost, and by whom?"""

@@ -1,0 +1,153 @@
+"""Pictures from elsewhere: how much less often the model is right, and for whom."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import pandas as pd
+
+from audit.core.evidence import each
+from audit.core.page import Markdown
+from audit.core.rundir import Run
+from audit.core.tables import ENSEMBLE, EVERYONE, NOT_ASKED
+from audit.probes.kit.blocks import Block, Folded, Part, Picture, Section, said
+from audit.probes.kit.cells import at, table, tag
+from audit.probes.kit.changes import ACCURACY_CHANGE
+from audit.probes.kit.measures_section import OUTER, by_chance, in_unit, measure_cells
+from audit.probes.kit.tasks import Task, lead_attribute, tasks_of
+from audit.probes.robustness.figures import sources
+from audit.probes.robustness.probe import UNEQUAL_DROP
+from audit.probes.shift.probe import ACCURACY, ROBUSTNESS
+
+
+def tell(run: Run) -> Sequence[Block]:
+    """Every task that was asked on several sources."""
+    asked = tasks_of(run, "shift")
+    probes = [probe for probe in run.suite["probes"] if probe["kind"] == "shift"]
+    parts = [_of_task(run, *both) for both in zip(asked, probes, strict=True)]
+    return [_WHAT, *parts] if parts else ()
+
+
+_WHAT: Final = Markdown(
+    """\
+**What is lost on pictures from elsewhere?** The same labels were asked of several sources of
+pictures. A **change** is the share of right labels on a source less that on the reference; the
+**difference of drops** is how much more one group loses than another. Where the same people are in
+both sources, they are drawn again together. Bounds hold for all sources and groups of an attribute
+at once. Sources differ in many ways, in who is shown as in how: a drop says that something about
+them matters, not what.
+
+**By chance**: the largest of several differences is large by itself. This is what it would be if
+whole subjects, with all their answers, were dealt to the groups anew: its mean, and what it stays
+below in 95 % of deals (or the suite's level). Subjects change places with those in the same sources
+and, where these leave room, alike in other attributes. p is the share of deals with a difference as
+large; the verdict rests on the bounds and the margin alone."""
+)
+
+
+def _of_task(run: Run, task: Task, probe: Mapping[str, Any]) -> Part:
+    rows = run.measures[run.measures["task"] == task.name]
+    reference = str(probe["reference"])
+    lead = lead_attribute(run, task) or EVERYONE
+    others = [a for a in [*task.attributes, *task.intersections] if a != lead]
+    return Part(
+        task.name,
+        [
+            said(
+                "Reference: pictures with {column} {name}.", column=probe["column"], name=reference
+            ),
+            Picture(sources, task.name, lead, reference),
+            _accuracies(rows, lead, reference),
+            Markdown("Whose drop differs most:"),
+            _apart(rows),
+            *_robustness(rows),
+            *(Folded(f"{task.name} by {a}", [_accuracies(rows, a, reference)]) for a in others),
+        ],
+    )
+
+
+def _accuracies(rows: pd.DataFrame, attribute: str, reference: str) -> Markdown:
+    """Every group's right labels in every source and its change, everyone last."""
+    shown = rows[rows["attribute"].isin([attribute, EVERYONE])]
+    cells = {(r.metric, r.condition, r.group): r for r in each(shown)}
+    conditions = list(dict.fromkeys(shown.loc[shown["metric"] == ACCURACY, "condition"]))
+    groups = sorted(dict.fromkeys(g for _, _, g in cells if g), key=lambda g: g == EVERYONE)
+    return table(
+        {"Group": group}
+        | {_source(c, reference): _accuracy(cells.get((ACCURACY, c, group))) for c in conditions}
+        | {
+            f"Change, {c} [bounds]": _change(cells.get((ACCURACY_CHANGE, c, group)))
+            for c in conditions
+            if c != ENSEMBLE
+        }
+        for group in groups
+        if (ACCURACY, ENSEMBLE, group) in cells
+    )
+
+
+def _source(condition: str, reference: str) -> str:
+    return f"{reference} (reference)" if condition == ENSEMBLE else condition
+
+
+def _accuracy(row: Any | None) -> str:
+    if row is None or math.isnan(row.value):
+        return "–"
+    few = "" if row.status == "ok" else f"; {row.status.replace('_', ' ')}"
+    return at(row, f"{in_unit(row.value, row.low, row.high, row.unit)} (n = {row.n:,}{few})")
+
+
+def _change(row: Any | None) -> str:
+    if row is None or math.isnan(row.low_simultaneous):
+        return "–" if row is None else f"{row.status.replace('_', ' ')}: {row.reason}"
+    return at(row, in_unit(row.value, row.low_simultaneous, row.high_simultaneous, row.unit))
+
+
+def _apart(rows: pd.DataFrame) -> Markdown:
+    """The two groups of each attribute whose drops differ most, by source."""
+    return table(
+        {
+            "Source": row.condition,
+            "By": row.attribute,
+            "Furthest apart": f"{row.group} v {row.other}" if row.group else "–",
+        }
+        | _with_chance(row)
+        for row in each(rows[rows["metric"] == UNEQUAL_DROP])
+    )
+
+
+def _with_chance(row: Any) -> dict[str, object]:
+    """The cells of a measure; its null has one outer quantile."""
+    cells = measure_cells(row)
+    return {("By chance" if k == OUTER else k): v for k, v in cells.items()} | {
+        "By chance": by_chance(row)
+    }
+
+
+def _robustness(rows: pd.DataFrame) -> list[Block]:
+    """Effective robustness, or the sentence why it isn't told."""
+    found = rows[rows["metric"] == ROBUSTNESS]
+    asked = found[found["status"] != NOT_ASKED]
+    if asked.empty:
+        reasons = dict.fromkeys(found["reason"])
+        return [said("Not told: {why}.", why="; ".join(reasons))]
+    told = table(
+        {
+            "Source": row.condition,
+            "Effective robustness, points [bounds]": _change(row),
+            "Verdict": tag(row.verdict),
+        }
+        for row in each(asked)
+    )
+    return [
+        Markdown(
+            "**Effective robustness** is how much more often the model is right on a source than "
+            "the line of other models (a table from the user) has it for one as good on the "
+            "reference:"
+        ),
+        told,
+    ]
+
+
+SECTION: Final = Section(18, "", tell)

@@ -1,0 +1,1 @@
+"""A finished run, rendered: narrative, sections, figures, exports."""

@@ -1,0 +1,368 @@
+"""What machines read of a run: model-index, evaluation results, Croissant, selection rates.
+
+Only what is published in a public copy of the run belongs on a hub: export from that. Dates are
+the run's, so the same run gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+import yaml
+
+from audit.core.csvfile import csv_text
+from audit.core.errors import InputError, sentence
+from audit.core.registry import unknown
+from audit.core.rundir import TABLES, Run, digest_of, write_json, write_text
+from audit.core.tables import (
+    COUNT,
+    ENSEMBLE,
+    EVERYONE,
+    FLAG,
+    NUMBER,
+    TEXT,
+    UNDEFINED,
+    UNKNOWN,
+    WITHHELD,
+    records,
+)
+
+FOLDER: Final = "exports"
+#: categories under this share of all may be left out of impact ratios by Local Law 144; said, not
+#: done, since their counts and rates have to be shown
+SMALL_SHARE: Final = 0.02
+#: the key of a suite that declares labels to be favourable selections, by task
+FAVOURABLE: Final = "favourable"
+
+_RAI: Final = "http://mlcommons.org/croissant/RAI/1.0"
+_CROISSANT: Final = "http://mlcommons.org/croissant/1.0"
+_CONTEXT: Final = {
+    "@language": "en",
+    "@vocab": "https://schema.org/",
+    "sc": "https://schema.org/",
+    "cr": "http://mlcommons.org/croissant/",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "dct": "http://purl.org/dc/terms/",
+    "conformsTo": "dct:conformsTo",
+    "column": "cr:column",
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "extract": "cr:extract",
+    "field": "cr:field",
+    "fileObject": "cr:fileObject",
+    "recordSet": "cr:recordSet",
+    "source": "cr:source",
+    "sha256": "cr:sha256",
+}
+_TYPES: Final = {TEXT: "sc:Text", NUMBER: "sc:Float", COUNT: "sc:Integer", FLAG: "sc:Boolean"}
+
+
+# ---- Hugging Face ------------------------------------------------------------------------------
+
+
+def write_model_index(run: Run, to: Path) -> Path:
+    """Write the findings as a ``model-index``, to be put into a model card's YAML head.
+
+    One result a task. A value is what the finding estimates: a gap in shares (0.12 is 12 points),
+    or in the unit named; bounds, margin and verdict stand in ``args``.
+    """
+    dataset = run.dataset
+    results = [
+        {
+            "task": {"type": "zero-shot-image-classification", "name": task},
+            "dataset": {
+                "name": dataset["name"],
+                "type": _slug(dataset["name"]),
+                "split": "audit",
+                "revision": dataset["digest"],
+            },
+            "metrics": [_metric(f, run.sealed_name) for f in findings],
+        }
+        for task, findings in findings_by_task(run).items()
+    ]
+    index = {"model-index": [{"name": run.manifest["model"], "results": results}]}
+    write_text(to, _yaml(index))
+    return to
+
+
+def _metric(finding: Mapping[str, Any], run_name: str) -> dict[str, Any]:
+    asked = " ".join(filter(None, (finding["metric"], finding["label"])))
+    return {
+        "type": _kind(finding),
+        "name": f"{asked} by {finding['attribute']}",
+        "value": finding["estimate"],
+        "args": {
+            "run": run_name,
+            "finding": finding["id"],
+            "groups": list(finding["groups"]),
+            **{key: finding[key] for key in ("low", "high", "margin", "verdict")},
+            **({"unit": finding["unit"]} if finding.get("unit") else {}),
+        },
+    }
+
+
+def write_eval_results(run: Run, to: Path) -> Path:
+    """Write the findings as evaluation results, a file for a hub's folder ``.eval_results``."""
+    date = str(run.manifest["finished"])[:10]
+    rows = [
+        {
+            "dataset": {
+                "id": run.dataset["name"],
+                "task_id": finding["id"],
+                "revision": run.dataset["digest"],
+            },
+            "value": finding["estimate"],
+            "date": date,
+            "notes": f"{finding['statement']} clip-audit, run {run.sealed_name}.",
+        }
+        for findings in findings_by_task(run).values()
+        for finding in findings
+    ]
+    write_text(to, _yaml(rows))
+    return to
+
+
+def findings_by_task(run: Run) -> dict[str, list[dict[str, Any]]]:
+    """The findings that have a number, by task.
+
+    Raises:
+        InputError: there is none.
+    """
+    found: dict[str, list[dict[str, Any]]] = {}
+    for finding in run.findings:
+        if finding["estimate"] is not None:
+            found.setdefault(finding["task"], []).append(finding)
+    if not found:
+        told = f"{run.name}: no finding has a number to export"
+        raise InputError(sentence(told, "Its report says why"))
+    return found
+
+
+def _kind(finding: Mapping[str, Any]) -> str:
+    if finding["verdict"] == "seen":
+        return "rate"
+    return _slug(finding["metric"]) if finding.get("unit") else "worst_case_gap"
+
+
+# ---- Croissant ---------------------------------------------------------------------------------
+
+
+def write_croissant(run: Run, to: Path) -> Path:
+    """Write the run's tables as a Croissant data set with what RAI 1.0 asks, as JSON-LD.
+
+    It describes the tables of the run, and by ``isBasedOn`` the pictures they are about.
+    """
+    card = run.dataset["card"]
+    data = {
+        "@context": _CONTEXT,
+        "@type": "sc:Dataset",
+        "conformsTo": [_CROISSANT, _RAI],
+        "name": _slug(run.sealed_name),
+        "description": (
+            f"Rates of groups and disparities between them, with intervals, from an audit of "
+            f"{run.manifest['model']} on the data set {run.dataset['name']}."
+        ),
+        "datePublished": str(run.manifest["finished"])[:10],
+        "version": str(run.manifest["tables"])[:12],
+        "creator": {"@type": "sc:Organization", "name": "clip-audit"},
+        "isBasedOn": _pictures(run),
+        **_rai(run, card),
+        "distribution": [_file(run, name) for name in _present(run)],
+        "recordSet": [_record_set(name) for name in _present(run)],
+    }
+    write_json(to, data)
+    return to
+
+
+def _present(run: Run) -> list[str]:
+    return [name for name in TABLES if (run.path / f"{name}.parquet").is_file()]
+
+
+def _pictures(run: Run) -> dict[str, Any]:
+    card = run.dataset["card"]
+    facts = {
+        "name": run.dataset["name"],
+        "version": card.get("version"),
+        "license": card.get("licence"),
+        "url": card.get("url"),
+        "description": card.get("provenance"),
+    }
+    return {"@type": "sc:Dataset"} | {k: _words(v) for k, v in facts.items() if v}
+
+
+def _rai(run: Run, card: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of RAI 1.0; what a card doesn't state is said not to be."""
+    cells = [c for c in run.dataset["cells"] if " x " not in c["attribute"]]
+    counts = "; ".join(f"{c['attribute']} {c['group']}: {c['pictures']} pictures" for c in cells)
+    sources = "; ".join(
+        f"{name}: {attribute['source']}" for name, attribute in run.dataset["attributes"].items()
+    )
+    forbidden = _words(card.get("forbidden_uses")) or "not stated"
+    harms = sorted({f["harm"] for f in run.findings if f["verdict"] != "shown small"})
+    return {
+        "rai:dataBiases": f"Pictures of each group: {counts}.",
+        "rai:dataLimitations": _words(card.get("known_limits")) or "not stated",
+        "rai:personalSensitiveInformation": f"Groups, and whose word they are: {sources}.",
+        "rai:dataUseCases": (
+            "To assess disparities of the model named. Not for surveillance or recognising faces; "
+            f"no certificate. The card of the pictures forbids: {forbidden}."
+        ),
+        "rai:dataSocialImpact": f"Kinds of harm that findings can be: {', '.join(harms)}.",
+        "rai:hasSyntheticData": not card.get("photographs", True),
+    }
+
+
+def _file(run: Run, name: str) -> dict[str, Any]:
+    path = run.path / f"{name}.parquet"
+    return {
+        "@type": "cr:FileObject",
+        "@id": path.name,
+        "name": path.name,
+        "contentUrl": path.name,
+        "encodingFormat": "application/x-parquet",
+        "sha256": digest_of(path),
+    }
+
+
+def _record_set(name: str) -> dict[str, Any]:
+    fields = [
+        {
+            "@type": "cr:Field",
+            "@id": f"{name}/{column}",
+            "name": column,
+            "dataType": _TYPES[dtype],
+            "source": {
+                "fileObject": {"@id": f"{name}.parquet"},
+                "extract": {"column": column},
+            },
+        }
+        for column, dtype in TABLES[name].columns.items()
+    ]
+    return {"@type": "cr:RecordSet", "@id": name, "name": name, "field": fields}
+
+
+# ---- selection rates and impact ratios ---------------------------------------------------------
+
+_COLUMNS: Final = (
+    "task", "selection", "attribute", "category", "pictures", "selected", "selection_rate",
+    "impact_ratio", "share_of_all", "under_2_percent", "status", "reason", "pictures_from", "date",
+    "run",
+)  # fmt: skip
+
+
+def write_ll144(run: Run, to: Path) -> Path:
+    """Write selection rates and impact ratios in the form that New York's Local Law 144 asks for.
+
+    Impact ratio = selection rate / rate of the most selected category; 0 to 1, 1 is the most
+    selected, lower is worse. It does not show whether a difference is more than chance, and these
+    are pictures of a data set, no applicants: by itself it is no bias audit under that law.
+
+    Raises:
+        InputError: the suite declares no label to be a favourable selection, or one that the run
+            has not asked.
+    """
+    write_text(to, csv_text(pd.DataFrame(selection_rows(run), columns=_COLUMNS)))
+    return to
+
+
+def selection_rows(run: Run) -> list[dict[str, Any]]:
+    """The rows of ``write_ll144``.
+
+    Raises:
+        InputError: as ``write_ll144``.
+    """
+    declared = run.suite.get(FAVOURABLE) or {}
+    if not declared:
+        raise InputError(
+            sentence(
+                f"{run.name}: its suite declares no label to be a favourable selection, so there "
+                "is nothing whose rate would be one of selection",
+                f"If being given a label is a benefit, say so in the suite before the run: "
+                f"'{FAVOURABLE}: {{task: [label]}}'",
+            )
+        )
+    return [
+        row
+        for task, labels in declared.items()
+        for label in labels
+        for row in _selection(run, str(task), str(label))
+    ]
+
+
+def _selection(run: Run, task: str, label: str) -> Iterator[dict[str, Any]]:
+    rates = run.rates
+    asked = rates[(rates["condition"] == ENSEMBLE) & (rates["metric"] == "selection")]
+    where = f"{run.name}: {FAVOURABLE}"
+    if task not in set(asked["task"]):
+        raise unknown("task of this run", task, set(asked["task"]), where=where)
+    here = asked[asked["task"] == task]
+    if label not in set(here["label"]):
+        raise unknown(f"label of '{task}'", label, set(here["label"]), where=where)
+    here = here[here["label"] == label]
+    everyone = int(here.loc[here["attribute"] == EVERYONE, "n"].iloc[0])
+    for attribute, part in here[here["attribute"] != EVERYONE].groupby("attribute", sort=False):
+        yield from _categories(run, str(attribute), part, everyone)
+
+
+def _categories(
+    run: Run, attribute: str, part: pd.DataFrame, everyone: int
+) -> Iterator[dict[str, Any]]:
+    known = part[part["group"] != UNKNOWN]
+    hidden = bool((part["status"] == WITHHELD).any())
+    best = math.nan if hidden else float(known["value"].max())
+    for row in records(part):
+        gone, nobody = row["status"] == WITHHELD, row["status"] == UNDEFINED
+        of_known = row["group"] != UNKNOWN
+        ratio = row["value"] / best if of_known and best > 0 and not nobody else math.nan
+        share = row["n"] / everyone
+        yield {
+            "task": row["task"],
+            "selection": row["label"],
+            "attribute": attribute,
+            "category": row["group"],
+            "pictures": "" if gone else row["n"],
+            "selected": "" if gone else row["events"],
+            "selection_rate": _digits(row["value"]),
+            "impact_ratio": _digits(ratio),
+            "share_of_all": "" if gone else _digits(share),
+            "under_2_percent": "" if gone else "yes" if share < SMALL_SHARE else "no",
+            "status": row["status"],
+            "reason": row["reason"] or _no_ratio(hidden, best, of_known),
+            "pictures_from": run.dataset["name"],
+            "date": str(run.manifest["finished"])[:10],
+            "run": run.sealed_name,
+        }
+
+
+def _no_ratio(hidden: bool, best: float, of_known: bool) -> str:
+    """Why a row with a rate has no ratio."""
+    if not of_known:
+        return "no ratio: of these the category is not known"
+    if hidden:
+        return "no ratio: the most selected category may be among those withheld"
+    return "" if best > 0 else "no ratio: the label is chosen in no category"
+
+
+def _digits(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.4f}"
+
+
+# ---- shared ------------------------------------------------------------------------------------
+
+
+def _words(value: Any) -> str:
+    return sentence(*map(str, value)) if isinstance(value, list | tuple) else str(value or "")
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")
+
+
+def _yaml(data: Any) -> str:
+    # through JSON, so that numbers of numpy are plain ones
+    return yaml.safe_dump(json.loads(json.dumps(data)), sort_keys=False, allow_unicode=True)

@@ -1,0 +1,218 @@
+"""A report as a PDF with bookmarks, by ReportLab and the fonts that matplotlib brings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+from xml.sax.saxutils import escape
+
+from audit.core.characters import visible
+from audit.core.rundir import Run
+from audit.report.exports.outline import (
+    Block,
+    Code,
+    Heading,
+    Image,
+    Paragraph,
+    Span,
+    Table,
+    allowed,
+    blocks,
+    plain,
+)
+from audit.report.exports.word import report_of, require_library
+
+_FACES: Final = {
+    "Sans": "DejaVuSans",
+    "Sans-Bold": "DejaVuSans-Bold",
+    "Sans-Italic": "DejaVuSans-Oblique",
+    "Sans-BoldItalic": "DejaVuSans-BoldOblique",
+    "Mono": "DejaVuSansMono",
+}
+#: characters of a table's head, over which it goes on over the next page like any row
+_LONGEST_HEAD: Final = 200
+_SIZES: Final = {1: 17, 2: 13, 3: 10.5, 4: 9.5}
+
+
+def write_pdf(run: Run, to: Path) -> Path:
+    """Write the rendered report of a run as a PDF; the same report gives the same bytes.
+
+    Raises:
+        InputError: the extra 'export' isn't installed, or the report isn't rendered.
+    """
+    require_library("reportlab", "a PDF")
+    from reportlab.lib.pagesizes import A4
+    from reportlab.platypus import SimpleDocTemplate
+
+    text = report_of(run)
+    _fonts()
+    document = SimpleDocTemplate(
+        str(to),
+        pagesize=A4,
+        leftMargin=54,
+        rightMargin=54,
+        topMargin=50,
+        bottomMargin=50,
+        title=allowed(f"Bias audit of {run.manifest['model']}"),
+        author="clip-audit",
+        lang="en",
+        invariant=1,
+    )
+    parts = enumerate(blocks(text, run.path))
+    story = [part for i, block in parts for part in _flowables(block, document.width, i)]
+    foot = _foot(visible(run.sealed_name))
+    document.build(story, onFirstPage=foot, onLaterPages=foot)
+    return to
+
+
+@lru_cache
+def _fonts() -> None:
+    """Register DejaVu, which has the signs of verdicts and most scripts of Europe."""
+    import matplotlib
+    from reportlab.pdfbase import pdfmetrics
+    from reportlab.pdfbase.ttfonts import TTFont
+
+    folder = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
+    for name, file in _FACES.items():
+        pdfmetrics.registerFont(TTFont(name, str(folder / f"{file}.ttf")))
+    pdfmetrics.registerFontFamily("Sans", "Sans", "Sans-Bold", "Sans-Italic", "Sans-BoldItalic")
+    pdfmetrics.registerFontFamily("Mono", "Mono", "Mono", "Mono", "Mono")
+
+
+def _foot(name: str) -> Any:
+    """What stands at the foot of every page: the run and the page's number."""
+
+    def draw(canvas: Any, document: Any) -> None:
+        canvas.setFont("Sans", 7)
+        canvas.drawString(54, 30, name)
+        canvas.drawRightString(document.pagesize[0] - 54, 30, str(canvas.getPageNumber()))
+
+    return draw
+
+
+def _style(size: float = 9, **more: Any) -> Any:
+    from reportlab.lib.styles import ParagraphStyle
+
+    given = {"fontName": "Sans", "fontSize": size, "leading": 1.35 * size, "spaceAfter": 4}
+    return ParagraphStyle("body", **(given | {"splitLongWords": 1} | more))
+
+
+def _flowables(block: Block, width: float, place: int) -> Iterator[Any]:
+    from reportlab.platypus import Paragraph as Text
+    from reportlab.platypus import Spacer
+
+    if isinstance(block, Heading):
+        yield _heading(block, f"h{place}")
+    elif isinstance(block, Paragraph):
+        yield _paragraph(block)
+    elif isinstance(block, Image):
+        yield _image(block, width)
+    elif isinstance(block, Code):
+        lines = "<br/>".join(escape(line) for line in block.text.split("\n"))
+        yield Text(f'<font name="Mono">{lines}</font>', _style(8, backColor="#f5f6f4"))
+    else:
+        yield _table(block, width)
+        yield Spacer(1, 6)
+
+
+def _heading(block: Heading, place: str) -> Any:
+    """A heading that is also a bookmark."""
+    from reportlab.platypus import Paragraph as Text
+
+    level = min(block.level, 4)
+    style = _style(_SIZES[level], fontName="Sans-Bold", spaceBefore=22 - 4 * level, keepWithNext=1)
+
+    class Bookmarked(Text):  # type: ignore[misc]
+        def draw(self) -> None:
+            self.canv.bookmarkPage(place)
+            self.canv.addOutlineEntry(plain(block.spans), place, max(0, level - 2), closed=True)
+            super().draw()
+
+    return (Bookmarked if level < 3 else Text)(_marked(block.spans), style)
+
+
+def _paragraph(block: Paragraph) -> Any:
+    from reportlab.platypus import Paragraph as Text
+
+    indent = 12 * block.depth
+    looks: dict[str, Any] = {"leftIndent": indent, "bulletIndent": max(0, indent - 10)}
+    if block.quote:
+        looks |= {"backColor": "#fff6e5", "borderPadding": 4, "leftIndent": indent + 6}
+        looks |= {"rightIndent": 6, "spaceBefore": 4}
+    return Text(_marked(block.spans), _style(**looks), bulletText=block.mark or None)
+
+
+def _image(block: Image, width: float) -> Any:
+    from reportlab.platypus import Image as Picture
+
+    picture = Picture(str(block.path))
+    shrink = min(width / picture.imageWidth, 620 / picture.imageHeight)
+    picture.drawWidth, picture.drawHeight = (
+        shrink * picture.imageWidth,
+        shrink * picture.imageHeight,
+    )
+    return picture
+
+
+def _table(block: Table, width: float) -> Any:
+    from reportlab.platypus import LongTable
+    from reportlab.platypus import Paragraph as Text
+
+    left, right, head = _style(7), _style(7, alignment=2), _style(7, fontName="Sans-Bold")
+    rows = block.rows if block.headed else block.rows[1:]
+    cells = [
+        [
+            Text(_marked(piece), head if block.headed and i == 0 else right if r else left)
+            for piece, r in zip(row, block.right, strict=True)
+        ]
+        for i, row in enumerate(rows)
+    ]
+    widths = _widths(rows, width)
+    # a head is repeated on every page, so it has to leave room on them
+    head_rows = int(block.headed and max(len(plain(cell)) for cell in rows[0]) <= _LONGEST_HEAD)
+    # a row higher than a page goes on over the next
+    table = LongTable(cells, colWidths=widths, repeatRows=head_rows, splitInRow=1)
+    table.setStyle(
+        [
+            ("LINEBELOW", (0, 0), (-1, -1), 0.4, "#d9dee2"),
+            ("VALIGN", (0, 0), (-1, -1), "TOP"),
+            ("LEFTPADDING", (0, 0), (-1, -1), 3),
+            ("RIGHTPADDING", (0, 0), (-1, -1), 3),
+            ("TOPPADDING", (0, 0), (-1, -1), 2),
+            ("BOTTOMPADDING", (0, 0), (-1, -1), 1),
+        ]
+    )
+    return table
+
+
+def _widths(rows: Sequence[Sequence[Sequence[Span]]], width: float) -> list[float]:
+    """Columns in proportion to their words, none so narrow that words break in it."""
+    columns = list(zip(*rows, strict=True))
+    longest = [max(len(plain(cell)) for cell in column) for column in columns]
+    word = [max((len(w) for c in col for w in plain(c).split(" ")), default=1) for col in columns]
+    least = [min(4.7 * n + 8, width / 3) for n in word]
+    spare = max(0.0, width - sum(least))
+    share = [max(0.0, min(n, 120) - w) + 0.1 for n, w in zip(longest, word, strict=True)]
+    total = sum(least) + spare
+    widths = [m + spare * s / sum(share) for m, s in zip(least, share, strict=True)]
+    return [w * width / total for w in widths]
+
+
+def _marked(pieces: Sequence[Span]) -> str:
+    """Pieces in ReportLab's own markup, in which all else is escaped."""
+    out = []
+    for piece in pieces:
+        text = escape("".join(c for c in piece.text if c >= " "))
+        if piece.code:
+            text = f'<font name="Mono">{text}</font>'
+        if piece.italic:
+            text = f"<i>{text}</i>"
+        if piece.bold:
+            text = f"<b>{text}</b>"
+        if piece.link.startswith(("https://", "http://")):
+            address = escape(piece.link, {'"': "&quot;"})
+            text = f'<a href="{address}" color="#005a8f">{text}</a>'
+        out.append(text)
+    return "".join(out)

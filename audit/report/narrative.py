@@ -1,0 +1,766 @@
+"""The author's words: ``narrative.yaml`` beside a run, filled from its findings, and checked.
+
+The file is the author's; rendering never writes it. A number is quoted by the id of its finding,
+``{{ people-suspicion.selection.thief.gender.estimate }}``, and filled from the run, so that no
+number goes stale. What is said of a finding is held against its verdict. ``docs/report.md`` tells
+how to write one.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from functools import cached_property
+from itertools import accumulate
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from audit.core.digits import bounds, percent
+from audit.core.errors import InputError, sentence
+from audit.core.evidence import linked, place_of_key
+from audit.core.page import BLANK, Markdown, code, escaped
+from audit.core.registry import suggest
+from audit.core.rundir import Run, write_text
+from audit.core.tables import CANNOT_TELL, EVERYONE, SHOWN_LARGE, SHOWN_SMALL
+from audit.data.yamlfile import Document, Loc, parse_yaml, read_text, validate
+from audit.measure.findings import tally_verdicts
+from audit.probes.kit.cells import table
+
+FILE: Final = "narrative.yaml"
+#: begins what a draft holds in the place of words; nothing is published with it
+PLACEHOLDER: Final = "Replace this:"
+#: names of the report's sections in ``sections:``, in the order of their numbers from 0
+SECTIONS: Final = (
+    "reading", "summary", "identity", "system", "uses", "stakeholders", "data", "groups",
+    "label_sets", "prompts", "plan", "misclassification", "intersections", "sensitivity",
+    "wordings", "retrieval", "association", "surveillance", "robustness", "calibration",
+    "mitigation", "replication", "controls", "limits", "regulation", "recommendations",
+    "reproduction", "changes",
+)  # fmt: skip
+#: what a quoted finding may be asked for; without any, the estimate with its bounds
+FIELDS: Final = (
+    "estimate", "low", "high", "bounds", "margin", "verdict", "severity", "harm", "groups",
+    "statement",
+)  # fmt: skip
+
+_Score = Annotated[int | None, Field(ge=1, le=10)]
+#: YAML reads 2026-11-23 as a day
+_Day = Annotated[str, BeforeValidator(lambda v: v.isoformat() if isinstance(v, date) else v)]
+
+
+class _Row(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Harm(_Row):
+    """A row of the harm map: who is affected, how, and scores from 1 to 10."""
+
+    who: str
+    how: str = ""
+    kind: str = ""
+    severity: _Score = None
+    likelihood: _Score = None
+    detection: _Score = None
+
+
+class Signature(_Row):
+    """Who signs, as what and when."""
+
+    role: str
+    name: str = ""
+    date: _Day = ""
+
+
+class Change(_Row):
+    """What changed in the report, and when."""
+
+    date: _Day
+    change: str
+
+
+class Author(_Row):
+    """What ``narrative.yaml`` may hold; every key may be left out."""
+
+    run: str = ""
+    auditor: str = ""
+    independence: str = ""
+    used_in: str = ""
+    intended_use: str = ""
+    harm_map: tuple[Harm, ...] = ()
+    sign_off: tuple[Signature, ...] = ()
+    changes: tuple[Change, ...] = ()
+    sections: Mapping[str, str] = {}
+
+
+#: keys that hold one line, each in a cell of the report
+LINES: Final = ("auditor", "independence", "used_in", "intended_use")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with the author's words, and where.
+
+    ``kind``: an *error* stops rendering; a *claim* is stronger than what was found and is printed
+    below the words; a *note* is for the author alone. ``at`` is the key of the text it is in.
+    """
+
+    line: int
+    kind: Literal["error", "claim", "note"]
+    told: str
+    at: Loc = ()
+
+    def __str__(self) -> str:
+        """With the file and line before it."""
+        return sentence(f"{FILE}:{self.line}: {self.told}")
+
+
+#: the end of the line before a block of text
+_BLOCK: Final = re.compile(r"(^|[\s:-])\|[-+0-9]*\s*(#.*)?$")
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A text of the author's: where it stands in the file, and its lines there."""
+
+    at: Loc
+    text: str
+    first: int
+    source: Sequence[str]
+
+    def line_of(self, start: int, found: str) -> int:
+        """The line of the file on which what starts at ``start`` of the text stands."""
+        piece = found.split("\n")[0]
+        if _BLOCK.search(self.source[0]):  # its text begins on the line after the key
+            return self.first + self.text.count("\n", 0, start) + 1
+        # folded or in quotes: as often as it is in the text before, so often in lines before
+        before = self.text.count(piece, 0, start)
+        for i, line in enumerate(self.source):
+            before -= line.count(piece)
+            if before < 0:
+                return self.first + i
+        return self.first
+
+
+@dataclass(frozen=True)
+class Narrative:
+    """The author's words about one run; empty where the run has no ``narrative.yaml``."""
+
+    run: Run
+    given: Author
+    passages: Sequence[Passage]
+    run_line: int = 1
+
+    @cached_property
+    def problems(self) -> list[Problem]:
+        """All that is wrong with the words, from the top of the file."""
+        found = [*self._of_another_run()]
+        for passage in self.passages:
+            found += [replace(p, at=passage.at) for p in self._of_passage(passage)]
+        return sorted(found, key=lambda p: p.line)
+
+    @cached_property
+    def placeholder(self) -> int | None:
+        """The line on which a text of the draft still stands; None if none does."""
+        left = (p for p in self.passages if PLACEHOLDER in p.text)
+        return next((p.line_of(p.text.index(PLACEHOLDER), PLACEHOLDER) for p in left), None)
+
+    def words(self, number: int) -> Markdown:
+        """The words for the report's section of this number, set apart from the tool's."""
+        at = ("sections", SECTIONS[number])
+        passage = next((p for p in self.passages if p.at == at), None)
+        if passage is None or not passage.text.strip():
+            return Markdown("")
+        claims = [p for p in self._of_passage(passage) if p.kind == "claim"]
+        lines = ["**The author’s words**", "", *self._filled(passage).strip().split("\n")]
+        for claim in claims:
+            lines += ["", f"**Remark of the tool:** {escaped(sentence(claim.told))}"]
+        evidence = self._evidence(passage)
+        return Markdown("\n".join(f"> {line}".rstrip() for line in [*lines, *evidence]))
+
+    def line(self, name: str) -> Markdown:
+        """A key that holds one line, or the blank that waits for it."""
+        passage = next((p for p in self.passages if p.at == (name,)), None)
+        if passage is None or not passage.text.strip():
+            return Markdown(f"**{BLANK}**")
+        return Markdown(re.sub(r"\s+", " ", self._filled(passage, plain=True)).strip())
+
+    def harms(self) -> Markdown:
+        """The harm map as a table, or the blank one."""
+        rows = [row.model_dump() for row in self.given.harm_map]
+        scores = ("Severity 1-10", "Likelihood 1-10", "Detection 1-10")
+        names = ("Who is affected", "How", "Kind of harm", *scores)
+        return _table(names, rows, self._cell("harm_map"))
+
+    def signatures(self) -> Markdown:
+        """Who signs; the signature itself is left to the hand."""
+        rows = [{**row.model_dump(), "signature": ""} for row in self.given.sign_off]
+        blank = [{"role": role} for role in ("Auditor", "Reviewer", "Owner of the system")]
+        return _table(("Role", "Name", "Date", "Signature"), rows or blank, self._cell("sign_off"))
+
+    def changes(self) -> list[tuple[Markdown, Markdown]]:
+        """The author's rows of the change log: date and what changed."""
+        cell = self._cell("changes")
+        return [
+            (cell(i, "date", row.date), cell(i, "change", row.change))
+            for i, row in enumerate(self.given.changes)
+        ]
+
+    # ---- filling -------------------------------------------------------------------------------
+
+    def _cell(self, name: str) -> Any:
+        texts = {p.at: p for p in self.passages if p.at[0] == name}
+
+        def cell(row: int, key: str, value: object) -> Markdown:
+            passage = texts.get((name, row, key))
+            shown = self._filled(passage, plain=True) if passage else escaped(str(value or ""))
+            return Markdown(re.sub(r"\s+", " ", shown).strip())
+
+        return cell
+
+    def _filled(self, passage: Passage, plain: bool = False) -> str:
+        """A passage with its quotes filled in; HTML becomes words."""
+        parts = _QUOTE.split(passage.text)  # text, name, seen, text ...
+        shown = []
+        for i in range(0, len(parts), 3):
+            shown.append(escaped_inside(parts[i]) if plain else parts[i])
+            if i + 1 < len(parts):
+                value = self._value(parts[i + 1])
+                shown.append(escaped(value.told) if value.ok else escaped(f"({value.told})"))
+        text = "".join(shown)
+        return text if plain else without_html(text)
+
+    def _evidence(self, passage: Passage) -> list[str]:
+        """Which findings the numbers are of, by id and the keys of their evidence."""
+        ids = [self._finding(name) for name, _ in _QUOTE.findall(passage.text)]
+        quoted = {f["id"]: f for f in ids if f}
+        if not quoted:
+            return []
+        told = [
+            f"`{name}` ({finding['verdict']}; evidence "
+            + ", ".join(self._place(key) for key in finding["evidence"])
+            + ")"
+            for name, finding in quoted.items()
+        ]
+        return ["", f"*Findings quoted:* {'; '.join(told)}."]
+
+    def _place(self, key: str) -> str:
+        """The key of a row, leading to it."""
+        words, place = code(key), place_of_key(self.run, key)
+        return linked(words, place) if place else words
+
+    @cached_property
+    def _by_id(self) -> dict[str, dict[str, Any]]:
+        return {finding["id"]: finding for finding in self.run.findings}
+
+    @cached_property
+    def facts(self) -> dict[str, str]:
+        """What may be quoted of the run as a whole, by name."""
+        dataset, counts = self.run.dataset, tally_verdicts(self.run.findings)
+        return {
+            "run.name": self.run.sealed_name,
+            "run.model": self.run.manifest["model"],
+            "run.dataset": dataset["name"],
+            "run.pictures": f"{dataset['pictures']:,}",
+            "run.subjects": f"{dataset['subjects']:,}",
+            "run.findings": f"{len(self.run.findings):,}",
+            **{f"run.{verdict.replace(' ', '-')}": str(n) for verdict, n in counts.items()},
+        }
+
+    def _finding(self, name: str) -> dict[str, Any] | None:
+        return self._by_id.get(name) or self._by_id.get(name.rpartition(".")[0])
+
+    def _value(self, name: str) -> _Value:
+        """What stands for a name between braces, or why nothing can."""
+        if name in self.facts:
+            return _Value(self.facts[name])
+        finding = self._finding(name)
+        if finding is None:
+            return _Value(self._unknown(name), ok=False)
+        field = "" if name in self._by_id else name.rpartition(".")[2]
+        if field not in ("", *FIELDS):
+            near = suggest(field, FIELDS)
+            told = f"the finding '{finding['id']}' has no '{field}'"
+            return _Value(sentence(told, near, f"It has {', '.join(FIELDS)}"), ok=False)
+        shown = quoted(finding, field)
+        if shown is not None:
+            return _Value(shown)
+        if self.run.manifest.get("public"):
+            return _Value("withheld")
+        told = f"the finding '{finding['id']}' has no {field or 'estimate'} in this run"
+        return _Value(sentence(told, "Quote its .statement, which says why"), ok=False)
+
+    def _unknown(self, name: str) -> str:
+        near = suggest(name, [*self._by_id, *self.facts])
+        if near is None:
+            near = suggest(name.rpartition(".")[0], self._by_id)
+        told = f"no finding of this run has the id '{name}'"
+        return sentence(told, near, None if near else "'findings.json' beside the run has them all")
+
+    # ---- checking ------------------------------------------------------------------------------
+
+    def _of_another_run(self) -> Iterator[Problem]:
+        """Words written for another run are stale until their author has read them again."""
+        meant, is_ = self.given.run, self.run.manifest["run"]
+        if meant and not (_identity(meant) == _identity(is_) or self.run.manifest.get("public")):
+            told = f"these words were written for the run '{meant}', this is '{is_}'"
+            yield Problem(
+                self.run_line,
+                "error",
+                sentence(told, "Read them again beside its numbers, then change 'run:'"),
+                ("run",),
+            )
+
+    def _of_passage(self, passage: Passage) -> Iterator[Problem]:
+        if passage.at[0] == "sections" and passage.at[1] not in SECTIONS:
+            told = f"no section of the report is called '{passage.at[1]}'"
+            near = suggest(str(passage.at[1]), SECTIONS)
+            known = sentence(told, near, f"There are {', '.join(SECTIONS)}")
+            yield Problem(passage.first, "error", known)
+        yield from self._of_quotes(passage)
+        yield from _of_markup(passage)
+        yield from self._of_claims(passage)
+        yield from _of_typed_numbers(passage)
+
+    def _of_quotes(self, passage: Passage) -> Iterator[Problem]:
+        for match in _QUOTE.finditer(passage.text):
+            name, seen = match.groups()
+            line = passage.line_of(match.start(), match[0])
+            value = self._value(name)
+            if not value.ok:
+                yield Problem(line, "error", value.told)
+            elif seen is not None and seen.strip() != value.told and value.told != "withheld":
+                told = f"'{name}' was {seen.strip()} when this was written and is {value.told} now"
+                yield Problem(
+                    line, "error", sentence(told, "Read the sentence again, then change the number")
+                )
+        for match in re.finditer(r"\{\{|\}\}", _QUOTE.sub(_spaces, passage.text)):
+            told = f"'{match[0]}' without its other half, or with nothing that can be quoted"
+            yield Problem(
+                passage.line_of(match.start(), match[0]),
+                "error",
+                sentence(told, "Write {{ finding-id.estimate }}"),
+            )
+
+    def _of_claims(self, passage: Passage) -> Iterator[Problem]:
+        """Words that say more than any audit can, or than the finding quoted beside them."""
+        bare = _QUOTE.sub(_spaces, passage.text)
+        for start, end in _sentences(bare):
+            names = [n for n, _ in _QUOTE.findall(passage.text[start:end])]
+            verdicts = {f["verdict"] for f in map(self._finding, names) if f}
+            for match, why in _overclaims(bare[start:end], verdicts):
+                yield Problem(
+                    passage.line_of(start + match.start(), match[0]),
+                    "claim",
+                    f"‘{_one_line(match[0])}’ {why}",
+                )
+
+
+@dataclass(frozen=True)
+class _Value:
+    told: str
+    ok: bool = True
+
+
+def quoted(finding: Mapping[str, Any], field: str = "") -> str | None:
+    """A field of a finding in the words and digits of the report; None where it has none.
+
+    Gaps are in points, shares of everyone in %, other values in their own unit.
+    """
+    if field in ("verdict", "severity", "harm", "statement"):
+        return str(finding[field])
+    if field == "groups":
+        return " and ".join(finding["groups"]) or None
+    low, high = finding["low"], finding["high"]
+    if field == "margin":
+        margin = finding["margin"]
+        return None if margin is None else f"{margin if finding.get('unit') else 100 * margin:g}"
+    if finding["estimate"] is None:
+        return None
+    if field in ("", "bounds", "low", "high") and (low is None or high is None):
+        return _in_unit(finding, f"{_number(finding, 'estimate')}") if field == "" else None
+    if field == "bounds":
+        return f"{_number(finding, 'low')} to {_number(finding, 'high')}"
+    if field:
+        return _number(finding, field)
+    whole = f"{_number(finding, 'low')} to {_number(finding, 'high')}"
+    return f"{_in_unit(finding, _number(finding, 'estimate'))} ({whole})"
+
+
+def _number(finding: Mapping[str, Any], field: str) -> str:
+    value, low, high = finding[field], finding["low"], finding["high"]
+    if finding.get("unit") or low is None or high is None:
+        return f"{value:.2g}" if finding.get("unit") else f"{100 * value:.0f}"
+    return percent(value, low, high) if field != "bounds" else bounds(low, high)
+
+
+def _in_unit(finding: Mapping[str, Any], number: str) -> str:
+    unit = finding.get("unit") or ("%" if finding["attribute"] == EVERYONE else "points")
+    return f"{number} {'point' if (number, unit) == ('1', 'points') else unit}"
+
+
+# ---- reading -----------------------------------------------------------------------------------
+
+
+def narrative_of(run: Run) -> Narrative:
+    """The author's words about a run; nothing where it has no ``narrative.yaml``.
+
+    Raises:
+        InputError: the file can't be read, isn't YAML, or has an unknown key.
+    """
+    text = text_of(run)
+    return Narrative(run, Author(), ()) if text is None else read(run, text)
+
+
+def text_of(run: Run) -> str | None:
+    """What ``narrative.yaml`` beside a run holds, or None where there is none.
+
+    Raises:
+        InputError: the file can't be read, or is no text.
+    """
+    path = run.path / FILE
+    return read_text(path) if path.exists() else None
+
+
+def read(run: Run, text: str) -> Narrative:
+    """The author's words about a run from the text of a ``narrative.yaml``; nothing is written.
+
+    Raises:
+        InputError: it isn't YAML, or has an unknown key.
+    """
+    where = str(run.path / FILE)
+    data = parse_yaml(text, where)
+    given = validate(Author, data, where)
+    return Narrative(run, given, _passages(data, text.split("\n")), data.lines.get(("run",), 1))
+
+
+def checked(run: Run) -> Narrative:
+    """The author's words, if nothing in them is an error.
+
+    Raises:
+        InputError: as ``narrative_of``, or a quote can't be filled; the first of all, with its
+            line, and how many more there are.
+    """
+    words = narrative_of(run)
+    errors = [p for p in words.problems if p.kind == "error"]
+    if errors:
+        more = f"{len(errors) - 1} more in it; 'clip-audit report RUN --check' lists all"
+        raise InputError(sentence(str(errors[0]), more if len(errors) > 1 else None))
+    return words
+
+
+def save(run: Run, text: str) -> None:
+    """Write ``narrative.yaml`` beside a run; what it says is not checked.
+
+    Raises:
+        InputError: the folder can't be written.
+    """
+    path = run.path / FILE
+    try:
+        write_text(path, text)
+    except OSError as error:
+        told = f"{path} can't be written ({error.strerror or error})"
+        raise InputError(sentence(told, "What it held before is still there")) from error
+
+
+def save_over(run: Run, text: str, opened: str | None) -> None:
+    """Write ``narrative.yaml`` if it is still what its author opened; None for no file.
+
+    Raises:
+        InputError: it was changed since, or can't be written; nothing is written then.
+    """
+    if text_of(run) != opened:
+        told = f"{run.path / FILE} was changed by somebody else since it was opened"
+        raise InputError(sentence(told, "Nothing was written; open it again"))
+    save(run, text)
+
+
+def closed(run: Run) -> str | None:
+    """Why the words of a run can't be edited beside it; None where they can."""
+    if run.manifest.get("public"):
+        told = "This is a public copy: its words are those of the run that it was made of"
+        return sentence(told, "Edit them there, then make the copy again")
+    if not os.access(run.path, os.W_OK):
+        told = f"The folder {run.path} can't be written"
+        return sentence(told, "Copy the run to a folder of your own to write its report")
+    return None
+
+
+def draft(run: Run) -> Path:
+    """Write a ``narrative.yaml`` to start from beside a run.
+
+    Raises:
+        InputError: there is one already.
+    """
+    path = run.path / FILE
+    if path.exists():
+        raise InputError(sentence(f"{path} exists already", "Edit it; nothing was written"))
+    save(run, starter(run))
+    return path
+
+
+def starter(run: Run) -> str:
+    """A ``narrative.yaml`` to start from: every key, and the ids of the foremost findings."""
+    first = run.findings[:8]
+    ids = "\n".join(f"#   {f['id']}  ({f['verdict']})" for f in first)
+    sections = "\n".join(f"  # {name}: |" for name in SECTIONS if name != "summary")
+    quote = f"{{{{ {first[0]['id']} }}}}" if first else "{{ run.findings }} findings"
+    words = {"ids": ids, "sections": sections, "quote": quote, "placeholder": PLACEHOLDER}
+    return _STARTER.format(run=run.manifest["run"], **words)
+
+
+_STARTER: Final = """\
+# The author's words for the report of this run; kept through every rendering.
+# Markdown without headings and HTML. Quote numbers by finding id, they are filled from the run:
+#   {{{{ id }}}} the estimate with its bounds; {{{{ id.verdict }}}}, .estimate, .low, .high ...
+#   {{{{ id.estimate = 12 }}}} is an error once it is no longer 12
+# Check with: clip-audit report RUN --check
+# Foremost findings of this run:
+{ids}
+run: {run}
+auditor: ""
+independence: ""
+used_in: ""
+intended_use: ""
+harm_map: []
+#  - {{who: "", how: "", kind: "", severity: 1, likelihood: 1, detection: 1}}
+sign_off: []
+#  - {{role: Auditor, name: "", date: ""}}
+changes: []
+#  - {{date: "", change: ""}}
+sections:
+  summary: |
+    {placeholder} what follows from {quote}, for whom, and what does not.
+{sections}
+"""
+
+
+def _passages(data: Document, source: Sequence[str]) -> list[Passage]:
+    """Every text of the file with the lines on which it stands."""
+    starts = sorted({*data.lines.values(), len(source) + 1})
+    found = []
+    for at, line in data.lines.items():
+        text = _at(data, at)
+        if isinstance(text, str) and at != ("run",):
+            end = next(s for s in starts if s > line)
+            found.append(Passage(at, text, line, source[line - 1 : end - 1]))
+    return found
+
+
+def _at(data: Any, at: Loc) -> Any:
+    for part in at:
+        data = data[part]
+    return data
+
+
+def _identity(run_name: str) -> str:
+    """A run's name without the time: the suite and the digest of its tables."""
+    return re.sub(r"-\d$", "", run_name.partition("Z-")[2] or run_name)
+
+
+def _table(names: Sequence[str], rows: Sequence[Mapping[str, Any]], cell: Any) -> Markdown:
+    """Rows of the author's; an empty table has a blank to be filled in."""
+    if not rows:
+        rows = [{"": ""}]
+    blank = Markdown(f"**{BLANK}**")
+    lines = []
+    for i, row in enumerate(rows):
+        cells = [cell(i, key, value) for key, value in row.items()]
+        cells += [Markdown("")] * (len(names) - len(cells))
+        if not any(cells[1:]):
+            cells[bool(cells[0])] = blank
+        lines.append(dict(zip(names, cells, strict=True)))
+    return table(lines)
+
+
+# ---- what is looked for ------------------------------------------------------------------------
+
+_QUOTE: Final = re.compile(r"\{\{\s*([^\s{}=]+)\s*(?:=\s*([^{}]+?)\s*)?\}\}")
+
+_NO_AUDIT: Final = "is more than any audit can show"
+#: what no audit can say, whatever it found
+_NEVER: Final = tuple(
+    (re.compile(pattern, re.I), why)
+    for pattern, why in (
+        (
+            r"\b(no|zero|without( any)?|free (of|from)|lacks( any)?)\s+"
+            r"((evidence|signs?|traces?) of\s+)?(any\s+|racial\s+|gender\s+)?"
+            r"(bias(es)?|disparit(y|ies)|discrimination)\b",
+            f"{_NO_AUDIT}: say which gaps were shown small, against which margin, and what is open",
+        ),
+        (
+            r"\b(not|isn['’]t|aren['’]t|never)\s+(at all\s+)?(biased|discriminatory)\b|"
+            r"\bdoes(n['’]t| not)\s+discriminate\b|\bbias[- ]free\b",
+            f"{_NO_AUDIT}: say which gaps were shown small, against which margin",
+        ),
+        (r"\b(unbiased|de-?bias(ed|es|ing)?)\b", f"{_NO_AUDIT}: say what was mitigated, how far"),
+        (
+            r"\bfair(?![- ](skin|hair|weather|use)|face)(ly|er|est)?\b",
+            "is a verdict that no audit gives: name the gap, its margin and its verdict",
+        ),
+        (r"\b(un|in)?equitabl[ey]\b|\beven-?handed\b", "is a verdict that no audit gives"),
+        (
+            r"\b(prov(es?|en|ed|ing)|proofs? (of|that))\b",
+            f"{_NO_AUDIT}: a gap is shown large, shown small or left open",
+        ),
+        (
+            r"\b(certif(y|ies|ied|ication)|guarantee[sd]?)\b",
+            "is no outcome of an audit: say what was looked at and what came of it",
+        ),
+        (
+            r"\b(complian(t|ce)|complies|comply)\b",
+            "is a legal judgement that this report does not make: say where evidence stands",
+        ),
+    )
+)
+_SIGNIFICANT: Final = re.compile(r"\b(in)?significant(ly)?\b", re.I)
+#: what says more than each verdict, where a sentence quotes findings of this verdict only
+_BEYOND: Final = {
+    CANNOT_TELL: re.compile(
+        r"\b(shows?|showed|shown (large|small)|demonstrat\w+|confirm\w*|establish\w*|clear(ly)?|"
+        r"large|small|no (real )?difference|equal(ly)?|the same|identical(ly)?|even(ly)?)\b",
+        re.I,
+    ),
+    SHOWN_SMALL: re.compile(
+        r"\b(large|shown large|substantial|serious|severe|no (real )?difference|equal(ly)?|"
+        r"the same|identical(ly)?|evenly|cannot tell)\b",
+        re.I,
+    ),
+    SHOWN_LARGE: re.compile(
+        r"\b(small|shown small|negligible|minor|slight|harmless|no (real )?difference|equal(ly)?|"
+        r"cannot tell)\b",
+        re.I,
+    ),
+}
+#: before a claim in the same clause: it is not made
+_HEDGE: Final = re.compile(
+    r"(\b(not|never|nor|no)|n['’]t|\bcannot)\s+((be|been|to)\s+)?"
+    r"(mean|show|shown|prove|claim|say|tell|imply|conclude|call|taken|read|evidence|certificate)"
+    r"\w*\b[^,;:]*$|\bwhether\b[^,;:]*$|\bcannot tell\b[^,;:]*$",
+    re.I,
+)
+_TYPED: Final = re.compile(
+    r"(?<![\w.{-])\d+(?:[.,]\d+)?\s*(?:%|per ?cent\b|percentage points?\b|points?\b|times\b)"
+)
+
+
+def _overclaims(text: str, verdicts: set[str]) -> Iterator[tuple[re.Match[str], str]]:
+    """Claims in one sentence that quotes findings of these verdicts."""
+    for pattern, why in _NEVER:
+        yield from ((m, why) for m in _stated(pattern, text))
+    if not verdicts & {SHOWN_LARGE, "seen"}:
+        why = "without a finding that is shown large: quote the finding it is about"
+        if verdicts:
+            why = f"is more than the finding’s verdict, {' or '.join(sorted(verdicts))}"
+        yield from ((m, why) for m in _stated(_SIGNIFICANT, text))
+    if len(verdicts) == 1 and (verdict := next(iter(verdicts))) in _BEYOND:
+        why = f"is another thing than the finding’s verdict, {verdict}"
+        yield from ((m, why) for m in _stated(_BEYOND[verdict], text))
+
+
+def _stated(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
+    """Where a pattern is found and is not denied before it in the same clause."""
+    return (m for m in pattern.finditer(text) if not _HEDGE.search(text[: m.start()]))
+
+
+def _sentences(text: str) -> Iterator[tuple[int, int]]:
+    """Start and end of every sentence; a paragraph or an item of a list ends one too."""
+    start = 0
+    for stop in re.finditer(r"[.!?…](?=\s|$)|\n[ \t]*\n|\n(?=\s*([-*+]|\d+[.)])\s)|\|", text):
+        yield start, stop.end()
+        start = stop.end()
+    yield start, len(text)
+
+
+def _of_typed_numbers(passage: Passage) -> Iterator[Problem]:
+    """Numbers with a unit that nobody keeps in step with the run."""
+    bare = _QUOTE.sub(_spaces, passage.text)
+    for match in _TYPED.finditer(bare):
+        told = f"‘{match[0]}’ is typed by hand, so nothing keeps it in step with the run"
+        yield Problem(
+            passage.line_of(match.start(), match[0]),
+            "note",
+            sentence(told, "Quote the finding: {{ finding-id }}"),
+        )
+
+
+_AS_HTML: Final = MarkdownIt("commonmark", {"html": True}).enable("table")
+
+
+def _of_markup(passage: Passage) -> Iterator[Problem]:
+    """Headings would break the report's own order; HTML is not carried out."""
+    if passage.at[0] != "sections":
+        return
+    starts = list(accumulate((len(line) + 1 for line in passage.text.split("\n")), initial=0))
+    row, past, told = 0, 0, set[int]()
+    for token in _AS_HTML.parse(passage.text):
+        row = token.map[0] if token.map else row  # a table's cells know only their row's
+        if token.type == "heading_open":
+            line = passage.line_of(starts[row], passage.text[starts[row] :])
+            complaint = sentence("a heading inside a section of the report", _NO_HEADING)
+            yield Problem(line, "error", complaint)
+        for below, tag in _tags(token):
+            past = max(passage.text.find(tag, max(past, starts[row + below])), starts[row + below])
+            line = passage.line_of(past, tag)
+            past += len(tag)
+            if line not in told:
+                yield Problem(line, "note", _NO_HTML)
+            told.add(line)
+
+
+_NO_HEADING: Final = "Write **bold words** instead"
+_NO_HTML: Final = "HTML is not carried out; it stands in the report as the text it is"
+
+
+def _tags(token: Token) -> Iterator[tuple[int, str]]:
+    """Pieces of HTML in a block of text, each with the line of the block where it begins."""
+    if token.type == "html_block":
+        yield 0, token.content.split("\n")[0].lstrip()
+    row = 0
+    for child in token.children or ():
+        row += child.type in ("softbreak", "hardbreak")
+        if child.type == "html_inline":
+            yield row, child.content.split("\n")[0]
+            row += child.content.count("\n")
+
+
+def without_html(text: str) -> str:
+    """Markdown in which no HTML is left: every '<' of a tag is escaped, code stays code."""
+    tag = re.compile(r"<(?=[A-Za-z/!?])")
+    lines = [_outside_code(line, tag) for line in text.split("\n")]
+    kept = "\n".join(lines)
+    tokens = [t for token in _AS_HTML.parse(kept) for t in (token, *(token.children or ()))]
+    if any(t.type in ("html_block", "html_inline") for t in tokens):
+        return re.sub(r"(?<!\\)<", r"\\<", kept)  # code that isn't, by its backticks
+    return kept
+
+
+def _outside_code(line: str, tag: re.Pattern[str]) -> str:
+    parts = re.split(r"((?<![\\`])(`+)(?!`).*?(?<!`)\2(?!`))", line)
+    return "".join(
+        tag.sub(r"\\<", part) if i % 3 == 0 else part if i % 3 == 1 else ""
+        for i, part in enumerate(parts)
+    )
+
+
+def escaped_inside(text: str) -> str:
+    """Text escaped as a piece of a line: blanks at its ends stay."""
+    before, after = re.match(r"\s*", text), re.search(r"\s*$", text)
+    if not text.strip() or before is None or after is None:
+        return text
+    return before[0] + escaped(text.strip()) + after[0]
+
+
+def _spaces(match: re.Match[str]) -> str:
+    """As many blanks, so that places stay where they are."""
+    return re.sub(r"[^\n]", " ", match[0])
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

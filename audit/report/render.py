@@ -1,0 +1,449 @@
+"""Render REPORT_TEMPLATE.md for a finished run: report.md, report.html and figures/.
+
+The template is Jinja over Markdown. Whatever it prints is text and is escaped, unless a function
+here made it Markdown: names of labels, groups and data sets come from people and stay words. A
+missing value is an error and no blank.
+
+The run is sealed before, so whatever goes wrong here costs no number: a section, table or figure
+that raises is named in its place (``audit.core.damage``), and all others stand.
+"""
+
+from __future__ import annotations
+
+import io
+import itertools
+import re
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import jinja2
+import matplotlib as mpl
+from jinja2.sandbox import SandboxedEnvironment
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from audit.core import evidence
+from audit.core.characters import visible
+from audit.core.damage import Damage, Damaged, DamagedWarning
+from audit.core.errors import InputError, sentence
+from audit.core.integrity import FIGURES, unedited, write_renderings
+from audit.core.names import slug
+from audit.core.page import BLANK, EVIDENCE, MARKS, Markdown, as_text, code, escaped, to_html
+from audit.core.resources import shipped
+from audit.core.rundir import Run
+from audit.engine import gates
+from audit.measure.findings import tally_verdicts
+from audit.probes.kit.blocks import Block, Folded, Part, Picture, Section
+from audit.probes.kit.cells import pairs_table, printed, stated, tag
+from audit.probes.kit.glyphs import made_legible
+from audit.probes.kit.tasks import tasks
+from audit.report import figures
+from audit.report.exports.public import legible, told
+from audit.report.narrative import checked
+from audit.report.sections import SECTIONS, TOPICS, sections_at
+from audit.report.sections.label_sets import labels_table
+from audit.report.sections.verdicts import gate_results
+
+TEMPLATE: Final = "REPORT_TEMPLATE.md"
+
+
+def render(run: Run, template: Path | None = None) -> Path:
+    """Render a finished run; everything is drawn before anything is written.
+
+    Args:
+        run: the run; nothing but its folder is read.
+        template: a template of your own instead of ``REPORT_TEMPLATE.md``.
+
+    Returns:
+        The path of ``report.html``, one file that needs no other.
+
+    Raises:
+        InputError: the template can't be read, names something unknown or prints a missing value;
+            the run was edited, or its folder can't be written.
+    """
+    run = unedited(run)
+    write(rendered(run, template), run.path)
+    return run.path / "report.html"
+
+
+def write(made: Rendered, folder: Path) -> None:
+    """Write a rendered report into a run's folder.
+
+    Raises:
+        InputError: the folder can't be written.
+    """
+    pictures = {
+        f"{FIGURES}/{name}.{kind}": getattr(figure, kind)
+        for name, figure in made.figures.items()
+        for kind in ("svg", "png")
+    }
+    report = {"report.md": made.text.encode(), "report.html": made.page.encode()}
+    try:
+        write_renderings(folder, pictures | report)
+    except OSError as error:
+        raise InputError(
+            sentence(
+                f"{folder}: can't write the report there ({error.strerror or error})",
+                "Free some space, or copy the run to a folder that can be written",
+            )
+        ) from error
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """A report: the page, whose numbers lead to their rows; its text as Markdown; its figures.
+
+    ``damage``: the parts that could not be rendered, which are named in their places.
+    """
+
+    page: str
+    text: str
+    figures: Mapping[str, Drawn]
+    damage: Sequence[Damage] = ()
+
+
+def rendered(run: Run, template: Path | None = None) -> Rendered:
+    """The report of a finished run, with nothing written.
+
+    Warns:
+        DamagedWarning: for each part that could not be rendered.
+
+    Raises:
+        InputError: as ``render``.
+    """
+    drawn: dict[str, Drawn] = {}
+    damage: list[Damage] = []
+    run = legible(run)
+    mark = _mark(run)
+    text = mark + fill(run, template or shipped(TEMPLATE), drawn, damage)
+    try:
+        last = _evidence(run, text, drawn)
+    except Exception as error:
+        last = [f"## {EVIDENCE}\n", _placed(run, damage, "The part 'Evidence'", error)]
+    try:
+        svg = {name: figure.svg for name, figure in drawn.items()}
+        page = to_html("\n".join([text, *last]), svg, _IN_SHORT if mark else "")
+    except Exception as error:
+        placed = _placed(run, damage, "The page", error)
+        page = as_text(f"{placed}\n\n{evidence.unlinked(text)}")
+    for one in damage:
+        warnings.warn(DamagedWarning(str(one)), stacklevel=2)
+    return Rendered(page, evidence.unlinked(text), drawn, damage)
+
+
+_IN_SHORT: Final = "From an edited run: its numbers may not be those that were measured"
+
+
+def _mark(run: Run) -> str:
+    """What stands before the report of an edited run."""
+    if not run.manifest.get("edited"):
+        return ""
+    files = ", ".join(code(str(name)) for name in run.manifest["edited"])
+    return f"> **⚠ {_IN_SHORT}.** After it was sealed: {files}.\n\n"
+
+
+def _placed(run: Run, damage: list[Damage], part: str, error: Exception) -> Damaged:
+    """Note what can't be rendered; what stands in its place."""
+    damage.append(Damage.of(part, error, quoted=not run.manifest.get("public")))
+    return Damaged(damage[-1])
+
+
+def _evidence(run: Run, text: str, drawn: Mapping[str, Drawn]) -> list[str]:
+    """The page's last part: every row that it leads to; nothing if it leads to none."""
+    rows = evidence.appendix(run, text, [figure.rows for figure in drawn.values()])
+    return [f"## {EVIDENCE}\n", f"{_HOW_TO_READ}\n", rows] if rows else []
+
+
+_HOW_TO_READ: Final = (
+    "Rows are counted from 0, as they stand in the run's folder. Rates and gaps are shares here, "
+    "of 1 and not of 100; `audit/core/tables.py` says what each column holds."
+)
+
+
+# ---- the template ------------------------------------------------------------------------------
+
+
+def fill(
+    run: Run, template: Path, drawn: dict[str, Drawn], damage: list[Damage] | None = None
+) -> str:
+    """The report as Markdown with its links to rows.
+
+    Args:
+        run: the run.
+        template: the file.
+        drawn: figures asked for are added.
+        damage: parts that could not be rendered are added.
+
+    Raises:
+        InputError: as ``render``.
+    """
+    damage = [] if damage is None else damage
+    try:
+        source = template.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(sentence(f"{template}: can't be read ({error.strerror})")) from error
+    try:
+        names = context(run, drawn, damage)
+    except InputError:
+        raise
+    except Exception as error:
+        return _bare(run, damage, error)
+    try:
+        text = _filled(source, names, template)
+    except Exception as error:
+        if isinstance(error, InputError) and template != shipped(TEMPLATE):
+            raise  # a mistake in a template of one's own is told and not placed
+        damage.clear()
+        text = _piece_by_piece(run, source, names, template, damage) or _bare(run, damage, error)
+    return visible(re.sub(r"\n{3,}", "\n\n", text).strip()) + "\n"
+
+
+def _filled(source: str, names: Mapping[str, Any], template: Path) -> str:
+    """The text of a template, or of a piece of it."""
+    environment = SandboxedEnvironment(
+        undefined=jinja2.StrictUndefined, finalize=printed, trim_blocks=True, lstrip_blocks=True
+    )
+    try:
+        return environment.from_string(source).render(names)
+    except jinja2.TemplateSyntaxError as error:
+        raise InputError(sentence(f"{template}:{error.lineno}: {error.message}")) from error
+    except jinja2.UndefinedError as error:
+        told = f"{template}: {error.message}"
+        raise InputError(sentence(told, f"{TEMPLATE} begins with the names there are")) from error
+
+
+def _piece_by_piece(
+    run: Run, source: str, names: Mapping[str, Any], template: Path, damage: list[Damage]
+) -> str | None:
+    """The text section by section, a damaged one named in its place; None without its head."""
+    head, *parts = re.split(r"^(?=## )", source, flags=re.MULTILINE)
+    try:
+        told = [_filled(head, names, template)]
+    except Exception:
+        return None
+    for part in parts:
+        try:  # what the head sets, every section may use
+            told.append(_filled(f"{head}{_CUT}{part}", names, template).partition(_CUT)[2])
+        except Exception as error:
+            title = part.partition("\n")[0]
+            placed = _placed(run, damage, f"The section '{title.lstrip('# ')}'", error)
+            told += [title, placed]
+    return "\n\n".join(told)
+
+
+#: between a template's head and one of its sections; in no text
+_CUT: Final = "\n\x00\n"
+
+
+def _bare(run: Run, damage: list[Damage], error: Exception) -> str:
+    """The findings and gates alone, where the template can't be filled at all."""
+    told = [f"{finding['verdict']}: {finding['statement']}" for finding in run.findings]
+    judged = [f"- {escaped(result.sentence)}" for result in gates.read(run)]
+    parts = [
+        f"# Bias audit of {escaped(str(run.manifest.get('model', 'a model')))}",
+        _placed(run, damage, "The report", error),
+        *(["## Gates", "\n".join(judged)] if judged else []),
+        "## Findings",
+        "\n".join(f"- {escaped(one)}" for one in told) or "*None.*",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def context(
+    run: Run, drawn: dict[str, Drawn], damage: list[Damage] | None = None
+) -> dict[str, Any]:
+    """Every name that a template may use."""
+    author = checked(run)
+    damage = [] if damage is None else damage
+    offered: Sequence[Callable[..., Any]] = [f for topic in TOPICS for f in topic.OFFERS]
+    return {f.__name__: partial(_offered, run, damage, f) for f in offered} | {
+        "run": run,
+        "manifest": run.manifest,
+        "model": run.model,
+        "suite": run.suite,
+        "dataset": run.dataset,
+        "card": run.dataset["card"],
+        "tasks": tasks(run),
+        "kinds": sorted({question["kind"] for question in run.questions}),
+        "told_apart": list(SECTIONS),
+        "by_verdict": {v: [f for f in run.findings if f["verdict"] == v] for v in MARKS},
+        "tally": tally_verdicts(run.findings),
+        "version": version("clip-audit"),
+        "plan": run.manifest.get("plan", "unsealed"),
+        "gate_results": gate_results(run),
+        "section": partial(_section, run, drawn, damage),
+        "figure": partial(_named_figure, run, drawn, damage),
+        "withheld": told(run),
+        "words": author.words,
+        "line": author.line,
+        "harm_map": author.harms,
+        "signatures": author.signatures,
+        "changes": author.changes,
+        "labels_table": labels_table,
+        "versions_table": partial(pairs_table, "Package", "Version"),
+        "tag": tag,
+        "code": code,
+        "stated": stated,
+        "blank": Markdown(f"**{BLANK}**"),
+    }
+
+
+def _offered(run: Run, damage: list[Damage], tell: Callable[..., Any], *given: Any) -> Any:
+    """What a topic tells, or what stands in its place."""
+    try:
+        return tell(run, *given)
+    except Exception as error:
+        return _placed(run, damage, f"The part '{tell.__name__}'", error)
+
+
+# ---- sections with a module of their own --------------------------------------------------------
+
+
+def _section(run: Run, drawn: dict[str, Drawn], damage: list[Damage], place: int) -> Markdown:
+    """What stands under a number: all that was asked, then what would ask for the rest."""
+    told: list[Markdown] = []
+    would: list[str] = []
+    for section in sections_at(place):
+        blocks = blocks_of(run, section, damage)
+        told += [_markdown(run, drawn, damage, block) for block in blocks]
+        would += [section.would] if section.would and not blocks else []
+    if would:
+        also = "Also not" if told else "Not"
+        told.append(Markdown(f"{also} asked in this run. {' '.join(would)}"))
+    return Markdown("\n\n".join(told))
+
+
+def blocks_of(run: Run, section: Section, damage: list[Damage]) -> Sequence[Block]:
+    """The blocks of a section, or what stands in their place."""
+    try:
+        return list(section.tell(run))
+    except Exception as error:
+        name = section.tell.__module__.removesuffix(".section").rpartition(".")[2]
+        return [_placed(run, damage, f"The section '{name}'", error)]
+
+
+def _markdown(run: Run, drawn: dict[str, Drawn], damage: list[Damage], block: Block) -> Markdown:
+    """A block, and all within it, as Markdown."""
+    if isinstance(block, Picture):
+        return _figure(run, drawn, damage, block.draw, *block.which)
+    if isinstance(block, Part | Folded):
+        heading = Markdown(f"{'###' if isinstance(block, Part) else '####'} {escaped(block.title)}")
+        inside = (_markdown(run, drawn, damage, one) for one in block.blocks)
+        return Markdown("\n\n".join([heading, *inside]))
+    return block if isinstance(block, Markdown) else escaped(block)
+
+
+# ---- figures -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A figure as files, and the rows it was drawn from, as ``audit.core.evidence.named`` tells them.
+
+    ``of``: the function that drew it and what it was given. ``words``: what numbers in it stand
+    for, where no font has their signs.
+    """
+
+    svg: bytes
+    png: bytes
+    rows: str = ""
+    of: tuple[str, ...] = ()
+    words: Mapping[str, str] = field(default_factory=dict)
+
+
+_DRAW: Final[Mapping[str, Callable[..., Figure]]] = {
+    f.__name__: f
+    for f in (
+        figures.rates_by_group,
+        figures.gaps_with_margin,
+        figures.templates_spread,
+        figures.group_counts,
+        figures.reliability_by_group,
+        figures.specification_curve,
+        figures.label_effects,
+        figures.threshold_curves,
+    )
+}
+
+
+def _named_figure(
+    run: Run, drawn: dict[str, Drawn], damage: list[Damage], name: str, *which: str
+) -> Markdown:
+    """A figure that a template asks for by its name in ``audit.report.figures``."""
+    if name not in _DRAW:
+        raise InputError(sentence(f"no figure named '{name}'", f"There are {', '.join(_DRAW)}"))
+    return _figure(run, drawn, damage, _DRAW[name], *which)
+
+
+def _figure(
+    run: Run,
+    drawn: dict[str, Drawn],
+    damage: list[Damage],
+    draw: Callable[..., Figure],
+    *which: str,
+) -> Markdown:
+    """Draw a figure and show it; its title is also its text for the blind."""
+    name = getattr(draw, "__name__", "figure")
+    try:
+        made = draw(run, *which)
+        title = made.get_suptitle()
+        figure = _drawn(made, (name, *which))
+        file = _file(figure, drawn)
+        drawn[file] = figure
+        shown = f"![{escaped(title)}](figures/{file}.png)"
+        rows = evidence.caption(figure.rows) if figure.rows else ""
+        return Markdown("\n\n".join(filter(None, [shown, _numbered(figure.words), rows])))
+    except InputError as nothing:  # groups too small to compare, say: the reason takes its place
+        return Markdown(f"*No figure: {escaped(str(nothing))}*")
+    except Exception as error:
+        of = f" of {', '.join(map(str, which))}" if which else ""
+        return _placed(run, damage, f"The figure '{name}'{of}", error)
+
+
+def _file(figure: Drawn, drawn: Mapping[str, Drawn]) -> str:
+    """The figure's file, told apart from those of other figures whose names are alike."""
+    name, *which = figure.of
+    plain = slug("-".join(slug(part) for part in (name.replace("_", "-"), *which)))
+    names = itertools.chain([plain], (f"{plain}-{i}" for i in itertools.count(2)))
+    # letters that differ in case only are one name on some file systems
+    taken = {other.casefold(): made.of for other, made in drawn.items()}
+    return next(n for n in names if taken.get(n.casefold(), figure.of) == figure.of)
+
+
+def _drawn(figure: Figure, of: tuple[str, ...]) -> Drawn:
+    # names start no formulas; whatever its font lacks, no warning reaches the terminal
+    with warnings.catch_warnings(), mpl.rc_context({"text.parse_math": False}):
+        warnings.filterwarnings("ignore", r"Glyph .* missing from")
+        figure.draw_without_rendering()
+        words = made_legible(figure)
+        if words:
+            figure.draw_without_rendering()
+        figure.set_layout_engine("none")  # laid out once, not again for each kind of file
+        rows = str(figure.get_label())
+        return Drawn(_saved(figure, "svg"), _saved(figure, "png"), rows, of, words)
+
+
+def _numbered(words: Mapping[str, str]) -> Markdown:
+    """The line below a figure that says what numbers in it stand for, if any do."""
+    told = ", ".join(f"[{number}] is ‘{one}’" for number, one in words.items())
+    return Markdown(f"*In this figure {escaped(told)}.*" if words else "")
+
+
+def _saved(figure: Figure, kind: str) -> bytes:
+    buffer = io.BytesIO()
+    # no date and no random names inside, so that the same run gives the same bytes
+    with mpl.rc_context({"svg.hashsalt": "clip-audit"}):
+        # as 'savefig' does, but for the drawing by which it would find the layout again
+        figure.set_dpi(160)
+        if kind == "svg":
+            svg = FigureCanvasSVG(figure)
+            svg.print_svg(buffer, metadata={"Date": None})  # type: ignore[no-untyped-call]
+        else:
+            FigureCanvasAgg(figure).print_png(buffer)  # type: ignore[no-untyped-call]
+    return buffer.getvalue()

@@ -1,0 +1,152 @@
+"""Analyses whose answer is known, and self-checks of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import pandas as pd
+
+from audit.core.digits import percent
+from audit.core.evidence import each
+from audit.core.page import Markdown
+from audit.core.rundir import Run
+from audit.core.tables import ENSEMBLE, EVERYONE
+from audit.measure.controls import failed
+from audit.probes.kit.cells import at, measured, table
+
+
+def controls_in_words(run: Run) -> str:
+    """What became of the controls, in a few sentences."""
+    injected = run.controls["control"] == "injected"
+    done = run.controls["comparisons"] > 0
+    null, planted = run.controls[done & ~injected], run.controls[done & injected]
+    found = int((planted["shown_large"] > 0).sum())
+    told = (
+        f"{_shuffles_in_words(null, run.suite['confidence']['level'])} An injected gap is "
+        f"shown large in {found} of {len(planted)} analyses, and the bounds hold its true size in "
+        f"{int(planted['covered'].sum())}."
+    )
+    without = int((injected & ~done).sum())
+    return told + (f" In {without} no gap could be injected that would be seen." if without else "")
+
+
+def _shuffles_in_words(null: pd.DataFrame, level: float) -> str:
+    """In what share of all shuffles something is shown large, and bounds leave out 0."""
+    each_ = null["shuffles"].clip(lower=1)  # runs of earlier versions have one and say 0
+    number, missed = int(each_.sum()), int(null["missed"].sum())
+    large = int(null["shown_large"].clip(upper=each_).sum())
+    chance = f"{100 * (1 - level):g} %"
+    if not number:
+        return "No analysis could be repeated with shuffled group labels."
+    return (
+        f"With shuffled group labels something is shown large in {large:,} of {number:,} shuffles "
+        f"({100 * large / number:.1f} %), and some simultaneous bounds leave out 0 in {missed:,} "
+        f"({100 * missed / number:.1f} %; by chance up to {chance} of either)."
+    )
+
+
+def failed_controls(run: Run) -> list[str]:
+    """Controls that did not come out as they should, a sentence each."""
+    return [f"{row['task']} by {row['attribute']}: {_failure(row)}" for row in failed(run.controls)]
+
+
+def _failure(row: Mapping[str, Any]) -> str:
+    asked_of = f"{row['comparisons']} comparison{'s' if row['comparisons'] != 1 else ''}"
+    if row["control"] == "shuffled":
+        number = row["shuffles"] or 1
+        return (
+            f"with shuffled labels something of {asked_of} is shown large in {row['shown_large']} "
+            f"of {number} shuffles, and bounds leave out 0 in {row['missed']}: chance explains up "
+            f"to {row['allowed']}"
+        )
+    return f"an injected gap was not shown large ({asked_of})"
+
+
+def controls_table(run: Run) -> Markdown:
+    """Shuffled labels and an injected gap, by task and attribute."""
+    null, planted = (run.controls[run.controls["control"] == c] for c in ("shuffled", "injected"))
+    shuffled = {(row.task, row.attribute): _shuffled_cells(row) for row in each(null)}
+    return table(
+        {
+            "Task": row.task,
+            "By": row.attribute,
+            **shuffled.get((row.task, row.attribute), dict.fromkeys(_SHUFFLED, "–")),
+        }
+        | _injected_cells(row)
+        for row in each(planted)
+    )
+
+
+def _shuffled_cells(row: Any) -> dict[str, str]:
+    """Of how many shuffles something is shown large, and bounds leave out 0."""
+    if not row.comparisons:
+        return dict(zip(_SHUFFLED, (f"– {row.reason}", "–"), strict=True))
+    if not row.shuffles:  # a run of an earlier version: one shuffle, of which comparisons count
+        told = f"{row.shown_large:,} of {row.comparisons:,} comparisons, once"
+        return dict(zip(_SHUFFLED, (at(row, told), "–"), strict=True))
+    counts = (f"{n:,} of {row.shuffles:,}" for n in (row.shown_large, row.missed))
+    return dict(zip(_SHUFFLED, (at(row, next(counts)), next(counts)), strict=True))
+
+
+_SHUFFLED: Final = ("Shuffled: shown large", "Shuffled: bounds leave out 0")
+
+
+def _injected_cells(row: Any) -> dict[str, str]:
+    names = ("Injected, points", "Found, points [bounds]", "Shown large", "Covered")
+    if not row.comparisons:
+        return dict(zip(names, (f"none: {row.reason}", "–", "–", "–"), strict=True))
+    ends = row.low_simultaneous, row.high_simultaneous
+    told = (
+        f"{percent(row.planted, *ends)}: ‘{row.label}’ in {row.group}",
+        at(row, measured(row.value, *ends)),
+        f"{row.shown_large:,} of {row.comparisons:,}",
+        "yes" if row.covered else Markdown("**no**"),
+    )
+    return dict(zip(names, told, strict=True))
+
+
+def checks(run: Run) -> list[tuple[str, str]]:
+    """Self-checks of the run: what was checked and what came of it."""
+    damaged, off = run.damaged(), _sums_off(run)
+    return [
+        (
+            "Files are as they were sealed",
+            "yes" if not damaged else f"NO, changed or missing: {', '.join(damaged)}",
+        ),
+        (
+            "Groups of every attribute, unknown included, add up to everyone",
+            "yes" if not off else f"NO, in {off} places",
+        ),
+        ("Choices too close to call (may differ with the batch size)", _ties(run)),
+    ]
+
+
+def _sums_off(run: Run) -> int:
+    """In how many places groups of an attribute don't add up to everyone."""
+    question = ["task", "metric", "label"]
+    headline = run.rates[run.rates["condition"] == ENSEMBLE]
+    everyone = headline["attribute"] == EVERYONE
+    parts = headline[~everyone].groupby([*question, "attribute"])[["n", "events"]].sum()
+    whole = headline[everyone].set_index(question)[["n", "events"]]
+    joined = parts.join(whole.rename(columns={"n": "n_all", "events": "events_all"}))
+    right = (joined["n"] == joined["n_all"]) & (joined["events"] == joined["events_all"])
+    return int((~right).sum())
+
+
+def _ties(run: Run) -> str:
+    if not (run.path / "private").is_dir():
+        return "not known: this is a public copy"
+    every = (run.outcomes(q["task"]) for q in run.questions)
+    outcomes = [rows for rows in every if "tie" in rows]
+    close = sum(int(rows["tie"].sum()) for rows in outcomes)
+    return f"{close:,} of {sum(map(len, outcomes)):,} choices"
+
+
+#: what a template may call; the run is filled in
+OFFERS: Final = (
+    controls_in_words,
+    failed_controls,
+    controls_table,
+    checks,
+)

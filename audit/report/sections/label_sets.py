@@ -1,0 +1,33 @@
+"""Label sets as they were asked, and what they warn of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from audit.core.page import Markdown
+from audit.core.rundir import Run
+from audit.probes.kit.cells import table
+
+
+def label_warnings(run: Run) -> list[str]:
+    """What the label sets warn of, each once."""
+    sets = [labels for question in run.questions for labels in question["label_sets"]]
+    return list(dict.fromkeys(s["content_warning"] for s in sets if s.get("content_warning")))
+
+
+def labels_table(labels: Mapping[str, Any]) -> Markdown:
+    """The labels of a set with tags, harm and counter-labels."""
+    return table(
+        {
+            "Label": label["text"],
+            "Tags": ", ".join(label["tags"]) or "–",
+            "Harm of saying it": label["harm"] or "–",
+            "Paired with": ", ".join(label["counters"]) or "–",
+        }
+        for label in labels["labels"]
+    )
+
+
+#: what a template may call; the run is filled in
+OFFERS: Final = (label_warnings,)

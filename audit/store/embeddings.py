@@ -1,0 +1,700 @@
+"""The store of embeddings: content-addressed, sharded, resumable, readable by its owner only.
+
+    ROOT/embeddings/FINGERPRINT/images/*.shard   key: digest of the decoded picture (+ alteration)
+    ROOT/embeddings/FINGERPRINT/texts/*.shard    key: digest of the exact prompt
+    ROOT/embeddings/decoded/*.shard              digest of a file's bytes -> digest of its pixels
+    ROOT/embeddings/datasets/DIGEST/*.uses       which dataset and subject a picture belongs to
+
+A shard is written once, under a name nobody else uses, and moved into place; so several processes
+may fill one store; one that is told to end loses nothing, and a killed one at most what it did in
+the last few seconds. Of those that want the same dataset by the same model, one encodes and the
+others wait (``audit.store.turns``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import stat
+import struct
+import time
+import uuid
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+import PIL
+from numpy.typing import NDArray
+from PIL.Image import Image
+
+from audit.core.errors import AuditError, InputError, sentence
+from audit.data import intact
+from audit.data.images import MAX_PIXELS, Reason, Unreadable, decode, inside, pixel_digest
+from audit.data.packed import container, opened
+from audit.models.encoder import Encoder, EncoderCard, Rows, StagedEncoder, default_cache
+from audit.store.turns import Turn
+
+T = TypeVar("T")
+Bytes = NDArray[np.uint8]
+Progress = Callable[[int, int], None]
+
+KEY = 32
+FLUSH_PICTURES, FLUSH_SECONDS = 512, 5.0
+#: the note on whatever ended the encoding of pictures
+KEPT = "what was encoded is kept"
+_MAGIC = b"CLIPAUD1"
+_HEADER = struct.Struct("<8sQQ")
+_STALE_SECONDS = 3600.0
+
+
+@dataclass(frozen=True)
+class Embeddings:
+    """Pictures as rows of unit length: ``vectors[i]``, float32, belongs to image id ``keys[i]``.
+
+    ``pixels`` are digests of what was encoded, equal where pictures are; empty if it isn't known.
+    """
+
+    keys: tuple[str, ...]
+    vectors: Rows
+    fingerprint: str
+    pixels: tuple[bytes, ...] = ()
+
+    def only(self, keys: Iterable[str]) -> Embeddings:
+        """Some of the pictures, in this order; those that are missing here are left out."""
+        place = {key: i for i, key in enumerate(self.keys)}
+        kept = [key for key in keys if key in place]
+        if tuple(kept) == self.keys:
+            return self
+        at = [place[key] for key in kept]
+        pixels = tuple(self.pixels[i] for i in at) if self.pixels else ()
+        return replace(self, keys=tuple(kept), vectors=self.vectors[at], pixels=pixels)
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """A picture that could not be used: ``reason`` in a word to count by, ``detail`` in full."""
+
+    image_id: str
+    path: Path
+    reason: str
+    detail: str
+
+
+class Alteration(Protocol):
+    """Something done to a picture before it is encoded."""
+
+    @property
+    def name(self) -> str:
+        """What is done, with every setting: the same name must always mean the same pixels."""
+
+    def __call__(self, image: Image) -> Image:
+        """The altered picture."""
+
+
+class Store:
+    """All embeddings under one cache folder."""
+
+    def __init__(self, root: Path | None = None) -> None:
+        """``root`` is the cache folder; without it ``$CLIP_AUDIT_CACHE``, or ``./cache``."""
+        self.root = Path(root) if root is not None else default_cache()
+        self.folder = self.root / "embeddings"
+        self._shelves: dict[Path, Shelf] = {}
+
+    def images(
+        self,
+        encoder: Encoder,
+        items: Sequence[tuple[str, Path]],
+        root: Path | None = None,
+        *,
+        progress: Progress | None = None,
+        waiting: Callable[[str], None] = lambda said: None,
+        alteration: Alteration | None = None,
+        dataset: str = "",
+        clusters: Mapping[str, str] | None = None,
+        max_pixels: int = MAX_PIXELS,
+    ) -> tuple[Embeddings, list[Quarantined]]:
+        """Embeddings of pictures, encoding only those never seen by this model.
+
+        Args:
+            encoder: who is asked.
+            items: image id and path of each picture; paths are relative to ``root`` if given and
+                must stay inside it.
+            root: the dataset's folder.
+            progress: called with (done, total) every batch.
+            waiting: told in words when another process is encoding these pictures; what it has
+                done is used once it has finished, been killed, or stood still.
+            alteration: applied to each decoded picture.
+            dataset: name under which these pictures can be purged.
+            clusters: subject (or whatever repeats) of each image id, to purge by.
+            max_pixels: pictures larger than this are quarantined.
+
+        Returns:
+            Embeddings in the order of ``items`` without the quarantined, and the quarantined.
+
+        Raises:
+            InputError: the cache folder can't be written or is full.
+        """
+        self.open()
+        shelf = self._shelf(encoder.card)
+        uses = _Uses(self.folder / "datasets", dataset, clusters or {})
+        looks = [_Look(image_id, Path(path)) for image_id, path in items]
+        lock = shelf.folder.parent / f".{_text_digest(dataset)[:32]}.lock"
+        with Turn(lock, waiting) as turn:
+            desk = _Desk(shelf, self._decoded(), uses, turn, root, alteration, max_pixels)
+            stream = encode_stream(
+                encoder, desk.look, looks, failed=desk.failed, still=desk.missing
+            )
+            with desk.kept_on_the_way_out():
+                for batch in stream:
+                    desk.put(batch)
+                    if progress is not None:
+                        progress(batch.seen, len(looks))
+            desk.flush(looks)
+        good = [look for look in looks if look.problem is None]
+        pixels = tuple(look.key for look in good)
+        vectors = shelf.rows(pixels).view(np.float32)
+        ids = tuple(look.image_id for look in good)
+        kept = Embeddings(ids, vectors, encoder.card.fingerprint, pixels)
+        return kept, [look.problem for look in looks if look.problem is not None]
+
+    def texts(self, encoder: Encoder, strings: Sequence[str]) -> Rows:
+        """Embeddings of exact texts, float32, shape (n, dim), in order; encodes only new ones."""
+        self.open()
+        shelf = self._shelf(encoder.card, "texts")
+        keys = [hashlib.sha256(text.encode()).digest() for text in strings]
+        new = {key: text for key, text in zip(keys, strings, strict=True) if key not in shelf}
+        fresh = list(new)
+        for start in range(0, len(fresh), FLUSH_PICTURES):
+            part = fresh[start : start + FLUSH_PICTURES]
+            shelf.put(part, encoder.encode_texts([new[key] for key in part]))
+        return shelf.rows(keys).view(np.float32)
+
+    def purge(
+        self,
+        *,
+        keys: Iterable[str] = (),
+        dataset: str | None = None,
+        cluster_ids: Iterable[str] | None = None,
+    ) -> int:
+        """Remove embeddings of pictures from every model's folder and forget their files.
+
+        Pictures are named by ``keys`` (hex digests as ``pixel_digest`` gives them), or by the
+        ``dataset`` they were encoded for, or by some of its ``cluster_ids`` only. Embeddings that
+        another dataset shares go too; they are made again when asked for. Nothing else may be
+        filling the store meanwhile. Returns how many embeddings were removed.
+        """
+        gone = {bytes.fromhex(key) for key in keys}
+        pixels = set(gone)
+        for use in self._forget(dataset, cluster_ids) if dataset is not None else ():
+            gone.add(use.key)
+            pixels.add(bytes.fromhex(use.pixels))
+        removed = 0
+        for folder in self.folder.glob("*/images"):
+            shelf = Shelf(folder, None)
+            removed += shelf.discard(lambda keys, rows: [key.tobytes() in gone for key in keys])
+        self._decoded().discard(lambda keys, rows: [row.tobytes() in pixels for row in rows])
+        return removed
+
+    def purge_fingerprint(self, fingerprint: str) -> bool:
+        """Remove everything kept for one model; False if there was nothing."""
+        if not (len(fingerprint) == 64 and set(fingerprint) <= set("0123456789abcdef")):
+            raise InputError(f"'{fingerprint}' is not a fingerprint: 64 hexadecimal digits.")
+        folder = self.folder / fingerprint
+        self._shelves = {k: v for k, v in self._shelves.items() if folder not in k.parents}
+        if not folder.is_dir():
+            return False
+        shutil.rmtree(folder)
+        return True
+
+    def _forget(self, dataset: str, cluster_ids: Iterable[str] | None) -> list[_Use]:
+        uses = _Uses(self.folder / "datasets", dataset, {})
+        if cluster_ids is None:
+            return uses.forget(lambda use: True)
+        wanted = {_text_digest(str(cluster)) for cluster in cluster_ids}
+        return uses.forget(lambda use: use.cluster in wanted)
+
+    def open(self) -> None:
+        """Make the folders, private and out of git's sight; fail now rather than after an hour.
+
+        Raises:
+            InputError: they can't be written.
+        """
+        new = not self.root.exists()
+        _private(self.folder)
+        for folder in [self.folder, *([self.root] if new else [])]:
+            if not (folder / ".gitignore").exists():
+                _write(folder / ".gitignore", b"*\n")
+
+    def _shelf(self, card: EncoderCard, kind: str = "images") -> Shelf:
+        folder = self.folder / card.fingerprint / kind
+        _private(folder)
+        described = folder.parent / "card.json"
+        if not described.exists():
+            _write(described, json.dumps(asdict(card), indent=1).encode())
+        return self._open_shelf(folder, 4 * card.dim)
+
+    def _decoded(self) -> Shelf:
+        return self._open_shelf(self.folder / "decoded", KEY)
+
+    def _open_shelf(self, folder: Path, width: int | None) -> Shelf:
+        shelf = self._shelves.setdefault(folder, Shelf(folder, width))
+        shelf.refresh()
+        return shelf
+
+
+# --- encoding while decoding ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Encoded(Generic[T]):
+    """One batch: ``rows[i]`` belongs to ``items[i]``; ``seen`` counts all that were looked at."""
+
+    seen: int
+    items: list[T]
+    rows: Rows
+
+
+def encode_stream(
+    encoder: Encoder,
+    load: Callable[[T], Image | None],
+    items: Iterable[T],
+    workers: int | None = None,
+    failed: Callable[[T, Exception], None] | None = None,
+    still: Callable[[T], bool] = lambda item: True,
+) -> Iterator[Encoded[T]]:
+    """Encode pictures batch by batch, while threads load and preprocess the next ones.
+
+    ``load`` runs in the threads; None means that there is nothing to encode for an item. Whatever
+    it or the preprocessing raises is given to ``failed``, and there is nothing to encode for the
+    item; without ``failed`` it ends the stream. ``still`` is asked just before encoding, in the
+    caller's thread, whether an item has to be. At most about two batches are held in memory,
+    however many items there are. The encoder is never called without pictures.
+    """
+    staged = encoder if isinstance(encoder, StagedEncoder) else None
+    encode: Callable[[Sequence[Any]], Rows]
+    encode = encoder.encode_images if staged is None else staged.encode_pixels
+
+    def size() -> int:
+        return 8 if staged is None else staged.batch_size
+
+    def prepare(item: T) -> Any:
+        try:
+            image = load(item)
+            return image if image is None or staged is None else staged.preprocess(image)
+        except Exception as error:  # a picture's own trouble is no reason to lose the others
+            if failed is None:
+                raise
+            failed(item, error)
+            return None
+
+    def encoded(seen: int, ready: Sequence[tuple[T, Any]]) -> Encoded[T]:
+        kept = [(item, pixels) for item, pixels in ready if still(item)]
+        empty = np.empty((0, encoder.card.dim), np.float32)
+        rows = encode([pixels for _, pixels in kept]) if kept else empty
+        return Encoded(seen, [item for item, _ in kept], rows)
+
+    ready: list[tuple[T, Any]] = []
+    seen = since = 0
+    with ThreadPoolExecutor(workers or _workers()) as pool:
+        for item, pixels in _ahead(pool, prepare, items, lambda: 2 * size()):
+            seen, since = seen + 1, since + 1
+            if pixels is not None:
+                ready.append((item, pixels))
+            if len(ready) >= size() or since >= max(FLUSH_PICTURES, 2 * size()):
+                yield encoded(seen, ready)
+                since, ready = 0, []
+        yield encoded(seen, ready)
+
+
+def _workers() -> int:
+    return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4)
+
+
+def _ahead(
+    pool: ThreadPoolExecutor,
+    work: Callable[[T], Any],
+    items: Iterable[T],
+    window: Callable[[], int],
+) -> Iterator[tuple[T, Any]]:
+    """Results in the order of items, with at most ``window()`` of them under way or waiting."""
+    waiting: deque[tuple[T, Future[Any]]] = deque()
+    try:
+        for item in items:
+            waiting.append((item, pool.submit(work, item)))
+            while len(waiting) > window():
+                first, future = waiting.popleft()
+                yield first, future.result()
+        while waiting:
+            first, future = waiting.popleft()
+            yield first, future.result()
+    finally:
+        for _, future in waiting:
+            future.cancel()
+
+
+# --- looking at one picture -----------------------------------------------------------------------
+
+
+@dataclass
+class _Look:
+    """One picture on its way: what is known of it so far."""
+
+    image_id: str
+    path: Path
+    file: bytes = b""  # digest of its bytes, where not yet remembered
+    pixels: str = ""  # digest of its decoded pixels, in hex
+    key: bytes = b""
+    problem: Quarantined | None = None
+
+
+@dataclass
+class _Desk:
+    """Looks at pictures in worker threads; collects and flushes in the main one."""
+
+    shelf: Shelf
+    decoded: Shelf
+    uses: _Uses
+    turn: Turn
+    root: Path | None
+    alteration: Alteration | None
+    max_pixels: int
+    _batches: list[Encoded[_Look]] = field(default_factory=list)
+    _flushed: float = field(default_factory=time.monotonic)
+
+    def failed(self, look: _Look, error: Exception) -> None:
+        """Set a picture aside that can't be decoded, altered or preprocessed."""
+        reason: Reason = "too large" if isinstance(error, MemoryError) else "not prepared"
+        if isinstance(error, Unreadable):
+            reason, detail = error.reason, str(error)
+        else:
+            advice = "Replace the file or take its row out of the manifest."
+            detail = sentence(f"{look.path}: {reason}: {error or type(error).__name__}", advice)
+        look.problem = Quarantined(look.image_id, look.path, reason, detail)
+
+    def look(self, look: _Look) -> Image | None:
+        """The picture if it must be encoded; None if its embedding is there."""
+        image = None
+        file = self._file_digest(look.path)
+        known = self.decoded.get(file) if file else None
+        if known is None:
+            image = decode(look.path, self.root, self.max_pixels)
+            look.file, look.pixels = file, pixel_digest(image)
+        else:
+            look.pixels = known.hex()
+        look.key = picture_key(look.pixels, self.alteration.name if self.alteration else "")
+        if look.key in self.shelf:
+            return None
+        image = image or decode(look.path, self.root, self.max_pixels)
+        return self.alteration(image) if self.alteration else image
+
+    def missing(self, look: _Look) -> bool:
+        """Whether nobody else has encoded a picture meanwhile; waits for one who is at it."""
+        if self.turn.take():
+            self.shelf.refresh()
+        return look.key not in self.shelf
+
+    def _file_digest(self, path: Path) -> bytes:
+        """Digest of a plain file's bytes and of how it is decoded; empty if decoding should judge.
+
+        Reading and hashing is about ten times faster than decoding, and unlike a path and a date
+        it can't be fooled.
+        """
+        place = self.root / path if self.root is not None else path
+        if self.root is not None and not inside(place, self.root):
+            return b""
+        with contextlib.suppress(OSError, ValueError):
+            if stat.S_ISREG(container(place).stat().st_mode):
+                with opened(place) as file:
+                    content = hashlib.sha256(file.read())
+                how = f"pillow {PIL.__version__}, {self.max_pixels}, checks {intact.VERSION}"
+                content.update(how.encode())
+                return content.digest()
+        return b""
+
+    def put(self, batch: Encoded[_Look]) -> None:
+        """Take a batch in; write what has gathered every few hundred pictures or seconds."""
+        self._batches.append(batch)
+        fresh = self._fresh()
+        late = time.monotonic() - self._flushed > FLUSH_SECONDS
+        if fresh and (late or len(fresh) >= FLUSH_PICTURES):
+            self.flush(fresh)
+
+    def _fresh(self) -> list[_Look]:
+        return [look for batch in self._batches for look in batch.items]
+
+    @contextlib.contextmanager
+    def kept_on_the_way_out(self) -> Iterator[None]:
+        """Within, whatever ends the work, the pictures that were encoded are written first."""
+        try:
+            yield
+        except BaseException as end:
+            with contextlib.suppress(AuditError):
+                self.flush(self._fresh())
+                end.add_note(KEPT)
+            raise
+
+    def flush(self, looks: Sequence[_Look]) -> None:
+        """Write: whose pictures ``looks`` are first, so that what is kept can be purged."""
+        good = [look for look in looks if look.problem is None]
+        altered = self.alteration.name if self.alteration else ""
+        self.uses.add([(look.image_id, look.pixels, altered) for look in good])
+        if fresh := self._fresh():
+            rows = np.concatenate([batch.rows for batch in self._batches])
+            self.shelf.put([look.key for look in fresh], rows)
+        new = [look for look in good if look.file and look.file not in self.decoded]
+        if new:
+            pixels = b"".join(bytes.fromhex(look.pixels) for look in new)
+            self.decoded.put([look.file for look in new], np.frombuffer(pixels, np.uint8))
+        self._batches, self._flushed = [], time.monotonic()
+        self.turn.alive()
+
+
+def picture_key(pixels: str, alteration: str = "") -> bytes:
+    """The key of a picture: the digest of its pixels, and of the alteration's name if any."""
+    if not alteration:
+        return bytes.fromhex(pixels)
+    return hashlib.sha256(f"{pixels}\n{alteration}".encode()).digest()
+
+
+# --- shards ---------------------------------------------------------------------------------------
+
+
+class Shelf:
+    """A folder of shards that maps 32-byte keys to rows of one width in bytes.
+
+    A shard is a header (magic, count, width), the keys, the rows, and a BLAKE2b checksum of all of
+    it. A damaged one is dropped with a warning: what it held is made again.
+    """
+
+    def __init__(self, folder: Path, width: int | None) -> None:
+        """``width`` in bytes of a row; None takes it from the shards."""
+        self.folder, self._width = folder, width
+        self._shards: dict[Path, tuple[Bytes, Bytes]] = {}
+        self._index: dict[bytes, tuple[Path, int]] = {}
+
+    def __contains__(self, key: bytes) -> bool:
+        return key in self._index
+
+    def get(self, key: bytes) -> bytes | None:
+        """One row, or None."""
+        found = self._index.get(key)
+        return None if found is None else self._shards[found[0]][1][found[1]].tobytes()
+
+    def rows(self, keys: Sequence[bytes]) -> Bytes:
+        """The rows of keys that are all there, in order, as bytes: uint8, shape (n, width)."""
+        found = np.empty((len(keys), self._width or 0), dtype=np.uint8)
+        for i, key in enumerate(keys):
+            shard, row = self._index[key]
+            found[i] = self._shards[shard][1][row]
+        return found
+
+    def refresh(self) -> None:
+        """See what other processes added or removed, and clear what killed ones left."""
+        there = set(self.folder.glob("*.shard"))
+        if lost := self._shards.keys() - there:
+            kept = {path: shard for path, shard in self._shards.items() if path not in lost}
+            self._shards, self._index = {}, {}
+            for path, shard in kept.items():  # a key may be in a shard that is left, too
+                self._add(path, *shard)
+        for path in sorted(there - self._shards.keys()):
+            if (read := _read_shard(path, self._width)) is not None:
+                self._add(path, *read)
+        _sweep(self.folder, _STALE_SECONDS)
+
+    def put(self, keys: Sequence[bytes], rows: NDArray[Any]) -> None:
+        """Keep rows, for good once this returns."""
+        data = np.ascontiguousarray(rows).view(np.uint8).reshape(len(keys), -1)
+        packed = np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(len(keys), KEY)
+        path = self.folder / f"{uuid.uuid4().hex}.shard"
+        _private(self.folder)
+        header = _HEADER.pack(_MAGIC, len(keys), data.shape[1])
+        _write(path, _sealed(header + packed.tobytes() + data.tobytes()))
+        if (shard := _read_shard(path, self._width)) is not None:
+            self._add(path, *shard)
+
+    def discard(self, wanted: Callable[[Bytes, Bytes], Sequence[bool]]) -> int:
+        """Remove the rows for which ``wanted(keys, rows)`` is true; returns how many keys went."""
+        self.refresh()
+        _sweep(self.folder, 0.0)
+        gone: set[bytes] = set()
+        for path, (keys, rows) in list(self._shards.items()):
+            out = np.array(wanted(keys, rows), dtype=bool)
+            if not out.any():
+                continue
+            gone.update(key.tobytes() for key in keys[out])
+            if not out.all():
+                self.put([key.tobytes() for key in keys[~out]], rows[~out])
+            path.unlink(missing_ok=True)
+        self.refresh()
+        return len(gone)
+
+    def _add(self, path: Path, keys: Bytes, rows: Bytes) -> None:
+        self._width = self._width or rows.shape[1]
+        self._shards[path] = keys, rows
+        for i, key in enumerate(keys):
+            self._index.setdefault(key.tobytes(), (path, i))
+
+
+def _read_shard(path: Path, width: int | None) -> tuple[Bytes, Bytes] | None:
+    """Keys and rows of a whole shard; the rows stay on disk until they are read."""
+    content = _unsealed(path)
+    if content is None:
+        return None
+    magic, count, stored = _HEADER.unpack_from(content)
+    if magic != _MAGIC or width not in (None, stored):
+        _drop(path)
+        return None
+    start = _HEADER.size
+    keys = np.frombuffer(content, np.uint8, count * KEY, start).reshape(count, KEY).copy()
+    rows = np.memmap(path, np.uint8, "r", start + count * KEY, (count, stored))
+    return keys, np.asarray(rows)
+
+
+def _sealed(content: bytes) -> bytes:
+    return content + hashlib.blake2b(content, digest_size=KEY).digest()
+
+
+def _unsealed(path: Path) -> bytes | None:
+    """What a file holds, or None if it went away, or was damaged and had to be dropped."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:  # purged by another process meanwhile
+        return None
+    except OSError as error:
+        raise InputError(f"{path}: the embedding cache can't be read: {_said(error)}.") from error
+    body = content[:-KEY]
+    if not body or _sealed(body) != content:
+        _drop(path)
+        return None
+    return body
+
+
+def _drop(path: Path) -> None:
+    warnings.warn(
+        f"{path}: damaged, so it was dropped; what it held will be made again.", stacklevel=2
+    )
+    path.unlink(missing_ok=True)
+
+
+# --- whose pictures these are ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Use:
+    """That a dataset uses a picture; the subject only as a digest."""
+
+    image_id: str
+    cluster: str
+    pixels: str
+    alteration: str
+
+    @property
+    def key(self) -> bytes:
+        return picture_key(self.pixels, self.alteration)
+
+
+class _Uses:
+    """Which pictures a dataset uses, so that they can be found again to be purged."""
+
+    def __init__(self, folder: Path, dataset: str, clusters: Mapping[str, str]) -> None:
+        self.folder = folder / _text_digest(dataset)[:32]
+        self._clusters = clusters
+        self._known = {use for _, uses in self._files() for use in uses}
+
+    def add(self, pictures: Iterable[tuple[str, str, str]]) -> None:
+        """Note (image id, pixel digest, alteration) of pictures, those not yet noted."""
+        noted = {_Use(i, self._cluster(i), pixels, how) for i, pixels, how in pictures}
+        if new := noted - self._known:
+            self._save(new)
+            self._known |= new
+
+    def forget(self, wanted: Callable[[_Use], bool]) -> list[_Use]:
+        """Take out the uses that are wanted, and return them."""
+        files = self._files()
+        gone = [use for use in self._known if wanted(use)]
+        self._known -= {*gone}
+        if self._known and gone:
+            self._save(self._known)
+        for path, _ in files if gone else ():
+            path.unlink(missing_ok=True)
+        return gone
+
+    def _cluster(self, image_id: str) -> str:
+        cluster = self._clusters.get(image_id)
+        return "" if cluster is None else _text_digest(str(cluster))
+
+    def _save(self, uses: Iterable[_Use]) -> None:
+        _private(self.folder)
+        rows = sorted([u.image_id, u.cluster, u.pixels, u.alteration] for u in uses)
+        path = self.folder / f"{uuid.uuid4().hex}.uses"
+        _write(path, _sealed(json.dumps(rows).encode()))
+
+    def _files(self) -> list[tuple[Path, list[_Use]]]:
+        found = []
+        for path in sorted(self.folder.glob("*.uses")):
+            content = _unsealed(path)
+            if content is not None:
+                found.append((path, [_Use(*row) for row in json.loads(content)]))
+        return found
+
+
+def _text_digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+# --- disk -----------------------------------------------------------------------------------------
+
+
+def _private(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, for its owner only."""
+    try:
+        missing = [f for f in (folder, *folder.parents) if not f.exists()]
+        for each in reversed(missing):
+            each.mkdir(mode=0o700, exist_ok=True)
+        if stat.S_IMODE(folder.stat().st_mode) != 0o700:
+            folder.chmod(0o700)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write aside, flush to the disk, move into place; readable by the owner only."""
+    aside = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    try:
+        handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            aside.unlink()
+        raise _unwritable(path.parent, error) from error
+
+
+def _sweep(folder: Path, age: float) -> None:
+    """Remove what a killed process left half written."""
+    for left in folder.glob(".*.tmp"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > age:
+                left.unlink()
+
+
+def _unwritable(folder: Path, error: OSError) -> InputError:
+    return InputError(
+        f"{folder}: the embedding cache can't be written: {_said(error)}. Make room there or make "
+        "it yours, or name another folder with --cache."
+    )
+
+
+def _said(error: OSError) -> str:
+    return error.strerror or type(error).__name__

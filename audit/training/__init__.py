@@ -1,0 +1,1 @@
+"""How a CLIP comes to be: architecture, trainer, evaluation, specimens."""
