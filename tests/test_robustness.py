@@ -28,9 +28,9 @@ from audit.models.encoder import Texts
 from audit.models.planted import PlantedEncoder, picture_key
 from audit.probes.kit.base import Design, Seen
 from audit.probes.kit.blocks import Folded
-from audit.probes.kit.changes import ACCURACY_CHANGE
+from audit.probes.kit.changes import ACCURACY_CHANGE, UNEQUAL_CHANGE, UNEQUAL_DROP
 from audit.probes.robustness.figures import falls, severities, unequal_drops
-from audit.probes.robustness.probe import RATE_CHANGE, UNEQUAL_CHANGE, UNEQUAL_DROP, Robustness
+from audit.probes.robustness.probe import RATE_CHANGE, Robustness
 from audit.probes.robustness.section import SECTION
 from audit.store.embeddings import Embeddings, Store
 

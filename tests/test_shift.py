@@ -23,9 +23,8 @@ from audit.measure.confidence import Confidence
 from audit.measure.metrics import Groups
 from audit.models.encoder import Texts
 from audit.probes.kit.base import Design, Seen
-from audit.probes.kit.changes import ACCURACY_CHANGE
-from audit.probes.robustness.figures import sources
-from audit.probes.robustness.probe import UNEQUAL_DROP
+from audit.probes.kit.changes import ACCURACY_CHANGE, UNEQUAL_DROP
+from audit.probes.shift.figures import sources
 from audit.probes.shift.probe import ACCURACY, ROBUSTNESS, Baseline, Shift, load_baseline
 from audit.probes.shift.section import SECTION
 from audit.stats.clustered import difference_interval

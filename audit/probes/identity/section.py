@@ -1,4 +1,4 @@
-"""Failures to tell people apart: verification from embeddings, and zero-shot naming."""
+"""Failures to tell people apart: verification from embeddings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 from audit.core.evidence import each
 from audit.core.page import Markdown
 from audit.core.rundir import Run
-from audit.core.tables import ENSEMBLE, EVERYONE, OK, UNDEFINED
+from audit.core.tables import EVERYONE, OK, UNDEFINED
 from audit.probes.identity.figures import det_curves, error_rates, groups_of, of_task, targets_of
 from audit.probes.identity.probe import (
     DET_FMR,
@@ -24,29 +24,25 @@ from audit.probes.identity.probe import (
     WORST_FNMR,
     at_target,
 )
-from audit.probes.kit.blocks import Block, Folded, Part, Picture, Section, probe_would, said
+from audit.probes.kit.blocks import (
+    OUT_OF_SCOPE,
+    Block,
+    Folded,
+    Part,
+    Picture,
+    Section,
+    probe_would,
+    said,
+)
 from audit.probes.kit.cells import NBSP, at, measured, p_value, table, tag
 from audit.probes.kit.tasks import tasks_of
-from audit.probes.naming.probe import NAMED
 
 
 def tell(run: Run) -> Sequence[Block]:
-    """Every task of verification, then every task of naming."""
+    """Every task of verification."""
     parts = [_of_identity(run, task.name) for task in tasks_of(run, "identity")]
-    named = [_of_naming(run, task.name) for task in tasks_of(run, "naming")]
-    what = [_WHAT] if parts else []
-    return [_OUT_OF_SCOPE, *what, *parts, *named] if parts or named else ()
+    return [OUT_OF_SCOPE, _WHAT, *parts] if parts else ()
 
-
-_OUT_OF_SCOPE: Final = Markdown(
-    """\
-> “Certain use cases which would fall under the domain of surveillance and facial recognition are
-> always out-of-scope regardless of performance of the model.”
-> OpenAI, *Model Card: CLIP*, Out-of-Scope Use Cases (`model-card.md` in github.com/openai/CLIP)
-
-The numbers here are about a failure: of whom the embeddings do not tell people apart. None of them,
-however low, recommends the model for recognising anybody."""
-)
 
 _WHAT: Final = Markdown(
     """\
@@ -301,48 +297,6 @@ def _percent(share: float) -> str:
 
 
 # ---- naming --------------------------------------------------------------------------------------
-
-
-def _of_naming(run: Run, name: str) -> Part:
-    rows = of_task(run, name)
-    rows = rows[rows["metric"] == NAMED]
-    (probe,) = (
-        p for p, q in zip(run.suite["probes"], run.questions, strict=True) if q["task"] == name
-    )
-    return Part(
-        name,
-        [
-            _NAMING if probe["names"] else Markdown(f"{_NAMING} {_INVENTED}"),
-            table(_named(row, probe["sizes"][0]) for row in each(rows)),
-        ],
-    )
-
-
-_NAMING: Final = Markdown(
-    """\
-**Does the model know who it is?** For each picture it chooses among candidate names, the right one
-always among them. Which name it chose is not written down. By chance: if the names were dealt to
-the subjects by lot, so that a name the model likes for everybody gains nothing. How errors differ
-by group stands in section 11."""
-)
-_INVENTED: Final = Markdown(
-    """\
-**The names are invented here**, so that no model can know them: this asks whether the procedure
-gives more than chance where there is nothing to know."""
-)
-
-
-def _named(row: Any, smallest: int) -> dict[str, object]:
-    size = f"{smallest:,} names" if row.condition == ENSEMBLE else row.condition
-    ends = row.low_simultaneous, row.high_simultaneous
-    return {
-        "Candidates": size,
-        "Pictures": f"{row.n:,}",
-        "Right names [bounds]": at(row, measured(row.value, *ends, "%")),
-        "By chance [95%]": measured(row.null_mean, row.null_low, row.null_high, "%"),
-        "p": p_value(None if math.isnan(row.p) else row.p),
-        "Verdict": tag(row.verdict),
-    }
 
 
 SECTION: Final = Section(17, probe_would("identity"), tell)

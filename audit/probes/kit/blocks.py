@@ -75,3 +75,15 @@ def probe_would(kind: str) -> str:
 def said(text: str, **names: object) -> Markdown:
     """Markdown with a name, label or number in place of each ``{name}``; these stay words."""
     return Markdown(text.format(**{name: printed(value) for name, value in names.items()}))
+
+
+#: what stands before everything about recognising people
+OUT_OF_SCOPE: Final = Markdown(
+    """\
+> “Certain use cases which would fall under the domain of surveillance and facial recognition are
+> always out-of-scope regardless of performance of the model.”
+> OpenAI, *Model Card: CLIP*, Out-of-Scope Use Cases (`model-card.md` in github.com/openai/CLIP)
+
+The numbers here are about a failure: of whom the embeddings do not tell people apart. None of them,
+however low, recommends the model for recognising anybody."""
+)

@@ -5,17 +5,21 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 import pandas as pd
 
 from audit.core.errors import sentence
 from audit.core.tables import (
+    CANNOT_TELL,
     EVERYONE,
     OK,
     RATE,
+    SHOWN_LARGE,
+    SHOWN_SMALL,
     WORST,
     records,
 )
-from audit.core.verdicts import EITHER_WAY, Verdict
+from audit.core.verdicts import EITHER_WAY, Verdict, size_bounds
 from audit.measure.effects import condition_effects
 from audit.measure.measures import measured
 from audit.probes.kit.base import Design, Probe
@@ -153,3 +157,29 @@ def _points(row: dict[str, Any]) -> str:
 def _said(row: dict[str, Any]) -> str:
     """The verdict on a change in words; a change may be for the better."""
     return Verdict(row["verdict"]).against(f"{100 * row['margin']:g} points", EITHER_WAY)
+
+
+#: ``metric`` of rows in points: how much further one group's rate moves than another's
+UNEQUAL_DROP: Final = "difference of drops in accuracy"
+
+
+UNEQUAL_CHANGE: Final = "difference of changes"
+
+
+def surest(rows: pd.DataFrame) -> Any:
+    """The row that speaks for the rest: of those with the verdict of all, the surest.
+
+    All are shown small only if every one is; then the largest speaks.
+    """
+    given = set(rows["verdict"])
+    whole = next(v for v in (SHOWN_LARGE, CANNOT_TELL, SHOWN_SMALL) if v in given)
+    among = rows[rows["verdict"] == whole]
+    sizes = size_bounds(*(among[f"{end}_simultaneous"].to_numpy(float) for end in ("low", "high")))
+    return among.index[np.lexsort((among["value"].abs(), sizes[0]))[-1]]
+
+
+def said(row: dict[str, Any], conditions: int) -> str:
+    """The verdict in words; one that is small speaks for all it was chosen from."""
+    margin = f"{row['margin']:g} points"
+    small = f"none of them reaches {margin}" if conditions > 1 else f"less than {margin}"
+    return Verdict(row["verdict"]).against(margin, small)

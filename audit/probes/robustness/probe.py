@@ -15,18 +15,16 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from audit.core.errors import InputError, sentence
 from audit.core.tables import (
-    CANNOT_TELL,
     CHOICES,
     ENSEMBLE,
     EVERYONE,
     MEASURES,
     OK,
-    SHOWN_LARGE,
     SHOWN_SMALL,
     TOO_FEW,
     records,
 )
-from audit.core.verdicts import Verdict, size_bounds, verdicts
+from audit.core.verdicts import verdicts
 from audit.data.corruptions import camera, corruption
 from audit.data.dataset import Dataset
 from audit.data.labels import LabelSet
@@ -37,14 +35,18 @@ from audit.measure.measures import measured
 from audit.measure.metrics import DEFAULT_FAMILY, METRICS, Groups, standing
 from audit.probes.classification.probe import Classification
 from audit.probes.kit.base import Design, Seen, no_such_value, require_column
-from audit.probes.kit.changes import ACCURACY_CHANGE, asks_again
+from audit.probes.kit.changes import (
+    ACCURACY_CHANGE,
+    UNEQUAL_CHANGE,
+    UNEQUAL_DROP,
+    asks_again,
+    said,
+    surest,
+)
 from audit.stats.changes import changes_of_gaps
 from audit.stats.gaps import Pairs, largest_gap, unless_left_out
 from audit.store.embeddings import Alteration, Embeddings
 
-#: ``metric`` of rows in points: how much further one group's rate moves than another's
-UNEQUAL_DROP: Final = "difference of drops in accuracy"
-UNEQUAL_CHANGE: Final = "difference of changes"
 #: ``metric`` of rows in points: how much the rate of everyone moves
 RATE_CHANGE: Final = "change of rate"
 #: before the name of a condition whose pictures were rendered or photographed, not painted
@@ -462,18 +464,6 @@ def _with_chance(row: dict[str, Any], chance: Mapping[str, Any]) -> dict[str, An
     return row | numbers | {"method": f"{row['method']}; {chance['dealt']}"}
 
 
-def surest(rows: pd.DataFrame) -> Any:
-    """The row that speaks for the rest: of those with the verdict of all, the surest.
-
-    All are shown small only if every one is; then the largest speaks.
-    """
-    given = set(rows["verdict"])
-    whole = next(v for v in (SHOWN_LARGE, CANNOT_TELL, SHOWN_SMALL) if v in given)
-    among = rows[rows["verdict"] == whole]
-    sizes = size_bounds(*(among[f"{end}_simultaneous"].to_numpy(float) for end in ("low", "high")))
-    return among.index[np.lexsort((among["value"].abs(), sizes[0]))[-1]]
-
-
 def _how_often(row: dict[str, Any]) -> str:
     """What is counted, with the change as its verb."""
     if row["counted"] == _WRONG:
@@ -493,20 +483,9 @@ def _of_two(row: dict[str, Any]) -> str:
     )
 
 
-def said(row: dict[str, Any], conditions: int) -> str:
-    """The verdict in words; one that is small speaks for all it was chosen from."""
-    margin = f"{row['margin']:g} points"
-    small = f"none of them reaches {margin}" if conditions > 1 else f"less than {margin}"
-    return Verdict(row["verdict"]).against(margin, small)
-
-
 __all__ = [
     "RATE_CHANGE",
     "RENDERED",
-    "UNEQUAL_CHANGE",
-    "UNEQUAL_DROP",
     "Rendered",
     "Robustness",
-    "said",
-    "surest",
 ]

@@ -22,7 +22,7 @@ from audit.core.tables import (
 )
 from audit.probes.kit.blocks import Block, Folded, Part, Picture, Section, probe_would, said
 from audit.probes.kit.cells import MOST_ROWS, NBSP, at, table, tag, with_rest
-from audit.probes.kit.changes import ACCURACY_CHANGE
+from audit.probes.kit.changes import ACCURACY_CHANGE, UNEQUAL_DROP
 from audit.probes.kit.measures_section import by_chance, in_unit
 from audit.probes.kit.tasks import Task, tasks_of
 from audit.probes.robustness.figures import (
@@ -32,7 +32,7 @@ from audit.probes.robustness.figures import (
     surest_of_each,
     unequal_drops,
 )
-from audit.probes.robustness.probe import RATE_CHANGE, RENDERED, UNEQUAL_DROP
+from audit.probes.robustness.probe import RATE_CHANGE, RENDERED
 
 
 def tell(run: Run) -> Sequence[Block]:

@@ -39,8 +39,7 @@ from audit.measure.measures import measured
 from audit.measure.metrics import Groups, standing
 from audit.probes.classification.probe import Classification
 from audit.probes.kit.base import Design, Seen, no_such_value, require_column
-from audit.probes.kit.changes import ACCURACY_CHANGE, asks_again
-from audit.probes.robustness.probe import UNEQUAL_DROP, said, surest
+from audit.probes.kit.changes import ACCURACY_CHANGE, UNEQUAL_DROP, asks_again, said, surest
 from audit.stats.changes import each_level
 from audit.stats.clustered import (
     Bounds,

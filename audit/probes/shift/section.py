@@ -14,11 +14,10 @@ from audit.core.rundir import Run
 from audit.core.tables import ENSEMBLE, EVERYONE, NOT_ASKED
 from audit.probes.kit.blocks import Block, Folded, Part, Picture, Section, said
 from audit.probes.kit.cells import at, table, tag
-from audit.probes.kit.changes import ACCURACY_CHANGE
+from audit.probes.kit.changes import ACCURACY_CHANGE, UNEQUAL_DROP
 from audit.probes.kit.measures_section import OUTER, by_chance, in_unit, measure_cells
 from audit.probes.kit.tasks import Task, lead_attribute, tasks_of
-from audit.probes.robustness.figures import sources
-from audit.probes.robustness.probe import UNEQUAL_DROP
+from audit.probes.shift.figures import sources
 from audit.probes.shift.probe import ACCURACY, ROBUSTNESS
 
 

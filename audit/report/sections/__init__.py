@@ -54,6 +54,7 @@ _OWN: Final = {
     "association": "audit.probes.association.section:SECTION",
     "scenes": "audit.probes.scenes.section:SECTION",
     "identity": "audit.probes.identity.section:SECTION",
+    "naming": "audit.probes.naming.section:SECTION",
     "counterfactual": "audit.probes.counterfactual.section:SECTION",
     "robustness": "audit.probes.robustness.section:SECTION",
     "shift": "audit.probes.shift.section:SECTION",

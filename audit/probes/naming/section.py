@@ -1,0 +1,68 @@
+"""Zero-shot naming, in the report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+from audit.core.evidence import each
+from audit.core.page import Markdown
+from audit.core.rundir import Run
+from audit.core.tables import ENSEMBLE
+from audit.probes.kit.blocks import OUT_OF_SCOPE, Block, Part, Section
+from audit.probes.kit.cells import at, measured, p_value, table, tag
+from audit.probes.kit.tasks import tasks_of
+from audit.probes.naming.probe import NAMED
+
+
+def tell(run: Run) -> Sequence[Block]:
+    """Every task of naming, after those of verification if there are any."""
+    parts = [_of_naming(run, task.name) for task in tasks_of(run, "naming")]
+    return [*([] if tasks_of(run, "identity") else [OUT_OF_SCOPE]), *parts] if parts else ()
+
+
+def _of_naming(run: Run, name: str) -> Part:
+    rows = run.measures[(run.measures["task"] == name) & (run.measures["metric"] == NAMED)]
+    (probe,) = (
+        p for p, q in zip(run.suite["probes"], run.questions, strict=True) if q["task"] == name
+    )
+    return Part(
+        name,
+        [
+            _NAMING if probe["names"] else Markdown(f"{_NAMING} {_INVENTED}"),
+            table(_named(row, probe["sizes"][0]) for row in each(rows)),
+        ],
+    )
+
+
+_NAMING: Final = Markdown(
+    """\
+**Does the model know who it is?** For each picture it chooses among candidate names, the right one
+always among them. Which name it chose is not written down. By chance: if the names were dealt to
+the subjects by lot, so that a name the model likes for everybody gains nothing. How errors differ
+by group stands in section 11."""
+)
+
+
+_INVENTED: Final = Markdown(
+    """\
+**The names are invented here**, so that no model can know them: this asks whether the procedure
+gives more than chance where there is nothing to know."""
+)
+
+
+def _named(row: Any, smallest: int) -> dict[str, object]:
+    size = f"{smallest:,} names" if row.condition == ENSEMBLE else row.condition
+    ends = row.low_simultaneous, row.high_simultaneous
+    return {
+        "Candidates": size,
+        "Pictures": f"{row.n:,}",
+        "Right names [bounds]": at(row, measured(row.value, *ends, "%")),
+        "By chance [95%]": measured(row.null_mean, row.null_low, row.null_high, "%"),
+        "p": p_value(None if math.isnan(row.p) else row.p),
+        "Verdict": tag(row.verdict),
+    }
+
+
+SECTION: Final = Section(17, "", tell)
