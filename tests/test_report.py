@@ -857,7 +857,9 @@ def test_what_relieves_and_what_holds_down_is_named_if_sure(run: Run, tmp_path: 
     task = run.effects["task"] == "people-suspicion"
     edits = run.effects[task & (run.effects["edit"] == "swap")]
     added = edits[edits["dropped"] == "thief"].assign(edit="add", dropped="", added="child")
-    added = added.drop_duplicates([*figures._EDIT, "attribute", "comparison", "group", "other"])
+    added = added.drop_duplicates(
+        [*figures.EDIT_COLUMNS, "attribute", "comparison", "group", "other"]
+    )
     more = altered(run, effects=pd.concat([run.effects, added]))
     told = part(more, tmp_path, 13)
     (line,) = lines_of(told, "- Relieved most surely by a label more: with ‘child’ added, ‘susp")

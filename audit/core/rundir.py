@@ -408,7 +408,8 @@ class Run:
     def public_copy(self, to: Path) -> Path:
         """Copy the run without its private part.
 
-        Not for publishing: small groups stay; ``audit.report.exports.public.write_public`` withholds them.
+        Not for publishing: small groups stay; ``write_public`` of
+        ``audit.report.exports.public`` withholds them.
 
         Raises:
             InputError: ``to`` exists already.

@@ -1,1 +1,1 @@
-"""From outcomes to findings: tallies, rates, disparities, verdicts, and what else is asked of them."""
+"""From outcomes to findings: tallies, rates, disparities, verdicts, and what else is asked."""

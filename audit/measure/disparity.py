@@ -3,8 +3,8 @@
 A family is every pair of groups of an attribute on one question (a label of a task, say) in the
 headline condition; from three groups on, every group against the rest is a family of its own.
 Simultaneous bounds and q-values hold over a family, so what else is asked moves none of them; what
-holds over several questions is ``audit.measure.claims``'. Single templates, the other conditions, get
-worst-case gaps only: they show the spread of wordings and are not tested.
+holds over several questions is ``audit.measure.claims``'. Single templates, the other conditions,
+get worst-case gaps only: they show the spread of wordings and are not tested.
 """
 
 from __future__ import annotations

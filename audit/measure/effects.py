@@ -1,8 +1,8 @@
 """What a change does to every group's rates and gaps: the same pictures, asked twice.
 
-A label dropped (``audit.measure.label_ablation``), a picture blurred, an embedding projected: each is one asking
-against another. Who was *gained* by a family of labels, who was *lost*, how much each rate and each
-worst-case gap moved, with bounds that hold for all changes looked at together.
+A label dropped (``audit.measure.label_ablation``), a picture blurred, an embedding projected: each
+is one asking against another. Who was *gained* by a family of labels, who was *lost*, how much each
+rate and each worst-case gap moved, with bounds that hold for all changes looked at together.
 """
 
 from __future__ import annotations

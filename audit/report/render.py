@@ -344,7 +344,7 @@ def _markdown(run: Run, drawn: dict[str, Drawn], damage: list[Damage], block: Bl
 
 @dataclass(frozen=True)
 class Drawn:
-    """A figure as files, and the rows it was drawn from, as ``audit.core.evidence.named`` tells them.
+    """A figure as files, and the rows it was drawn from, as ``evidence.named`` tells them.
 
     ``of``: the function that drew it and what it was given. ``words``: what numbers in it stand
     for, where no font has their signs.

@@ -183,7 +183,7 @@ def partial_pooling(
     add up. Does not show: a cell's own rate, and must stand beside it, never instead: a cell that
     truly stands out is drawn in. ``tau_high`` 0 says that cells differ less than v allows.
     Coverage, of a cell's true rate, holds on average over cells, not for each: simulated at 95 %,
-    93 to 99 % on average and as little as 11 % in one odd cell among 63. ``audit.measure.intersections``
+    93 to 99 % on average and as little as 11 % in one odd cell among 63. ``measure.intersections``
     stretches the interval for that; docs/intersections.md has what is reached. For shares tau's
     interval covers 90 to 99 % from a rate of 15 % on, 75 to 98 % at 5 %, 45 to 98 % at 1 %, least
     where cells depart: rest no claim on tau where cells expect few events.

@@ -1,0 +1,263 @@
+"""The front door: what a notebook, a script or the dashboard calls, by the names of ``audit``.
+
+Nothing is decided here. Each function opens the room that does the work, when it is called, so that
+``import audit`` takes no time and needs no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from audit.core.rundir import Run
+    from audit.data.dataset import Dataset
+    from audit.data.labels import LabelSet, PromptSet
+    from audit.engine.suite import Suite
+    from audit.models.encoder import Encoder
+
+#: a name, or the path of a file or folder
+Ref: TypeAlias = str | Path
+
+
+def load_suite(ref: Ref, **changes: str) -> Suite:
+    """A bundled suite by its name, or the one in a YAML file, with top-level keys changed.
+
+    >>> import audit
+    >>> audit.load_suite("quick", model="specimen-even").model
+    'specimen-even'
+
+    Raises:
+        InputError: no such suite, or it isn't well formed.
+    """
+    from audit.engine.suite import load_suite
+
+    return load_suite(str(ref), **changes)
+
+
+def build_suite(**keys: Any) -> Suite:
+    """A suite from the same keys that a YAML file has.
+
+    >>> import audit
+    >>> asked = {"kind": "classification", "label_set": "people-gender", "truth": "gender"}
+    >>> suite = audit.build_suite(
+    ...     name="mine", model="specimen-skewed", dataset="people", attributes=["age_group"],
+    ...     probes=[asked],
+    ... )
+    >>> [probe.task for probe in suite.asked]
+    ['people-gender']
+
+    Raises:
+        InputError: a key is missing, unknown or holds what it may not.
+    """
+    from audit.data.yamlfile import validate
+    from audit.engine.suite import Suite
+
+    return validate(Suite, keys, "suite")
+
+
+def run(
+    suite: Suite | Ref,
+    *,
+    model: Encoder | None = None,
+    out: Ref = "runs",
+    cache: Ref | None = None,
+    device: str = "auto",
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Run:
+    """Carry out a suite; the run is sealed in a folder of its own. ``render`` writes its report.
+
+    >>> import audit
+    >>> finished = audit.run("mine.yaml", device="cpu")
+    >>> len(finished.disparities) > 0
+    True
+
+    Args:
+        suite: a suite, or what ``load_suite`` takes.
+        model: an encoder to ask instead of the one that the suite names.
+        out: the folder of all runs.
+        cache: the folder of stored embeddings; ``$CLIP_AUDIT_CACHE`` or ``./cache`` if None.
+        device: where the model runs: ``auto``, ``cpu``, ``cuda``.
+        progress: called with a stage, how much of it is done and how much there is.
+
+    Raises:
+        InputError: the suite, model or pictures can't be used.
+    """
+    from audit.engine.run import carry_out, quiet
+    from audit.store.embeddings import Store
+
+    asked = load_suite(suite) if isinstance(suite, str | Path) else suite
+
+    def ask() -> Encoder:
+        return model or load_model(asked.model, device=device, precision=asked.precision)
+
+    store = Store(Path(cache) if cache else None)
+    return carry_out(asked, Path(out), store, ask, progress or quiet)
+
+
+def open_run(path: Ref) -> Run:
+    """A finished run: its tables are frames, ``rates``, ``disparities``, ``measures`` and others.
+
+    >>> import audit
+    >>> audit.open_run("nowhere")
+    Traceback (most recent call last):
+    audit.core.errors.InputError: nowhere is not a finished run: it has no manifest.json. ...
+
+    Raises:
+        InputError: there is no run, it isn't finished, or a later version wrote it.
+    """
+    from audit.core.rundir import open_run
+
+    return open_run(Path(path))
+
+
+def runs_in(folder: Ref = "runs") -> list[Run]:
+    """All finished runs of a folder, oldest first.
+
+    >>> import audit
+    >>> audit.runs_in("nowhere")
+    []
+    """
+    from audit.core.rundir import runs_in
+
+    return runs_in(Path(folder))
+
+
+def render(run: Run, template: Ref | None = None) -> Path:
+    """Write a run's figures, ``report.md`` and ``report.html``; the path of the last.
+
+    >>> import audit
+    >>> audit.render(audit.runs_in()[-1]).name
+    'report.html'
+
+    Raises:
+        InputError: the run was edited, or can't be written; the template names something unknown.
+    """
+    from audit.report.render import render
+
+    return render(run, Path(template) if template else None)
+
+
+def compare(first: Run, second: Run, **which: Any) -> pd.DataFrame:
+    """How much the disparities of two runs about the same pictures differ, row by row.
+
+    ``which``: ``task``, ``other_task``, ``condition``, ``other_condition``, as
+    ``audit.explore.compare.compare`` has them.
+
+    >>> import audit
+    >>> last = audit.runs_in()[-1]
+    >>> float(audit.compare(last, last)["value"].abs().max())
+    0.0
+
+    Raises:
+        InputError: the runs can't be compared: other pictures, edited, a public copy.
+    """
+    from audit.explore.compare import compare
+
+    return compare(first, second, **which)
+
+
+def load_model(ref: Ref, device: str = "auto", precision: str = "float32") -> Encoder:
+    """A model that turns pictures and texts into vectors: a bundled name, a folder, a hub id.
+
+    >>> import audit
+    >>> audit.load_model("specimen-even", device="cpu").encode_texts(["a thief"]).shape
+    (1, 128)
+
+    Raises:
+        InputError: no such model, or one that can't be loaded as it is meant.
+    """
+    from audit.models.huggingface import load
+
+    return load(str(ref), device=device, precision=precision)
+
+
+def load_dataset(ref: Ref) -> Dataset:
+    """Pictures of people with their attributes: a bundled name, a card, or a card's folder.
+
+    >>> import audit
+    >>> people = audit.load_dataset("people")
+    >>> people.groups("gender")
+    ('female', 'male')
+
+    Raises:
+        InputError: no such data set, or its card or manifest isn't well formed.
+    """
+    from audit.data.dataset import load
+
+    return load(ref)
+
+
+def label_set(ref: Ref) -> LabelSet:
+    """The words that a model chooses from: a bundled set by its name, or a YAML file.
+
+    >>> import audit
+    >>> audit.label_set("people-gender").texts
+    ('woman', 'man')
+
+    Raises:
+        InputError: no such label set, or it isn't well formed.
+    """
+    from audit.data.labels import load_label_set
+
+    return load_label_set(ref)
+
+
+def templates(ref: Ref) -> PromptSet:
+    """The sentences that labels are put into: a bundled set by its name, or a YAML file.
+
+    >>> import audit
+    >>> audit.templates("plain").templates
+    ('a photo of a {}.',)
+
+    Raises:
+        InputError: no such template set, or it isn't well formed.
+    """
+    from audit.data.labels import load_prompt_set
+
+    return load_prompt_set(ref)
+
+
+def listing(kind: str) -> Mapping[str, str]:
+    """What there is of a kind, with its purpose: models, datasets, label-sets, suites, probes ...
+
+    >>> import audit
+    >>> "quick" in audit.listing("suites")
+    True
+
+    Raises:
+        InputError: no such kind.
+    """
+    from audit.explore.catalogue import listing
+
+    return dict(listing(kind))
+
+
+#: types and the like that ``audit`` offers by name and imports when they are asked for
+_BEHIND: Final[Mapping[str, str]] = {
+    "Dataset": "audit.data.dataset",
+    "Encoder": "audit.models.encoder",
+    "InputError": "audit.core.errors",
+    "LabelSet": "audit.data.labels",
+    "PromptSet": "audit.data.labels",
+    "Run": "audit.core.rundir",
+    "Store": "audit.store.embeddings",
+    "Suite": "audit.engine.suite",
+    "Verdict": "audit.core.verdicts",
+    "figures": "audit.report",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """What ``audit`` has no function for: see ``_BEHIND``."""
+    if name == "__version__":
+        return version("clip-audit")
+    if name not in _BEHIND:
+        raise AttributeError(f"module 'audit' has no attribute '{name}'")
+    place = import_module(_BEHIND[name])
+    return import_module(f"{place.__name__}.{name}") if name.islower() else getattr(place, name)
