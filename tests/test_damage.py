@@ -37,7 +37,7 @@ from audit.report.exports.pdf import write_pdf
 from audit.report.exports.word import write_docx
 from audit.report.narrative import draft
 from audit.report.render import render, rendered
-from audit.report.sections import SECTIONS
+from audit.report.sections.registry import SECTIONS
 from audit.store.embeddings import Store
 
 DASHBOARD = Path(__file__).resolve().parents[1] / "dashboards"

@@ -37,7 +37,7 @@ from audit.probes.identity.section import SECTION
 from audit.probes.kit.base import PROBES, Design, Seen, Texts
 from audit.probes.naming.probe import Naming
 from audit.report.render import render
-from audit.report.sections import SECTIONS
+from audit.report.sections.registry import SECTIONS
 from audit.stats.verification import BINS, split_subjects
 from audit.store.embeddings import Embeddings, Store
 

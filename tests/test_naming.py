@@ -24,7 +24,7 @@ from audit.probes.identity.section import SECTION
 from audit.probes.kit.base import PROBES, Design, Seen, Texts
 from audit.probes.naming.probe import NAMED, NOBODY, OTHER, RIGHT, Naming, among
 from audit.report.render import render
-from audit.report.sections import SECTIONS
+from audit.report.sections.registry import SECTIONS
 from audit.store.embeddings import Embeddings, Store
 
 if "naming" not in list(PROBES):

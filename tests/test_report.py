@@ -36,7 +36,8 @@ from audit.probes.kit.measures_section import in_unit, measure_cells
 from audit.report import figures
 from audit.report import render as report
 from audit.report.render import TEMPLATE, fill, render
-from audit.report.sections import SECTIONS, replications, sections_at, wordings
+from audit.report.sections import replications, wordings
+from audit.report.sections.registry import SECTIONS, sections_at
 from audit.store.embeddings import Store
 
 HEADINGS = """

@@ -46,8 +46,8 @@ from audit.probes.kit.tasks import tasks
 from audit.report import figures
 from audit.report.exports.public import legible, told
 from audit.report.narrative import checked
-from audit.report.sections import SECTIONS, TOPICS, sections_at
 from audit.report.sections.label_sets import labels_table
+from audit.report.sections.registry import SECTIONS, TOPICS, sections_at
 from audit.report.sections.verdicts import gate_results
 
 TEMPLATE: Final = "REPORT_TEMPLATE.md"

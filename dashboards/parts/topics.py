@@ -15,8 +15,8 @@ from audit.core.rundir import Run
 from audit.probes.kit.blocks import Block, Folded, Part, Picture, said
 from audit.probes.kit.tasks import tasks
 from audit.report import figures
-from audit.report.sections import SECTIONS
 from audit.report.sections.disparities import gaps_table
+from audit.report.sections.registry import SECTIONS
 from parts.damage import attempt
 from parts.runs import ALSO, current, readable_or_stop, stamp
 from parts.words import as_markdown, picture, plain
