@@ -67,7 +67,7 @@ def python_files() -> list[Path]:
 def written() -> list[Path]:
     """What is written for readers: the template, the README, docs, probes' and suites' words."""
     found = [ROOT / "REPORT_TEMPLATE.md", ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-    found += sorted((ROOT / "audit/bundled/suites").glob("*.yaml*"))
+    found += [*resources.suites().values(), *ROOT.glob("audit/bundled/suites/*.txt")]
     return [p for p in found if not str(p).endswith(FLAGS_THEM)]
 
 

@@ -23,6 +23,13 @@ def bundled(kind: str) -> Path:
     return _PACKAGE / "bundled" / kind
 
 
+def suites() -> dict[str, Path]:
+    """The suites that ship, by name: those of several probes, and that in the folder of a probe."""
+    shared = {path.stem: path for path in bundled("suites").glob("*.yaml")}
+    own = {path.parent.name: path for path in (_PACKAGE / "probes").glob("*/suite.yaml")}
+    return dict(sorted((shared | own).items()))
+
+
 def bundled_names(kind: str, suffix: str = "") -> list[str]:
     """Sorted names in a bundled folder: sub-folders, or files with ``suffix`` (without it)."""
     places = sorted(bundled(kind).glob(f"*{suffix}")) if bundled(kind).is_dir() else []

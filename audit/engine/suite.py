@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest, unknown
-from audit.core.resources import bundled, bundled_names
+from audit.core.resources import bundled_names, suites
 from audit.core.tables import CHOICES, COUNT, FLAG, NUMBER, UNKNOWN, records
 from audit.data.dataset import Dataset
 from audit.data.dataset import load as load_dataset
@@ -651,7 +651,7 @@ def _count(groups: list[str]) -> str:
 
 def suite_names() -> list[str]:
     """Names of the bundled suites."""
-    return bundled_names("suites", ".yaml")
+    return list(suites())
 
 
 def load_suite(ref: str, **changes: str) -> Suite:
@@ -660,11 +660,11 @@ def load_suite(ref: str, **changes: str) -> Suite:
     Raises:
         InputError: no such suite, or it isn't well formed.
     """
-    path = bundled("suites") / f"{ref}.yaml" if ref in suite_names() else Path(ref)
+    path = suites().get(ref, Path(ref))
     if not path.is_file():
         raise unknown("suite", ref, suite_names(), see=SEE)
     data: dict[str, Any] = load_yaml(path)
-    if path.parent != bundled("suites"):
+    if path not in suites().values():
         data = _beside(data, path.parent)
     return validate(Suite, data | _beside(changes, Path()), path.name)
 

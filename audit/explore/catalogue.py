@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 
 from audit.core.errors import InputError, sentence
 from audit.core.registry import unknown
-from audit.core.resources import bundled, bundled_names
+from audit.core.resources import bundled, bundled_names, suites
 from audit.data.corruptions import CORRUPTIONS, SEVERITIES, describe
 from audit.data.dataset import dataset_names
 from audit.data.dataset import load as load_dataset
@@ -97,7 +97,7 @@ _SHELVES: Final[Mapping[str, Shelf]] = {
     "suites": (
         suite_names,
         lambda n: load_suite(n).purpose,
-        lambda n: (bundled("suites") / f"{n}.yaml").read_text(encoding="utf-8"),
+        lambda n: suites()[n].read_text(encoding="utf-8"),
     ),
     "models": (lambda: bundled_names("models"), _model_purpose, _model_card),
     "datasets": (dataset_names, lambda n: str(load_dataset(n).card.provenance), _dataset_card),

@@ -9,8 +9,9 @@ A section of its own, such as that of a probe, is a module with a ``SECTION``::
 
     SECTION: Final = Section(15, probe_would("retrieval"), tell)
 
-named once in ``_OWN`` of ``registry.py``, under the probe's kind (another package offers its own by the entry
-point group ``clip_audit.sections``). The template needs no change: it prints ``section(15)``.
+named once in ``_OWN`` of ``registry.py``, under the probe's kind (another package offers its own by
+the entry point group ``clip_audit.sections``). The template needs no change: it prints
+``section(15)``.
 ``thresholds.py`` is one to look at; ``measures.py`` has the cells of the table MEASURES.
 
 Topics that the template itself tells in words (``TOPICS``) offer it functions instead.

@@ -1,0 +1,5 @@
+"""``python -m audit.cli``: the command where no script is installed."""
+
+from audit.cli.verbs import main
+
+main()
