@@ -6,7 +6,7 @@ Nothing is decided here. Each function opens the room that does the work, when i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from audit.core.rundir import Run
     from audit.data.dataset import Dataset
     from audit.data.labels import LabelSet, PromptSet
+    from audit.engine.run import Progress
     from audit.engine.suite import Suite
     from audit.models.encoder import Encoder
 
@@ -68,7 +69,7 @@ def run(
     out: Ref = "runs",
     cache: Ref | None = None,
     device: str = "auto",
-    progress: Callable[[str, int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Run:
     """Carry out a suite; the run is sealed in a folder of its own. ``render`` writes its report.
 

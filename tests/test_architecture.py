@@ -17,11 +17,11 @@ LINES, BODY, PARAMETERS = 500, 50, 6
 
 #: lines of a file, of those above the limit
 LONG: dict[str, int] = {
-    "audit/cli/verbs.py": 794,
+    "audit/cli/verbs.py": 800,
     "audit/core/tables.py": 728,
     "audit/data/corruptions.py": 525,
-    "audit/data/labels.py": 520,
-    "audit/engine/suite.py": 694,
+    "audit/data/labels.py": 523,
+    "audit/engine/suite.py": 707,
     "audit/explore/compare.py": 670,
     "audit/explore/gallery.py": 597,
     "audit/explore/lab.py": 698,
@@ -29,13 +29,13 @@ LONG: dict[str, int] = {
     "audit/measure/controls.py": 568,
     "audit/measure/disparity.py": 598,
     "audit/measure/prompt_variants.py": 848,
-    "audit/probes/association/probe.py": 907,
-    "audit/probes/counterfactual/probe.py": 1025,
-    "audit/probes/identity/probe.py": 966,
+    "audit/probes/association/probe.py": 912,
+    "audit/probes/counterfactual/probe.py": 1031,
+    "audit/probes/identity/probe.py": 968,
     "audit/probes/retrieval/probe.py": 1077,
-    "audit/probes/scenes/probe.py": 591,
-    "audit/probes/shift/probe.py": 752,
-    "audit/report/exports/public.py": 518,
+    "audit/probes/scenes/probe.py": 610,
+    "audit/probes/shift/probe.py": 748,
+    "audit/report/exports/public.py": 540,
     "audit/report/narrative.py": 766,
     "audit/stats/components.py": 1156,
     "audit/stats/counterfactual.py": 808,
@@ -43,8 +43,8 @@ LONG: dict[str, int] = {
     "audit/stats/ranking.py": 762,
     "audit/stats/reliability.py": 515,
     "audit/stats/verification.py": 830,
-    "audit/store/embeddings.py": 679,
-    "audit/training/train.py": 559,
+    "audit/store/embeddings.py": 700,
+    "audit/training/train.py": 572,
 }
 #: parameters of a function, of those above the limit
 MANY: dict[str, int] = {

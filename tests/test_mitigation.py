@@ -335,7 +335,7 @@ def test_the_question_is_chosen_by_those_who_teach(world: Path) -> None:
         ({"contents": "people-gendre"}, "Did you mean 'people-gender'?"),
         ({"counter_labels": [{"text": "Robin"}]}, "'Robin' is already in the label set 'birds'"),
         ({"counter_labels": ["owl"]}, "no addition to 'birds' named 'owl'"),
-        ({"wordings": {"shifts": [0, 1]}}, "'wordings' asks a classification again"),
+        ({"wordings": {"shifts": [0, 1]}}, "does not know 'wordings'"),
         ({"only": {"coat": "red"}}, "fewer than two groups by 'coat' among the pictures"),
         ({"truth": "sied"}, "no column 'sied'.*'side'"),
     ],

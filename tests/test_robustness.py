@@ -437,7 +437,7 @@ def test_the_bundled_families_can_be_asked() -> None:
         ({"severities": [2.5]}, "severities.*a whole number is needed"),
         ({"severities": []}, "severities"),
         ({"corruptions": []}, "robustness without a degradation. Name 'corruptions'"),
-        ({"label_effects": False}, "'label_effects' asks a classification again"),
+        ({"label_effects": False}, "does not know 'label_effects'"),
     ],
 )
 def test_a_configuration_that_cannot_be_asked_is_a_sentence(

@@ -608,7 +608,7 @@ def needed_to_be_within(
 
 def _decisive(probe: Probe) -> dict[str, Any]:
     """What of a probe counts in digests; plans sealed before a key came hold while it is unused."""
-    fields = probe.model_dump(exclude=_PLACES)
+    fields = {**probe.earlier, **probe.model_dump(exclude=_PLACES)}
     unused = {key for key in probe.later if not fields.get(key)}
     return {key: value for key, value in fields.items() if key not in unused}
 

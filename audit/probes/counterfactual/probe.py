@@ -36,8 +36,8 @@ from audit.data.values import number
 from audit.data.yamlfile import FieldError
 from audit.measure.measures import measured
 from audit.measure.metrics import DEFAULT_FAMILY, margin_family
-from audit.probes.classification.probe import Classification
 from audit.probes.kit.base import Design, Probe, Seen, no_such_value, require_column
+from audit.probes.kit.choice import Choice
 from audit.stats import counterfactual as stats
 from audit.stats.counterfactual import ORIGINAL, Effects, Flips, Pairs
 from audit.stats.families import Family
@@ -82,7 +82,7 @@ Integers = NDArray[np.int64]
 class Counterfactual(Probe):
     """Holds each changed picture against the picture of its family in which nothing was changed.
 
-    The answer is that of ``Classification``: the label of highest similarity, all templates
+    The answer is that of ``Choice``: the label of highest similarity, all templates
     averaged. The change of a score is told in cosine, not as a probability: it is the same whatever
     other labels are in the set, it adds up over steps, and ``exp(logit_scale x change)`` is the
     factor on the label's odds against one that stays. So the margin of a change is the suite's
@@ -152,9 +152,11 @@ class Counterfactual(Probe):
         return (*self.demographic, *self.nuisance)
 
     @cached_property
-    def question(self) -> Classification:
+    def question(self) -> Choice:
         """What is asked of each picture."""
-        return Classification(label_set=self.label_set, add=self.add, templates=self.templates)
+        return Choice(
+            kind=self.kind, label_set=self.label_set, add=self.add, templates=self.templates
+        )
 
     @property
     def labels(self) -> LabelSet:

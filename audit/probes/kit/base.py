@@ -74,6 +74,8 @@ class Probe(BaseModel):
     emits: ClassVar[Schema]
     #: why all pictures are needed at once, and the bound on memory; blank: any split will do
     whole: ClassVar[str] = ""
+    #: keys that plans sealed before had, with the only value they could have
+    earlier: ClassVar[Mapping[str, Any]] = {}
     #: keys that came after plans were sealed, empty by default: unused they are in no digest
     later: ClassVar[frozenset[str]] = frozenset()
 
@@ -187,6 +189,12 @@ class Probe(BaseModel):
     def contrasts(self) -> tuple[str, ...]:
         """Conditions whose effect on every rate and gap is to be told, against the headline."""
         return ()
+
+    def follow_ups(
+        self, seen: Seen, compared: pd.DataFrame, design: Design
+    ) -> Mapping[str, pd.DataFrame]:
+        """Further tables of a run, by name, about a choice of labels and its disparities."""
+        return {}
 
     def measures(self, rows: pd.DataFrame, seen: Seen, design: Design) -> pd.DataFrame:
         """What isn't a share of choices: the merged outcome rows to rows of MEASURES."""

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import pandas as pd
 
-from audit.core.errors import sentence
 from audit.core.tables import (
     CANNOT_TELL,
     EVERYONE,
@@ -35,9 +34,6 @@ GAP_CHANGE: Final = {
     "family_selection": "change of the widest gap in choices of a family",
     "selection": "change of the widest gap in choices",
 }
-
-#: fields of a classification probe by which it asks again, which its relatives do not do
-_ASKED_AGAIN: Final = ("wordings", "label_effects", "thresholds")
 
 
 def changes(probe: Probe, rows: pd.DataFrame, labels: LabelSet, design: Design) -> pd.DataFrame:
@@ -85,17 +81,6 @@ def gap_changes(
         }
         for r in records(rows)
     )
-
-
-def asks_again(probe: Probe) -> str:
-    """The complaint about fields that ask in other wordings, which this probe doesn't; or blank."""
-    for name in _ASKED_AGAIN:
-        if getattr(probe, name) != type(probe).model_fields[name].default:
-            return sentence(
-                f"'{name}' asks a classification again, and a {probe.kind} probe asks once",
-                f"Leave it out, or add a classification probe of the same label set with '{name}'",
-            )
-    return ""
 
 
 def _is_told(row: Mapping[str, Any], told: Collection[str]) -> bool:

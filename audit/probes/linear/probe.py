@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar, Final, Literal, Self
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 import numpy as np
 import pandas as pd
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 from scipy import stats
 
 from audit.core.errors import InputError, sentence
@@ -15,9 +15,9 @@ from audit.core.tables import CHOICES, ENSEMBLE, MEASURES, NOT_ASKED, NOT_JUDGED
 from audit.data.dataset import Dataset
 from audit.measure.measures import measured
 from audit.measure.metrics import rates, tally
-from audit.probes.classification.probe import Classification
 from audit.probes.kit.base import Design, Seen
-from audit.probes.kit.changes import accuracy_changes, asks_again, changes, gap_changes
+from audit.probes.kit.changes import accuracy_changes, changes, gap_changes
+from audit.probes.kit.choice import Choice
 from audit.stats.linear import Dealt, Judged, deal, few_shot, out_of_fold
 
 #: the condition in which every picture of another fold teaches
@@ -37,10 +37,10 @@ def _rising(values: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(sorted(set(values)))
 
 
-class Linear(Classification):
+class Linear(Choice):
     """Choice by a multinomial logistic regression on the embeddings, beside the zero-shot choice.
 
-    The headline condition ``ensemble`` is the zero-shot answer of ``Classification``. Under each
+    The headline condition ``ensemble`` is the zero-shot answer of ``Choice``. Under each
     other condition a picture is judged by a classifier that saw no picture of its subject
     (``audit.stats.linear``): taught on all other folds, or on k pictures of each class of them. Of
     k pictures there are several draws: the first is the condition whose effect is told, the others
@@ -59,19 +59,13 @@ class Linear(Classification):
         "up to five times the embeddings in single precision, 1 GB for 100,000 x 512"
     )
 
-    kind: Literal["linear"] = "linear"  # type: ignore[assignment]
+    kind: Literal["linear"] = "linear"
     truth: str = Field(description="the manifest column that says the right answer")
     examples: Annotated[tuple[Annotated[int, Field(ge=1)], ...], AfterValidator(_rising)] = Field(
         (1, 4, 16), description="pictures of each class to learn from; all are always taken"
     )
     draws: int = Field(5, ge=1, le=100, description="how often such examples are drawn")
     folds: int = Field(5, ge=3, le=20, description="parts of the subjects; one is judged at a time")
-
-    @model_validator(mode="after")
-    def _asks_once(self) -> Self:
-        if complaint := asks_again(self):
-            raise ValueError(complaint)
-        return self
 
     @property
     def task(self) -> str:
@@ -86,7 +80,7 @@ class Linear(Classification):
         """Also check that there are subjects and examples enough to teach two labels.
 
         Raises:
-            InputError: as ``Classification``; fewer than two labels have as many subjects as there
+            InputError: as ``Choice``; fewer than two labels have as many subjects as there
                 are folds, or as many examples as are asked for.
         """
         super().resolve(dataset)

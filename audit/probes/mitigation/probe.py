@@ -19,9 +19,9 @@ from audit.data.dataset import Dataset
 from audit.data.labels import Label, LabelSet, load_label_set, prompt
 from audit.measure.measures import measured
 from audit.measure.metrics import METRICS, Groups
-from audit.probes.classification.probe import Classification
 from audit.probes.kit.base import Design, Seen, Texts
-from audit.probes.kit.changes import accuracy_changes, asks_again, changes, gap_changes
+from audit.probes.kit.changes import accuracy_changes, changes, gap_changes
+from audit.probes.kit.choice import Choice
 from audit.stats.mitigation import (
     calibrated,
     keep,
@@ -82,7 +82,7 @@ class _Changed:
     taught: int = 0
 
 
-class Mitigation(Classification):
+class Mitigation(Choice):
     """Choices before and after each mitigation, by people who had no part in fitting it.
 
     Subjects are dealt into a teaching half and a held-out half by a hash of their id; all rows, the
@@ -110,7 +110,7 @@ class Mitigation(Classification):
         "about twice the embeddings"
     )
 
-    kind: Literal["mitigation"] = "mitigation"  # type: ignore[assignment]
+    kind: Literal["mitigation"] = "mitigation"
     attribute: str = Field(description="what answers should depend on less; also says who teaches")
     named_by: str | None = Field(
         None, description="the label set whose labels name the protected groups, to project out"
@@ -135,9 +135,7 @@ class Mitigation(Classification):
     )
 
     @model_validator(mode="after")
-    def _asks_once_and_something(self) -> Self:
-        if complaint := asks_again(self):
-            raise ValueError(complaint)
+    def _asks_something(self) -> Self:
         if not (self.named_by or self.keep or self.counter_labels):
             raise ValueError("no mitigation; give 'named_by', 'keep' or 'counter_labels'")
         return self
@@ -171,7 +169,7 @@ class Mitigation(Classification):
         return load_label_set(self.contents) if self.contents else self.labels
 
     @cached_property
-    def offered(self) -> Mapping[str, Classification]:
+    def offered(self) -> Mapping[str, Choice]:
         """Per counter-label, the same question with this label to choose from, too.
 
         Raises:
@@ -181,8 +179,8 @@ class Mitigation(Classification):
         for label in self.counter_labels:
             # an addition may be a label here, which the YAML of a classification can't say
             add = cast(Any, (*self.add, label))
-            one = Classification.model_construct(
-                label_set=self.label_set, add=add, templates=self.templates
+            one = Choice.model_construct(
+                kind=self.kind, label_set=self.label_set, add=add, templates=self.templates
             )
             asked[f"{COUNTER_LABEL}: {one.labels.texts[-1]}"] = one
         return asked
@@ -221,7 +219,7 @@ class Mitigation(Classification):
         """Load every set and check that the mitigations can be fitted and can leave something.
 
         Raises:
-            InputError: as ``Classification``; an attribute that makes no two groups; a protected
+            InputError: as ``Choice``; an attribute that makes no two groups; a protected
                 set that is the one asked about.
         """
         super().resolve(dataset)

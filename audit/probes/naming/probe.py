@@ -27,8 +27,8 @@ from audit.data.labels import Label, LabelSet, PromptSet, load_label_set, load_p
 from audit.measure.measures import measured
 from audit.measure.metrics import DEFAULT_FAMILY, rates, tally
 from audit.measure.prompt_variants import ensemble
-from audit.probes.classification.probe import TIE
 from audit.probes.kit.base import Design, Probe, Seen, Texts, require_column
+from audit.probes.kit.choice import TIE
 from audit.stats.significance import bonferroni_level
 
 #: what is chosen; which name it was is not written down

@@ -33,16 +33,15 @@ from audit.measure.controls import Dealt, null_columns, range_by_chance
 from audit.measure.effects import Parts, asked_twice, change_interval
 from audit.measure.measures import measured
 from audit.measure.metrics import DEFAULT_FAMILY, METRICS, Groups, standing
-from audit.probes.classification.probe import Classification
 from audit.probes.kit.base import Design, Seen, no_such_value, require_column
 from audit.probes.kit.changes import (
     ACCURACY_CHANGE,
     UNEQUAL_CHANGE,
     UNEQUAL_DROP,
-    asks_again,
     said,
     surest,
 )
+from audit.probes.kit.choice import Choice
 from audit.stats.changes import changes_of_gaps
 from audit.stats.gaps import Pairs, largest_gap, unless_left_out
 from audit.store.embeddings import Alteration, Embeddings
@@ -70,7 +69,7 @@ class Rendered(BaseModel):
     values: tuple[str, ...] = Field(min_length=1, description="its values to look at")
 
 
-class Robustness(Classification):
+class Robustness(Choice):
     """Choice by the highest similarity, on pictures seen by a plain camera and by poor ones.
 
     The headline condition ``ensemble`` is the picture through ``camera()``; each corruption and
@@ -83,7 +82,7 @@ class Robustness(Classification):
         "Which label does the model choose when the footage is poor, and whom does that cost more?"
     )
 
-    kind: Literal["robustness"] = "robustness"  # type: ignore[assignment]
+    kind: Literal["robustness"] = "robustness"
     corruptions: tuple[str, ...] = Field((), description="names; 'docs/corruptions.md' has them")
     severities: tuple[int, ...] = Field(
         (1, 3, 5), min_length=1, description="of each corruption, from 1 (barely visible) to 5"
@@ -94,8 +93,6 @@ class Robustness(Classification):
 
     @model_validator(mode="after")
     def _can_be_asked(self) -> Self:
-        if complaint := asks_again(self):
-            raise ValueError(complaint)
         if not (self.corruptions or self.rendered):
             raise ValueError(
                 sentence(
@@ -142,7 +139,7 @@ class Robustness(Classification):
         """Also check that what is rendered is there, each beside one picture as it is.
 
         Raises:
-            InputError: as ``Classification``; a column, value or picture as it is that isn't there.
+            InputError: as ``Choice``; a column, value or picture as it is that isn't there.
         """
         super().resolve(dataset)
         self.pictures(dataset)

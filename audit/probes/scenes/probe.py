@@ -53,8 +53,8 @@ from audit.measure.effects import condition_effects
 from audit.measure.measures import measured
 from audit.measure.metrics import joint_status, standing
 from audit.measure.prompt_variants import ensemble, every_wording
-from audit.probes.classification.probe import TIE
 from audit.probes.kit.base import Design, Probe, Seen, Texts
+from audit.probes.kit.choice import TIE
 from audit.probes.scenes.captions import (
     CLOSE,
     MORE,

@@ -37,9 +37,9 @@ from audit.measure.controls import Answered, drops_by_chance, null_columns
 from audit.measure.effects import sampled
 from audit.measure.measures import measured
 from audit.measure.metrics import Groups, standing
-from audit.probes.classification.probe import Classification
 from audit.probes.kit.base import Design, Seen, no_such_value, require_column
-from audit.probes.kit.changes import ACCURACY_CHANGE, UNEQUAL_DROP, asks_again, said, surest
+from audit.probes.kit.changes import ACCURACY_CHANGE, UNEQUAL_DROP, said, surest
+from audit.probes.kit.choice import Choice
 from audit.stats.changes import each_level
 from audit.stats.clustered import (
     Bounds,
@@ -154,7 +154,7 @@ def load_baseline(path: str) -> tuple[tuple[OtherModel, ...], str]:
     return table.models, hashlib.sha256(place.read_bytes()).hexdigest()
 
 
-class Shift(Classification):
+class Shift(Choice):
     """Choice by the highest similarity, source by source.
 
     The headline condition ``ensemble`` has the pictures of the reference source; each other source
@@ -171,7 +171,7 @@ class Shift(Classification):
         "embeddings and 8 bytes a picture and label"
     )
 
-    kind: Literal["shift"] = "shift"  # type: ignore[assignment]
+    kind: Literal["shift"] = "shift"
     truth: str = Field(description="the manifest column that says the right answer")
     column: str = Field(description="the manifest column that names each picture's source")
     reference: str = Field(description="the source that the others are held against")
@@ -182,8 +182,6 @@ class Shift(Classification):
 
     @model_validator(mode="after")
     def _can_be_asked(self) -> Self:
-        if complaint := asks_again(self):
-            raise ValueError(complaint)
         if self.reference in self.shifted:
             raise ValueError(
                 sentence(
@@ -252,7 +250,7 @@ class Shift(Classification):
         """Also check the sources and the baseline table.
 
         Raises:
-            InputError: as ``Classification``, ``pictures`` and ``load_baseline``; a source without
+            InputError: as ``Choice``, ``pictures`` and ``load_baseline``; a source without
                 truth; fewer than three models for a source, or all of one reference accuracy.
         """
         super().resolve(dataset)
