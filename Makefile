@@ -6,7 +6,7 @@ BIN := .venv/bin
 JOBS ?= 2
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(JOBS) --dist worksteal --durations=10
 
-.PHONY: audit test fast touched check browser screenshots soak clean
+.PHONY: audit test fast touched check browser screenshots docs soak clean
 
 audit: .venv/installed
 	$(BIN)/clip-audit run quick
@@ -45,6 +45,10 @@ browser:
 screenshots: .venv/installed-dev
 	$(BIN)/pytest tests/test_dashboard_browser.py -k docs --screenshots docs/screenshots
 
+# the docs site, in build/site; a link that leads nowhere is an error
+docs: .venv/installed-docs
+	$(BIN)/mkdocs build --strict
+
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 
@@ -54,6 +58,10 @@ screenshots: .venv/installed-dev
 
 .venv/installed-dev: pyproject.toml constraints.txt | .venv/bin/python
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@ .venv/installed
+
+.venv/installed-docs: pyproject.toml constraints.txt | .venv/bin/python
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[docs]'
 	@touch $@ .venv/installed
 
 clean:
