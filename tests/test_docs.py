@@ -21,6 +21,10 @@ LINK = re.compile(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)")
 #: `audit.stats.gaps.judge`, with or without brackets after it; not the file `audit.py`
 NAME = re.compile(r"`(audit(?:\.(?!py\b)\w+)+)")
 
+#: `decide` in `audit/core/verdicts.py`, and `audit/core/verdicts.py`, `decide`
+WITHIN = re.compile(r"`(\w[\w.]*)`(?: and `\w+`)?\s+(?:of|in)\s+`(audit/[a-z0-9_/]+\.py)`")
+BEHIND = re.compile(r"`(audit/[a-z0-9_/]+\.py)`,\s+`(\w[\w.]*)`")
+
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_what_a_page_names_is_there(page: Path) -> None:
@@ -30,6 +34,8 @@ def test_what_a_page_names_is_there(page: Path) -> None:
     links = set(LINK.findall(text))
     assert sorted(link for link in links if not (page.parent / link).exists()) == []
     assert sorted(name for name in set(NAME.findall(text)) if not is_defined(name)) == []
+    pairs = set(WITHIN.findall(text)) | {(name, path) for path, name in BEHIND.findall(text)}
+    assert sorted(pair for pair in pairs if not is_in(*pair)) == []
 
 
 @pytest.mark.parametrize(
@@ -47,9 +53,27 @@ def test_a_name_is_found_or_not(name: str, there: bool) -> None:
     assert is_defined(name) is there
 
 
+def test_a_function_is_found_in_its_file_or_not() -> None:
+    assert WITHIN.findall("see `decide` in\n`audit/core/verdicts.py`") == [
+        ("decide", "audit/core/verdicts.py")
+    ]
+    assert is_in("decide", "audit/core/verdicts.py")
+    assert is_in("RULE", "audit/core/verdicts.py")
+    assert is_in("Store.images", "audit/store/embeddings.py")
+    assert not is_in("jduge", "audit/stats/gaps.py")
+
+
 def test_paths_are_found_in_prose_and_links() -> None:
     text = "`audit/a_b/c.py`, [x](../../tests/y.py) see docs/decisions/0001-z.md. audit/NAME/p.py"
     assert PATH.findall(text) == ["audit/a_b/c.py", "tests/y.py", "docs/decisions/0001-z.md"]
+
+
+def is_in(name: str, path: str) -> bool:
+    """Whether a file defines a name, at its top or in a class."""
+    last = name.rpartition(".")[2]
+    text = (ROOT / path).read_text(encoding="utf-8")
+    defined = rf"^ *(?:def |class ){last}\b|^ *{last}\b[^\n(]*[:=]"
+    return bool(re.search(defined, text, re.MULTILINE))
 
 
 def is_defined(name: str) -> bool:
@@ -67,7 +91,9 @@ def is_defined(name: str) -> bool:
 def defined(module: Path) -> frozenset[str]:
     """The names at the top of a module, those that it imports among them."""
     found: set[str] = set()
-    for node in ast.parse(module.read_text(encoding="utf-8")).body:
+    top = ast.parse(module.read_text(encoding="utf-8")).body
+    top += [node for block in top if isinstance(block, ast.If) for node in block.body]
+    for node in top:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             found.add(node.name)
         elif isinstance(node, ast.ImportFrom | ast.Import):
