@@ -173,7 +173,7 @@ def load_model(ref: Ref, device: str = "auto", precision: str = "float32") -> En
     Raises:
         InputError: no such model, or one that can't be loaded as it is meant.
     """
-    from audit.models.huggingface import load
+    from audit.models.families import load
 
     return load(str(ref), device=device, precision=precision)
 

@@ -132,12 +132,11 @@ def _weights(rng: random.Random, path: Path) -> str:
 def _by_hand(base: Path, count: int, start: int) -> None:
     from audit.core.errors import InputError
     from audit.models.huggingface import load, locate
-    from audit.models.words import Words
 
     def checked(folder: str) -> None:
-        checkpoint = locate(folder)[1]
-        assert checkpoint is not None
-        Words.read(checkpoint).ids(["a"])
+        read = locate(folder).read
+        assert read is not None
+        read(["a"])
 
     ends: Counter[str] = Counter()
     for seed in range(start, start + count):

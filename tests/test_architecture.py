@@ -17,14 +17,14 @@ LINES, BODY, PARAMETERS = 500, 50, 6
 
 #: lines of a file, of those above the limit
 LONG: dict[str, int] = {
-    "audit/cli/verbs.py": 800,
+    "audit/cli/verbs.py": 799,
     "audit/core/tables.py": 728,
     "audit/data/corruptions.py": 525,
     "audit/data/labels.py": 523,
     "audit/engine/suite.py": 707,
     "audit/explore/compare.py": 670,
-    "audit/explore/gallery.py": 597,
-    "audit/explore/lab.py": 698,
+    "audit/explore/gallery.py": 595,
+    "audit/explore/lab.py": 686,
     "audit/explore/replication.py": 809,
     "audit/measure/controls.py": 568,
     "audit/measure/disparity.py": 598,
@@ -43,7 +43,7 @@ LONG: dict[str, int] = {
     "audit/stats/ranking.py": 762,
     "audit/stats/reliability.py": 515,
     "audit/stats/verification.py": 830,
-    "audit/store/embeddings.py": 700,
+    "audit/store/embeddings.py": 718,
     "audit/training/train.py": 572,
 }
 #: parameters of a function, of those above the limit

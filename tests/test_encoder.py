@@ -467,15 +467,15 @@ def test_a_local_folder_needs_no_network(tiny: Path, openai_style: Path):
 def test_what_was_downloaded_before_is_looked_at_without_a_network(
     tiny: Path, tmp_path: Path, revision: str
 ):
-    place, nothing = locate(f"some/clip{revision}")
-    assert (place, nothing) == ("the hub, downloaded when it is first asked", None)
+    found = locate(f"some/clip{revision}")
+    assert (found.place, found.read) == ("the hub, downloaded when it is first asked", None)
     kept = tmp_path / "hub" / "models--some--clip"
     folder = Path(shutil.copytree(tiny, kept / "snapshots" / ("a" * 40)))
     (kept / "refs").mkdir()
     (kept / "refs" / "main").write_text("a" * 40)
-    place, checkpoint = locate(f"some/clip{revision}")
-    assert place == "the hub, downloaded before as aaaaaaaaaaaa"
-    assert checkpoint is not None
+    found = locate(f"some/clip{revision}")
+    assert found.place == "the hub, downloaded before as aaaaaaaaaaaa"
+    assert found.read is not None
     edit(folder / "config.json", projection_dim="wide")
     with pytest.raises(InputError, match=f"some/clip{revision}.*projection_dim"):
         locate(f"some/clip{revision}")
@@ -488,7 +488,7 @@ def test_half_a_download_is_not_looked_at(tiny: Path, tmp_path: Path):
     (kept / "refs").mkdir()
     (kept / "refs" / "main").write_text("a" * 40)
     (folder / "model.safetensors").unlink()
-    assert locate("some/clip")[1] is None
+    assert locate("some/clip").read is None
 
 
 class Hub:
@@ -547,7 +547,7 @@ def test_a_pickled_repository_is_read_from_the_bots_conversion_also_offline(
     install(fake, monkeypatch)
     assert load("some/clip", "cpu").card.ref == "some/clip@bbbbbbbbbbbb"
     fake.online = False
-    assert locate("some/clip")[0] == "the hub, downloaded before as bbbbbbbbbbbb"
+    assert locate("some/clip").place == "the hub, downloaded before as bbbbbbbbbbbb"
     assert load("some/clip", "cpu").card.ref == "some/clip@bbbbbbbbbbbb"
 
 

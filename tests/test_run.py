@@ -17,7 +17,7 @@ import yaml
 
 from audit.core.errors import InputError
 from audit.core.rundir import Run, open_run, runs_in
-from audit.engine.run import carry_out
+from audit.engine.run import _others, carry_out
 from audit.engine.suite import load_suite
 from audit.models.planted import PlantedEncoder
 from audit.report.render import render
@@ -74,6 +74,17 @@ def test_a_cache_that_can_not_be_written_is_met_before_the_model_is_loaded(world
     (world / "cache").touch()
     with pytest.raises(InputError, match="can't be written"):
         carry_out(suite, world / "runs", Store(world / "cache"), lambda: pytest.fail("loaded"))
+
+
+def test_a_probe_can_have_other_pictures_embedded(world: Path) -> None:
+    table, encoder = planted_world(world, 12)
+    suite = load_suite(str(worlds.suite_file(world, "people-suspicion")))
+    store, first = Store(world / "cache"), world / str(table["path"].iloc[0])
+    found = _others(suite, encoder, store, [first])
+    assert found.vectors.shape == (1, len(encoder.encode_texts(["a thief"])[0]))
+    (world / "cut.png").write_bytes(first.read_bytes()[:40])
+    with pytest.raises(InputError, match=r"cut\.png.*Name a picture that can be read"):
+        _others(suite, encoder, store, [world / "cut.png"])
 
 
 @pytest.mark.slow

@@ -143,15 +143,14 @@ def check(
 ) -> None:
     """Resolve every name, count every cell, print the smallest detectable gaps; run nothing."""
     from audit.engine.run import require_readable
-    from audit.models.huggingface import locate
-    from audit.models.words import Words
+    from audit.models.families import locate
 
     asked = _load(suite, model).resolve()
-    place, checkpoint = locate(asked.model)
-    _question(asked, place)
-    if checkpoint is not None:
-        _told_of_model(checkpoint.caveats)
-        require_readable(asked, Words.read(checkpoint).ids)
+    model_here = locate(asked.model)
+    _question(asked, model_here.place)
+    _told_of_model(model_here.caveats)
+    if model_here.read is not None:
+        require_readable(asked, model_here.read)
     _remarks(asked)
     numbers("Pictures of every group", asked.cells(), _LEFT, once=True)
     numbers("The smallest gap that would be found, in points", _power(asked), _LEFT)
@@ -473,7 +472,7 @@ def _load(name: str, model: str | None) -> Suite:
 
 def _encoder(suite: Suite, device: str) -> Any:
     def load() -> Any:
-        from audit.models.huggingface import load as load_encoder
+        from audit.models.families import load as load_encoder
 
         encoder = load_encoder(suite.model, device=device, precision=suite.precision)
         _told_of_model(encoder.card.caveats)

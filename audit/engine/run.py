@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from audit.core.errors import InputError, sentence
 from audit.core.names import file_names
@@ -92,12 +92,13 @@ def carry_out(
     progress("load the model", 0, 1)
     encoder = load_encoder()
     progress("load the model", 1, 1)
-    texts = _texts(encoder, store)
+    texts = store.text_side(encoder)
     require_readable(suite, texts.encode)
     with building(out, suite.name) as build:
         pictures = _embed(suite, encoder, store, progress, out)
         groups = Groups.of(suite.pictures, pictures.images.keys, suite.groups)
-        answers = _ask(suite, pictures, texts, groups, progress)
+        sides = texts, partial(_others, suite, encoder, store)
+        answers = _ask(suite, pictures, sides, groups, progress)
         tables = _compare(suite, answers, groups, progress)
         seen = dict(zip(pictures.images.keys, pictures.images.pixels, strict=True))
         remarks = (*suite.remarks, *of_copies(suite.pictures, suite.groups, seen))
@@ -225,27 +226,28 @@ def _list_quarantined(path: Path, suite: Suite, quarantined: Sequence[Quarantine
         quarantine.write_list(path, quarantined, subjects)
 
 
-def _texts(encoder: Encoder, store: Store) -> Texts:
-    """The text side of the encoder, each prompt encoded once per model."""
-    known: dict[str, NDArray[np.float32]] = {}
+def _others(suite: Suite, encoder: Encoder, store: Store, paths: Sequence[Path]) -> Embeddings:
+    """Embeddings of pictures that are not in the data set; they are purged with it.
 
-    def encode(strings: Sequence[str]) -> NDArray[np.float32]:
-        new = [s for s in dict.fromkeys(strings) if s not in known]
-        if new:
-            known.update(zip(new, store.texts(encoder, new), strict=True))
-        return np.stack([known[s] for s in strings])
-
-    return Texts(encode, encoder.card.logit_scale)
+    Raises:
+        InputError: one can't be read.
+    """
+    name = suite.pictures.name
+    found, lost = store.images(encoder, [(str(p), p.resolve()) for p in paths], dataset=name)
+    for one in lost:
+        raise InputError(sentence(f"{one.path}: {one.reason}", "Name a picture that can be read"))
+    return found
 
 
 def _ask(
     suite: Suite,
     pictures: Pictures,
-    texts: Texts,
+    sides: tuple[Texts, Callable[[Sequence[Path]], Embeddings]],
     groups: Groups,
     progress: Progress,
 ) -> list[Answer]:
-    """Outcomes and tallies of every probe, batch by batch."""
+    """Outcomes and tallies of every probe, batch by batch; ``sides`` embed texts and pictures."""
+    texts, encode = sides
     answers = []
     for done, probe in enumerate(suite.asked):
         progress("ask", done, len(suite.asked))
@@ -255,6 +257,7 @@ def _ask(
             suite.pictures,
             {a.name: pictures.altered[a.name] for a in probe.alterations()},
             suite.seed,
+            encode,
         )
         answers.append(_answer(probe, seen, groups, suite.confidence))
     progress("ask", len(suite.asked), len(suite.asked))

@@ -403,9 +403,7 @@ class Gallery:
 
     @cached_property
     def _texts(self) -> Texts:
-        return Texts(
-            lambda strings: self.store.texts(self._silent, strings), self._silent.card.logit_scale
-        )
+        return self.store.text_side(self._silent)
 
     def _vectors(self, image_ids: Sequence[str], altered: str = AS_IT_IS) -> NDArray[np.float64]:
         items = [(i, Path(self._path(i))) for i in image_ids]

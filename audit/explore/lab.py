@@ -283,7 +283,7 @@ def open_lab(run: Run, task: str, store: Store, load: Load | None = None) -> Lab
         asked.suite,
         saved_question(run, task),
         images,
-        _texts(asked.model, store),
+        store.text_side(asked.model),
         groups,
         groups.draws(images.keys, asked.suite.seed, RESAMPLES),
         lambda: asked.model.encoder,
@@ -354,7 +354,7 @@ def _card(run: Run) -> EncoderCard:
 
 def _loader(suite: Suite, card: EncoderCard) -> Load:
     def load() -> Encoder:
-        from audit.models.huggingface import load as load_encoder
+        from audit.models.families import load as load_encoder
 
         return load_encoder(suite.model, device=card.device, precision=suite.precision)
 
@@ -402,18 +402,6 @@ class _TextsOnly:
                 )
             )
         return encoder
-
-
-def _texts(encoder: Encoder, store: Store) -> Texts:
-    """The text side: each prompt asked of store or model once."""
-    known: dict[str, Rows] = {}
-
-    def encode(strings: Sequence[str]) -> Rows:
-        if new := [s for s in dict.fromkeys(strings) if s not in known]:
-            known.update(zip(new, store.texts(encoder, new), strict=True))
-        return np.stack([known[s] for s in strings])
-
-    return Texts(encode, encoder.card.logit_scale)
 
 
 # ---- in the run's own wordings -----------------------------------------------------------------
@@ -524,7 +512,7 @@ def open_wordings(run: Run, task: str, store: Store) -> Worded:
     everywhere = set(images.keys).intersection(*(part.keys for part in altered.values()))
     kept = [key for key in images.keys if key in everywhere]
     images, altered = images.only(kept), {name: part.only(kept) for name, part in altered.items()}
-    texts = _texts(asked.model, store)
+    texts = store.text_side(asked.model)
     answers = ask(images, texts, probe.labels, probe.asked_in, altered)
     groups = Groups.of(suite.pictures, images.keys, suite.groups)
     draws = groups.draws(images.keys, suite.seed, suite.confidence.resamples)

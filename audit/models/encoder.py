@@ -78,6 +78,34 @@ class StagedEncoder(Encoder, Protocol):
         """Embed preprocessed pictures, at least one; as ``encode_images`` does the pictures."""
 
 
+@dataclass(frozen=True)
+class Located:
+    """A model that is not loaded.
+
+    ``place``: where it would come from, in a few words. ``caveats``: what a reader of its numbers
+    has to know. ``read``: reads texts as the model would, and refuses what it can't read whole;
+    None where its files are not on this machine.
+    """
+
+    place: str
+    caveats: tuple[str, ...] = ()
+    read: Callable[[Sequence[str]], object] | None = None
+
+
+@dataclass(frozen=True)
+class Family:
+    """How models of one family are found and loaded, by their name within the family.
+
+    ``locate`` reads what is on this machine, downloads nothing and builds no model; ``load`` takes
+    the name, device, precision and the folder where digests of large files are remembered. Both
+    raise InputError for a model that isn't there or can't be read as it is meant.
+    """
+
+    about: str
+    locate: Callable[[str], Located]
+    load: Callable[[str, str, str, Path | None], Encoder]
+
+
 def unit_rows(array: NDArray[np.floating]) -> Rows:
     """Scale each row of an (n, dim) array to unit length, as float32.
 

@@ -21,7 +21,7 @@ from audit.core.registry import suggest
 from audit.core.resources import bundled
 from audit.models import hub
 from audit.models.checkpoint import Checkpoint
-from audit.models.encoder import Encoder, EncoderCard, Pixels, Rows, unit_rows
+from audit.models.encoder import Encoder, EncoderCard, Family, Located, Pixels, Rows, unit_rows
 from audit.models.preprocessing import Pictures
 from audit.models.words import Words, readable
 
@@ -68,10 +68,8 @@ def load(
     return encoder
 
 
-def locate(ref: str) -> tuple[str, Checkpoint | None]:
-    """Where a model would come from, in a few words, and its files if they are here.
-
-    They are read and checked as ``load`` does; no model is built and nothing is downloaded.
+def locate(ref: str) -> Located:
+    """Where a model would come from; its files are read and checked as ``load`` does.
 
     Raises:
         InputError: neither a bundled name, a folder nor a hub id; files that ``load`` refuses.
@@ -79,11 +77,15 @@ def locate(ref: str) -> tuple[str, Checkpoint | None]:
     folder = hub.here(ref)
     if folder is not None:
         place = "bundled" if folder.parent == bundled("models") else str(folder)
-        return place, Checkpoint.read(folder, ref)
-    folder = hub.downloaded(ref)
-    if folder is None:
-        return "the hub, downloaded when it is first asked", None
-    return f"the hub, downloaded before as {folder.name[:12]}", Checkpoint.read(folder, ref)
+    elif (folder := hub.downloaded(ref)) is not None:
+        place = f"the hub, downloaded before as {folder.name[:12]}"
+    else:
+        return Located("the hub, downloaded when it is first asked")
+    checkpoint = Checkpoint.read(folder, ref)
+    return Located(place, tuple(checkpoint.caveats), Words.read(checkpoint).ids)
+
+
+FAMILY = Family("CLIP by transformers: a bundled name, a folder, or a hub id", locate, load)
 
 
 def _model(checkpoint: Checkpoint) -> Any:

@@ -39,7 +39,14 @@ from audit.core.errors import AuditError, InputError, sentence
 from audit.data import intact
 from audit.data.images import MAX_PIXELS, Reason, Unreadable, decode, inside, pixel_digest
 from audit.data.packed import container, opened
-from audit.models.encoder import Encoder, EncoderCard, Rows, StagedEncoder, default_cache
+from audit.models.encoder import (
+    Encoder,
+    EncoderCard,
+    Rows,
+    StagedEncoder,
+    Texts,
+    default_cache,
+)
 from audit.store.turns import Turn
 
 T = TypeVar("T")
@@ -176,6 +183,17 @@ class Store:
             part = fresh[start : start + FLUSH_PICTURES]
             shelf.put(part, encoder.encode_texts([new[key] for key in part]))
         return shelf.rows(keys).view(np.float32)
+
+    def text_side(self, encoder: Encoder) -> Texts:
+        """The text side of a model, whose prompts are each asked of the store or the model once."""
+        known: dict[str, Rows] = {}
+
+        def encode(strings: Sequence[str]) -> Rows:
+            if new := [s for s in dict.fromkeys(strings) if s not in known]:
+                known.update(zip(new, self.texts(encoder, new), strict=True))
+            return np.stack([known[s] for s in strings])
+
+        return Texts(encode, encoder.card.logit_scale)
 
     def purge(
         self,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
@@ -29,7 +30,8 @@ class Seen:
     """What a probe is shown: pictures as they are and as altered, and the text side of the model.
 
     ``altered`` holds the embeddings of the same pictures by name of the alteration; pictures that
-    can't be altered are missing there.
+    can't be altered are missing there. ``encode`` embeds other pictures, by their paths: what the
+    data set's are held against, say.
     """
 
     images: Embeddings
@@ -37,6 +39,7 @@ class Seen:
     dataset: Dataset
     altered: Mapping[str, Embeddings] = field(default_factory=dict)
     seed: int = 0
+    encode: Callable[[Sequence[Path]], Embeddings] | None = None
 
     def only(self, keys: Sequence[str]) -> Seen:
         """The same for some of the pictures, in this order."""

@@ -1,0 +1,64 @@
+"""Models by their family: the one place that says which families there are, and who loads a model.
+
+A model is named ``FAMILY:NAME``, or by the name alone where it is a CLIP: a bundled name, a folder
+or an id on the Hugging Face hub. A family is a module here, or what another package offers under
+the entry point group ``clip_audit.encoders``: a ``Family`` with two functions.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from audit.core.errors import InputError, sentence
+from audit.core.registry import Registry
+from audit.models.encoder import Encoder, Family, Located
+
+#: the family of a model that is named without one
+DEFAULT: Final = "clip"
+
+FAMILIES: Final[Registry[Family]] = Registry(
+    "family of models",
+    "clip_audit.encoders",
+    "'clip-audit list models' shows them.",
+    {DEFAULT: "audit.models.huggingface:FAMILY"},
+)
+
+
+def load(
+    ref: str, device: str = "auto", precision: str = "float32", cache: Path | None = None
+) -> Encoder:
+    """Load a model of any family.
+
+    Args:
+        ref: its name, with its family before a colon where that is not ``clip``.
+        device: ``auto``, ``cpu``, ``cuda`` or what the family knows besides.
+        precision: ``float32``, ``bfloat16`` or ``float16``.
+        cache: where digests of large files are remembered.
+
+    Raises:
+        InputError: no such family or model, or one that can't be read as it is meant.
+    """
+    family, name = _of(ref)
+    return family.load(name, device, precision, cache)
+
+
+def locate(ref: str) -> Located:
+    """Where a model would come from, and what is known of it before its weights are read.
+
+    Raises:
+        InputError: as ``load``, as far as it can be told.
+    """
+    family, name = _of(ref)
+    return family.locate(name)
+
+
+def _of(ref: str) -> tuple[Family, str]:
+    """The family of a model and its name within; a colon in a path or revision names none."""
+    named, colon, name = ref.partition(":")
+    if colon and named in FAMILIES:
+        if not name:
+            told = f"'{ref}' names a family of models and no model"
+            raise InputError(sentence(told, f"Write the model after it, as in '{ref}NAME'"))
+        return FAMILIES[named], name
+    return FAMILIES[DEFAULT], ref

@@ -1,0 +1,45 @@
+"""Which family loads a model is decided by its name, and in one place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from audit.core.errors import InputError
+from audit.models import families
+from audit.models.encoder import Family, Located
+from audit.models.planted import PlantedEncoder
+
+
+def test_a_name_without_a_family_is_a_clip() -> None:
+    assert families.locate("specimen-even").place == "bundled"
+    assert families.locate("clip:specimen-even").place == "bundled"
+
+
+def test_a_family_of_another_package_is_asked_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = PlantedEncoder({"a": [1.0, 0.0]}, {"a": [1.0, 0.0]})
+    asked: list[tuple[object, ...]] = []
+
+    def load(name: str, device: str, precision: str, cache: Path | None) -> PlantedEncoder:
+        asked.append((name, device, precision, cache))
+        return encoder
+
+    mine = Family("a table of directions", lambda name: Located(f"here, {name}"), load)
+    monkeypatch.setitem(families.FAMILIES._items, "planted", mine)
+    assert families.locate("planted:a:b").place == "here, a:b"
+    assert families.load("planted:a:b", "cpu") is encoder
+    assert asked == [("a:b", "cpu", "float32", None)]
+    assert np.allclose(encoder.encode_texts(["a"]), [[1, 0]])
+
+
+@pytest.mark.parametrize("name", ["C:/models/clip", "nothing:here", "some/clip@a:b"])
+def test_a_colon_that_names_no_family_is_part_of_the_name(name: str) -> None:
+    with pytest.raises(InputError, match="no model named"):
+        families.locate(name)
+
+
+def test_a_family_without_a_model_is_told_so() -> None:
+    with pytest.raises(InputError, match="'clip:' names a family of models and no model"):
+        families.load("clip:")
