@@ -81,7 +81,7 @@ def test_a_probe_can_have_other_pictures_embedded(world: Path) -> None:
     suite = load_suite(str(worlds.suite_file(world, "people-suspicion")))
     store, first = Store(world / "cache"), world / str(table["path"].iloc[0])
     found = _others(suite, encoder, store, [first])
-    assert found.vectors.shape == (1, len(encoder.encode_texts(["a thief"])[0]))
+    assert found.vectors.shape == (1, len(encoder.encode_texts(["thief"])[0]))
     (world / "cut.png").write_bytes(first.read_bytes()[:40])
     with pytest.raises(InputError, match=r"cut\.png.*Name a picture that can be read"):
         _others(suite, encoder, store, [world / "cut.png"])
