@@ -2,9 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-# tests at a time: make test JOBS=8; each with one thread, lest they wait for each other
+# tests at a time: make test JOBS=8; each with one thread, lest they wait for each other; what is
+# compiled of them is kept, as compiling them takes as long as importing all that they need
 JOBS ?= 2
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses $(JOBS) --dist worksteal --durations=10
+PYTEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/pytest --numprocesses $(JOBS) --dist worksteal --durations=10
 
 .PHONY: audit test fast touched check browser screenshots docs soak clean
 

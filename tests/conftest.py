@@ -7,16 +7,14 @@ import shutil
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from filelock import FileLock
+import shared
 from hypothesis import settings
 
-from audit.core.rundir import Run, runs_in
-from audit.engine.run import carry_out
-from audit.engine.suite import load_suite
-from audit.models.huggingface import load
-from audit.store.embeddings import Store
+if TYPE_CHECKING:  # all else that is dear to import is imported where it is used
+    from audit.core.rundir import Run
 
 os.environ.setdefault("MPLBACKEND", "agg")
 # --hypothesis-profile by-hand: as many random suites as a person has the time for
@@ -61,6 +59,17 @@ def world(tmp_path: Path) -> Path:
     return tmp_path / "world"
 
 
+@pytest.fixture
+def unpainted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are composed and neither laid out nor painted: for what is told in words."""
+    from audit.report import render as report
+
+    def composed(figure: Any, of: tuple[str, ...]) -> report.Drawn:
+        return report.Drawn(b"", b"", str(figure.get_label()), of)
+
+    monkeypatch.setattr(report, "_drawn", composed)
+
+
 #: what takes so long to make that every test which needs it is slow; a file may have its own
 DEAR = {"quick_runs"}
 
@@ -80,29 +89,24 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item not in first)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _shared(tmp_path_factory: pytest.TempPathFactory) -> None:
+    shared.share_in(tmp_path_factory)
+
+
 @pytest.fixture(scope="session")
-def made_once(tmp_path_factory: pytest.TempPathFactory) -> MadeOnce:
+def made_once() -> MadeOnce:
     """A folder that the first worker to need it fills; all others wait for it and share it."""
-    workers = "PYTEST_XDIST_WORKER" in os.environ
-    base = tmp_path_factory.getbasetemp()
-    shared = base.parent if workers else base
-
-    def folder_of(name: str, make: Callable[[Path], object]) -> Path:
-        folder = shared / name
-        finished = shared / f"{name}.finished"
-        with FileLock(f"{folder}.lock"):
-            if not finished.exists():
-                shutil.rmtree(folder, ignore_errors=True)
-                folder.mkdir()
-                make(folder)
-                finished.touch()
-        return folder
-
-    return folder_of
+    return shared.made_once
 
 
 def carry_out_quick(folder: Path) -> None:
     """The suite 'quick' on both specimens, and what they embedded."""
+    from audit.engine.run import carry_out
+    from audit.engine.suite import load_suite
+    from audit.models.huggingface import load
+    from audit.store.embeddings import Store
+
     store = Store(folder / "cache")
     for name in SPECIMENS:
         suite = load_suite("quick", model=name)
@@ -112,6 +116,8 @@ def carry_out_quick(folder: Path) -> None:
 @pytest.fixture(scope="session")
 def quick_runs(made_once: MadeOnce, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     """The suite 'quick' carried out on both specimens, once for all tests; a copy each worker."""
+    from audit.core.rundir import runs_in
+
     own = tmp_path_factory.mktemp("quick")
     shutil.copytree(made_once("quick", carry_out_quick), own, dirs_exist_ok=True)
     return {str(run.manifest["model"]): run for run in runs_in(own / "runs")}

@@ -98,6 +98,7 @@ def test_intervals_cover_the_rate(cell: RateCell) -> None:
     assert found["covered"] >= 0.93
 
 
+@pytest.mark.slow
 def test_usual_intervals_do_not() -> None:
     """The measure can fail: these are known to be too narrow."""
     repeated = RateCell(500, 0.2, 12, 0.7, audits=1000, resamples=500).run(seed=4)

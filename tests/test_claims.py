@@ -108,6 +108,7 @@ def test_a_gate_needs_both_where_a_group_is_left_out_and_the_rest_is_open() -> N
 # ---- ratios where they matter ------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_eighty_times_as_often_is_not_small_for_a_harmful_label() -> None:
     harmless, harmful = (worst([20000, 20000], [10, 800], f) for f in ("default", "crime"))
     assert harmless["verdict"] == SMALL
@@ -225,6 +226,7 @@ def primary(table: pd.DataFrame) -> pd.Series:
     return row
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "more",
     [
@@ -252,6 +254,7 @@ def test_a_new_group_moves_no_declared_pair() -> None:
     assert two["low_simultaneous"] == pytest.approx(0.0653, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_several_primary_questions_share_the_error_by_holm() -> None:
     labels = {"one": [1600, 800], "two": [1280, 800], "three": [1160, 800]}
     claims = [Claim(attribute="a", label=name) for name in labels]
@@ -419,6 +422,7 @@ def test_a_gate_prints_the_ratio_that_a_verdict_rests_on() -> None:
     assert "ratio 80 times, at least 40" in judge(table, [gate])[0].sentence
 
 
+@pytest.mark.slow
 def test_what_a_question_lost_its_pairs_lose_too() -> None:
     many = {f"noise {i}": [100, 70] for i in range(100)}
     table = settled(world([800, 800], {"thief": [160, 90]} | many), [])
@@ -427,6 +431,7 @@ def test_what_a_question_lost_its_pairs_lose_too() -> None:
     assert set(judged_rows["verdict"]) == {OPEN}
 
 
+@pytest.mark.slow
 def test_label_errors_are_told_only_of_verdicts_that_differences_give() -> None:
     tally = world([1500, 1500], {f"l{i}": [275, 150] for i in range(10)})
     claims = [Claim(attribute="a", label=f"l{i}") for i in range(10)]

@@ -199,6 +199,7 @@ def test_controls_do_not_carry_a_real_gap_where_no_subject_can_swap() -> None:
     assert found["comparisons"] > 0 or found["reason"]
 
 
+@pytest.mark.slow
 def test_controls_of_an_attribute_that_varies_within_subjects() -> None:
     """Each of a subject's pictures keeps company with another's: the control holds here too."""
     rng = np.random.default_rng(3)
@@ -243,6 +244,7 @@ def test_nothing_to_compare_is_said_and_is_no_failure(codes: np.ndarray) -> None
     assert failed(found.reset_index()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("event", [False, True])
 def test_a_constant_answer_has_controls_without_alarm(event: bool) -> None:
     found = controlled(np.full(200, event), groups_of(np.arange(200), a=np.arange(200) % 2))
@@ -284,6 +286,7 @@ def test_chance_allows_what_is_seldom_exceeded(shuffles: int, level: float) -> N
     assert sum(chances[allowed:]) > ALARM
 
 
+@pytest.mark.slow
 def test_shuffles_seldom_go_wrong_whatever_the_real_gap_is() -> None:
     """Three audits with a gap of 50 points: 60 shuffles in which it is gone."""
     missed = []
@@ -297,6 +300,7 @@ def test_shuffles_seldom_go_wrong_whatever_the_real_gap_is() -> None:
     assert sum(missed) <= 8  # at most 3 are expected of 60, with a standard error of 1.7
 
 
+@pytest.mark.slow
 def test_bounds_that_are_too_narrow_fail_the_control(monkeypatch: pytest.MonkeyPatch) -> None:
     """Subjects of eight alike pictures counted as eight subjects: a shuffle in two shows a gap."""
     events, codes, who = people(1, 60, 1)
@@ -318,6 +322,7 @@ def test_bounds_that_are_too_narrow_fail_the_control(monkeypatch: pytest.MonkeyP
     assert wrong[0]["shown_large"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("per", [1, 3])
 def test_a_shuffle_is_judged_by_bounds_of_all_questions_at_once(per: int) -> None:
     """Bounds and verdicts of one attribute, no surer than those of the whole table."""
@@ -362,6 +367,7 @@ def test_p_is_uniform_where_groups_do_not_matter() -> None:
     assert np.mean(np.array(p) <= 0.1) == pytest.approx(0.1, abs=0.1)
 
 
+@pytest.mark.slow
 def test_a_gap_stands_out_from_its_null() -> None:
     events, codes, who = people(1, 200, 3, gap=0.5)
     found = worst_of(events, groups_of(who, a=codes)).loc["a"]
@@ -389,6 +395,7 @@ def test_the_null_is_that_of_swapping_whole_subjects_by_hand() -> None:
     assert found["p"] == pytest.approx((by_hand >= span(own)).mean(), abs=0.06)
 
 
+@pytest.mark.slow
 def test_an_attribute_that_varies_within_subjects_has_no_null() -> None:
     events, codes, who = people(3, 100, 3)
     varying = np.random.default_rng(3).integers(0, 2, len(who))
@@ -425,6 +432,7 @@ def test_the_null_stays_within_the_other_attributes() -> None:
     assert np.mean(within) > 0.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [MOVABLE - 0.05, MOVABLE + 0.05])
 def test_an_attribute_is_a_stratum_if_most_subjects_can_still_move(share: float) -> None:
     """Subjects alone of their group in a stratum would carry the gap into its own null."""
@@ -440,6 +448,7 @@ def test_an_attribute_is_a_stratum_if_most_subjects_can_still_move(share: float)
     assert not np.isnan(found["p"])
 
 
+@pytest.mark.slow
 def test_an_attribute_that_decides_the_other_is_no_stratum() -> None:
     events, codes, who = people(4, 100, 2)
     table = worst_of(events, groups_of(who, a=codes, b=codes))
@@ -447,6 +456,7 @@ def test_an_attribute_that_decides_the_other_is_no_stratum() -> None:
     assert (table["p"] > 0).all()
 
 
+@pytest.mark.slow
 def test_an_intersection_is_not_dealt_within_its_own_attributes() -> None:
     rng = np.random.default_rng(5)
     a, b, c = (rng.integers(0, 2, 200) for _ in range(3))
@@ -483,6 +493,7 @@ def test_an_empty_comparison_has_no_null_and_no_error() -> None:
         assert table[["p", "null_mean", "null_high"]].isna().all(axis=None)
 
 
+@pytest.mark.slow
 def test_the_order_of_pictures_moves_no_null_even_where_some_groups_are_unknown() -> None:
     """A subject of whom one picture has no known group is still of its group."""
     events, codes, who = people(7, 90, 3, gap=0.3)
@@ -496,6 +507,7 @@ def test_the_order_of_pictures_moves_no_null_even_where_some_groups_are_unknown(
     np.testing.assert_array_equal(other[names].astype(float), one[names].astype(float))
 
 
+@pytest.mark.slow
 def test_pictures_of_unknown_group_have_no_part_in_the_null() -> None:
     """They are in no group's rate, so their answers may not move the null of the rates."""
     events, codes, who = people(9, 90, 3)

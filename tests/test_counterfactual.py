@@ -201,6 +201,7 @@ def test_measures_are_means_of_pairs(tmp_path: Path) -> None:
     assert distance["value"] == pytest.approx(tone["distance"].mean())
 
 
+@pytest.mark.slow
 def test_the_margin_of_a_cosine_is_the_ratio_of_odds(tmp_path: Path) -> None:
     table = told(probe(), seen(dataset(tmp_path, manifest(12)), noise))
     margins = table.loc[table["metric"] == c.SIZE, "margin"].unique()
@@ -303,6 +304,7 @@ def test_kinds_are_ranked_for_each_unit_of_distance(tmp_path: Path) -> None:
     assert per["value"].between(0, 1).all()
 
 
+@pytest.mark.slow
 def test_without_a_distance_nothing_is_ranked(tmp_path: Path) -> None:
     data = dataset(tmp_path, manifest(12))
     shown = seen(data, noise)

@@ -8,13 +8,14 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import worlds
+from pages import AppTest
 from PIL import Image
-from streamlit.testing.v1 import AppTest
 
 from audit.cli import verbs as cli
 from audit.core.damage import Damage, DamagedWarning
@@ -27,6 +28,7 @@ from audit.core.rundir import Run, open_run
 from audit.engine import gates
 from audit.engine.run import carry_out
 from audit.engine.suite import load_suite
+from audit.measure import controls
 from audit.probes.kit import looks
 from audit.probes.kit.blocks import Picture, Section
 from audit.probes.kit.cells import table, tag
@@ -36,11 +38,12 @@ from audit.report.exports import kinds
 from audit.report.exports.pdf import write_pdf
 from audit.report.exports.word import write_docx
 from audit.report.narrative import draft
-from audit.report.render import render, rendered
+from audit.report.render import Drawn, render, rendered
 from audit.report.sections.registry import SECTIONS
 from audit.store.embeddings import Store
 
 DASHBOARD = Path(__file__).resolve().parents[1] / "dashboards"
+DEAR = {"run"}  # carried out
 GATES = "gates: [{attribute: gender, family: default, fail_if: shown_large}]\n"
 
 
@@ -69,9 +72,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.fixture(autouse=True)
-def _no_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures are laid out and not saved: what is tested is what happens when they can't be."""
-    monkeypatch.setattr(report, "_saved", lambda figure, kind: b"")
+def _unpainted(unpainted: None) -> None:
+    """Figures are composed and not painted: what is tested is what happens when they can't be."""
 
 
 def told(run: Run, what: str) -> str:
@@ -86,6 +88,7 @@ def headings(text: str) -> list[str]:
 # ---- the report --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_figure_that_raises_is_named_and_all_others_are_drawn(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,6 +211,9 @@ def test_the_exit_code_of_a_run_is_that_of_its_gates(
     expected: int,
 ) -> None:
     suite, encoder = small(world, GATES if expected else "")
+    few = "templates: bare, label_effects: false, thresholds: [0.5]"  # what gates don't ask about
+    suite.write_text(suite.read_text().replace("templates: bare", few))
+    monkeypatch.setattr(controls, "SHUFFLES", 2)
     places: dict[str, Callable[[], None]] = {
         "render": lambda: monkeypatch.setattr(report, "rendered", broken),
         "figure": lambda: monkeypatch.setitem(report._DRAW, "group_counts", broken),  # type: ignore[index]
@@ -242,6 +248,7 @@ def _full(*given: Any) -> None:
 # ---- exports and the dashboard -----------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_export_that_raises_keeps_no_other_from_being_written(
     run: Run,
     monkeypatch: pytest.MonkeyPatch,
@@ -302,7 +309,8 @@ def test_an_edited_run_is_marked_on_every_page(
     docx = pytest.importorskip("docx", reason="the extra 'export' is not installed")
     dot = io.BytesIO()
     Image.new("RGB", (1, 1)).save(dot, "png")
-    monkeypatch.setattr(report, "_saved", lambda figure, kind: dot.getvalue())
+    painted = Drawn(b"<svg/>", dot.getvalue())
+    monkeypatch.setattr(report, "_drawn", lambda figure, of: replace(painted, of=of))
     run = open_run(Path(shutil.copytree(run.path, tmp_path / run.name)))
     (run.path / "gates.json").write_text("[]\n\n")
     public = run.path.parent / "public"
@@ -329,6 +337,7 @@ def test_an_edited_run_is_marked_on_every_page(
     assert head == f"{run.path.name} (edited)"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("write", [write_pdf, write_docx])
 def test_a_document_holds_any_sign_and_any_length(
     tmp_path: Path, write: Callable[..., Path]
@@ -358,6 +367,7 @@ def shown(run: Run, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str],
     return at
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::audit.core.damage.DamagedWarning")
 def test_a_part_of_a_page_that_raises_leaves_the_others(
     shown: Callable[[str], AppTest], monkeypatch: pytest.MonkeyPatch
@@ -371,6 +381,7 @@ def test_a_part_of_a_page_that_raises_leaves_the_others(
     assert any("‘cannot tell’ is not ‘no gap’" in m.value.replace("\\", "") for m in page.markdown)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::audit.core.damage.DamagedWarning")
 def test_a_section_on_a_page_that_raises_is_named(
     shown: Callable[[str], AppTest], monkeypatch: pytest.MonkeyPatch

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from pages import AppTest
 from PIL import Image
-from streamlit.testing.v1 import AppTest
 from test_dashboard import FOLDER, box, said, tables
 from test_gallery import CARD, elsewhere, made, shown
 from typer.testing import CliRunner

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
-from streamlit.testing.v1 import AppTest
+from pages import AppTest
 from test_dashboard import FOLDER, box, opened, said
 from test_figures import sample_run
 

@@ -468,6 +468,7 @@ def test_two_processes_fill_one_store(tmp_path: Path):
     np.testing.assert_array_equal(found.vectors, truth(120))
 
 
+@pytest.mark.slow
 def test_a_run_that_stands_still_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(turns, "SILENCE", 0.3)
     said: list[str] = []

@@ -47,11 +47,13 @@ attributes: [gender, age_group, district]
 intersections: [[gender, age_group]]
 probes:
   - {{kind: classification, label_set: people-occupations, templates: people-plain}}
-  - {{kind: classification, label_set: people-gender, templates: people-plain, truth: sex}}
-confidence: {{min_group: {min_group}, min_cell: 20, resamples: 300}}
+{more}confidence: {{min_group: {min_group}, min_cell: 20, resamples: 300}}
 gates:
   - {{attribute: '*', family: '*', fail_if: shown_large, allow: [too_few, cannot_tell]}}
 """
+GENDER = (
+    "  - {kind: classification, label_set: people-gender, templates: people-plain, truth: sex}\n"
+)
 CARD = """
 name: tiny
 manifest: people.csv
@@ -66,10 +68,15 @@ attributes:
 """
 
 
-def small_world(folder: Path, min_group: int = 12, more: Mapping[str, str] | None = None) -> Run:
+def small_world(
+    folder: Path,
+    min_group: int = 12,
+    more: Mapping[str, str] | None = None,
+    probes: str = "",
+) -> Run:
     """A run with groups of 3 and 7, an intersection of 5, and 4 whose age is unknown.
 
-    ``more``: the groups of one subject more, if any.
+    ``more``: the groups of one subject more, if any. ``probes``: what is asked beside occupations.
     """
     everybody = people(folder, 420 + bool(more))
     table = everybody[:420]
@@ -88,7 +95,7 @@ def small_world(folder: Path, min_group: int = 12, more: Mapping[str, str] | Non
     table = pd.concat([table, everybody[420:].assign(**more or {})])
     table.to_csv(folder / "people.csv", index=False)
     (folder / "card.yaml").write_text(CARD)
-    suite_text = SUITE.format(card=folder / "card.yaml", min_group=min_group)
+    suite_text = SUITE.format(card=folder / "card.yaml", min_group=min_group, more=probes)
     (folder / "suite.yaml").write_text(suite_text)
     encoder = encoder_of(folder, table.assign(clothing_colour="teal", ancestry="x"))
     suite = load_suite(str(folder / "suite.yaml"))
@@ -97,7 +104,7 @@ def small_world(folder: Path, min_group: int = 12, more: Mapping[str, str] | Non
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return small_world(tmp_path_factory.mktemp("small") / "world")
+    return small_world(tmp_path_factory.mktemp("small") / "world", probes=GENDER)
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +159,7 @@ def crossed(ones: dict[str, int], of_f: dict[str, int]) -> dict[Cell, int]:
     return cells | {("g x a", f"{g} x {a}"): rows[g][a] for g in rows for a in rows[g]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(6))
 def test_no_small_group_of_random_crossings_can_be_worked_out(seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -194,6 +202,7 @@ def tables(seed: int, of_one: int) -> tuple[dict[Cell, int], dict[Cell, int], di
     return before, {cell: n + one.get(cell, 0) for cell, n in before.items()}, one
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("of_one", [1, 3])
 @pytest.mark.parametrize("seed", [3, 5])
 def test_before_and_after_one_more_subject_no_small_group_can_be_worked_out(
@@ -480,6 +489,7 @@ def everything(folder: Path) -> Iterator[Path]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unpainted")
 def test_words_about_a_withheld_finding_say_so_and_pins_go(run: Run, tmp_path: Path) -> None:
     hidden = next(f for f in run.findings if f["attribute"] == "gender" and f["groups"])
     made = open_run(run.path)

@@ -18,9 +18,10 @@ from matplotlib import font_manager
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
+from shared import made_once
 
 from audit.core.errors import InputError
-from audit.core.rundir import Run, digest_of, open_run
+from audit.core.rundir import Run, digest_of, open_run, runs_in
 from audit.core.tables import DEPARTURE, DISPARITIES, NOT_JUDGED, RATES, SPREAD
 from audit.data.labels import load_label_set, load_prompt_set
 from audit.engine.run import carry_out
@@ -29,6 +30,7 @@ from audit.measure.findings import judged
 from audit.models.planted import PlantedEncoder, picture_key
 from audit.probes.association import figures as association
 from audit.probes.counterfactual import figures as counterfactual
+from audit.probes.identity import figures as identity
 from audit.probes.kit import looks
 from audit.probes.kit.glyphs import made_legible
 from audit.probes.linear import figures as linear
@@ -132,10 +134,14 @@ def planted_encoder(folder: Path, people: pd.DataFrame) -> PlantedEncoder:
 
 @lru_cache
 def sample_run() -> Run:
-    """A real run of a planted model on made-up people; about four seconds, made once."""
+    """A real run of a planted model on made-up people, made once; each worker has a copy."""
     folder = Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, folder, True)
-    return make_run(folder)
+    made = made_once("sample", make_run)
+    for name in ("runs", "cache"):
+        shutil.copytree(made / name, folder / name)
+    (run,) = runs_in(folder / "runs")
+    return run
 
 
 def make_run(folder: Path) -> Run:
@@ -284,6 +290,12 @@ def test_under_each_gap_is_what_chance_alone_gives(run: Run) -> None:
     assert "by chance alone: mean to 95%" in legend
 
 
+def test_error_rates_of_a_task_that_has_none_are_refused_with_its_name(run: Run) -> None:
+    assert identity.of_task(run, "people-gender").empty
+    with pytest.raises(InputError, match="no error rates of 'people-gender' by 'gender'"):
+        identity.error_rates(run, "people-gender", "gender")
+
+
 @pytest.mark.slow
 def test_a_run_without_nulls_draws_and_explains_none(run: Run) -> None:
     blank = run.disparities.assign(null_mean=np.nan, null_high=np.nan)
@@ -329,6 +341,7 @@ def test_scores_are_drawn_against_right_choices(run: Run) -> None:
     assert legend == [f"{r.group} (n = {r.n:,})" for r in rows.itertuples()]
 
 
+@pytest.mark.slow
 def test_a_bar_crosses_the_diagonal_where_the_interval_holds_zero(run: Run) -> None:
     rows = reliability_of(run, "age_group").reset_index(drop=True)
     rows.loc[0, ["mean_score", "accuracy", "overconfidence"]] = 0.8, 0.78, 0.02
@@ -383,6 +396,7 @@ def test_every_figure_is_drawn_of_an_earlier_run(run: Run, tmp_path: Path) -> No
     figures.group_counts(old)
 
 
+@pytest.mark.slow
 def test_the_spread_shows_every_template_beside_the_ensemble(run: Run) -> None:
     figure = figures.templates_spread(run, "people-occupations", "gender")
     gaps = run.disparities.query("comparison == 'worst_case_gap' and attribute == 'gender'")

@@ -386,6 +386,7 @@ def test_pictures_of_changed_data_are_not_shown(tmp_path: Path) -> None:
         shown(run)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("said", "shows"), [(True, "shows"), (None, "may show")])
 def test_named_people_are_not_shown(said: bool | None, shows: str, tmp_path: Path) -> None:
     for photographs in (True, False):
@@ -431,6 +432,7 @@ def unacknowledged(gallery: Gallery) -> Gallery:
     return Gallery(gallery.run, suite, gallery.groups, gallery.store)
 
 
+@pytest.mark.slow
 def test_real_people_are_listed_by_no_harmful_label_of_a_mixed_set(photographs: Gallery) -> None:
     assert photographs.refusal("mixed")  # the suite says itself that it needs care
     mixed = unacknowledged(photographs)
@@ -455,6 +457,7 @@ def test_what_is_not_told_of_real_people_has_no_numbers_either(photographs: Gall
     assert not set(every["label"]) & mixed.not_listed("mixed")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "hidden"),
     [
@@ -476,6 +479,7 @@ def test_what_the_law_protects_is_not_listed() -> None:
     assert set(labels.texts) - not_for_real_people(labels) == {"person"}
 
 
+@pytest.mark.slow
 def test_a_harmful_word_without_its_tags_stays_harmful() -> None:
     tagged = load_label_set("clip-paper-21")
     bare = [{"text": label.text} for label in tagged.labels]

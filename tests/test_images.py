@@ -368,6 +368,7 @@ def intact_pictures_are_used(folder: Path, seeds: range) -> None:
         decode(path)
 
 
+@pytest.mark.slow
 def test_no_intact_picture_is_set_aside_and_its_pixels_stay(tmp_path: Path) -> None:
     intact_pictures_are_used(tmp_path, range(100))
 

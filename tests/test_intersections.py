@@ -113,6 +113,7 @@ def test_a_gap_of_just_the_margin_is_seldom_judged() -> None:
     assert (last == "shown small").mean() <= 0.05
 
 
+@pytest.mark.slow
 def test_the_odd_cell_is_covered_better_than_by_the_model_alone() -> None:
     """63 cells, one 30 points above all others: the model alone misses it most of the time."""
     factors = crossed(7, 9)
@@ -130,6 +131,7 @@ def test_the_odd_cell_is_covered_better_than_by_the_model_alone() -> None:
     assert inside.mean() > 0.95
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(2, 60), st.floats(0, 1)), min_size=6, max_size=6),
@@ -231,6 +233,7 @@ def test_the_table_holds_both_verdicts_side_by_side() -> None:
     assert others["pooled_value"].isna().all()
 
 
+@pytest.mark.slow
 def test_no_finding_and_no_gate_reads_what_is_pooled() -> None:
     table, told = table_of(APART)
     other = table.assign(pooled_verdict="shown small", **dict.fromkeys(POOLED[:-1], 0.001))

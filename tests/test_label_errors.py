@@ -72,6 +72,7 @@ def again(code: np.ndarray, happened: np.ndarray) -> tuple[str, dict[str, dict[s
     return finding.verdict, {how: dict(v) for how, v in finding.label_errors.items()}
 
 
+@pytest.mark.slow
 def test_random_errors_can_hide_a_large_gap_of_a_small_group() -> None:
     """13 points in 98 to 2; 5 % of all labels flipped leave 4: small, unless errors are allowed."""
     code, happened = flipped((98_000, 2_000), (0.1, 0.23), 0.05)
@@ -83,6 +84,7 @@ def test_random_errors_can_hide_a_large_gap_of_a_small_group() -> None:
     assert set(found["at worst"].values()) == {CANNOT_TELL}
 
 
+@pytest.mark.slow
 def test_random_errors_between_like_groups_hide_little() -> None:
     code, happened = flipped((20_000, 20_000), (0.1, 0.12), 0.05)
     seen, found = again(code, happened)
@@ -98,6 +100,7 @@ def test_a_gap_that_no_errors_could_make_stays_large() -> None:
     assert {seen, *found["at random"].values(), *found["at worst"].values()} == {SHOWN_LARGE}
 
 
+@pytest.mark.slow
 def test_another_pair_than_the_one_seen_can_be_the_largest() -> None:
     """More than half of the small group's labels are wrong, so that little is known of it."""
     code, happened = flipped((60_000, 60_000, 1_400), (0.1, 0.125, 0.13), 0.05)
@@ -139,6 +142,7 @@ def test_without_errors_verdicts_are_those_of_the_table(monkeypatch: pytest.Monk
     assert set(seen) == {SHOWN_LARGE, SHOWN_SMALL, CANNOT_TELL}
 
 
+@pytest.mark.slow
 def test_wrong_labels_come_from_groups_too_small_to_be_compared() -> None:
     """Two groups compared beside 40 of 29, who are always given the label: some count as g1."""
     code, happened = flipped((12_000, 4_000), (0.1, 0.161), 0.0)
@@ -154,6 +158,7 @@ def test_wrong_labels_come_from_groups_too_small_to_be_compared() -> None:
     assert alone["at random"]["10 %"] == SHOWN_LARGE
 
 
+@pytest.mark.slow
 def test_gaps_without_their_pairs_or_groups_have_no_such_verdicts() -> None:
     compared, of = tables(*flipped((300, 300), (0.1, 0.4), 0.0))
     worst = judged(compared, of)

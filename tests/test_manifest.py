@@ -167,6 +167,7 @@ def test_codes_stay_text_and_groups_of_their_own(tmp_path: Path, codes: list[str
     assert parquet.grouping("x").tolist() == values
 
 
+@pytest.mark.slow
 @given(st.lists(st.from_regex(r"[+-]?[0-9]{1,20}(\.[0-9]{0,3})?", fullmatch=True), unique=True))
 def test_no_two_numbers_become_one(codes: list[str]) -> None:
     assert sorted(in_natural_order(codes)) == sorted(codes)

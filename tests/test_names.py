@@ -24,6 +24,7 @@ HARD += [f"{slug(name)}" for name in ("職業", "宗教", "x" * 300)]
 NAMES = st.lists(st.one_of(st.sampled_from(HARD), st.text()), unique=True, max_size=12)
 
 
+@pytest.mark.slow
 @given(NAMES)
 def test_no_two_names_share_a_file_on_any_file_system(names: list[str]) -> None:
     files = file_names(names)

@@ -423,6 +423,7 @@ def test_the_template_has_a_place_for_every_section() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unpainted")
 def test_words_survive_rendering_and_the_same_run_gives_the_same_bytes(tmp_path: Path) -> None:
     from audit.report.render import render
 
@@ -442,6 +443,7 @@ def test_words_survive_rendering_and_the_same_run_gives_the_same_bytes(tmp_path:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unpainted")
 def test_an_error_leaves_the_report_as_it_was(tmp_path: Path) -> None:
     from audit.report.render import render
 
@@ -458,6 +460,7 @@ def test_an_error_leaves_the_report_as_it_was(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unpainted")
 def test_the_command_checks_drafts_and_renders(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -13,7 +13,17 @@ from PIL import Image
 
 from audit.core import resources
 from audit.core.errors import InputError
-from audit.data.people import assets, body, build, engine, parameters, skins, vocabulary
+from audit.data.people import (
+    assets,
+    body,
+    build,
+    engine,
+    materials,
+    parameters,
+    scene,
+    skins,
+    vocabulary,
+)
 
 FOLDER = resources.bundled("datasets") / "people"
 SPLITS = {"audit": 1280, "counterfactual": 616, "train": 5_000}
@@ -304,3 +314,24 @@ def test_a_committed_picture_is_rendered_again():
     image = scene.render(row, scene.FINE).astype(float)
     committed = np.asarray(Image.open(Path(FOLDER, row["path"])), float)
     assert abs(image - committed).mean() < 4  # of 255: sampling noise and JPEG
+
+
+def test_light_becomes_bytes_through_a_soft_shoulder():
+    light = np.array([[[-1.0, 0.0, 0.01], [0.5, 2.0, 100.0]]], np.float32)
+    shown = scene.tone_map(light).ravel()
+    assert shown.dtype == np.uint8
+    assert list(shown[:2]) == [0, 0]
+    assert list(np.diff(shown[1:].astype(int)) > 0) == [True] * 4
+    assert shown[-1] == 255
+
+
+def test_a_picture_is_seeded_by_its_own_name():
+    one, other = ({"path": f"pictures/{i}.jpg"} for i in range(2))
+    assert scene.seed_of(one) == scene.seed_of(dict(one)) != scene.seed_of(other)
+
+
+def test_brows_are_darker_than_hair_unless_it_is_white_or_grey():
+    for colour, hair in vocabulary.HAIR_COLOURS.items():
+        brow = materials._brow_colour({"hair_colour": colour})
+        assert (sum(brow) < sum(hair)) or colour == "black", colour
+    assert len({materials._brow_colour({"hair_colour": c}) for c in ("white", "grey")}) == 1

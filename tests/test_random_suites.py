@@ -25,8 +25,8 @@ import yaml
 from hypothesis import HealthCheck, Phase, event, given, reject, settings
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
+from pages import AppTest
 from PIL import Image
-from streamlit.testing.v1 import AppTest
 
 from audit.core.errors import InputError
 from audit.core.page import escaped
@@ -34,6 +34,7 @@ from audit.core.rundir import Run
 from audit.data.labels import normalise
 from audit.engine.run import carry_out
 from audit.engine.suite import load_suite
+from audit.measure import controls
 from audit.models.encoder import Rows, unit_rows
 from audit.models.planted import PlantedEncoder
 from audit.report import render as report
@@ -410,6 +411,7 @@ def test_a_random_suite_is_rendered_whole(
     with pytest.MonkeyPatch.context() as patch:
         if not BY_HAND:  # they are laid out and drawn; only their files take too long
             patch.setattr(report, "_saved", _tiny)
+            patch.setattr(controls, "SHUFFLES", 4)
         folder = tmp_path_factory.mktemp("random")
         try:
             run = carried_out(world, folder)

@@ -99,6 +99,7 @@ def one(table: pd.DataFrame, **where: Any) -> Any:
 # ---- oracles -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [2, 3])
 def test_recall_and_its_mean_are_those_of_scikit_learn(classes: int) -> None:
     world = random(0, 600, classes, [[0.9] * classes, [0.7] * classes, [0.5] * classes])
@@ -150,6 +151,7 @@ def test_families_hold_one_right_answer_each() -> None:
     assert one(gaps, label="a").q < 0.001
 
 
+@pytest.mark.slow
 def test_another_right_answer_moves_no_family() -> None:
     """Recall of 'a' has the same bounds and q whatever became of pictures of 'b'."""
     world = random(3, 400, 2, [[0.9, 0.9], [0.7, 0.9], [0.6, 0.9]])

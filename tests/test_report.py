@@ -3,8 +3,6 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import subprocess
-import sys
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -220,6 +218,7 @@ def lines_of(text: str, *words: str) -> list[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unpainted")
 @pytest.mark.parametrize(
     ("plan", "proof"),
     [
@@ -237,6 +236,7 @@ def test_the_plan_is_told_with_what_proves_it(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unpainted")
 def test_the_family_is_described_as_it_was_compared(run: Run, tmp_path: Path) -> None:
     told = part(run, tmp_path, 10)
     assert "2,000 bootstrap resamples of whole subjects" in told
@@ -250,6 +250,7 @@ def test_the_family_is_described_as_it_was_compared(run: Run, tmp_path: Path) ->
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unpainted")
 def test_power_goes_from_independent_pictures_to_subjects(run: Run, tmp_path: Path) -> None:
     row = next(r for r in run.dataset["power"] if r["attribute"] == "gender")
     best, worst = (percent(row[f"{case} 5%"], 0, row[f"{case} 5%"]) for case in ("base", "worst"))
@@ -264,6 +265,7 @@ def test_power_goes_from_independent_pictures_to_subjects(run: Run, tmp_path: Pa
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unpainted")
 def test_a_gap_stands_beside_chance_and_the_spread(run: Run, tmp_path: Path) -> None:
     gaps = judged(run.disparities, run.rates)
     row = gaps[(gaps["task"] == "people-gender") & (gaps["attribute"] == "age_group")].iloc[0]
@@ -282,6 +284,7 @@ def test_a_gap_stands_beside_chance_and_the_spread(run: Run, tmp_path: Path) -> 
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unpainted")
 def test_what_is_not_judged_is_counted_nowhere(run: Run, tmp_path: Path) -> None:
     assert (run.disparities["verdict"] == NOT_JUDGED).any()
     open_findings = [f for f in run.findings if f["verdict"] == "cannot tell"]
@@ -291,6 +294,7 @@ def test_what_is_not_judged_is_counted_nowhere(run: Run, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unpainted")
 def test_pooled_rates_stand_beside_the_raw_ones(run: Run, tmp_path: Path) -> None:
     row = run.rates.query(
         "task == 'people-gender' and condition == 'ensemble' and group == 'african x female'"
@@ -310,6 +314,7 @@ def test_pooled_rates_stand_beside_the_raw_ones(run: Run, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unpainted")
 def test_pooled_verdicts_stand_beside_the_raw_ones_without_their_sign(
     run: Run, tmp_path: Path
 ) -> None:
@@ -332,6 +337,7 @@ def test_pooled_verdicts_stand_beside_the_raw_ones_without_their_sign(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unpainted")
 def test_the_departure_from_additivity_has_bounds_or_a_reason(run: Run, tmp_path: Path) -> None:
     rows = run.disparities[run.disparities["comparison"] == DEPARTURE]
     row = rows[(rows["task"] == "people-occupations") & (rows["label"] == "teacher")].iloc[0]
@@ -345,6 +351,7 @@ def test_the_departure_from_additivity_has_bounds_or_a_reason(run: Run, tmp_path
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unpainted")
 def test_calibration_is_told_by_group(run: Run, tmp_path: Path) -> None:
     told = part(run, tmp_path, 19)
     rows = run.calibration[run.calibration["attribute"] == "age_group"]
@@ -382,6 +389,7 @@ def controls(run: Run) -> pd.DataFrame:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unpainted")
 def test_controls_are_summed_up_in_words(run: Run, tmp_path: Path) -> None:
     told = " ".join(part(altered(run, controls=controls(run)), tmp_path, 22).split())
     assert "something is shown large in 0 of 80 shuffles (0.0 %)" in told
@@ -394,6 +402,7 @@ def test_controls_are_summed_up_in_words(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unpainted")
 def test_a_control_that_fails_is_named(run: Run, tmp_path: Path) -> None:
     table = controls(run)
     table.loc[table.index[2], ["shown_large", "missed"]] = 3, 5
@@ -411,6 +420,7 @@ def test_a_control_that_fails_is_named(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unpainted")
 def test_the_controls_of_a_run_are_all_in_the_table(run: Run, tmp_path: Path) -> None:
     told = part(run, tmp_path, 22)
     for row in run.controls[run.controls["control"] == "shuffled"].itertuples():
@@ -420,6 +430,7 @@ def test_the_controls_of_a_run_are_all_in_the_table(run: Run, tmp_path: Path) ->
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unpainted")
 def test_wrong_group_labels_and_the_verdicts_they_would_change(run: Run, tmp_path: Path) -> None:
     large, small, unsure = "shown large", "shown small", "cannot tell"
     ends = {
@@ -447,6 +458,7 @@ def test_wrong_group_labels_and_the_verdicts_they_would_change(run: Run, tmp_pat
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unpainted")
 def test_gates_are_told_with_what_failed_first(run: Run, tmp_path: Path) -> None:
     assert "Gates" not in part(run, tmp_path, 1)
     policy = [
@@ -474,6 +486,7 @@ def told_of_wording(run: Run, folder: Path) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unpainted")
 def test_one_curve_is_drawn_for_the_most_important_finding(run: Run, tmp_path: Path) -> None:
     told = told_of_wording(run, tmp_path)
     curves = set(run.sensitivity[["task", "attribute"]].itertuples(index=False, name=None))
@@ -487,6 +500,7 @@ def test_one_curve_is_drawn_for_the_most_important_finding(run: Run, tmp_path: P
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unpainted")
 def test_a_curve_is_told_as_model_and_question(run: Run, tmp_path: Path) -> None:
     told = told_of_wording(run, tmp_path)
     row = run.sensitivity.query("task == 'people-gender' and attribute == 'age_group'").iloc[0]
@@ -507,6 +521,7 @@ def test_a_curve_is_told_as_model_and_question(run: Run, tmp_path: Path) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unpainted")
 @pytest.mark.parametrize(
     ("selection", "says", "other"),
     [
@@ -526,6 +541,7 @@ def test_it_is_said_how_a_question_was_selected(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unpainted")
 def test_every_curve_has_its_line_once_the_others_folded(run: Run, tmp_path: Path) -> None:
     told = told_of_wording(run, tmp_path)
     open_part, folded = told.split("#### Curves of the same tasks by other attributes")
@@ -538,6 +554,7 @@ def test_every_curve_has_its_line_once_the_others_folded(run: Run, tmp_path: Pat
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unpainted")
 def test_what_a_curve_cannot_say_has_its_reason(run: Run, tmp_path: Path) -> None:
     table = run.sensitivity.reset_index(drop=True).copy()
     numbers = ["model_share", "needed", "p_median", "kendall_w", "share_rest", "generalisability"]
@@ -567,6 +584,7 @@ def _between(told: str, row: pd.Series) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unpainted")
 def test_variance_shares_and_steadiness_are_folded(run: Run, tmp_path: Path) -> None:
     told = told_of_wording(run, tmp_path)
     table = run.sensitivity.query("task == 'people-gender' and attribute == 'age_group'").iloc[0]
@@ -594,6 +612,7 @@ def test_wordings_are_counted_from_the_fewest_to_the_most_where_tasks_differ(run
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unpainted")
 def test_without_curves_it_is_said_why(run: Run, tmp_path: Path) -> None:
     names = ("specifications", "sensitivity", "stability")
     before = altered(run, **{name: getattr(run, name).head(0) for name in names})
@@ -700,15 +719,6 @@ def test_a_changed_file_is_reported(run: Run, tmp_path: Path) -> None:
     assert "From an edited run" in told
 
 
-@pytest.mark.slow
-def test_reporting_does_not_import_torch(run: Run) -> None:
-    program = (
-        "import sys; from pathlib import Path; import audit.report.render;"
-        "sys.exit(any(m in sys.modules for m in ('torch', 'transformers')))"
-    )
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
-
-
 # ---- sections with a module of their own ---------------------------------------------------------
 
 
@@ -797,6 +807,7 @@ def test_a_figure_that_cannot_be_drawn_leaves_its_reason(run: Run) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unpainted")
 def test_a_probe_with_a_section_of_its_own_is_told_there_alone(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -813,6 +824,7 @@ def test_a_probe_with_a_section_of_its_own_is_told_there_alone(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unpainted")
 def test_which_label_carries_the_harm_is_told_with_its_bounds(run: Run, tmp_path: Path) -> None:
     told = part(run, tmp_path, 13)
     rows = run.effects.query(
@@ -835,6 +847,7 @@ def test_which_label_carries_the_harm_is_told_with_its_bounds(run: Run, tmp_path
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unpainted")
 def test_the_changes_are_those_of_the_table_and_the_rest_are_counted(
     run: Run, tmp_path: Path
 ) -> None:
@@ -854,6 +867,7 @@ def test_the_changes_are_those_of_the_table_and_the_rest_are_counted(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unpainted")
 def test_what_relieves_and_what_holds_down_is_named_if_sure(run: Run, tmp_path: Path) -> None:
     task = run.effects["task"] == "people-suspicion"
     edits = run.effects[task & (run.effects["edit"] == "swap")]
@@ -878,6 +892,7 @@ def test_what_relieves_and_what_holds_down_is_named_if_sure(run: Run, tmp_path: 
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unpainted")
 def test_labels_that_draw_errors_have_a_part_of_their_own(run: Run, tmp_path: Path) -> None:
     told = part(run, tmp_path, 13)
     assert "### Which labels draw errors" not in told  # of two labels none can be dropped
@@ -892,6 +907,7 @@ def test_labels_that_draw_errors_have_a_part_of_their_own(run: Run, tmp_path: Pa
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unpainted")
 def test_thresholds_are_told_by_group_and_by_task(run: Run, tmp_path: Path) -> None:
     told = part(run, tmp_path, 13)
     assert "Asked about: 0.5% and 4%." in " ".join(told.split())
@@ -918,6 +934,7 @@ def test_thresholds_are_told_by_group_and_by_task(run: Run, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unpainted")
 def test_without_effects_section_13_says_what_would(run: Run, tmp_path: Path) -> None:
     names = ("effects", "thresholds")
     none = altered(run, **{name: getattr(run, name).head(0) for name in names})
@@ -927,6 +944,7 @@ def test_without_effects_section_13_says_what_would(run: Run, tmp_path: Path) ->
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unpainted")
 def test_every_bundled_card_has_its_line_and_reason(run: Run, tmp_path: Path) -> None:
     told = part(run, tmp_path, 21)
     table = replication.replicate_all(map(load_card, replication.card_names()), run)
@@ -937,6 +955,7 @@ def test_every_bundled_card_has_its_line_and_reason(run: Run, tmp_path: Path) ->
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unpainted")
 def test_numbers_that_can_be_compared_are_told_one_by_one(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

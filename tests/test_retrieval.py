@@ -423,6 +423,7 @@ def test_groups_without_a_picture_are_named_too(world: Path) -> None:
 # ---- NDKL of the whole list ----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_ndkl_of_the_whole_list_can_be_asked(world: Path) -> None:
     """By the definition, place by place, beside a null; bounds of the top are as without it."""
     rng = np.random.default_rng(3)
@@ -451,6 +452,7 @@ def test_ndkl_of_the_whole_list_can_be_asked(world: Path) -> None:
     )
 
 
+@pytest.mark.slow
 def test_the_whole_list_shows_an_order_that_skews_of_everything_do_not(world: Path) -> None:
     sorted_, mixed = ("f" * 20 + "m" * 20, "fm" * 20)
     asked = probe(queries=["alpha"], k=10, ndkl_at="all")
@@ -511,6 +513,7 @@ def test_a_group_that_is_too_small_is_of_neither(world: Path) -> None:
     assert "k counts pictures of neither group: c;" in row.method
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("names", [["f", "m"], ["m", "f"]])
 def test_the_first_group_named_counts_above_0(world: Path, names: list[str]) -> None:
     """Nobody of neither group: the value, bounds, null and events turn round with the names."""

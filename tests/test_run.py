@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 import stat
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,7 @@ from audit.report.render import render
 from audit.store.embeddings import Store
 
 ROOT = Path(__file__).resolve().parents[1]
+DEAR = {"planted"}
 
 
 def audit(folder: Path, labels: str, encoder: PlantedEncoder, truth: str | None = None) -> Run:
@@ -31,7 +34,7 @@ def audit(folder: Path, labels: str, encoder: PlantedEncoder, truth: str | None 
     return carry_out(suite, folder / "runs", Store(folder / "cache"), lambda: encoder)
 
 
-def planted_world(folder: Path, n: int = 600) -> tuple[pd.DataFrame, PlantedEncoder]:
+def planted_world(folder: Path, n: int) -> tuple[pd.DataFrame, PlantedEncoder]:
     """'thief' for 40 % of women and 5 % of men, nothing else by any attribute."""
 
     def choose(row: pd.Series) -> str:
@@ -41,10 +44,31 @@ def planted_world(folder: Path, n: int = 600) -> tuple[pd.DataFrame, PlantedEnco
     return table, worlds.planted(folder, table, "people-suspicion", choose)
 
 
-@pytest.mark.slow
-def test_the_planted_gap_is_found_and_nothing_else(world: Path) -> None:
-    _, encoder = planted_world(world)
-    run = audit(world, "people-suspicion", encoder)
+@dataclass(frozen=True)
+class Planted:
+    """The planted world carried out once, for what only reads it."""
+
+    folder: Path
+    table: pd.DataFrame
+    encoder: PlantedEncoder
+    run: Run
+
+    def copied(self, folder: Path) -> Run:
+        """A copy of the run, to be changed."""
+        return open_run(Path(shutil.copytree(self.run.path, folder / "runs" / self.run.name)))
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory: pytest.TempPathFactory) -> Planted:
+    folder = tmp_path_factory.mktemp("planted") / "world"
+    table, encoder = planted_world(folder, 300)
+    run = audit(folder, "people-suspicion", encoder)
+    assert encoder.images_seen == 300
+    return Planted(folder, table, encoder, run)
+
+
+def test_the_planted_gap_is_found_and_nothing_else(planted: Planted) -> None:
+    run = planted.run
     large = [f for f in run.findings if f["verdict"] == "shown large"]
     assert large
     for finding in large:
@@ -99,10 +123,8 @@ def test_a_null_world_shows_nothing_large(world: Path) -> None:
     assert "shown small" in verdicts  # words never chosen
 
 
-@pytest.mark.slow
-def test_rates_are_what_the_stored_outcomes_say(world: Path) -> None:
-    table, encoder = planted_world(world, 300)
-    run = audit(world, "people-suspicion", encoder)
+def test_rates_are_what_the_stored_outcomes_say(planted: Planted) -> None:
+    table, run = planted.table, planted.run
     chosen = run.outcomes("people-suspicion").merge(table, left_on="image_id", right_on="path")
     thief = chosen[chosen["condition"] == "ensemble"].assign(e=lambda t: t["predicted"] == "thief")
     expected = thief.groupby("gender")["e"].mean().to_dict()
@@ -138,12 +160,10 @@ def test_naming_an_attribute_rightly_is_no_finding_but_erring_unequally_is(world
 
 
 @pytest.mark.slow
-def test_the_same_question_gives_the_same_bytes_and_encodes_nothing(world: Path) -> None:
-    _, encoder = planted_world(world, 200)
-    first = audit(world, "people-suspicion", encoder)
-    seen = encoder.images_seen
-    again = audit(world, "people-suspicion", encoder)
-    assert encoder.images_seen == seen == 200
+def test_the_same_question_gives_the_same_bytes_and_encodes_nothing(planted: Planted) -> None:
+    first = planted.run
+    again = audit(planted.folder, "people-suspicion", planted.encoder)
+    assert planted.encoder.images_seen == 300
     for name in ("rates.parquet", "disparities.parquet", "findings.json"):
         assert (first.path / name).read_bytes() == (again.path / name).read_bytes()
     assert first.manifest["tables"] == again.manifest["tables"]
@@ -151,32 +171,30 @@ def test_the_same_question_gives_the_same_bytes_and_encodes_nothing(world: Path)
 
 
 @pytest.mark.slow
-def test_the_order_of_pictures_does_not_matter(world: Path) -> None:
-    table, encoder = planted_world(world, 200)
-    first = audit(world, "people-suspicion", encoder)
+def test_the_order_of_pictures_does_not_matter(planted: Planted, world: Path) -> None:
+    first = planted.run
+    table, encoder = planted_world(world, 300)
     table.sample(frac=1, random_state=1).to_csv(world / "people.csv", index=False)
     again = audit(world, "people-suspicion", encoder)
     pd.testing.assert_frame_equal(first.rates, again.rates)
     pd.testing.assert_frame_equal(first.disparities, again.disparities)
 
 
-@pytest.mark.slow
-def test_a_run_is_sealed_and_damage_is_seen(world: Path) -> None:
-    _, encoder = planted_world(world, 100)
-    run = audit(world, "people-suspicion", encoder)
+def test_a_run_is_sealed_and_damage_is_seen(planted: Planted, world: Path) -> None:
+    run = planted.copied(world)
     assert run.damaged() == []
     (run.path / "rates.parquet").write_bytes(b"changed")
     assert run.damaged() == ["rates.parquet"]
 
 
-@pytest.mark.slow
-def test_the_private_part_is_private_and_stays_out_of_the_public_copy(world: Path) -> None:
-    _, encoder = planted_world(world, 100)
-    run = audit(world, "people-suspicion", encoder)
+def test_the_private_part_is_private_and_stays_out_of_the_public_copy(
+    planted: Planted, world: Path
+) -> None:
+    run = planted.run
     assert stat.S_IMODE((run.path / "private").stat().st_mode) == 0o700
     for path in (run.path / "private" / "outcomes").iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert (world / "runs" / ".gitignore").read_text().strip().endswith("*")
+    assert (planted.folder / "runs" / ".gitignore").read_text().strip().endswith("*")
     copy = open_run(run.public_copy(world / "public"))
     assert not (copy.path / "private").exists()
     assert copy.damaged() == []
@@ -211,6 +229,7 @@ def test_too_many_broken_pictures_stop_the_run_and_leave_none(world: Path) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unpainted")
 def test_groups_too_small_to_compare_still_get_a_report(world: Path) -> None:
     _, encoder = planted_world(world, 20)
     run = audit(world, "people-suspicion", encoder)
@@ -362,20 +381,19 @@ def test_killed_at_any_moment_it_leaves_no_half_run_and_the_same_tables(world: P
     assert {r.manifest["tables"] for r in runs} == {clean.manifest["tables"]}
 
 
-@pytest.mark.slow
-def test_the_resolved_suite_is_the_suite(world: Path) -> None:
-    _, encoder = planted_world(world, 60)
-    run = audit(world, "people-suspicion", encoder)
+def test_the_resolved_suite_is_the_suite(planted: Planted) -> None:
+    run = planted.run
     again = load_suite(str(run.path / "suite.yaml"))
     assert again.resolved() == (run.path / "suite.yaml").read_text()
     assert json.loads((run.path / "manifest.json").read_text())["suite_digest"] == again.digest
 
 
-@pytest.mark.slow
-def test_a_damaged_manifest_gets_a_sentence_and_hides_no_other_run(world: Path) -> None:
-    _, encoder = planted_world(world, 60)
-    first = audit(world, "people-suspicion", encoder)
-    second = audit(world, "people-suspicion", encoder)
+def test_a_damaged_manifest_gets_a_sentence_and_hides_no_other_run(
+    planted: Planted, world: Path
+) -> None:
+    first, second = planted.copied(world / "a"), planted.copied(world)
+    first = open_run(Path(shutil.move(first.path, world / "runs" / f"{first.name}-2")))
+    assert {r.path for r in runs_in(world / "runs")} == {first.path, second.path}
     (first.path / "manifest.json").write_text("{")
     with pytest.raises(InputError, match="damaged"):
         open_run(first.path)

@@ -255,6 +255,7 @@ def test_a_split_and_the_order_of_pictures_change_nothing(world: Path) -> None:
     pd.testing.assert_frame_equal(sort(scenes.outcomes(shuffled)), sort(whole))
 
 
+@pytest.mark.slow
 def test_captions_that_are_alike_to_the_model_favour_none(world: Path) -> None:
     dataset = manifest(world, many(600))
     scenes = asked(template=TEMPLATE)
@@ -714,6 +715,7 @@ def test_captions_that_can_not_be_made_are_refused(
     assert words in str(refused.value)
 
 
+@pytest.mark.slow
 def test_sound_captions_are_not_refused(world: Path) -> None:
     dataset = manifest(world, many(60))
     asked(template=TEMPLATE | {"others": ["a white car"]}).resolve(dataset)

@@ -135,6 +135,7 @@ def test_p_of_equal_sets_is_that_of_the_plain_difference(alternative):
     np.testing.assert_array_equal(found.p, (far(gaps) >= far(gaps[0]) - 1e-12).mean(axis=0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("n", "sd"), [((40, 1000), (3, 1)), ((100, 1000), (2, 1)), ((40, 1000), (1 / 3, 1))]
 )
@@ -148,6 +149,7 @@ def test_means_alike_are_not_called_different_for_their_spread(n, sd):
     assert (found.p <= 0.05).mean() >= 0.05 - 3 * error
 
 
+@pytest.mark.slow
 def test_means_alike_of_clusters_are_not_called_different_for_their_spread():
     """30 subjects of one to five pictures, who differ more, against 300."""
     rng = np.random.default_rng(5)

@@ -226,6 +226,7 @@ def test_independent_pictures_of_many_subjects_are_worth_nearly_all() -> None:
     assert worth.min() > 3000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("subjects", "per", "rate"), [(200, 12, 0.03), (500, 12, 0.02), (100, 5, 0.1)]
 )
@@ -607,6 +608,7 @@ def test_these_worlds_would_show_an_interval_that_ignores_subjects() -> None:
     assert LEAST <= covered <= 0.99  # nor is it bought by bounds that say nothing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("alike", [0.0, 0.3, 0.9, 1.0])
 @pytest.mark.parametrize("rate", [0.05, 0.1, 0.5])
 @pytest.mark.parametrize(("ones", "large", "of"), [(20, 20, 12), (90, 10, 12), (180, 20, 12)])
@@ -632,6 +634,7 @@ def test_coverage_where_subjects_with_many_pictures_differ(
     assert covered >= LEAST
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rates", [(0.03, 0.03), (0.2, 0.35)])
 @pytest.mark.parametrize("alike", [0.0, 0.4, 0.9])
 @pytest.mark.parametrize("spread", ["both", "by chance", "apart"])

@@ -45,6 +45,7 @@ def gaps(n: np.ndarray, events: np.ndarray) -> np.ndarray:
 # ---- at random -----------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(k=st.integers(2, 8), share=st.floats(0, 0.4), seed=st.integers(0, 10**6))
 def test_what_a_confusion_matrix_does_is_undone_for_groups_of_any_size(
@@ -235,6 +236,7 @@ def test_the_worst_is_never_milder_than_errors_at_random(
     assert (high <= highest + 1e-9).all()
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(groups=counts, share=st.floats(0, 0.3))
 def test_which_group_comes_first_changes_the_sign_only(groups: np.ndarray, share: float) -> None:

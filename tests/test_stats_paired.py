@@ -248,6 +248,7 @@ def test_lengths_that_differ_are_refused() -> None:
         mantel_haenszel([1, 0], [1, 0], [0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["mcnemar", "cochran", "mantel"])
 def test_size_under_the_null(method: str) -> None:
     """At 5 % no more than 5 % of true hypotheses are rejected, and not none either."""

@@ -115,6 +115,7 @@ def naive_ndkl(codes, target):
     return total / z
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("groups", "n"), [(2, 40), (7, 1100), (30, 300)])
 def test_ndkl_agrees_with_its_definition(groups, n):
     rng = np.random.default_rng(groups)
