@@ -162,7 +162,7 @@ def test_a_place_that_can_not_be_written_is_refused_before_anything_is_computed(
 @pytest.mark.slow
 def test_sigterm_from_outside_ends_with_143(tmp_path: Path) -> None:
     code = (
-        "import os, signal, sys; from audit import cli\n"
+        "import os, signal, sys; from audit.cli import verbs as cli\n"
         "cli._load = lambda s, m: os.kill(os.getpid(), signal.SIGTERM)\n"
         "sys.argv = ['clip-audit', 'run', 'quick']; cli.main()"
     )
