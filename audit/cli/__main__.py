@@ -1,5 +1,5 @@
 """``python -m audit.cli``: the command where no script is installed."""
 
-from audit.cli.verbs import main
+from audit.cli import main
 
 main()
