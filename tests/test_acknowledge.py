@@ -45,7 +45,6 @@ def test_the_name_with_an_addition_does_not_cover_the_set_without(world: Path) -
         suite(world, TWENTY_ONE, acknowledge=("clip-paper-21 + child",)).resolve()
 
 
-@pytest.mark.slow
 def test_the_error_prints_a_line_that_mends_all_of_it(world: Path) -> None:
     """Both missing names in one line, beside what stands there, and the line is YAML that works."""
     own = {"kind": "retrieval", "queries": ["alpha, a thief: here", "beta"], "k": 3}

@@ -43,7 +43,6 @@ from audit.report.sections.registry import SECTIONS
 from audit.store.embeddings import Store
 
 DASHBOARD = Path(__file__).resolve().parents[1] / "dashboards"
-DEAR = {"run"}  # carried out
 GATES = "gates: [{attribute: gender, family: default, fail_if: shown_large}]\n"
 
 
@@ -88,7 +87,6 @@ def headings(text: str) -> list[str]:
 # ---- the report --------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_a_figure_that_raises_is_named_and_all_others_are_drawn(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -248,7 +246,6 @@ def _full(*given: Any) -> None:
 # ---- exports and the dashboard -----------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_an_export_that_raises_keeps_no_other_from_being_written(
     run: Run,
     monkeypatch: pytest.MonkeyPatch,
@@ -337,8 +334,7 @@ def test_an_edited_run_is_marked_on_every_page(
     assert head == f"{run.path.name} (edited)"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("write", [write_pdf, write_docx])
+@pytest.mark.parametrize("write", [pytest.param(write_pdf, marks=pytest.mark.slow), write_docx])
 def test_a_document_holds_any_sign_and_any_length(
     tmp_path: Path, write: Callable[..., Path]
 ) -> None:
@@ -381,7 +377,6 @@ def test_a_part_of_a_page_that_raises_leaves_the_others(
     assert any("‘cannot tell’ is not ‘no gap’" in m.value.replace("\\", "") for m in page.markdown)
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::audit.core.damage.DamagedWarning")
 def test_a_section_on_a_page_that_raises_is_named(
     shown: Callable[[str], AppTest], monkeypatch: pytest.MonkeyPatch

@@ -52,6 +52,19 @@ def test_the_readme_starts_with_the_two_commands() -> None:
     ]
 
 
+@pytest.mark.slow
+def test_the_quick_start_in_python_as_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (code,) = blocks("README.md", "python")
+    assert len(code.strip().splitlines()) <= 10
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "README.md", "exec"), {})
+    said = capsys.readouterr().out.splitlines()
+    assert "the model chooses" in said[0]
+    assert said[-1].endswith("report.html")
+
+
 def test_links_between_pages_lead_somewhere() -> None:
     pages = [
         "README.md",
