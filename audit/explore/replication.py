@@ -17,7 +17,6 @@ from typing import Annotated, Any, Final, Literal, Protocol, Self
 
 import pandas as pd
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
-from scipy import special
 
 from audit.core.digits import bounds, percent
 from audit.core.errors import InputError, sentence
@@ -39,8 +38,7 @@ from audit.core.tables import (
 from audit.data.labels import Cited, Text, normalise
 from audit.data.yamlfile import FieldError, load_yaml, validate
 from audit.measure.metrics import METRICS
-from audit.stats.clustered import MANY
-from audit.stats.intervals import clopper_pearson, wilson
+from audit.stats.defaults import rate_bounds
 
 REPRODUCED: Final = "reproduced"
 NOT_REPRODUCED: Final = "not reproduced"
@@ -368,8 +366,7 @@ def _reach(value: float, size: float, level: float) -> tuple[float, float]:
     if math.isnan(size):
         return 0.0, 0.0
     events = value * size
-    few = min(events, size - events) < MANY * special.ndtri((1 - level) / 2) ** 2
-    low, high = (clopper_pearson if few else wilson)(events, size, level)
+    low, high = rate_bounds(events, size, level)
     return value - float(low), float(high) - value
 
 

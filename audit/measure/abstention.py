@@ -36,6 +36,7 @@ from audit.measure.measures import measured
 from audit.measure.metrics import DEFAULT_FAMILY, Draws, Groups, standing
 from audit.stats.clustered import Flags, Integers, Sample, rate_interval
 from audit.stats.counts import count
+from audit.stats.defaults import EITHER, OF_DIFFERENCE_IN_CLUSTERS
 from audit.stats.gaps import NO_TWO_GROUPS, TOO_FEW_GROUPS, Pairs, largest_gap
 from audit.stats.samples import pick_groups
 
@@ -251,7 +252,7 @@ def _rates(sample: Sample, asked: Asked) -> Iterator[dict[str, Any]]:
             "value": float(sample.rate[0, g]),
             "low": float(low[0, g]),
             "high": float(high[0, g]),
-            "method": "Wilson or Clopper-Pearson at effective n",
+            "method": EITHER,
             "status": status[0, g],
             "reason": _NONE_SURE if status[0, g] == UNDEFINED else reason[0, g],
             "verdict": NOT_JUDGED,
@@ -287,7 +288,7 @@ def _gap(sample: Sample, question: Question, asked: Asked, attribute: str) -> di
         "value": float(gap.value[0, 0]),
         "low_simultaneous": float(gap.low[0, 0]),
         "high_simultaneous": float(gap.high[0, 0]),
-        "method": "largest over pairs of Newcombe at effective n, max-T",
+        "method": f"largest over pairs of {OF_DIFFERENCE_IN_CLUSTERS}, max-T",
         "reason": str(gap.reason[0, 0]),
         "verdict": str(gap.verdict(margin)[0, 0]),
     }

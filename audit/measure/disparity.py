@@ -49,6 +49,7 @@ from audit.measure.metrics import (
     standing,
 )
 from audit.stats.clustered import Sample, difference_interval, effective_n
+from audit.stats.defaults import OF_DIFFERENCE, OF_DIFFERENCE_IN_CLUSTERS
 from audit.stats.gaps import (
     NEGLIGIBLE,
     TOO_FEW_GROUPS,
@@ -386,7 +387,7 @@ def _pair_verdicts(groups: Compared, low: Any, high: Any) -> NDArray[np.str_]:
 
 def _method(groups: Compared) -> NDArray[np.object_]:
     """How the bounds and tests of each comparison were made."""
-    size = np.where(groups.repeats, "Newcombe at effective n", "Newcombe").astype(object)
+    size = np.where(groups.repeats, OF_DIFFERENCE_IN_CLUSTERS, OF_DIFFERENCE).astype(object)
     test = np.where(groups.repeats, "step-down max-T", "Holm").astype(object)
     alone = np.where(groups.repeats, "Bonferroni", "Holm").astype(object)
     few = size + ", Bonferroni (too few events for max-T); " + alone
@@ -468,7 +469,7 @@ def worst(groups: Compared) -> Columns:
     """
     claims, gap, found = groups.claims, groups.claims.gap, groups.claims.found
     binds = ~np.isnan(groups.margins.ratio)
-    size = "Newcombe at effective n" if groups.repeats[0] else "Newcombe"
+    size = OF_DIFFERENCE_IN_CLUSTERS if groups.repeats[0] else OF_DIFFERENCE
     method = f"largest over pairs of {size}, max-T; two one-sided tests of every pair"
     return groups.table(
         {

@@ -24,6 +24,7 @@ from audit.data.labels import LabelSet
 from audit.measure.intersections import pooled_rates
 from audit.stats.clustered import Sample, effective_n, is_few, rate_interval
 from audit.stats.counts import Counts, count
+from audit.stats.defaults import name_of_rate
 from audit.stats.resampling import Weights, cluster_weights
 
 #: the margin family of everything that names no other
@@ -494,7 +495,7 @@ def joint_status(
 def _method(sample: Sample, level: float) -> NDArray[np.object_]:
     """How each interval was made; blank where there is none."""
     few = is_few(sample, level)
-    name = np.where(few, "Clopper-Pearson", "Wilson").astype(object)
+    name = name_of_rate(few)
     how = "subjects as copies" if sample.deviations is None else "effective n"
     name = np.where(sample.subjects < sample.n, name + f", {how}", name)
     return np.where((sample.n > 0) & (sample.copies > 1), name, "")

@@ -43,6 +43,7 @@ from audit.measure.metrics import (
 )
 from audit.stats.clustered import Flags, Floats, Integers, Sample, rate_interval
 from audit.stats.counts import Counts, count
+from audit.stats.defaults import EITHER, OF_DIFFERENCE_IN_CLUSTERS
 from audit.stats.gaps import Pairs, largest_gap
 from audit.stats.samples import pick_groups
 from audit.stats.significance import holm, homogeneity
@@ -253,7 +254,7 @@ def _kept_rates(sample: Sample, frame: Frame) -> dict[str, Any]:
         "value": sample.rate,
         "low": low,
         "high": high,
-        "method": "Wilson or Clopper-Pearson at effective n",
+        "method": EITHER,
         "status": status,
         "reason": reason,
     }
@@ -283,7 +284,7 @@ def _kept_gaps(
         "p": p[:, np.newaxis],
         "q": holm(p)[:, np.newaxis],
         "family_size": int(pairs.usable.sum()) * (frame.edits if judged else 1),
-        "method": "largest over pairs of Newcombe at effective n, max-T",
+        "method": f"largest over pairs of {OF_DIFFERENCE_IN_CLUSTERS}, max-T",
         "status": gap.status,
         "reason": gap.reason,
         "verdict": gap.verdict(margin) if judged else NOT_JUDGED,

@@ -16,24 +16,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from audit.stats.intervals import clopper_pearson, wilson
+from audit.stats.defaults import MANY, MANY_OF_PAIR, OF_FEW, OF_MANY, in_quantiles
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 Bounds = tuple[Floats, Floats]
-
-MANY = 5.0
-"""Wilson's interval from ``MANY z²`` events and as many non-events on (19 at 95 %), else the exact
-one. Measured over 5 to 5,000 pictures and rates of 0.5 to 50 %: at worst 93.6 % coverage at 95 %
-(Wilson alone 83.8 %), and misses at most 2.5 times nominal at 99.99 % (Wilson alone 490 times)."""
-
-MANY_OF_PAIR = 20.0
-"""As ``MANY``, for the rates of a comparison: Wilson's for both if both have as many, else the
-exact one for both. Where Wilson's lower bound is too high, its upper one is high too, and the exact
-one is not: one of each adds up both faults. Error of one bound at 5 %, summed over all outcomes of
-20 to 6,000 pictures, rates of 1 to 99 % and gaps of 0 to 20 points: at most 5.4 % (with ``MANY`` of
-both rates 6.4 %, Newcombe's interval 14.9 %, exact bounds only 5.2 %)."""
 
 
 @dataclass(frozen=True)
@@ -222,7 +210,7 @@ def rate_interval(sample: Sample, level: npt.ArrayLike = 0.95) -> Bounds:
 def is_few(sample: Sample, level: npt.ArrayLike = 0.95) -> npt.NDArray[np.bool_]:
     """Whether events or non-events are too few for Wilson's interval, (Q, G)."""
     size = effective_n(sample, level)
-    return np.asarray(_quantiles(sample.rate * size, size, level) < MANY)
+    return np.asarray(in_quantiles(sample.rate * size, size, level) < MANY)
 
 
 def _both(sample: Sample, level: npt.ArrayLike) -> tuple[Bounds, Bounds, Floats]:
@@ -239,13 +227,8 @@ def _both_anew(sample: Sample, level: npt.ArrayLike) -> tuple[Bounds, Bounds, Fl
     size = np.where(known, effective_n(sample, level), 0.0)
     events = np.where(known, sample.rate, 0.0) * size
     # an empty group has no bounds, and neither has a group of one subject
-    rough, exact = wilson(events, size, level), clopper_pearson(events, size, level)
-    return rough, exact, _quantiles(events, size, level)
-
-
-def _quantiles(events: Floats, size: Floats, level: npt.ArrayLike) -> Floats:
-    critical = special.ndtri((1 - np.asarray(level, dtype=np.float64)) / 2) ** 2
-    return np.asarray(np.minimum(events, size - events) / critical)
+    rough, exact = OF_MANY(events, size, level), OF_FEW(events, size, level)
+    return rough, exact, in_quantiles(events, size, level)
 
 
 def _bounds_of_pairs(

@@ -14,8 +14,9 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from scipy import special, stats
 
-from audit.stats.clustered import MANY, Bounds, difference_interval, rate_interval
+from audit.stats.clustered import Bounds, difference_interval, rate_interval
 from audit.stats.counts import sample_of
+from audit.stats.defaults import MANY
 from audit.stats.families import compare
 from audit.stats.intervals import clopper_pearson, wilson
 

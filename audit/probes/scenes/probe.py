@@ -70,6 +70,7 @@ from audit.probes.scenes.captions import (
     uniform,
 )
 from audit.stats.clustered import difference_interval
+from audit.stats.defaults import OF_DIFFERENCE_IN_CLUSTERS
 
 #: conditions beside the headline, in which every caption is offered
 WITHOUT: Final = "without close captions"
@@ -538,7 +539,7 @@ def _told_apart(said: Flags, there: Flags, asked: Asked) -> Iterator[dict[str, A
             "low": float(low[0, i]),
             "high": float(high[0, i]),
             "level": c.level,
-            "method": "difference of two shares, Newcombe at effective n",
+            "method": f"difference of two shares, {OF_DIFFERENCE_IN_CLUSTERS}",
             "status": status[0, i],
             "reason": reason[0, i],
             "verdict": NOT_JUDGED,
