@@ -12,10 +12,10 @@ from typing import Any, Final
 import pandas as pd
 import streamlit as st
 
-from audit.core.errors import InputError, sentence
+from audit import InputError, Run
+from audit.core.errors import sentence
 from audit.core.page import to_html
 from audit.core.resources import shipped
-from audit.core.rundir import Run
 from audit.data.yamledit import with_key
 from audit.report.narrative import (
     FIELDS,

@@ -13,9 +13,9 @@ from typing import Any, Final, TypeVar, cast
 import pandas as pd
 import streamlit as st
 
-from audit.core.errors import InputError
+from audit import InputError, Run, open_run
 from audit.core.integrity import unedited
-from audit.core.rundir import MANIFEST, TABLES, Run, digest_of, open_run
+from audit.core.rundir import MANIFEST, TABLES, digest_of
 from audit.report.narrative import FILE
 from parts.words import csv, plain
 

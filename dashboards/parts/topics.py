@@ -8,13 +8,11 @@ from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
+from audit import InputError, Run, figures
 from audit.core.damage import Damage, Damaged, DamagedWarning
-from audit.core.errors import InputError
 from audit.core.page import Markdown
-from audit.core.rundir import Run
 from audit.probes.kit.blocks import Block, Folded, Part, Picture, said
 from audit.probes.kit.tasks import tasks
-from audit.report import figures
 from audit.report.sections.disparities import gaps_table
 from audit.report.sections.registry import SECTIONS
 from parts.damage import attempt

@@ -11,8 +11,7 @@ import streamlit as st
 from parts.runs import OTHERS, current, names, offer_csv, opened, stamp
 from parts.words import plain, signed, table, unbroken
 
-from audit.core.errors import InputError
-from audit.core.rundir import Run
+from audit import InputError, Run
 from audit.core.tables import DIFFERENCE, WORST, records
 from audit.explore import compare as comparison
 

@@ -25,9 +25,9 @@ from parts.words import (
     what,
 )
 
+from audit import Run
 from audit.core.digits import percent
 from audit.core.evidence import each
-from audit.core.rundir import Run
 from audit.core.tables import (
     DIFFERENCE,
     ENSEMBLE,

@@ -13,10 +13,9 @@ from parts.charts import before_and_after
 from parts.runs import current, offer_csv, stamp
 from parts.words import change, measured, plain, signed, status, table, unbroken, what
 
-from audit.core.errors import InputError
+from audit import InputError, Run, Store
 from audit.core.evidence import each
 from audit.core.names import slug
-from audit.core.rundir import Run
 from audit.core.tables import EVERYONE, OK, RATE, WORST
 from audit.explore.lab import (
     Lab,
@@ -30,7 +29,6 @@ from audit.explore.lab import (
     typed,
     zipped,
 )
-from audit.store.embeddings import Store
 
 #: rows of the table of changes before it refers to the file
 MOST: Final = 14

@@ -10,8 +10,8 @@ from parts.damage import attempt
 from parts.runs import current
 from parts.words import MEANINGS, SEEN, SIGNS, plain, signed, table, unbroken, unique
 
+from audit import Run
 from audit.core.evidence import each
-from audit.core.rundir import Run
 from audit.core.tables import UNKNOWN
 from audit.measure.findings import tally_verdicts
 from audit.report.sections.label_sets import label_warnings

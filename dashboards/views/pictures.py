@@ -15,12 +15,10 @@ import streamlit as st
 from parts.runs import current, stamp
 from parts.words import plain, rate, status, table, unbroken, unique
 
-from audit.core.errors import InputError
+from audit import InputError, Run, Store
 from audit.core.evidence import each
-from audit.core.rundir import Run
 from audit.core.tables import EVERYONE, OK
 from audit.explore.gallery import NOT_TOLD, Gallery, open_gallery
-from audit.store.embeddings import Store
 
 LABELLED, WORDINGS, FAMILIES = "Labelled so", "Under other wordings", "Counterfactual families"
 ORDERS: Final = {

@@ -6,7 +6,7 @@ import streamlit as st
 from parts.runs import ALSO, current, readable_or_stop, stamp
 from parts.topics import draw, told_by
 
-from audit.core.rundir import Run
+from audit import Run
 
 #: topics with a page of their own
 ELSEWHERE = ("retrieval", "association", "robustness", "shift", "scenes", "identity")

@@ -13,8 +13,8 @@ from parts.author import bar, draft_of, file, form, problems
 from parts.runs import ALSO, current, readable_or_stop, stamp, whole_or_stop
 from parts.words import plain
 
-from audit.core.errors import AuditError, InputError
-from audit.core.rundir import Run, open_run
+from audit import InputError, Run, open_run
+from audit.core.errors import AuditError
 from audit.explore.lab import zipped
 from audit.report import render as reports
 from audit.report.exports.kinds import KINDS, failed

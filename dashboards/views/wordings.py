@@ -13,13 +13,11 @@ from parts.damage import attempt
 from parts.runs import current, offer_csv, readable_or_stop, stamp
 from parts.words import measured, plain, rate, signed, status, table, unbroken, what
 
-from audit.core.errors import InputError
+from audit import InputError, Run, Store
 from audit.core.evidence import each
-from audit.core.rundir import Run
 from audit.core.tables import CHOSEN, DECLARED, ENSEMBLE, EVERYONE, records
 from audit.data.alterations import AS_IT_IS
 from audit.explore.lab import Worded, open_wordings, wording_prompts
-from audit.store.embeddings import Store
 
 #: what tells one curve from another
 QUESTION: Final = ["task", "metric", "label", "attribute"]
