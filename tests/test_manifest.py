@@ -342,3 +342,30 @@ def test_backslashes_and_another_unicode_form(tmp_path: Path) -> None:
 def test_windows_paths_lead_nowhere_else(tmp_path: Path, path: str) -> None:
     with pytest.raises(InputError, match="which (is absolute|leaves the manifest's folder)"):
         loaded(tmp_path / "set", f"path,x\n{path},a\n".encode())
+
+
+def test_times_beyond_pythons_are_read_as_they_are_printed(tmp_path: Path) -> None:
+    columns = {
+        "image_id": ["a", "b"],
+        "day": pa.array([10_000_000, 1], pa.date32()),
+        "moment": pa.array([10**18, 5], pa.timestamp("us")),
+        "hour": pa.array([1, 2], pa.time64("ns")),
+    }
+    pq.write_table(pa.table(columns), tmp_path / "m.parquet")
+    table = read_manifests([tmp_path / "m.parquet"], "card").table
+    assert list(table["day"]) == ["29349-01-26", "1970-01-02"]
+    assert list(table["hour"]) == ["00:00:00.000000001", "00:00:00.000000002"]
+    assert table["moment"].nunique() == 2
+
+
+def test_two_parquet_columns_of_one_name_are_said_so(tmp_path: Path) -> None:
+    table = pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], names=["g", "g"])
+    pq.write_table(table, tmp_path / "m.parquet")
+    with pytest.raises(InputError, match="two columns are called 'g'. Rename one"):
+        read_manifests([tmp_path / "m.parquet"], "card")
+
+
+def test_a_quote_after_a_blank_is_a_quote(tmp_path: Path) -> None:
+    (tmp_path / "m.csv").write_text('image_id,g\na, "young, adult"\nb,"young, adult"\n')
+    table = read_manifests([tmp_path / "m.csv"], "card").table
+    assert list(table["g"]) == ["young, adult"] * 2

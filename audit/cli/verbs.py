@@ -467,7 +467,7 @@ def _opened(path: Path, allow_edited: bool) -> Run:
 def _load(name: str, model: str | None) -> Suite:
     from audit.engine.suite import load_suite
 
-    return load_suite(name, **({"model": model} if model else {}))
+    return load_suite(name, **({} if model is None else {"model": model}))
 
 
 def _encoder(suite: Suite, device: str) -> Any:

@@ -94,13 +94,16 @@ def _read(path: Path, where: str) -> Manifest:
         manifest = readers[path.suffix.lower()](path)
     except OSError as error:
         raise InputError(f"{path}: can't be read: {error.strerror or error}.") from error
-    columns = pd.Index([*manifest.table.columns, *manifest.skipped])
-    twice = columns[columns.duplicated()]
-    if len(twice):
-        raise InputError(f"{path}: two columns are called '{twice[0]}'. Rename one.")
+    _refuse_twice(path, [*manifest.table.columns, *manifest.skipped])
     if manifest.table.empty:
         raise InputError(sentence(f"{path}: the manifest is empty", "It needs a row a picture"))
     return manifest
+
+
+def _refuse_twice(path: Path, columns: Sequence[str]) -> None:
+    twice = pd.Index(columns)[pd.Index(columns).duplicated()]
+    if len(twice):
+        raise InputError(f"{path}: two columns are called '{twice[0]}'. Rename one.")
 
 
 # --- CSV --------------------------------------------------------------------------------------
@@ -182,8 +185,9 @@ def _rows(lines: list[str], separator: str) -> list[list[str]]:
     plain = [line.rstrip("\r\n").split("\t") for line in lines] if separator == "\t" else []
     even = len({len(row) for row in plain if any(row)}) == 1
     try:
-        # a quote that is never closed would swallow the rows after it
-        rows = list(csv.reader(lines, delimiter=separator, strict=True))
+        # a quote that is never closed would swallow the rows after it; one after a blank is a quote
+        read = csv.reader(lines, delimiter=separator, strict=True, skipinitialspace=True)
+        rows = list(read)
     except csv.Error:
         if even:
             return plain
@@ -219,6 +223,7 @@ def _read_parquet(path: Path) -> Manifest:
     try:
         file = pq.ParquetFile(path, buffer_size=1 << 16)  # else columns are read whole
         schema = file.schema_arrow
+        _refuse_twice(path, schema.names)
         pictures = frozenset(f.name for f in schema if _holds_pictures(f.type))
         plain = [f.name for f in schema if not _is_nested(f.type)]
         skipped = {
@@ -293,7 +298,17 @@ def _texts(column: pa.ChunkedArray) -> list[str | None]:
         if kind == pa.float16():
             values = values.astype(np.float32)
         return [None if v != v else _float(v) for v in values]
-    return [_text(value) for value in column.to_pylist()]
+    return [_text(value) for value in _values(column)]
+
+
+def _values(column: pa.ChunkedArray) -> list[Any]:
+    """What a column holds; times beyond Python's years and digits as Arrow prints them."""
+    if column.type == pa.time64("ns"):
+        return list(column.cast(pa.string()).to_pylist())
+    try:
+        return list(column.to_pylist())
+    except (OverflowError, ValueError):
+        return list(column.cast(pa.string()).to_pylist())
 
 
 def _float(value: Any) -> str:

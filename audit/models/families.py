@@ -20,7 +20,7 @@ DEFAULT: Final = "clip"
 FAMILIES: Final[Registry[Family]] = Registry(
     "family of models",
     "clip_audit.encoders",
-    "'clip-audit list models' shows them.",
+    "docs/architecture.md says where they are.",
     {DEFAULT: "audit.models.huggingface:FAMILY"},
 )
 
