@@ -12,7 +12,7 @@ A section of its own, such as that of a probe, is a module with a ``SECTION``::
 named once in ``_OWN`` of ``registry.py``, under the probe's kind (another package offers its own by
 the entry point group ``clip_audit.sections``). The template needs no change: it prints
 ``section(15)``.
-``thresholds.py`` is one to look at; ``measures.py`` has the cells of the table MEASURES.
+``thresholds.py`` is one to look at; ``measures_section.py`` of the kit has the cells of MEASURES.
 
 Topics that the template itself tells in words (``TOPICS``) offer it functions instead.
 """
