@@ -13,16 +13,15 @@ from matplotlib.lines import Line2D
 from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest
 from audit.core.rundir import Run
-from audit.core.tables import CANNOT_TELL, ENSEMBLE, OK, REST
+from audit.core.tables import ENSEMBLE, OK, REST
 from audit.core.verdicts import size_bounds
 from audit.probes.kit.looks import (
-    COLOURS,
     GREY,
     INK,
     MARGIN_FILL,
-    MARKS,
     PINK,
     blank,
+    draw_judged,
     drawn_from,
     legend,
     margin_patch,
@@ -100,11 +99,7 @@ def effect_sizes(run: Run, task: str) -> Figure:
 
 def _draw(axis: Axes, y: int, row: Any) -> None:
     """A verdict's mark with bounds; under it chance, and the span of single templates."""
-    colour = COLOURS[row.verdict]
-    bounds = [row.low_simultaneous, row.high_simultaneous]
-    axis.plot(bounds, [y, y], color=colour, lw=1.8, gid="interval")
-    fill = "white" if row.verdict == CANNOT_TELL else colour
-    axis.plot(row.value, y, MARKS[row.verdict], ms=7, mfc=fill, mec=colour, gid="d")
+    draw_judged(axis, y, row, "d")
     if not np.isnan(row.null_low):
         chance = [row.null_low, row.null_high]
         axis.plot(chance, [y + 0.3] * 2, color=PINK, lw=3, alpha=0.65, gid="null")

@@ -17,7 +17,7 @@ from matplotlib.patches import Patch
 
 from audit.core.characters import visible
 from audit.core.evidence import addresses, named
-from audit.core.tables import CANNOT_TELL, SHOWN_LARGE, SHOWN_SMALL
+from audit.core.tables import CANNOT_TELL, OK, SHOWN_LARGE, SHOWN_SMALL
 
 WIDTH: Final = 8.6
 
@@ -135,6 +135,37 @@ def log_percent_axis(axis: Any) -> None:
     """A logarithmic axis in percent; between powers of ten only where there is room."""
     axis.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: f"{v:g}%"))
     axis.set_minor_formatter(_LogPercent(labelOnlyBase=False))
+
+
+def draw_judged(axis: Axes, y: float, row: Any, name: str, scale: int = 1, **look: Any) -> None:
+    """The simultaneous bounds of a row at height ``y``, and the mark of its verdict.
+
+    ``name`` is the mark's in the drawing, ``scale`` 100 for shares that are shown in percent.
+    """
+    colour = COLOURS[row.verdict]
+    bounds = [scale * row.low_simultaneous, scale * row.high_simultaneous]
+    axis.plot(bounds, [y, y], color=colour, lw=1.8, gid="interval")
+    fill = "white" if row.verdict == CANNOT_TELL else colour
+    mark = MARKS[row.verdict]
+    axis.plot(scale * row.value, y, mark, ms=7, mfc=fill, mec=colour, gid=name, **look)
+
+
+def draw_curves(
+    axis: Axes, rows: pd.DataFrame, named: Sequence[str], most: int, **look: Any
+) -> None:
+    """A line a group over the threshold, in percent; a named one has marks and a band.
+
+    ``most``: as many as may be named, which decides their looks.
+    """
+    for group, curve in rows[rows["status"] == OK].groupby("group", sort=False):
+        curve = curve.sort_values("threshold")
+        x, y, low, high = (100 * curve[c] for c in ("threshold", "value", "low", "high"))
+        if group not in named:
+            axis.plot(x, y, color=GREY, lw=0.8, alpha=0.6, gid="other curve")
+            continue
+        mark, colour = many_looks(named.index(str(group)), most)
+        axis.plot(x, y, color=colour, marker=mark, ms=5, lw=1.4, gid="curve", **look)
+        axis.fill_between(x, low, high, color=colour, alpha=0.12, lw=0)
 
 
 def many_looks(i: int, of: int) -> tuple[str, Any]:

@@ -15,16 +15,15 @@ from matplotlib.patches import Rectangle
 
 from audit.core.errors import InputError, sentence
 from audit.core.rundir import Run
-from audit.core.tables import CANNOT_TELL, ENSEMBLE, OK, UNKNOWN
+from audit.core.tables import ENSEMBLE, OK, UNKNOWN
 from audit.probes.kit.changes import UNEQUAL_CHANGE, UNEQUAL_DROP
 from audit.probes.kit.looks import (
-    COLOURS,
     GREY,
     MARGIN_FILL,
-    MARKS,
     PINK,
     beside_handles,
     blank,
+    draw_judged,
     drawn_from,
     grey_dot,
     legend,
@@ -220,12 +219,7 @@ def _draw_difference(axis: Axes, y: int, row: Any) -> None:
     """A verdict's mark with bounds on the margin's band; under it the null, from its mean on."""
     band = (0, y - 0.51), row.margin, 1.02
     axis.add_patch(Rectangle(*band, color=MARGIN_FILL, lw=0, zorder=0))
-    colour = COLOURS[row.verdict]
-    ends = [row.low_simultaneous, row.high_simultaneous]
-    axis.plot(ends, [y, y], color=colour, lw=1.8, gid="interval")
-    fill = "white" if row.verdict == CANNOT_TELL else colour
-    look: dict[str, Any] = {"ms": 7, "mfc": fill, "mec": colour, "clip_on": False}
-    axis.plot(row.value, y, MARKS[row.verdict], gid="difference", **look)
+    draw_judged(axis, y, row, "difference", clip_on=False)
     if np.isnan(row.null_mean):
         return
     chance: dict[str, Any] = {"color": PINK, "clip_on": False}

@@ -17,11 +17,11 @@ from audit.core.tables import ENSEMBLE, EVERYONE, OK, UNDEFINED, UNKNOWN
 from audit.measure.abstention import LABELLED, RIGHT, rates_in, threshold_of
 from audit.probes.kit.looks import (
     BLUE,
-    GREY,
     INK,
     MANY_MARKS,
     ORANGE,
     blank,
+    draw_curves,
     drawn_from,
     legend,
     many_looks,
@@ -111,7 +111,10 @@ def abstention_curves(run: Run, task: str, attribute: str) -> Figure:
         figure = blank(4.0)
         axes = figure.subplots(1, len(metrics), sharex=True, squeeze=False)[0]
         for axis, metric in zip(axes, metrics, strict=True):
-            _draw_curves(axis, rows[rows["metric"] == metric], groups)
+            draw_curves(axis, rows[rows["metric"] == metric], groups, NAMED, clip_on=False)
+            axis.set_ylim(-2, 102)
+            for scale in (axis.xaxis, axis.yaxis):
+                scale.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: f"{v:g}%"))
             for threshold in compared_at(run, task):
                 axis.axvline(100 * threshold, color=INK, lw=1, ls=":", gid="compared", zorder=1)
             axis.set_title("pictures answered" if metric == LABELLED else "of these, right")
@@ -130,23 +133,6 @@ def _furthest(rows: pd.DataFrame) -> list[str]:
     middle = answered.groupby("threshold")["value"].transform("median")
     off = (answered["value"] - middle).abs().groupby(answered["group"]).max().nlargest(NAMED)
     return [group for group in dict.fromkeys(answered["group"]) if group in off.index]
-
-
-def _draw_curves(axis: Axes, rows: pd.DataFrame, named: list[str]) -> None:
-    for group, curve in rows[rows["status"] == OK].groupby("group", sort=False):
-        curve = curve.sort_values("threshold")
-        x, y = 100 * curve["threshold"], 100 * curve["value"]
-        if group not in named:
-            axis.plot(x, y, color=GREY, lw=0.8, alpha=0.6, gid="other curve")
-            continue
-        mark, colour = many_looks(named.index(str(group)), NAMED)
-        axis.plot(x, y, color=colour, marker=mark, ms=5, lw=1.4, gid="curve", clip_on=False)
-        axis.fill_between(
-            x, 100 * curve["low"], 100 * curve["high"], color=colour, alpha=0.12, lw=0
-        )
-    axis.set_ylim(-2, 102)
-    for scale in (axis.xaxis, axis.yaxis):
-        scale.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: f"{v:g}%"))
 
 
 def compared_at(run: Run, task: str) -> list[float]:

@@ -15,14 +15,13 @@ from audit.core.digits import percent
 from audit.core.errors import InputError, sentence
 from audit.core.evidence import each
 from audit.core.rundir import Run
-from audit.core.tables import ADD, CANNOT_TELL, DROP, EVERYONE, NOT_ASKED, RATE, SWAP, UNKNOWN
+from audit.core.tables import ADD, DROP, EVERYONE, NOT_ASKED, RATE, SWAP, UNKNOWN
 from audit.probes.kit.looks import (
-    COLOURS,
     GREY,
     INK,
     MARGIN_FILL,
-    MARKS,
     blank,
+    draw_judged,
     drawn_from,
     legend,
     margin_patch,
@@ -115,12 +114,7 @@ def _draw_effect(axis: Axes, y: int, row: Any) -> None:
     axis.add_patch(
         Rectangle((-margin, y - 0.51), 2 * margin, 1.02, color=MARGIN_FILL, lw=0, zorder=0)
     )
-    colour = COLOURS[row.verdict]
-    bounds = [100 * row.low_simultaneous, 100 * row.high_simultaneous]
-    axis.plot(bounds, [y, y], color=colour, lw=1.8, gid="interval")
-    fill = "white" if row.verdict == CANNOT_TELL else colour
-    mark = MARKS[row.verdict]
-    axis.plot(100 * row.value, y, mark, ms=7, mfc=fill, mec=colour, gid="change", clip_on=False)
+    draw_judged(axis, y, row, "change", 100, clip_on=False)
     below = [100 * row.low_simultaneous_all, 100 * row.high_simultaneous_all]
     axis.plot(below, [y + 0.28] * 2, color=INK, lw=1, gid="interval of everyone")
     axis.plot(100 * row.value_all, y + 0.28, "|", ms=8, mew=1.6, color=INK, gid="everyone")

@@ -18,6 +18,7 @@ from audit.probes.kit.looks import (
     GREY,
     INK,
     blank,
+    draw_curves,
     drawn_from,
     legend,
     many_looks,
@@ -49,7 +50,7 @@ def threshold_curves(run: Run, task: str, attribute: str) -> Figure:
         axes = figure.subplots(1, len(families), sharex=True, sharey=True, squeeze=False)[0]
         steps = {1: (1, 2, 5), 2: (1, 5)}.get(len(families), (1,))
         for axis, family in zip(axes, families, strict=True):
-            _draw_curves(axis, curves[curves["label"] == family], groups)
+            draw_curves(axis, curves[curves["label"] == family], groups, NAMED)
             _threshold_frame(axis, curves["threshold"], asked, steps)
             axis.set_title(wrapped(f"any ‘{plain(family)}’ label", 40), loc="left")
         axes[0].set_ylabel("of pictures")
@@ -68,19 +69,6 @@ def _furthest_apart(rates: pd.DataFrame) -> list[str]:
     middle = usable.groupby(["label", "threshold"])["value"].transform("median")
     off = (usable["value"] - middle).abs().groupby(usable["group"]).max().nlargest(NAMED)
     return [group for group in dict.fromkeys(rates["group"]) if group in off.index]
-
-
-def _draw_curves(axis: Axes, curves: pd.DataFrame, named: Sequence[str]) -> None:
-    """A line a group; a named one has marks and a band."""
-    for group, rows in curves[curves["status"] == OK].groupby("group", sort=False):
-        rows = rows.sort_values("threshold")
-        x, y = 100 * rows["threshold"], 100 * rows["value"]
-        if group not in named:
-            axis.plot(x, y, color=GREY, lw=0.8, alpha=0.6, gid="other curve")
-            continue
-        mark, colour = many_looks(named.index(str(group)), NAMED)
-        axis.plot(x, y, color=colour, marker=mark, ms=5, lw=1.4, gid="curve")
-        axis.fill_between(x, 100 * rows["low"], 100 * rows["high"], color=colour, alpha=0.12, lw=0)
 
 
 def _threshold_frame(
