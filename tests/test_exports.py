@@ -22,7 +22,7 @@ from audit.core.tables import OK, REST, WITHHELD
 from audit.engine.run import carry_out
 from audit.engine.suite import load_suite
 from audit.measure.measures import measured
-from audit.report.exports import outline, pdf, public
+from audit.report.exports import outline, pdf, places
 from audit.report.exports.kinds import KINDS, export
 from audit.report.exports.machine import (
     write_croissant,
@@ -719,7 +719,7 @@ def test_measures_about_few_are_withheld_and_places_of_a_ranking_are_not() -> No
 
 def test_a_path_of_this_machine_is_its_last_name_and_a_name_stays_what_it_is() -> None:
     given = {"dataset": "/home/ann/people/card.yaml", "attributes": ["/a/b", "../up"], "n": 1}
-    published = public._without_paths(given, frozenset({"/a/b", "../up"}))
+    published = places.without_paths(given, frozenset({"/a/b", "../up"}))
     assert published == {**given, "dataset": "card.yaml"}
     asked = [{"label_sets": [{"labels": [{"text": "~/x", "key": "x"}]}], "templates": ["/ {}"]}]
-    assert set(public._texts(asked)) == {"~/x", "x", "/ {}"}
+    assert set(places._texts(asked)) == {"~/x", "x", "/ {}"}

@@ -21,8 +21,9 @@ def suggest(name: str, known: Iterable[str]) -> str | None:
     Of one that looks the same it says how it differs.
     """
     lowered = {k.lower(): k for k in known}
+    looks = plain(name)
     for low, same in lowered.items():
-        if low != name.lower() and plain(low) == plain(name):
+        if low != name.lower() and plain(low) == looks:
             return f"Did you mean '{spelt(same)}'? It and '{spelt(name)}' {apart((same, name))}."
     near = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.6)
     return f"Did you mean '{lowered[near[0]]}'?" if near else None

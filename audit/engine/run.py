@@ -97,8 +97,8 @@ def carry_out(
     with building(out, suite.name) as build:
         pictures = _embed(suite, encoder, store, progress, out)
         groups = Groups.of(suite.pictures, pictures.images.keys, suite.groups)
-        sides = texts, partial(_others, suite, encoder, store)
-        answers = _ask(suite, pictures, sides, groups, progress)
+        others = partial(_others, suite, encoder, store)
+        answers = _ask(suite, pictures, texts, others, groups, progress)
         tables = _compare(suite, answers, groups, progress)
         seen = dict(zip(pictures.images.keys, pictures.images.pixels, strict=True))
         remarks = (*suite.remarks, *of_copies(suite.pictures, suite.groups, seen))
@@ -242,12 +242,12 @@ def _others(suite: Suite, encoder: Encoder, store: Store, paths: Sequence[Path])
 def _ask(
     suite: Suite,
     pictures: Pictures,
-    sides: tuple[Texts, Callable[[Sequence[Path]], Embeddings]],
+    texts: Texts,
+    others: Callable[[Sequence[Path]], Embeddings],
     groups: Groups,
     progress: Progress,
 ) -> list[Answer]:
-    """Outcomes and tallies of every probe, batch by batch; ``sides`` embed texts and pictures."""
-    texts, encode = sides
+    """Outcomes and tallies of every probe, batch by batch; ``others`` embeds other pictures."""
     answers = []
     for done, probe in enumerate(suite.asked):
         progress("ask", done, len(suite.asked))
@@ -257,7 +257,7 @@ def _ask(
             suite.pictures,
             {a.name: pictures.altered[a.name] for a in probe.alterations()},
             suite.seed,
-            encode,
+            others,
         )
         answers.append(_answer(probe, seen, groups, suite.confidence))
     progress("ask", len(suite.asked), len(suite.asked))

@@ -660,11 +660,11 @@ def load_suite(ref: str, **changes: str) -> Suite:
     Raises:
         InputError: no such suite, or it isn't well formed.
     """
-    path = suites().get(ref, Path(ref))
+    path = (bundled_suites := suites()).get(ref, Path(ref))
     if not path.is_file():
         raise unknown("suite", ref, suite_names(), see=SEE)
     data: dict[str, Any] = load_yaml(path)
-    if path not in suites().values():
+    if path not in bundled_suites.values():
         data = _beside(data, path.parent)
     return validate(Suite, data | _beside(changes, Path()), path.name)
 

@@ -26,7 +26,7 @@ from audit.core.verdicts import Verdict, verdicts
 from audit.data.dataset import Dataset
 from audit.measure.measures import measured
 from audit.measure.metrics import DEFAULT_FAMILY
-from audit.probes.kit.base import Design, Probe, Seen, no_such_value, require_column
+from audit.probes.kit.base import Design, Probe, Seen, pictures_having, require_column
 from audit.stats import verification
 from audit.stats.clustered import Sample, rate_interval
 from audit.stats.families import compare
@@ -153,15 +153,8 @@ class Identity(Probe):
         """
         table = dataset.table.set_index("image_id")
         kept = table.index.isin(super().pictures(dataset))
-        for column, wanted in self.leave_out.items():
-            where = f"probe '{self.kind}': leave_out"
-            require_column(dataset, column, where)
-            values = (wanted,) if isinstance(wanted, str) else wanted
-            present = dataset.texts(column)
-            for value in values:
-                if not (present == value).any():
-                    raise no_such_value(dataset, column, value, present, where)
-            kept &= ~present.isin(values).to_numpy()
+        for left_out in pictures_having(dataset, self.leave_out, f"probe '{self.kind}': leave_out"):
+            kept &= ~left_out
         if not kept.any():
             told = f"probe '{self.kind}': leave_out: no picture is left"
             raise InputError(sentence(told, "Leave fewer out"))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from audit.core.errors import InputError, sentence
@@ -152,15 +153,8 @@ class Probe(BaseModel):
         """
         table = dataset.table
         chosen = np.ones(len(table), bool)
-        for column, wanted in self.only.items():
-            where = f"probe '{self.kind}': only"
-            require_column(dataset, column, where)
-            values = (wanted,) if isinstance(wanted, str) else wanted
-            present = dataset.texts(column)
-            for value in values:
-                if not (present == value).any():
-                    raise no_such_value(dataset, column, value, present, where)
-            chosen &= present.isin(values).to_numpy()
+        for having in pictures_having(dataset, self.only, f"probe '{self.kind}': only"):
+            chosen &= having
         if not chosen.any():
             raise InputError(
                 sentence(
@@ -220,6 +214,36 @@ def require_column(dataset: Dataset, column: str, where: str) -> None:
         )
 
 
+def require_values(
+    dataset: Dataset, column: str, values: Iterable[str], present: Iterable[Any], where: str
+) -> None:
+    """Refuse values that none of the pictures has that are asked about; ``present``: all they have.
+
+    Raises:
+        InputError: one is not among these.
+    """
+    known = set(present)
+    for value in values:
+        if value not in known:
+            raise no_such_value(dataset, column, value, known, where)
+
+
+def pictures_having(
+    dataset: Dataset, wanted: Mapping[str, str | tuple[str, ...]], where: str
+) -> Iterator[NDArray[np.bool_]]:
+    """Column by column, which pictures have one of its values.
+
+    Raises:
+        InputError: the data set has no such column, or no picture such a value.
+    """
+    for column, one_or_more in wanted.items():
+        require_column(dataset, column, where)
+        values = (one_or_more,) if isinstance(one_or_more, str) else one_or_more
+        present = dataset.texts(column)
+        require_values(dataset, column, values, present, where)
+        yield present.isin(values).to_numpy()
+
+
 def no_such_value(
     dataset: Dataset, column: str, value: str, present: Iterable[str | None], where: str
 ) -> InputError:
@@ -252,4 +276,7 @@ PROBES: Final[Registry[type[Probe]]] = Registry(
     },
 )
 
-__all__ = ["PROBES", "Design", "Probe", "Seen", "Texts", "no_such_value", "require_column"]
+__all__ = [
+    "PROBES", "Design", "Probe", "Seen", "Texts", "no_such_value", "pictures_having",
+    "require_column", "require_values",
+]  # fmt: skip

@@ -33,7 +33,7 @@ from audit.measure.controls import Dealt, null_columns, range_by_chance
 from audit.measure.effects import Parts, asked_twice, change_interval
 from audit.measure.measures import measured
 from audit.measure.metrics import DEFAULT_FAMILY, METRICS, Groups, standing
-from audit.probes.kit.base import Design, Seen, no_such_value, require_column
+from audit.probes.kit.base import Design, Seen, require_column, require_values
 from audit.probes.kit.changes import (
     ACCURACY_CHANGE,
     UNEQUAL_CHANGE,
@@ -153,15 +153,14 @@ class Robustness(Choice):
         chosen = super().pictures(dataset)
         if self.rendered is None:
             return chosen
-        require_column(dataset, self.rendered.column, f"probe '{self.kind}': rendered")
+        where = f"probe '{self.kind}': rendered"
+        require_column(dataset, self.rendered.column, where)
         table = dataset.table.set_index("image_id").loc[list(chosen)]
         changed = table[self.rendered.column].dropna().astype(str)
-        for value in (self.rendered.as_it_is, *self.rendered.values):
-            if not (changed == value).any():
-                where = f"probe '{self.kind}': rendered"
-                raise no_such_value(dataset, self.rendered.column, value, changed, where)
+        named = (self.rendered.as_it_is, *self.rendered.values)
+        require_values(dataset, self.rendered.column, named, changed, where)
         self._require_pairs(changed, table["cluster_id"])
-        other = changed.index[~changed.isin([self.rendered.as_it_is, *self.rendered.values])]
+        other = changed.index[~changed.isin(named)]
         return tuple(table.index.difference(other, sort=False))
 
     def _require_pairs(self, changed: pd.Series[str], subjects: pd.Series[Any]) -> None:

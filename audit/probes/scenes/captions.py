@@ -24,7 +24,7 @@ from pydantic import (
 from audit.core.errors import InputError, sentence
 from audit.data.dataset import Dataset
 from audit.data.labels import Text, normalise, prompt
-from audit.probes.kit.base import no_such_value, require_column
+from audit.probes.kit.base import require_column, require_values
 
 Integers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -198,9 +198,7 @@ class Template(BaseModel):
         values = {c: sorted(dataset.texts(c).dropna().unique()) for c in self.columns}
         self._require_values(values, where)
         for column, words in self.words.items():
-            for value in words:
-                if value not in values[column]:
-                    raise no_such_value(dataset, column, value, values[column], f"{where}: words")
+            require_values(dataset, column, words, values[column], f"{where}: words")
         own = np.stack(
             [pd.Categorical(_values(dataset, c, keys, where), values[c]).codes for c in values], 1
         ).astype(np.int64)
@@ -311,14 +309,13 @@ class Detail(BaseModel):
         """
         values = _values(dataset, self.truth, keys, where)
         known = sorted(dataset.texts(self.truth).dropna().unique())
-        for value in (*self.values, *self.absent):
-            if value not in known:
-                raise no_such_value(dataset, self.truth, value, known, f"{where}: detail")
+        named = (*self.values, *self.absent)
+        require_values(dataset, self.truth, named, known, f"{where}: detail")
         if not set(known) - set(self.values):
             got = f"{where}: detail: every value of '{self.truth}' means that it is there"
             raise InputError(sentence(got, "Name some of its values in 'values', not all"))
         there = values.isin(self.values).to_numpy()
-        stated = values.isin([*self.values, *self.absent]) if self.absent else values.notna()
+        stated = values.isin(named) if self.absent else values.notna()
         return Offered(
             (self.there, self.not_there),
             np.tile(np.arange(2), (len(values), 1)),

@@ -37,7 +37,7 @@ from audit.measure.controls import Answered, drops_by_chance, null_columns
 from audit.measure.effects import sampled
 from audit.measure.measures import measured
 from audit.measure.metrics import Groups, standing
-from audit.probes.kit.base import Design, Seen, no_such_value, require_column
+from audit.probes.kit.base import Design, Seen, require_column, require_values
 from audit.probes.kit.changes import ACCURACY_CHANGE, UNEQUAL_DROP, said, surest
 from audit.probes.kit.choice import Choice
 from audit.stats.changes import each_level
@@ -210,9 +210,7 @@ class Shift(Choice):
         require_column(dataset, self.column, f"{where}: column")
         present = dataset.table[self.column].dropna().astype(str).unique()
         others = self.shifted or tuple(sorted(set(present) - {self.reference}))
-        for source in (self.reference, *others):
-            if source not in present:
-                raise no_such_value(dataset, self.column, source, present, where)
+        require_values(dataset, self.column, (self.reference, *others), present, where)
         if not others:
             raise InputError(
                 sentence(

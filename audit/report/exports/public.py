@@ -11,7 +11,7 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -53,6 +53,7 @@ from audit.engine import gates
 from audit.measure.findings import REMARKED, TOO_FEW_SUBJECTS, Finding, in_columns
 from audit.measure.rates_by_truth import RECALL
 from audit.report import narrative
+from audit.report.exports.places import names_in, without_paths
 from audit.report.exports.withholding import Cell, Fewest, withheld
 from audit.store.quarantine import UNEVEN
 
@@ -307,7 +308,7 @@ def _rekeyed(table: pd.DataFrame, before: pd.DataFrame, out: Any) -> dict[str, s
 
 
 def _write(run: Run, to: Path, hidden: Hidden) -> None:
-    names = _names(run)
+    names = names_in(run)
     keys: dict[str, str] = {}
     counts: dict[str, int] = {}
     for name, schema in TABLES.items():
@@ -321,14 +322,14 @@ def _write(run: Run, to: Path, hidden: Hidden) -> None:
     write_json(to / "findings.json", findings)
     _write_gates(run, to, findings, keys)
     write_json(to / "dataset.json", _dataset(run.dataset, hidden, names))
-    write_json(to / "model.json", _without_paths(run.model, names))
-    write_json(to / "questions.json", _without_paths(run.questions, names))
-    suite = _without_paths(run.suite, names)
+    write_json(to / "model.json", without_paths(run.model, names))
+    write_json(to / "questions.json", without_paths(run.questions, names))
+    suite = without_paths(run.suite, names)
     write_text(to / "suite.yaml", yaml.safe_dump(suite, sort_keys=False, allow_unicode=True))
     words = run.path / narrative.FILE
     if words.is_file():
         write_text(to / narrative.FILE, _unpinned(words.read_text(encoding="utf-8-sig")))
-    _write_manifest(run, to, hidden, counts)
+    _write_manifest(run, to, hidden, counts, names)
 
 
 def _min_cell(run: Run) -> int:
@@ -422,7 +423,7 @@ def _gate_sentence(result: gates.GateResult) -> str:
 def _dataset(dataset: Mapping[str, Any], hidden: Hidden, names: frozenset[str]) -> dict[str, Any]:
     """Counts of the groups that are published; what of each attribute rests on all is left out."""
     touched = {attribute for attribute, _ in hidden.groups}
-    named: dict[str, Any] = _without_paths(dataset, names)
+    named: dict[str, Any] = without_paths(dataset, names)
     return (
         named
         | {
@@ -434,7 +435,9 @@ def _dataset(dataset: Mapping[str, Any], hidden: Hidden, names: frozenset[str]) 
     )
 
 
-def _write_manifest(run: Run, to: Path, hidden: Hidden, counts: Mapping[str, int]) -> None:
+def _write_manifest(
+    run: Run, to: Path, hidden: Hidden, counts: Mapping[str, int], names: frozenset[str]
+) -> None:
     files = {p.name: digest_of(p) for p in sorted(to.iterdir())}
     more = {
         task: sorted(map(list, groups - hidden.groups))
@@ -448,41 +451,9 @@ def _write_manifest(run: Run, to: Path, hidden: Hidden, counts: Mapping[str, int
         "more_in_tasks": more,
         "rows": dict(counts),
     }
-    facts = _without_paths(dict(run.manifest), _names(run))
+    facts = without_paths(dict(run.manifest), names)
     published = facts | {"public": True, "withheld": told, "files": files}
     write_json(to / MANIFEST, with_seal(published))
-
-
-def _names(run: Run) -> frozenset[str]:
-    """What people named, which may begin as a path does: attributes, groups, labels, templates."""
-    named = {attribute["name"] for attribute in run.suite["attributes"]}
-    for column in ("task", "attribute", "group", "label"):
-        named |= set(run.rates[column].dropna())
-    return frozenset(named | set(_texts(run.questions)))
-
-
-def _texts(asked: Any) -> Iterator[str]:
-    """Every label and template of questions."""
-    if isinstance(asked, list | tuple):
-        for one in asked:
-            yield from _texts(one)
-    if isinstance(asked, Mapping):
-        yield from (str(asked[key]) for key in ("text", "key") if key in asked)
-        yield from map(str, asked.get("templates", ()))
-        for value in asked.values():
-            yield from _texts(value)
-
-
-def _without_paths(data: Any, names: frozenset[str]) -> Any:
-    """Nested data in which a path of this machine is but its last name; ``names`` are no paths."""
-    if isinstance(data, Mapping):
-        return {key: _without_paths(value, names) for key, value in data.items()}
-    if isinstance(data, list | tuple):
-        return [_without_paths(value, names) for value in data]
-    if not isinstance(data, str) or data in names:
-        return data
-    path = re.match(r"(/|~/|[A-Za-z]:[\\/]|\.\.?/)[^\s]", data)
-    return PurePath(data.replace("\\", "/")).name if path else data
 
 
 def _unpinned(words: str) -> str:
