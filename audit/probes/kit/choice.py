@@ -74,7 +74,7 @@ class Choice(Probe):
         held = {key: value for key, value in ONCE.items() if key not in cls.model_fields}
         for name in held.keys() & keys.keys():
             if _plain(keys[name]) not in (_plain(held[name]), {}):
-                told = f"a {cls._kind()} probe does not know '{name}': it asks in one wording"
+                told = f"a {cls._kind()} probe does not know '{name}', which a classification has"
                 add = f"Leave it out, or add a classification of the same label set with '{name}'"
                 raise ValueError(sentence(told, add))
         return {key: value for key, value in keys.items() if key not in held}
