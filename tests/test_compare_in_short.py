@@ -13,10 +13,10 @@ from audit.explore.compare import in_short, require_format
 
 def test_verdicts_are_counted_apart_for_widest_gaps_and_gaps_of_two() -> None:
     rows = [
-        ("worst_case_gap", "ok", "shown large"),
-        ("difference", "ok", "cannot tell"),
-        ("difference", "ok", "cannot tell"),
-        ("difference", "too_few", "cannot tell"),
+        ("worst_case_gap", "ok", "exceeds margin"),
+        ("difference", "ok", "inconclusive"),
+        ("difference", "ok", "inconclusive"),
+        ("difference", "too_few", "inconclusive"),
     ]
     told = in_short(pd.DataFrame(rows, columns=["comparison", "status", "verdict"]))
     widest, of_two = told.split("; ")

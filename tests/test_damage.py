@@ -44,7 +44,7 @@ from audit.store.embeddings import Store
 
 DASHBOARD = Path(__file__).resolve().parents[1] / "dashboards"
 DEAR = {"run"}  # carried out
-GATES = "gates: [{attribute: gender, family: default, fail_if: shown_large}]\n"
+GATES = "gates: [{attribute: gender, family: default, fail_if: exceeds_margin}]\n"
 
 
 def broken(*given: Any, **named: Any) -> Any:
@@ -378,7 +378,7 @@ def test_a_part_of_a_page_that_raises_leaves_the_others(
     told_of = [e.value.replace("\\", "") for e in page.error]
     assert any("The part 'Verdicts' could not be rendered: KeyError" in t for t in told_of)
     assert [s.value for s in page.subheader][:3] == ["Groups", "Verdicts", "Findings"]
-    assert any("‘cannot tell’ is not ‘no gap’" in m.value.replace("\\", "") for m in page.markdown)
+    assert any("‘inconclusive’ is not ‘no gap’" in m.value.replace("\\", "") for m in page.markdown)
 
 
 @pytest.mark.slow

@@ -175,7 +175,7 @@ def as_earlier(run: Run, folder: Path) -> Run:
         (path / name).unlink()
     rates, gaps = run.rates, run.disparities
     gaps = gaps[~gaps["comparison"].isin([SPREAD, DEPARTURE])]
-    gaps = gaps.assign(verdict=gaps["verdict"].replace(NOT_JUDGED, "cannot tell"))
+    gaps = gaps.assign(verdict=gaps["verdict"].replace(NOT_JUDGED, "inconclusive"))
     for name, table in (("rates", rates), ("disparities", gaps)):
         kept = [column for column in table if column not in LATER_COLUMNS]
         table[kept].to_parquet(path / f"{name}.parquet", index=False)
@@ -425,8 +425,8 @@ def many_wordings(run: Run, number: int) -> Run:
     bounds = {"low": value - 0.04, "high": value + 0.04}
     wide = {"low_simultaneous": value - 0.06, "high_simultaneous": value + 0.06}
     size = np.abs(value)
-    verdict = np.where(size > 0.11, "shown large", "cannot tell")
-    verdict[size < 0.02] = "shown small"
+    verdict = np.where(size > 0.11, "exceeds margin", "inconclusive")
+    verdict[size < 0.02] = "within margin"
     curve = pd.DataFrame({**first.iloc[0].to_dict(), "wording": [f"w{i}" for i in range(number)]})
     curve = curve.assign(
         value=value, **bounds, **wide, verdict=verdict, template=name, article=article,
@@ -472,7 +472,7 @@ def test_a_curve_is_sorted_and_drawn_with_both_kinds_of_bounds(run: Run) -> None
     odd = many_wordings(run, 40)
     figure = figures.specification_curve(odd, "people-occupations", "gender")
     table = odd.specifications.sort_values("value").reset_index(drop=True)
-    marks = {v: [] for v in ("shown large", "cannot tell", "shown small")}
+    marks = {v: [] for v in ("exceeds margin", "inconclusive", "within margin")}
     shapes = set()
     for line in figure.axes[0].get_lines():
         if line.get_gid() in marks:
@@ -565,7 +565,7 @@ def test_below_any_curve_each_choice_is_marked_where_it_holds(run: Run, number: 
     for name, column, value in (
         ("wrong", "article", "wrong"), ("as written", "article", "as written"),
         ("as it is", "shift", 0.0), ("widened by 50%", "shift", 0.5),
-        ("cannot tell", "verdict", "cannot tell"),
+        ("inconclusive", "verdict", "inconclusive"),
     ):  # fmt: skip
         at = {i + 1 for i in np.flatnonzero(table[column] == value)}
         assert rows[f"{name}  ({len(at)})"] == at

@@ -17,7 +17,7 @@ from conftest import MadeOnce
 from test_words import refused
 
 from audit.core.rundir import Run, runs_in
-from audit.core.tables import SHOWN_LARGE
+from audit.core.tables import EXCEEDS
 from audit.explore.replication import load_card, replicate_all
 
 #: slow: each is executed, and what reads notebooks is slow to import
@@ -250,7 +250,7 @@ def test_the_clip_papers_numbers_are_not_comparable_here_and_child_moves_a_rate(
         "task == 'clip-paper-21' and edit == 'add' and metric == 'family_selection'"
         " and label == 'nonhuman' and group == 'child' and comparison == 'rate'"
     ).itertuples()
-    assert row.verdict == SHOWN_LARGE
+    assert row.verdict == EXCEEDS
     rates = f"from {100 * row.before:.0f} to {100 * row.after:.0f} %"
     assert f"the rate of ‘nonhuman’ for ‘child’ goes {rates}" in text
 
@@ -262,7 +262,7 @@ def test_suspicion_is_found_by_the_clothing_it_was_planted_on(
     suspected = answer[answer.index("words of suspicion") : answer.index("Under poor footage")]
     verdicts = dict(re.findall(r"(\w+) \d+ points \([^)]*\), ([a-z ]+)", suspected))
     assert len(verdicts) == 4
-    assert [a for a, verdict in verdicts.items() if verdict == SHOWN_LARGE] == ["clothing_colour"]
+    assert [a for a, verdict in verdicts.items() if verdict == EXCEEDS] == ["clothing_colour"]
     assert "the detail least seen is clothing type" in answer
     assert re.search(r"for suspicion, .*infrared 5: .*, shown large", answer)
 
@@ -297,7 +297,7 @@ def test_a_planted_gap_grows_in_training_and_not_without(printed: Callable[[str]
     assert "After 256 steps the gap in ‘thief’ between teal and the rest is" in answer
     assert "shown large) with the planting" in answer
     assert "shown large) without" not in answer
-    assert "It was first shown large after" in answer
+    assert "It first exceeded the margin after" in answer
     assert "Sealed " in text
 
 

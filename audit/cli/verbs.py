@@ -84,8 +84,8 @@ class FailOn(StrEnum):
     """When a run ends with exit code 3, beside the suite's own gates."""
 
     high = "high"
-    large = "shown-large"
-    open = "cannot-tell"
+    large = "exceeds-margin"
+    open = "inconclusive"
 
 
 def main() -> None:
@@ -642,8 +642,8 @@ def _words(finished: Run) -> None:
 def _fail_on(finished: Run, level: FailOn | None) -> None:
     tests: dict[FailOn, Callable[[dict[str, Any]], bool]] = {
         FailOn.high: lambda f: f["severity"] == "high",
-        FailOn.large: lambda f: f["verdict"] == "shown large",
-        FailOn.open: lambda f: f["verdict"] in ("shown large", "cannot tell"),
+        FailOn.large: lambda f: f["verdict"] == "exceeds margin",
+        FailOn.open: lambda f: f["verdict"] in ("exceeds margin", "inconclusive"),
     }
     # what is exploratory opens no gate where something is primary
     primary = [f for f in finished.findings if f.get("role") == "primary"]

@@ -66,18 +66,18 @@ class Gate(BaseModel):
     """When a run fails: what may not be shown of a label family's gaps, or has to be.
 
     The gated gaps are the suite's primary questions, or, where it declares none, every worst case
-    in the headline condition that a gate covers. One that is shown large fails, one that is shown
-    small passes; what stays open fails too, unless ``allow`` names it: *cannot tell*, or *too few*
-    where a group has too few subjects to be compared.
+    in the headline condition that a gate covers. One that exceeds the margin fails, one that is
+    shown small passes; what stays open fails too, unless ``allow`` names it: *inconclusive*, or
+    *too few* where a group has too few subjects to be compared.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     attribute: str = Field(description="an attribute, an intersection 'a x b', or '*' for every")
     family: str = Field(description="a label family such as suspicion, or '*' for every")
-    fail_if: Literal["shown_large"] | None = None
-    unless: Literal["shown_small"] | None = None
-    allow: tuple[Literal["too_few", "cannot_tell"], ...] = ()
+    fail_if: Literal["exceeds_margin"] | None = None
+    unless: Literal["within_margin"] | None = None
+    allow: tuple[Literal["too_few", "inconclusive"], ...] = ()
 
     @model_validator(mode="after")
     def _one_rule(self) -> Gate:
@@ -86,7 +86,7 @@ class Gate(BaseModel):
             raise ValueError(
                 sentence(
                     f"a gate with {given}",
-                    "Write either 'fail_if: shown_large' or 'unless: shown_small'",
+                    "Write either 'fail_if: exceeds_margin' or 'unless: within_margin'",
                 )
             )
         return self
@@ -104,7 +104,11 @@ class Gate(BaseModel):
         """The gate in words, by which results name it."""
         who = "every attribute" if self.attribute == EVERY else self.attribute
         what = "every family" if self.family == EVERY else self.family
-        rule = "fails if shown large" if self.fail_if else "fails unless shown small"
+        rule = (
+            "fails if a gap exceeds the margin"
+            if self.fail_if
+            else "fails unless every gap is within the margin"
+        )
         allowed = " and ".join(sorted({a.replace("_", " ") for a in self.allow}, reverse=True))
         return f"{who}, {what}: {rule}" + (f"; {allowed} allowed" if allowed else "")
 
@@ -500,7 +504,7 @@ class Suite(BaseModel):
         """The subjects that each primary question needs in every group, by its attribute.
 
         Columns question, comparisons, smallest (subjects of the smallest group), ``too_few``: the
-        groups that are too small to be compared, with which nothing is shown small, and the
+        groups that are too small to be compared, with which nothing is within the margin, and the
         subjects needed: ``exceeds``, to show a gap of twice the margin (10 against 20 % at a margin
         of 5 points) beyond the margin, and ``within``, to show that equal rates of 10 % differ by
         less than the margin, and by less than the ratio where one binds. Both at the suite's power

@@ -130,8 +130,8 @@ def compare(
 
     Only pictures asked in both count, in groups of ``min_group`` or more of them. Level, margins,
     ``min_group`` and the bootstrap's seed are those of the first run; ``remarks`` says where the
-    second has others. *Shown large*: the gap changed by more than the margin of its label family,
-    in either direction; *shown small*: it did not.
+    second has others. *Exceeds margin*: the gap changed by more than the margin of its label
+    family, in either direction; *within margin*: it did not.
 
     Args:
         run_a: the first run.

@@ -28,7 +28,7 @@ from audit.core.evidence import linked, place_of_key
 from audit.core.page import BLANK, Markdown, code, escaped
 from audit.core.registry import suggest
 from audit.core.rundir import Run, write_text
-from audit.core.tables import CANNOT_TELL, EVERYONE, SHOWN_LARGE, SHOWN_SMALL
+from audit.core.tables import EVERYONE, EXCEEDS, INCONCLUSIVE, WITHIN
 from audit.data.yamlfile import Document, Loc, parse_yaml, read_text, validate
 from audit.measure.findings import tally_verdicts
 from audit.probes.kit.cells import table
@@ -592,12 +592,12 @@ _NEVER: Final = tuple(
             r"\b(no|zero|without( any)?|free (of|from)|lacks( any)?)\s+"
             r"((evidence|signs?|traces?) of\s+)?(any\s+|racial\s+|gender\s+)?"
             r"(bias(es)?|disparit(y|ies)|discrimination)\b",
-            f"{_NO_AUDIT}: say which gaps were shown small, against which margin, and what is open",
+            f"{_NO_AUDIT}: say which gaps are within the margin, against which margin, and what is open",
         ),
         (
             r"\b(not|isn['’]t|aren['’]t|never)\s+(at all\s+)?(biased|discriminatory)\b|"
             r"\bdoes(n['’]t| not)\s+discriminate\b|\bbias[- ]free\b",
-            f"{_NO_AUDIT}: say which gaps were shown small, against which margin",
+            f"{_NO_AUDIT}: say which gaps are within the margin, against which margin",
         ),
         (r"\b(unbiased|de-?bias(ed|es|ing)?)\b", f"{_NO_AUDIT}: say what was mitigated, how far"),
         (
@@ -607,7 +607,7 @@ _NEVER: Final = tuple(
         (r"\b(un|in)?equitabl[ey]\b|\beven-?handed\b", "is a verdict that no audit gives"),
         (
             r"\b(prov(es?|en|ed|ing)|proofs? (of|that))\b",
-            f"{_NO_AUDIT}: a gap is shown large, shown small or left open",
+            f"{_NO_AUDIT}: a gap exceeds the margin, shown small or left open",
         ),
         (
             r"\b(certif(y|ies|ied|ication)|guarantee[sd]?)\b",
@@ -622,18 +622,18 @@ _NEVER: Final = tuple(
 _SIGNIFICANT: Final = re.compile(r"\b(in)?significant(ly)?\b", re.I)
 #: what says more than each verdict, where a sentence quotes findings of this verdict only
 _BEYOND: Final = {
-    CANNOT_TELL: re.compile(
+    INCONCLUSIVE: re.compile(
         r"\b(shows?|showed|shown (large|small)|demonstrat\w+|confirm\w*|establish\w*|clear(ly)?|"
         r"large|small|no (real )?difference|equal(ly)?|the same|identical(ly)?|even(ly)?)\b",
         re.I,
     ),
-    SHOWN_SMALL: re.compile(
-        r"\b(large|shown large|substantial|serious|severe|no (real )?difference|equal(ly)?|"
-        r"the same|identical(ly)?|evenly|cannot tell)\b",
+    WITHIN: re.compile(
+        r"\b(large|exceeds margin|substantial|serious|severe|no (real )?difference|equal(ly)?|"
+        r"the same|identical(ly)?|evenly|inconclusive)\b",
         re.I,
     ),
-    SHOWN_LARGE: re.compile(
-        r"\b(small|shown small|negligible|minor|slight|harmless|no (real )?difference|equal(ly)?|"
+    EXCEEDS: re.compile(
+        r"\b(small|within margin|negligible|minor|slight|harmless|no (real )?difference|equal(ly)?|"
         r"cannot tell)\b",
         re.I,
     ),
@@ -654,8 +654,8 @@ def _overclaims(text: str, verdicts: set[str]) -> Iterator[tuple[re.Match[str], 
     """Claims in one sentence that quotes findings of these verdicts."""
     for pattern, why in _NEVER:
         yield from ((m, why) for m in _stated(pattern, text))
-    if not verdicts & {SHOWN_LARGE, "seen"}:
-        why = "without a finding that is shown large: quote the finding it is about"
+    if not verdicts & {EXCEEDS, "seen"}:
+        why = "without a finding that exceeds the margin: quote the finding it is about"
         if verdicts:
             why = f"is more than the finding’s verdict, {' or '.join(sorted(verdicts))}"
         yield from ((m, why) for m in _stated(_SIGNIFICANT, text))

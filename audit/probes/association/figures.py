@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest
 from audit.core.rundir import Run
-from audit.core.tables import CANNOT_TELL, ENSEMBLE, OK, REST
+from audit.core.tables import ENSEMBLE, INCONCLUSIVE, OK, REST
 from audit.core.verdicts import size_bounds
 from audit.probes.kit.looks import (
     COLOURS,
@@ -103,7 +103,7 @@ def _draw(axis: Axes, y: int, row: Any) -> None:
     colour = COLOURS[row.verdict]
     bounds = [row.low_simultaneous, row.high_simultaneous]
     axis.plot(bounds, [y, y], color=colour, lw=1.8, gid="interval")
-    fill = "white" if row.verdict == CANNOT_TELL else colour
+    fill = "white" if row.verdict == INCONCLUSIVE else colour
     axis.plot(row.value, y, MARKS[row.verdict], ms=7, mfc=fill, mec=colour, gid="d")
     if not np.isnan(row.null_low):
         chance = [row.null_low, row.null_high]

@@ -11,7 +11,7 @@ import pandas as pd
 from audit.core.evidence import each
 from audit.core.page import MARKS, Markdown
 from audit.core.rundir import Run
-from audit.core.tables import CANNOT_TELL, OK, SHOWN_LARGE, SHOWN_SMALL
+from audit.core.tables import EXCEEDS, INCONCLUSIVE, OK, WITHIN
 from audit.core.verdicts import size_bounds
 from audit.probes.counterfactual import figures
 from audit.probes.counterfactual.probe import (
@@ -124,9 +124,9 @@ def _against_nuisances(rows: pd.DataFrame) -> Sequence[Block]:
         "tell. Steps differ in size; the next table has them.",
         level=f"{100 * first['level']:.0f}",
         margin=f"{100 * first['margin']:g}",
-        large=MARKS[SHOWN_LARGE][0],
-        small=MARKS[SHOWN_SMALL][0],
-        open=MARKS[CANNOT_TELL][0],
+        large=MARKS[EXCEEDS][0],
+        small=MARKS[WITHIN][0],
+        open=MARKS[INCONCLUSIVE][0],
     )
     return [told, shown]
 

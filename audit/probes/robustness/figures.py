@@ -15,7 +15,7 @@ from matplotlib.patches import Rectangle
 
 from audit.core.errors import InputError, sentence
 from audit.core.rundir import Run
-from audit.core.tables import CANNOT_TELL, ENSEMBLE, OK, UNKNOWN
+from audit.core.tables import ENSEMBLE, INCONCLUSIVE, OK, UNKNOWN
 from audit.probes.kit.changes import UNEQUAL_CHANGE, UNEQUAL_DROP
 from audit.probes.kit.looks import (
     COLOURS,
@@ -223,7 +223,7 @@ def _draw_difference(axis: Axes, y: int, row: Any) -> None:
     colour = COLOURS[row.verdict]
     ends = [row.low_simultaneous, row.high_simultaneous]
     axis.plot(ends, [y, y], color=colour, lw=1.8, gid="interval")
-    fill = "white" if row.verdict == CANNOT_TELL else colour
+    fill = "white" if row.verdict == INCONCLUSIVE else colour
     look: dict[str, Any] = {"ms": 7, "mfc": fill, "mec": colour, "clip_on": False}
     axis.plot(row.value, y, MARKS[row.verdict], gid="difference", **look)
     if np.isnan(row.null_mean):

@@ -345,7 +345,7 @@ def _of_one(run: Run) -> int:
 
 
 _NAMELESS_FEW: Final = (
-    f"{TOO_FEW_SUBJECTS}: some that are withheld; nothing is shown small of groups that nobody "
+    f"{TOO_FEW_SUBJECTS}: some that are withheld; nothing is within the margin of groups that nobody "
     "looked at"
 )
 

@@ -15,7 +15,7 @@ from audit.core.digits import percent
 from audit.core.errors import InputError, sentence
 from audit.core.evidence import each
 from audit.core.rundir import Run
-from audit.core.tables import ADD, CANNOT_TELL, DROP, EVERYONE, NOT_ASKED, RATE, SWAP, UNKNOWN
+from audit.core.tables import ADD, DROP, EVERYONE, INCONCLUSIVE, NOT_ASKED, RATE, SWAP, UNKNOWN
 from audit.probes.kit.looks import (
     COLOURS,
     GREY,
@@ -118,7 +118,7 @@ def _draw_effect(axis: Axes, y: int, row: Any) -> None:
     colour = COLOURS[row.verdict]
     bounds = [100 * row.low_simultaneous, 100 * row.high_simultaneous]
     axis.plot(bounds, [y, y], color=colour, lw=1.8, gid="interval")
-    fill = "white" if row.verdict == CANNOT_TELL else colour
+    fill = "white" if row.verdict == INCONCLUSIVE else colour
     mark = MARKS[row.verdict]
     axis.plot(100 * row.value, y, mark, ms=7, mfc=fill, mec=colour, gid="change", clip_on=False)
     below = [100 * row.low_simultaneous_all, 100 * row.high_simultaneous_all]

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from audit.core.errors import InputError, sentence
 from audit.core.evidence import each
 from audit.core.rundir import Run
-from audit.core.tables import CANNOT_TELL, EVERYONE, NOT_JUDGED, OK, UNDEFINED, UNKNOWN
+from audit.core.tables import EVERYONE, INCONCLUSIVE, NOT_JUDGED, OK, UNDEFINED, UNKNOWN
 from audit.core.verdicts import Verdict
 from audit.measure.findings import judged
 from audit.measure.metrics import METRICS, noun
@@ -178,7 +178,7 @@ def _draw_gap(axis: Axes, y: int, row: Any) -> None:
     colour = COLOURS[row.verdict]
     bounds = [100 * row.low_simultaneous, 100 * row.high_simultaneous]
     axis.plot(bounds, [y, y], color=colour, lw=1.8, gid="interval")
-    fill = "white" if row.verdict == CANNOT_TELL else colour
+    fill = "white" if row.verdict == INCONCLUSIVE else colour
     mark = MARKS[row.verdict]
     axis.plot(100 * row.value, y, mark, ms=7, mfc=fill, mec=colour, gid="gap", clip_on=False)
     _draw_null(axis, y + 0.3, row)
