@@ -16,7 +16,7 @@ LINES, BODY, PARAMETERS = 500, 50, 6
 
 #: lines of a file, of those above the limit
 LONG: dict[str, int] = {
-    "audit/cli/verbs.py": 799,
+    "audit/cli/verbs.py": 779,
     "audit/core/tables.py": 728,
     "audit/data/corruptions.py": 525,
     "audit/data/labels.py": 523,
@@ -35,7 +35,7 @@ LONG: dict[str, int] = {
     "audit/probes/scenes/probe.py": 610,
     "audit/probes/shift/probe.py": 748,
     "audit/report/exports/public.py": 540,
-    "audit/report/narrative.py": 766,
+    "audit/report/narrative.py": 765,
     "audit/stats/components.py": 1156,
     "audit/stats/counterfactual.py": 808,
     "audit/stats/permutation.py": 526,

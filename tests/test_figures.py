@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
+import before
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -195,7 +196,7 @@ def as_earlier(run: Run, folder: Path) -> Run:
     names = [name for name in facts["files"] if (path / name).is_file()]
     files = {name: digest_of(path / name) for name in names}
     (path / "manifest.json").write_text(json.dumps(facts | {"schema": 1, "files": files}))
-    return open_run(path)
+    return before.in_words_of_before(open_run(path), schema=1)
 
 
 def altered(run: Run, **parts: object) -> Run:
@@ -526,10 +527,12 @@ def test_the_title_says_what_between_whom_and_how_many_agree(run: Run) -> None:
         "people-occupations by gender: the model chooses 'doctor' more often for female than for "
         "male in"
     )
-    assert told.startswith(f"{start} {(value > 0).sum()} of 40 wordings; shown large in {large},")
+    more = f"{(value > 0).sum()} of 40 wordings"
+    assert told.startswith(f"{start} {more}; exceeds the margin in {large},")
     turned = altered(run, specifications=odd.specifications.assign(value=-value))
     title = figures.specification_curve(turned, "people-occupations", "gender").get_suptitle()
-    assert f"shown large in {large} ({large} of them the other way)" in " ".join(title.split())
+    title = " ".join(title.split())
+    assert f"exceeds the margin in {large} ({large} of them the other way)" in title
     wrong = figures.specification_curve(run, "people-gender", "age_group").get_suptitle()
     assert "the model chooses a wrong label more often for child than for" in " ".join(
         wrong.split()

@@ -6,7 +6,7 @@ the status is ``ok``, a ``reason``; an undefined number is NaN and never 0.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -137,9 +137,9 @@ class Schema:
         empty: dict[str, Any] = {TEXT: "", COUNT: 0, FLAG: False, NUMBER: float("nan")}
         return table.assign(**{c: empty[t] for c, t in self.columns.items() if c not in table})
 
-    def read(self, path: Path) -> pd.DataFrame:
+    def read(self, path: Path, mend: Callable[[Any], Any] = lambda read: read) -> pd.DataFrame:
         """Read a Parquet file of this schema, checked; columns that came later are empty."""
-        return self.validate(self.conform(self.filled(pd.read_parquet(path))))
+        return self.validate(self.conform(self.filled(mend(pd.read_parquet(path)))))
 
 
 def require_finite(values: Any, what: str) -> None:

@@ -332,5 +332,5 @@ def read(run: Run) -> list[GateResult]:
     path = run.path / RESULTS
     if not path.is_file():
         return []
-    rows = json.loads(path.read_text(encoding="utf-8"))
+    rows = run.in_words_of_now(json.loads(path.read_text(encoding="utf-8")))
     return [GateResult.model_validate(row) for row in rows]
