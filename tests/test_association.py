@@ -418,7 +418,7 @@ def test_many_alike_pictures_show_that_a_lean_is_small(world: Path) -> None:
     found = people.measures(people.probe(toward="ant", margin=0.5, permutations=50), ["gender"])
     row = one(found)
     assert row["verdict"] == WITHIN
-    assert row["statement"].endswith("within margin: no two sets compared differ by 0.5.")
+    assert row["statement"].endswith("within the margin: no two sets differ by 0.5 or more.")
 
 
 # ---- what a probe must keep to -----------------------------------------------------------------
@@ -502,7 +502,7 @@ def test_a_group_of_one_subject_has_no_bounds(world: Path) -> None:
     told = found.loc[found["statement"] != "", "statement"]
     assert len(told) == 1
     assert "can't be compared by age: " in told.iloc[0]
-    assert told.iloc[0].endswith("cannot tell.")
+    assert told.iloc[0].endswith("inconclusive.")
 
 
 @pytest.mark.slow
@@ -732,7 +732,7 @@ def test_a_whole_run_has_findings_section_and_figure(world: Path) -> None:
     render(run)
     page = (run.path / "report.md").read_text()
     assert "people-nonce: wug v dax, toma" in page
-    assert "shown large, " in page
+    assert "exceed the margin, " in page
     assert load_suite(str(run.path / "suite.yaml")).asked == suite.asked
 
 

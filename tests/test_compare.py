@@ -20,7 +20,7 @@ from audit.core.errors import InputError
 from audit.core.integrity import unedited
 from audit.core.rundir import Run, open_run
 from audit.core.tables import DIFFERENCE, WORST, records
-from audit.core.verdicts import RULE, size_bounds, verdicts
+from audit.core.verdicts import RULE, Verdict, size_bounds, verdicts
 from audit.engine.run import carry_out
 from audit.engine.suite import load_suite
 from audit.explore.compare import CHANGES, compare, in_columns, in_short, largest, remarks, save
@@ -390,7 +390,7 @@ def test_what_is_printed_of_a_change(between: pd.DataFrame) -> None:
     assert change == f"+{100 * worst['value']:.0f} ({low:.0f} to {high:.0f})"
     told = in_short(between)
     counts = between.loc[between["comparison"] == WORST, "verdict"].value_counts()
-    assert f"{counts['shown large']} shown large" in told.split(";")[0]
+    assert Verdict.EXCEEDS.counted(counts["exceeds margin"]) in told.split(";")[0]
 
 
 def test_the_surest_change_comes_first_and_each_question_once(between: pd.DataFrame) -> None:

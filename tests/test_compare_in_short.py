@@ -22,7 +22,7 @@ def test_verdicts_are_counted_apart_for_widest_gaps_and_gaps_of_two() -> None:
     widest, of_two = told.split("; ")
     assert widest.startswith("1 changes of worst-case gaps: ")
     assert of_two.startswith("3 changes of gaps between two groups: ")
-    assert "2 cannot tell" in of_two
+    assert "2 inconclusive" in of_two
     assert of_two.endswith("1 with too few pictures.")
 
 

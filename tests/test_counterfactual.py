@@ -214,7 +214,7 @@ def test_the_planted_change_is_found_against_the_nuisances(tmp_path: Path) -> No
     flips = one(table, metric=c.MORE_FLIPS, group="tone", other=c.POOLED)
     assert flips["verdict"] == EXCEEDS
     assert flips["harm"] == "stereotyping"
-    for words in ("tone was changed", "only light or pose was", "exceeds margin", "25 in ita"):
+    for words in ("tone was changed", "only light or pose was", "exceeds the margin", "25 in ita"):
         assert words in flips["statement"]
     size = one(table, metric=c.SIZE, group="tone", label="thief")
     assert size["verdict"] == EXCEEDS

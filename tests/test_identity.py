@@ -309,7 +309,7 @@ def test_too_few_to_establish_a_rate_is_said_and_not_compared(tmp_path: Path) ->
     assert within["reason"].str.contains("of which no two share one").all()
     worst = one(rows, metric=i.WORST_FMR, attribute="gender")
     assert (worst.status, worst.verdict) == (TOO_FEW, INCONCLUSIVE)
-    assert worst.statement.endswith("cannot tell.")
+    assert worst.statement.endswith("inconclusive.")
     threshold = one(rows, metric=i.THRESHOLD)
     assert threshold.status == TOO_FEW
     assert "needs 300 independent pairs" in threshold.reason

@@ -95,7 +95,7 @@ def test_a_real_gap_is_found_that_the_raw_verdict_leaves_open() -> None:
 
 
 @pytest.mark.parametrize("base", [0.05, 0.3])
-def test_where_nothing_differs_nothing_is_shown_large(base: float) -> None:
+def test_where_nothing_differs_nothing_exceeds_the_margin(base: float) -> None:
     told, _ = compared(np.full(10, base), N, FACTORS, 300, 2)
     wrong = (told.verdicts(0.05) == "exceeds margin").any(axis=1).mean()
     assert wrong <= 0.05

@@ -262,7 +262,7 @@ def test_a_claim_that_no_audit_bears_out_is_flagged(run: Run, words: str) -> Non
         "It cannot show whether the model is fair.",
         "FairFace and fair-skinned people; fairness is another matter.",
         f"A significant gap: {{{{ {LARGE['id']} }}}}.",
-        f"We cannot tell whether it is large: {{{{ {OPEN['id']} }}}}.",
+        f"We can’t tell whether it is large: {{{{ {OPEN['id']} }}}}.",
         f"It is within the margin: {{{{ {SMALL['id']} }}}}.",
         "We found disparities in section 11 of 27.",
     ],
@@ -279,7 +279,7 @@ def test_what_may_be_said_is_not_flagged(run: Run, words: str) -> None:
         ("There is no difference ({}).", OPEN),
         ("A large gap, {}.", SMALL),
         ("A negligible gap, {}.", LARGE),
-        ("Shown small: {}.", LARGE),
+        ("Within the margin: {}.", LARGE),
     ],
 )
 def test_a_claim_beyond_its_verdict_is_flagged(

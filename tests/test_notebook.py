@@ -264,7 +264,7 @@ def test_suspicion_is_found_by_the_clothing_it_was_planted_on(
     assert len(verdicts) == 4
     assert [a for a, verdict in verdicts.items() if verdict == EXCEEDS] == ["clothing_colour"]
     assert "the detail least seen is clothing type" in answer
-    assert re.search(r"for suspicion, .*infrared 5: .*, shown large", answer)
+    assert re.search(r"for suspicion, .*infrared 5: .*, exceeds margin", answer)
 
 
 def test_teal_clothing_moves_thief_and_no_change_in_who_is_shown_does(
@@ -272,8 +272,8 @@ def test_teal_clothing_moves_thief_and_no_change_in_who_is_shown_does(
 ) -> None:
     (answer,) = ANSWER.findall(printed(FAMILIES))
     assert "The surest is clothing colour teal: +" in answer
-    assert "families: shown large" in answer
-    assert "in who is shown, none shown large, 4 shown small" in answer
+    assert "families: exceeds the margin" in answer
+    assert "in who is shown, none exceeds the margin, 4 within the margin" in answer
 
 
 def test_the_answer_about_families_is_another_one_where_nothing_was_planted(
@@ -281,7 +281,7 @@ def test_the_answer_about_families_is_another_one_where_nothing_was_planted(
 ) -> None:
     (answer,) = ANSWER.findall(execute(runs, FAMILIES, MODEL="specimen-even"))
     assert answer.startswith("**Towards 0 of 13 values")
-    assert "families: shown small" in answer
+    assert "families: within the margin" in answer
     assert "teal" not in answer
 
 
@@ -295,8 +295,8 @@ def test_a_planted_gap_grows_in_training_and_not_without(printed: Callable[[str]
     text = printed(TRAINING)
     (answer,) = ANSWER.findall(text)
     assert "After 256 steps the gap in ‘thief’ between teal and the rest is" in answer
-    assert "shown large) with the planting" in answer
-    assert "shown large) without" not in answer
+    assert "exceeds margin) with the planting" in answer
+    assert "exceeds margin) without" not in answer
     assert "It first exceeded the margin after" in answer
     assert "Sealed " in text
 

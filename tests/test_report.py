@@ -398,7 +398,7 @@ def test_controls_are_summed_up_in_words(run: Run, tmp_path: Path) -> None:
     told = " ".join(part(altered(run, controls=controls(run)), tmp_path, 22).split())
     assert "something exceeds the margin in 0 of 80 shuffles (0.0 %)" in told
     assert "leave out 0 in 4 (5.0 %; by chance up to 5 % of either)" in told
-    assert "shown large in 3 of 3 analyses, and the bounds hold its true size in 3. In 1 no" in told
+    assert "the margin in 3 of 3 analyses, and the bounds hold its true size in 3. In 1 no" in told
     assert "Not as it should be" not in told
     first = "| people-occupations | gender | 0 of 20 | 1 of 20 | 17: ‘gardener’ in this group |"
     assert f"{first} 19 [14, 25] | 2 of 3 | yes |" in told
@@ -421,7 +421,7 @@ def test_a_control_that_fails_is_named(run: Run, tmp_path: Path) -> None:
     assert "in 3 of 20 shuffles, and bounds leave out 0 in 5: chance explains up to 4" in wrong[1]
     words = " ".join(told.split())
     assert "something exceeds the margin in 3 of 80 shuffles" in words
-    assert "shown large in 2 of 3 analyses, and the bounds hold its true size in 2" in words
+    assert "the margin in 2 of 3 analyses, and the bounds hold its true size in 2" in words
     assert lines_of(told, "| people-occupations | gender |", "| 0 of 3 | **no** |")
 
 
@@ -484,7 +484,7 @@ def test_gates_are_told_with_what_failed_first(run: Run, tmp_path: Path) -> None
     assert 1 < len(failing) < len(results)
     assert f"against {len(results)} gaps: {len(failing)} fail" in " ".join(told.split())
     first = told.index("exceeds margin", told.index("### Gates"))
-    assert told.index("Fails 'gender, misclassification") > first  # shown large before open ones
+    assert told.index("Fails 'gender, misclassification") > first
     assert len(lines_of(told, "| **✗ fails** |")) == len(failing)
     assert len(lines_of(told, "| ✓ passes |")) == len(results) - len(failing)
 

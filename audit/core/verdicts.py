@@ -43,8 +43,8 @@ class Verdict(StrEnum):
 
     @property
     def style(self) -> str:
-        """The short name by which pages give it a colour: large, small, open, seen."""
-        return "open" if self is Verdict.INCONCLUSIVE else self.value.split()[-1]
+        """The short name by which pages give it a colour: exceeds, within, inconclusive, seen."""
+        return self.value.split()[0]
 
     @property
     def rank(self) -> int:
@@ -56,16 +56,28 @@ class Verdict(StrEnum):
         """The word as suites and gates spell it."""
         return self.value.replace(" ", "_")
 
-    def against(self, margin: str, within: str = "below the margin of {margin}") -> str:
+    @property
+    def phrase(self) -> str:
+        """The word as it stands in a sentence: 'exceeds the margin'."""
+        return self.value.replace(" margin", " the margin")
+
+    def counted(self, number: int) -> str:
+        """How many gaps have it: '1 exceeds the margin', '2 exceed the margin'."""
+        many = number > 1 and self is Verdict.EXCEEDS
+        return f"{number or 'none'} {'exceed the margin' if many else self.phrase}"
+
+    def against(self, margin: str, within: str = "") -> str:
         """The verdict as the end of a sentence about a gap.
 
         Args:
             margin: the margin with its unit, such as '5 points'.
-            within: what *within margin* then says; '{margin}' stands for the margin.
+            within: what else *within margin* then says; '{margin}' stands for the margin.
         """
         said = {
             Verdict.EXCEEDS: f"exceeds the margin of {margin}",
-            Verdict.WITHIN: f"within margin: {within.format(margin=margin)}",
+            Verdict.WITHIN: f"within the margin: {within.format(margin=margin)}"
+            if within
+            else f"within the margin of {margin}",
             Verdict.INCONCLUSIVE: f"inconclusive against the margin of {margin}",
         }
         return said.get(self, self.value)
@@ -92,7 +104,7 @@ def verdicts(
 ) -> npt.NDArray[np.str_]:
     """The one rule: the bounds of a gap's size against its margin.
 
-    *exceeds margin* if the lower bound of |d| is above the margin, *within margin* if the upper
+    *Exceeds margin* if the lower bound of |d| is above the margin, *within margin* if the upper
     bound is below it, else *inconclusive*; nan bounds can tell nothing.
 
     Args:

@@ -206,7 +206,7 @@ def in_short(changes: pd.DataFrame) -> str:
     for comparison, name in ((WORST, "worst-case gaps"), (DIFFERENCE, "gaps between two groups")):
         rows = changes[changes["comparison"] == comparison]
         counts = rows.loc[rows["status"] == OK, "verdict"].value_counts()
-        told = [f"{counts[v]} {v}" for v in JUDGED if v in counts]
+        told = [v.counted(counts[v]) for v in JUDGED if v in counts]
         few = int((rows["status"] != OK).sum())
         told += [f"{few} with too few pictures"] * bool(few)
         parts.append(f"{len(rows)} changes of {name}: {', '.join(told)}")

@@ -790,7 +790,7 @@ def _remark(number: Number, n: float) -> str:
 
 
 def in_short(table: pd.DataFrame) -> str:
-    """How many numbers got each word: '2 reproduced, 5 cannot tell'."""
+    """How many numbers got each word: '2 reproduced, 5 inconclusive'."""
     counts = table["verdict"].value_counts()
     told = [f"{counts[word]} {word}" for word in WORDS if word in counts]
     return ", ".join(told) or "no published number"

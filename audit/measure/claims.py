@@ -264,7 +264,7 @@ def _two_groups(
 def resting_bounds(row: Mapping[str, Any]) -> tuple[float, float]:
     """The bounds of a gap that its verdict rests on; see DISPARITIES.
 
-    The simultaneous ones, but of a gap *within margin* the upper one is that of the claim that no
+    The simultaneous ones, but of one *within margin* the upper one is that of the claim that no
     pair reaches the margin. Rows of older runs have the simultaneous ones alone.
     """
     low, high = row["low_simultaneous"], row["high_simultaneous"]

@@ -301,9 +301,9 @@ def controls(
 ) -> pd.DataFrame:
     """Both controls of one task's choice of labels, by every attribute; the table CONTROLS.
 
-    Of a shuffled control, ``exceeds_margin`` says in how many of ``shuffles`` any comparison is
-    shown large, ``missed`` in how many any simultaneous bounds leave out 0. Either may happen in
-    ``1 - level`` of them by chance; up to ``allowed`` it is called chance.
+    Of a shuffled control, ``exceeds_margin`` says in how many of ``shuffles`` any comparison
+    exceeds the margin, ``missed`` in how many any simultaneous bounds leave out 0. Either may
+    happen in ``1 - level`` of them by chance; up to ``allowed`` it is called chance.
 
     Args:
         choices: all of the task's rows of CHOICES.

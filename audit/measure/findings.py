@@ -333,7 +333,7 @@ def _unusable_sentence(row: Mapping[str, Any]) -> str:
 
 
 def _severity(row: Mapping[str, Any], harm: str) -> Literal["high", "medium", "low", "none"]:
-    """Shown large is high for harmful families, medium for other harms; open questions are low."""
+    """Beyond the margin: high for harmful families, medium for other harms; open ones are low."""
     if row["verdict"] == EXCEEDS and row["margin_family"] in _HARMFUL:
         return "high"
     if row["verdict"] == EXCEEDS and harm != NO_HARM:
@@ -361,8 +361,8 @@ def _caveats(row: Mapping[str, Any], sources: Mapping[str, str]) -> Iterator[str
         )
     if row["left_out"]:
         yield (
-            f"{TOO_FEW_SUBJECTS}: {row['left_out']}; nothing is within the margin of groups that nobody "
-            "looked at"
+            f"{TOO_FEW_SUBJECTS}: {row['left_out']}; 'within margin' is said of no group that "
+            "nobody looked at"
         )
     if row["status"] == OK and "exploratory questions" in row["reason"]:
         yield f"an exploratory question: {row['reason']}"

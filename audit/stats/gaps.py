@@ -26,7 +26,7 @@ from audit.stats.families import Estimates, bounds_at, compare
 from audit.stats.samples import pick_questions
 
 #: what *within margin* says of a largest gap
-NO_TWO_GROUPS = "no two groups differ by {margin}"
+NO_TWO_GROUPS = "no two groups differ by {margin} or more"
 #: what a verdict rests on where the ratio is waived
 NEGLIGIBLE = "difference, all rates negligible"
 #: why a question has no gap
@@ -101,8 +101,8 @@ class LargestGap:
     ) -> npt.NDArray[np.str_]:
         """The verdict on its size, or on other bounds of all pairs, against a margin.
 
-        *Inconclusive* without two groups; where a group is left out, nothing is *within margin* of
-        it.
+        *Inconclusive* without two groups, and where it would be *within margin* but a group is left
+        out.
         """
         ends = (self.low, self.high) if low is None or high is None else (low, high)
         judged = unless_left_out(verdicts(*ends, margin), self.left_out)

@@ -17,7 +17,7 @@ from .families import LEVEL, PAIRS, comparisons, family_of
 from .worlds import Floats, Size, apart, happen, mean_size, subject_rates, subject_sizes
 
 DETECT: Final = "a difference is found"
-SMALL: Final = "no difference is within the margin"
+SMALL: Final = "equal rates are found within the margin"
 _TOGETHER = 20
 
 

@@ -713,7 +713,7 @@ class Association(Probe):
             by = "" if row["attribute"] == TARGETS else f" by {row['attribute']}"
             return f"{asked}; how far can't be compared{by}: {row['reason']}; inconclusive."
         bounds = f"{row['low_simultaneous']:z.2f} to {row['high_simultaneous']:z.2f}"
-        chosen = "surest" if row["verdict"] == EXCEEDS else "least surely small"
+        chosen = "surest" if row["verdict"] == EXCEEDS else "least surely within the margin"
         surest = f", the {chosen} of {among} comparisons" if among > 1 else ""
         return (
             f"{asked} {'more' if row['value'] >= 0 else 'less'} for {self._whom(row)}: effect size "
@@ -828,8 +828,8 @@ def _status(test: Tested, i: int) -> tuple[str, str]:
 def _leading(rows: Sequence[Row]) -> Iterator[tuple[Row, int]]:
     """The comparison to tell of each label, and of how many.
 
-    The surest that exceeds the margin; where none is, that with the largest upper bound: if it is
-    shown small, so are all others.
+    The surest that exceeds the margin; where none does, that with the largest upper bound: if it
+    is within the margin, so are all others.
     """
     headline = [r for r in rows if r["condition"] == ENSEMBLE and r["metric"] == EFFECT_SIZE]
     for label in dict.fromkeys(r["label"] for r in headline):
@@ -848,7 +848,7 @@ def _surest(row: Row) -> tuple[bool, float]:
 def _said(row: Row) -> str:
     """The verdict in words."""
     margin = f"{row['margin']:g}"
-    return Verdict(row["verdict"]).against(margin, "no two sets compared differ by {margin}")
+    return Verdict(row["verdict"]).against(margin, "no two sets differ by {margin} or more")
 
 
 def _resolution(row: Row, level: float) -> str:

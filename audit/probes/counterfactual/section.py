@@ -120,8 +120,8 @@ def _against_nuisances(rows: pd.DataFrame) -> Sequence[Block]:
     told = said(
         "How many more choices change, in points, than when only a nuisance is changed, with "
         "{level} % bounds that hold for the whole table. Against the margin of {margin} points a "
-        "difference, whichever way, is {large} shown large, {small} shown small, or {open} cannot "
-        "tell. Steps differ in size; the next table has them.",
+        "difference, whichever way, exceeds it ({large}), is within it ({small}) or is "
+        "inconclusive ({open}). Steps differ in size; the next table has them.",
         level=f"{100 * first['level']:.0f}",
         margin=f"{100 * first['margin']:g}",
         large=MARKS[EXCEEDS][0],

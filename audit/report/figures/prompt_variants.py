@@ -20,6 +20,7 @@ from audit.core.errors import InputError, sentence
 from audit.core.evidence import each
 from audit.core.rundir import Run
 from audit.core.tables import ENSEMBLE, EXCEEDS, INCONCLUSIVE, OK, WORST
+from audit.core.verdicts import Verdict
 from audit.data.alterations import AS_IT_IS
 from audit.measure.metrics import METRICS
 from audit.probes.kit.looks import (
@@ -290,7 +291,7 @@ def _curve_title(curve: pd.DataFrame) -> str:
     """What happens more often for whom, in how many wordings, and with what verdict."""
     row, wordings = curve.iloc[0], len(curve)
     counts = {verdict: int((curve["verdict"] == verdict).sum()) for verdict in MARKS}
-    told = [f"{verdict} in {n}".replace(" ", "\u00a0") for verdict, n in counts.items() if n]
+    told = [f"{Verdict(v).phrase} in {n}".replace(" ", "\u00a0") for v, n in counts.items() if n]
     other_way = int(((curve["verdict"] == EXCEEDS) & (curve["value"] < 0)).sum())
     if other_way:
         told[0] += f" ({other_way} of them the other way)"

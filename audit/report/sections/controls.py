@@ -24,8 +24,8 @@ def controls_in_words(run: Run) -> str:
     found = int((planted["exceeds_margin"] > 0).sum())
     told = (
         f"{_shuffles_in_words(null, run.suite['confidence']['level'])} An injected gap is "
-        f"shown large in {found} of {len(planted)} analyses, and the bounds hold its true size in "
-        f"{int(planted['covered'].sum())}."
+        f"found to exceed the margin in {found} of {len(planted)} analyses, and the bounds hold "
+        f"its true size in {int(planted['covered'].sum())}."
     )
     without = int((injected & ~done).sum())
     return told + (f" In {without} no gap could be injected that would be seen." if without else "")
@@ -40,8 +40,9 @@ def _shuffles_in_words(null: pd.DataFrame, level: float) -> str:
     if not number:
         return "No analysis could be repeated with shuffled group labels."
     return (
-        f"With shuffled group labels something exceeds the margin in {large:,} of {number:,} shuffles "
-        f"({100 * large / number:.1f} %), and some simultaneous bounds leave out 0 in {missed:,} "
+        f"With shuffled group labels something exceeds the margin in {large:,} of {number:,} "
+        f"shuffles ({100 * large / number:.1f} %), and some simultaneous bounds leave out 0 in "
+        f"{missed:,} "
         f"({100 * missed / number:.1f} %; by chance up to {chance} of either)."
     )
 
@@ -56,9 +57,9 @@ def _failure(row: Mapping[str, Any]) -> str:
     if row["control"] == "shuffled":
         number = row["shuffles"] or 1
         return (
-            f"with shuffled labels something of {asked_of} exceeds the margin in {row['exceeds_margin']} "
-            f"of {number} shuffles, and bounds leave out 0 in {row['missed']}: chance explains up "
-            f"to {row['allowed']}"
+            f"with shuffled labels something of {asked_of} exceeds the margin in "
+            f"{row['exceeds_margin']} of {number} shuffles, and bounds leave out 0 in "
+            f"{row['missed']}: chance explains up to {row['allowed']}"
         )
     return f"an injected gap was not found to exceed the margin ({asked_of})"
 
@@ -89,7 +90,7 @@ def _shuffled_cells(row: Any) -> dict[str, str]:
     return dict(zip(_SHUFFLED, (at(row, next(counts)), next(counts)), strict=True))
 
 
-_SHUFFLED: Final = ("Shuffled: shown large", "Shuffled: bounds leave out 0")
+_SHUFFLED: Final = ("Shuffled: exceeds margin", "Shuffled: bounds leave out 0")
 
 
 def _injected_cells(row: Any) -> dict[str, str]:
