@@ -185,7 +185,7 @@ def test_what_stands_in_a_public_copy_quotes_no_exception() -> None:
     assert "could not be rendered: no such thing. " in str(named)
 
 
-@pytest.mark.parametrize("verdict", ["not judged", "exceeds margin", ""])
+@pytest.mark.parametrize("verdict", ["not judged", "beyond doubt", ""])
 def test_a_verdict_that_nobody_knows_is_printed_as_it_is(verdict: str) -> None:
     assert tag(verdict) == verdict
     assert MARKS[verdict][0] == "–"
