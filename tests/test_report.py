@@ -417,7 +417,7 @@ def test_a_control_that_fails_is_named(run: Run, tmp_path: Path) -> None:
     assert (
         "by gender: an injected gap was not found to exceed the margin (3 comparisons)" in wrong[0]
     )
-    assert "by age_group: with shuffled labels something of 30 comparisons is shown" in wrong[1]
+    assert "by age_group: with shuffled labels something of 30 comparisons exceeds" in wrong[1]
     assert "in 3 of 20 shuffles, and bounds leave out 0 in 5: chance explains up to 4" in wrong[1]
     words = " ".join(told.split())
     assert "something exceeds the margin in 3 of 80 shuffles" in words
