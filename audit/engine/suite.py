@@ -500,7 +500,7 @@ class Suite(BaseModel):
         """The subjects that each primary question needs in every group, by its attribute.
 
         Columns question, comparisons, smallest (subjects of the smallest group), ``too_few``: the
-        groups that are too small to be compared, with which nothing can be within margin, and the
+        groups that are too small to be compared, with which nothing is *within margin*, and the
         subjects needed: ``exceeds``, to show a gap of twice the margin (10 against 20 % at a margin
         of 5 points) beyond the margin, and ``within``, to show that equal rates of 10 % differ by
         less than the margin, and by less than the ratio where one binds. Both at the suite's power
