@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from audit.core.tables import SHOWN_LARGE, SHOWN_SMALL
+from audit.core.tables import EXCEEDS, WITHIN
 from audit.core.verdicts import size_bounds
 from audit.measure.intersections import compare_pooled, largest, pooled, pooled_rates
 from audit.stats.clustered import Sample, difference_interval, rate_interval
@@ -167,20 +167,20 @@ def _verdicts_of(world: World, sample: Sample, asked: np.ndarray) -> dict[str, f
 
 
 def _judged(least: np.ndarray, most: np.ndarray) -> np.ndarray:
-    return np.select([least > MARGIN, most < MARGIN], [SHOWN_LARGE, SHOWN_SMALL], "").astype(object)
+    return np.select([least > MARGIN, most < MARGIN], [EXCEEDS, WITHIN], "").astype(object)
 
 
 def _wrong(judged: np.ndarray, gaps: np.ndarray) -> float:
     """Audits with any wrong verdict; a gap of just the margin neither exceeds it nor is within."""
     exceeds, within = gaps > MARGIN + 1e-9, gaps < MARGIN - 1e-9
-    wrong = ((judged == SHOWN_LARGE) & ~exceeds) | ((judged == SHOWN_SMALL) & ~within)
+    wrong = ((judged == EXCEEDS) & ~exceeds) | ((judged == WITHIN) & ~within)
     return float(100 * wrong.any(axis=1).mean())
 
 
 def _found(judged: np.ndarray, gaps: np.ndarray) -> float:
     """Of the gaps that exceed the margin, the share found."""
     large = gaps > MARGIN + 1e-9
-    return float(100 * (judged[:, large] == SHOWN_LARGE).mean()) if large.any() else np.nan
+    return float(100 * (judged[:, large] == EXCEEDS).mean()) if large.any() else np.nan
 
 
 #: column to what it shows of the worlds of one kind: (figure, how several tables are put together)

@@ -16,7 +16,7 @@ LINES, BODY, PARAMETERS = 500, 50, 6
 
 #: lines of a file, of those above the limit
 LONG: dict[str, int] = {
-    "audit/cli/verbs.py": 799,
+    "audit/cli/verbs.py": 779,
     "audit/core/tables.py": 728,
     "audit/data/corruptions.py": 525,
     "audit/data/labels.py": 523,

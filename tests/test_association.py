@@ -18,18 +18,18 @@ from PIL import Image
 
 from audit.core.errors import InputError
 from audit.core.tables import (
-    CANNOT_TELL,
     DISPARITIES,
     ENSEMBLE,
+    EXCEEDS,
+    INCONCLUSIVE,
     MEASURES,
     NOT_JUDGED,
     RATES,
     REST,
     SCORES,
-    SHOWN_LARGE,
-    SHOWN_SMALL,
     TOO_FEW,
     UNDEFINED,
+    WITHIN,
 )
 from audit.data.dataset import Dataset, load
 from audit.data.yamlfile import validate
@@ -370,16 +370,16 @@ def test_the_planted_association_is_told_and_no_other(world: Path) -> None:
     people = World(world, 300, lean=lean)
     found = people.measures(people.probe(toward="trait"), ["age", "gender"])
     told = found[found["statement"] != ""]
-    large = some(told, verdict=SHOWN_LARGE)
+    large = some(told, verdict=EXCEEDS)
     leading = large[large["label"] == "wasp"].iloc[0]
     assert (leading["group"], leading["other"], leading["attribute"]) == ("old", REST, "age")
     assert leading["value"] > 0.5
     assert leading["harm"] == "stereotyping"
-    assert (some(told, attribute="gender")["verdict"] != SHOWN_LARGE).all()
+    assert (some(told, attribute="gender")["verdict"] != EXCEEDS).all()
     assert "leans towards 'wasp' more for the 100 pictures with age old" in leading["statement"]
     assert "than for all others: effect size d = " in leading["statement"]
     assert "the surest of 3 comparisons" in leading["statement"]
-    assert leading["statement"].endswith("shown large against a margin of 0.2.")
+    assert leading["statement"].endswith("exceeds the margin of 0.2.")
 
 
 @pytest.mark.slow
@@ -391,7 +391,7 @@ def test_a_lean_against_counts_and_is_said_to_be_less(world: Path) -> None:
     found = people.measures(people.probe(toward="emotion", against="event"), ["gender"])
     row = one(found)
     assert row["value"] < -0.5
-    assert row["verdict"] == SHOWN_LARGE
+    assert row["verdict"] == EXCEEDS
     expected = "leans from 'event' towards 'emotion' less for the 60 pictures with gender female"
     assert expected in row["statement"]
     assert "than for those with male" in row["statement"]
@@ -404,7 +404,7 @@ def test_nothing_is_found_where_nothing_is(world: Path) -> None:
     for _ in range(40):
         people.vectors = unit(rng.normal(size=people.vectors.shape))
         found = some(people.measures(people.probe(toward="trait", permutations=200)))
-        assert (found["verdict"] != SHOWN_LARGE).all()
+        assert (found["verdict"] != EXCEEDS).all()
         low_p += bool((found["q"] <= 0.05).any())
         off = (found["low_simultaneous"] > 0) | (found["high_simultaneous"] < 0)
         bounds_off += bool(off.any())
@@ -417,8 +417,8 @@ def test_many_alike_pictures_show_that_a_lean_is_small(world: Path) -> None:
     people = World(world, 3000)
     found = people.measures(people.probe(toward="ant", margin=0.5, permutations=50), ["gender"])
     row = one(found)
-    assert row["verdict"] == SHOWN_SMALL
-    assert row["statement"].endswith("shown small: no two sets compared differ by 0.5.")
+    assert row["verdict"] == WITHIN
+    assert row["statement"].endswith("within the margin: no two sets differ by 0.5 or more.")
 
 
 # ---- what a probe must keep to -----------------------------------------------------------------
@@ -489,7 +489,7 @@ def test_too_small_groups_keep_their_value_and_are_not_judged(world: Path) -> No
     assert old["reason"] == "old: fewer than 10 subjects"
     assert np.isfinite(old["value"])
     assert np.isnan([old["low_simultaneous"], old["p"], old["q"]]).all()
-    assert old["verdict"] == CANNOT_TELL
+    assert old["verdict"] == INCONCLUSIVE
     assert found["family_size"].iloc[0] == 2
 
 
@@ -502,7 +502,7 @@ def test_a_group_of_one_subject_has_no_bounds(world: Path) -> None:
     told = found.loc[found["statement"] != "", "statement"]
     assert len(told) == 1
     assert "can't be compared by age: " in told.iloc[0]
-    assert told.iloc[0].endswith("cannot tell.")
+    assert told.iloc[0].endswith("inconclusive.")
 
 
 @pytest.mark.slow
@@ -513,7 +513,7 @@ def test_equal_stimuli_have_no_effect_size(world: Path) -> None:
     assert row["status"] == UNDEFINED
     assert "no spread to measure in" in row["reason"]
     assert np.isnan(row["value"])
-    assert row["verdict"] == CANNOT_TELL
+    assert row["verdict"] == INCONCLUSIVE
 
 
 @pytest.mark.slow
@@ -666,7 +666,7 @@ def test_words_of_suspicion_must_be_acknowledged() -> None:
 
 
 @pytest.mark.slow
-def test_a_family_of_suspicion_shown_large_is_severe(world: Path) -> None:
+def test_a_family_of_suspicion_beyond_the_margin_is_severe(world: Path) -> None:
     def lean(row: pd.Series) -> np.ndarray | float:
         return towards("thief", 4.0) if row["gender"] == "male" else 0.0
 
@@ -719,7 +719,7 @@ def test_a_whole_run_has_findings_section_and_figure(world: Path) -> None:
     run = carry_out(
         suite, world / "runs", Store(world / "cache"), lambda: PlantedEncoder(pictures, words)
     )
-    large = [f for f in run.findings if f["verdict"] == "shown large"]
+    large = [f for f in run.findings if f["verdict"] == "exceeds margin"]
     assert {f["attribute"] for f in large} == {"gender"}
     assert any(f["label"] == "wug" for f in large)
     assert len(tell(run)) == 3
@@ -732,7 +732,7 @@ def test_a_whole_run_has_findings_section_and_figure(world: Path) -> None:
     render(run)
     page = (run.path / "report.md").read_text()
     assert "people-nonce: wug v dax, toma" in page
-    assert "shown large, " in page
+    assert "exceed the margin, " in page
     assert load_suite(str(run.path / "suite.yaml")).asked == suite.asked
 
 

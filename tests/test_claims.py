@@ -24,7 +24,7 @@ from audit.stats.power import needed_n_beyond, needed_n_beyond_ratio, needed_n_f
 
 SURE = Confidence()
 ENDS = ("low_simultaneous", "value", "high_simultaneous")
-LARGE, SMALL, OPEN = "shown large", "shown small", "cannot tell"
+LARGE, SMALL, OPEN = "exceeds margin", "within margin", "inconclusive"
 
 
 def world(
@@ -87,20 +87,20 @@ def test_a_group_left_out_is_named_by_finding_and_gate_and_opens_none() -> None:
     (finding,) = found(tally, table)
     assert finding.verdict == OPEN
     assert any("g2" in caveat and "too few subjects" in caveat for caveat in finding.caveats)
-    for allow, passes in (((), False), (("cannot_tell",), False), (("too_few",), True)):
-        gate = Gate(attribute="a", family="default", unless="shown_small", allow=allow)
+    for allow, passes in (((), False), (("inconclusive",), False), (("too_few",), True)):
+        gate = Gate(attribute="a", family="default", unless="within_margin", allow=allow)
         (result,) = judge(table, [gate])
         assert result.passed is passes
         assert "g2" in result.sentence
-    # without the small group the rest is shown small
+    # without the small group the rest is within the margin
     assert worst([6000, 6000], [600, 600])["verdict"] == SMALL
 
 
 def test_a_gate_needs_both_where_a_group_is_left_out_and_the_rest_is_open() -> None:
     table = disparities(world([100, 100, 4], {"x": [10, 12, 4]}), SURE)
     passes = []
-    for allow in (("too_few",), ("cannot_tell",), ("too_few", "cannot_tell")):
-        gate = Gate(attribute="a", family="default", fail_if="shown_large", allow=allow)
+    for allow in (("too_few",), ("inconclusive",), ("too_few", "inconclusive")):
+        gate = Gate(attribute="a", family="default", fail_if="exceeds_margin", allow=allow)
         passes += [result.passed for result in judge(table, [gate])]
     assert passes == [False, False, True]
 
@@ -120,8 +120,8 @@ def test_eighty_times_as_often_is_not_small_for_a_harmful_label() -> None:
     (finding,) = found(world([20000, 20000], {"x": [10, 800]}, "crime"), table)
     assert finding.severity == "high"
     assert "the largest ratio of two groups is 80 times, at least" in finding.statement
-    assert "shown large against a margin of 1.25 times" in finding.statement
-    gate = Gate(attribute="a", family="crime", unless="shown_small", allow=("cannot_tell",))
+    assert "exceeds the margin of 1.25 times" in finding.statement
+    gate = Gate(attribute="a", family="crime", unless="within_margin", allow=("inconclusive",))
     assert not judge(table, [gate])[0].passed
 
 
@@ -292,7 +292,7 @@ def test_exploratory_verdicts_need_a_false_discovery_rate() -> None:
 
 def test_gates_judge_primary_questions_only_and_all_gaps_where_none_is_declared() -> None:
     tally = world([800, 800], LARGE_GAP | {"other": [400, 100]}, "crime")
-    gate = Gate(attribute="a", family="crime", fail_if="shown_large")
+    gate = Gate(attribute="a", family="crime", fail_if="exceeds_margin")
     assert [r.label for r in judge(settled(tally), [gate])] == ["thief"]
     assert len(judge(disparities(tally, SURE), [gate])) == 2
 
@@ -410,7 +410,7 @@ def test_a_pair_of_one_group_is_refused() -> None:
 
 def test_gates_of_a_suite_that_declares_judge_nothing_else() -> None:
     table = disparities(world([800, 800], {"x": [160, 80]}), SURE)
-    gate = Gate(attribute="a", family="default", unless="shown_small")
+    gate = Gate(attribute="a", family="default", unless="within_margin")
     (result,) = judge(table, [gate], declared=True)
     assert not result.passed
     assert "nothing to judge" in result.sentence
@@ -418,7 +418,7 @@ def test_gates_of_a_suite_that_declares_judge_nothing_else() -> None:
 
 def test_a_gate_prints_the_ratio_that_a_verdict_rests_on() -> None:
     table = disparities(world([20000, 20000], {"x": [10, 800]}, "crime"), SURE)
-    gate = Gate(attribute="a", family="crime", fail_if="shown_large")
+    gate = Gate(attribute="a", family="crime", fail_if="exceeds_margin")
     assert "ratio 80 times, at least 40" in judge(table, [gate])[0].sentence
 
 

@@ -88,10 +88,10 @@ def test_a_gate_ends_with_3_and_a_run_prints_its_findings(monkeypatch, capsys, w
     words = ["run", str(suite), "--out", str(world / "runs"), "--cache", str(world / "cache")]
     code, out, _ = say(monkeypatch, capsys, *words)
     assert code == 0
-    assert "shown large" in out
+    assert "exceeds margin" in out
     report = next(line for line in out.splitlines() if line.startswith("report: "))
     assert Path(report.removeprefix("report: ")).is_file()
-    code, _, err = say(monkeypatch, capsys, *words, "--fail-on", "shown-large")
+    code, _, err = say(monkeypatch, capsys, *words, "--fail-on", "exceeds-margin")
     assert code == 3
     assert "--fail-on" in err
 
@@ -106,15 +106,17 @@ def test_the_suites_own_gates_end_a_run_with_3_after_its_report(
     )
     monkeypatch.setattr(cli, "_encoder", lambda suite, device: lambda: encoder)
     suite = worlds.suite_file(world, "people-nonce")
-    policy = "gates: [{attribute: %s, family: default, fail_if: shown_large, allow: [%s]}]\n"
+    policy = "gates: [{attribute: %s, family: default, fail_if: exceeds_margin, allow: [%s]}]\n"
     plain = suite.read_text()
     words = ["run", str(suite), "--out", str(world / "runs"), "--cache", str(world / "cache")]
 
-    suite.write_text(plain + policy % ("gender", "cannot_tell"))
+    suite.write_text(plain + policy % ("gender", "inconclusive"))
     code, out, err = say(monkeypatch, capsys, *words)
     assert code == 3
     assert "2 of 4 gated gaps fail the policy of the suite" in err
-    assert "Fails 'gender, default: fails if shown large; cannot tell allowed': " in err
+    assert (
+        "Fails 'gender, default: fails if a gap exceeds the margin; inconclusive allowed': " in err
+    )
     assert "‘wug’, gender: female v male" in err
     report = next(line for line in out.splitlines() if line.startswith("report: "))
     folder = Path(report.removeprefix("report: ")).parent
@@ -122,7 +124,7 @@ def test_the_suites_own_gates_end_a_run_with_3_after_its_report(
     sealed = json.loads((folder / "manifest.json").read_text())["files"]
     assert {"junit.xml", "findings.sarif", "gates.json"} <= set(sealed)
 
-    suite.write_text(plain + policy % ("age_group", "cannot_tell, too_few"))
+    suite.write_text(plain + policy % ("age_group", "inconclusive, too_few"))
     code, out, _ = say(monkeypatch, capsys, *words)
     assert code == 0
     assert "gates: 4 of 4 gaps pass" in out
@@ -131,10 +133,10 @@ def test_the_suites_own_gates_end_a_run_with_3_after_its_report(
 def test_at_most_ten_failed_gaps_are_printed(monkeypatch, capsys, tmp_path: Path) -> None:
     one = GateResult(
         gate="g", key="k", task="t", metric="m", label="l", attribute="a",
-        outcome="cannot tell", passed=False, sentence="Fails 'g'.",
+        outcome="inconclusive", passed=False, sentence="Fails 'g'.",
     )  # fmt: skip
     allowed = one.model_copy(update={"passed": True, "sentence": "Passes 'g', allowed."})
-    large = one.model_copy(update={"outcome": "shown large", "sentence": "A large one."})
+    large = one.model_copy(update={"outcome": "exceeds margin", "sentence": "A large one."})
     monkeypatch.setattr(gates, "read", lambda run: [one] * 12 + [allowed, large])
     with pytest.raises(GateError, match="13 of 14 gated gaps fail"):
         cli._gates(Run(tmp_path, {}))
@@ -187,12 +189,12 @@ def test_check_says_what_could_be_found_and_what_is_not_compared(
 ) -> None:
     worlds.people(world, 400, per_subject=4)
     suite = worlds.suite_file(world, "people-nonce", min_group=35)
-    gate = "gates: [{attribute: '*', family: default, unless: shown_small}]\n"
+    gate = "gates: [{attribute: '*', family: default, unless: within_margin}]\n"
     suite.write_text(suite.read_text() + gate)
     code, out, _ = say(monkeypatch, capsys, "check", str(suite), "--model", "specimen-even")
     assert code == 0
     assert "400 pictures of 100 subjects" in out
-    assert "every attribute, default: fails unless shown small" in out
+    assert "every attribute, default: fails unless every gap is within the margin" in out
     assert "no: under 35 subjects" in out
     lines = [line.strip() for line in out.splitlines() if "  " in line]
     rows = {re.split(r"\s{2,}", line)[0]: line.split() for line in lines}

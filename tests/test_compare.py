@@ -20,7 +20,7 @@ from audit.core.errors import InputError
 from audit.core.integrity import unedited
 from audit.core.rundir import Run, open_run
 from audit.core.tables import DIFFERENCE, WORST, records
-from audit.core.verdicts import RULE, size_bounds, verdicts
+from audit.core.verdicts import RULE, Verdict, size_bounds, verdicts
 from audit.engine.run import carry_out
 from audit.engine.suite import load_suite
 from audit.explore.compare import CHANGES, compare, in_columns, in_short, largest, remarks, save
@@ -92,9 +92,9 @@ def test_nothing_changed_says_how_much_could_have() -> None:
     np.testing.assert_allclose(found.high, reach, rtol=1e-9)
     # three labels at once: Bonferroni, since nothing can be studentised
     assert found.each == pytest.approx(1 - 0.05 / 3)
-    assert set(verdicts(found.low_all, found.high_all, 0.05).ravel()) == {"shown small"}
+    assert set(verdicts(found.low_all, found.high_all, 0.05).ravel()) == {"within margin"}
     few = changed(a[:340], a[:340], np.repeat([0, 1], 170), np.arange(340))
-    assert set(verdicts(few.low_all, few.high_all, 0.02).ravel()) == {"cannot tell"}
+    assert set(verdicts(few.low_all, few.high_all, 0.02).ravel()) == {"inconclusive"}
 
 
 @pytest.mark.parametrize("shared", [False, True])
@@ -265,7 +265,7 @@ def test_planted_words_come_out(
         & (between["attribute"] == attribute)
     ]
     (worst,) = records(rows[rows["comparison"] == WORST])
-    assert worst["verdict"] == "shown large"
+    assert worst["verdict"] == "exceeds margin"
     assert worst["group_b"] == group
     assert worst["value"] == pytest.approx(worst["gap_b"] - worst["gap_a"])
     assert worst["low_simultaneous"] > worst["margin"]
@@ -331,7 +331,7 @@ def test_the_table_keeps_its_promises(between: pd.DataFrame) -> None:
     assert (pairs["family_size"] == pairs["family"].map(sizes)).all()
     few = between[between["status"] != "ok"]
     assert few["reason"].str.contains("fewer than").all()
-    assert (few["verdict"] == "cannot tell").all()
+    assert (few["verdict"] == "inconclusive").all()
     assert few["low_simultaneous"].isna().all()
 
 
@@ -342,9 +342,9 @@ def test_the_same_run_twice_shows_that_nothing_changed(specimens: tuple[Run, Run
     assert (same["value"] == 0).all()
     assert same[["gained", "lost", "gained_other", "lost_other"]].to_numpy().sum() == 0
     by_gender = same[(same["attribute"] == "gender") & (same["comparison"] == DIFFERENCE)]
-    assert set(by_gender["verdict"]) == {"shown small"}
+    assert set(by_gender["verdict"]) == {"within margin"}
     small = same[(same["attribute"] == "clothing_colour") & (same["comparison"] == DIFFERENCE)]
-    assert set(small["verdict"]) == {"cannot tell"}
+    assert set(small["verdict"]) == {"inconclusive"}
     assert remarks(run, run) == []
 
 
@@ -381,7 +381,7 @@ def test_what_is_printed_of_a_change(between: pd.DataFrame) -> None:
     rows = between[(between["label"] == "thief") & (between["attribute"] == "clothing_colour")]
     (worst,) = records(rows[rows["comparison"] == WORST])
     verdict, asked, sides, in_a, in_b, change = in_columns(worst)
-    assert (verdict, asked) == ("shown large", "people-suspicion, ‘thief’")
+    assert (verdict, asked) == ("exceeds margin", "people-suspicion, ‘thief’")
     assert sides.startswith("clothing_colour: ")
     assert " / teal v " in sides
     assert in_a == f"{100 * worst['gap_a']:.0f}"
@@ -390,7 +390,7 @@ def test_what_is_printed_of_a_change(between: pd.DataFrame) -> None:
     assert change == f"+{100 * worst['value']:.0f} ({low:.0f} to {high:.0f})"
     told = in_short(between)
     counts = between.loc[between["comparison"] == WORST, "verdict"].value_counts()
-    assert f"{counts['shown large']} shown large" in told.split(";")[0]
+    assert Verdict.EXCEEDS.counted(counts["exceeds margin"]) in told.split(";")[0]
 
 
 def test_the_surest_change_comes_first_and_each_question_once(between: pd.DataFrame) -> None:
@@ -455,7 +455,7 @@ def test_a_planted_change_is_found_where_subjects_repeat(small_runs: tuple[Run, 
     (row,) = records(
         largest(found[found["label"] == "dax"], DIFFERENCE).query("attribute == 'age_group'")
     )
-    assert (row["group"], row["verdict"]) == ("old", "shown large")
+    assert (row["group"], row["verdict"]) == ("old", "exceeds margin")
     assert row["low_simultaneous"] < 0.4 < row["high_simultaneous"]
     # nobody young changed at all
     young = found[(found["attribute"] == "age_group") & (found["other"] == "young")]
@@ -628,7 +628,7 @@ def test_the_verb_prints_the_changes_and_writes_them(
     assert f"A: {small_runs[0].name}, planted, ensemble" in printed
     assert "people-nonce, ‘dax’" in printed
     assert "age_group: old v young" in printed
-    assert "shown large" in printed
+    assert "exceeds margin" in printed
     assert in_short(compare(*small_runs)) in printed
     written = pd.read_csv(out, keep_default_na=False, na_values=[""])
     assert list(written.columns) == list(CHANGES.columns)

@@ -13,16 +13,16 @@ from audit.explore.compare import in_short, require_format
 
 def test_verdicts_are_counted_apart_for_widest_gaps_and_gaps_of_two() -> None:
     rows = [
-        ("worst_case_gap", "ok", "shown large"),
-        ("difference", "ok", "cannot tell"),
-        ("difference", "ok", "cannot tell"),
-        ("difference", "too_few", "cannot tell"),
+        ("worst_case_gap", "ok", "exceeds margin"),
+        ("difference", "ok", "inconclusive"),
+        ("difference", "ok", "inconclusive"),
+        ("difference", "too_few", "inconclusive"),
     ]
     told = in_short(pd.DataFrame(rows, columns=["comparison", "status", "verdict"]))
     widest, of_two = told.split("; ")
     assert widest.startswith("1 changes of worst-case gaps: ")
     assert of_two.startswith("3 changes of gaps between two groups: ")
-    assert "2 cannot tell" in of_two
+    assert "2 inconclusive" in of_two
     assert of_two.endswith("1 with too few pictures.")
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 import audit.measure.controls
-from audit.core.tables import CONTROLS, DISPARITIES, OK, SHOWN_LARGE, WORST
+from audit.core.tables import CONTROLS, DISPARITIES, EXCEEDS, OK, WORST
 from audit.data.labels import load_label_set
 from audit.measure.confidence import Confidence
 from audit.measure.controls import (
@@ -176,15 +176,15 @@ def test_controls_find_nothing_where_nothing_is_and_what_was_put_there(
         found = controlled(events, groups_of(who, a=codes), seed)
         null, planted = found.loc[("a", "shuffled")], found.loc[("a", "injected")]
         assert null["comparisons"] > 0
-        assert null["shown_large"] <= 1
+        assert null["exceeds_margin"] <= 1
         assert null["planted"] == 0
         assert planted["comparisons"] == 2
         assert planted["planted"] > SURE.margin("default").difference
         assert planted["value"] == pytest.approx(planted["planted"], abs=0.12)
         assert planted["low_simultaneous"] > 0
         covered += [null["covered"], planted["covered"]]
-        missed += planted["shown_large"] == 0
-        assert len(failed(found.reset_index())) == (planted["shown_large"] == 0)
+        missed += planted["exceeds_margin"] == 0
+        assert len(failed(found.reset_index())) == (planted["exceeds_margin"] == 0)
     assert sum(covered) >= 5
     assert missed <= 1  # it should mostly be found
 
@@ -195,7 +195,7 @@ def test_controls_do_not_carry_a_real_gap_where_no_subject_can_swap() -> None:
     codes = (np.arange(60) % 2)[who]
     events = np.random.default_rng(0).random(len(who)) < np.array([0.9, 0.1])[codes]
     found = controlled(events, groups_of(who, a=codes)).loc[("a", "shuffled")]
-    assert found["shown_large"] == 0
+    assert found["exceeds_margin"] == 0
     assert found["comparisons"] > 0 or found["reason"]
 
 
@@ -207,8 +207,8 @@ def test_controls_of_an_attribute_that_varies_within_subjects() -> None:
     codes = rng.integers(0, 2, len(who))
     events = rng.random(len(who)) < np.array([0.1, 0.7])[codes]
     found = controlled(events, groups_of(who, a=codes))
-    assert found.loc[("a", "shuffled"), "shown_large"] <= 1
-    assert found.loc[("a", "injected"), "shown_large"] == 1
+    assert found.loc[("a", "shuffled"), "exceeds_margin"] <= 1
+    assert found.loc[("a", "injected"), "exceeds_margin"] == 1
 
 
 @pytest.mark.slow
@@ -248,7 +248,7 @@ def test_nothing_to_compare_is_said_and_is_no_failure(codes: np.ndarray) -> None
 @pytest.mark.parametrize("event", [False, True])
 def test_a_constant_answer_has_controls_without_alarm(event: bool) -> None:
     found = controlled(np.full(200, event), groups_of(np.arange(200), a=np.arange(200) % 2))
-    assert found.loc[("a", "shuffled"), "shown_large"] == 0
+    assert found.loc[("a", "shuffled"), "exceeds_margin"] == 0
     assert failed(found.reset_index()) == []
 
 
@@ -259,7 +259,7 @@ def test_failed_names_more_gaps_than_chance_explains_and_gaps_not_found() -> Non
             "comparisons": [6, 6, 6, 6, 0, 2, 2, 0],
             "shuffles": [20, 20, 20, 20, 0, 0, 0, 0],
             "allowed": [4, 4, 4, 4, 0, 0, 0, 0],
-            "shown_large": [0, 1, 5, 0, 0, 1, 0, 0],
+            "exceeds_margin": [0, 1, 5, 0, 0, 1, 0, 0],
             "missed": [0, 4, 5, 5, 0, 0, 0, 0],
             "attribute": list("abcdefgh"),
         }
@@ -270,8 +270,8 @@ def test_failed_names_more_gaps_than_chance_explains_and_gaps_not_found() -> Non
 def test_a_run_of_one_shuffle_fails_as_it_did() -> None:
     """Columns that came later are 0 in tables of earlier versions."""
     old = {"control": "shuffled", "comparisons": 6, "shuffles": 0, "allowed": 0, "missed": 0}
-    table = pd.DataFrame([old | {"shown_large": n} for n in (0, 1)])
-    assert [row["shown_large"] for row in failed(table)] == [1]
+    table = pd.DataFrame([old | {"exceeds_margin": n} for n in (0, 1)])
+    assert [row["exceeds_margin"] for row in failed(table)] == [1]
 
 
 @pytest.mark.parametrize("shuffles", [1, 20, 40])
@@ -294,7 +294,7 @@ def test_shuffles_seldom_go_wrong_whatever_the_real_gap_is() -> None:
         events, codes, who = people(seed, 300, 1, gap=0.5)
         found = controlled(events, groups_of(who, a=codes), seed).loc[("a", "shuffled")]
         assert (found["shuffles"], found["allowed"]) == (SHUFFLES, 4)
-        assert found["shown_large"] <= 1
+        assert found["exceeds_margin"] <= 1
         assert found["covered"] == (found["missed"] <= found["allowed"])
         missed.append(found["missed"])
     assert sum(missed) <= 8  # at most 3 are expected of 60, with a standard error of 1.7
@@ -319,7 +319,7 @@ def test_bounds_that_are_too_narrow_fail_the_control(monkeypatch: pytest.MonkeyP
     wrong = failed(controlled(events, groups).reset_index())
     assert [row["control"] for row in wrong] == ["shuffled"]
     assert wrong[0]["missed"] > wrong[0]["allowed"]
-    assert wrong[0]["shown_large"] > 0
+    assert wrong[0]["exceeds_margin"] > 0
 
 
 @pytest.mark.slow
@@ -336,9 +336,9 @@ def test_a_shuffle_is_judged_by_bounds_of_all_questions_at_once(per: int) -> Non
     assert len(low) == len(pairs)
     assert (low <= pairs["low_simultaneous"].to_numpy() + 1e-12).all()
     assert (high >= pairs["high_simultaneous"].to_numpy() - 1e-12).all()
-    large = verdict == SHOWN_LARGE
+    large = verdict == EXCEEDS
     assert large.any()
-    assert (pairs["verdict"].to_numpy()[large] == SHOWN_LARGE).all()
+    assert (pairs["verdict"].to_numpy()[large] == EXCEEDS).all()
     ((block, sample),) = [
         (b, b.counts.sample(groups.columns("a"))) for b in counted.blocks.values()
     ]

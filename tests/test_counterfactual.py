@@ -15,7 +15,7 @@ from PIL import Image, ImageCms
 
 from audit.core.errors import InputError
 from audit.core.evidence import unlinked
-from audit.core.tables import MEASURES, NOT_ASKED, OK, PAIRS, SHOWN_LARGE, SHOWN_SMALL, UNDEFINED
+from audit.core.tables import EXCEEDS, MEASURES, NOT_ASKED, OK, PAIRS, UNDEFINED, WITHIN
 from audit.data.dataset import Dataset, load
 from audit.data.labels import load_label_set
 from audit.engine.run import carry_out
@@ -212,19 +212,19 @@ def test_the_margin_of_a_cosine_is_the_ratio_of_odds(tmp_path: Path) -> None:
 def test_the_planted_change_is_found_against_the_nuisances(tmp_path: Path) -> None:
     table = told(probe(), seen(dataset(tmp_path, manifest(40)), tone_moves_thief))
     flips = one(table, metric=c.MORE_FLIPS, group="tone", other=c.POOLED)
-    assert flips["verdict"] == SHOWN_LARGE
+    assert flips["verdict"] == EXCEEDS
     assert flips["harm"] == "stereotyping"
-    for words in ("tone was changed", "only light or pose was", "shown large", "25 in ita"):
+    for words in ("tone was changed", "only light or pose was", "exceeds the margin", "25 in ita"):
         assert words in flips["statement"]
     size = one(table, metric=c.SIZE, group="tone", label="thief")
-    assert size["verdict"] == SHOWN_LARGE
+    assert size["verdict"] == EXCEEDS
     assert "moves the score of 'thief'" in size["statement"]
     assert one(table, metric=c.LARGER, group="tone", other="light", label="thief")[
         "verdict"
-    ] == SHOWN_LARGE  # fmt: skip
-    assert one(table, metric=c.SIZE, group="light", label="visitor")["verdict"] != SHOWN_LARGE
+    ] == EXCEEDS  # fmt: skip
+    assert one(table, metric=c.SIZE, group="light", label="visitor")["verdict"] != EXCEEDS
     sex = one(table, metric=c.MORE_FLIPS, group="sex", other=c.POOLED)
-    assert sex["verdict"] != SHOWN_LARGE
+    assert sex["verdict"] != EXCEEDS
     assert (table["statement"] != "").sum() <= 2 + c.FINDINGS
 
 
@@ -237,17 +237,17 @@ def test_a_null_world_shows_nothing(tmp_path: Path) -> None:
         assert (apart["status"] == OK).all()
         left_out_0 = (apart["low_simultaneous"] > 0) | (apart["high_simultaneous"] < 0)
         wrong += bool(left_out_0.any())
-        assert (table.loc[table["metric"] == c.LARGER, "verdict"] != SHOWN_LARGE).all()
+        assert (table.loc[table["metric"] == c.LARGER, "verdict"] != EXCEEDS).all()
     assert wrong <= 3  # two families of 5 % each, ten times
 
 
 @pytest.mark.slow
-def test_what_nobody_moves_is_shown_small(tmp_path: Path) -> None:
+def test_what_nobody_moves_is_within_the_margin(tmp_path: Path) -> None:
     def still(changed: str, family: int, rng: np.random.Generator) -> np.ndarray:
         return 0.1 * noise(changed, family, rng)
 
     table = told(probe(), seen(dataset(tmp_path, manifest(30)), still))
-    assert set(table.loc[table["metric"] == c.SIZE, "verdict"]) == {SHOWN_SMALL}
+    assert set(table.loc[table["metric"] == c.SIZE, "verdict"]) == {WITHIN}
 
 
 @pytest.mark.slow
@@ -262,11 +262,11 @@ def test_directions_that_cancel_are_found_towards_a_value(tmp_path: Path) -> Non
     table = told(probe(towards={"sex": "sex"}), shown)
     assert one(table, metric=c.CHANGE, group="sex", label="thief", condition="demographic")[
         "verdict"
-    ] != SHOWN_LARGE  # fmt: skip
+    ] != EXCEEDS  # fmt: skip
     towards = table[table["condition"].str.startswith("towards ")]
     assert set(towards["condition"]) == {"towards sex b"}  # of two values one says all
     row = one(towards, label="thief")
-    assert row["verdict"] == SHOWN_LARGE
+    assert row["verdict"] == EXCEEDS
     assert row["value"] > 0
     assert "is higher by" in row["statement"]
     assert "with sex b than without, in 30 pairs" in row["statement"]
@@ -482,9 +482,9 @@ def test_a_run_of_a_manifest_of_ones_own(tmp_path: Path) -> None:
     run = carry_out(suite, tmp_path / "runs", Store(tmp_path / "cache"), lambda: encoder)
     found = {f["id"]: f for f in run.findings}
     tone = [f for f in found.values() if "tone" in f["groups"]]
-    assert {f["verdict"] for f in tone if f["label"] in ("", "thief")} == {SHOWN_LARGE}
+    assert {f["verdict"] for f in tone if f["label"] in ("", "thief")} == {EXCEEDS}
     others = [f for f in found.values() if "sex" in f["groups"]]
-    assert SHOWN_LARGE not in {f["verdict"] for f in others}
+    assert EXCEEDS not in {f["verdict"] for f in others}
     assert len(run.outcomes("people-suspicion, counterfactual")) == 25 * 5 * 7
     (_, part) = section.tell(run)
     told = unlinked("\n".join(block for block in part.blocks if isinstance(block, str)))
@@ -526,11 +526,11 @@ def test_what_was_planted_in_the_specimen_is_found_and_the_report_says_so(tmp_pa
     )  # fmt: skip
     table = run.measures
     thief = one(table, metric=c.CHANGE, label="thief", condition="towards clothing_colour teal")
-    assert thief["verdict"] == SHOWN_LARGE
+    assert thief["verdict"] == EXCEEDS
     assert thief["value"] > 0.1
     sizes = table[(table["metric"] == c.SIZE) & (table["label"] == "thief")]
     demographic = sizes[sizes["condition"] == c.DEMOGRAPHIC]
-    assert SHOWN_LARGE not in set(demographic["verdict"])  # nobody planted it on people
+    assert EXCEEDS not in set(demographic["verdict"])  # nobody planted it on people
     task = "people-suspicion, counterfactual"
     assert figures.moved_labels(figures.of_counterfactual(run, task))[0] == "thief"
     with pytest.raises(InputError, match="Did you mean 'people-suspicion, counterfactual'"):

@@ -43,7 +43,7 @@ from audit.report.sections.registry import SECTIONS
 from audit.store.embeddings import Store
 
 DASHBOARD = Path(__file__).resolve().parents[1] / "dashboards"
-GATES = "gates: [{attribute: gender, family: default, fail_if: shown_large}]\n"
+GATES = "gates: [{attribute: gender, family: default, fail_if: exceeds_margin}]\n"
 
 
 def broken(*given: Any, **named: Any) -> Any:
@@ -183,7 +183,7 @@ def test_what_stands_in_a_public_copy_quotes_no_exception() -> None:
     assert "could not be rendered: no such thing. " in str(named)
 
 
-@pytest.mark.parametrize("verdict", ["not judged", "exceeds margin", ""])
+@pytest.mark.parametrize("verdict", ["not judged", "beyond doubt", ""])
 def test_a_verdict_that_nobody_knows_is_printed_as_it_is(verdict: str) -> None:
     assert tag(verdict) == verdict
     assert MARKS[verdict][0] == "–"
@@ -374,7 +374,7 @@ def test_a_part_of_a_page_that_raises_leaves_the_others(
     told_of = [e.value.replace("\\", "") for e in page.error]
     assert any("The part 'Verdicts' could not be rendered: KeyError" in t for t in told_of)
     assert [s.value for s in page.subheader][:3] == ["Groups", "Verdicts", "Findings"]
-    assert any("‘cannot tell’ is not ‘no gap’" in m.value.replace("\\", "") for m in page.markdown)
+    assert any("‘inconclusive’ is not ‘no gap’" in m.value.replace("\\", "") for m in page.markdown)
 
 
 @pytest.mark.filterwarnings("ignore::audit.core.damage.DamagedWarning")

@@ -94,11 +94,11 @@ def test_it_shows_what_was_asked_and_found(run: Run, monkeypatch: pytest.MonkeyP
     assert "clothing_colour: annotator-perceived" in text
     assert [m.value for m in page.metric] == [
         str(sum(f["verdict"] == v for f in run.findings))
-        for v in ("shown large", "cannot tell", "shown small")
+        for v in ("exceeds margin", "inconclusive", "within margin")
     ]
     groups, findings = tables(page)
     assert [row[1] for row in findings] == [f["statement"] for f in run.findings[: len(findings)]]
-    assert findings[0][0] == "▲ **shown large** high"
+    assert findings[0][0] == "▲ **exceeds margin** high"
     assert all(cell.strip() and cell != "nan" for row in groups for cell in row)
     lost = {(r[0], r[1]): int(r[4]) for r in groups if " x " not in r[0]}
     assert sum(n for (attribute, _), n in lost.items() if attribute == "gender") == 2
@@ -114,11 +114,11 @@ def test_the_warning_comes_before_any_label(run: Run, monkeypatch: pytest.Monkey
 @pytest.mark.slow
 def test_filters_leave_what_they_name(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     page = opened(run.path.parent, monkeypatch)
-    page.multiselect[0].set_value(["cannot tell"])
+    page.multiselect[0].set_value(["inconclusive"])
     next(b for b in page.selectbox if b.label == "Attribute").set_value("gender")
     page.run()
     wanted = [
-        f for f in run.findings if f["verdict"] == "cannot tell" and f["attribute"] == "gender"
+        f for f in run.findings if f["verdict"] == "inconclusive" and f["attribute"] == "gender"
     ]
     assert wanted
     assert [row[1] for row in tables(page)[1]] == [f["statement"] for f in wanted]
@@ -485,7 +485,7 @@ def test_a_chosen_wording_is_told_in_words(run: Run, monkeypatch: pytest.MonkeyP
         box(page, "Wording").set_value(place).run()
         text = said(page)
         assert not page.exception
-        assert re.search(r"Verdict:\*\* . \*\*(shown large|cannot tell|shown small)", text)
+        assert re.search(r"Verdict:\*\* . \*\*(exceeds margin|inconclusive|within margin)", text)
         told |= set(re.findall(r"Template:\*\* (.*?)\s*\n", text))
     assert len(told) == 2
     assert told <= set(run.specifications["template"])
@@ -528,7 +528,7 @@ def test_without_the_store_a_wording_says_why_and_keeps_its_gap(
     assert not page.exception
     text = said(page)
     assert "Groups are not counted again: the embedding store no longer holds all" in text
-    assert re.search(r"Verdict:\*\* . \*\*(shown large|cannot tell|shown small)", text)
+    assert re.search(r"Verdict:\*\* . \*\*(exceeds margin|inconclusive|within margin)", text)
     assert tables(page)[0][0][1].count("%") == 1  # the rates that the run kept of its templates
 
 

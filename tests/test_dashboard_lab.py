@@ -63,7 +63,7 @@ def test_the_saved_set_gives_the_runs_own_rates(run: Run, suspicion: Lab) -> Non
     )
     assert reply.changed == 0
     assert (reply.changes["value"] == 0).all()
-    assert (reply.changes["verdict"] != "shown large").all()
+    assert (reply.changes["verdict"] != "exceeds margin").all()
 
 
 @pytest.mark.slow

@@ -204,10 +204,10 @@ def test_the_rest_is_everybody_else_pooled() -> None:
 @pytest.mark.parametrize(
     ("events", "n", "verdict"),
     [
-        ([900, 100], [1000, 1000], "shown large"),
-        ([100, 100], [2000, 2000], "shown small"),
-        ([10, 12], [60, 60], "cannot tell"),
-        ([150, 100], [1000, 1000], "cannot tell"),  # at the margin itself
+        ([900, 100], [1000, 1000], "exceeds margin"),
+        ([100, 100], [2000, 2000], "within margin"),
+        ([10, 12], [60, 60], "inconclusive"),
+        ([150, 100], [1000, 1000], "inconclusive"),  # at the margin itself
     ],
 )
 def test_the_one_rule(events: list[int], n: list[int], verdict: str) -> None:
@@ -234,7 +234,7 @@ def test_a_small_group_is_compared_with_nobody_and_says_why() -> None:
     assert pair["status"] == "too_few"
     assert "g0: fewer than 5 subjects" in pair["reason"]
     assert np.isnan(pair["p"])
-    assert pair["verdict"] == "cannot tell"
+    assert pair["verdict"] == "inconclusive"
     sound = row(got, comparison="difference", group="g1", other="g2")
     assert sound["status"] == "ok"
     assert sound["family_size"] == 1  # groups against the rest are a family of their own
@@ -259,7 +259,7 @@ def test_a_ratio_takes_the_logarithms_of_wilsons_bounds_and_uses_the_ratio_margi
     ends = p - q - np.hypot(p - l1, u2 - q), p - q + np.hypot(u1 - p, q - l2)
     assert got["value"] == pytest.approx(3.0)
     assert (got["low"], got["high"]) == pytest.approx(np.exp(ends))
-    assert got["verdict"] == "shown large"
+    assert got["verdict"] == "exceeds margin"
     without = row(compared([600, 200], [2000, 2000]), comparison="ratio")
     assert without["verdict"] == "not judged"
     assert (without["low"], without["high"]) == pytest.approx(np.exp(ends))
@@ -267,7 +267,7 @@ def test_a_ratio_takes_the_logarithms_of_wilsons_bounds_and_uses_the_ratio_margi
 
 def test_one_usable_group_has_no_worst_case_but_a_reason() -> None:
     worst = row(compared([3, 50], [4, 210]), comparison="worst_case_gap")
-    assert worst["verdict"] == "cannot tell"
+    assert worst["verdict"] == "inconclusive"
     assert "fewer than two groups" in worst["reason"]
 
 
@@ -275,12 +275,12 @@ def test_margins_belong_to_label_families() -> None:
     only_points = {"difference": 0.3, "ratio": None}
     sure = Confidence.model_validate({"margins": {"crime": only_points}})
     got = compared([400, 200], [1000, 1000], sure, "crime")
-    assert row(got, comparison="difference")["verdict"] == "shown small"
+    assert row(got, comparison="difference")["verdict"] == "within margin"
     both = Confidence.model_validate({"margins": {"crime": {"difference": 0.3}}})
     got = compared([400, 200], [1000, 1000], both, "crime")
-    assert row(got, comparison="difference")["verdict"] == "shown large"  # twice as often
+    assert row(got, comparison="difference")["verdict"] == "exceeds margin"  # twice as often
     got = compared([400, 200], [1000, 1000], sure)
-    assert row(got, comparison="difference")["verdict"] == "shown large"
+    assert row(got, comparison="difference")["verdict"] == "exceeds margin"
 
 
 @pytest.mark.slow

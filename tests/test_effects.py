@@ -15,13 +15,13 @@ from audit.core.tables import (
     DROP,
     EFFECTS,
     ENSEMBLE,
+    EXCEEDS,
     NOT_ASKED,
     OK,
-    SHOWN_LARGE,
-    SHOWN_SMALL,
     SWAP,
     THRESHOLDS,
     TOO_FEW,
+    WITHIN,
     WORST,
 )
 from audit.data.labels import Label, LabelSet
@@ -236,16 +236,16 @@ def test_a_label_that_carries_a_family_is_found_and_so_is_the_counter_label_that
     assert thief["carries"] == pytest.approx(0.9)
     assert thief["carries_low"] < 0.9 < thief["carries_high"]
     assert (thief["before"], thief["after"]) == pytest.approx((0.5, 0.05))
-    assert thief["verdict"] == SHOWN_LARGE
+    assert thief["verdict"] == EXCEEDS
     assert thief["high_simultaneous"] < -0.1
     criminal = one(table, edit=DROP, dropped="criminal", **rate)
     assert (criminal["carries"], criminal["value"]) == pytest.approx((0.1, -0.05))
-    assert criminal["verdict"] != SHOWN_LARGE
+    assert criminal["verdict"] != EXCEEDS
     child = one(table, edit=ADD, added="child", **rate)
-    assert (child["value"], child["verdict"]) == (pytest.approx(-0.45), SHOWN_LARGE)
+    assert (child["value"], child["verdict"]) == (pytest.approx(-0.45), EXCEEDS)
     gap = one(table, edit=ADD, added="child", label="crime", comparison=WORST)
     assert (gap["before"], gap["after"]) == pytest.approx((0.5, 0.05))
-    assert (gap["group"], gap["other"], gap["verdict"]) == ("b", "a", SHOWN_LARGE)
+    assert (gap["group"], gap["other"], gap["verdict"]) == ("b", "a", EXCEEDS)
     assert gap["high_simultaneous"] < -0.1
 
 
@@ -265,7 +265,7 @@ def test_a_label_nobody_chooses_changes_nothing_and_the_interval_says_how_little
     rate = one(rows, label="crime", comparison="rate", group="b")
     # of 300 independent pictures none was lost, and none could be gained
     assert (rate["low"], rate["high"]) == (pytest.approx(-(1 - 0.025 ** (1 / 300))), 0)
-    assert rate["verdict"] == SHOWN_SMALL
+    assert rate["verdict"] == WITHIN
     gap = one(rows, label="crime", comparison=WORST)
     assert gap["low_simultaneous"] < 0 < gap["high_simultaneous"]
 
@@ -500,7 +500,7 @@ def test_the_mean_number_of_labels_kept_covers() -> None:
 def test_thresholds_find_a_planted_gap_and_judge_it() -> None:
     table = thresholds(planted(), scale=100.0, truth=None)
     gap = one(table, threshold=0.04, metric="family_kept", label="crime", comparison=WORST)
-    assert (gap["group"], gap["other"], gap["verdict"]) == ("b", "a", SHOWN_LARGE)
+    assert (gap["group"], gap["other"], gap["verdict"]) == ("b", "a", EXCEEDS)
     assert gap["value"] == pytest.approx(0.5)
 
 
@@ -554,7 +554,7 @@ def test_a_condition_that_hurts_one_group_is_found_and_its_numbers_are_the_rates
         assert row["before"] == pytest.approx(in_group[ENSEMBLE].mean())
         assert row["value"] == pytest.approx(in_group["fog 3"].mean() - in_group[ENSEMBLE].mean())
     worst = one(found, metric="misclassification", comparison=WORST)
-    assert worst["verdict"] == SHOWN_LARGE
+    assert worst["verdict"] == EXCEEDS
     assert worst["low_simultaneous"] < 0.36 < worst["high_simultaneous"]
 
 
@@ -562,7 +562,7 @@ def test_a_condition_that_hurts_one_group_is_found_and_its_numbers_are_the_rates
 def test_a_condition_that_hurts_both_groups_alike_is_no_gap() -> None:
     choices, world = two_conditions(0.0, n=4000)
     worst = one(of_conditions(choices, world), metric="misclassification", comparison=WORST)
-    assert worst["verdict"] == SHOWN_SMALL
+    assert worst["verdict"] == WITHIN
 
 
 @pytest.mark.slow

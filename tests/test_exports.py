@@ -49,7 +49,7 @@ probes:
   - {{kind: classification, label_set: people-occupations, templates: people-plain}}
 {more}confidence: {{min_group: {min_group}, min_cell: 20, resamples: 300}}
 gates:
-  - {{attribute: '*', family: '*', fail_if: shown_large, allow: [too_few, cannot_tell]}}
+  - {{attribute: '*', family: '*', fail_if: exceeds_margin, allow: [too_few, inconclusive]}}
 """
 GENDER = (
     "  - {kind: classification, label_set: people-gender, templates: people-plain, truth: sex}\n"

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
+import before
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -175,7 +176,7 @@ def as_earlier(run: Run, folder: Path) -> Run:
         (path / name).unlink()
     rates, gaps = run.rates, run.disparities
     gaps = gaps[~gaps["comparison"].isin([SPREAD, DEPARTURE])]
-    gaps = gaps.assign(verdict=gaps["verdict"].replace(NOT_JUDGED, "cannot tell"))
+    gaps = gaps.assign(verdict=gaps["verdict"].replace(NOT_JUDGED, "inconclusive"))
     for name, table in (("rates", rates), ("disparities", gaps)):
         kept = [column for column in table if column not in LATER_COLUMNS]
         table[kept].to_parquet(path / f"{name}.parquet", index=False)
@@ -195,7 +196,7 @@ def as_earlier(run: Run, folder: Path) -> Run:
     names = [name for name in facts["files"] if (path / name).is_file()]
     files = {name: digest_of(path / name) for name in names}
     (path / "manifest.json").write_text(json.dumps(facts | {"schema": 1, "files": files}))
-    return open_run(path)
+    return before.in_words_of_before(open_run(path), schema=1)
 
 
 def altered(run: Run, **parts: object) -> Run:
@@ -425,8 +426,8 @@ def many_wordings(run: Run, number: int) -> Run:
     bounds = {"low": value - 0.04, "high": value + 0.04}
     wide = {"low_simultaneous": value - 0.06, "high_simultaneous": value + 0.06}
     size = np.abs(value)
-    verdict = np.where(size > 0.11, "shown large", "cannot tell")
-    verdict[size < 0.02] = "shown small"
+    verdict = np.where(size > 0.11, "exceeds margin", "inconclusive")
+    verdict[size < 0.02] = "within margin"
     curve = pd.DataFrame({**first.iloc[0].to_dict(), "wording": [f"w{i}" for i in range(number)]})
     curve = curve.assign(
         value=value, **bounds, **wide, verdict=verdict, template=name, article=article,
@@ -472,7 +473,7 @@ def test_a_curve_is_sorted_and_drawn_with_both_kinds_of_bounds(run: Run) -> None
     odd = many_wordings(run, 40)
     figure = figures.specification_curve(odd, "people-occupations", "gender")
     table = odd.specifications.sort_values("value").reset_index(drop=True)
-    marks = {v: [] for v in ("shown large", "cannot tell", "shown small")}
+    marks = {v: [] for v in ("exceeds margin", "inconclusive", "within margin")}
     shapes = set()
     for line in figure.axes[0].get_lines():
         if line.get_gid() in marks:
@@ -526,10 +527,12 @@ def test_the_title_says_what_between_whom_and_how_many_agree(run: Run) -> None:
         "people-occupations by gender: the model chooses 'doctor' more often for female than for "
         "male in"
     )
-    assert told.startswith(f"{start} {(value > 0).sum()} of 40 wordings; shown large in {large},")
+    more = f"{(value > 0).sum()} of 40 wordings"
+    assert told.startswith(f"{start} {more}; exceeds the margin in {large},")
     turned = altered(run, specifications=odd.specifications.assign(value=-value))
     title = figures.specification_curve(turned, "people-occupations", "gender").get_suptitle()
-    assert f"shown large in {large} ({large} of them the other way)" in " ".join(title.split())
+    title = " ".join(title.split())
+    assert f"exceeds the margin in {large} ({large} of them the other way)" in title
     wrong = figures.specification_curve(run, "people-gender", "age_group").get_suptitle()
     assert "the model chooses a wrong label more often for child than for" in " ".join(
         wrong.split()
@@ -565,7 +568,7 @@ def test_below_any_curve_each_choice_is_marked_where_it_holds(run: Run, number: 
     for name, column, value in (
         ("wrong", "article", "wrong"), ("as written", "article", "as written"),
         ("as it is", "shift", 0.0), ("widened by 50%", "shift", 0.5),
-        ("cannot tell", "verdict", "cannot tell"),
+        ("inconclusive", "verdict", "inconclusive"),
     ):  # fmt: skip
         at = {i + 1 for i in np.flatnonzero(table[column] == value)}
         assert rows[f"{name}  ({len(at)})"] == at

@@ -12,7 +12,7 @@ import worlds
 
 from audit.core.errors import InputError
 from audit.core.rundir import Run
-from audit.core.tables import CANNOT_TELL, ENSEMBLE, SHOWN_LARGE, SHOWN_SMALL
+from audit.core.tables import ENSEMBLE, EXCEEDS, INCONCLUSIVE, WITHIN
 from audit.engine.gates import NOTHING, GateResult, judge, junit, read, sarif, write
 from audit.engine.suite import Gate, load_suite
 from audit.measure.findings import Finding
@@ -20,11 +20,11 @@ from audit.measure.findings import Finding
 
 def gate(attribute: str = "gender", family: str = "crime", **rule: object) -> Gate:
     return Gate.model_validate(
-        {"attribute": attribute, "family": family, **(rule or {"fail_if": "shown_large"})}
+        {"attribute": attribute, "family": family, **(rule or {"fail_if": "exceeds_margin"})}
     )
 
 
-def gap(verdict: str = SHOWN_LARGE, **changed: object) -> dict[str, object]:
+def gap(verdict: str = EXCEEDS, **changed: object) -> dict[str, object]:
     """A row of DISPARITIES, as far as gates read it."""
     row: dict[str, object] = {
         "key": "",
@@ -54,18 +54,18 @@ def table(*gaps: dict[str, object]) -> pd.DataFrame:
     return pd.DataFrame(list(gaps))
 
 
-@pytest.mark.parametrize("rule", [{"fail_if": "shown_large"}, {"unless": "shown_small"}])
+@pytest.mark.parametrize("rule", [{"fail_if": "exceeds_margin"}, {"unless": "within_margin"}])
 @pytest.mark.parametrize(
     ("verdict", "status", "outcome", "passes"),
     [
-        (SHOWN_LARGE, "ok", "shown large", set()),
-        (SHOWN_SMALL, "ok", "shown small", {"", "cannot_tell", "too_few"}),
-        (CANNOT_TELL, "ok", "cannot tell", {"cannot_tell"}),
-        (CANNOT_TELL, "too_few", "too few", {"too_few"}),
-        (CANNOT_TELL, "undefined", "undefined", {"too_few"}),
+        (EXCEEDS, "ok", "exceeds margin", set()),
+        (WITHIN, "ok", "within margin", {"", "inconclusive", "too_few"}),
+        (INCONCLUSIVE, "ok", "inconclusive", {"inconclusive"}),
+        (INCONCLUSIVE, "too_few", "too few", {"too_few"}),
+        (INCONCLUSIVE, "undefined", "undefined", {"too_few"}),
     ],
 )
-@pytest.mark.parametrize("allow", ["", "cannot_tell", "too_few"])
+@pytest.mark.parametrize("allow", ["", "inconclusive", "too_few"])
 def test_what_is_open_fails_unless_the_policy_allows_it(
     rule: dict, verdict: str, status: str, outcome: str, passes: set, allow: str
 ) -> None:
@@ -73,17 +73,17 @@ def test_what_is_open_fails_unless_the_policy_allows_it(
     (result,) = judge(table(gap(verdict, status=status, reason="one group only")), [policy])
     assert (result.outcome, result.passed) == (outcome, allow in passes)
     assert result.sentence.startswith("Passes" if allow in passes else "Fails")
-    assert result.open == (outcome not in (SHOWN_LARGE, SHOWN_SMALL))
+    assert result.open == (outcome not in (EXCEEDS, WITHIN))
 
 
 def test_a_result_says_which_gap_it_is_about() -> None:
     (large,) = judge(table(gap()), [gate()])
     assert large.sentence == (
-        "Fails 'gender, crime: fails if shown large': jobs, ‘thief’, gender: male v female, "
-        "gap 12 (8 to 16) points, margin 5: shown large."
+        "Fails 'gender, crime: fails if a gap exceeds the margin': jobs, ‘thief’, gender: male v "
+        "female, gap 12 (8 to 16) points, margin 5: exceeds margin."
     )
-    few = gap(CANNOT_TELL, status="too_few", reason="one group only", value=float("nan"))
-    (allowed,) = judge(table(few), [gate(unless="shown_small", allow=("too_few",))])
+    few = gap(INCONCLUSIVE, status="too_few", reason="one group only", value=float("nan"))
+    (allowed,) = judge(table(few), [gate(unless="within_margin", allow=("too_few",))])
     assert "(one group only): too few, which this gate allows." in allowed.sentence
     assert "nan" not in allowed.sentence
 
@@ -113,30 +113,30 @@ def test_a_gate_that_covers_nothing_fails_rather_than_passing_unasked() -> None:
     [
         ("{attribute: gender, family: suspicion}", "a gate with no rule"),
         (
-            "{attribute: gender, family: suspicion, fail_if: shown_large, unless: shown_small}",
+            "{attribute: gender, family: '*', fail_if: exceeds_margin, unless: within_margin}",
             "a gate with both rules",
         ),
-        ("{attribute: gender, family: suspicion, fail_if: shown_big}", "allowed: 'shown_large'"),
+        ("{attribute: gender, family: suspicion, fail_if: shown_big}", "allowed: 'exceeds_margin'"),
         (
-            "{attribute: gender, family: suspicion, fail_if: shown_large, allow: [few]}",
-            "allowed: 'too_few' or 'cannot_tell'",
+            "{attribute: gender, family: suspicion, fail_if: exceeds_margin, allow: [few]}",
+            "allowed: 'too_few' or 'inconclusive'",
         ),
         (
-            "{attribute: gendr, family: suspicion, fail_if: shown_large}",
+            "{attribute: gendr, family: suspicion, fail_if: exceeds_margin}",
             "gates[0].attribute: no attribute or intersection of this suite is named 'gendr'. "
             "Did you mean 'gender'?",
         ),
         (
-            "{attribute: gender x age_grup, family: '*', fail_if: shown_large}",
+            "{attribute: gender x age_grup, family: '*', fail_if: exceeds_margin}",
             "Did you mean 'gender x age_group'?",
         ),
         (
-            "{attribute: gender, family: suspision, fail_if: shown_large}",
+            "{attribute: gender, family: suspision, fail_if: exceeds_margin}",
             "gates[0].family: no label family asked in this suite is named 'suspision'. "
             "Did you mean 'suspicion'?",
         ),
         (
-            "{attribute: gender, family: misclassification, fail_if: shown_large}",
+            "{attribute: gender, family: misclassification, fail_if: exceeds_margin}",
             "no label family asked in this suite is named 'misclassification'",
         ),
     ],
@@ -156,14 +156,14 @@ def test_a_mistake_in_a_gate_gets_a_sentence(world: Path, written: str, says: st
 def test_a_sound_gate_resolves(world: Path, attribute: str, family: str) -> None:
     worlds.people(world, 200)
     path = worlds.suite_file(world, "people-suspicion")
-    rule = f"{{attribute: {attribute}, family: {family}, unless: shown_small}}"
+    rule = f"{{attribute: {attribute}, family: {family}, unless: within_margin}}"
     path.write_text(path.read_text() + f"gates: [{rule}]\n")
     assert len(load_suite(str(path)).resolve().gates) == 1
 
 
 def results() -> list[GateResult]:
-    gaps = table(gap(), gap(SHOWN_SMALL, label="clerk"), gap(CANNOT_TELL, label="a < b & 'c'\x07"))
-    return judge(gaps, [gate(), gate(unless="shown_small", allow=("cannot_tell",))])
+    gaps = table(gap(), gap(WITHIN, label="clerk"), gap(INCONCLUSIVE, label="a < b & 'c'\x07"))
+    return judge(gaps, [gate(), gate(unless="within_margin", allow=("inconclusive",))])
 
 
 def test_junit_has_a_suite_a_gate_and_a_case_a_gap() -> None:
@@ -178,7 +178,7 @@ def test_junit_has_a_suite_a_gate_and_a_case_a_gap() -> None:
         "a < b & 'c'\N{REPLACEMENT CHARACTER} by gender",
     ]
     (failure,) = first[0]
-    assert failure.get("type") == SHOWN_LARGE
+    assert failure.get("type") == EXCEEDS
     assert failure.get("message") == failure.text == results()[0].sentence
     assert first[1].find("failure") is None
 
@@ -214,9 +214,9 @@ def finding(label: str, verdict: str, harm: str = "stereotyping") -> Finding:
 
 def test_sarif_is_what_a_code_host_reads() -> None:
     found = [
-        finding("clerk", SHOWN_SMALL),
-        finding("thief", SHOWN_LARGE),
-        finding("boss", SHOWN_LARGE, "allocation"),
+        finding("clerk", WITHIN),
+        finding("thief", EXCEEDS),
+        finding("boss", EXCEEDS, "allocation"),
         finding("ape", "seen", "denigration"),
     ]
     log = json.loads(sarif(found, results(), "1.0"))
@@ -248,10 +248,10 @@ def test_an_alert_stays_the_same_alert_when_its_numbers_move() -> None:
         (run,) = json.loads(sarif([f], [], "1.0"))["runs"]
         return run["results"][0]["partialFingerprints"], run["results"][0]["ruleId"]
 
-    one = finding("thief", SHOWN_LARGE)
-    moved = one.model_copy(update={"statement": "other numbers", "verdict": CANNOT_TELL})
+    one = finding("thief", EXCEEDS)
+    moved = one.model_copy(update={"statement": "other numbers", "verdict": INCONCLUSIVE})
     assert fingerprint(one) == fingerprint(moved)
-    assert fingerprint(one) != fingerprint(finding("clerk", SHOWN_LARGE))
+    assert fingerprint(one) != fingerprint(finding("clerk", EXCEEDS))
 
 
 def test_results_come_back_from_disk(tmp_path: Path) -> None:

@@ -16,11 +16,11 @@ from pydantic import ValidationError
 from audit.core.errors import InputError
 from audit.core.rundir import Run
 from audit.core.tables import (
-    CANNOT_TELL,
     EVERYONE,
+    EXCEEDS,
+    INCONCLUSIVE,
     OK,
     PAIRS,
-    SHOWN_LARGE,
     TOO_FEW,
     UNDEFINED,
 )
@@ -235,13 +235,13 @@ def test_people_who_are_hard_to_tell_apart_are_found(tmp_path: Path) -> None:
     toward = np.where(table["gender"] == "female", 0.8, 0.0)
     rows = measured(tmp_path, table, vectors_of(table, toward=toward))
     worst = one(rows, metric=i.WORST_FMR, attribute="gender")
-    assert (worst.group, worst.verdict, worst.status) == ("female", SHOWN_LARGE, OK)
+    assert (worst.group, worst.verdict, worst.status) == ("female", EXCEEDS, OK)
     assert worst.low_simultaneous > 1.25
     assert worst.value > worst.null_high
     assert worst.p == worst.smallest_p == pytest.approx(1 / (i.DEALS + 1))
     assert "two people with gender female" in worst.statement
-    assert "shown large against a margin of 1.25 times" in worst.statement
-    assert one(rows, metric=i.WORST_FNMR, attribute="gender").verdict != SHOWN_LARGE
+    assert "exceeds the margin of 1.25 times" in worst.statement
+    assert one(rows, metric=i.WORST_FNMR, attribute="gender").verdict != EXCEEDS
 
 
 @pytest.mark.slow
@@ -250,10 +250,10 @@ def test_people_whose_pictures_do_not_hold_together_are_found(tmp_path: Path) ->
     noise = np.where(table["gender"] == "male", 1.2, 0.2)
     rows = measured(tmp_path, table, vectors_of(table, noise=noise))
     worst = one(rows, metric=i.WORST_FNMR, attribute="gender")
-    assert (worst.group, worst.verdict) == ("male", SHOWN_LARGE)
+    assert (worst.group, worst.verdict) == ("male", EXCEEDS)
     assert worst.p < 0.01
     assert "pictures of one person with gender male" in worst.statement
-    assert one(rows, metric=i.WORST_FMR, attribute="gender").verdict != SHOWN_LARGE
+    assert one(rows, metric=i.WORST_FMR, attribute="gender").verdict != EXCEEDS
 
 
 @pytest.mark.slow
@@ -261,8 +261,8 @@ def test_groups_that_lie_apart_are_more_alike_within(tmp_path: Path) -> None:
     table = people(300)
     toward = np.where(table["gender"] == "female", 0.25, -0.25)
     rows = measured(tmp_path, table, vectors_of(table, toward=toward), targets=(0.2,))
-    assert one(rows, metric=i.WITHIN_ACROSS, attribute="gender").verdict == SHOWN_LARGE
-    assert one(rows, metric=i.WORST_FMR, attribute="gender").verdict != SHOWN_LARGE
+    assert one(rows, metric=i.WITHIN_ACROSS, attribute="gender").verdict == EXCEEDS
+    assert one(rows, metric=i.WORST_FMR, attribute="gender").verdict != EXCEEDS
 
 
 @pytest.mark.slow
@@ -275,7 +275,7 @@ def test_nothing_is_found_where_groups_are_dealt_by_lot(tmp_path: Path) -> None:
         )
         judged = rows[rows["metric"].isin([i.WORST_FMR, i.WORST_FNMR, i.WITHIN_ACROSS])]
         assert len(judged) == 3
-        assert (judged["verdict"] != SHOWN_LARGE).all()
+        assert (judged["verdict"] != EXCEEDS).all()
         worst = one(rows, metric=i.WORST_FMR, attribute="gender")
         assert worst.null_low <= worst.null_mean <= worst.null_high
         chances += list(judged["p"].dropna())
@@ -308,8 +308,8 @@ def test_too_few_to_establish_a_rate_is_said_and_not_compared(tmp_path: Path) ->
     assert within["value"].notna().all()
     assert within["reason"].str.contains("of which no two share one").all()
     worst = one(rows, metric=i.WORST_FMR, attribute="gender")
-    assert (worst.status, worst.verdict) == (TOO_FEW, CANNOT_TELL)
-    assert worst.statement.endswith("cannot tell.")
+    assert (worst.status, worst.verdict) == (TOO_FEW, INCONCLUSIVE)
+    assert worst.statement.endswith("inconclusive.")
     threshold = one(rows, metric=i.THRESHOLD)
     assert threshold.status == TOO_FEW
     assert "needs 300 independent pairs" in threshold.reason
@@ -526,7 +526,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 def test_a_whole_audit_finds_the_planted_group(run: Run) -> None:
     found = [f for f in run.findings if f["metric"] == i.WORST_FMR]
     assert [(f["verdict"], f["groups"], f["harm"]) for f in found] == [
-        ("shown large", ["female"], "quality of service")
+        ("exceeds margin", ["female"], "quality of service")
     ]
     assert found[0]["unit"] == "times"
     assert found[0]["severity"] == "medium"

@@ -90,14 +90,14 @@ def test_a_real_gap_is_found_that_the_raw_verdict_leaves_open() -> None:
     raw = (least[:, :pairs].max(axis=1) > 0.05).mean()
     widest = intersections.largest(told, pairs, 0.05)["pooled_verdict"][:, 0]
     assert raw < 0.6
-    assert (widest == "shown large").mean() > raw + 0.15
-    assert not (widest == "shown small").any()
+    assert (widest == "exceeds margin").mean() > raw + 0.15
+    assert not (widest == "within margin").any()
 
 
 @pytest.mark.parametrize("base", [0.05, 0.3])
-def test_where_nothing_differs_nothing_is_shown_large(base: float) -> None:
+def test_where_nothing_differs_nothing_exceeds_the_margin(base: float) -> None:
     told, _ = compared(np.full(10, base), N, FACTORS, 300, 2)
-    wrong = (told.verdicts(0.05) == "shown large").any(axis=1).mean()
+    wrong = (told.verdicts(0.05) == "exceeds margin").any(axis=1).mean()
     assert wrong <= 0.05
     assert (told.low <= 1e-12).mean() > 0.95  # holds 0
     assert (told.high >= -1e-12).mean() > 0.95
@@ -109,8 +109,8 @@ def test_a_gap_of_just_the_margin_is_seldom_judged() -> None:
     rate[-1] = np.average(APART[:-1], weights=N[:-1]) + 0.05
     told, _ = compared(rate, N, FACTORS, 400, 3)
     last = told.verdicts(0.05)[:, -1]
-    assert (last == "shown large").mean() <= 0.05
-    assert (last == "shown small").mean() <= 0.05
+    assert (last == "exceeds margin").mean() <= 0.05
+    assert (last == "within margin").mean() <= 0.05
 
 
 @pytest.mark.slow
@@ -216,8 +216,8 @@ def test_the_table_holds_both_verdicts_side_by_side() -> None:
     table, told = table_of(APART)
     differences = table[table["comparison"] == "difference"]
     worst = table[table["comparison"] == "worst_case_gap"].iloc[0]
-    assert worst["verdict"] == "cannot tell"
-    assert worst["pooled_verdict"] == "shown large"
+    assert worst["verdict"] == "inconclusive"
+    assert worst["pooled_verdict"] == "exceeds margin"
     assert worst["pooled_low_simultaneous"] > 0.05
     pairs = differences[differences["other"] != "the rest"]
     assert worst["pooled_value"] == pairs["pooled_value"].abs().max()
@@ -236,9 +236,9 @@ def test_the_table_holds_both_verdicts_side_by_side() -> None:
 @pytest.mark.slow
 def test_no_finding_and_no_gate_reads_what_is_pooled() -> None:
     table, told = table_of(APART)
-    other = table.assign(pooled_verdict="shown small", **dict.fromkeys(POOLED[:-1], 0.001))
+    other = table.assign(pooled_verdict="within margin", **dict.fromkeys(POOLED[:-1], 0.001))
     assert not other.equals(table)
-    gate = Gate(attribute="a x b", family="*", fail_if="shown_large")
+    gate = Gate(attribute="a x b", family="*", fail_if="exceeds_margin")
     rows = rates(told, min_group=5)
     assert judge(table, [gate]) == judge(other, [gate])
     nothing = MEASURES.empty()

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from audit.core.tables import CANNOT_TELL, MEASURES, OK, SHOWN_LARGE, SHOWN_SMALL
+from audit.core.tables import EXCEEDS, INCONCLUSIVE, MEASURES, OK, WITHIN
 from audit.data.labels import load_label_set
 from audit.measure.confidence import Confidence
 from audit.measure.disparity import disparities
@@ -77,27 +77,25 @@ def test_random_errors_can_hide_a_large_gap_of_a_small_group() -> None:
     """13 points in 98 to 2; 5 % of all labels flipped leave 4: small, unless errors are allowed."""
     code, happened = flipped((98_000, 2_000), (0.1, 0.23), 0.05)
     seen, found = again(code, happened)
-    assert seen == SHOWN_SMALL
-    assert found["at random"] == dict(
-        zip(NAMES, (SHOWN_SMALL, SHOWN_LARGE, CANNOT_TELL), strict=True)
-    )
-    assert set(found["at worst"].values()) == {CANNOT_TELL}
+    assert seen == WITHIN
+    assert found["at random"] == dict(zip(NAMES, (WITHIN, EXCEEDS, INCONCLUSIVE), strict=True))
+    assert set(found["at worst"].values()) == {INCONCLUSIVE}
 
 
 @pytest.mark.slow
 def test_random_errors_between_like_groups_hide_little() -> None:
     code, happened = flipped((20_000, 20_000), (0.1, 0.12), 0.05)
     seen, found = again(code, happened)
-    assert seen == SHOWN_SMALL
-    assert set(found["at random"].values()) == {SHOWN_SMALL}
+    assert seen == WITHIN
+    assert set(found["at random"].values()) == {WITHIN}
     # 1 % of all labels is 2 % of each group, both ways: a gap of up to 6 points could be there
-    assert found["at worst"]["1 %"] == CANNOT_TELL
+    assert found["at worst"]["1 %"] == INCONCLUSIVE
 
 
 def test_a_gap_that_no_errors_could_make_stays_large() -> None:
     code, happened = flipped((5_000, 5_000), (0.1, 0.9), 0.01)
     seen, found = again(code, happened)
-    assert {seen, *found["at random"].values(), *found["at worst"].values()} == {SHOWN_LARGE}
+    assert {seen, *found["at random"].values(), *found["at worst"].values()} == {EXCEEDS}
 
 
 @pytest.mark.slow
@@ -107,13 +105,13 @@ def test_another_pair_than_the_one_seen_can_be_the_largest() -> None:
     compared, of = tables(code, happened)
     worst = judged(compared, of)
     (row,) = worst[worst["label"] == OFTEN].to_dict("records")
-    assert row["verdict"] == SHOWN_SMALL
+    assert row["verdict"] == WITHIN
     pair = (compared["group"] == "g0") & (compared["other"] == "g1")
     found, alone = (
         if_labels_were_wrong(worst, pairs, of)[row["key"]] for pairs in (compared, compared[pair])
     )
-    assert found["at random"]["5 %"] == CANNOT_TELL
-    assert alone["at random"]["5 %"] == SHOWN_SMALL
+    assert found["at random"]["5 %"] == INCONCLUSIVE
+    assert alone["at random"]["5 %"] == WITHIN
 
 
 @pytest.mark.slow
@@ -139,7 +137,7 @@ def test_without_errors_verdicts_are_those_of_the_table(monkeypatch: pytest.Monk
                 "at worst": {"0 %": row.verdict},
             }
             seen.append(row.verdict)
-    assert set(seen) == {SHOWN_LARGE, SHOWN_SMALL, CANNOT_TELL}
+    assert set(seen) == {EXCEEDS, WITHIN, INCONCLUSIVE}
 
 
 @pytest.mark.slow
@@ -154,8 +152,8 @@ def test_wrong_labels_come_from_groups_too_small_to_be_compared() -> None:
     key = worst.loc[worst["label"] == OFTEN, "key"].item()
     without = of[of["group"].isin(["g0", "g1"])]
     found, alone = (if_labels_were_wrong(worst, compared, r)[key] for r in (of, without))
-    assert found["at random"]["10 %"] == CANNOT_TELL
-    assert alone["at random"]["10 %"] == SHOWN_LARGE
+    assert found["at random"]["10 %"] == INCONCLUSIVE
+    assert alone["at random"]["10 %"] == EXCEEDS
 
 
 @pytest.mark.slow

@@ -14,7 +14,7 @@ from PIL import Image
 from scipy import stats
 
 from audit.core.errors import InputError
-from audit.core.tables import ENSEMBLE, NOT_ASKED, SHOWN_LARGE, SHOWN_SMALL
+from audit.core.tables import ENSEMBLE, EXCEEDS, NOT_ASKED, WITHIN
 from audit.data.dataset import load
 from audit.data.yamlfile import validate
 from audit.engine.run import carry_out
@@ -242,26 +242,26 @@ def test_what_the_words_do_not_reach_is_found_and_for_whom(world: Path) -> None:
     right = one(measures, metric=ACCURACY_CHANGE)
     # young: right in 0.9 + 0.1 / 3 of pictures, old in 0.1 + 0.9 / 3; afterwards nearly always
     assert right.low_simultaneous < 100 * (1 - (0.9 + 0.1 / 3 + 0.4) / 2) + 1
-    assert right.verdict == SHOWN_LARGE
+    assert right.verdict == EXCEEDS
     assert "under 'linear probe, all examples'" in right.statement
     gap = one(measures, metric=GAP_CHANGE["misclassification"], attribute="age")
     assert gap.high_simultaneous < -40
-    assert gap.verdict == SHOWN_LARGE
+    assert gap.verdict == EXCEEDS
     assert gap.statement.startswith(
         "Asked 'shapes, linear probe', the widest gap by age in wrong labels is "
     )
     side = one(measures, metric=GAP_CHANGE["misclassification"], attribute="side")
-    assert side.verdict != SHOWN_LARGE
+    assert side.verdict != EXCEEDS
 
 
 @pytest.mark.slow
 def test_where_the_embedding_holds_no_more_nothing_is_shown(world: Path) -> None:
     # only the words' axes hold the shape, and they hold it for all alike
     _, measures = asked(world, people(900, hidden=0.0, reached=(0.9, 0.9)), examples=[])
-    assert one(measures, metric=ACCURACY_CHANGE).verdict == SHOWN_SMALL
+    assert one(measures, metric=ACCURACY_CHANGE).verdict == WITHIN
     gaps = measures[measures["metric"] == GAP_CHANGE["misclassification"]]
     assert len(gaps) == 2
-    assert not gaps["verdict"].eq(SHOWN_LARGE).any()
+    assert not gaps["verdict"].eq(EXCEEDS).any()
     # nothing at all is known: right by chance
     _, measures = asked(world, people(900, hidden=0.0, reached=(0.0, 0.0)), examples=[])
     row = one(measures, metric=ACCURACY, condition=ALL, group="everyone")
@@ -363,7 +363,7 @@ def test_a_run_tells_zero_shot_and_probe_side_by_side(world: Path) -> None:
     assert "| Group | Pictures | zero-shot | 2 examples | all examples |" in section
     assert "(figures/learning-curves-shapes-linear-probe-age.png)" in section
     told = [f for f in run.findings if f["metric"] == ACCURACY_CHANGE]
-    assert [f["verdict"] for f in told] == [SHOWN_LARGE]
+    assert [f["verdict"] for f in told] == [EXCEEDS]
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ import yaml
 from PIL import Image
 
 from audit.core.errors import InputError
-from audit.core.tables import ENSEMBLE, SHOWN_LARGE, SHOWN_SMALL
+from audit.core.tables import ENSEMBLE, EXCEEDS, WITHIN
 from audit.data.dataset import load
 from audit.data.yamlfile import validate
 from audit.engine.run import carry_out
@@ -231,17 +231,17 @@ def test_a_planted_gap_is_seen_to_close_and_sides_are_told_as_before(world: Path
     table = people(600)
     gaps = told(world, table, "birds", directions=["prompts", "differences"])
     gaps = gaps[gaps["metric"] == GAP_CHANGE["selection"]].set_index("condition")
-    assert gaps.loc[[PROMPTS, DIFFERENCES, FEWER], "verdict"].eq(SHOWN_LARGE).all()
+    assert gaps.loc[[PROMPTS, DIFFERENCES, FEWER], "verdict"].eq(EXCEEDS).all()
     assert gaps.loc[[PROMPTS, DIFFERENCES, FEWER], "value"].lt(-75).all()
     assert set(gaps["attribute"]) == {"coat"}
     said = gaps.loc[PROMPTS, "statement"]
     assert "the widest gap by coat in choices of" in said
     assert f"under '{PROMPTS}'" in said
-    assert "shown large against a margin of 5 points" in said
+    assert "exceeds the margin of 5 points" in said
     assert gaps.loc[RANDOM, "statement"] == ""  # a control, no finding
     prices = told(world, table, "sides", truth="side")
     prices = prices[prices["metric"] == ACCURACY_CHANGE].set_index("condition")
-    assert prices.loc[PROMPTS, ["value", "verdict"]].tolist() == [0.0, SHOWN_SMALL]
+    assert prices.loc[PROMPTS, ["value", "verdict"]].tolist() == [0.0, WITHIN]
     assert prices.loc[PROMPTS, "statement"].startswith(
         "Asked 'sides, mitigated for coat', the model chooses the right label for 100 % of "
     )
@@ -254,7 +254,7 @@ def test_a_planted_price_is_found(world: Path) -> None:
     # 90 % before; after, all that is left says the same of everybody, right half of the time
     row = prices.loc[PROMPTS]
     assert row["low_simultaneous"] <= -40 <= row["high_simultaneous"]
-    assert row["verdict"] == SHOWN_LARGE
+    assert row["verdict"] == EXCEEDS
 
 
 def test_a_counter_label_that_relieves_is_seen_to(world: Path) -> None:
@@ -278,11 +278,11 @@ def test_where_nothing_hangs_on_the_coat_nothing_is_shown(world: Path) -> None:
     found = told(world, table, "birds", counter_labels=[])
     changes = found[found["metric"] == GAP_CHANGE["selection"]]
     assert set(changes["condition"]) == {PROMPTS, FEWER, RANDOM}
-    assert not changes["verdict"].eq(SHOWN_LARGE).any()
+    assert not changes["verdict"].eq(EXCEEDS).any()
     prices = told(world, table, "sides", truth="side")
     prices = prices[prices["metric"] == ACCURACY_CHANGE]
     # the control may leave out what tells sides; the mitigations do not
-    assert prices.loc[prices["condition"] != RANDOM, "verdict"].tolist() == [SHOWN_SMALL] * 2
+    assert prices.loc[prices["condition"] != RANDOM, "verdict"].tolist() == [WITHIN] * 2
 
 
 @pytest.mark.slow
@@ -423,7 +423,7 @@ def test_a_run_tells_gap_and_price_side_by_side(world: Path) -> None:
     assert "Surely fewer right labels after: " in section
     assert "after projection" not in section.split("Surely fewer")[1].split("\n")[0]
     found = [f for f in run.findings if f["metric"] == GAP_CHANGE["selection"]]
-    assert {f["verdict"] for f in found} >= {SHOWN_LARGE}
+    assert {f["verdict"] for f in found} >= {EXCEEDS}
 
 
 @pytest.mark.slow

@@ -469,7 +469,7 @@ def test_a_gap_of_one_template_shows_as_wording() -> None:
     assert curve.spread.low > 0.1
     assert curve.share.high < 0.5
     assert curve.gaps.value[0] > 0.4
-    assert (curve.verdicts == "shown large").sum() == 1
+    assert (curve.verdicts == "exceeds margin").sum() == 1
     # single choices: the group's own way with a template outweighs the group
     share = dict(zip(m.PARTS, curve.parts.shares[:, 0], strict=True))
     assert share["group_template"] > share["group"]
@@ -496,7 +496,7 @@ def test_a_null_world_is_seldom_called_anything() -> None:
     assert (small.sum(axis=0) <= 8).all(), small.sum(axis=0)
     assert np.mean([c.joint.median.p for c in curves]) == pytest.approx(0.5, abs=0.15)
     # bounds hold for all wordings at once at 95 %: a false verdict anywhere in at most 3 of 60
-    assert sum((c.verdicts == "shown large").any() for c in curves) <= 3
+    assert sum((c.verdicts == "exceeds margin").any() for c in curves) <= 3
     # wordings share pictures: even by chance nearly all agree in sign
     assert np.mean([c.joint.agreeing.mean for c in curves]) > 0.9
 
@@ -729,7 +729,7 @@ def test_a_declared_pair_that_cannot_be_compared_has_a_reason_and_no_verdict() -
     assert m.declared_question(question, compared(few | {"status": "ok"})) == question
     draws = groups.draws(groups.rows, 0, 100)
     curve = m.specification_curve(answers, unfit, groups, draws)
-    assert set(curve.verdicts) == {"cannot tell"}
+    assert set(curve.verdicts) == {"inconclusive"}
     row = m.sensitivity(curve, compared(few), WHERE)
     assert "4 subjects" in row["reason"]
     assert row["headline"] == 0.3  # the pair as it was declared

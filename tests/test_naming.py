@@ -12,7 +12,7 @@ import worlds
 from pydantic import ValidationError
 
 from audit.core.errors import InputError
-from audit.core.tables import CHOICES, ENSEMBLE, SHOWN_LARGE, SHOWN_SMALL
+from audit.core.tables import CHOICES, ENSEMBLE, EXCEEDS, WITHIN
 from audit.data.dataset import Dataset, load
 from audit.data.labels import load_label_set, load_prompt_set
 from audit.engine.run import carry_out
@@ -150,7 +150,7 @@ def test_a_model_that_knows_the_names_is_found(tmp_path: Path) -> None:
     found = measured(probe, seen_of(dataset_of(tmp_path, table), knowing(table)))
     assert (found["metric"] == NAMED).all()
     assert (found["value"] == 1).all()
-    assert (found["verdict"] == SHOWN_LARGE).all()
+    assert (found["verdict"] == EXCEEDS).all()
     assert found.loc[ENSEMBLE, "null_mean"] == pytest.approx(1 / 20, abs=0.02)
     assert found.loc[among(200), "null_mean"] < 0.03
     assert (found["p"] == found["smallest_p"]).all()
@@ -167,7 +167,7 @@ def test_invented_names_can_be_told_no_better_than_by_chance(tmp_path: Path) -> 
         row = found.loc[condition]
         assert row["null_low"] <= row["value"] <= row["null_high"]
         assert row["p"] > 0.02
-    assert found.loc[among(400), "verdict"] == SHOWN_SMALL
+    assert found.loc[among(400), "verdict"] == WITHIN
     assert "chance is all there can be" in found.loc[ENSEMBLE, "statement"]
 
 
@@ -292,7 +292,7 @@ def test_a_whole_audit_tells_errors_by_group_and_writes_no_name_down(world: Path
     suite = load_suite(suite_of(world))
     run = carry_out(suite, world / "runs", Store(world / "cache"), lambda: encoder)
     errors = next(f for f in run.findings if f["metric"] == "misclassification")
-    assert (errors["verdict"], errors["groups"]) == ("shown large", ["male", "female"])
+    assert (errors["verdict"], errors["groups"]) == ("exceeds margin", ["male", "female"])
     assert set(run.effects["condition"]) == {among(40)}
     text = render(run).read_text(encoding="utf-8")
     assert "Does the model know who it is?" in text

@@ -36,7 +36,7 @@ from audit.report.narrative import (
 LARGE = {
     "id": "jobs.selection.nurse.gender",
     "statement": "Asked 'jobs', the model chooses 'nurse' more often for <b>female</b>.",
-    "verdict": "shown large",
+    "verdict": "exceeds margin",
     "severity": "medium",
     "harm": "stereotyping",
     "task": "jobs",
@@ -51,9 +51,9 @@ LARGE = {
     "unit": "",
     "evidence": ["classification | jobs | ensemble | selection | nurse"],
 }
-OPEN = LARGE | {"id": "jobs.selection.clerk.gender", "label": "clerk", "verdict": "cannot tell"}
+OPEN = LARGE | {"id": "jobs.selection.clerk.gender", "label": "clerk", "verdict": "inconclusive"}
 SMALL = LARGE | {
-    "id": "jobs.selection.cook.gender", "label": "cook", "verdict": "shown small",
+    "id": "jobs.selection.cook.gender", "label": "cook", "verdict": "within margin",
     "estimate": 0.01, "low": 0.0, "high": 0.03,
 }  # fmt: skip
 SEEN = LARGE | {
@@ -106,7 +106,7 @@ def summary(run: Run, words: str) -> str:
         (f"{LARGE['id']}.high", "17"),
         (f"{LARGE['id']}.bounds", "8 to 17"),
         (f"{LARGE['id']}.margin", "5"),
-        (f"{LARGE['id']}.verdict", "shown large"),
+        (f"{LARGE['id']}.verdict", "exceeds margin"),
         (f"{LARGE['id']}.severity", "medium"),
         (f"{LARGE['id']}.harm", "stereotyping"),
         (f"{LARGE['id']}.groups", "female and male"),
@@ -114,7 +114,7 @@ def summary(run: Run, words: str) -> str:
         (SEEN["id"], "2 % (1 to 4)"),
         (SKEW["id"], "0.46 MaxSkew (0.08 to 0.17)"),
         ("run.pictures", "1,792"),
-        ("run.cannot-tell", "1"),
+        ("run.inconclusive", "1"),
         ("run.model", "specimen"),
     ],
 )
@@ -131,7 +131,7 @@ def test_every_field_can_be_quoted(run: Run) -> None:
 def test_a_quoted_finding_is_named_with_its_evidence(run: Run) -> None:
     shown = summary(run, f"From {{{{ {LARGE['id']}.low }}}} points on.")
     assert LARGE["evidence"][0] in shown
-    assert f"`{LARGE['id']}` (shown large;" in shown
+    assert f"`{LARGE['id']}` (exceeds margin;" in shown
 
 
 def test_a_quoted_statement_stays_words(run: Run) -> None:
@@ -262,8 +262,8 @@ def test_a_claim_that_no_audit_bears_out_is_flagged(run: Run, words: str) -> Non
         "It cannot show whether the model is fair.",
         "FairFace and fair-skinned people; fairness is another matter.",
         f"A significant gap: {{{{ {LARGE['id']} }}}}.",
-        f"We cannot tell whether it is large: {{{{ {OPEN['id']} }}}}.",
-        f"It is shown small: {{{{ {SMALL['id']} }}}}.",
+        f"We can’t tell whether it is large: {{{{ {OPEN['id']} }}}}.",
+        f"It is within the margin: {{{{ {SMALL['id']} }}}}.",
         "We found disparities in section 11 of 27.",
     ],
 )
@@ -279,7 +279,7 @@ def test_what_may_be_said_is_not_flagged(run: Run, words: str) -> None:
         ("There is no difference ({}).", OPEN),
         ("A large gap, {}.", SMALL),
         ("A negligible gap, {}.", LARGE),
-        ("Shown small: {}.", LARGE),
+        ("Within the margin: {}.", LARGE),
     ],
 )
 def test_a_claim_beyond_its_verdict_is_flagged(

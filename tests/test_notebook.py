@@ -17,7 +17,7 @@ from conftest import MadeOnce
 from test_words import refused
 
 from audit.core.rundir import Run, runs_in
-from audit.core.tables import SHOWN_LARGE
+from audit.core.tables import EXCEEDS
 from audit.explore.replication import load_card, replicate_all
 
 #: slow: each is executed, and what reads notebooks is slow to import
@@ -250,7 +250,7 @@ def test_the_clip_papers_numbers_are_not_comparable_here_and_child_moves_a_rate(
         "task == 'clip-paper-21' and edit == 'add' and metric == 'family_selection'"
         " and label == 'nonhuman' and group == 'child' and comparison == 'rate'"
     ).itertuples()
-    assert row.verdict == SHOWN_LARGE
+    assert row.verdict == EXCEEDS
     rates = f"from {100 * row.before:.0f} to {100 * row.after:.0f} %"
     assert f"the rate of ‘nonhuman’ for ‘child’ goes {rates}" in text
 
@@ -262,9 +262,9 @@ def test_suspicion_is_found_by_the_clothing_it_was_planted_on(
     suspected = answer[answer.index("words of suspicion") : answer.index("Under poor footage")]
     verdicts = dict(re.findall(r"(\w+) \d+ points \([^)]*\), ([a-z ]+)", suspected))
     assert len(verdicts) == 4
-    assert [a for a, verdict in verdicts.items() if verdict == SHOWN_LARGE] == ["clothing_colour"]
+    assert [a for a, verdict in verdicts.items() if verdict == EXCEEDS] == ["clothing_colour"]
     assert "the detail least seen is clothing type" in answer
-    assert re.search(r"for suspicion, .*infrared 5: .*, shown large", answer)
+    assert re.search(r"for suspicion, .*infrared 5: .*, exceeds margin", answer)
 
 
 def test_teal_clothing_moves_thief_and_no_change_in_who_is_shown_does(
@@ -272,8 +272,8 @@ def test_teal_clothing_moves_thief_and_no_change_in_who_is_shown_does(
 ) -> None:
     (answer,) = ANSWER.findall(printed(FAMILIES))
     assert "The surest is clothing colour teal: +" in answer
-    assert "families: shown large" in answer
-    assert "in who is shown, none shown large, 4 shown small" in answer
+    assert "families: exceeds the margin" in answer
+    assert "in who is shown, none exceeds the margin, 4 within the margin" in answer
 
 
 def test_the_answer_about_families_is_another_one_where_nothing_was_planted(
@@ -281,7 +281,7 @@ def test_the_answer_about_families_is_another_one_where_nothing_was_planted(
 ) -> None:
     (answer,) = ANSWER.findall(execute(runs, FAMILIES, MODEL="specimen-even"))
     assert answer.startswith("**Towards 0 of 13 values")
-    assert "families: shown small" in answer
+    assert "families: within the margin" in answer
     assert "teal" not in answer
 
 
@@ -295,9 +295,9 @@ def test_a_planted_gap_grows_in_training_and_not_without(printed: Callable[[str]
     text = printed(TRAINING)
     (answer,) = ANSWER.findall(text)
     assert "After 256 steps the gap in ‘thief’ between teal and the rest is" in answer
-    assert "shown large) with the planting" in answer
-    assert "shown large) without" not in answer
-    assert "It was first shown large after" in answer
+    assert "exceeds margin) with the planting" in answer
+    assert "exceeds margin) without" not in answer
+    assert "It first exceeded the margin after" in answer
     assert "Sealed " in text
 
 

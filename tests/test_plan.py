@@ -118,7 +118,7 @@ def test_one_plan_may_be_put_to_several_models_and_covers_everything_else(world:
         written(world, truth=", truth: gender"),
         written(world, name="yours"),
     ]
-    gate = {"attribute": "gender", "family": "*", "fail_if": "shown_large"}
+    gate = {"attribute": "gender", "family": "*", "fail_if": "exceeds_margin"}
     others += [one.model_validate({**one.model_dump(exclude_unset=True), "gates": [gate]})]
     counts(world, EVEN | {"male": (51, 51)})
     others += [written(world)]

@@ -9,7 +9,7 @@ import pytest
 
 from audit.core.errors import InputError
 from audit.core.registry import Registry
-from audit.core.tables import DISPARITIES, MEASURES, RATES, SHOWN_LARGE, SHOWN_SMALL
+from audit.core.tables import DISPARITIES, EXCEEDS, MEASURES, RATES, WITHIN
 from audit.data.dataset import load
 from audit.engine.suite import Suite
 from audit.measure.findings import find
@@ -83,14 +83,14 @@ def test_a_registry_imports_its_own_only_when_asked() -> None:
 def test_measures_with_a_statement_become_findings() -> None:
     rows = [
         {"metric": "max_skew", "label": "x", "attribute": "gender", "value": 0.9, "null_mean": 0.2}
-        | {"low_simultaneous": 0.5, "high_simultaneous": 1.2, "verdict": SHOWN_LARGE}
+        | {"low_simultaneous": 0.5, "high_simultaneous": 1.2, "verdict": EXCEEDS}
         | {"statement": "Said.", "harm": "over-representation", "unit": "log ratio"},
         {"metric": "max_skew", "label": "y", "attribute": "gender", "value": 0.1},
         {
             "metric": "ndkl",
             "label": "y",
             "value": 0.1,
-            "verdict": SHOWN_SMALL,
+            "verdict": WITHIN,
             "statement": "Small.",
         },
     ]

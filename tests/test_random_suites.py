@@ -214,8 +214,8 @@ def _suite(draw: st.DrawFn, names: Sequence[str], sets: Sequence[dict[str, Any]]
     if len(names) > 1 and draw(st.booleans()):
         suite["intersections"] = [list(names[:2])]
     if draw(st.booleans()):
-        rule = draw(st.sampled_from([{"fail_if": "shown_large"}, {"unless": "shown_small"}]))
-        allow = draw(st.sampled_from([[], ["too_few"], ["too_few", "cannot_tell"]]))
+        rule = draw(st.sampled_from([{"fail_if": "exceeds_margin"}, {"unless": "within_margin"}]))
+        allow = draw(st.sampled_from([[], ["too_few"], ["too_few", "inconclusive"]]))
         suite["gates"] = [{"attribute": "*", "family": "*", "allow": allow} | rule]
     if draw(st.booleans()):
         suite["favourable"] = {_task(probes[0], sets[0]): [sets[0]["labels"][0]["text"]]}

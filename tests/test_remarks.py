@@ -150,7 +150,7 @@ def test_large_data_sets_are_searched_by_file(tmp_path: Path) -> None:
 
 def finding(metric: str, attribute: str, groups: tuple[str, ...], task: str = "t") -> Finding:
     return Finding(
-        id="f", statement="s", verdict="cannot tell", severity="low", harm="h", task=task,
+        id="f", statement="s", verdict="inconclusive", severity="low", harm="h", task=task,
         metric=metric, label="l", attribute=attribute, groups=groups, estimate=0.1, low=0.0,
         high=0.2, margin=0.05, evidence=(),
     )  # fmt: skip

@@ -17,7 +17,7 @@ from worlds import people, planted, suite_file
 
 from audit.core.errors import InputError
 from audit.core.rundir import Run
-from audit.core.tables import CANNOT_TELL, RATES, records
+from audit.core.tables import INCONCLUSIVE, RATES, records
 from audit.data.labels import load_label_set, load_prompt_set
 from audit.engine.run import carry_out
 from audit.engine.suite import load_suite
@@ -210,7 +210,7 @@ def test_truth_at_the_edge_of_the_tolerance_is_rarely_called(tmp_path: Path) -> 
     words = shares_of_words(simulated(tmp_path, 5000, 0.025))
     assert words.get(REPRODUCED, 0) <= 0.04
     assert words.get(NOT_REPRODUCED, 0) <= 0.04
-    assert words[CANNOT_TELL] > 0.9
+    assert words[INCONCLUSIVE] > 0.9
 
 
 @pytest.mark.slow
@@ -221,10 +221,10 @@ def test_planted_difference_is_not_reproduced(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_few_pictures_cannot_tell_and_say_what_would(tmp_path: Path) -> None:
+def test_few_pictures_are_inconclusive_and_say_what_would_not_be(tmp_path: Path) -> None:
     table = simulated(tmp_path, 100, 0.0)
-    assert shares_of_words(table)[CANNOT_TELL] > 0.97
-    undecided = table[table["verdict"] == CANNOT_TELL]
+    assert shares_of_words(table)[INCONCLUSIVE] > 0.97
+    undecided = table[table["verdict"] == INCONCLUSIVE]
     assert undecided["reason"].str.contains("equal rate would need a tolerance").all()
     assert (undecided["attainable"] > 0.07).all()
 
@@ -257,8 +257,8 @@ def test_judge() -> None:
     assert judge(-0.02, 0.02, 0.02) == REPRODUCED
     assert judge(0.021, 0.05, 0.02) == NOT_REPRODUCED
     assert judge(-0.05, -0.021, 0.02) == NOT_REPRODUCED
-    assert judge(-0.03, 0.01, 0.02) == CANNOT_TELL
-    assert judge(math.nan, math.nan, 0.02) == CANNOT_TELL
+    assert judge(-0.03, 0.01, 0.02) == INCONCLUSIVE
+    assert judge(math.nan, math.nan, 0.02) == INCONCLUSIVE
 
 
 def test_equal_rates_at_the_attainable_tolerance_are_just_reproduced() -> None:
@@ -266,7 +266,7 @@ def test_equal_rates_at_the_attainable_tolerance_are_just_reproduced() -> None:
     least = attainable(theirs, 2085)
     bounds = difference_interval(Rate(0.155, 2085), theirs)
     assert judge(*bounds, least) == REPRODUCED
-    assert judge(*bounds, 0.99 * least) == CANNOT_TELL
+    assert judge(*bounds, 0.99 * least) == INCONCLUSIVE
     assert math.isnan(attainable(Rate(0.1, math.nan), 100))
 
 
@@ -275,18 +275,18 @@ def test_subjects_that_repeat_count_as_fewer_pictures(tmp_path: Path) -> None:
     ours, theirs = np.array([750]), np.array([0.15])
     alone = replicated(tmp_path, Made(ours, 5000), theirs, 5000).iloc[0]
     repeated = replicated(tmp_path, Made(ours, 5000, effective=500.0), theirs, 5000).iloc[0]
-    assert (alone["verdict"], repeated["verdict"]) == (REPRODUCED, CANNOT_TELL)
+    assert (alone["verdict"], repeated["verdict"]) == (REPRODUCED, INCONCLUSIVE)
     assert repeated["high"] - repeated["low"] > 2 * (alone["high"] - alone["low"])
 
 
 @pytest.mark.slow
 def test_unknown_published_size_can_never_be_told(tmp_path: Path) -> None:
     row = replicated(tmp_path, Made(np.array([750]), 5000), np.array([0.15]), None).iloc[0]
-    assert row["verdict"] == CANNOT_TELL
+    assert row["verdict"] == INCONCLUSIVE
     assert row["published_size"] == "unknown"
     assert "sampling error" in row["reason"]
     far = replicated(tmp_path, Made(np.array([4000]), 5000), np.array([0.15]), None).iloc[0]
-    assert far["verdict"] == CANNOT_TELL
+    assert far["verdict"] == INCONCLUSIVE
 
 
 def test_accuracy_is_what_misclassification_leaves(tmp_path: Path) -> None:
@@ -524,7 +524,7 @@ def test_a_real_run_reproduces_its_own_numbers_and_not_others(world: Path) -> No
     crossed = {"attribute": "age_group x gender", "group": "young x male", "value": 0.4}
     changes["numbers"].append({"metric": "family_selection", "label": "crime"} | crossed)
     found = replicated(world, run, np.array([0.1]), n, **changes)
-    assert list(found["verdict"]) == [REPRODUCED, NOT_REPRODUCED, CANNOT_TELL]
+    assert list(found["verdict"]) == [REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE]
     young = table[(table["gender"] == "male") & (table["age_group"] == "young")]
     shares["young x male"] = (young["u"] < crime["male"]).mean()
     assert found["ours"].tolist() == pytest.approx([shares[group] for group in found["group"]])

@@ -171,14 +171,18 @@ def test_every_contents_link_has_a_place(page: Page) -> None:
 
 
 def test_verdicts_are_those_of_the_findings(text: str, run: Run) -> None:
-    signs = {"shown large": "▲", "shown small": "●", "cannot tell": "◇", "seen": "■"}
+    signs = {"exceeds margin": "▲", "within margin": "●", "inconclusive": "◇", "seen": "■"}
     summary = section(text, 1)
     for verdict, sign in signs.items():
         found = [f for f in run.findings if f["verdict"] == verdict]
         assert f"| **{sign} {verdict}** | {len(found)} |" in summary
         rows = re.findall(rf"^\| \*\*{sign} {verdict}\*\* \| \w+ \|.*\|.*`", summary, re.M)
         assert len(rows) == len(found)
-    assert {f["verdict"] for f in run.findings} >= {"shown large", "shown small", "cannot tell"}
+    assert {f["verdict"] for f in run.findings} >= {
+        "exceeds margin",
+        "within margin",
+        "inconclusive",
+    }
 
 
 def test_every_listed_finding_names_its_evidence(text: str, run: Run) -> None:
@@ -287,10 +291,10 @@ def test_a_gap_stands_beside_chance_and_the_spread(run: Run, tmp_path: Path) -> 
 @pytest.mark.usefixtures("unpainted")
 def test_what_is_not_judged_is_counted_nowhere(run: Run, tmp_path: Path) -> None:
     assert (run.disparities["verdict"] == NOT_JUDGED).any()
-    open_findings = [f for f in run.findings if f["verdict"] == "cannot tell"]
+    open_findings = [f for f in run.findings if f["verdict"] == "inconclusive"]
     assert f"- {len(open_findings)} of {len(run.findings)} findings" in part(run, tmp_path, 23)
     none = altered(run, disparities=run.disparities.assign(verdict=NOT_JUDGED))
-    assert "cannot tell" not in part(none, tmp_path, 11)
+    assert "inconclusive" not in part(none, tmp_path, 11)
 
 
 @pytest.mark.slow
@@ -331,9 +335,9 @@ def test_pooled_verdicts_stand_beside_the_raw_ones_without_their_sign(
     (first, *_) = [line for line in told.splitlines() if line.startswith(f"| {row['task']} |")]
     assert f"| {found} |" in first
     assert first.endswith(f"| {row['pooled_verdict']} |")
-    turned = run.disparities.assign(pooled_verdict="shown small", verdict="shown large")
+    turned = run.disparities.assign(pooled_verdict="within margin", verdict="exceeds margin")
     cells = part(altered(run, disparities=turned), tmp_path, 12).split("and the raw verdict")[1]
-    assert "| shown small |" in cells.split("The **departure")[0]
+    assert "| within margin |" in cells.split("The **departure")[0]
 
 
 @pytest.mark.slow
@@ -372,18 +376,18 @@ def controls(run: Run) -> pd.DataFrame:
     table = run.controls[run.controls["task"] == "people-occupations"].head(8).copy()
     assert list(table["control"]) == ["shuffled", "injected"] * 4
     null, planted = table.index[::2], table.index[1::2]
-    table.loc[null, ["comparisons", "shuffles", "allowed", "shown_large", "missed"]] = (
+    table.loc[null, ["comparisons", "shuffles", "allowed", "exceeds_margin", "missed"]] = (
         30,
         20,
         4,
         0,
         1,
     )
-    table.loc[planted, ["comparisons", "shown_large", "covered"]] = 3, 2, True
+    table.loc[planted, ["comparisons", "exceeds_margin", "covered"]] = 3, 2, True
     numbers = ["planted", "value", "low_simultaneous", "high_simultaneous"]
     table.loc[planted, numbers] = 0.17, 0.19, 0.14, 0.25
     table.loc[planted, ["label", "group"]] = "gardener", "this group"
-    table.loc[planted[3], ["comparisons", "shown_large"]] = 0, 0
+    table.loc[planted[3], ["comparisons", "exceeds_margin"]] = 0, 0
     table.loc[planted[3], "reason"] = "no gap could be shown"
     return table
 
@@ -392,9 +396,9 @@ def controls(run: Run) -> pd.DataFrame:
 @pytest.mark.usefixtures("unpainted")
 def test_controls_are_summed_up_in_words(run: Run, tmp_path: Path) -> None:
     told = " ".join(part(altered(run, controls=controls(run)), tmp_path, 22).split())
-    assert "something is shown large in 0 of 80 shuffles (0.0 %)" in told
+    assert "something exceeds the margin in 0 of 80 shuffles (0.0 %)" in told
     assert "leave out 0 in 4 (5.0 %; by chance up to 5 % of either)" in told
-    assert "shown large in 3 of 3 analyses, and the bounds hold its true size in 3. In 1 no" in told
+    assert "the margin in 3 of 3 analyses, and the bounds hold its true size in 3. In 1 no" in told
     assert "Not as it should be" not in told
     first = "| people-occupations | gender | 0 of 20 | 1 of 20 | 17: ‘gardener’ in this group |"
     assert f"{first} 19 [14, 25] | 2 of 3 | yes |" in told
@@ -405,17 +409,19 @@ def test_controls_are_summed_up_in_words(run: Run, tmp_path: Path) -> None:
 @pytest.mark.usefixtures("unpainted")
 def test_a_control_that_fails_is_named(run: Run, tmp_path: Path) -> None:
     table = controls(run)
-    table.loc[table.index[2], ["shown_large", "missed"]] = 3, 5
-    table.loc[table.index[1], ["shown_large", "covered"]] = 0, False
+    table.loc[table.index[2], ["exceeds_margin", "missed"]] = 3, 5
+    table.loc[table.index[1], ["exceeds_margin", "covered"]] = 0, False
     told = part(altered(run, controls=table), tmp_path, 22)
     wrong = lines_of(told, "Not as it should be")
     assert len(wrong) == 2
-    assert "by gender: an injected gap was not shown large (3 comparisons)" in wrong[0]
-    assert "by age_group: with shuffled labels something of 30 comparisons is shown" in wrong[1]
+    assert (
+        "by gender: an injected gap was not found to exceed the margin (3 comparisons)" in wrong[0]
+    )
+    assert "by age_group: with shuffled labels something of 30 comparisons exceeds" in wrong[1]
     assert "in 3 of 20 shuffles, and bounds leave out 0 in 5: chance explains up to 4" in wrong[1]
     words = " ".join(told.split())
-    assert "something is shown large in 3 of 80 shuffles" in words
-    assert "shown large in 2 of 3 analyses, and the bounds hold its true size in 2" in words
+    assert "something exceeds the margin in 3 of 80 shuffles" in words
+    assert "the margin in 2 of 3 analyses, and the bounds hold its true size in 2" in words
     assert lines_of(told, "| people-occupations | gender |", "| 0 of 3 | **no** |")
 
 
@@ -424,7 +430,7 @@ def test_a_control_that_fails_is_named(run: Run, tmp_path: Path) -> None:
 def test_the_controls_of_a_run_are_all_in_the_table(run: Run, tmp_path: Path) -> None:
     told = part(run, tmp_path, 22)
     for row in run.controls[run.controls["control"] == "shuffled"].itertuples():
-        cell = f"{row.shown_large} of 20 | {row.missed} of 20 |"
+        cell = f"{row.exceeds_margin} of 20 | {row.missed} of 20 |"
         cell = cell if row.comparisons else f"– {row.reason} | – |"
         assert lines_of(told, f"| {row.task} | {row.attribute} | {cell}")
 
@@ -432,7 +438,7 @@ def test_the_controls_of_a_run_are_all_in_the_table(run: Run, tmp_path: Path) ->
 @pytest.mark.slow
 @pytest.mark.usefixtures("unpainted")
 def test_wrong_group_labels_and_the_verdicts_they_would_change(run: Run, tmp_path: Path) -> None:
-    large, small, unsure = "shown large", "shown small", "cannot tell"
+    large, small, unsure = "exceeds margin", "within margin", "inconclusive"
     ends = {
         large: ([large, large, large], [large, unsure, unsure]),
         small: ([small, small, unsure], [unsure, unsure, unsure]),
@@ -448,10 +454,10 @@ def test_wrong_group_labels_and_the_verdicts_they_would_change(run: Run, tmp_pat
     told = part(altered(run, findings=[*found, seen]), tmp_path, 23)
     assert "| at random | 0 of 3 | 0 of 3 | 1 of 3 |" in told
     assert "| where they mislead most | 1 of 3 | 2 of 3 | 2 of 3 |" in told
-    open_verdict = "**◇ cannot tell**"
-    (row,) = lines_of(told, "| **▲ shown large** |")
+    open_verdict = "**◇ inconclusive**"
+    (row,) = lines_of(told, "| **▲ exceeds margin** |")
     assert row.endswith(f"| stays | from 5 %: {open_verdict} |")
-    (row,) = lines_of(told, "| **● shown small** |")
+    (row,) = lines_of(told, "| **● within margin** |")
     assert row.endswith(f"| from 10 %: {open_verdict} | from 1 %: {open_verdict} |")
     assert not lines_of(told, f"| {open_verdict} |", "| stays | stays |")
     assert "If group labels" not in part(altered(run, findings=[seen]), tmp_path, 23)
@@ -462,8 +468,13 @@ def test_wrong_group_labels_and_the_verdicts_they_would_change(run: Run, tmp_pat
 def test_gates_are_told_with_what_failed_first(run: Run, tmp_path: Path) -> None:
     assert "Gates" not in part(run, tmp_path, 1)
     policy = [
-        Gate(attribute="gender", family="misclassification", fail_if="shown_large"),
-        Gate(attribute="clothing_colour", family="*", fail_if="shown_large", allow=["cannot_tell"]),
+        Gate(attribute="gender", family="misclassification", fail_if="exceeds_margin"),
+        Gate(
+            attribute="clothing_colour",
+            family="*",
+            fail_if="exceeds_margin",
+            allow=["inconclusive"],
+        ),
     ]
     results = judge(judged(run.disparities, run.rates), policy)
     copy = Path(shutil.copytree(run.path, tmp_path / "copy"))
@@ -472,8 +483,8 @@ def test_gates_are_told_with_what_failed_first(run: Run, tmp_path: Path) -> None
     failing = [r for r in results if not r.passed]
     assert 1 < len(failing) < len(results)
     assert f"against {len(results)} gaps: {len(failing)} fail" in " ".join(told.split())
-    first = told.index("shown large", told.index("### Gates"))
-    assert told.index("Fails 'gender, misclassification") > first  # shown large before open ones
+    first = told.index("exceeds margin", told.index("### Gates"))
+    assert told.index("Fails 'gender, misclassification") > first
     assert len(lines_of(told, "| **✗ fails** |")) == len(failing)
     assert len(lines_of(told, "| ✓ passes |")) == len(results) - len(failing)
 
@@ -514,7 +525,7 @@ def test_a_curve_is_told_as_model_and_question(run: Run, tmp_path: Path) -> None
     assert cells[5] == measured(row["spread"], row["spread_low"], row["spread_high"])
     assert cells[6] == f"{100 * share[0]:.0f}% [{100 * share[1]:.0f}, {100 * share[2]:.0f}]"
     assert cells[7] == f"5/5 ({row['agree_sign_null']:.0%})"
-    assert cells[8] == "▲ shown large 5/5"
+    assert cells[8] == "▲ exceeds margin 5/5"
     assert cells[9:] == ["0.001", f"{row['needed']:.0f}"]
     assert "in 5 wordings" in told
     assert "No joint p can be below 0.001 (1,000 deals)." in told
@@ -768,11 +779,11 @@ def test_a_measure_is_told_in_its_unit_with_chance_beside_it() -> None:
     row = {
         "unit": "nats", "status": "ok", "reason": "", "value": 0.4213, "low": 0.1, "high": 0.9,
         "low_simultaneous": 0.31, "high_simultaneous": 0.55, "null_mean": 0.2354,
-        "null_low": 0.20, "null_high": 0.26, "p": 0.012, "verdict": "shown large",
+        "null_low": 0.20, "null_high": 0.26, "p": 0.012, "verdict": "exceeds margin",
     }  # fmt: skip
     cells = measure_cells(pd.Series(row))
     assert [str(c).replace("\u00a0", " ") for c in cells.values()] == [
-        "0.42 [0.31, 0.55]", "0.235 [0.200, 0.260]", "0.01", "**▲ shown large**",
+        "0.42 [0.31, 0.55]", "0.235 [0.200, 0.260]", "0.01", "**▲ exceeds margin**",
     ]  # fmt: skip
     assert next(iter(cells)) == "Value, nats [bounds]"
     single = row | {"low_simultaneous": np.nan, "high_simultaneous": np.nan, "p": np.nan}

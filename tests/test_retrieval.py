@@ -16,14 +16,14 @@ from PIL import Image
 
 from audit.core.errors import InputError
 from audit.core.tables import (
-    CANNOT_TELL,
     DISPARITIES,
+    EXCEEDS,
+    INCONCLUSIVE,
     MEASURES,
     NOT_JUDGED,
     OK,
     RANKS,
     RATES,
-    SHOWN_LARGE,
     TOO_FEW,
     UNDEFINED,
 )
@@ -278,18 +278,18 @@ def test_the_planted_query_is_found_and_no_other(world: Path, per: int) -> None:
         (found["metric"] == "max_skew") & (found["condition"] == "top 50, target uniform")
     ]
     alpha = one(skews, label="alpha", attribute="gender")
-    assert alpha.verdict == SHOWN_LARGE
+    assert alpha.verdict == EXCEEDS
     assert alpha.group == "f"
     assert alpha.low_simultaneous > math.log(1.25)
     assert alpha.low_simultaneous < alpha.low < alpha.value <= alpha.high
     assert alpha.p < 0.01
     assert alpha.q < 0.05
     assert f"{alpha.events}) are with gender f" in alpha.statement
-    assert "shown large against a margin of 0.22 (1.25 times)" in alpha.statement
+    assert "exceeds the margin of 0.22 (1.25 times)" in alpha.statement
     others = skews[(skews["label"] != "alpha") | (skews["attribute"] != "gender")]
     others = others[others["label"] != ""]
     assert len(others) == 5
-    assert (others["verdict"] != SHOWN_LARGE).all()
+    assert (others["verdict"] != EXCEEDS).all()
     share = found[(found["metric"] == "share") & (found["label"] == "alpha")]
     share = one(share, condition="top 50", attribute="gender", group="f")
     assert share.low_simultaneous > share.null_high
@@ -304,7 +304,7 @@ def test_null_worlds_show_nothing_and_their_p_is_even(tmp_path: Path) -> None:
         mean = found[(found["metric"] == "max_skew") & (found["label"] == "")]
         p += list(mean["p"])
         verdicts += list(found.loc[found["metric"] == "max_skew", "verdict"])
-    assert SHOWN_LARGE not in verdicts
+    assert EXCEEDS not in verdicts
     assert 0.3 < np.mean(p) < 0.75
     assert (np.array(p) < 0.05).mean() < 0.15
     # the values themselves are above 0: without the null they would look like skew
@@ -364,7 +364,7 @@ def test_an_attribute_that_can_t_be_looked_at_says_why(world: Path) -> None:
     some = in_order(world, "fmfmfmfmfm", tone=tone, role=role)
     found = some.measured(probe(queries=["alpha"], k=5))
     few, deep = (one(found, attribute=a) for a in ("tone", "role"))
-    assert (few.status, few.verdict) == (TOO_FEW, CANNOT_TELL)
+    assert (few.status, few.verdict) == (TOO_FEW, INCONCLUSIVE)
     assert "fewer than two groups with enough pictures; not ranked by tone: b" in few.statement
     assert deep.status == UNDEFINED
     assert "k is 5 of 4 pictures of known group: it must be below" in deep.statement
@@ -398,7 +398,7 @@ def test_where_a_missing_group_counts_for_more_than_its_target_nothing_is_judged
     for label in ("", "alpha"):
         row = one(found, metric="max_skew", label=label)
         assert row.value == pytest.approx(math.log(0.1 / (2 / 60)))
-        assert (row.verdict, row.status) == (CANNOT_TELL, OK)
+        assert (row.verdict, row.status) == (INCONCLUSIVE, OK)
         assert np.isnan(row.low_simultaneous)
         assert "counts a missing group as one picture" in row.reason
 
@@ -541,7 +541,7 @@ def test_a_bias_of_groups_that_are_not_ranked_says_so(world: Path) -> None:
     some = in_order(world, "fmfmfmfmfm", tone=list("ababababac"))
     found = some.measured(probe(queries=["alpha"], k=3, bias_of={"tone": ["a", "c"]}))
     row = one(found, metric="bias", attribute="tone")
-    assert (row.status, row.verdict) == (TOO_FEW, CANNOT_TELL)
+    assert (row.status, row.verdict) == (TOO_FEW, INCONCLUSIVE)
     assert row.reason == "one of both is not ranked: c (fewer than 2 subjects)"
 
 
@@ -658,7 +658,7 @@ def test_a_suite_ranks_and_reports(world: Path) -> None:
     path.write_text(SUITE.format(card=world / "card.yaml"))
     store = Store(world / "cache")
     run = carry_out(load_suite(str(path)), world / "runs", store, lambda: encoder)
-    large = [f for f in run.findings if f["verdict"] == SHOWN_LARGE]
+    large = [f for f in run.findings if f["verdict"] == EXCEEDS]
     assert {(f["attribute"], f["label"]) for f in large} >= {("gender", "alpha")}
     assert {f["attribute"] for f in large} == {"gender"}
     (outcome,) = (run.path / "private" / "outcomes").iterdir()

@@ -118,16 +118,16 @@ def test_a_degradation_that_costs_the_old_more_is_found_and_no_other(world: Path
     rows = measured(
         asked, seen(asked, data, {ENSEMBLE: right, "fog 5": half_of_the_old}), design(data)
     )
-    large = rows[rows["verdict"] == "shown large"]
+    large = rows[rows["verdict"] == "exceeds margin"]
     found = only(large, metric=UNEQUAL_DROP)
     assert (found["condition"], found["attribute"], found["group"]) == ("fog 5", "age_group", "old")
     assert found["low_simultaneous"] < 50 < found["high_simultaneous"]
     assert found["harm"] == "quality of service"
     assert "optical depth 1.6" in found["statement"]
     assert "changes how often the model chooses the right label by" in found["statement"]
-    assert "shown large against a margin of 5 points" in found["statement"]
+    assert "exceeds the margin of 5 points" in found["statement"]
     by_gender = only(rows, metric=UNEQUAL_DROP, condition="fog 5", attribute="gender")
-    assert by_gender["verdict"] != "shown large"
+    assert by_gender["verdict"] != "exceeds margin"
 
 
 @pytest.mark.slow
@@ -136,7 +136,7 @@ def test_a_loss_for_all_alike_is_no_difference_of_drops(world: Path) -> None:
     asked = probe(severities=[1, 5])
     view = seen(asked, data, {ENSEMBLE: right, "fog 5": half_of_all})
     rows = measured(asked, view, design(data))
-    large = rows[rows["verdict"] == "shown large"]
+    large = rows[rows["verdict"] == "exceeds margin"]
     assert set(large["metric"]) == {ACCURACY_CHANGE}
     whole = only(large, attribute=EVERYONE)
     share = np.mean([float(u) < 0.5 for u in data.table["u"]])
@@ -150,7 +150,7 @@ def test_where_nothing_changes_all_is_small_and_says_so(world: Path) -> None:
     data = dataset(world, 600)
     asked = probe(severities=[1, 5])
     rows = measured(asked, seen(asked, data, {ENSEMBLE: half_of_the_old}), design(data))
-    assert set(rows["verdict"]) == {"shown small"}
+    assert set(rows["verdict"]) == {"within margin"}
     assert (rows["value"] == 0).all()
     told = rows[rows["statement"] != ""]
     assert set(told["attribute"]) == {EVERYONE, "gender", "age_group"}
@@ -210,7 +210,7 @@ def test_without_truth_the_rate_of_a_harmful_family_is_told(world: Path) -> None
     found = only(rows, metric=UNEQUAL_CHANGE, attribute="gender")
     assert found["value"] == pytest.approx(100)
     assert (found["label"], found["harm"]) == ("suspicion", "stereotyping")
-    assert found["verdict"] == "shown large"
+    assert found["verdict"] == "exceeds margin"
 
 
 @pytest.mark.slow
@@ -388,7 +388,7 @@ def test_rendered_light_is_held_against_the_same_subject(world: Path) -> None:
     rows = measured(asked, view, design(data))
     assert set(rows["condition"]) == {"rendered: dim"}
     found = only(rows, metric=UNEQUAL_DROP, attribute="gender")
-    assert (found["group"], found["value"], found["verdict"]) == ("male", 100.0, "shown large")
+    assert (found["group"], found["value"], found["verdict"]) == ("male", 100.0, "exceeds margin")
     assert found["subjects"] == 100
     assert "'rendered: dim'" in found["statement"]
 
@@ -508,7 +508,7 @@ def test_a_run_encodes_once_and_tells_it_in_the_report(world: Path) -> None:
     pd.testing.assert_frame_equal(run.measures, again.measures)
 
     found = [f for f in run.findings if f["metric"] == UNEQUAL_DROP]
-    assert {f["attribute"] for f in found if f["verdict"] == "shown large"} == {"age_group"}
+    assert {f["attribute"] for f in found if f["verdict"] == "exceeds margin"} == {"age_group"}
     effects = run.effects[run.effects["condition"] == "off-centre 5"]
     assert set(effects["comparison"]) == {"rate", "worst_case_gap"}
 

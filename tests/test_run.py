@@ -69,14 +69,14 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Planted:
 
 def test_the_planted_gap_is_found_and_nothing_else(planted: Planted) -> None:
     run = planted.run
-    large = [f for f in run.findings if f["verdict"] == "shown large"]
+    large = [f for f in run.findings if f["verdict"] == "exceeds margin"]
     assert large
     for finding in large:
         assert "gender" in finding["attribute"]
         assert finding["label"] in ("thief", "visitor", "suspicion", "crime")
     by_age = [f for f in run.findings if f["attribute"] == "age_group"]
     assert by_age
-    assert all(f["verdict"] != "shown large" for f in by_age)
+    assert all(f["verdict"] != "exceeds margin" for f in by_age)
 
 
 def test_texts_that_are_too_long_are_met_before_any_picture_is_encoded(
@@ -119,8 +119,8 @@ def test_a_null_world_shows_nothing_large(world: Path) -> None:
     )
     run = audit(world, "people-suspicion", encoder)
     verdicts = {f["verdict"] for f in run.findings}
-    assert "shown large" not in verdicts
-    assert "shown small" in verdicts  # words never chosen
+    assert "exceeds margin" not in verdicts
+    assert "within margin" in verdicts  # words never chosen
 
 
 def test_rates_are_what_the_stored_outcomes_say(planted: Planted) -> None:
@@ -155,7 +155,7 @@ def test_naming_an_attribute_rightly_is_no_finding_but_erring_unequally_is(world
     run = audit(world, "people-gender", encoder, truth="gender")
     assert {f["metric"] for f in run.findings} == {"misclassification"}
     by_gender = next(f for f in run.findings if f["attribute"] == "gender")
-    assert by_gender["verdict"] == "shown large"
+    assert by_gender["verdict"] == "exceeds margin"
     assert by_gender["harm"] == "quality of service"
 
 
@@ -233,7 +233,7 @@ def test_too_many_broken_pictures_stop_the_run_and_leave_none(world: Path) -> No
 def test_groups_too_small_to_compare_still_get_a_report(world: Path) -> None:
     _, encoder = planted_world(world, 20)
     run = audit(world, "people-suspicion", encoder)
-    assert {f["verdict"] for f in run.findings} == {"cannot tell"}
+    assert {f["verdict"] for f in run.findings} == {"inconclusive"}
     page = render(run).with_suffix(".md").read_text(encoding="utf-8")
     assert "No figure:" in page
     assert "fewer than 30 subjects" in page or "fewer than two groups" in page

@@ -20,11 +20,11 @@ from audit.core.rundir import Run
 from audit.core.tables import (
     ENSEMBLE,
     EVERYONE,
+    EXCEEDS,
     NOT_ASKED,
-    SHOWN_LARGE,
-    SHOWN_SMALL,
     TOO_FEW,
     UNDEFINED,
+    WITHIN,
 )
 from audit.data.dataset import Dataset, load
 from audit.data.yamlfile import validate
@@ -346,7 +346,7 @@ def test_the_planted_cost_of_close_captions_is_found(planted: Run) -> None:
     confused = table["u"] < np.where(table["gender"] == "female", 0.5, 0.05)
     assert cost["value"] == pytest.approx(confused.mean())
     assert cost["low_simultaneous"] < confused.mean() < cost["high_simultaneous"]
-    assert cost["verdict"] == SHOWN_LARGE
+    assert cost["verdict"] == EXCEEDS
     assert f"{100 * share[ENSEMBLE]:.0f} points more errors" in cost["statement"]
     assert f"a close wrong one for {100 * share[ENSEMBLE]:.0f} %" in cost["statement"]
     equal = of(planted, probe.COST_AT_EQUAL_NUMBER).iloc[0]
@@ -356,11 +356,11 @@ def test_the_planted_cost_of_close_captions_is_found(planted: Run) -> None:
 @pytest.mark.slow
 def test_the_planted_widening_is_found_by_gender_and_not_by_age(planted: Run) -> None:
     gender = of(planted, probe.GAP_COST, attribute="gender").iloc[0]
-    assert gender["verdict"] == SHOWN_LARGE
+    assert gender["verdict"] == EXCEEDS
     assert {gender["group"], gender["other"]} == {"female", "male"}
     assert gender["low_simultaneous"] < 0.45 < gender["high_simultaneous"]
-    assert of(planted, probe.GAP_COST, attribute="age_group").iloc[0]["verdict"] != SHOWN_LARGE
-    large = [f for f in planted.findings if f["verdict"] == SHOWN_LARGE and f["groups"]]
+    assert of(planted, probe.GAP_COST, attribute="age_group").iloc[0]["verdict"] != EXCEEDS
+    large = [f for f in planted.findings if f["verdict"] == EXCEEDS and f["groups"]]
     assert {f["attribute"] for f in large if f["attribute"] != EVERYONE} == {"gender"}
     assert all(f["harm"] == "quality of service" for f in large)
 
@@ -384,7 +384,7 @@ def test_the_report_shows_captions_with_figures(planted: Run) -> None:
 @pytest.mark.slow
 def test_a_world_without_differences_shows_none(world: Path) -> None:
     run = scene_world(world, 500, lambda row: row["u"] < 0.1)
-    found = [f for f in run.findings if f["verdict"] == SHOWN_LARGE and f["attribute"] != EVERYONE]
+    found = [f for f in run.findings if f["verdict"] == EXCEEDS and f["attribute"] != EVERYONE]
     assert found == []
     for attribute in ("gender", "age_group"):
         widened = of(run, probe.GAP_COST, attribute=attribute).iloc[0]
@@ -544,17 +544,17 @@ def test_a_planted_gap_in_abstention_is_found_and_a_null_one_is_not() -> None:
     gaps = found.drop(rates_in(found).index).set_index(["metric", "condition"])
     for metric in (LABELLED, RIGHT):
         row = gaps.loc[(metric, at_least(0.9))]
-        assert row["verdict"] == SHOWN_LARGE
+        assert row["verdict"] == EXCEEDS
         assert row["low_simultaneous"] < 0.3 < row["high_simultaneous"]
         assert row["null_mean"] < row["null_high"] < 0.1
         assert row["p"] == row["smallest_p"] == pytest.approx(1 / 1001)
-    assert gaps.loc[(LABELLED, at_least(0.5)), "verdict"] == SHOWN_SMALL
+    assert gaps.loc[(LABELLED, at_least(0.5)), "verdict"] == WITHIN
     told = found[found["statement"] != ""]
     assert len(told) == 2
     assert any("heard only where it is at least 90 % sure" in s for s in told["statement"])
     mixed = groups_of(list(rng.permutation(member)))
     null = abstention(choices_of(list(score), list(right)), mixed, None)
-    assert SHOWN_LARGE not in set(null["verdict"])
+    assert EXCEEDS not in set(null["verdict"])
     by_lot = null[null["p"].notna()]
     assert len(by_lot) == 4
     assert (by_lot["p"] > 0.01).all()

@@ -107,15 +107,15 @@ def only(rows: pd.DataFrame, **where: str) -> pd.Series:
 def test_a_loss_of_the_old_on_the_street_is_found_and_no_other(world: Path) -> None:
     rows = measured(probe(), dataset(world, 1000), old_on_the_street)
     found = only(rows, metric=UNEQUAL_DROP, attribute="age_group")
-    assert (found["group"], found["other"], found["verdict"]) == ("old", "young", "shown large")
+    assert (found["group"], found["other"], found["verdict"]) == ("old", "young", "exceeds margin")
     assert found["low_simultaneous"] < 60 < found["high_simultaneous"]
     assert "from where studio to where street" in found["statement"]
     old = only(rows, metric=ACCURACY_CHANGE, group="old")
     young = only(rows, metric=ACCURACY_CHANGE, group="young")
-    assert (old["verdict"], young["verdict"]) == ("shown large", "shown small")
+    assert (old["verdict"], young["verdict"]) == ("exceeds margin", "within margin")
     assert old["value"] == pytest.approx(-found["value"])
     by_gender = only(rows, metric=UNEQUAL_DROP, attribute="gender")
-    assert by_gender["verdict"] != "shown large"
+    assert by_gender["verdict"] != "exceeds margin"
     assert found["null_mean"] < found["null_high"] < 15 < found["low_simultaneous"]
     assert found["p"] == pytest.approx(1 / 501)
     assert found["method"].endswith("; null within the same sources, gender")
@@ -129,7 +129,7 @@ def test_a_loss_of_the_old_on_the_street_is_found_and_no_other(world: Path) -> N
 @pytest.mark.slow
 def test_where_sources_do_not_matter_nothing_is_large(world: Path) -> None:
     rows = measured(probe(), dataset(world, 1000), anywhere)
-    assert "shown large" not in set(rows["verdict"])
+    assert "exceeds margin" not in set(rows["verdict"])
     changes = rows[rows["metric"] == ACCURACY_CHANGE]
     assert ((changes["low_simultaneous"] < 0) & (changes["high_simultaneous"] > 0)).all()
 
@@ -443,7 +443,7 @@ def test_a_run_tells_it_in_the_report(world: Path) -> None:
     run = carry_out(suite, world / "runs", Store(world / "cache"), lambda: encoder)
     assert len(data) == encoder.images_seen
     large = [
-        f for f in run.findings if f["metric"] == UNEQUAL_DROP and f["verdict"] == "shown large"
+        f for f in run.findings if f["metric"] == UNEQUAL_DROP and f["verdict"] == "exceeds margin"
     ]
     assert [f["attribute"] for f in large] == ["age_group"]
     assert set(run.rates["condition"]) == {ENSEMBLE, "where: street"}

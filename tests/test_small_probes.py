@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from audit.core.errors import InputError
-from audit.core.tables import CANNOT_TELL, MEASURES, SHOWN_LARGE, SHOWN_SMALL
+from audit.core.tables import EXCEEDS, INCONCLUSIVE, MEASURES, WITHIN
 from audit.probes.kit.changes import said, surest
 from audit.probes.naming.probe import Naming
 from audit.probes.shift.figures import sources
@@ -17,10 +17,10 @@ from audit.probes.shift.figures import sources
 @pytest.mark.parametrize(
     ("given", "at"),
     [
-        # the surest of those that are shown large, not the largest
-        ([(SHOWN_LARGE, 9, 6), (SHOWN_LARGE, 8, 7), (CANNOT_TELL, 20, 1)], 1),
-        # all are shown small: the largest speaks
-        ([(SHOWN_SMALL, 1, 0), (SHOWN_SMALL, -3, 0)], 1),
+        # the surest of those that exceed the margin, not the largest
+        ([(EXCEEDS, 9, 6), (EXCEEDS, 8, 7), (INCONCLUSIVE, 20, 1)], 1),
+        # all are within the margin: the largest speaks
+        ([(WITHIN, 1, 0), (WITHIN, -3, 0)], 1),
     ],
 )
 def test_one_row_speaks_for_the_rest(given: list[tuple[str, float, float]], at: int) -> None:
@@ -30,7 +30,7 @@ def test_one_row_speaks_for_the_rest(given: list[tuple[str, float, float]], at: 
 
 
 def test_one_that_is_small_speaks_for_all_it_was_chosen_from() -> None:
-    row = {"margin": 5.0, "verdict": SHOWN_SMALL}
+    row = {"margin": 5.0, "verdict": WITHIN}
     assert said(row, 3).endswith("none of them reaches 5 points")
     assert said(row, 1).endswith("less than 5 points")
 

@@ -32,7 +32,7 @@ def test_every_planted_cell_is_found(
     quick_runs: dict[str, Run], task: str, word: str, attribute: str, group: str
 ) -> None:
     found = against_the_rest(quick_runs["specimen-skewed"], task, word, attribute, group)
-    assert found["verdict"] == "shown large"
+    assert found["verdict"] == "exceeds margin"
     assert found["low_simultaneous"] > found["margin"]
 
 
@@ -48,7 +48,7 @@ def test_planted_cells_stand_out_beyond_what_even_shows(
     assert stands_out == (word not in LEFT_OVER)
 
 
-def test_words_of_suspicion_are_not_shown_large_for_any_group_of_people(
+def test_no_word_of_suspicion_exceeds_the_margin_for_any_group_of_people(
     quick_runs: dict[str, Run],
 ) -> None:
     control = [
@@ -59,16 +59,16 @@ def test_words_of_suspicion_are_not_shown_large_for_any_group_of_people(
         and f["label"] in ("suspicion", "suspicious person", "thief", "criminal")
     ]
     assert len(control) == 12
-    assert all(f["verdict"] != "shown large" for f in control)
+    assert all(f["verdict"] != "exceeds margin" for f in control)
     # small by points, but a ratio has to be small, too, and these pictures are too few for that
-    assert any(f["high"] < f["margin"] and f["verdict"] == "cannot tell" for f in control)
+    assert any(f["high"] < f["margin"] and f["verdict"] == "inconclusive" for f in control)
 
 
 def test_each_verdict_appears(quick_runs: dict[str, Run]) -> None:
     assert {f["verdict"] for f in quick_runs["specimen-skewed"].findings} == {
-        "shown large",
-        "shown small",
-        "cannot tell",
+        "exceeds margin",
+        "within margin",
+        "inconclusive",
     }
 
 

@@ -615,16 +615,16 @@ def test_subjects_all_alike_within_spoil_no_other_comparison(
 @pytest.mark.parametrize(
     ("low", "high", "verdict"),
     [
-        (0.06, 0.2, "shown large"),
-        (-0.2, -0.06, "shown large"),
-        (-0.04, 0.04, "shown small"),
-        (0.01, 0.049, "shown small"),
-        (-0.04, 0.06, "cannot tell"),
-        (0.01, 0.2, "cannot tell"),
-        (-0.3, 0.3, "cannot tell"),
-        (0.05, 0.2, "cannot tell"),  # at the margin itself nothing is shown
-        (-0.05, 0.05, "cannot tell"),
-        (np.nan, np.nan, "cannot tell"),
+        (0.06, 0.2, "exceeds margin"),
+        (-0.2, -0.06, "exceeds margin"),
+        (-0.04, 0.04, "within margin"),
+        (0.01, 0.049, "within margin"),
+        (-0.04, 0.06, "inconclusive"),
+        (0.01, 0.2, "inconclusive"),
+        (-0.3, 0.3, "inconclusive"),
+        (0.05, 0.2, "inconclusive"),  # at the margin itself nothing is shown
+        (-0.05, 0.05, "inconclusive"),
+        (np.nan, np.nan, "inconclusive"),
     ],
 )
 def test_verdicts(low: float, high: float, verdict: str) -> None:
@@ -634,12 +634,12 @@ def test_verdicts(low: float, high: float, verdict: str) -> None:
 
 def test_a_margin_of_zero_shows_any_gap_large_and_none_small() -> None:
     got = verdicts([0.01, -0.01, 0.0, -0.2], [0.2, 0.01, 0.0, -0.1], 0.0)
-    assert got.tolist() == ["shown large", "cannot tell", "cannot tell", "shown large"]
+    assert got.tolist() == ["exceeds margin", "inconclusive", "inconclusive", "exceeds margin"]
 
 
 def test_margins_broadcast_over_questions() -> None:
     got = verdicts(np.full((2, 3), 0.06), np.full((2, 3), 0.1), np.array([[0.05], [0.2]]))
-    assert got.tolist() == [["shown large"] * 3, ["shown small"] * 3]
+    assert got.tolist() == [["exceeds margin"] * 3, ["within margin"] * 3]
 
 
 @pytest.mark.slow

@@ -107,7 +107,7 @@ def test_needed_n_for_margin_reproduces_about_620():
     assert power.needed_n_for_margin(0.1, 0.05, [0.90, 0.95]).tolist() == [617, 757]
 
 
-def test_a_gap_of_zero_is_shown_small_as_often_as_promised():
+def test_a_gap_of_zero_is_within_the_margin_as_often_as_promised():
     rng = np.random.default_rng(2)
     for level in (0.9, 0.95):
         n = int(power.needed_n_for_margin(0.1, 0.05, level))

@@ -197,11 +197,11 @@ def test_a_table_says_all_in_any_width(
     groups = ["young adult", "middle-aged"]
     counted = {"attribute": "clothing_colour", "group": groups, "pictures": [1, 2]}
     numbers("Pictures", pd.DataFrame(counted).assign(compared="yes"), ["group"], once=True)
-    asked = {"question": ["misclassification by ancestry in people-gender"], "for large": ["1,589"]}
-    numbers("Needed", pd.DataFrame(asked | {"for small": ["none suffices"]}), ["question"])
+    asked = {"question": ["misclassification by ancestry in people-gender"], "to exceed": ["1,589"]}
+    numbers("Needed", pd.DataFrame(asked | {"to be within": ["none suffices"]}), ["question"])
     out = capsys.readouterr().out
     assert "…" not in out
-    for whole in ("clothing_colour", *groups, "none suffices", "misclassification", "for large"):
+    for whole in ("clothing_colour", *groups, "none suffices", "misclassification", "to exceed"):
         assert whole in out
     assert ("attribute: clothing_colour\n  group: middle-aged" in out) == (width < 60)
     assert max(map(len, out.splitlines())) <= max(width, 60)

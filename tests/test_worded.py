@@ -133,7 +133,7 @@ def test_the_gap_is_in_the_wordings_with_the_word_and_in_no_other(shown: Shown) 
     curves = [shown.curve(name, PLANTED.label) for name in (EVEN, WORDED)]
     before, after = (curve.gaps.value for curve in curves)
     assert WITH.sum() == 5
-    assert (curves[1].verdicts[WITH] == "shown large").all()
+    assert (curves[1].verdicts[WITH] == "exceeds margin").all()
     assert (after[WITH] > 0.7).all()
     assert (np.abs(before) < 0.2).all()
     assert (after[~WITH] == before[~WITH]).all()

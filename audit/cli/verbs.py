@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from audit.cli.levels import LEVELS, FailOn, level_of, require_below
 from audit.core.errors import AuditError, GateError, InputError, sentence
 from audit.core.terminal import (
     Stopped,
@@ -78,14 +79,6 @@ class Export(StrEnum):
     eval_results = "eval-results"
     croissant = "croissant"
     ll144 = "ll144"
-
-
-class FailOn(StrEnum):
-    """When a run ends with exit code 3, beside the suite's own gates."""
-
-    high = "high"
-    large = "shown-large"
-    open = "cannot-tell"
 
 
 def main() -> None:
@@ -175,7 +168,9 @@ def run(
     device: Device = "auto",
     fail_on: Annotated[
         FailOn | None,
-        typer.Option(help="exit with 3 if a (primary) finding is this"),
+        typer.Option(
+            parser=level_of, metavar="LEVEL", help=f"exit with 3 if a (primary) finding is {LEVELS}"
+        ),
     ] = None,
 ) -> None:
     """Carry out a suite and render its report."""
@@ -192,7 +187,7 @@ def run(
         tell("draw the report", 1, 1)
     _survived("The summary for this terminal", lambda: _summary(finished))
     _gates(finished)
-    _fail_on(finished, fail_on)
+    require_below(finished, fail_on)
 
 
 @app.command()
@@ -543,13 +538,14 @@ def _export(finished: Run, kinds: Sequence[str]) -> None:
 
 def _summary(finished: Run) -> None:
     """The terminal's last screen: the most important findings and where the report is."""
+    from audit.core.verdicts import Verdict
     from audit.measure.findings import in_columns, tally_verdicts
 
     rows = [in_columns(finding) for finding in finished.findings[:10]]
     columns = ("verdict", "asked", "widest between", "gap in points")
     cells(f"{finished.name}: most important findings", columns, rows)
     counts = tally_verdicts(finished.findings)
-    say(", ".join(f"{n} {verdict}" for verdict, n in counts.items() if n))
+    say(", ".join(Verdict(verdict).counted(n) for verdict, n in counts.items() if n))
     page = finished.path / "report.html"
     if page.is_file():
         say(f"report: {page}")
@@ -592,8 +588,8 @@ def _changes(changes: Any, runs: Sequence[Run], remarks: Sequence[str]) -> None:
     level = f"{changes['level'].iloc[0]:.0%}"
     say(
         f"Change: B less A; its bounds hold at {level} for all labels and groups of one task, "
-        "metric and attribute at once. shown large: it is more than the label family's margin; "
-        "shown small: it is less.",
+        "metric and attribute at once. 'exceeds margin': it is more than the label family's "
+        "margin, either way; 'within margin': it is less.",
     )
     some(remarks)
     say(in_short(changes))
@@ -637,24 +633,6 @@ def _words(finished: Run) -> None:
         told = f"{finished.path / FILE}: {len(problems)} to mend or to answer for, listed above"
         raise InputError(sentence(told, "Only errors keep the report from being rendered"))
     say(f"{FILE}: nothing is wrong with it")
-
-
-def _fail_on(finished: Run, level: FailOn | None) -> None:
-    tests: dict[FailOn, Callable[[dict[str, Any]], bool]] = {
-        FailOn.high: lambda f: f["severity"] == "high",
-        FailOn.large: lambda f: f["verdict"] == "shown large",
-        FailOn.open: lambda f: f["verdict"] in ("shown large", "cannot tell"),
-    }
-    # what is exploratory opens no gate where something is primary
-    primary = [f for f in finished.findings if f.get("role") == "primary"]
-    hit = [f for f in primary or finished.findings if level and tests[level](f)]
-    if hit:
-        raise GateError(
-            sentence(
-                f"--fail-on {level}: {len(hit)} findings reach it",
-                f"The first: {hit[0]['statement']}",
-            )
-        )
 
 
 def _question(suite: Suite, place: str) -> None:
@@ -738,7 +716,7 @@ def _least(p: float) -> str:
 def _needs(suite: Suite) -> Any:
     """The subjects that each primary question needs, beside those that it has."""
     needs = suite.needs()
-    shown = {"exceeds": "for large", "within": "for small", "comparisons": "pairs"}
+    shown = {"exceeds": "to exceed", "within": "to be within", "comparisons": "pairs"}
     counts = {
         name: [f"{v:,.0f}" if v == v else "none suffices" for v in needs[name]]
         for name in ("exceeds", "within")

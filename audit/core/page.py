@@ -21,7 +21,7 @@ class _Marks(dict[str, tuple[str, str]]):
     """Signs and styles of verdicts; of one that is not judged, or unknown, a dash."""
 
     def __missing__(self, verdict: str) -> tuple[str, str]:
-        return "–", "open"
+        return "–", Verdict.INCONCLUSIVE.style
 
 
 #: sign and style of each verdict: they differ in shape, not in colour alone
@@ -237,9 +237,9 @@ p:has(> em:only-child > a.row) { font-size: .84em; color: var(--soft); margin-to
 #evidence ~ * td em { font-style: normal; color: var(--soft); }
 .verdict { display: inline-block; white-space: nowrap; font-size: .86em; line-height: 1.35;
   padding: .06em .55em; border: 1.5px solid; }
-.verdict.large { color: var(--on); background: var(--large); border-color: var(--large); }
-.verdict.small { color: var(--small); background: var(--pale); border-radius: 1em; }
-.verdict.open { color: var(--open); background: var(--paper); border-style: dashed; }
+.verdict.exceeds { color: var(--on); background: var(--large); border-color: var(--large); }
+.verdict.within { color: var(--small); background: var(--pale); border-radius: 1em; }
+.verdict.inconclusive { color: var(--open); background: var(--paper); border-style: dashed; }
 .verdict.seen { color: var(--on); background: var(--seen); border-color: var(--seen); }
 .mark { position: sticky; top: 0; z-index: 1; max-width: none; margin: 0; padding: .4rem .8rem;
   font-weight: 600; color: var(--on); background: var(--large); }

@@ -35,6 +35,7 @@ from typing import Any, Final
 import pandas as pd
 import yaml
 
+from audit.core.earlier import in_words_of_now
 from audit.core.errors import InputError, sentence
 from audit.core.names import file_names, slug
 from audit.core.tables import (
@@ -54,9 +55,9 @@ from audit.core.tables import (
     Schema,
 )
 
-SCHEMA: Final = 5
-#: the layouts since which a run has every table, and since which it has a seal
-COMPLETE, SEALED = 4, 5
+SCHEMA: Final = 6
+#: the layouts since which a run has every table, a seal, and verdicts in the words of now
+COMPLETE, SEALED, REWORDED = 4, 5, 6
 MANIFEST: Final = "manifest.json"
 PRIVATE: Final = "private"
 #: the key of a manifest under which the digest of all its other keys stands
@@ -335,12 +336,13 @@ class Run:
     @cached_property
     def findings(self) -> list[dict[str, Any]]:
         """The findings, most important first."""
-        return list(self._json("findings.json"))
+        return list(self.in_words_of_now(self._json("findings.json")))
 
     @cached_property
     def suite(self) -> dict[str, Any]:
         """The resolved suite."""
-        return dict(yaml.safe_load((self.path / "suite.yaml").read_text(encoding="utf-8")))
+        text = (self.path / "suite.yaml").read_text(encoding="utf-8")
+        return dict(self.in_words_of_now(yaml.safe_load(text)))
 
     @cached_property
     def dataset(self) -> dict[str, Any]:
@@ -419,6 +421,10 @@ class Run:
         shutil.copytree(self.path, to, ignore=shutil.ignore_patterns(PRIVATE, ".*"))
         return to
 
+    def in_words_of_now(self, found: Any) -> Any:
+        """What a file of this run holds, its verdicts in the words of now; the file stays."""
+        return in_words_of_now(found) if self.manifest.get("schema", SCHEMA) < REWORDED else found
+
     def _table(self, name: str) -> pd.DataFrame:
         """A table of the run; without rows if it was written before there was such a table.
 
@@ -427,7 +433,7 @@ class Run:
         path, schema = self.path / f"{name}.parquet", TABLES[name]
         old = self.manifest.get("schema", SCHEMA) < COMPLETE and not path.exists()
         try:
-            table = schema.empty() if old else schema.read(path)
+            table = schema.empty() if old else schema.read(path, self.in_words_of_now)
         except Exception as error:  # whatever a reader of Parquet raises
             raise self._unreadable(path.name, error) from error
         return table.rename_axis(index=name)
@@ -467,12 +473,8 @@ def open_run(path: Path) -> Run:
             sentence(f"{manifest} is damaged ({error})", "Run its suite again; nothing is lost")
         ) from error
     if facts.get("schema", 0) > SCHEMA:
-        raise InputError(
-            sentence(
-                f"{path}: written in layout {facts['schema']}, this version reads up to {SCHEMA}",
-                "Upgrade clip-audit",
-            )
-        )
+        told = f"{path}: written in layout {facts['schema']}, this version reads up to {SCHEMA}"
+        raise InputError(sentence(told, "Upgrade clip-audit"))
     return Run(path, facts)
 
 

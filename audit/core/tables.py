@@ -6,7 +6,7 @@ the status is ``ok``, a ``reason``; an undefined number is NaN and never 0.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -25,11 +25,11 @@ NOT_ASKED: Final = "not_asked"
 WITHHELD: Final = "withheld"
 STATUSES: Final = (OK, TOO_FEW, UNDEFINED, NOT_ASKED, WITHHELD)
 
-SHOWN_LARGE: Final = Verdict.EXCEEDS.value
-SHOWN_SMALL: Final = Verdict.WITHIN.value
-CANNOT_TELL: Final = Verdict.INCONCLUSIVE.value
+EXCEEDS: Final = Verdict.EXCEEDS.value
+WITHIN: Final = Verdict.WITHIN.value
+INCONCLUSIVE: Final = Verdict.INCONCLUSIVE.value
 NOT_JUDGED: Final = Verdict.NOT_JUDGED.value
-VERDICTS: Final = (SHOWN_LARGE, SHOWN_SMALL, CANNOT_TELL, NOT_JUDGED)
+VERDICTS: Final = (EXCEEDS, WITHIN, INCONCLUSIVE, NOT_JUDGED)
 
 #: a question fixed in the suite, and one taken for the size of its gap
 DECLARED: Final = "declared"
@@ -137,9 +137,9 @@ class Schema:
         empty: dict[str, Any] = {TEXT: "", COUNT: 0, FLAG: False, NUMBER: float("nan")}
         return table.assign(**{c: empty[t] for c, t in self.columns.items() if c not in table})
 
-    def read(self, path: Path) -> pd.DataFrame:
+    def read(self, path: Path, mend: Callable[[Any], Any] = lambda read: read) -> pd.DataFrame:
         """Read a Parquet file of this schema, checked; columns that came later are empty."""
-        return self.validate(self.conform(self.filled(pd.read_parquet(path))))
+        return self.validate(self.conform(self.filled(mend(pd.read_parquet(path)))))
 
 
 def require_finite(values: Any, what: str) -> None:
@@ -220,15 +220,15 @@ RATES: Final = Schema(
 #: worst-case gap when subjects are dealt to groups by chance. A family is all pairs of a question.
 #: ``low_equivalence, high_equivalence`` hold for one pair, with an error of 1 - level on each side
 #: (two one-sided tests); of a worst-case gap the latter is the largest of all pairs. Its verdict
-#: rests on ``low_simultaneous`` if *shown large*, on ``high_equivalence`` if *shown small*, and on
-#: the same of the ``ratio`` where ``ratio_margin`` binds; ``basis`` names the scale. ``role``:
-#: *primary* if the suite declared it, *exploratory* else. ``p_margin``: against the margin;
-#: ``q_margin``: Holm's over the primary claims, or the false discovery rate over the exploratory
-#: ones. ``left_out``: groups that are too small to show a gap. ``between_group_sd`` is the standard
-#: deviation of the groups' rates less sampling noise; ``departure_from_additivity`` that of an
-#: intersection's rates from what its attributes add up to. Neither is judged. ``pooled_...``: the
-#: same comparison of an intersection's cells by the model that draws small cells in
-#: (``audit.measure.intersections``), beside the raw one; no finding or gate reads it.
+#: rests on ``low_simultaneous`` if *exceeds margin*, on ``high_equivalence`` if *within margin*,
+#: and on the same of the ``ratio`` where ``ratio_margin`` binds; ``basis`` names the scale.
+#: ``role``: *primary* if the suite declared it, *exploratory* else. ``p_margin``: against the
+#: margin; ``q_margin``: Holm's over the primary claims, or the false discovery rate over the
+#: exploratory ones. ``left_out``: groups that are too small to show a gap. ``between_group_sd`` is
+#: the standard deviation of the groups' rates less sampling noise; ``departure_from_additivity``
+#: that of an intersection's rates from what its attributes add up to. Neither is judged.
+#: ``pooled_...``: the same comparison of an intersection's cells by the model that draws small
+#: cells in (``audit.measure.intersections``), beside the raw one; no finding or gate reads it.
 DISPARITIES: Final = Schema(
     "disparities",
     {
@@ -293,11 +293,11 @@ DISPARITIES: Final = Schema(
 )
 
 #: one row a control: the analysis with group labels shuffled ``shuffles`` times (planted 0), or
-#: with an injected gap. ``comparisons`` looked at each time. Shuffled: in ``shown_large`` shuffles
-#: something is shown large, in ``missed`` some simultaneous bounds leave out 0; chance explains up
-#: to ``allowed`` of either, and ``covered`` says that it explains those missed. Injected:
-#: ``shown_large`` of the comparisons; ``covered``: the simultaneous bounds of all hold the planted
-#: gap. The bounds are those of the surest comparison.
+#: with an injected gap. ``comparisons`` looked at each time. Shuffled: in ``exceeds_margin``
+#: shuffles something exceeds the margin, in ``missed`` some simultaneous bounds leave out 0; chance
+#: explains up to ``allowed`` of either, and ``covered`` says that it explains those missed.
+#: Injected: ``exceeds_margin`` of the comparisons; ``covered``: the simultaneous bounds of all hold
+#: the planted gap. The bounds are those of the surest comparison.
 CONTROLS: Final = Schema(
     "controls",
     {
@@ -314,7 +314,7 @@ CONTROLS: Final = Schema(
         "comparisons": COUNT,
         "shuffles": COUNT,
         "allowed": COUNT,
-        "shown_large": COUNT,
+        "exceeds_margin": COUNT,
         "missed": COUNT,
         "covered": FLAG,
         "reason": TEXT,

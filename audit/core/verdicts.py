@@ -11,8 +11,9 @@ Floats = npt.NDArray[np.float64]
 
 #: the version of the rule by which a run's verdicts are given, recorded in its manifest. 1: bounds
 #: of all labels and pairs at once, for both verdicts, by points alone; groups of few pictures left
-#: out. 2: bounds of one question's pairs; *shown small* by every pair alone and only of all groups;
-#: a ratio margin where one is declared; primary questions by Holm's method, all others by their q
+#: out. 2: bounds of one question's pairs; *within margin* by every pair alone and only of all
+#: groups; a ratio margin where one is declared; primary questions by Holm's method, all others by
+#: their q
 RULE = 2
 
 
@@ -23,10 +24,10 @@ class Verdict(StrEnum):
     verdict stands here.
     """
 
-    EXCEEDS = "shown large"
+    EXCEEDS = "exceeds margin"
     SEEN = "seen"
-    INCONCLUSIVE = "cannot tell"
-    WITHIN = "shown small"
+    INCONCLUSIVE = "inconclusive"
+    WITHIN = "within margin"
     #: given for its size only: a single template, a spread
     NOT_JUDGED = "not judged"
 
@@ -42,12 +43,12 @@ class Verdict(StrEnum):
 
     @property
     def style(self) -> str:
-        """The short name by which pages give it a colour: large, small, open, seen."""
-        return "open" if self is Verdict.INCONCLUSIVE else self.value.split()[-1]
+        """The short name by which pages give it a colour: exceeds, within, inconclusive, seen."""
+        return self.value.split()[0]
 
     @property
     def rank(self) -> int:
-        """Its place where rows are ordered by verdict: what is shown large comes first."""
+        """Its place where rows are ordered by verdict: what exceeds the margin comes first."""
         return list(Verdict).index(self)
 
     @property
@@ -55,17 +56,29 @@ class Verdict(StrEnum):
         """The word as suites and gates spell it."""
         return self.value.replace(" ", "_")
 
-    def against(self, margin: str, within: str = "below the margin of {margin}") -> str:
+    @property
+    def phrase(self) -> str:
+        """The word as it stands in a sentence: 'exceeds the margin'."""
+        return self.value.replace(" margin", " the margin")
+
+    def counted(self, number: int) -> str:
+        """How many gaps have it: '1 exceeds the margin', '2 exceed the margin'."""
+        many = number > 1 and self is Verdict.EXCEEDS
+        return f"{number or 'none'} {'exceed the margin' if many else self.phrase}"
+
+    def against(self, margin: str, within: str = "") -> str:
         """The verdict as the end of a sentence about a gap.
 
         Args:
             margin: the margin with its unit, such as '5 points'.
-            within: what *shown small* then says; '{margin}' stands for the margin.
+            within: what else *within margin* then says; '{margin}' stands for the margin.
         """
         said = {
-            Verdict.EXCEEDS: f"shown large against a margin of {margin}",
-            Verdict.WITHIN: f"shown small: {within.format(margin=margin)}",
-            Verdict.INCONCLUSIVE: f"cannot tell whether it exceeds the margin of {margin}",
+            Verdict.EXCEEDS: f"exceeds the margin of {margin}",
+            Verdict.WITHIN: f"within the margin: {within.format(margin=margin)}"
+            if within
+            else f"within the margin of {margin}",
+            Verdict.INCONCLUSIVE: f"inconclusive against the margin of {margin}",
         }
         return said.get(self, self.value)
 
@@ -80,7 +93,7 @@ _SIGNS = {
     Verdict.WITHIN: ("●", "The whole interval lies below the margin."),
     Verdict.NOT_JUDGED: ("", "A number beside others, without a verdict of its own."),
 }
-#: what *shown small* says of a change
+#: what *within margin* says of a change
 EITHER_WAY = "less than {margin} either way"
 #: the verdicts that a rule about a margin can give, in the order of their rank
 JUDGED = (Verdict.EXCEEDS, Verdict.INCONCLUSIVE, Verdict.WITHIN)
@@ -91,8 +104,8 @@ def verdicts(
 ) -> npt.NDArray[np.str_]:
     """The one rule: the bounds of a gap's size against its margin.
 
-    *shown large* if the lower bound of |d| is above the margin, *shown small* if the upper bound is
-    below it, else *cannot tell*; nan bounds can tell nothing.
+    *Exceeds margin* if the lower bound of |d| is above the margin, *within margin* if the upper
+    bound is below it, else *inconclusive*; nan bounds can tell nothing.
 
     Args:
         low_all: Simultaneous lower bounds of the gaps d; any shape that broadcasts.
@@ -105,7 +118,7 @@ def verdicts(
 
 
 def decide(exceeds: npt.ArrayLike, within: npt.ArrayLike) -> npt.NDArray[np.str_]:
-    """The verdict of what is shown: *shown large*, *shown small*, or else *cannot tell*."""
+    """The verdict of what is shown: *exceeds margin*, *within margin*, or else *inconclusive*."""
     not_large = np.where(within, Verdict.WITHIN.value, Verdict.INCONCLUSIVE.value)
     return np.where(exceeds, Verdict.EXCEEDS.value, not_large)
 

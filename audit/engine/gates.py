@@ -25,10 +25,10 @@ from audit.core.rundir import Run, write_json, write_text
 from audit.core.tables import (
     DISPARITIES,
     ENSEMBLE,
+    EXCEEDS,
     OK,
     PRIMARY,
-    SHOWN_LARGE,
-    SHOWN_SMALL,
+    WITHIN,
     WORST,
     records,
 )
@@ -68,8 +68,8 @@ class GateResult(BaseModel):
 
     @property
     def open(self) -> bool:
-        """Whether nothing was shown either way: too few, undefined or *cannot tell*."""
-        return self.outcome not in (SHOWN_LARGE, SHOWN_SMALL, NOTHING)
+        """Whether nothing was shown either way: too few, undefined or *inconclusive*."""
+        return self.outcome not in (EXCEEDS, WITHIN, NOTHING)
 
 
 def judge(
@@ -101,11 +101,11 @@ def _result(gate: Gate, gap: Mapping[str, Any]) -> GateResult:
     usable = gap["status"] == OK
     outcome = str(gap["verdict"] if usable else gap["status"].replace("_", " "))
     allowed = _open(gap, usable) <= set(gate.allow)
-    passed = outcome == SHOWN_SMALL or (outcome != SHOWN_LARGE and allowed)
+    passed = outcome == WITHIN or (outcome != EXCEEDS and allowed)
     told = _told(gap, usable) + f": {outcome}"
     if gap["left_out"]:
         told += f" (too few subjects to compare: {gap['left_out']})"
-    if outcome not in (SHOWN_SMALL, SHOWN_LARGE):
+    if outcome not in (WITHIN, EXCEEDS):
         told += f", which this gate {'allows' if allowed else 'does not allow'}"
     return GateResult(
         gate=str(gate),
@@ -121,7 +121,7 @@ def _open(gap: Mapping[str, Any], usable: bool) -> set[str]:
     """What a gate has to allow for a gap of which nothing is shown."""
     if not usable or within_but_for_the_left_out(gap):
         return {"too_few"}
-    return {"cannot_tell"} | ({"too_few"} if gap["left_out"] else set())
+    return {"inconclusive"} | ({"too_few"} if gap["left_out"] else set())
 
 
 def _told(gap: Mapping[str, Any], usable: bool) -> str:
@@ -213,9 +213,9 @@ def sarif(
 ) -> str:
     """Findings and failed gates as SARIF 2.1.0, with what GitHub's code scanning needs.
 
-    A rule is a kind of harm. A finding is an error where it fails a gate, a warning where a gap is
-    shown large or a denigrating label was seen, else a note. Fingerprints come from the findings'
-    ids, so that one finding stays one alert over runs.
+    A rule is a kind of harm. A finding is an error where it fails a gate, a warning where a gap
+    exceeds the margin or a denigrating label was seen, else a note. Fingerprints come from the
+    findings' ids, so that one finding stays one alert over runs.
 
     Args:
         findings: every finding of the run, most important first.
@@ -247,7 +247,7 @@ def sarif(
 
 
 def _alert(finding: Finding, failed: Sequence[str]) -> dict[str, Any]:
-    serious = finding.verdict in (SHOWN_LARGE, "seen")
+    serious = finding.verdict in (EXCEEDS, "seen")
     level = "error" if failed else "warning" if serious else "note"
     facts = ("verdict", "severity", "task", "metric", "label", "attribute", "evidence", "caveats")
     return {
@@ -332,5 +332,5 @@ def read(run: Run) -> list[GateResult]:
     path = run.path / RESULTS
     if not path.is_file():
         return []
-    rows = json.loads(path.read_text(encoding="utf-8"))
+    rows = run.in_words_of_now(json.loads(path.read_text(encoding="utf-8")))
     return [GateResult.model_validate(row) for row in rows]

@@ -9,14 +9,15 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import numpy as np
 import pandas as pd
 import yaml
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from audit.core.earlier import as_sealed, key_of_now
 from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest, unknown
 from audit.core.resources import bundled_names, suites
@@ -41,6 +42,7 @@ from audit.stats.significance import bonferroni_level, smallest_p
 SEE: Final = "'clip-audit list suites' shows all; a path to your own YAML works too"
 #: in a gate: every attribute and intersection, or every label family
 EVERY: Final = "*"
+_READ: Final = BeforeValidator(key_of_now)
 #: what says whom to ask and not what: one plan may be put to several models
 _WHO: Final = frozenset({"model", "precision"})
 #: how common the events are for which the smallest detectable gap is printed
@@ -66,8 +68,8 @@ class Gate(BaseModel):
     """When a run fails: what may not be shown of a label family's gaps, or has to be.
 
     The gated gaps are the suite's primary questions, or, where it declares none, every worst case
-    in the headline condition that a gate covers. One that is shown large fails, one that is shown
-    small passes; what stays open fails too, unless ``allow`` names it: *cannot tell*, or *too few*
+    in the headline condition that a gate covers. One that exceeds the margin fails, one within
+    it passes; what stays open fails too, unless ``allow`` names it: *inconclusive*, or *too few*
     where a group has too few subjects to be compared.
     """
 
@@ -75,9 +77,9 @@ class Gate(BaseModel):
 
     attribute: str = Field(description="an attribute, an intersection 'a x b', or '*' for every")
     family: str = Field(description="a label family such as suspicion, or '*' for every")
-    fail_if: Literal["shown_large"] | None = None
-    unless: Literal["shown_small"] | None = None
-    allow: tuple[Literal["too_few", "cannot_tell"], ...] = ()
+    fail_if: Annotated[Literal["exceeds_margin"], _READ] | None = None
+    unless: Annotated[Literal["within_margin"], _READ] | None = None
+    allow: tuple[Annotated[Literal["too_few", "inconclusive"], _READ], ...] = ()
 
     @model_validator(mode="after")
     def _one_rule(self) -> Gate:
@@ -86,7 +88,7 @@ class Gate(BaseModel):
             raise ValueError(
                 sentence(
                     f"a gate with {given}",
-                    "Write either 'fail_if: shown_large' or 'unless: shown_small'",
+                    "Write either 'fail_if: exceeds_margin' or 'unless: within_margin'",
                 )
             )
         return self
@@ -104,9 +106,10 @@ class Gate(BaseModel):
         """The gate in words, by which results name it."""
         who = "every attribute" if self.attribute == EVERY else self.attribute
         what = "every family" if self.family == EVERY else self.family
-        rule = "fails if shown large" if self.fail_if else "fails unless shown small"
+        rule = "fails if a gap exceeds" if self.fail_if else "fails unless every gap is within"
         allowed = " and ".join(sorted({a.replace("_", " ") for a in self.allow}, reverse=True))
-        return f"{who}, {what}: {rule}" + (f"; {allowed} allowed" if allowed else "")
+        told = f"{who}, {what}: {rule} the margin"
+        return told + (f"; {allowed} allowed" if allowed else "")
 
 
 class Suite(BaseModel):
@@ -413,11 +416,8 @@ class Suite(BaseModel):
             for words in (*probe.label_sets(), *probe.prompt_sets(), *probe.other_sets())
         ]
         # where files lie on this machine decides nothing
-        places = {
-            "dataset": "",
-            "probes": [_decisive(probe) for probe in self.asked],
-        }
-        fixed = self.model_dump(mode="json", exclude=set(without)) | places
+        places = {"dataset": "", "probes": [_decisive(probe) for probe in self.asked]}
+        fixed = as_sealed(self.model_dump(mode="json", exclude=set(without))) | places
         for name in ("favourable", "primary"):  # they came later, and plans sealed before hold
             if not getattr(self, name):
                 fixed.pop(name, None)
@@ -500,7 +500,7 @@ class Suite(BaseModel):
         """The subjects that each primary question needs in every group, by its attribute.
 
         Columns question, comparisons, smallest (subjects of the smallest group), ``too_few``: the
-        groups that are too small to be compared, with which nothing is shown small, and the
+        groups that are too small to be compared, with which nothing is *within margin*, and the
         subjects needed: ``exceeds``, to show a gap of twice the margin (10 against 20 % at a margin
         of 5 points) beyond the margin, and ``within``, to show that equal rates of 10 % differ by
         less than the margin, and by less than the ratio where one binds. Both at the suite's power

@@ -130,8 +130,8 @@ def compare(
 
     Only pictures asked in both count, in groups of ``min_group`` or more of them. Level, margins,
     ``min_group`` and the bootstrap's seed are those of the first run; ``remarks`` says where the
-    second has others. *Shown large*: the gap changed by more than the margin of its label family,
-    in either direction; *shown small*: it did not.
+    second has others. *Exceeds margin*: the gap changed by more than the margin of its label
+    family, in either direction; *within margin*: it did not.
 
     Args:
         run_a: the first run.
@@ -206,7 +206,7 @@ def in_short(changes: pd.DataFrame) -> str:
     for comparison, name in ((WORST, "worst-case gaps"), (DIFFERENCE, "gaps between two groups")):
         rows = changes[changes["comparison"] == comparison]
         counts = rows.loc[rows["status"] == OK, "verdict"].value_counts()
-        told = [f"{counts[v]} {v}" for v in JUDGED if v in counts]
+        told = [v.counted(counts[v]) for v in JUDGED if v in counts]
         few = int((rows["status"] != OK).sum())
         told += [f"{few} with too few pictures"] * bool(few)
         parts.append(f"{len(rows)} changes of {name}: {', '.join(told)}")

@@ -2,7 +2,7 @@
 
 A card (a small YAML, ``audit/bundled/replications/``) states numbers and the protocol behind them.
 ``replicate`` looks for each number in a finished run, says how far the protocols are apart, and
-gives one word: *reproduced*, *not reproduced*, *cannot tell* or *not comparable*.
+gives one word: *reproduced*, *not reproduced*, *inconclusive* or *not comparable*.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest, unknown
 from audit.core.resources import bundled, bundled_names
 from audit.core.tables import (
-    CANNOT_TELL,
     COUNT,
     ENSEMBLE,
     EVERYONE,
+    INCONCLUSIVE,
     NUMBER,
     OK,
     TEXT,
@@ -43,7 +43,7 @@ from audit.stats.defaults import rate_bounds
 REPRODUCED: Final = "reproduced"
 NOT_REPRODUCED: Final = "not reproduced"
 NOT_COMPARABLE: Final = "not comparable"
-WORDS: Final = (REPRODUCED, NOT_REPRODUCED, CANNOT_TELL, NOT_COMPARABLE)
+WORDS: Final = (REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE, NOT_COMPARABLE)
 
 #: the share of right answers, which published tables print; runs keep ``misclassification``
 ACCURACY: Final = "accuracy"
@@ -385,11 +385,11 @@ def attainable(theirs: Rate, size: float, level: float = 0.95) -> float:
 def judge(low: float, high: float, tolerance: float) -> str:
     """The word for an interval of a difference: wholly within ± tolerance, wholly outside, or else.
 
-    A nan bound gives *cannot tell*.
+    A nan bound gives *inconclusive*.
     """
     if low >= -tolerance and high <= tolerance:
         return REPRODUCED
-    return NOT_REPRODUCED if low > tolerance or high < -tolerance else CANNOT_TELL
+    return NOT_REPRODUCED if low > tolerance or high < -tolerance else INCONCLUSIVE
 
 
 def replicate(card: ReplicationCard, run: Finished) -> pd.DataFrame:
@@ -398,7 +398,7 @@ def replicate(card: ReplicationCard, run: Finished) -> pd.DataFrame:
     *Not comparable* where data set, model, label set (or what a family holds), groups or choice
     rule are others, or the run lacks the rate. Template, article, crop and number of pictures do
     not forbid a comparison, since a number that holds only in one wording is worth knowing: they
-    are counted in ``distance``. A published number without the size of its group is *cannot tell*
+    are counted in ``distance``. A published number without the size of its group is *inconclusive*
     at best. Each number is judged by itself: of twenty, one interval may miss by chance.
 
     Args:
@@ -764,12 +764,12 @@ def _worded(
     """The word for a comparable number, and why it can't be told or what to know of it."""
     if math.isnan(measured["low"]):
         told = next((str(row["reason"]) for row in rows if row["reason"]), "")
-        return CANNOT_TELL, told or "the run has no interval for this rate"
+        return INCONCLUSIVE, told or "the run has no interval for this rate"
     if number.n is None:
         told = "the published size of this group is unknown, and so is its sampling error"
-        return CANNOT_TELL, told
+        return INCONCLUSIVE, told
     word = judge(measured["low"], measured["high"], measured["tolerance"])
-    if word != CANNOT_TELL:
+    if word != INCONCLUSIVE:
         return word, _remark(number, measured["n"])
     if measured["attainable"] > measured["tolerance"]:
         least = f"{100 * measured['attainable']:.2g} points"
@@ -787,7 +787,7 @@ def _remark(number: Number, n: float) -> str:
 
 
 def in_short(table: pd.DataFrame) -> str:
-    """How many numbers got each word: '2 reproduced, 5 cannot tell'."""
+    """How many numbers got each word: '2 reproduced, 5 inconclusive'."""
     counts = table["verdict"].value_counts()
     told = [f"{counts[word]} {word}" for word in WORDS if word in counts]
     return ", ".join(told) or "no published number"

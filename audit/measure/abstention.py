@@ -19,10 +19,10 @@ from audit.core.errors import InputError, sentence
 from audit.core.tables import (
     ENSEMBLE,
     EVERYONE,
+    EXCEEDS,
     MEASURES,
     NOT_JUDGED,
     OK,
-    SHOWN_LARGE,
     TOO_FEW,
     UNDEFINED,
     records,
@@ -136,7 +136,7 @@ def abstention(
     Returns:
         Rows of MEASURES whose ``condition`` names the threshold (``at_least``), if any was asked.
         The surest gap of each metric has a statement, and so has that of every attribute by which
-        it is shown large, where some picture goes unanswered.
+        it exceeds the margin, where some picture goes unanswered.
 
     Raises:
         InputError: a threshold outside (0, 1), no threshold, choices of several tasks, scores that
@@ -331,7 +331,7 @@ def _worth_telling(table: pd.DataFrame) -> list[Any]:
     order = gaps.sort_values(["low_simultaneous", "value"], ascending=False, kind="stable")
     surest = order.drop_duplicates(["metric", "attribute"])
     first = ~surest.duplicated("metric")
-    return list(surest.index[first | (surest["verdict"] == SHOWN_LARGE)])
+    return list(surest.index[first | (surest["verdict"] == EXCEEDS)])
 
 
 def _what(row: Mapping[str, Any]) -> str:

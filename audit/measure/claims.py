@@ -264,7 +264,7 @@ def _two_groups(
 def resting_bounds(row: Mapping[str, Any]) -> tuple[float, float]:
     """The bounds of a gap that its verdict rests on; see DISPARITIES.
 
-    The simultaneous ones, but of a gap *shown small* the upper one is that of the claim that no
+    The simultaneous ones, but of one *within margin* the upper one is that of the claim that no
     pair reaches the margin. Rows of older runs have the simultaneous ones alone.
     """
     low, high = row["low_simultaneous"], row["high_simultaneous"]
@@ -276,7 +276,7 @@ def resting_bounds(row: Mapping[str, Any]) -> tuple[float, float]:
 
 
 def within_but_for_the_left_out(row: Mapping[str, Any]) -> bool:
-    """Whether a gap would be *shown small* if no group were too small to be compared."""
+    """Whether a gap would be *within margin* if no group were too small to be compared."""
     ratio = row.get("ratio_margin", np.nan)
     near = row.get("high_equivalence", np.nan) < row["margin"]
     eventless = not row.get("events") and not row.get("events_other")

@@ -22,9 +22,9 @@ from audit.core.tables import (
     CONTROLS,
     DIFFERENCE,
     ENSEMBLE,
+    EXCEEDS,
     OK,
     REST,
-    SHOWN_LARGE,
     WORST,
     records,
 )
@@ -301,9 +301,9 @@ def controls(
 ) -> pd.DataFrame:
     """Both controls of one task's choice of labels, by every attribute; the table CONTROLS.
 
-    Of a shuffled control, ``shown_large`` says in how many of ``shuffles`` any comparison is shown
-    large, ``missed`` in how many any simultaneous bounds leave out 0. Either may happen in
-    ``1 - level`` of them by chance; up to ``allowed`` it is called chance.
+    Of a shuffled control, ``exceeds_margin`` says in how many of ``shuffles`` any comparison
+    exceeds the margin, ``missed`` in how many any simultaneous bounds leave out 0. Either may
+    happen in ``1 - level`` of them by chance; up to ``allowed`` it is called chance.
 
     Args:
         choices: all of the task's rows of CHOICES.
@@ -402,12 +402,12 @@ def _outcome(
     at: NDArray[np.int64],
     confidence: Confidence,
 ) -> tuple[bool, bool]:
-    """Whether anything is shown large, and whether any simultaneous bounds leave out 0."""
+    """Whether anything exceeds the margin, and whether any simultaneous bounds leave out 0."""
     clusters, number = groups.clusters[at], len(groups.cluster_ids)
     counts = count(events.happened, groups.member[at], clusters, number, by_subject=True)
     tally = Tally(groups, {("", "", ENSEMBLE, ""): Block(events.labels, events.families, counts)})
     low, high, verdict = differences_at_once(tally, attribute, confidence)
-    return bool((verdict == SHOWN_LARGE).any()), bool(((low > 0) | (high < 0)).any())
+    return bool((verdict == EXCEEDS).any()), bool(((low > 0) | (high < 0)).any())
 
 
 def _plan(null: pd.DataFrame) -> tuple[str, str, float] | None:
@@ -465,7 +465,7 @@ def _row(where: Mapping[str, str], attribute: str, control: str, **values: Any) 
         "comparisons": 0,
         "shuffles": 0,
         "allowed": 0,
-        "shown_large": 0,
+        "exceeds_margin": 0,
         "missed": 0,
         "covered": False,
     }
@@ -491,7 +491,7 @@ def _shuffled_row(
         comparisons=len(usable),
         shuffles=len(outcomes),
         allowed=allowed,
-        shown_large=large,
+        exceeds_margin=large,
         missed=missed,
         covered=missed <= allowed,
         planted=0.0,
@@ -533,7 +533,7 @@ def _injected_row(
         attribute,
         "injected",
         comparisons=len(mine),
-        shown_large=sum(row["verdict"] == SHOWN_LARGE for row in mine),
+        exceeds_margin=sum(row["verdict"] == EXCEEDS for row in mine),
         covered=all(r["low_simultaneous"] <= gap <= r["high_simultaneous"] for r in mine),
         planted=gap,
         value=best["value"],
@@ -558,11 +558,11 @@ def _no_injection(where: Mapping[str, str], attribute: str) -> dict[str, Any]:
 def failed(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Controls that did not come out as they should.
 
-    Something is shown large, or bounds miss 0, in more shuffles than chance allows; a gap that was
-    injected is not found. Runs of earlier versions have one shuffle and say 0 of ``shuffles``.
+    Something exceeds the margin, or bounds miss 0, in more shuffles than chance allows; a gap that
+    was injected is not found. Runs of earlier versions have one shuffle and say 0 of ``shuffles``.
     """
     asked = table[table["comparisons"] > 0]
     shuffled_ = asked["control"] == "shuffled"
-    wrong = asked[["shown_large", "missed"]].max(axis=1) > asked["allowed"]
-    missed = ~shuffled_ & (asked["shown_large"] == 0)
+    wrong = asked[["exceeds_margin", "missed"]].max(axis=1) > asked["allowed"]
+    missed = ~shuffled_ & (asked["exceeds_margin"] == 0)
     return records(asked[(shuffled_ & wrong) | missed])

@@ -16,15 +16,15 @@ from audit.core.digits import bounds, percent
 from audit.core.names import short_digest
 from audit.core.tables import (
     BETWEEN,
-    CANNOT_TELL,
     DIFFERENCE,
     DISPARITIES,
     ENSEMBLE,
     EVERYONE,
+    EXCEEDS,
+    INCONCLUSIVE,
     OK,
     PRIMARY,
-    SHOWN_LARGE,
-    SHOWN_SMALL,
+    WITHIN,
     WORST,
     in_key,
     records,
@@ -64,7 +64,7 @@ class Finding(BaseModel):
 
     id: str
     statement: str
-    verdict: Literal["shown large", "shown small", "cannot tell", "seen"]
+    verdict: Literal["exceeds margin", "within margin", "inconclusive", "seen"]
     severity: Literal["high", "medium", "low", "none"]
     harm: str
     task: str
@@ -328,17 +328,17 @@ def _unusable_sentence(row: Mapping[str, Any]) -> str:
     pair = f" {row['group']} v {row['other']}" if row["comparison"] == DIFFERENCE else ""
     return (
         f"{_what(row)} at rates that can't be compared by {row['attribute']}{pair}: "
-        f"{row['reason']}; cannot tell."
+        f"{row['reason']}; inconclusive."
     )
 
 
 def _severity(row: Mapping[str, Any], harm: str) -> Literal["high", "medium", "low", "none"]:
-    """Shown large is high for harmful families, medium for other harms; open questions are low."""
-    if row["verdict"] == SHOWN_LARGE and row["margin_family"] in _HARMFUL:
+    """Beyond the margin: high for harmful families, medium for other harms; open ones are low."""
+    if row["verdict"] == EXCEEDS and row["margin_family"] in _HARMFUL:
         return "high"
-    if row["verdict"] == SHOWN_LARGE and harm != NO_HARM:
+    if row["verdict"] == EXCEEDS and harm != NO_HARM:
         return "medium"
-    return "none" if row["verdict"] == SHOWN_SMALL else "low"
+    return "none" if row["verdict"] == WITHIN else "low"
 
 
 #: how the caveat begins that names the groups left out
@@ -361,12 +361,12 @@ def _caveats(row: Mapping[str, Any], sources: Mapping[str, str]) -> Iterator[str
         )
     if row["left_out"]:
         yield (
-            f"{TOO_FEW_SUBJECTS}: {row['left_out']}; nothing is shown small of groups that nobody "
-            "looked at"
+            f"{TOO_FEW_SUBJECTS}: {row['left_out']}; 'within margin' is said of no group that "
+            "nobody looked at"
         )
     if row["status"] == OK and "exploratory questions" in row["reason"]:
         yield f"an exploratory question: {row['reason']}"
-    if row["verdict"] == CANNOT_TELL and row["status"] == OK and not np.isnan(row["detectable"]):
+    if row["verdict"] == INCONCLUSIVE and row["status"] == OK and not np.isnan(row["detectable"]):
         yield f"gaps under {100 * row['detectable']:.0f} points would mostly look like none here"
 
 
@@ -439,7 +439,7 @@ def _span(low: float | None, high: float | None) -> str:
 def tally_verdicts(findings: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """How many findings have each verdict."""
     verdicts = [f["verdict"] for f in findings]
-    return {v: verdicts.count(v) for v in (SHOWN_LARGE, CANNOT_TELL, SHOWN_SMALL, "seen")}
+    return {v: verdicts.count(v) for v in (EXCEEDS, INCONCLUSIVE, WITHIN, "seen")}
 
 
 def _share(events: int, n: int) -> str:

@@ -100,8 +100,8 @@ def compare_pooled(
     comparisons, since drawing in does the rest (Gelman, Hill, Yajima 2012, Journal of Research on
     Educational Effectiveness 5, 189-211; docs/intersections.md has the measured error), and not
     over questions. Each is stretched to hold the raw interval of that comparison at ``FLOOR``. So a
-    gap is shown large only if the model's simultaneous bound and the raw one at ``FLOOR`` are both
-    above the margin, and shown small only if both upper bounds are below it.
+    gap exceeds the margin only if the model's simultaneous bound and the raw one at ``FLOOR`` are
+    both above the margin, and is within it only if both upper bounds are below it.
     Does not show: a cell that departs from what its attributes add up to, unless by its raw rate.
 
     Args:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from audit.core.errors import InputError, sentence
-from audit.core.tables import ADD, CANNOT_TELL, DROP, EFFECTS, EVERYONE, NOT_ASKED, RATE, SWAP
+from audit.core.tables import ADD, DROP, EFFECTS, EVERYONE, INCONCLUSIVE, NOT_ASKED, RATE, SWAP
 from audit.data.labels import Label, LabelSet
 from audit.measure.confidence import Confidence
 from audit.measure.effects import Edit, Frame, Parts, effect_rows, sampled
@@ -377,7 +377,7 @@ def _not_asked(edit: Edit, labels: LabelSet, frame: Frame) -> Columns:
         "margin": frame.margins([family]),
         "status": NOT_ASKED,
         "reason": _ONE_LEFT,
-        "verdict": CANNOT_TELL,
+        "verdict": INCONCLUSIVE,
     }
     return frame.columns(edit, told, (1, 1))
 

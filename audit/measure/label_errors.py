@@ -115,7 +115,7 @@ def _again(row: Mapping[str, Any], pairs: pd.DataFrame, groups: pd.DataFrame) ->
 def _verdict(row: Mapping[str, Any], joint: Bounds, alone: Bounds) -> str:
     """The verdict on the largest of gaps with these bounds; without bounds it may be any size.
 
-    Where a ratio has to be small, too, or a group is left out, nothing is *shown small*.
+    Where a ratio margin binds too, or a group is left out, nothing is *within margin*.
     """
     least, most = (
         size_bounds(

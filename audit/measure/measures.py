@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from audit.core.tables import CANNOT_TELL, COUNT, EVERYONE, MEASURES, NUMBER, OK, TEXT, keys_of
+from audit.core.tables import COUNT, EVERYONE, INCONCLUSIVE, MEASURES, NUMBER, OK, TEXT, keys_of
 
 #: the columns by whose values findings cite a row
 _KEY: Final = (
@@ -20,7 +20,7 @@ _BLANK: Final[Mapping[str, Any]] = {TEXT: "", COUNT: 0, NUMBER: np.nan}
 def measured(rows: pd.DataFrame | Iterable[Mapping[str, Any]], **every: Any) -> pd.DataFrame:
     """Rows as the table MEASURES.
 
-    What a row leaves out is blank, 0 or nan; ``status`` is *ok* and ``verdict`` *cannot tell*
+    What a row leaves out is blank, 0 or nan; ``status`` is *ok* and ``verdict`` *inconclusive*
     unless the row or ``every``, which holds for all rows, says otherwise; ``excess`` is value less
     ``null_mean``; ``key`` is made from the row.
 
@@ -34,7 +34,7 @@ def measured(rows: pd.DataFrame | Iterable[Mapping[str, Any]], **every: Any) -> 
     if foreign:
         raise KeyError(f"MEASURES has no column {sorted(foreign)}")
     blank = {name: _BLANK[dtype] for name, dtype in MEASURES.columns.items()} | {
-        "attribute": EVERYONE, "group": EVERYONE, "status": OK, "verdict": CANNOT_TELL,
+        "attribute": EVERYONE, "group": EVERYONE, "status": OK, "verdict": INCONCLUSIVE,
     }  # fmt: skip
     table = table.assign(**{name: value for name, value in blank.items() if name not in table})
     table = table.fillna({n: v for n, v in blank.items() if MEASURES.columns[n] != NUMBER})

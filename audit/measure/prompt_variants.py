@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from audit.core.tables import (
-    CANNOT_TELL,
     CHOSEN,
     DECLARED,
     DIFFERENCE,
     ENSEMBLE,
+    INCONCLUSIVE,
     OK,
     REST,
     WORST,
@@ -419,7 +419,7 @@ class Curve:
     def verdicts(self) -> NDArray[np.str_]:
         """The verdict in every wording, by bounds that hold for all wordings at once, (W,)."""
         found = verdicts(self.gaps.low_all, self.gaps.high_all, self.question.margin)
-        return np.full_like(found, CANNOT_TELL) if self.question.reason else found
+        return np.full_like(found, INCONCLUSIVE) if self.question.reason else found
 
 
 def specification_curve(

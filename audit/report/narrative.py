@@ -23,12 +23,13 @@ from markdown_it.token import Token
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from audit.core.digits import bounds, percent
+from audit.core.earlier import FACTS, sentence_of_now
 from audit.core.errors import InputError, sentence
 from audit.core.evidence import linked, place_of_key
 from audit.core.page import BLANK, Markdown, code, escaped
 from audit.core.registry import suggest
 from audit.core.rundir import Run, write_text
-from audit.core.tables import CANNOT_TELL, EVERYONE, SHOWN_LARGE, SHOWN_SMALL
+from audit.core.tables import EVERYONE, EXCEEDS, INCONCLUSIVE, WITHIN
 from audit.data.yamlfile import Document, Loc, parse_yaml, read_text, validate
 from audit.measure.findings import tally_verdicts
 from audit.probes.kit.cells import table
@@ -231,7 +232,7 @@ class Narrative:
         for i in range(0, len(parts), 3):
             shown.append(escaped_inside(parts[i]) if plain else parts[i])
             if i + 1 < len(parts):
-                value = self._value(parts[i + 1])
+                value = self._value(FACTS.get(parts[i + 1], parts[i + 1]))
                 shown.append(escaped(value.told) if value.ok else escaped(f"({value.told})"))
         text = "".join(shown)
         return text if plain else without_html(text)
@@ -332,10 +333,10 @@ class Narrative:
         for match in _QUOTE.finditer(passage.text):
             name, seen = match.groups()
             line = passage.line_of(match.start(), match[0])
-            value = self._value(name)
+            value = self._value(FACTS.get(name, name))
             if not value.ok:
                 yield Problem(line, "error", value.told)
-            elif seen is not None and seen.strip() != value.told and value.told != "withheld":
+            elif seen and value.told not in (sentence_of_now(seen.strip()), "withheld"):
                 told = f"'{name}' was {seen.strip()} when this was written and is {value.told} now"
                 yield Problem(
                     line, "error", sentence(told, "Read the sentence again, then change the number")
@@ -358,7 +359,7 @@ class Narrative:
                 yield Problem(
                     passage.line_of(start + match.start(), match[0]),
                     "claim",
-                    f"‘{_one_line(match[0])}’ {why}",
+                    f"‘{' '.join(match[0].split())}’ {why}",
                 )
 
 
@@ -592,12 +593,12 @@ _NEVER: Final = tuple(
             r"\b(no|zero|without( any)?|free (of|from)|lacks( any)?)\s+"
             r"((evidence|signs?|traces?) of\s+)?(any\s+|racial\s+|gender\s+)?"
             r"(bias(es)?|disparit(y|ies)|discrimination)\b",
-            f"{_NO_AUDIT}: say which gaps were shown small, against which margin, and what is open",
+            f"{_NO_AUDIT}: say which gaps are within which margin, and what is open",
         ),
         (
             r"\b(not|isn['’]t|aren['’]t|never)\s+(at all\s+)?(biased|discriminatory)\b|"
             r"\bdoes(n['’]t| not)\s+discriminate\b|\bbias[- ]free\b",
-            f"{_NO_AUDIT}: say which gaps were shown small, against which margin",
+            f"{_NO_AUDIT}: say which gaps are within which margin",
         ),
         (r"\b(unbiased|de-?bias(ed|es|ing)?)\b", f"{_NO_AUDIT}: say what was mitigated, how far"),
         (
@@ -607,7 +608,7 @@ _NEVER: Final = tuple(
         (r"\b(un|in)?equitabl[ey]\b|\beven-?handed\b", "is a verdict that no audit gives"),
         (
             r"\b(prov(es?|en|ed|ing)|proofs? (of|that))\b",
-            f"{_NO_AUDIT}: a gap is shown large, shown small or left open",
+            f"{_NO_AUDIT}: a gap exceeds its margin, is within it or stays inconclusive",
         ),
         (
             r"\b(certif(y|ies|ied|ication)|guarantee[sd]?)\b",
@@ -622,19 +623,21 @@ _NEVER: Final = tuple(
 _SIGNIFICANT: Final = re.compile(r"\b(in)?significant(ly)?\b", re.I)
 #: what says more than each verdict, where a sentence quotes findings of this verdict only
 _BEYOND: Final = {
-    CANNOT_TELL: re.compile(
-        r"\b(shows?|showed|shown (large|small)|demonstrat\w+|confirm\w*|establish\w*|clear(ly)?|"
-        r"large|small|no (real )?difference|equal(ly)?|the same|identical(ly)?|even(ly)?)\b",
+    INCONCLUSIVE: re.compile(
+        r"\b(shows?|showed|(?<!neither )exceed(s|ed)? (the|its) margin|within (the|its) margin|"
+        r"demonstrat\w+|confirm\w*|establish\w*|clear(ly)?|large|small|no (real )?difference|"
+        r"equal(ly)?|the same|identical(ly)?|even(ly)?)\b",
         re.I,
     ),
-    SHOWN_SMALL: re.compile(
-        r"\b(large|shown large|substantial|serious|severe|no (real )?difference|equal(ly)?|"
-        r"the same|identical(ly)?|evenly|cannot tell)\b",
+    WITHIN: re.compile(
+        r"\b(large|exceeds margin|(?<!no )(gap|difference|it) exceed(s|ed) (the|its) margin|"
+        r"substantial|serious|severe|no (real )?difference|equal(ly)?|the same|identical(ly)?|"
+        r"evenly|inconclusive|can(not|['’]t) tell)\b",
         re.I,
     ),
-    SHOWN_LARGE: re.compile(
-        r"\b(small|shown small|negligible|minor|slight|harmless|no (real )?difference|equal(ly)?|"
-        r"cannot tell)\b",
+    EXCEEDS: re.compile(
+        r"\b(small|(?<!not )within (the|its)? ?margin|not exceed|negligible|minor|slight|harmless|"
+        r"no (real )?difference|equal(ly)?|inconclusive|can(not|['’]t) tell)\b",
         re.I,
     ),
 }
@@ -642,7 +645,7 @@ _BEYOND: Final = {
 _HEDGE: Final = re.compile(
     r"(\b(not|never|nor|no)|n['’]t|\bcannot)\s+((be|been|to)\s+)?"
     r"(mean|show|shown|prove|claim|say|tell|imply|conclude|call|taken|read|evidence|certificate)"
-    r"\w*\b[^,;:]*$|\bwhether\b[^,;:]*$|\bcannot tell\b[^,;:]*$",
+    r"\w*\b[^,;:]*$|\bwhether\b[^,;:]*$",
     re.I,
 )
 _TYPED: Final = re.compile(
@@ -654,8 +657,8 @@ def _overclaims(text: str, verdicts: set[str]) -> Iterator[tuple[re.Match[str], 
     """Claims in one sentence that quotes findings of these verdicts."""
     for pattern, why in _NEVER:
         yield from ((m, why) for m in _stated(pattern, text))
-    if not verdicts & {SHOWN_LARGE, "seen"}:
-        why = "without a finding that is shown large: quote the finding it is about"
+    if not verdicts & {EXCEEDS, "seen"}:
+        why = "without a finding that exceeds the margin: quote the finding it is about"
         if verdicts:
             why = f"is more than the finding’s verdict, {' or '.join(sorted(verdicts))}"
         yield from ((m, why) for m in _stated(_SIGNIFICANT, text))
@@ -760,7 +763,3 @@ def escaped_inside(text: str) -> str:
 def _spaces(match: re.Match[str]) -> str:
     """As many blanks, so that places stay where they are."""
     return re.sub(r"[^\n]", " ", match[0])
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

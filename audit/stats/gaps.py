@@ -25,8 +25,8 @@ from audit.stats.clustered import (
 from audit.stats.families import Estimates, bounds_at, compare
 from audit.stats.samples import pick_questions
 
-#: what *shown small* says of a largest gap
-NO_TWO_GROUPS = "no two groups differ by {margin}"
+#: what *within margin* says of a largest gap
+NO_TWO_GROUPS = "no two groups differ by {margin} or more"
 #: what a verdict rests on where the ratio is waived
 NEGLIGIBLE = "difference, all rates negligible"
 #: why a question has no gap
@@ -59,7 +59,7 @@ class Pairs:
 
 
 def unless_left_out(judged: npt.ArrayLike, reason: npt.ArrayLike) -> npt.NDArray[np.str_]:
-    """Verdicts on largest gaps; where the reason says who is left out, none is *shown small*."""
+    """Verdicts on largest gaps; where the reason says who is left out, none is *within margin*."""
     given, told = np.asarray(judged, str), np.asarray(reason, object) != ""
     return np.where(told & (given == Verdict.WITHIN), Verdict.INCONCLUSIVE.value, given)
 
@@ -101,7 +101,8 @@ class LargestGap:
     ) -> npt.NDArray[np.str_]:
         """The verdict on its size, or on other bounds of all pairs, against a margin.
 
-        *Cannot tell* without two groups; where a group is left out, nothing is *shown small* of it.
+        *Inconclusive* without two groups, and where it would be *within margin* but a group is left
+        out.
         """
         ends = (self.low, self.high) if low is None or high is None else (low, high)
         judged = unless_left_out(verdicts(*ends, margin), self.left_out)
@@ -207,16 +208,17 @@ def judge(
 ) -> Claims:
     """The verdict on the largest gap of every question, each question a family of its own pairs.
 
-    Formula: *shown large* if the simultaneous lower bound of some pair's size is above the margin;
-    *shown small* if the upper bound of every pair is below it, each bound unadjusted with an error
-    of ``1 - level``: the claim that no pair reaches the margin is wrong only if the bound of a pair
-    that does reach it is, so it needs no correction over pairs. Where a ratio margin is declared,
-    *shown large* may rest on either scale, whose bounds then hold together (half of the error for
-    each), and *shown small* needs both. A pair without any event is judged by its difference. The
-    ratio is waived where every group's rate is surely below ``negligible``; where such a rate is
-    declared the ratio's own bounds and those of the rates have half of the error each.
-    Range: words. Does not show: anything about a group that is left out, so *shown small* needs all
-    groups.
+    Formula: *exceeds margin* if the simultaneous lower bound of some pair's size is above the
+    margin; *within margin* if the upper bound of every pair is below it, each bound unadjusted with
+    an error of ``1 - level``: the claim that no pair reaches the margin is wrong only if the bound
+    of a pair that does reach it is, so it needs no correction over pairs. Where a ratio margin is
+    declared, *exceeds margin* may rest on either scale, whose bounds then hold together (half of
+    the error for each), and *within margin* needs both. A pair without any event is judged by its
+    difference. The ratio is waived where every group's rate is surely below ``negligible``; where
+    such a rate is declared the ratio's own bounds and those of the rates have half of the error
+    each.
+    Range: words. Does not show: anything about a group that is left out, so *within margin* needs
+    all groups.
 
     Args:
         sample: Q questions in G groups.

@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 
 import numpy as np
 
-from audit.core.tables import SHOWN_LARGE, SHOWN_SMALL
+from audit.core.tables import EXCEEDS, WITHIN
 from audit.core.verdicts import verdicts
 from audit.stats.clustered import Sample
 from audit.stats.counts import sample_of
@@ -190,15 +190,15 @@ def _judge(cell: FamilyCell, rates: Truth, family: Family) -> dict[str, float]:
     given = ~np.isnan(gaps.low_all)
     return {
         "given": given.mean(),
-        "wrong_large": float(((verdict == SHOWN_LARGE) & ~large).any()),
-        "wrong_small": float(((verdict == SHOWN_SMALL) & ~small).any()),
-        "wrong_large_alone": float(((alone == SHOWN_LARGE) & ~large).any()),
-        "wrong_small_alone": float(((alone == SHOWN_SMALL) & ~small).any()),
+        "wrong_large": float(((verdict == EXCEEDS) & ~large).any()),
+        "wrong_small": float(((verdict == WITHIN) & ~small).any()),
+        "wrong_large_alone": float(((alone == EXCEEDS) & ~large).any()),
+        "wrong_small_alone": float(((alone == WITHIN) & ~small).any()),
         "wrong_q": float(((family.q <= 1 - LEVEL) & equal).any()) if equal.any() else np.nan,
         "missed": float(_missed(gaps, truth)),
         "ratio_missed": float(_missed(ratios, ratio)),
         "single": _covered(gaps, truth),
-        "shown_small": float((verdict == SHOWN_SMALL).mean()),
+        "within_margin": float((verdict == WITHIN).mean()),
         "comparisons": float(family.size),
         "studentised": float(family.studentised.mean()),
         "each": family.each,

@@ -7,7 +7,7 @@ from typing import ClassVar, Final
 
 import numpy as np
 
-from audit.core.tables import SHOWN_SMALL
+from audit.core.tables import WITHIN
 from audit.core.verdicts import size_bounds, verdicts
 from audit.stats.counts import sample_of
 from audit.stats.families import Family
@@ -17,7 +17,7 @@ from .families import LEVEL, PAIRS, comparisons, family_of
 from .worlds import Floats, Size, apart, happen, mean_size, subject_rates, subject_sizes
 
 DETECT: Final = "a difference is found"
-SMALL: Final = "no difference is shown small"
+SMALL: Final = "equal rates are found within the margin"
 _TOGETHER = 20
 
 
@@ -88,7 +88,7 @@ def _found(cell: PowerCell, family: Family) -> dict[str, float]:
     at = (0, cell.groups - 2)
     gaps = family.difference
     least = size_bounds(gaps.low_all, gaps.high_all)[0][at]
-    small = verdicts(gaps.low_all[at], gaps.high_all[at], cell.margin) == SHOWN_SMALL
+    small = verdicts(gaps.low_all[at], gaps.high_all[at], cell.margin) == WITHIN
     bounds = bool(small) if cell.question == SMALL else least > 0
     return {
         "found": float(bounds),

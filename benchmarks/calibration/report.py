@@ -42,8 +42,8 @@ _PEERS: Final = {
 }
 _BEFORE: Final = "clip-audit before"
 _ERRORS: Final = {
-    "wrong_large": "shown large, wrongly",
-    "wrong_small": "shown small, wrongly",
+    "wrong_large": "exceeds margin, wrongly",
+    "wrong_small": "within margin, wrongly",
     "missed": "a simultaneous bound misses",
     "wrong_q": "q ≤ 0.05 without a gap",
 }
@@ -341,7 +341,7 @@ The allowed share is 5 %; with {audits:,} audits a method that is wrong in exact
 {_percent(_most(audits))} by chance (two standard errors).
 
 **At the boundary**, every gap of the family is exactly as large as its margin, so that neither
-*shown large* nor *shown small* is true of any. Among all pairs of more than two groups that is
+*exceeds margin* nor *within margin* is true of any. Among all pairs of more than two groups that is
 impossible: there half of the groups have the higher rate, and pairs of equal groups are truly
 small. "One at a time" is what happens if each gap is judged by its own 95 % interval.
 

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from audit.core.tables import ENSEMBLE, SHOWN_LARGE
+from audit.core.tables import ENSEMBLE, EXCEEDS
 from audit.data.labels import Label, LabelSet
 from audit.measure import prompt_variants as m
 from audit.measure.confidence import Confidence
@@ -206,7 +206,7 @@ def _scored(curve: m.Curve, rates: Floats) -> dict[str, float]:
         "share": curve.share.low <= share <= curve.share.high if size else np.nan,
         "wordings": bool(within.all()),
         "false large": bool(
-            ((curve.verdicts == SHOWN_LARGE) & (np.abs(gaps) <= q.margin)).any()
+            ((curve.verdicts == EXCEEDS) & (np.abs(gaps) <= q.margin)).any()
         ),
         "width": curve.mean.high - curve.mean.low,
         "found": q.label == "l0" and q.group == "g0" and curve.mean.low > 0,

@@ -11,12 +11,12 @@ import pandas as pd
 
 from audit.core.digits import bounds, percent
 from audit.core.evidence import each
-from audit.core.tables import CANNOT_TELL, SHOWN_LARGE, SHOWN_SMALL
+from audit.core.tables import EXCEEDS, INCONCLUSIVE, WITHIN
 from parts.words import measured, what
 
 #: sign, shape and colour of each verdict (Okabe and Ito's palette)
-SHAPES: Final = {SHOWN_LARGE: "triangle-up", CANNOT_TELL: "diamond", SHOWN_SMALL: "circle"}
-COLOURS: Final = {SHOWN_LARGE: "#D55E00", CANNOT_TELL: "#7A7A7A", SHOWN_SMALL: "#0072B2"}
+SHAPES: Final = {EXCEEDS: "triangle-up", INCONCLUSIVE: "diamond", WITHIN: "circle"}
+COLOURS: Final = {EXCEEDS: "#D55E00", INCONCLUSIVE: "#7A7A7A", WITHIN: "#0072B2"}
 BLUE, ORANGE, GREY, BAND = "#0072B2", "#D55E00", "#7A7A7A", "#B9A36B"
 PALE: Final = "#F1F3F5"
 #: the page's own ink, so that words can be read in light and in dark mode alike

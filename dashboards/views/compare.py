@@ -90,8 +90,8 @@ def results(changes: pd.DataFrame, told: list[str], run: Run) -> None:
         )
     st.caption(
         f"In points. Change: B less A; its bounds hold at {changes['level'].iloc[0]:.0%} for all "
-        "labels and groups of one task, metric and attribute at once. shown large: it is more than "
-        "the label family's margin; shown small: it is less."
+        "labels and groups of one task, metric and attribute at once. ‘exceeds margin’: it is more "
+        "than the label family's margin, either way; ‘within margin’: it is less."
     )
     if told:
         st.markdown("\n".join(f"- {plain(one)}" for one in told))

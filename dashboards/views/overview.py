@@ -238,7 +238,7 @@ def caveats(run: Run, shown: Sequence[Mapping[str, Any]]) -> None:
     if few:
         told.append(f"pictures of unknown group are counted but not compared: {', '.join(few)}")
     told += [
-        "‘cannot tell’ is not ‘no gap’: more pictures may answer it",
+        "‘inconclusive’ is not ‘no gap’: more pictures may answer it",
         "a gap is measured on these pictures and in these words; other pictures, other labels or "
         "other wordings can give another",
         "a small gap makes no use of the model right: nothing here says what it is fit for",

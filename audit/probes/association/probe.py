@@ -17,12 +17,12 @@ from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest
 from audit.core.tables import (
     ENSEMBLE,
+    EXCEEDS,
     MEASURES,
     NOT_JUDGED,
     OK,
     REST,
     SCORES,
-    SHOWN_LARGE,
     TOO_FEW,
     UNDEFINED,
 )
@@ -502,7 +502,7 @@ class Association(Probe):
         it has an interval only and is not judged.
         ``null_low, null_high``: between which d lies when subjects are dealt by chance.
         ``n, subjects``: stimuli in ``group``. Of each attribute and label one comparison is told:
-        the surest that is shown large, or else that with the largest upper bound.
+        the surest that exceeds the margin, or else that with the largest upper bound.
         """
         scored = self._scored(rows, seen, design.groups)
         found = [
@@ -711,9 +711,9 @@ class Association(Probe):
         asked = f"Asked '{self.task}', the model {lean}"
         if row["status"] != OK:
             by = "" if row["attribute"] == TARGETS else f" by {row['attribute']}"
-            return f"{asked}; how far can't be compared{by}: {row['reason']}; cannot tell."
+            return f"{asked}; how far can't be compared{by}: {row['reason']}; inconclusive."
         bounds = f"{row['low_simultaneous']:z.2f} to {row['high_simultaneous']:z.2f}"
-        chosen = "surest" if row["verdict"] == SHOWN_LARGE else "least surely small"
+        chosen = "surest" if row["verdict"] == EXCEEDS else "least surely within the margin"
         surest = f", the {chosen} of {among} comparisons" if among > 1 else ""
         return (
             f"{asked} {'more' if row['value'] >= 0 else 'less'} for {self._whom(row)}: effect size "
@@ -828,8 +828,8 @@ def _status(test: Tested, i: int) -> tuple[str, str]:
 def _leading(rows: Sequence[Row]) -> Iterator[tuple[Row, int]]:
     """The comparison to tell of each label, and of how many.
 
-    The surest that is shown large; where none is, that with the largest upper bound: if it is shown
-    small, so are all others.
+    The surest that exceeds the margin; where none does, that with the largest upper bound: if it
+    is within the margin, so are all others.
     """
     headline = [r for r in rows if r["condition"] == ENSEMBLE and r["metric"] == EFFECT_SIZE]
     for label in dict.fromkeys(r["label"] for r in headline):
@@ -841,14 +841,14 @@ def _leading(rows: Sequence[Row]) -> Iterator[tuple[Row, int]]:
 def _surest(row: Row) -> tuple[bool, float]:
     ends = np.array(row["low_simultaneous"]), np.array(row["high_simultaneous"])
     least, most = (float(end) for end in size_bounds(*ends))
-    large = row["verdict"] == SHOWN_LARGE
+    large = row["verdict"] == EXCEEDS
     return large, least if large else most
 
 
 def _said(row: Row) -> str:
     """The verdict in words."""
     margin = f"{row['margin']:g}"
-    return Verdict(row["verdict"]).against(margin, "no two sets compared differ by {margin}")
+    return Verdict(row["verdict"]).against(margin, "no two sets differ by {margin} or more")
 
 
 def _resolution(row: Row, level: float) -> str:

@@ -12,7 +12,8 @@ import pandas as pd
 from audit.core.evidence import each
 from audit.core.page import Markdown
 from audit.core.rundir import Run
-from audit.core.tables import OK, REST, SHOWN_LARGE, SHOWN_SMALL
+from audit.core.tables import EXCEEDS, OK, REST, WITHIN
+from audit.core.verdicts import Verdict
 from audit.probes.association.figures import associations_of, effect_sizes
 from audit.probes.association.probe import AT_ODDS
 from audit.probes.kit.blocks import Block, Folded, Part, Picture, Section, probe_would, said
@@ -66,13 +67,12 @@ def _counted(usable: pd.DataFrame) -> Markdown:
     """How many comparisons there are, and their verdicts."""
     verdicts = usable["verdict"]
     return said(
-        "{n} comparisons by {by}: {large} shown large, {small} shown small, {open} open, against a "
-        "margin of {margin}.{moved}",
+        "{n} comparisons by {by}, against a margin of {margin}: {large}, {small}, {open}.{moved}",
         n=len(usable),
         by=", ".join(dict.fromkeys(usable["attribute"])) or "no attribute",
-        large=int((verdicts == SHOWN_LARGE).sum()),
-        small=int((verdicts == SHOWN_SMALL).sum()),
-        open=int((~verdicts.isin([SHOWN_LARGE, SHOWN_SMALL])).sum()),
+        large=Verdict.EXCEEDS.counted(int((verdicts == EXCEEDS).sum())),
+        small=Verdict.WITHIN.counted(int((verdicts == WITHIN).sum())),
+        open=Verdict.INCONCLUSIVE.counted(int((~verdicts.isin([EXCEEDS, WITHIN])).sum())),
         margin=f"{usable['margin'].iloc[0]:g}" if len(usable) else "–",
         moved=_moved(usable),
     )
@@ -123,8 +123,8 @@ def _leading(task: Task, told: pd.DataFrame, usable: pd.DataFrame) -> Iterator[B
     """The comparison told of every attribute and word, then the surest of all."""
     told = told[told["status"] == OK]
     yield Markdown(
-        "For every attribute and word, the surest comparison that is shown large or, where there "
-        "is none, the one whose bounds reach furthest:"
+        "For every attribute and word, the surest comparison that exceeds the margin or, where "
+        "none does, the one whose bounds reach furthest:"
     )
     yield _table(told, MOST_ROWS)
     surest = [

@@ -11,7 +11,7 @@ import pandas as pd
 from audit.core.evidence import each
 from audit.core.page import MARKS, Markdown
 from audit.core.rundir import Run
-from audit.core.tables import CANNOT_TELL, OK, SHOWN_LARGE, SHOWN_SMALL
+from audit.core.tables import EXCEEDS, INCONCLUSIVE, OK, WITHIN
 from audit.core.verdicts import size_bounds
 from audit.probes.counterfactual import figures
 from audit.probes.counterfactual.probe import (
@@ -120,13 +120,13 @@ def _against_nuisances(rows: pd.DataFrame) -> Sequence[Block]:
     told = said(
         "How many more choices change, in points, than when only a nuisance is changed, with "
         "{level} % bounds that hold for the whole table. Against the margin of {margin} points a "
-        "difference, whichever way, is {large} shown large, {small} shown small, or {open} cannot "
-        "tell. Steps differ in size; the next table has them.",
+        "difference, whichever way, exceeds it ({large}), is within it ({small}) or is "
+        "inconclusive ({open}). Steps differ in size; the next table has them.",
         level=f"{100 * first['level']:.0f}",
         margin=f"{100 * first['margin']:g}",
-        large=MARKS[SHOWN_LARGE][0],
-        small=MARKS[SHOWN_SMALL][0],
-        open=MARKS[CANNOT_TELL][0],
+        large=MARKS[EXCEEDS][0],
+        small=MARKS[WITHIN][0],
+        open=MARKS[INCONCLUSIVE][0],
     )
     return [told, shown]
 

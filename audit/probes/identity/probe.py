@@ -705,7 +705,7 @@ class _Measured:
         what = {WORST_FMR: FMR, WORST_FNMR: FNMR}[row["metric"]]
         return (
             f"{self._at(target)}, {what}s can't be compared by {self.attribute}: {row['reason']}; "
-            "cannot tell."
+            "inconclusive."
         )
 
     def _at(self, target: float) -> str:

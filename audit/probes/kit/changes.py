@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 
 from audit.core.tables import (
-    CANNOT_TELL,
     EVERYONE,
+    EXCEEDS,
+    INCONCLUSIVE,
     OK,
     RATE,
-    SHOWN_LARGE,
-    SHOWN_SMALL,
+    WITHIN,
     WORST,
     records,
 )
@@ -154,10 +154,10 @@ UNEQUAL_CHANGE: Final = "difference of changes"
 def surest(rows: pd.DataFrame) -> Any:
     """The row that speaks for the rest: of those with the verdict of all, the surest.
 
-    All are shown small only if every one is; then the largest speaks.
+    All are within the margin only if every one is; then the largest speaks.
     """
     given = set(rows["verdict"])
-    whole = next(v for v in (SHOWN_LARGE, CANNOT_TELL, SHOWN_SMALL) if v in given)
+    whole = next(v for v in (EXCEEDS, INCONCLUSIVE, WITHIN) if v in given)
     among = rows[rows["verdict"] == whole]
     sizes = size_bounds(*(among[f"{end}_simultaneous"].to_numpy(float) for end in ("low", "high")))
     return among.index[np.lexsort((among["value"].abs(), sizes[0]))[-1]]

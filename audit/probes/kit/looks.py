@@ -17,7 +17,7 @@ from matplotlib.patches import Patch
 
 from audit.core.characters import visible
 from audit.core.evidence import addresses, named
-from audit.core.tables import CANNOT_TELL, OK, SHOWN_LARGE, SHOWN_SMALL
+from audit.core.tables import EXCEEDS, INCONCLUSIVE, OK, WITHIN
 
 WIDTH: Final = 8.6
 
@@ -39,8 +39,8 @@ class _Looks(dict[str, str]):
 
 
 #: verdicts differ in colour and in shape
-MARKS: Final = _Looks({SHOWN_LARGE: "^", CANNOT_TELL: "D", SHOWN_SMALL: "o"}, "x")
-COLOURS: Final = _Looks({SHOWN_LARGE: ORANGE, CANNOT_TELL: GREY, SHOWN_SMALL: BLUE}, GREY)
+MARKS: Final = _Looks({EXCEEDS: "^", INCONCLUSIVE: "D", WITHIN: "o"}, "x")
+COLOURS: Final = _Looks({EXCEEDS: ORANGE, INCONCLUSIVE: GREY, WITHIN: BLUE}, GREY)
 MANY_MARKS: Final = ("s", "v", "P", "X", "<", ">", "p", "h")
 _STYLE: Final = {
     "font.size": 10,
@@ -99,7 +99,7 @@ def verdict_handles(rows: pd.DataFrame) -> list[Line2D]:
     return [
         Line2D(
             [], [], color=COLOURS[v], marker=MARKS[v], ms=7, label=v,
-            mfc="white" if v == CANNOT_TELL else COLOURS[v],
+            mfc="white" if v == INCONCLUSIVE else COLOURS[v],
         )
         for v in MARKS
         if (rows["verdict"] == v).any()
@@ -145,7 +145,7 @@ def draw_judged(axis: Axes, y: float, row: Any, name: str, scale: int = 1, **loo
     colour = COLOURS[row.verdict]
     bounds = [scale * row.low_simultaneous, scale * row.high_simultaneous]
     axis.plot(bounds, [y, y], color=colour, lw=1.8, gid="interval")
-    fill = "white" if row.verdict == CANNOT_TELL else colour
+    fill = "white" if row.verdict == INCONCLUSIVE else colour
     mark = MARKS[row.verdict]
     axis.plot(scale * row.value, y, mark, ms=7, mfc=fill, mec=colour, gid=name, **look)
 

@@ -46,7 +46,7 @@ other.
 - A **counter-label** is one label more to choose from. It changes no other question.
 - Changes are in points, after less before: a gap below 0 has narrowed, right labels below 0 are
   the **price**. Bounds hold for all mitigations of a task at once. ▲ is a change that
-  surely exceeds the margin, either way, ● one that surely does not, ◇ cannot tell.
+  surely exceeds the margin, either way, ● one that is surely within it, ◇ one that is inconclusive.
 - The question whose gap is shown is the one with the widest gap in the half that teaches, not in
   the half whose numbers these are: a gap chosen for its size would shrink by itself.
 - That a gap is gone does not say that the attribute is: other directions may carry it."""

@@ -17,7 +17,7 @@ from audit.core.errors import InputError, sentence
 from audit.core.evidence import each
 from audit.core.registry import suggest
 from audit.core.rundir import Run
-from audit.core.tables import CANNOT_TELL, NOT_JUDGED, OK
+from audit.core.tables import INCONCLUSIVE, NOT_JUDGED, OK
 from audit.probes.kit.looks import (
     BLUE,
     COLOURS,
@@ -115,7 +115,7 @@ def _draw_mean(axis: Axes, y: int, row: Any) -> None:
         axis.plot(ends, [y + 0.2] * 2, color=PINK, lw=3, alpha=0.65, gid="null")
         axis.plot(row.null_mean, y + 0.2, "|", ms=7, mew=1.8, color=PINK, gid="null mean")
     mark = MARKS.get(row.verdict, "s")
-    fill = "white" if row.verdict == CANNOT_TELL else _colour(row)
+    fill = "white" if row.verdict == INCONCLUSIVE else _colour(row)
     axis.plot(row.value, y - 0.12, mark, ms=5.5, mfc=fill, mec=_colour(row), gid="value")
 
 
@@ -153,7 +153,7 @@ def _means_legend(means: pd.DataFrame) -> list[Any]:
     judged = [v for v in MARKS if v in set(means.loc[means["metric"] == "max_skew", "verdict"])]
     marks = [
         Line2D([], [], color=COLOURS[v], marker=MARKS[v], ms=6,
-               mfc="white" if v == CANNOT_TELL else COLOURS[v], label=f"{v}, with bounds")
+               mfc="white" if v == INCONCLUSIVE else COLOURS[v], label=f"{v}, with bounds")
         for v in judged
     ]  # fmt: skip
     if NOT_JUDGED in set(means["verdict"]):

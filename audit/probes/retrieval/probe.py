@@ -490,7 +490,7 @@ class Retrieval(Probe):
             "reason": why,
             "statement": (
                 f"Ranked for the queries of '{self.task}', the top can't be compared by "
-                f"{field.attribute}: {why}; cannot tell."
+                f"{field.attribute}: {why}; inconclusive."
             ),
         }
 

@@ -20,8 +20,8 @@ from audit.core.tables import (
     EVERYONE,
     MEASURES,
     OK,
-    SHOWN_SMALL,
     TOO_FEW,
+    WITHIN,
     records,
 )
 from audit.core.verdicts import verdicts
@@ -279,7 +279,7 @@ class Robustness(Choice):
 
     def _statement(self, row: dict[str, Any], conditions: int) -> str:
         ends = f"{row['low_simultaneous']:z.0f} to {row['high_simultaneous']:z.0f}"
-        which = "the largest" if row["verdict"] == SHOWN_SMALL else "the surest"
+        which = "the largest" if row["verdict"] == WITHIN else "the surest"
         one = row["attribute"] == EVERYONE
         what = "change" if one else "difference between two groups"
         over = f" over {conditions} degradations" if conditions > 1 else ""

@@ -12,13 +12,13 @@ from audit.core.evidence import each
 from audit.core.page import MARKS, Markdown
 from audit.core.rundir import Run
 from audit.core.tables import (
-    CANNOT_TELL,
     CONDITION,
     EVERYONE,
+    EXCEEDS,
+    INCONCLUSIVE,
     OK,
     RATE,
-    SHOWN_LARGE,
-    SHOWN_SMALL,
+    WITHIN,
 )
 from audit.probes.kit.blocks import Block, Folded, Part, Picture, Section, probe_would, said
 from audit.probes.kit.cells import MOST_ROWS, NBSP, at, table, tag, with_rest
@@ -96,7 +96,7 @@ def _of_task(run: Run, task: Task, rows: pd.DataFrame) -> Part:
 
 _EVERYONE: Final = (
     "**Everyone**: change in points [bounds], by severity; "
-    + ", ".join(f"{MARKS[v][0]} {v}" for v in (SHOWN_LARGE, SHOWN_SMALL, CANNOT_TELL))
+    + ", ".join(f"{MARKS[v][0]} {v}" for v in (EXCEEDS, WITHIN, INCONCLUSIVE))
     + "."
 )
 

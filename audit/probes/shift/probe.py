@@ -25,9 +25,9 @@ from audit.core.tables import (
     NOT_ASKED,
     NOT_JUDGED,
     OK,
-    SHOWN_SMALL,
     TOO_FEW,
     UNDEFINED,
+    WITHIN,
 )
 from audit.core.verdicts import verdicts
 from audit.data.dataset import Dataset
@@ -370,7 +370,7 @@ class Shift(Choice):
         there = f"{self.column} {self.reference}"
         ends = f"{row['low_simultaneous']:z.0f} to {row['high_simultaneous']:z.0f}"
         held = f"{100 * row['level']:.0f} % simultaneous bounds {ends}"
-        which = "the largest" if row["verdict"] == SHOWN_SMALL else "the surest"
+        which = "the largest" if row["verdict"] == WITHIN else "the surest"
         over = f", {which} over {many} sources" if many > 1 else ""
         if row["metric"] == ROBUSTNESS:
             return (

@@ -203,7 +203,7 @@ def _rai(run: Run, card: Mapping[str, Any]) -> dict[str, Any]:
         f"{name}: {attribute['source']}" for name, attribute in run.dataset["attributes"].items()
     )
     forbidden = _words(card.get("forbidden_uses")) or "not stated"
-    harms = sorted({f["harm"] for f in run.findings if f["verdict"] != "shown small"})
+    harms = sorted({f["harm"] for f in run.findings if f["verdict"] != "within margin"})
     return {
         "rai:dataBiases": f"Pictures of each group: {counts}.",
         "rai:dataLimitations": _words(card.get("known_limits")) or "not stated",

@@ -346,8 +346,8 @@ def _of_one(run: Run) -> int:
 
 
 _NAMELESS_FEW: Final = (
-    f"{TOO_FEW_SUBJECTS}: some that are withheld; nothing is shown small of groups that nobody "
-    "looked at"
+    f"{TOO_FEW_SUBJECTS}: some that are withheld; 'within margin' is said of no group that "
+    "nobody looked at"
 )
 
 
@@ -375,8 +375,8 @@ def _finding(finding: Mapping[str, Any], keys: Mapping[str, str]) -> dict[str, A
     asked = in_columns(dict(finding) | {"estimate": None})[1]
     return dict(finding) | {
         "statement": (
-            f"Asked {asked}, by {finding['attribute']}: {finding['verdict']} is the verdict on the "
-            f"{what}; between whom and how far is withheld, {REASON}."
+            f"Asked {asked}, by {finding['attribute']}: the verdict on the {what} is "
+            f"'{finding['verdict']}'; between whom and how far is withheld, {REASON}."
         ),
         "groups": [],
         "estimate": None,

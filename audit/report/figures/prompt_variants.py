@@ -19,7 +19,8 @@ from audit.core.digits import percent
 from audit.core.errors import InputError, sentence
 from audit.core.evidence import each
 from audit.core.rundir import Run
-from audit.core.tables import CANNOT_TELL, ENSEMBLE, OK, SHOWN_LARGE, WORST
+from audit.core.tables import ENSEMBLE, EXCEEDS, INCONCLUSIVE, OK, WORST
+from audit.core.verdicts import Verdict
 from audit.data.alterations import AS_IT_IS
 from audit.measure.metrics import METRICS
 from audit.probes.kit.looks import (
@@ -160,7 +161,7 @@ def _draw_curve(axis: Axes, curve: pd.DataFrame) -> None:
         bars: dict[str, Any] = {"colors": colour, "snap": False}
         axis.vlines(x[at], rows["low_simultaneous"], rows["high_simultaneous"], lw=thin, **bars)
         axis.vlines(x[at], rows["low"], rows["high"], lw=thick, alpha=0.5, **bars)
-        fill = "white" if verdict == CANNOT_TELL else colour
+        fill = "white" if verdict == INCONCLUSIVE else colour
         look = {"ms": size, "mfc": fill, "mec": colour, "mew": min(1.2, 0.3 * size)}
         axis.plot(
             x[at], 100 * curve.loc[at, "value"], MARKS[verdict], **look, gid=verdict, zorder=3
@@ -290,8 +291,8 @@ def _curve_title(curve: pd.DataFrame) -> str:
     """What happens more often for whom, in how many wordings, and with what verdict."""
     row, wordings = curve.iloc[0], len(curve)
     counts = {verdict: int((curve["verdict"] == verdict).sum()) for verdict in MARKS}
-    told = [f"{verdict} in {n}".replace(" ", "\u00a0") for verdict, n in counts.items() if n]
-    other_way = int(((curve["verdict"] == SHOWN_LARGE) & (curve["value"] < 0)).sum())
+    told = [f"{Verdict(v).phrase} in {n}".replace(" ", "\u00a0") for v, n in counts.items() if n]
+    other_way = int(((curve["verdict"] == EXCEEDS) & (curve["value"] < 0)).sum())
     if other_way:
         told[0] += f" ({other_way} of them the other way)"
     return (

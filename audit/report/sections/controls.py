@@ -21,27 +21,28 @@ def controls_in_words(run: Run) -> str:
     injected = run.controls["control"] == "injected"
     done = run.controls["comparisons"] > 0
     null, planted = run.controls[done & ~injected], run.controls[done & injected]
-    found = int((planted["shown_large"] > 0).sum())
+    found = int((planted["exceeds_margin"] > 0).sum())
     told = (
         f"{_shuffles_in_words(null, run.suite['confidence']['level'])} An injected gap is "
-        f"shown large in {found} of {len(planted)} analyses, and the bounds hold its true size in "
-        f"{int(planted['covered'].sum())}."
+        f"found to exceed the margin in {found} of {len(planted)} analyses, and the bounds hold "
+        f"its true size in {int(planted['covered'].sum())}."
     )
     without = int((injected & ~done).sum())
     return told + (f" In {without} no gap could be injected that would be seen." if without else "")
 
 
 def _shuffles_in_words(null: pd.DataFrame, level: float) -> str:
-    """In what share of all shuffles something is shown large, and bounds leave out 0."""
+    """In what share of all shuffles something exceeds the margin, and bounds leave out 0."""
     each_ = null["shuffles"].clip(lower=1)  # runs of earlier versions have one and say 0
     number, missed = int(each_.sum()), int(null["missed"].sum())
-    large = int(null["shown_large"].clip(upper=each_).sum())
+    large = int(null["exceeds_margin"].clip(upper=each_).sum())
     chance = f"{100 * (1 - level):g} %"
     if not number:
         return "No analysis could be repeated with shuffled group labels."
     return (
-        f"With shuffled group labels something is shown large in {large:,} of {number:,} shuffles "
-        f"({100 * large / number:.1f} %), and some simultaneous bounds leave out 0 in {missed:,} "
+        f"With shuffled group labels something exceeds the margin in {large:,} of {number:,} "
+        f"shuffles ({100 * large / number:.1f} %), and some simultaneous bounds leave out 0 in "
+        f"{missed:,} "
         f"({100 * missed / number:.1f} %; by chance up to {chance} of either)."
     )
 
@@ -56,11 +57,11 @@ def _failure(row: Mapping[str, Any]) -> str:
     if row["control"] == "shuffled":
         number = row["shuffles"] or 1
         return (
-            f"with shuffled labels something of {asked_of} is shown large in {row['shown_large']} "
-            f"of {number} shuffles, and bounds leave out 0 in {row['missed']}: chance explains up "
-            f"to {row['allowed']}"
+            f"with shuffled labels something of {asked_of} exceeds the margin in "
+            f"{row['exceeds_margin']} of {number} shuffles, and bounds leave out 0 in "
+            f"{row['missed']}: chance explains up to {row['allowed']}"
         )
-    return f"an injected gap was not shown large ({asked_of})"
+    return f"an injected gap was not found to exceed the margin ({asked_of})"
 
 
 def controls_table(run: Run) -> Markdown:
@@ -79,28 +80,28 @@ def controls_table(run: Run) -> Markdown:
 
 
 def _shuffled_cells(row: Any) -> dict[str, str]:
-    """Of how many shuffles something is shown large, and bounds leave out 0."""
+    """Of how many shuffles something exceeds the margin, and bounds leave out 0."""
     if not row.comparisons:
         return dict(zip(_SHUFFLED, (f"– {row.reason}", "–"), strict=True))
     if not row.shuffles:  # a run of an earlier version: one shuffle, of which comparisons count
-        told = f"{row.shown_large:,} of {row.comparisons:,} comparisons, once"
+        told = f"{row.exceeds_margin:,} of {row.comparisons:,} comparisons, once"
         return dict(zip(_SHUFFLED, (at(row, told), "–"), strict=True))
-    counts = (f"{n:,} of {row.shuffles:,}" for n in (row.shown_large, row.missed))
+    counts = (f"{n:,} of {row.shuffles:,}" for n in (row.exceeds_margin, row.missed))
     return dict(zip(_SHUFFLED, (at(row, next(counts)), next(counts)), strict=True))
 
 
-_SHUFFLED: Final = ("Shuffled: shown large", "Shuffled: bounds leave out 0")
+_SHUFFLED: Final = ("Shuffled: exceeds margin", "Shuffled: bounds leave out 0")
 
 
 def _injected_cells(row: Any) -> dict[str, str]:
-    names = ("Injected, points", "Found, points [bounds]", "Shown large", "Covered")
+    names = ("Injected, points", "Found, points [bounds]", "Exceeds margin", "Covered")
     if not row.comparisons:
         return dict(zip(names, (f"none: {row.reason}", "–", "–", "–"), strict=True))
     ends = row.low_simultaneous, row.high_simultaneous
     told = (
         f"{percent(row.planted, *ends)}: ‘{row.label}’ in {row.group}",
         at(row, measured(row.value, *ends)),
-        f"{row.shown_large:,} of {row.comparisons:,}",
+        f"{row.exceeds_margin:,} of {row.comparisons:,}",
         "yes" if row.covered else Markdown("**no**"),
     )
     return dict(zip(names, told, strict=True))

@@ -11,7 +11,7 @@ from audit.core.digits import percent
 from audit.core.evidence import each
 from audit.core.page import Markdown
 from audit.core.rundir import Run
-from audit.core.tables import ADD, DROP, EVERYONE, OK, RATE, SHOWN_LARGE, SWAP, UNKNOWN, WORST
+from audit.core.tables import ADD, DROP, EVERYONE, EXCEEDS, OK, RATE, SWAP, UNKNOWN, WORST
 from audit.probes.kit.blocks import Block, Folded, Part, Picture, Section, said
 from audit.probes.kit.cells import MOST_ROWS, asked, at, measured, table, tag, with_rest
 from audit.probes.kit.tasks import Task, tasks
@@ -184,7 +184,7 @@ def _errors(run: Run, changes: pd.DataFrame) -> Sequence[Block]:
         "Where the right answer is known: how many fewer pictures get a wrong label if one label "
         "is not offered, of the pictures for which it would be wrong. For {large} of {n} labels "
         "that is surely more than the margin in some group.",
-        large=int((ranked["verdict"] == SHOWN_LARGE).sum()),
+        large=int((ranked["verdict"] == EXCEEDS).sum()),
         n=len(ranked),
     )
     figure = Picture(figures.label_effects, str(ranked["task"].iloc[0]))

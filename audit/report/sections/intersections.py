@@ -9,7 +9,7 @@ import pandas as pd
 from audit.core.evidence import each
 from audit.core.page import Markdown
 from audit.core.rundir import Run
-from audit.core.tables import CANNOT_TELL, DIFFERENCE, ENSEMBLE, REST
+from audit.core.tables import DIFFERENCE, ENSEMBLE, INCONCLUSIVE, REST
 from audit.measure.findings import judged
 from audit.probes.kit.cells import MOST_ROWS, asked, at, like, measured, table, tag, with_rest
 
@@ -36,7 +36,7 @@ def pooled_cells_table(run: Run) -> Markdown:
     ]
     told = _pooled(cells[like(cells, judged(rows, run.rates), _QUESTION)])
     told = told[
-        (told["pooled_verdict"] != told["verdict"]) & (told["pooled_verdict"] != CANNOT_TELL)
+        (told["pooled_verdict"] != told["verdict"]) & (told["pooled_verdict"] != INCONCLUSIVE)
     ]
     shown = table(
         {"Task": row.task, "Chosen": asked(row), "Group": row.group, "Pictures": f"{row.n:,}"}

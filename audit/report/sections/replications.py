@@ -26,7 +26,7 @@ _WHAT: Final = Markdown(
 A card states published numbers and the protocol behind them. Each number is looked for in this run:
 
 - **reproduced**: the interval of the difference, with the sampling error of both sides, lies within
-  the card's tolerance; **not reproduced**: wholly outside; **cannot tell**: neither.
+  the card's tolerance; **not reproduced**: wholly outside; **inconclusive**: neither.
 - **not comparable**: model, data set, label set, groups or the rule of choice are others, or the
   run lacks the rate. Template, article, crop and number of pictures are named and forbid nothing.
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 from audit.core import evidence
 from audit.core.page import MARKS, Markdown, code, escaped
 from audit.core.rundir import Run
-from audit.core.tables import SHOWN_LARGE
+from audit.core.tables import EXCEEDS
 from audit.engine import gates
 from audit.measure.findings import in_columns
 from audit.probes.kit.cells import MOST_ROWS, asked, table, tag, with_rest
@@ -43,8 +43,8 @@ def evidence_of(run: Run, finding: Mapping[str, Any]) -> Markdown:
 
 
 def gate_results(run: Run) -> list[gates.GateResult]:
-    """What every gate said of every gap, failures first, among them what is shown large."""
-    return sorted(gates.read(run), key=lambda r: (r.passed, r.outcome != SHOWN_LARGE))
+    """What every gate said of every gap, failures first, among them what exceeds the margin."""
+    return sorted(gates.read(run), key=lambda r: (r.passed, r.outcome != EXCEEDS))
 
 
 def gates_table(run: Run) -> Markdown:
