@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import worlds
 
+from audit.cli import summary
 from audit.cli import verbs as cli
 from audit.core import resources
 from audit.core.errors import GateError
@@ -139,7 +140,7 @@ def test_at_most_ten_failed_gaps_are_printed(monkeypatch, capsys, tmp_path: Path
     large = one.model_copy(update={"outcome": "exceeds margin", "sentence": "A large one."})
     monkeypatch.setattr(gates, "read", lambda run: [one] * 12 + [allowed, large])
     with pytest.raises(GateError, match="13 of 14 gated gaps fail"):
-        cli._gates(Run(tmp_path, {}))
+        summary.gate_results(Run(tmp_path, {}))
     printed = capsys.readouterr()
     assert printed.err.startswith("A large one.")  # what is shown comes before what is open
     assert printed.err.count("Fails 'g'.") == 9

@@ -22,8 +22,9 @@ from audit.core.errors import InputError
 from audit.core.terminal import Stopped, stoppable
 from audit.data.images import pixel_digest
 from audit.models.encoder import EncoderCard, Rows, unit_rows
-from audit.store import embeddings, turns
-from audit.store.embeddings import Shelf, Store, encode_stream, picture_key
+from audit.store import embeddings, shelf, turns
+from audit.store.embeddings import Store, encode_stream
+from audit.store.shelf import Shelf, picture_key
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -340,7 +341,7 @@ def test_a_damaged_shard_is_dropped_and_made_again(how: str, tmp_path: Path):
     Store(cache).images(encoder, items[:3], tmp_path / "a")
     Store(cache).images(encoder, items, tmp_path / "a")
     shard = shards(cache, "/images")[0]
-    size = embeddings._read_shard(shard, 12)[0].shape[0]  # type: ignore[index]
+    size = shelf._read_shard(shard, 12)[0].shape[0]  # type: ignore[index]
     content = bytearray(shard.read_bytes())
     content[len(content) // 2] ^= 1
     damaged = {"flip": content, "cut": content[:-5], "empty": b"", "other": b"x" * 500}[how]
@@ -398,7 +399,7 @@ def test_killed_while_filling_loses_only_the_last_moments(tmp_path: Path):
     wait_for_shards(cache, 3)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    kept = sum(len(embeddings._read_shard(s, 12)[0]) for s in shards(cache, "/images"))  # type: ignore[index]
+    kept = sum(len(shelf._read_shard(s, 12)[0]) for s in shards(cache, "/images"))  # type: ignore[index]
     assert 48 <= kept < 400
     encoder = Colours()
     found, _ = Store(cache).images(encoder, items, tmp_path / "a", dataset="d")
@@ -445,7 +446,7 @@ def test_who_waits_goes_on_where_a_killed_process_stopped(tmp_path: Path):
 
 
 def _read_keys(shard: Path) -> list[bytes]:
-    return [key.tobytes() for key in embeddings._read_shard(shard, 12)[0]]  # type: ignore[index]
+    return [key.tobytes() for key in shelf._read_shard(shard, 12)[0]]  # type: ignore[index]
 
 
 @pytest.mark.slow

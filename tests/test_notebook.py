@@ -18,7 +18,8 @@ from test_words import refused
 
 from audit.core.rundir import Run, runs_in
 from audit.core.tables import EXCEEDS
-from audit.explore.replication import load_card, replicate_all
+from audit.explore.replication import replicate_all
+from audit.explore.replication_card import load_card
 
 #: slow: each is executed, and what reads notebooks is slow to import
 pytestmark = pytest.mark.slow

@@ -22,20 +22,22 @@ from audit.data.labels import load_label_set, load_prompt_set
 from audit.engine.run import carry_out
 from audit.engine.suite import load_suite
 from audit.explore.replication import (
-    NOT_COMPARABLE,
-    NOT_REPRODUCED,
-    REPLICATIONS,
-    REPRODUCED,
     Rate,
     attainable,
-    card_names,
     difference_interval,
     in_columns,
     in_short,
     judge,
-    load_card,
     replicate,
     replicate_all,
+)
+from audit.explore.replication_card import (
+    NOT_COMPARABLE,
+    NOT_REPRODUCED,
+    REPLICATIONS,
+    REPRODUCED,
+    card_names,
+    load_card,
 )
 from audit.stats.intervals import newcombe
 from audit.store.embeddings import Store

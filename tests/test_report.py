@@ -25,7 +25,7 @@ from audit.engine.gates import judge
 from audit.engine.run import carry_out
 from audit.engine.suite import Gate, load_suite
 from audit.explore import replication
-from audit.explore.replication import load_card
+from audit.explore.replication_card import card_names, load_card
 from audit.measure.findings import judged
 from audit.models.planted import PlantedEncoder, picture_key
 from audit.probes.kit.blocks import Folded, Part, Picture, Section, probe_would, said
@@ -958,7 +958,7 @@ def test_without_effects_section_13_says_what_would(run: Run, tmp_path: Path) ->
 @pytest.mark.usefixtures("unpainted")
 def test_every_bundled_card_has_its_line_and_reason(run: Run, tmp_path: Path) -> None:
     told = part(run, tmp_path, 21)
-    table = replication.replicate_all(map(load_card, replication.card_names()), run)
+    table = replication.replicate_all(map(load_card, card_names()), run)
     for name, rows in table.groupby("card"):
         (line,) = lines_of(told, f"| {name} | {len(rows)} | {len(rows)} not comparable |")
         assert "the protocols differ in model" in line
@@ -970,7 +970,7 @@ def test_every_bundled_card_has_its_line_and_reason(run: Run, tmp_path: Path) ->
 def test_numbers_that_can_be_compared_are_told_one_by_one(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    table = replication.replicate_all(map(load_card, replication.card_names()), run)
+    table = replication.replicate_all(map(load_card, card_names()), run)
     one = table["key"] == table["key"].iloc[30]
     numbers = {"ours": 0.112, "difference": -0.021, "low": -0.034, "high": -0.008, "differs": 3}
     told_of = table.assign(**{k: table[k].where(~one, v) for k, v in numbers.items()})

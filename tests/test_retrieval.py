@@ -38,7 +38,8 @@ from audit.models.encoder import Texts
 from audit.models.planted import PlantedEncoder, picture_key
 from audit.probes.kit.base import Design, Seen
 from audit.probes.retrieval.figures import skews_beside_chance, who_is_at_the_top
-from audit.probes.retrieval.probe import FINDINGS, TOLD, Retrieval
+from audit.probes.retrieval.names import FINDINGS, TOLD
+from audit.probes.retrieval.probe import Retrieval
 from audit.probes.retrieval.section import tell
 from audit.report.render import render
 from audit.store.embeddings import Embeddings, Store

@@ -24,8 +24,10 @@ from audit.measure.metrics import Groups
 from audit.models.encoder import Texts
 from audit.probes.kit.base import Design, Seen
 from audit.probes.kit.changes import ACCURACY_CHANGE, UNEQUAL_DROP
+from audit.probes.shift.baseline import Baseline, load_baseline
 from audit.probes.shift.figures import sources
-from audit.probes.shift.probe import ACCURACY, ROBUSTNESS, Baseline, Shift, load_baseline
+from audit.probes.shift.probe import Shift
+from audit.probes.shift.rows import ACCURACY, ROBUSTNESS
 from audit.probes.shift.section import SECTION
 from audit.stats.clustered import difference_interval
 from audit.stats.counts import sample_of

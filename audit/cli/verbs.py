@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from audit.cli.levels import LEVELS, FailOn, level_of, require_below
-from audit.core.errors import AuditError, GateError, InputError, sentence
+from audit.cli.preview import (
+    LEFT,
+    data_remarks,
+    how_to_read,
+    plan_status,
+    smallest_gaps,
+    subjects_needed,
+    suite_in_short,
+)
+from audit.cli.summary import author_words, gate_results, largest_changes, of_run
+from audit.core.errors import AuditError, InputError, sentence
 from audit.core.terminal import (
     Stopped,
     cells,
@@ -50,10 +60,6 @@ AllowEdited = Annotated[
     typer.Option("--allow-edited", help="go on if files were changed since; marks every page"),
 ]
 Device = Annotated[str, typer.Option(help="auto, cuda, mps or cpu")]
-
-
-#: columns of words in tables of numbers
-_LEFT = ("attribute", "group", "compared", "question")
 
 
 class Kind(StrEnum):
@@ -140,21 +146,21 @@ def check(
 
     asked = _load(suite, model).resolve()
     model_here = locate(asked.model)
-    _question(asked, model_here.place)
+    suite_in_short(asked, model_here.place)
     _told_of_model(model_here.caveats)
     if model_here.read is not None:
         require_readable(asked, model_here.read)
-    _remarks(asked)
-    numbers("Pictures of every group", asked.cells(), _LEFT, once=True)
-    numbers("The smallest gap that would be found, in points", _power(asked), _LEFT)
-    _how_to_read(asked)
+    data_remarks(asked)
+    numbers("Pictures of every group", asked.cells(), LEFT, once=True)
+    numbers("The smallest gap that would be found, in points", smallest_gaps(asked), LEFT)
+    how_to_read(asked)
     if asked.primary:
-        numbers("Subjects a group that each primary question needs", _needs(asked), _LEFT)
+        numbers("Subjects a group that each primary question needs", subjects_needed(asked), LEFT)
         say(
             f"  At {asked.confidence.power:.0%} power: to show a gap of twice the margin to exceed "
             "it, from a rate of 10%, and equal rates of 10% to lie within it."
         )
-    _plan(asked, out, seal)
+    plan_status(asked, out, seal)
     say(f"{suite} is sound. Next: clip-audit run {suite}")
 
 
@@ -185,8 +191,8 @@ def run(
         # the run is sealed: whatever happens to its renderings, its gates decide the exit code
         _survived("The report", lambda: _rendered(finished))
         tell("draw the report", 1, 1)
-    _survived("The summary for this terminal", lambda: _summary(finished))
-    _gates(finished)
+    _survived("The summary for this terminal", lambda: of_run(finished))
+    gate_results(finished)
     require_below(finished, fail_on)
 
 
@@ -224,7 +230,7 @@ def report(
     if draft:
         say(f"the author's words: {narrative.draft(finished)}")
     if check:
-        _words(finished)
+        author_words(finished)
     else:
         some([str(p) for p in narrative.narrative_of(finished).problems], stderr=True)
         say(f"report: {_rendered(finished)}")
@@ -278,7 +284,7 @@ def compare(
     runs = _opened(path, allow_edited), _opened(other, allow_edited)
     told = comparison.remarks(*runs, task, other_task)
     changes = comparison.compare(*runs, task, other_task, condition, other_condition)
-    _changes(changes, runs, told)
+    largest_changes(changes, runs, told)
     if out:
         comparison.save(changes, out)
         say(f"all changes: {out}")
@@ -314,8 +320,9 @@ def replicate(
     """Hold published numbers beside a run's own, and say how far the protocols are apart."""
     from audit.core.tables import records
     from audit.explore import replication
+    from audit.explore.replication_card import card_names, load_card
 
-    found = [replication.load_card(name) for name in cards or replication.card_names()]
+    found = [load_card(name) for name in cards or card_names()]
     table = replication.replicate_all(found, _opened(path, allow_edited))
     columns = ("verdict", "number", "published", "ours", "difference", "distance", "why")
     for name, rows in table.groupby("card", sort=False):
@@ -534,243 +541,6 @@ def _export(finished: Run, kinds: Sequence[str]) -> None:
     if refused:
         some([str(error) for error in refused[1:]], stderr=True)
         raise refused[0]
-
-
-def _summary(finished: Run) -> None:
-    """The terminal's last screen: the most important findings and where the report is."""
-    from audit.core.verdicts import Verdict
-    from audit.measure.findings import in_columns, tally_verdicts
-
-    rows = [in_columns(finding) for finding in finished.findings[:10]]
-    columns = ("verdict", "asked", "widest between", "gap in points")
-    cells(f"{finished.name}: most important findings", columns, rows)
-    counts = tally_verdicts(finished.findings)
-    say(", ".join(Verdict(verdict).counted(n) for verdict, n in counts.items() if n))
-    page = finished.path / "report.html"
-    if page.is_file():
-        say(f"report: {page}")
-    else:
-        say(f"no report: 'clip-audit report {finished.path}' renders it again")
-    _set_aside(finished)
-
-
-def _set_aside(finished: Run) -> None:
-    """How many pictures were set aside and why, where they are listed, and whom it falls on."""
-    from audit.core.rundir import PRIVATE
-    from audit.store.quarantine import LIST, uneven
-
-    data = finished.dataset
-    if not data["quarantined"]:
-        return
-    why = ", ".join(f"{n:,} {reason}" for reason, n in data["quarantined_reasons"].items())
-    listed = finished.path / PRIVATE / LIST
-    say(f"{data['quarantined']:,} pictures were set aside ({why}), listed in {listed}")
-    for warning in uneven(data).values():
-        say(f"warning: {warning}", style="yellow")
-
-
-def _changes(changes: Any, runs: Sequence[Run], remarks: Sequence[str]) -> None:
-    """The gaps that surely changed most, what to know of them, and the counts of verdicts."""
-    from audit.core.tables import DIFFERENCE, WORST, records
-    from audit.explore.compare import in_columns, in_short, largest
-
-    wordings = (changes[side].iloc[0] for side in ("condition", "condition_b"))
-    for name, run, wording in zip("AB", runs, wordings, strict=True):
-        say(f"{name}: {run.name}, {run.manifest['model']}, {wording}")
-    say()
-    columns = ("verdict", "asked", "between", "in A", "in B", "change (bounds)")
-    for title, kind in (
-        ("Largest gap between any two groups: where it changed most", WORST),
-        ("Gap between two groups: where it changed most", DIFFERENCE),
-    ):
-        rows = [in_columns(row) for row in records(largest(changes, kind))]
-        cells(f"{title}, in points", columns, rows)
-    level = f"{changes['level'].iloc[0]:.0%}"
-    say(
-        f"Change: B less A; its bounds hold at {level} for all labels and groups of one task, "
-        "metric and attribute at once. 'exceeds margin': it is more than the label family's "
-        "margin, either way; 'within margin': it is less.",
-    )
-    some(remarks)
-    say(in_short(changes))
-
-
-def _gates(finished: Run) -> None:
-    """What the suite's gates say; a failed one ends the command.
-
-    Raises:
-        GateError: a gated gap fails.
-    """
-    from audit.engine import gates
-
-    results = gates.read(finished)
-    failed = sorted((r for r in results if not r.passed), key=lambda r: r.open)
-    allowed = [r for r in results if r.passed and r.open]
-    some([r.sentence for r in allowed])
-    some([r.sentence for r in failed], stderr=True)
-    if results:
-        say(f"gates: {len(results) - len(failed)} of {len(results)} gaps pass")
-    if failed:
-        raise GateError(
-            sentence(
-                f"{len(failed)} of {len(results)} gated gaps fail the policy of the suite",
-                f"All are in {finished.path / gates.RESULTS}",
-            )
-        )
-
-
-def _words(finished: Run) -> None:
-    """Every problem of the author's words.
-
-    Raises:
-        InputError: there is one.
-    """
-    from audit.report.narrative import FILE, narrative_of
-
-    problems = narrative_of(finished).problems
-    some([str(problem) for problem in problems], most=len(problems), stderr=True)
-    if problems:
-        told = f"{finished.path / FILE}: {len(problems)} to mend or to answer for, listed above"
-        raise InputError(sentence(told, "Only errors keep the report from being rendered"))
-    say(f"{FILE}: nothing is wrong with it")
-
-
-def _question(suite: Suite, place: str) -> None:
-    """What would be asked: the model, the pictures, the questions, the gates."""
-    data = suite.pictures
-    subjects = data.table["cluster_id"].nunique()
-    tasks = ", ".join(probe.task for probe in suite.asked)
-    lines = [
-        f"model: {suite.model} ({place})",
-        f"data:  {data.name}, {len(data):,} pictures of {subjects:,} subjects",
-        f"asks:  {tasks}",
-        *(
-            f"primary: {claim}" + (f" ({claim.why})" if claim.why else "")
-            for claim in suite.primary
-        ),
-        *(f"gate:  {gate}" for gate in suite.gates),
-    ]
-    for line in lines:
-        say(line)
-    say()
-
-
-def _remarks(suite: Suite) -> None:
-    """What is seen of the pictures, and what in the data is probably not meant."""
-    from audit.data.pictures import look, of_copies
-
-    data = suite.pictures
-    sight = look(data)
-    lost = len(sight.faults) / len(data)
-    first = next(iter(sight.faults.values()), "")
-    if lost > suite.max_quarantined:
-        told = f"data set '{data.name}': {len(sight.faults):,} of {len(data):,} pictures can't be "
-        told += f"used, more than the {suite.max_quarantined:.0%} that the suite allows"
-        raise InputError(sentence(told, f"The first: {first}"))
-    remarks = [r.text for r in (*suite.remarks, *of_copies(data, suite.groups, sight.digests))]
-    if sight.faults:
-        remarks.insert(0, f"{len(sight.faults):,} pictures would be set aside; the first: {first}")
-    how = "file" if sight.of_files else "picture"
-    say(f"{len(data):,} files looked for, {sight.opened:,} opened; duplicates searched by {how}")
-    if sight.unsearched:
-        say(
-            f"in {sight.unsearched:,} pictures inside Parquet duplicates are searched by 'run' only"
-        )
-    if remarks:
-        say("look at the data again, nothing is changed:", style="bold yellow")
-        for remark in remarks:
-            say(f"  - {remark}")
-    say()
-
-
-def _power(suite: Suite) -> Any:
-    """The table of detectable gaps: short headings, points, ranges where subjects repeat."""
-    power = suite.power()
-    rates = [c.removeprefix("base ") for c in map(str, power.columns) if c.startswith("base ")]
-    shorter = {"smallest": "fewest", "comparisons": "pairs"}
-    shown = (
-        power[["attribute", "groups", *shorter]]
-        .rename(columns=shorter)
-        .assign(
-            **{r: list(map(_range, power[f"base {r}"], power[f"worst {r}"])) for r in rates},
-            needed=[f"{v:,.0f}" if v == v else "-" for v in power["needed"]],
-            **{"least p": [_least(p) for p in power["smallest_p"]]},
-        )
-    )
-    few = power["groups"] < 2
-    return shown.mask(few, shown.assign(**dict.fromkeys(rates, "-")))
-
-
-def _range(best: float, worst: float) -> str:
-    """Points from the best case to the worst; 'none' where no gap at all would be found."""
-    ends = [f"{100 * v:.1f}" if v == v else "none" for v in (best, worst)]
-    return "-".join(dict.fromkeys(ends))
-
-
-def _least(p: float) -> str:
-    if p != p:
-        return "-"
-    return "<1e-6" if p < 1e-6 else f"{p:.2g}"
-
-
-def _needs(suite: Suite) -> Any:
-    """The subjects that each primary question needs, beside those that it has."""
-    needs = suite.needs()
-    shown = {"exceeds": "to exceed", "within": "to be within", "comparisons": "pairs"}
-    counts = {
-        name: [f"{v:,.0f}" if v == v else "none suffices" for v in needs[name]]
-        for name in ("exceeds", "within")
-    }
-    needs = needs.assign(**counts).rename(columns=shown | {"too_few": "too few"})
-    return needs if needs["too few"].any() else needs.drop(columns="too few")
-
-
-def _how_to_read(suite: Suite) -> None:
-    """What the headings of the table of detectable gaps mean."""
-    from audit.measure.metrics import DEFAULT_FAMILY
-
-    c = suite.confidence
-    margin = 100 * c.margin(DEFAULT_FAMILY).difference
-    means = {
-        "groups": f"those of {c.min_group} subjects or more; 'fewest': pictures in the smallest",
-        "pairs": f"of groups; the level of {c.level:.0%} holds for all pairs of a question at once",
-        "5%": (
-            "for an event seen in 5% of pictures: the gap between the two smallest groups that is "
-            f"found with {c.power:.0%} power; none: even the largest would mostly be missed"
-        ),
-        "needed": (
-            "pictures a group to show that equal rates of 10% differ by less than "
-            f"{margin:g} points"
-        ),
-        "least p": (
-            "the smallest adjusted p-value that could come out; "
-            f"above {1 - c.level:.2g} nothing could ever be shown"
-        ),
-    }
-    if suite.repeats:
-        means["ranges"] = (
-            "subjects repeat, so from pictures that are independent to each subject counting once "
-            "('needed' then counts subjects)"
-        )
-    for heading, meaning in means.items():
-        say(f"  {heading:<8} {meaning}")
-
-
-def _plan(suite: Suite, out: Path, seal: bool) -> None:
-    """Seal the plan if asked to, and say how it stands."""
-    from datetime import UTC, datetime
-
-    from audit.engine import plan
-
-    sealed = plan.seal(suite, out) if seal else None
-    told = plan.status(suite, out, datetime.now(UTC))
-    hint = " '--seal' dates it before it is run." if told.startswith("unsealed") else ""
-    say()
-    say(f"The plan is {told}.{hint}")
-    if sealed:
-        kept = "" if sealed.first else " was there already and keeps its date"
-        say(f"plan: {sealed.path}{kept}")
-        say(f"Its date is proved to others by committing it: git add --force {sealed.path}")
 
 
 if __name__ == "__main__":

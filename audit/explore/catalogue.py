@@ -28,7 +28,7 @@ from audit.data.labels import (
 )
 from audit.data.yamlfile import load_yaml
 from audit.engine.suite import load_suite, suite_names
-from audit.explore.replication import card_names, load_card
+from audit.explore.replication_card import card_names, load_card
 from audit.measure.metrics import METRICS
 from audit.probes.kit.base import PROBES
 

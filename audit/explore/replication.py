@@ -7,95 +7,41 @@ gives one word: *reproduced*, *not reproduced*, *inconclusive* or *not comparabl
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Protocol, Self
+from typing import Any, Final, Protocol
 
 import pandas as pd
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from audit.core.digits import bounds, percent
-from audit.core.errors import InputError, sentence
-from audit.core.registry import suggest, unknown
-from audit.core.resources import bundled, bundled_names
 from audit.core.tables import (
-    COUNT,
     ENSEMBLE,
     EVERYONE,
     INCONCLUSIVE,
-    NUMBER,
     OK,
-    TEXT,
     TOO_FEW,
     UNKNOWN,
-    Schema,
     records,
 )
-from audit.data.labels import Cited, Text, normalise
-from audit.data.yamlfile import FieldError, load_yaml, validate
-from audit.measure.metrics import METRICS
-from audit.stats.defaults import rate_bounds
-
-REPRODUCED: Final = "reproduced"
-NOT_REPRODUCED: Final = "not reproduced"
-NOT_COMPARABLE: Final = "not comparable"
-WORDS: Final = (REPRODUCED, NOT_REPRODUCED, INCONCLUSIVE, NOT_COMPARABLE)
-
-#: the share of right answers, which published tables print; runs keep ``misclassification``
-ACCURACY: Final = "accuracy"
-#: how a classification probe chooses; a card that says otherwise is about another question
-HIGHEST: Final = "highest similarity"
-#: where the published size of a group is from
-SIZES: Final = ("printed", "whole split", "assumed", "unknown")
-
-_CHOICE: Final = {"classification": HIGHEST}
-_ONLY_LABEL: Final = {ACCURACY: "any label", "misclassification": "any label"}
-_CROSS: Final = " x "
-
-#: one row a published number. Shares and ``difference`` (ours less published) are in [-1, 1];
-#: ``low, high`` bound the difference at ``level`` with both sides' sampling error, and with ours
-#: alone where ``published_size`` is unknown. ``tolerance`` and ``attainable`` are shares too: the
-#: latter is the least tolerance at which an equal rate could be told to be reproduced.
-#: ``differs`` and ``unstated`` count the fields of the protocol that are other here, or that one
-#: side does not state; ``distance`` names them.
-REPLICATIONS: Final = Schema(
-    "replications",
-    {
-        "key": TEXT,
-        "card": TEXT,
-        "card_version": COUNT,
-        "question": TEXT,
-        "metric": TEXT,
-        "label": TEXT,
-        "attribute": TEXT,
-        "group": TEXT,
-        "task": TEXT,
-        "condition": TEXT,
-        "published": NUMBER,
-        "published_n": NUMBER,
-        "published_size": TEXT,
-        "ours": NUMBER,
-        "n": NUMBER,
-        "effective_n": NUMBER,
-        "difference": NUMBER,
-        "low": NUMBER,
-        "high": NUMBER,
-        "level": NUMBER,
-        "tolerance": NUMBER,
-        "attainable": NUMBER,
-        "differs": COUNT,
-        "unstated": COUNT,
-        "distance": TEXT,
-        "verdict": TEXT,
-        "reason": TEXT,
-    },
-    key=("key",),
-    allowed={"verdict": WORDS, "published_size": SIZES},
+from audit.data.labels import normalise
+from audit.explore.replication_card import (
+    ACCURACY,
+    CHOICE,
+    CROSS,
+    NOT_COMPARABLE,
+    NOT_REPRODUCED,
+    REPLICATIONS,
+    REPRODUCED,
+    WORDS,
+    Number,
+    PublishedProtocol,
+    Question,
+    ReplicationCard,
+    cell,
 )
+from audit.stats.defaults import rate_bounds
 
 
 class Finished(Protocol):
@@ -116,194 +62,6 @@ class Finished(Protocol):
     @property
     def questions(self) -> list[dict[str, Any]]:
         """What each probe asked."""
-
-
-def _listed(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
-
-
-Names = Annotated[tuple[Text, ...], BeforeValidator(_listed)]
-
-
-class _Written(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class GroupNames(_Written):
-    """The groups of one attribute, and whose word they are."""
-
-    names: Names = Field(min_length=1)
-    source: Literal["self-reported", "annotator-perceived", "assigned", "generator"] | None = None
-
-
-class Question(_Written):
-    """What the published protocol asked: labels, words around them, how one was chosen."""
-
-    label_set: Text = Field(description="the name it goes by")
-    labels: Names = Field((), description="all labels, in any order")
-    digest: str = Field("", pattern="^([0-9a-f]{64})?$", description="of the set, if no labels")
-    wording: Literal["published", "reconstructed"] = "published"
-    families: Mapping[str, Names] = Field({}, description="tag: labels that are counted together")
-    templates: Names = Field((), description="none: they were never published")
-    article: Literal["as written", "a/an", "unknown"] = "unknown"
-    choice: Text = HIGHEST
-
-    @model_validator(mode="after")
-    def _says_what_was_asked(self) -> Self:
-        if bool(self.labels) == bool(self.digest):
-            raise ValueError("give either 'labels' or the 'digest' of the label set")
-        have = {normalise(text) for text in self.labels}
-        for tag, members in self.families.items():
-            for i, text in enumerate(members):
-                if self.labels and normalise(text) not in have:
-                    told = sentence(f"no label '{text}'", suggest(text, self.labels))
-                    raise FieldError(told, "families", tag, i)
-        return self
-
-
-class PublishedProtocol(_Written):
-    """Who was asked about which pictures, in which words, as far as the source says."""
-
-    model: Names = Field(min_length=1, description="every name the checkpoint goes by")
-    dataset: Names = Field(min_length=1, description="every name the data set goes by")
-    split: Text | None = None
-    crop: Text | None = None
-    pictures: int | None = Field(None, gt=0)
-    groups: Mapping[str, GroupNames] = Field({}, description="by attribute, as the data name them")
-    questions: Mapping[str, Question] = Field(min_length=1)
-
-
-class Number(_Written):
-    """One published number: a share of the pictures of a group."""
-
-    question: str = Field("", description="may be left out where the protocol has one")
-    metric: str
-    label: Names = Field((), description="a label or family, or families that are added up")
-    attribute: Text = EVERYONE
-    group: Text = EVERYONE
-    value: float | None = Field(None, description="a share; may be left out where events are given")
-    n: int | None = Field(None, gt=0, description="pictures of the group in the source")
-    n_from: Literal["printed", "whole split", "assumed"] = "printed"
-    events: int | None = Field(None, ge=0)
-
-    @field_validator("metric")
-    @classmethod
-    def _known_metric(cls, metric: str) -> str:
-        if metric == ACCURACY:
-            return metric
-        with contextlib.suppress(InputError):  # listing all, plugins too, is slow: only to tell
-            _ = METRICS[metric]
-            return metric
-        known = (ACCURACY, *METRICS)
-        listing = f"Known: {', '.join(known)}"
-        raise ValueError(sentence(f"no metric '{metric}'", suggest(metric, known), listing))
-
-    @field_validator("value")
-    @classmethod
-    def _share(cls, value: float | None) -> float | None:
-        if value is not None and not 0 <= value <= 1:
-            share = f": write {value / 100:g}" if 1 < value <= 100 else ""
-            raise ValueError(f"got {value:g}; a share between 0 and 1 is needed{share}")
-        return value
-
-    @model_validator(mode="after")
-    def _adds_up(self) -> Self:
-        if self.events is None and self.value is None:
-            raise ValueError("gives no number: write 'value', or 'events' and 'n'")
-        if self.events is not None and (self.n is None or self.events > self.n):
-            told = f"{self.events} events of {self.n or 'an unknown number of'} pictures"
-            raise FieldError(f"{told}; give 'n', at least as many as events", "events")
-        if not self.label and self.metric not in _ONLY_LABEL:
-            raise FieldError(f"'{self.metric}' counts a label or family: name it", "label")
-        return self
-
-    @property
-    def share(self) -> float:
-        """The number as a share; from the counts where they are printed."""
-        if self.events is not None and self.n is not None:
-            return self.events / self.n
-        assert self.value is not None
-        return self.value
-
-    @property
-    def counted(self) -> tuple[str, ...]:
-        """The labels whose rates are added up."""
-        return self.label or (_ONLY_LABEL[self.metric],)
-
-
-class ReplicationCard(Cited):
-    """Published numbers and the protocol behind them."""
-
-    protocol: PublishedProtocol
-    tolerance: float = Field(gt=0, le=100, description="points within which a number is the same")
-    rounding: float = Field(0.1, ge=0, le=10, description="points: the unit of the last digit")
-    numbers: tuple[Number, ...]
-
-    @model_validator(mode="after")
-    def _hangs_together(self) -> Self:
-        if not self.numbers:
-            raise FieldError("no number; write at least one", "numbers")
-        seen: dict[str, int] = {}
-        for i, number in enumerate(self.numbers):
-            self._check(number, i)
-            first = seen.setdefault(self.key(number), i)
-            if first != i:
-                raise FieldError(f"the same number as numbers[{first}]", "numbers", i)
-        return self
-
-    def _check(self, number: Number, i: int) -> None:
-        asked = self.protocol.questions
-        if number.question not in asked and (number.question or len(asked) > 1):
-            told = f"no question '{number.question}' in the protocol"
-            told = sentence(told, suggest(number.question, asked), f"It has {', '.join(asked)}")
-            raise FieldError(told, "numbers", i, "question")
-        for attribute, group in _cell(number.attribute, number.group):
-            if attribute == EVERYONE:
-                continue
-            groups = self.protocol.groups
-            if attribute not in groups:
-                told = f"no attribute '{attribute}' in the protocol's groups"
-                told = sentence(told, suggest(attribute, groups))
-                raise FieldError(told, "numbers", i, "attribute")
-            if group not in groups[attribute].names:
-                names = groups[attribute].names
-                told = sentence(f"no group '{group}' of {attribute}", suggest(group, names))
-                raise FieldError(told, "numbers", i, "group")
-        off = abs(number.share - (number.share if number.value is None else number.value))
-        if off > self.rounding / 200 + 1e-9:
-            told = f"{number.events} of {number.n} pictures are {number.share:.4g}"
-            raise FieldError(f"got {number.value:g}, but {told}; mend one", "numbers", i, "value")
-
-    def question(self, number: Number) -> str:
-        """The name of the question that a number answers."""
-        return number.question or next(iter(self.protocol.questions))
-
-    def key(self, number: Number) -> str:
-        """What tells a number from every other."""
-        label = " + ".join(number.counted)
-        parts = (self.question(number), number.metric, label, number.attribute, number.group)
-        return " | ".join((self.name, *parts))
-
-
-def card_names() -> list[str]:
-    """Names of the bundled replication cards, sorted."""
-    return bundled_names("replications", ".yaml")
-
-
-def load_card(ref: str | Path, where: str = "") -> ReplicationCard:
-    """The bundled card of that name, or the one in a YAML file.
-
-    Raises:
-        InputError: no such card, or a file that isn't one.
-    """
-    path = Path(ref).expanduser()
-    if isinstance(ref, str) and not ref.lower().endswith((".yaml", ".yml")):
-        if ref not in card_names():
-            see = "A card of your own is given by its path, which ends in .yaml"
-            see = f"Known: {', '.join(card_names())}. {see}"
-            raise unknown("replication card", ref, card_names(), where=where, see=see)
-        path = bundled("replications") / f"{ref}.yaml"
-    return validate(ReplicationCard, load_yaml(path), str(path))
 
 
 @dataclass(frozen=True)
@@ -475,17 +233,10 @@ class _View:
         return self._of(found.task, found.condition).get((metric, label, place))
 
 
-def _cell(attribute: str, group: str) -> list[tuple[str, str]]:
-    """The attributes and groups that an intersection is made of."""
-    attributes, groups = attribute.split(_CROSS), group.split(_CROSS)
-    alike = len(attributes) == len(groups)
-    return list(zip(attributes, groups, strict=True)) if alike else [(attribute, group)]
-
-
 @lru_cache(maxsize=4096)
 def _place(attribute: str, group: str) -> frozenset[tuple[str, str]]:
     """A group whatever the order of its attributes and the way its name is typed."""
-    return frozenset((_typed(a), _typed(g)) for a, g in _cell(attribute, group))
+    return frozenset((_typed(a), _typed(g)) for a, g in cell(attribute, group))
 
 
 @lru_cache(maxsize=4096)
@@ -589,7 +340,7 @@ def _about_choice(question: Question, tasks: Sequence[Mapping[str, Any]]) -> lis
 
 def _rule(asked: Mapping[str, Any]) -> str:
     """How a task's answers are made, as cards name it: which is chosen, and what it counts as."""
-    rule = _CHOICE.get(str(asked["kind"]), str(asked["kind"]))
+    rule = CHOICE.get(str(asked["kind"]), str(asked["kind"]))
     for labels in asked["label_sets"]:
         if "classes" in labels:
             answers, classes = (_counted(len(labels[name])) for name in ("labels", "classes"))
@@ -634,11 +385,11 @@ def _quoted(templates: Sequence[str]) -> str:
 def _about_groups(theirs: PublishedProtocol, number: Number, view: _View) -> Iterator[Gap]:
     """Attributes that aren't in the run, or whose groups are others or another's word."""
     have = {_typed(name): name for name in view.groups}
-    for attribute, _ in _cell(number.attribute, number.group):
+    for attribute, _ in cell(number.attribute, number.group):
         if attribute == EVERYONE:
             continue
         if _typed(attribute) not in have:
-            known = ", ".join(n for n in view.groups if n != EVERYONE and _CROSS not in n)
+            known = ", ".join(n for n in view.groups if n != EVERYONE and CROSS not in n)
             yield Gap("groups", f"by {attribute} there, here by {known or 'nothing'}", serious=True)
             continue
         name, published = have[_typed(attribute)], theirs.groups[attribute]

@@ -19,10 +19,7 @@ import json
 import os
 import shutil
 import stat
-import struct
 import time
-import uuid
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -32,7 +29,6 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import PIL
-from numpy.typing import NDArray
 from PIL.Image import Image
 
 from audit.core.errors import AuditError, InputError, sentence
@@ -47,19 +43,23 @@ from audit.models.encoder import (
     Texts,
     default_cache,
 )
+from audit.store.shelf import (
+    KEY,
+    Shelf,
+    picture_key,
+    private,
+    text_digest,
+    write,
+)
 from audit.store.turns import Turn
+from audit.store.uses import Use, Uses
 
 T = TypeVar("T")
-Bytes = NDArray[np.uint8]
 Progress = Callable[[int, int], None]
 
-KEY = 32
 FLUSH_PICTURES, FLUSH_SECONDS = 512, 5.0
 #: the note on whatever ended the encoding of pictures
 KEPT = "what was encoded is kept"
-_MAGIC = b"CLIPAUD1"
-_HEADER = struct.Struct("<8sQQ")
-_STALE_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
@@ -151,9 +151,9 @@ class Store:
         """
         self.open()
         shelf = self._shelf(encoder.card)
-        uses = _Uses(self.folder / "datasets", dataset, clusters or {})
+        uses = Uses(self.folder / "datasets", dataset, clusters or {})
         looks = [_Look(image_id, Path(path)) for image_id, path in items]
-        lock = shelf.folder.parent / f".{_text_digest(dataset)[:32]}.lock"
+        lock = shelf.folder.parent / f".{text_digest(dataset)[:32]}.lock"
         with Turn(lock, waiting) as turn:
             desk = _Desk(shelf, self._decoded(), uses, turn, root, alteration, max_pixels)
             stream = encode_stream(
@@ -232,11 +232,11 @@ class Store:
         shutil.rmtree(folder)
         return True
 
-    def _forget(self, dataset: str, cluster_ids: Iterable[str] | None) -> list[_Use]:
-        uses = _Uses(self.folder / "datasets", dataset, {})
+    def _forget(self, dataset: str, cluster_ids: Iterable[str] | None) -> list[Use]:
+        uses = Uses(self.folder / "datasets", dataset, {})
         if cluster_ids is None:
             return uses.forget(lambda use: True)
-        wanted = {_text_digest(str(cluster)) for cluster in cluster_ids}
+        wanted = {text_digest(str(cluster)) for cluster in cluster_ids}
         return uses.forget(lambda use: use.cluster in wanted)
 
     def open(self) -> None:
@@ -246,17 +246,17 @@ class Store:
             InputError: they can't be written.
         """
         new = not self.root.exists()
-        _private(self.folder)
+        private(self.folder)
         for folder in [self.folder, *([self.root] if new else [])]:
             if not (folder / ".gitignore").exists():
-                _write(folder / ".gitignore", b"*\n")
+                write(folder / ".gitignore", b"*\n")
 
     def _shelf(self, card: EncoderCard, kind: str = "images") -> Shelf:
         folder = self.folder / card.fingerprint / kind
-        _private(folder)
+        private(folder)
         described = folder.parent / "card.json"
         if not described.exists():
-            _write(described, json.dumps(asdict(card), indent=1).encode())
+            write(described, json.dumps(asdict(card), indent=1).encode())
         return self._open_shelf(folder, 4 * card.dim)
 
     def _decoded(self) -> Shelf:
@@ -379,7 +379,7 @@ class _Desk:
 
     shelf: Shelf
     decoded: Shelf
-    uses: _Uses
+    uses: Uses
     turn: Turn
     root: Path | None
     alteration: Alteration | None
@@ -475,244 +475,10 @@ class _Desk:
         self.turn.alive()
 
 
-def picture_key(pixels: str, alteration: str = "") -> bytes:
-    """The key of a picture: the digest of its pixels, and of the alteration's name if any."""
-    if not alteration:
-        return bytes.fromhex(pixels)
-    return hashlib.sha256(f"{pixels}\n{alteration}".encode()).digest()
-
-
 # --- shards ---------------------------------------------------------------------------------------
-
-
-class Shelf:
-    """A folder of shards that maps 32-byte keys to rows of one width in bytes.
-
-    A shard is a header (magic, count, width), the keys, the rows, and a BLAKE2b checksum of all of
-    it. A damaged one is dropped with a warning: what it held is made again.
-    """
-
-    def __init__(self, folder: Path, width: int | None) -> None:
-        """``width`` in bytes of a row; None takes it from the shards."""
-        self.folder, self._width = folder, width
-        self._shards: dict[Path, tuple[Bytes, Bytes]] = {}
-        self._index: dict[bytes, tuple[Path, int]] = {}
-
-    def __contains__(self, key: bytes) -> bool:
-        return key in self._index
-
-    def get(self, key: bytes) -> bytes | None:
-        """One row, or None."""
-        found = self._index.get(key)
-        return None if found is None else self._shards[found[0]][1][found[1]].tobytes()
-
-    def rows(self, keys: Sequence[bytes]) -> Bytes:
-        """The rows of keys that are all there, in order, as bytes: uint8, shape (n, width)."""
-        found = np.empty((len(keys), self._width or 0), dtype=np.uint8)
-        for i, key in enumerate(keys):
-            shard, row = self._index[key]
-            found[i] = self._shards[shard][1][row]
-        return found
-
-    def refresh(self) -> None:
-        """See what other processes added or removed, and clear what killed ones left."""
-        there = set(self.folder.glob("*.shard"))
-        if lost := self._shards.keys() - there:
-            kept = {path: shard for path, shard in self._shards.items() if path not in lost}
-            self._shards, self._index = {}, {}
-            for path, shard in kept.items():  # a key may be in a shard that is left, too
-                self._add(path, *shard)
-        for path in sorted(there - self._shards.keys()):
-            if (read := _read_shard(path, self._width)) is not None:
-                self._add(path, *read)
-        _sweep(self.folder, _STALE_SECONDS)
-
-    def put(self, keys: Sequence[bytes], rows: NDArray[Any]) -> None:
-        """Keep rows, for good once this returns."""
-        data = np.ascontiguousarray(rows).view(np.uint8).reshape(len(keys), -1)
-        packed = np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(len(keys), KEY)
-        path = self.folder / f"{uuid.uuid4().hex}.shard"
-        _private(self.folder)
-        header = _HEADER.pack(_MAGIC, len(keys), data.shape[1])
-        _write(path, _sealed(header + packed.tobytes() + data.tobytes()))
-        if (shard := _read_shard(path, self._width)) is not None:
-            self._add(path, *shard)
-
-    def discard(self, wanted: Callable[[Bytes, Bytes], Sequence[bool]]) -> int:
-        """Remove the rows for which ``wanted(keys, rows)`` is true; returns how many keys went."""
-        self.refresh()
-        _sweep(self.folder, 0.0)
-        gone: set[bytes] = set()
-        for path, (keys, rows) in list(self._shards.items()):
-            out = np.array(wanted(keys, rows), dtype=bool)
-            if not out.any():
-                continue
-            gone.update(key.tobytes() for key in keys[out])
-            if not out.all():
-                self.put([key.tobytes() for key in keys[~out]], rows[~out])
-            path.unlink(missing_ok=True)
-        self.refresh()
-        return len(gone)
-
-    def _add(self, path: Path, keys: Bytes, rows: Bytes) -> None:
-        self._width = self._width or rows.shape[1]
-        self._shards[path] = keys, rows
-        for i, key in enumerate(keys):
-            self._index.setdefault(key.tobytes(), (path, i))
-
-
-def _read_shard(path: Path, width: int | None) -> tuple[Bytes, Bytes] | None:
-    """Keys and rows of a whole shard; the rows stay on disk until they are read."""
-    content = _unsealed(path)
-    if content is None:
-        return None
-    magic, count, stored = _HEADER.unpack_from(content)
-    if magic != _MAGIC or width not in (None, stored):
-        _drop(path)
-        return None
-    start = _HEADER.size
-    keys = np.frombuffer(content, np.uint8, count * KEY, start).reshape(count, KEY).copy()
-    rows = np.memmap(path, np.uint8, "r", start + count * KEY, (count, stored))
-    return keys, np.asarray(rows)
-
-
-def _sealed(content: bytes) -> bytes:
-    return content + hashlib.blake2b(content, digest_size=KEY).digest()
-
-
-def _unsealed(path: Path) -> bytes | None:
-    """What a file holds, or None if it went away, or was damaged and had to be dropped."""
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:  # purged by another process meanwhile
-        return None
-    except OSError as error:
-        raise InputError(f"{path}: the embedding cache can't be read: {_said(error)}.") from error
-    body = content[:-KEY]
-    if not body or _sealed(body) != content:
-        _drop(path)
-        return None
-    return body
-
-
-def _drop(path: Path) -> None:
-    warnings.warn(
-        f"{path}: damaged, so it was dropped; what it held will be made again.", stacklevel=2
-    )
-    path.unlink(missing_ok=True)
 
 
 # --- whose pictures these are ---------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Use:
-    """That a dataset uses a picture; the subject only as a digest."""
-
-    image_id: str
-    cluster: str
-    pixels: str
-    alteration: str
-
-    @property
-    def key(self) -> bytes:
-        return picture_key(self.pixels, self.alteration)
-
-
-class _Uses:
-    """Which pictures a dataset uses, so that they can be found again to be purged."""
-
-    def __init__(self, folder: Path, dataset: str, clusters: Mapping[str, str]) -> None:
-        self.folder = folder / _text_digest(dataset)[:32]
-        self._clusters = clusters
-        self._known = {use for _, uses in self._files() for use in uses}
-
-    def add(self, pictures: Iterable[tuple[str, str, str]]) -> None:
-        """Note (image id, pixel digest, alteration) of pictures, those not yet noted."""
-        noted = {_Use(i, self._cluster(i), pixels, how) for i, pixels, how in pictures}
-        if new := noted - self._known:
-            self._save(new)
-            self._known |= new
-
-    def forget(self, wanted: Callable[[_Use], bool]) -> list[_Use]:
-        """Take out the uses that are wanted, and return them."""
-        files = self._files()
-        gone = [use for use in self._known if wanted(use)]
-        self._known -= {*gone}
-        if self._known and gone:
-            self._save(self._known)
-        for path, _ in files if gone else ():
-            path.unlink(missing_ok=True)
-        return gone
-
-    def _cluster(self, image_id: str) -> str:
-        cluster = self._clusters.get(image_id)
-        return "" if cluster is None else _text_digest(str(cluster))
-
-    def _save(self, uses: Iterable[_Use]) -> None:
-        _private(self.folder)
-        rows = sorted([u.image_id, u.cluster, u.pixels, u.alteration] for u in uses)
-        path = self.folder / f"{uuid.uuid4().hex}.uses"
-        _write(path, _sealed(json.dumps(rows).encode()))
-
-    def _files(self) -> list[tuple[Path, list[_Use]]]:
-        found = []
-        for path in sorted(self.folder.glob("*.uses")):
-            content = _unsealed(path)
-            if content is not None:
-                found.append((path, [_Use(*row) for row in json.loads(content)]))
-        return found
-
-
-def _text_digest(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 # --- disk -----------------------------------------------------------------------------------------
-
-
-def _private(folder: Path) -> None:
-    """Make a folder, and those above it that are missing, for its owner only."""
-    try:
-        missing = [f for f in (folder, *folder.parents) if not f.exists()]
-        for each in reversed(missing):
-            each.mkdir(mode=0o700, exist_ok=True)
-        if stat.S_IMODE(folder.stat().st_mode) != 0o700:
-            folder.chmod(0o700)
-    except OSError as error:
-        raise _unwritable(folder, error) from error
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write aside, flush to the disk, move into place; readable by the owner only."""
-    aside = path.with_name(f".{uuid.uuid4().hex}.tmp")
-    try:
-        handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            aside.unlink()
-        raise _unwritable(path.parent, error) from error
-
-
-def _sweep(folder: Path, age: float) -> None:
-    """Remove what a killed process left half written."""
-    for left in folder.glob(".*.tmp"):
-        with contextlib.suppress(OSError):
-            if time.time() - left.stat().st_mtime > age:
-                left.unlink()
-
-
-def _unwritable(folder: Path, error: OSError) -> InputError:
-    return InputError(
-        f"{folder}: the embedding cache can't be written: {_said(error)}. Make room there or make "
-        "it yours, or name another folder with --cache."
-    )
-
-
-def _said(error: OSError) -> str:
-    return error.strerror or type(error).__name__

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from audit.core.errors import InputError, sentence
 from audit.core.rundir import Run
 from audit.core.tables import EVERYONE, OK, UNDEFINED
-from audit.probes.identity.probe import (
+from audit.probes.identity.names import (
     ACROSS,
     DET_FMR,
     DET_FNMR,

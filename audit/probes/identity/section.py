@@ -13,7 +13,7 @@ from audit.core.page import Markdown
 from audit.core.rundir import Run
 from audit.core.tables import EVERYONE, OK, UNDEFINED
 from audit.probes.identity.figures import det_curves, error_rates, groups_of, of_task, targets_of
-from audit.probes.identity.probe import (
+from audit.probes.identity.names import (
     DET_FMR,
     DET_FNMR,
     FMR,

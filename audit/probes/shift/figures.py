@@ -26,7 +26,7 @@ from audit.probes.kit.looks import (
     title,
     wrapped,
 )
-from audit.probes.shift.probe import ACCURACY
+from audit.probes.shift.rows import ACCURACY
 
 
 def sources(run: Run, task: str, attribute: str, reference: str) -> Figure:

@@ -18,7 +18,7 @@ from audit.probes.kit.changes import ACCURACY_CHANGE, UNEQUAL_DROP
 from audit.probes.kit.measures_section import OUTER, by_chance, in_unit, measure_cells
 from audit.probes.kit.tasks import Task, lead_attribute, tasks_of
 from audit.probes.shift.figures import sources
-from audit.probes.shift.probe import ACCURACY, ROBUSTNESS
+from audit.probes.shift.rows import ACCURACY, ROBUSTNESS
 
 
 def tell(run: Run) -> Sequence[Block]:

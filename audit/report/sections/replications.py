@@ -10,14 +10,8 @@ import pandas as pd
 from audit.core.page import Markdown
 from audit.core.rundir import Run
 from audit.core.tables import records
-from audit.explore.replication import (
-    NOT_COMPARABLE,
-    card_names,
-    in_columns,
-    in_short,
-    load_card,
-    replicate_all,
-)
+from audit.explore.replication import in_columns, in_short, replicate_all
+from audit.explore.replication_card import NOT_COMPARABLE, card_names, load_card
 from audit.probes.kit.blocks import Block, Part, Section
 from audit.probes.kit.cells import MOST_ROWS, NBSP, table, with_rest
 

@@ -1,0 +1,81 @@
+"""What verification is measured by, and the names under which tables hold it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: ``metric`` of rows of MEASURES
+THRESHOLD: Final = "threshold"
+
+
+FMR: Final = "false match rate"
+
+
+FNMR: Final = "false non-match rate"
+
+
+WORST_FMR: Final = "worst group's false match rate over that of all groups"
+
+
+WORST_FNMR: Final = "worst group's false non-match rate over that of all groups"
+
+
+WITHIN_ACROSS: Final = "false match rate within groups over across them"
+
+
+DET_FMR: Final = "DET: false match rate"
+
+
+DET_FNMR: Final = "DET: false non-match rate"
+
+
+#: ``label`` of rows of a false match rate: of whom the two people of a pair are
+WITHIN: Final = "two people of one group"
+
+
+ACROSS: Final = "two people of two groups"
+
+
+#: ``label`` of rows of PAIRS
+MATED: Final = "mated"
+
+
+NEAREST: Final = "nearest impostor"
+
+
+#: what may not be said of identity without being meant
+SENSITIVE: Final = "identity"
+
+
+#: deals of whole subjects to groups, for what chance alone gives
+DEALS: Final = 999
+
+
+#: points of a DET curve, from an FMR of a half down
+POINTS: Final = np.geomspace(0.5, 1e-4, 16)
+
+
+AT_ONCE: Final = 1 << 24  # similarities held at a time when nearest impostors are looked for
+
+
+OVER: Final = {FMR: "over subjects on both sides of a pair", FNMR: "over subjects"}
+
+
+FEWEST: Final = 4  # subjects: two to fix a threshold on, two to measure
+
+
+Row = dict[str, Any]
+
+
+Floats = NDArray[np.float64]
+
+
+Integers = NDArray[np.int64]
+
+
+def at_target(target: float) -> str:
+    """The condition of all that is measured at the threshold of a target FMR."""
+    return f"target FMR {target:g}"
