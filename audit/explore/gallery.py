@@ -291,7 +291,7 @@ class Gallery:
         (classes,) = class_embeddings(self._texts, labels, [wording])
         similarity = self._vectors([image_id], wording.alteration)[0] @ classes.T
         second, first = np.sort(similarity)[-2:]
-        share = 1 / np.exp(self._texts.logit_scale * (similarity - first)).sum()
+        share = self._texts.scoring.of_chosen(similarity[None], first[None])[0]
         return wording.name, labels.texts[int(similarity.argmax())], share, first - second
 
     def _told(self, task: str, rows: pd.DataFrame) -> pd.DataFrame:

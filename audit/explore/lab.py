@@ -21,7 +21,6 @@ import pandas as pd
 import yaml
 from numpy.typing import NDArray
 from PIL.Image import Image
-from scipy import special
 
 from audit.core.errors import InputError, sentence
 from audit.core.rundir import Run
@@ -218,7 +217,7 @@ class _Events:
         if threshold is None:
             taken = similarity.argmax(axis=1)[:, np.newaxis] == np.arange(len(labels.texts))
         else:
-            taken = special.softmax(lab.texts.logit_scale * similarity, axis=1) > threshold
+            taken = lab.texts.scoring.of_all(similarity) > threshold
         families = labels.families
         together = [taken[:, list(places)].any(axis=1) for places in families.values()]
         one, any_of = (

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 
 from audit.core.errors import InputError, sentence
+from audit.stats.scoring import Kind, Scoring
 
 Rows = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
@@ -29,7 +30,8 @@ Pixels = NDArray[np.uint8]
 class EncoderCard:
     """What a reader must know of a model to believe, or repeat, a number it produced.
 
-    ``logit_scale`` is already exponentiated (100 in OpenAI's checkpoints). ``fingerprint`` is the
+    ``logit_scale`` is already exponentiated (100 in OpenAI's checkpoints), ``logit_bias`` is added
+    to what it makes of a similarity, and ``scores`` says what that means. ``fingerprint`` is the
     hex digest of everything that changes an embedding: weights, configuration, tokenizer,
     preprocessing, precision and the versions of the libraries that compute it. ``caveats`` are
     sentences on what a reader of this model's numbers has to know.
@@ -46,6 +48,13 @@ class EncoderCard:
     device: str
     fingerprint: str
     caveats: Sequence[str] = ()
+    logit_bias: float = 0.0
+    scores: Kind = "softmax"
+
+    @property
+    def scoring(self) -> Scoring:
+        """How similarities become scores."""
+        return Scoring(self.logit_scale, self.logit_bias, self.scores)
 
 
 @runtime_checkable
@@ -188,13 +197,12 @@ def require_logit_scale(scale: float, where: str) -> None:
 class Texts:
     """The text side of the model that is asked.
 
-    ``encode`` gives one float32 row of unit length a string; ``logit_scale`` multiplies a cosine
-    similarity into a logit; ``context_length`` is how many tokens a prompt may have.
+    ``encode`` gives one float32 row of unit length a string; ``scoring`` makes similarities scores.
     """
 
     encode: Callable[[Sequence[str]], NDArray[np.float32]]
-    logit_scale: float
+    scoring: Scoring
 
     def __post_init__(self) -> None:
         """Refuse a logit scale that makes no scores: NaN would count as below every threshold."""
-        require_logit_scale(self.logit_scale, "the model asked")
+        require_logit_scale(self.scoring.scale, "the model asked")

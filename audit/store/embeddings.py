@@ -193,7 +193,7 @@ class Store:
                 known.update(zip(new, self.texts(encoder, new), strict=True))
             return np.stack([known[s] for s in strings])
 
-        return Texts(encode, encoder.card.logit_scale)
+        return Texts(encode, encoder.card.scoring)
 
     def purge(
         self,

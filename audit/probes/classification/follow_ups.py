@@ -78,7 +78,7 @@ def of_labels(probe: Classification, seen: Seen, design: Design) -> dict[str, pd
             additions, truth=truth, probe=probe.kind, task=probe.task,
         ),
         "thresholds": threshold_rates(
-            seen.images.vectors, classes, labels, seen.texts.logit_scale, groups,
+            seen.images.vectors, classes, labels, seen.texts.scoring, groups,
             probe.thresholds, draws=design.draws, confidence=design.confidence, truth=truth,
             probe=probe.kind, task=probe.task,
         ),

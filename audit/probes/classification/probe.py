@@ -209,7 +209,7 @@ class Classification(Choice):
         vectors = replace(images, vectors=images.vectors.astype(np.float64))
         return pd.concat(
             [
-                self._choose(vectors, classes, texts.logit_scale).assign(
+                self._choose(vectors, classes, texts.scoring).assign(
                     condition=condition, truth=truth
                 )
                 for condition, classes in self._conditions(texts)

@@ -21,6 +21,7 @@ from audit.measure.prompt_variants import class_embeddings, ensemble, every_word
 from audit.measure.thresholds import CLIP_THRESHOLDS
 from audit.probes.kit.base import Probe, Texts
 from audit.probes.kit.variants import Wordings
+from audit.stats.scoring import Scoring
 
 if TYPE_CHECKING:
     from audit.store.embeddings import Embeddings
@@ -220,13 +221,13 @@ class Choice(Probe):
             yield from map(wording.prompt, labels.texts)
 
     def _choose(
-        self, images: Embeddings, classes: NDArray[np.float64], logit_scale: float
+        self, images: Embeddings, classes: NDArray[np.float64], scoring: Scoring
     ) -> pd.DataFrame:
         similarity = images.vectors.astype(np.float64, copy=False) @ classes.T
         best = similarity.argmax(axis=1)
         rows = np.arange(len(similarity))
         top = similarity[rows, best]
-        share = 1.0 / np.exp(logit_scale * (similarity - top[:, None])).sum(axis=1)
+        share = scoring.of_chosen(similarity, top)
         similarity[rows, best] = -np.inf
         margin = top - similarity.max(axis=1)
         names = pd.array([label.text for label in self.labels.labels], dtype="str")

@@ -198,7 +198,7 @@ class Robustness(Choice):
     def _answers(self, images: Embeddings, seen: Seen) -> pd.DataFrame:
         classes = self.classes(seen.texts, self.labels)
         truth = self._truth(seen.dataset).reindex(pd.Index(images.keys)).to_numpy()
-        return self._choose(images, classes, seen.texts.logit_scale).assign(truth=truth)
+        return self._choose(images, classes, seen.texts.scoring).assign(truth=truth)
 
     def _rendered_rows(self, seen: Seen) -> Iterator[pd.DataFrame]:
         """Choices for the variants, each under the id of its subject's picture as it is."""

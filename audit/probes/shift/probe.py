@@ -186,7 +186,7 @@ class Shift(Choice):
     def _answers(self, images: Embeddings, seen: Seen) -> pd.DataFrame:
         classes = self.classes(seen.texts, self.labels)
         truth = self._truth(seen.dataset).reindex(pd.Index(images.keys)).to_numpy()
-        return self._choose(images, classes, seen.texts.logit_scale).assign(truth=truth)
+        return self._choose(images, classes, seen.texts.scoring).assign(truth=truth)
 
     def measures(self, rows: pd.DataFrame, seen: Seen, design: Design) -> pd.DataFrame:
         """Accuracy by source and group, how each group's changes, and whose drop differs most.
