@@ -29,6 +29,7 @@ from audit.data.yamlfile import FieldError, load_yaml, validate
 from audit.measure.claims import ERRORS, Claim
 from audit.measure.confidence import Confidence
 from audit.measure.metrics import DEFAULT_FAMILY, METRICS, grouped, named
+from audit.models.families import parted
 from audit.probes.kit.base import PROBES, Probe
 from audit.stats.power import (
     detectable_difference,
@@ -682,8 +683,10 @@ def _beside(data: dict[str, Any], folder: Path) -> dict[str, Any]:
         return _absolute(value, folder) if looks_like_a_path else value
 
     def model(value: Any) -> Any:
-        known = not isinstance(value, str) or not value or value in bundled_names("models")
-        return value if known else _absolute(value, folder)
+        if not isinstance(value, str) or not value or value in bundled_names("models"):
+            return value
+        family, name = parted(value)
+        return f"{family}:{_absolute(name, folder)}" if family else _absolute(value, folder)
 
     resolvers = {"model": model, "dataset": resolve}
     probes = data.get("probes")
