@@ -16,14 +16,14 @@ LINES, BODY, PARAMETERS = 500, 50, 6
 
 #: lines of a file, of those above the limit
 LONG: dict[str, int] = {
-    "audit/cli/verbs.py": 547,
+    "audit/cli/verbs.py": 546,
     "audit/core/tables.py": 728,
     "audit/data/corruptions.py": 525,
     "audit/data/labels.py": 523,
-    "audit/engine/suite.py": 707,
+    "audit/engine/suite.py": 658,
     "audit/explore/compare.py": 670,
-    "audit/explore/gallery.py": 595,
-    "audit/explore/lab.py": 685,
+    "audit/explore/gallery.py": 567,
+    "audit/explore/lab.py": 622,
     "audit/explore/replication.py": 557,
     "audit/measure/controls.py": 568,
     "audit/measure/disparity.py": 599,

@@ -38,7 +38,7 @@ from audit.engine.suite import Suite
 from audit.measure.confidence import Confidence
 from audit.measure.findings import Finding, find, judged, with_caveats, with_remarks
 from audit.measure.metrics import Groups, Tally, named, tally
-from audit.models.encoder import OFFERS, Encoder, Offer, Recorded
+from audit.models.encoder import OFFERS, Encoder, Located, Offer, Recorded
 from audit.probes.kit.base import Design, Probe, Seen, Texts
 from audit.store import quarantine
 from audit.store.embeddings import Alteration, Embeddings, Quarantined, Store
@@ -94,7 +94,7 @@ def carry_out(
     progress("load the model", 1, 1)
     texts = store.text_side(encoder)
     records = encoder if isinstance(encoder, Recorded) else None
-    require_possible(suite, encoder.card.offers, records)
+    require_possible(suite, records)
     require_readable(suite, texts.encode)
     with building(out, suite.name) as build:
         pictures = _embed(suite, encoder, store, progress, out)
@@ -102,7 +102,7 @@ def carry_out(
         others = partial(_others, suite, encoder, store)
         answers = _ask(suite, pictures, texts, others, groups, progress)
         tables = _compare(suite, answers, groups, progress)
-        # recorded answers have no pixels
+        # recorded scores have no pixels
         seen = dict(zip(pictures.images.keys, pictures.images.pixels, strict=False))
         remarks = (*suite.remarks, *of_copies(suite.pictures, suite.groups, seen))
         described = _describe(suite, pictures.quarantined, remarks)
@@ -135,13 +135,27 @@ _THERE_IS: Final[Mapping[Offer, str]] = {
 }
 
 
-def require_possible(suite: Suite, offers: Offer, records: Recorded | None) -> None:
+def require_askable(suite: Suite, located: Located) -> None:
+    """Refuse, before a model is loaded, what it can't be asked as far as its files tell.
+
+    Raises:
+        InputError: as ``require_possible`` and ``require_readable``.
+    """
+    require_possible(suite, located.records)
+    if located.read is not None:
+        require_readable(suite, located.read)
+
+
+def require_possible(suite: Suite, records: Recorded | None) -> None:
     """Refuse questions that can't be put to what there is of the model, before anything is done.
+
+    ``records``: the model where it is only recorded.
 
     Raises:
         InputError: a probe needs more, the records lack a text or picture, or pictures are needed
             and the data set has none.
     """
+    offers: Offer = "pictures" if records is None else records.card.offers
     for probe in suite.asked:
         if OFFERS.index(probe.needed) > OFFERS.index(offers):
             told = (

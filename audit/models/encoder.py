@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, Protocol, get_args, runtime_checkable
+from typing import Any, Final, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +61,19 @@ class EncoderCard:
     def scoring(self) -> Scoring:
         """How similarities become scores."""
         return Scoring(self.logit_scale, self.logit_bias, self.scores)
+
+
+def card_of(said: Mapping[str, Any], where: str) -> EncoderCard:
+    """The card that a file holds.
+
+    Raises:
+        InputError: another version wrote it.
+    """
+    try:
+        return EncoderCard(**said)
+    except TypeError as error:
+        told = f"{where}: model.json is of another version"
+        raise InputError(sentence(told, "Run the suite again")) from error
 
 
 @runtime_checkable

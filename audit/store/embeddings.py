@@ -282,7 +282,10 @@ def _records(
         for image_id, path in items
         if image_id in missing
     ]
-    return Embeddings(kept, rows, encoder.card.fingerprint), lost
+    # equal vectors are most likely of one picture; equal scores say nothing
+    same = encoder.card.offers == "embeddings"
+    pixels = tuple(hashlib.sha256(row.tobytes()).digest() for row in rows) if same else ()
+    return Embeddings(kept, rows, encoder.card.fingerprint, pixels), lost
 
 
 # --- encoding while decoding ----------------------------------------------------------------------
