@@ -14,7 +14,7 @@ from scipy.stats import norm
 
 import audit
 from audit.core.errors import InputError
-from audit.models.encoder import OFFERS, Recorded
+from audit.models.encoder import GIVES, Recorded
 from audit.models.families import load, locate
 from audit.models.vectors import read_images, read_texts
 
@@ -167,7 +167,7 @@ def test_every_layout_holds_the_same_vectors_for_the_same_pictures(
     assert list(missing) == ["nobody"]
     np.testing.assert_allclose(encoder.encode_texts(PROMPTS[::-1]), WORLD.texts[::-1], atol=1e-6)
     assert encoder.card.logit_scale == 100
-    assert encoder.card.offers == "embeddings"
+    assert (encoder.card.gives, encoder.card.recorded) == ("embeddings", True)
 
 
 def test_vectors_that_are_not_of_unit_length_are_normalised_and_this_is_said(folder: Path) -> None:
@@ -423,11 +423,11 @@ def test_scores_that_are_no_probabilities_order_labels_only(folder: Path) -> Non
     ("probe", "model", "said"),
     [
         ("{kind: retrieval, label_set: ./jobs.yaml, templates: bare, queries: labels, k: [9], "
-         "target: dataset}", "labels", "kind 'retrieval' needs the scores of labels"),
+         "target: dataset}", "labels", "kind 'retrieval' needs scores of labels"),
         ("{kind: linear, label_set: ./jobs.yaml, templates: bare, truth: job}", "scores",
          "kind 'linear' needs embeddings"),
         ("{kind: classification, label_set: datacomp-gender, templates: bare, "
-         "wordings: {alterations: [padding 0.25]}}", "vectors", "needs the model itself"),
+         "wordings: {alterations: [padding 0.25]}}", "vectors", "alters pictures.*records only"),
     ],
 )  # fmt: skip
 def test_a_probe_that_needs_more_than_there_is_says_so(
@@ -489,8 +489,8 @@ def test_prompts_are_no_labels_of_a_system(folder: Path) -> None:
         audit.run(asked, out=folder / "runs", cache=folder / "cache")
 
 
-def test_what_there_is_of_a_model_is_ordered_from_least_to_most() -> None:
-    assert OFFERS == ("choices", "scores", "embeddings", "pictures")
+def test_what_a_model_gives_is_ordered_from_least_to_most() -> None:
+    assert GIVES == ("choices", "scores", "embeddings")
 
 
 def test_captions_of_clip_retrieval_are_texts(folder: Path) -> None:

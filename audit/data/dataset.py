@@ -240,6 +240,19 @@ class Dataset:
             )
         return None
 
+    def refuse_sending(self, address: str) -> str | None:
+        """Why these pictures may not be sent to another machine; None if they may.
+
+        Pictures of people need a card that states a legal basis; drawn people need none.
+        """
+        if not self.card.photographs or _stated(self.card.legal_basis):
+            return None
+        return sentence(
+            f"the card of the dataset '{self.name}' states no legal_basis, and pictures of people "
+            f"would be sent to {address}",
+            "State in the card what allows that",
+        )
+
     def _grouped(
         self, name: str, bins: Sequence[float] | None
     ) -> tuple[pd.Series, tuple[str, ...]]:

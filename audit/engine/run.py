@@ -38,7 +38,7 @@ from audit.engine.suite import Suite
 from audit.measure.confidence import Confidence
 from audit.measure.findings import Finding, find, judged, with_caveats, with_remarks
 from audit.measure.metrics import Groups, Tally, named, tally
-from audit.models.encoder import OFFERS, Encoder, Located, Offer, Recorded
+from audit.models.encoder import GIVES, Encoder, Finishing, Gives, Located, Recorded
 from audit.probes.kit.base import Design, Probe, Seen, Texts
 from audit.store import quarantine
 from audit.store.embeddings import Alteration, Embeddings, Quarantined, Store
@@ -93,11 +93,12 @@ def carry_out(
     encoder = load_encoder()
     progress("load the model", 1, 1)
     texts = store.text_side(encoder)
-    records = encoder if isinstance(encoder, Recorded) else None
-    require_possible(suite, records)
+    require_possible(suite, encoder)
     require_readable(suite, texts.encode)
     with building(out, suite.name) as build:
         pictures = _embed(suite, encoder, store, progress, out)
+        if isinstance(encoder, Finishing):
+            encoder.finish()
         groups = Groups.of(suite.pictures, pictures.images.keys, suite.groups)
         others = partial(_others, suite, encoder, store)
         answers = _ask(suite, pictures, texts, others, groups, progress)
@@ -127,11 +128,10 @@ def carry_out(
     return open_run(build.sealed)
 
 
-_THERE_IS: Final[Mapping[Offer, str]] = {
-    "choices": "the labels that were chosen",
-    "scores": "the scores of labels",
+_GIVEN: Final[Mapping[Gives, str]] = {
+    "choices": "the labels it chooses",
+    "scores": "scores of labels",
     "embeddings": "embeddings",
-    "pictures": "the model itself, which looks at pictures",
 }
 
 
@@ -141,42 +141,60 @@ def require_askable(suite: Suite, located: Located) -> None:
     Raises:
         InputError: as ``require_possible`` and ``require_readable``.
     """
-    require_possible(suite, located.records)
+    if located.model is not None:
+        require_possible(suite, located.model)
     if located.read is not None:
         require_readable(suite, located.read)
 
 
-def require_possible(suite: Suite, records: Recorded | None) -> None:
-    """Refuse questions that can't be put to what there is of the model, before anything is done.
-
-    ``records``: the model where it is only recorded.
+def require_possible(suite: Suite, encoder: Encoder) -> None:
+    """Refuse questions that this model can't be asked, before anything is done.
 
     Raises:
-        InputError: a probe needs more, the records lack a text or picture, or pictures are needed
-            and the data set has none.
+        InputError: pictures may not be sent to it; a probe needs more than it gives, or alters
+            pictures where there are records only; the records lack a text or picture; pictures
+            are needed and there are none.
     """
-    offers: Offer = "pictures" if records is None else records.card.offers
+    _require_sendable(suite, encoder.card.sends_to)
+    gives, recorded = encoder.card.gives, encoder.card.recorded
     for probe in suite.asked:
-        if OFFERS.index(probe.needed) > OFFERS.index(offers):
-            told = (
-                f"'{probe.task}': a probe of the kind '{probe.kind}' needs "
-                f"{_THERE_IS[probe.needed]}, and of '{suite.model}' there is no more than "
-                f"{_THERE_IS[offers]}"
-            )
-            raise InputError(sentence(told, "Take the probe out, or name another model"))
-        if records is not None:
+        told = f"'{probe.task}': a probe of the kind '{probe.kind}'"
+        advice = "Take the probe out, or name another model"
+        if GIVES.index(probe.needed) > GIVES.index(gives):
+            told = f"{told} needs {_GIVEN[probe.needed]}, and '{suite.model}' gives {_GIVEN[gives]}"
+            raise InputError(sentence(f"{told} only", advice))
+        if recorded and probe.alterations():
+            told = f"{told} alters pictures, and of '{suite.model}' there are records only"
+            raise InputError(sentence(told, advice))
+        if isinstance(encoder, Recorded):
             texts = list(dict.fromkeys(probe.asked_texts(suite.pictures, suite.seed)))
             try:
-                records.require(texts, probe.pictures(suite.pictures))
+                encoder.require(texts, probe.pictures(suite.pictures))
             except InputError as error:
                 raise InputError(f"'{probe.task}': {error}") from error
-    if offers == "pictures" and not suite.pictures.card.pictures:
+    if not (recorded or suite.pictures.card.pictures):
         told = (
             f"the data set '{suite.pictures.name}' has no pictures ('pictures: false' in its "
             f"card), and '{suite.model}' has to look at them"
         )
         advice = "Name recorded answers as the model (docs/records.md), or give the pictures"
         raise InputError(sentence(told, advice))
+
+
+def _require_sendable(suite: Suite, address: str) -> None:
+    """Refuse to send pictures of people anywhere that the suite does not name.
+
+    Raises:
+        InputError: it isn't acknowledged, or the data set's card states no legal basis.
+    """
+    if not address:
+        return
+    if address not in suite.acknowledge:
+        told = f"'{suite.model}': pictures of people would leave this machine for {address}"
+        add = f"If that is meant and allowed, add '{address}' to 'acknowledge' in the suite"
+        raise InputError(sentence(told, add))
+    if refusal := suite.pictures.refuse_sending(address):
+        raise InputError(refusal)
 
 
 def require_readable(suite: Suite, read: Callable[[Sequence[str]], object]) -> None:

@@ -25,13 +25,13 @@ def saved_model(run: Run, suite: Suite, load: Load | None = None) -> Encoder:
     """
     card = card_of(run.model, run.name)
     load = load or _loader(suite, card)
-    return TextsOnly(card, load) if card.offers == "pictures" else _loaded(card, load)
+    return _loaded(card, load) if card.recorded else TextsOnly(card, load)
 
 
 def stored_model(run: Run, suite: Suite) -> Encoder:
     """The run's model for what the store holds already, and for nothing else; or its records."""
     card = card_of(run.model, run.name)
-    return _Silent(card) if card.offers == "pictures" else _loaded(card, _loader(suite, card))
+    return _loaded(card, _loader(suite, card)) if card.recorded else _Silent(card)
 
 
 def _loader(suite: Suite, card: EncoderCard) -> Load:

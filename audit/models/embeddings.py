@@ -175,7 +175,7 @@ def _card(
         preprocessing="not known: embeddings were handed over", logit_scale=scale,
         precision=precision, device=tower.device if tower else "none",
         fingerprint=digest_of(content), caveats=caveats, logit_bias=bias, scores=kind,
-        offers="embeddings",
+        recorded=True,
     )  # fmt: skip
 
 

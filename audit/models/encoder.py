@@ -24,10 +24,9 @@ from audit.stats.scoring import Kind, Scoring
 
 Rows = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
-#: what there is of a model, from least to most: which label it chose for certain pictures, the
-#: scores of labels it gave them, their embeddings, or the model itself, which embeds any picture
-Offer = Literal["choices", "scores", "embeddings", "pictures"]
-OFFERS: Final[tuple[Offer, ...]] = get_args(Offer)
+#: what a model gives, from least to most: the label it chooses, scores of labels, or embeddings
+Gives = Literal["choices", "scores", "embeddings"]
+GIVES: Final[tuple[Gives, ...]] = get_args(Gives)
 
 
 @dataclass(frozen=True)
@@ -35,8 +34,10 @@ class EncoderCard:
     """What a reader must know of a model to believe, or repeat, a number it produced.
 
     ``logit_scale`` is already exponentiated (100 in OpenAI's checkpoints), ``logit_bias`` is added
-    to what it makes of a similarity, and ``scores`` says what that means; ``offers`` what there is
-    of the model, see ``OFFERS``. ``fingerprint`` is the
+    to what it makes of a similarity, and ``scores`` says what that means. A model that does not
+    give embeddings has a row of scores for a picture and an axis for a label; of a ``recorded``
+    one there are answers about certain pictures only; ``sends_to`` is the address, if any, that
+    pictures are sent to. ``fingerprint`` is the
     hex digest of everything that changes an embedding: weights, configuration, tokenizer,
     preprocessing, precision and the versions of the libraries that compute it. ``caveats`` are
     sentences on what a reader of this model's numbers has to know.
@@ -55,7 +56,9 @@ class EncoderCard:
     caveats: Sequence[str] = ()
     logit_bias: float = 0.0
     scores: Kind = "softmax"
-    offers: Offer = "pictures"
+    gives: Gives = "embeddings"
+    recorded: bool = False
+    sends_to: str = ""
 
     @property
     def scoring(self) -> Scoring:
@@ -100,7 +103,10 @@ class StagedEncoder(Encoder, Protocol):
         """How many pictures the model would take at once now; it may change between calls."""
 
     def preprocess(self, image: Image) -> Pixels:
-        """One picture as the model wants to see it, before numbers are normalised."""
+        """One picture as the model wants to see it, before numbers are normalised.
+
+        An exception that is given back, and not raised, is no fault of the picture: work ends.
+        """
 
     def encode_pixels(self, pixels: Sequence[Pixels]) -> Rows:
         """Embed preprocessed pictures, at least one; as ``encode_images`` does the pictures."""
@@ -128,20 +134,28 @@ class Recorded(Encoder, Protocol):
         """
 
 
+@runtime_checkable
+class Finishing(Encoder, Protocol):
+    """A model that learns something about itself while it is asked."""
+
+    def finish(self) -> None:
+        """Called after the last picture; what was learnt stands in ``card`` from then on."""
+
+
 @dataclass(frozen=True)
 class Located:
     """A model that is not loaded.
 
     ``place``: where it would come from, in a few words. ``caveats``: what a reader of its numbers
     has to know. ``read``: reads texts as the model would, and refuses what it can't read whole;
-    None where its files are not on this machine. ``records``: the model itself where it is
-    recorded, for that takes no time.
+    None where its files are not on this machine. ``model``: the model itself where it takes no time
+    to have.
     """
 
     place: str
     caveats: tuple[str, ...] = ()
     read: Callable[[Sequence[str]], object] | None = None
-    records: Recorded | None = None
+    model: Encoder | None = None
 
 
 @dataclass(frozen=True)
@@ -241,12 +255,12 @@ class Texts:
     """The text side of the model that is asked.
 
     ``encode`` gives one float32 row of unit length a string; ``scoring`` makes similarities scores;
-    ``offers`` is what there is of the model.
+    ``gives`` is what the model gives.
     """
 
     encode: Callable[[Sequence[str]], NDArray[np.float32]]
     scoring: Scoring
-    offers: Offer = "pictures"
+    gives: Gives = "embeddings"
 
     def __post_init__(self) -> None:
         """Refuse a logit scale that makes no scores: NaN would count as below every threshold."""

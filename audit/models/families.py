@@ -25,6 +25,7 @@ FAMILIES: Final[Registry[Family]] = Registry(
         DEFAULT: "audit.models.huggingface:FAMILY",
         "embeddings": "audit.models.embeddings:FAMILY",
         "predictions": "audit.models.predictions:FAMILY",
+        "service": "audit.models.service:FAMILY",
     },
 )
 

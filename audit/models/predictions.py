@@ -23,7 +23,7 @@ from audit.core.registry import suggest
 from audit.data.manifest import read_manifests
 from audit.data.values import number
 from audit.models.encoder import EncoderCard, Family, Located, Rows, digest_of
-from audit.models.records import SHOWN, Description, Records, describe, missing_texts
+from audit.models.records import SHOWN, Description, Records, axes, describe
 from audit.stats.scoring import Kind
 
 #: scores that are held in memory at once: half a gigabyte
@@ -66,17 +66,7 @@ class RecordedPredictions(Records):
         Raises:
             InputError: nothing is recorded of one.
         """
-        if any(text not in self._place for text in texts):
-            known = ", ".join(f"'{label}'" for label in self._scores.labels[:12])
-            more = ", ..." if len(self._scores.labels) > 12 else ""
-            advice = (
-                f"It knows {known}{more}; ask its labels as they are, with 'templates: bare', for "
-                "predictions were made without prompts"
-            )
-            raise missing_texts(self.card.ref, texts, self._scores.labels, advice)
-        axes = np.zeros((len(texts), len(self._scores.labels)), np.float32)
-        axes[np.arange(len(texts)), [self._place[text] for text in texts]] = 1.0
-        return axes
+        return axes(self.card.ref, texts, self._place)
 
     def require(self, texts: Sequence[str], image_ids: Sequence[str]) -> None:
         """Refuse labels among which some picture has no choice, or not all scores.
@@ -131,7 +121,7 @@ def load(name: str, device: str, precision: str, cache: Path | None) -> Recorded
         precision="float64", device="none",
         fingerprint=digest_of({"scores": content, "names": names, "missing": said.missing}),
         caveats=(caveat,) if caveat else (), scores=kind,
-        offers="scores" if scores.scored else "choices",
+        gives="scores" if scores.scored else "choices", recorded=True,
     )  # fmt: skip
     return RecordedPredictions(card, scores, said.missing)
 

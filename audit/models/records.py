@@ -114,3 +114,22 @@ def missing_texts(ref: str, texts: Sequence[str], known: Sequence[str], advice: 
     more = f" and {len(gone) - SHOWN:,} more" if len(gone) > SHOWN else ""
     told = f"{ref}: nothing is recorded of {len(gone):,} of the {len(texts):,} texts asked"
     return InputError(sentence(f"{told}: {some}{more}", suggest(gone[0], known), advice))
+
+
+def axes(ref: str, texts: Sequence[str], places: Mapping[str, int]) -> NDArray[np.float32]:
+    """The axis of each label of a system that gives scores, (n, labels).
+
+    Raises:
+        InputError: a text is none of its labels, as a prompt isn't.
+    """
+    if any(text not in places for text in texts):
+        known = ", ".join(f"'{label}'" for label in list(places)[:12])
+        more = ", ..." if len(places) > 12 else ""
+        advice = (
+            f"It knows {known}{more}; ask its labels as they are, with 'templates: bare', since "
+            "it is given no prompts"
+        )
+        raise missing_texts(ref, texts, list(places), advice)
+    found = np.zeros((len(texts), len(places)), np.float32)
+    found[np.arange(len(texts)), [places[text] for text in texts]] = 1.0
+    return found

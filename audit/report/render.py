@@ -268,7 +268,7 @@ def context(
         "manifest": run.manifest,
         "model": run.model,
         "scoring": card.scoring,
-        "offers": card.offers,
+        "recorded": card.recorded,
         "suite": run.suite,
         "dataset": run.dataset,
         "card": run.dataset["card"],

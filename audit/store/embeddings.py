@@ -196,7 +196,7 @@ class Store:
                 known.update(zip(new, self.texts(encoder, new), strict=True))
             return np.stack([known[s] for s in strings])
 
-        return Texts(encode, encoder.card.scoring, encoder.card.offers)
+        return Texts(encode, encoder.card.scoring, encoder.card.gives)
 
     def purge(
         self,
@@ -283,7 +283,7 @@ def _records(
         if image_id in missing
     ]
     # equal vectors are most likely of one picture; equal scores say nothing
-    same = encoder.card.offers == "embeddings"
+    same = encoder.card.gives == "embeddings"
     pixels = tuple(hashlib.sha256(row.tobytes()).digest() for row in rows) if same else ()
     return Embeddings(kept, rows, encoder.card.fingerprint, pixels), lost
 
@@ -312,7 +312,8 @@ def encode_stream(
 
     ``load`` runs in the threads; None means that there is nothing to encode for an item. Whatever
     it or the preprocessing raises is given to ``failed``, and there is nothing to encode for the
-    item; without ``failed`` it ends the stream. ``still`` is asked just before encoding, in the
+    item; without ``failed`` it ends the stream. An exception that the preprocessing gives back
+    ends it too, after what came before was encoded. ``still`` is asked just before encoding, in the
     caller's thread, whether an item has to be. At most about two batches are held in memory,
     however many items there are. The encoder is never called without pictures.
     """
@@ -344,6 +345,9 @@ def encode_stream(
     with ThreadPoolExecutor(workers or _workers()) as pool:
         for item, pixels in _ahead(pool, prepare, items, lambda: 2 * size()):
             seen, since = seen + 1, since + 1
+            if isinstance(pixels, Exception):
+                yield encoded(seen, ready)
+                raise pixels
             if pixels is not None:
                 ready.append((item, pixels))
             if len(ready) >= size() or since >= max(FLUSH_PICTURES, 2 * size()):

@@ -62,7 +62,7 @@ def _questions(
 
 def of_labels(probe: Classification, seen: Seen, design: Design) -> dict[str, pd.DataFrame]:
     """What dropping, adding or swapping each label does, and keeping all above a threshold."""
-    if not probe.label_effects or seen.texts.offers == "choices":
+    if not probe.label_effects or seen.texts.gives == "choices":
         return {}
     labels, groups = probe.labels, design.groups
     classes = probe.classes(seen.texts, labels)

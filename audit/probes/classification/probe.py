@@ -36,7 +36,7 @@ from audit.measure.prompt_variants import (
 )
 from audit.measure.rates_by_truth import RatesByTruth
 from audit.measure.thresholds import CLIP_THRESHOLDS, in_order
-from audit.models.encoder import OFFERS, Offer
+from audit.models.encoder import Gives
 from audit.probes.classification.follow_ups import in_every_wording, of_labels
 from audit.probes.kit.base import Design, Seen, Texts
 from audit.probes.kit.choice import Choice
@@ -59,7 +59,7 @@ class Classification(Choice):
     """
 
     asks: ClassVar[str] = "Which label of a given set does the model choose for each picture?"
-    needs: ClassVar[Offer] = "choices"
+    needs: ClassVar[Gives] = "choices"
     later: ClassVar = frozenset({"score_as", "by_truth"})
 
     kind: Literal["classification"] = "classification"
@@ -125,10 +125,9 @@ class Classification(Choice):
         return tuple(alteration(name) for name in names if name != AS_IT_IS)
 
     @property
-    def needed(self) -> Offer:
-        """Choices are enough, unless pictures are altered or moved along the modality gap."""
-        least = super().needed
-        return max(least, "embeddings", key=OFFERS.index) if any(self.wordings.shifts) else least
+    def needed(self) -> Gives:
+        """Choices are enough, unless embeddings are moved along the modality gap."""
+        return "embeddings" if any(self.wordings.shifts) else self.needs
 
     def _not_phrased(self, phrasing: Phrasing) -> InputError:
         others = [f"'{p}'" for p in PHRASINGS[1:] if self.labels.reworded(p)]

@@ -19,7 +19,7 @@ from audit.data.dataset import Dataset
 from audit.data.remarks import Remark, of_column
 from audit.measure.confidence import Confidence
 from audit.measure.metrics import Draws, Groups
-from audit.models.encoder import Offer, Texts
+from audit.models.encoder import Gives, Texts
 from audit.store.embeddings import Alteration, Embeddings
 
 if TYPE_CHECKING:
@@ -78,8 +78,8 @@ class Probe(BaseModel):
     emits: ClassVar[Schema]
     #: why all pictures are needed at once, and the bound on memory; blank: any split will do
     whole: ClassVar[str] = ""
-    #: the least there must be of a model; see ``audit.models.encoder.OFFERS``
-    needs: ClassVar[Offer] = "embeddings"
+    #: the least that a model has to give; see ``audit.models.encoder.GIVES``
+    needs: ClassVar[Gives] = "embeddings"
     #: keys that plans sealed before had, with the only value they could have
     earlier: ClassVar[Mapping[str, Any]] = {}
     #: keys that came after plans were sealed, empty by default: unused they are in no digest
@@ -112,9 +112,9 @@ class Probe(BaseModel):
         return ()
 
     @property
-    def needed(self) -> Offer:
-        """What there must be of a model: the model itself where pictures are altered."""
-        return "pictures" if self.alterations() else self.needs
+    def needed(self) -> Gives:
+        """The least that a model has to give for this question."""
+        return self.needs
 
     def sensitive(self) -> Iterator[str]:
         """Names that a suite must list under ``acknowledge:`` before this may be asked."""

@@ -37,7 +37,7 @@ from audit.data.yamlfile import FieldError
 from audit.measure.measures import measured
 from audit.measure.metrics import DEFAULT_FAMILY
 from audit.measure.prompt_variants import ensemble
-from audit.models.encoder import Offer
+from audit.models.encoder import Gives
 from audit.probes.kit.base import Design, Probe, Seen, Texts
 from audit.probes.retrieval.names import (
     ALL,
@@ -141,7 +141,7 @@ class Retrieval(Probe):
     ``audit.stats.ranking`` and ``audit.stats.parity``.
     """
 
-    needs: ClassVar[Offer] = "scores"
+    needs: ClassVar[Gives] = "scores"
     asks: ClassVar[str] = (
         "Who is at the top when all pictures are ranked by their similarity to a text?"
     )

@@ -29,7 +29,7 @@ def tell(run: Run) -> Sequence[Block]:
     harmful = [_harm(run, task, changes) for task, changes in found if task.harmful]
     others = [changes for task, changes in found if not task.harmful]
     blocks = [*harmful, *_errors(run, pd.concat(others) if others else pd.DataFrame())]
-    if not blocks and card_of(run.model, run.name).offers == "choices":
+    if not blocks and card_of(run.model, run.name).gives == "choices":
         return [_NOT_MEASURED]
     return [_WHAT, *blocks] if blocks else ()
 
