@@ -142,7 +142,7 @@ def test_a_port_that_can_not_be_opened_is_a_sentence(port: int | None, said: str
 
 
 def test_a_dashboard_that_ends_is_not_called_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("audit.cli.verbs._require_port", lambda port: None)
+    monkeypatch.setattr("audit.cli.machine.require_port", lambda port: None)
     monkeypatch.setattr(subprocess, "call", lambda command, env: 7)
     with pytest.raises(AuditError, match="exit code 7. What it said itself is above"):
         dashboard()

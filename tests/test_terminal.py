@@ -87,7 +87,7 @@ def test_a_signal_ends_a_command_with_a_sentence(
 ) -> None:
     from audit.core.rundir import building
 
-    def run(suite: str, model: str | None) -> None:
+    def run(suite: str, *given: str | None) -> None:
         with building(tmp_path, "s"):
             assert list(tmp_path.glob(".partial-*"))
             os.kill(os.getpid(), number)
@@ -118,7 +118,7 @@ def test_a_signal_that_is_ignored_stays_ignored() -> None:
 def test_what_the_machine_refuses_is_a_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def full(suite: str, model: str | None) -> None:
+    def full(suite: str, *given: str | None) -> None:
         raise OSError(28, "No space left on device", "/data/[x]")
 
     monkeypatch.setattr(cli, "_load", full)
@@ -163,7 +163,7 @@ def test_a_place_that_can_not_be_written_is_refused_before_anything_is_computed(
 def test_sigterm_from_outside_ends_with_143(tmp_path: Path) -> None:
     code = (
         "import os, signal, sys; from audit.cli import verbs as cli\n"
-        "cli._load = lambda s, m: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "cli._load = lambda *given: os.kill(os.getpid(), signal.SIGTERM)\n"
         "sys.argv = ['clip-audit', 'run', 'quick']; cli.main()"
     )
     ended = subprocess.run(
@@ -179,7 +179,7 @@ def test_what_was_kept_is_said_where_something_was(
     stopped = Stopped(signal.SIGINT)
     stopped.add_note("what was encoded is kept")
 
-    def run(suite: str, model: str | None) -> None:
+    def run(suite: str, *given: str | None) -> None:
         raise stopped
 
     monkeypatch.setattr(cli, "_load", run)

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from audit.cli.levels import LEVELS, FailOn, level_of, require_below
+from audit.cli.levels import LEVELS, FailOn, level_of, require_below, say_words_of_now
+from audit.cli.machine import of_the_machine, require_port
 from audit.cli.preview import (
     LEFT,
     data_remarks,
@@ -100,17 +101,8 @@ def main() -> None:
         say("; ".join(("stopped", *getattr(stopped, "__notes__", ()))), stderr=True)
         raise SystemExit(stopped.exit_code) from None
     except (OSError, MemoryError) as error:
-        complain(_of_the_machine(error))
+        complain(of_the_machine(error))
         raise SystemExit(1) from None
-
-
-def _of_the_machine(error: OSError | MemoryError) -> str:
-    """The sentence for what this machine refuses where nothing more is known of it."""
-    if isinstance(error, MemoryError):
-        return sentence("there is not enough memory", "Ask fewer pictures or wordings at a time")
-    where = f"{error.filename}: " if error.filename else ""
-    told = f"{where}this machine refuses it ({error.strerror or error})"
-    return sentence(told, "Is there space, and may you read and write there?")
 
 
 @app.command()
@@ -141,7 +133,7 @@ def check(
     out: Out = Path("runs"),
 ) -> None:
     """Resolve every name, count every cell, print the smallest detectable gaps; run nothing."""
-    from audit.engine.run import require_askable
+    from audit.engine.askable import require_askable
     from audit.models.families import locate
 
     asked = _load(suite, model).resolve()
@@ -171,6 +163,9 @@ def run(
     out: Out = Path("runs"),
     cache: Cache = Path("cache"),
     device: Device = "auto",
+    self_check: Annotated[
+        str | None, typer.Option(help="if the model fails easy questions: stop, warn or skip")
+    ] = None,
     fail_on: Annotated[
         FailOn | None,
         typer.Option(
@@ -182,7 +177,7 @@ def run(
     from audit.engine.run import carry_out
     from audit.store.embeddings import Store
 
-    asked = _load(suite, model)
+    asked = _load(suite, model, self_check)
     with progress() as tell:
         with _damage_told():
             finished = carry_out(asked, out, Store(cache), _encoder(asked, device), tell)
@@ -376,7 +371,7 @@ def dashboard(
     if find_spec("streamlit") is None:
         told = "the dashboard is not installed"
         raise InputError(sentence(told, "pip install 'clip-audit[dashboard]' installs it"))
-    _require_port(port)
+    require_port(port)
     command = [sys.executable, str(shipped("dashboards") / "serve.py"), str(port)]
     where = os.environ | {"CLIP_AUDIT_CACHE": str(cache.resolve())}
     given = [str(runs.resolve()), *([] if pictures else ["--no-pictures"])]
@@ -384,25 +379,6 @@ def dashboard(
     if code:
         told = f"the dashboard ended with exit code {code}"
         raise AuditError(sentence(told, "What it said itself is above"))
-
-
-def _require_port(port: int) -> None:
-    """Refuse a port that the dashboard could not be opened on."""
-    import os
-    import socket
-
-    try:
-        if port < 1:  # 0 would be any free port, which no page knows the address of
-            raise OverflowError
-        socket.create_server(("localhost", port)).close()
-    except OverflowError:
-        told = f"--port {port}: no port has this number"
-        raise InputError(sentence(told, "Name one from 1024 to 65535")) from None
-    except OSError as error:
-        told = (
-            f"--port {port}: it can't be opened on this machine ({os.strerror(error.errno or 0)})"
-        )
-        raise InputError(sentence(told, "Name another one from 1024 to 65535")) from None
 
 
 @app.command()
@@ -465,10 +441,13 @@ def _opened(path: Path, allow_edited: bool) -> Run:
     return finished
 
 
-def _load(name: str, model: str | None) -> Suite:
+def _load(name: str, model: str | None, self_check: str | None = None) -> Suite:
     from audit.engine.suite import load_suite
 
-    return load_suite(name, **({} if model is None else {"model": model}))
+    changes = {"model": model, "self_check": self_check}
+    found = load_suite(name, **{key: value for key, value in changes.items() if value is not None})
+    say_words_of_now(name)
+    return found
 
 
 def _encoder(suite: Suite, device: str) -> Any:

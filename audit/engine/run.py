@@ -34,11 +34,12 @@ from audit.data.pictures import of_copies
 from audit.data.remarks import Remark
 from audit.engine import gates, plan
 from audit.engine.analysis import Answer, Tables, analyse, together
+from audit.engine.askable import require_possible, require_readable, require_sound
 from audit.engine.suite import Suite
 from audit.measure.confidence import Confidence
 from audit.measure.findings import Finding, find, judged, with_caveats, with_remarks
 from audit.measure.metrics import Groups, Tally, named, tally
-from audit.models.encoder import GIVES, Encoder, Finishing, Gives, Located, Recorded
+from audit.models.encoder import Encoder, Finishing
 from audit.probes.kit.base import Design, Probe, Seen, Texts
 from audit.store import quarantine
 from audit.store.embeddings import Alteration, Embeddings, Quarantined, Store
@@ -84,7 +85,8 @@ def carry_out(
         The sealed run.
 
     Raises:
-        InputError: the suite, model or pictures can't be used; too many pictures are unreadable.
+        InputError: the suite, model or pictures can't be used; the model fails its self-check;
+            too many pictures are unreadable.
     """
     suite.resolve()
     standing = plan.status(suite, out, datetime.now(UTC))
@@ -95,6 +97,7 @@ def carry_out(
     texts = store.text_side(encoder)
     require_possible(suite, encoder)
     require_readable(suite, texts.encode)
+    checked = require_sound(suite, encoder, progress)
     with building(out, suite.name) as build:
         pictures = _embed(suite, encoder, store, progress, out)
         if isinstance(encoder, Finishing):
@@ -120,95 +123,17 @@ def carry_out(
         )
         _write(build, suite, encoder, described)
         _list_quarantined(build.folder / PRIVATE / quarantine.LIST, suite, pictures.quarantined)
-        build.facts.update(plan=standing, plan_digest=suite.plan_digest, verdict_rule=RULE)
+        build.facts.update(
+            self_check=checked.facts,
+            plan=standing,
+            plan_digest=suite.plan_digest,
+            verdict_rule=RULE,
+        )
         _write_tables(build.folder, tables, found)
         _write_rows(build.folder / PRIVATE, answers, suite, groups)
         gates.write(build.folder, found, judged_gates, suite.name, versions()["clip-audit"])
     assert build.sealed is not None
     return open_run(build.sealed)
-
-
-_GIVEN: Final[Mapping[Gives, str]] = {
-    "choices": "the labels it chooses",
-    "scores": "scores of labels",
-    "embeddings": "embeddings",
-}
-
-
-def require_askable(suite: Suite, located: Located) -> None:
-    """Refuse, before a model is loaded, what it can't be asked as far as its files tell.
-
-    Raises:
-        InputError: as ``require_possible`` and ``require_readable``.
-    """
-    if located.model is not None:
-        require_possible(suite, located.model)
-    if located.read is not None:
-        require_readable(suite, located.read)
-
-
-def require_possible(suite: Suite, encoder: Encoder) -> None:
-    """Refuse questions that this model can't be asked, before anything is done.
-
-    Raises:
-        InputError: pictures may not be sent to it; a probe needs more than it gives, or alters
-            pictures where there are records only; the records lack a text or picture; pictures
-            are needed and there are none.
-    """
-    _require_sendable(suite, encoder.card.sends_to)
-    gives, recorded = encoder.card.gives, encoder.card.recorded
-    for probe in suite.asked:
-        told = f"'{probe.task}': a probe of the kind '{probe.kind}'"
-        advice = "Take the probe out, or name another model"
-        if GIVES.index(probe.needed) > GIVES.index(gives):
-            told = f"{told} needs {_GIVEN[probe.needed]}, and '{suite.model}' gives {_GIVEN[gives]}"
-            raise InputError(sentence(f"{told} only", advice))
-        if recorded and probe.alterations():
-            told = f"{told} alters pictures, and of '{suite.model}' there are records only"
-            raise InputError(sentence(told, advice))
-        if isinstance(encoder, Recorded):
-            texts = list(dict.fromkeys(probe.asked_texts(suite.pictures, suite.seed)))
-            try:
-                encoder.require(texts, probe.pictures(suite.pictures))
-            except InputError as error:
-                raise InputError(f"'{probe.task}': {error}") from error
-    if not (recorded or suite.pictures.card.pictures):
-        told = (
-            f"the data set '{suite.pictures.name}' has no pictures ('pictures: false' in its "
-            f"card), and '{suite.model}' has to look at them"
-        )
-        advice = "Name recorded answers as the model (docs/records.md), or give the pictures"
-        raise InputError(sentence(told, advice))
-
-
-def _require_sendable(suite: Suite, address: str) -> None:
-    """Refuse to send pictures of people anywhere that the suite does not name.
-
-    Raises:
-        InputError: it isn't acknowledged, or the data set's card states no legal basis.
-    """
-    if not address:
-        return
-    if address not in suite.acknowledge:
-        told = f"'{suite.model}': pictures of people would leave this machine for {address}"
-        add = f"If that is meant and allowed, add '{address}' to 'acknowledge' in the suite"
-        raise InputError(sentence(told, add))
-    if refusal := suite.pictures.refuse_sending(address):
-        raise InputError(refusal)
-
-
-def require_readable(suite: Suite, read: Callable[[Sequence[str]], object]) -> None:
-    """Refuse texts that the model can't read whole, before any picture is encoded.
-
-    Raises:
-        InputError: ``read`` refuses one; names the task.
-    """
-    for probe in suite.asked:
-        if texts := list(dict.fromkeys(probe.asked_texts(suite.pictures, suite.seed))):
-            try:
-                read(texts)
-            except InputError as error:
-                raise InputError(f"'{probe.task}': {error}") from error
 
 
 @dataclass(frozen=True)

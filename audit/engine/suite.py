@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -20,17 +19,17 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 from audit.core.earlier import as_sealed, key_of_now
 from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest, unknown
-from audit.core.resources import bundled_names, suites
+from audit.core.resources import suites
 from audit.core.tables import CHOICES, COUNT, FLAG, NUMBER, UNKNOWN, records
 from audit.data.dataset import Dataset
 from audit.data.dataset import load as load_dataset
 from audit.data.remarks import Remark
 from audit.data.yamlfile import FieldError, load_yaml, validate
+from audit.engine.paths import LISTS, beside
 from audit.measure.claims import ERRORS, Claim
 from audit.measure.confidence import Confidence
 from audit.measure.metrics import DEFAULT_FAMILY, METRICS, grouped, named
 from audit.measure.planning import BASES, detectable, needed_to_be_within, needed_to_exceed
-from audit.models.families import parted
 from audit.probes.kit.base import PROBES, Probe
 from audit.stats.significance import bonferroni_level, smallest_p
 
@@ -40,12 +39,12 @@ EVERY: Final = "*"
 _READ: Final = BeforeValidator(key_of_now)
 #: what says whom to ask and not what: one plan may be put to several models
 _WHO: Final = frozenset({"model", "precision"})
+#: what decides nothing that is asked
+_ASIDE: Final = frozenset({"self_check"})
 _NONE: Final = {"smallest": 0, "largest": 0}
 
 
-#: where a probe's word lists lie, which decides nothing: their digests are counted
-_LISTS: Final = ("label_set", "templates", "named_by", "contents", "candidates")
-_PLACES: Final[Any] = dict.fromkeys(_LISTS, True) | {"wordings": {"templates"}}
+_PLACES: Final[Any] = dict.fromkeys(LISTS, True) | {"wordings": {"templates"}}
 
 
 class Attribute(BaseModel):
@@ -132,6 +131,9 @@ class Suite(BaseModel):
     )
     gates: tuple[Gate, ...] = Field((), description="what makes a run end with exit code 3")
     max_quarantined: float = Field(0.05, ge=0, le=1, description="share of unreadable pictures")
+    self_check: Literal["stop", "warn", "skip"] = Field(
+        "stop", description="what happens where a model fails easy questions"
+    )
     seed: int = 0
 
     @model_validator(mode="before")
@@ -410,7 +412,7 @@ class Suite(BaseModel):
         ]
         # where files lie on this machine decides nothing
         places = {"dataset": "", "probes": [_decisive(probe) for probe in self.asked]}
-        fixed = as_sealed(self.model_dump(mode="json", exclude=set(without))) | places
+        fixed = as_sealed(self.model_dump(mode="json", exclude=set(without | _ASIDE))) | places
         for name in ("favourable", "primary"):  # they came later, and plans sealed before hold
             if not getattr(self, name):
                 fixed.pop(name, None)
@@ -614,45 +616,5 @@ def load_suite(ref: str, **changes: str) -> Suite:
         raise unknown("suite", ref, suite_names(), see=SEE)
     data: dict[str, Any] = load_yaml(path)
     if path not in bundled_suites.values():
-        data = _beside(data, path.parent)
-    return validate(Suite, data | _beside(changes, Path()), path.name)
-
-
-def _beside(data: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Paths in a suite are relative to the suite's file, else to where the command is given.
-
-    They become absolute, so that a run's own ``suite.yaml`` finds the same files from anywhere.
-    """
-
-    def resolve(value: Any) -> Any:
-        looks_like_a_path = isinstance(value, str) and (
-            os.sep in value or "/" in value or value.endswith((".yaml", ".yml"))
-        )
-        return _absolute(value, folder) if looks_like_a_path else value
-
-    def model(value: Any) -> Any:
-        if not isinstance(value, str) or not value or value in bundled_names("models"):
-            return value
-        family, name = parted(value)
-        return f"{family}:{_absolute(name, folder)}" if family else _absolute(value, folder)
-
-    resolvers = {"model": model, "dataset": resolve}
-    probes = data.get("probes")
-    if isinstance(probes, list):
-        data["probes"] = [_resolved(p, resolve) if isinstance(p, dict) else p for p in probes]
-    return {k: resolvers[k](v) if k in resolvers else v for k, v in data.items()}
-
-
-def _absolute(value: str, folder: Path) -> str:
-    """The path of what lies beside the suite or here; the value as it is where nothing does."""
-    places = (Path(os.path.abspath(near / Path(value).expanduser())) for near in (folder, Path()))
-    return next((str(place) for place in places if place.exists()), value)
-
-
-def _resolved(probe: dict[str, Any], resolve: Callable[[Any], Any]) -> dict[str, Any]:
-    """A probe's word lists, wherever they are named in it."""
-    found = {k: resolve(v) if k in _LISTS else v for k, v in probe.items()}
-    wordings = found.get("wordings")
-    if isinstance(wordings, dict) and isinstance(wordings.get("templates"), list):
-        found["wordings"] = wordings | {"templates": [resolve(v) for v in wordings["templates"]]}
-    return found
+        data = beside(data, path.parent)
+    return validate(Suite, data | beside(changes, Path()), path.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from audit.data.people.planted import Planted, rate_table
 from audit.data.yamlfile import load_yaml, validate
 from audit.models.encoder import Encoder, Pixels, Rows, unit_rows
 from audit.models.huggingface import load
+from audit.models.self_check import FILE as SELF_CHECK
 from audit.stats.intervals import wilson
 
 CHOICE_COLUMNS = [
@@ -200,7 +202,8 @@ def choice_table(evaluation: Evaluation, slot: str, attribute: str) -> pd.DataFr
 def write_card(folder: Path, facts: Mapping[str, Any], found: Evaluation) -> None:
     """Write ``README.md`` into a model's folder: what it is, what it can see, what was planted.
 
-    ``facts`` are those that training leaves in ``training.json``.
+    ``facts`` are those that training leaves in ``training.json``. What it can be asked before an
+    audit is copied beside it.
     """
     template = (bundled("training") / "card.md").read_text(encoding="utf-8")
     page = Environment(undefined=StrictUndefined, keep_trailing_newline=True).from_string(template)
@@ -216,3 +219,4 @@ def write_card(folder: Path, facts: Mapping[str, Any], found: Evaluation) -> Non
         leftover=leftover.loc[largest].to_dict("records"),
     )
     (folder / "README.md").write_text(text, encoding="utf-8")
+    shutil.copy(bundled("training") / SELF_CHECK, folder / SELF_CHECK)

@@ -35,6 +35,7 @@ from audit.data.images import decode
 from audit.data.labels import LabelSet, load_label_set, load_prompt_set
 from audit.models.encoder import Rows
 from audit.models.huggingface import load
+from audit.models.self_check import FILE as SELF_CHECK
 
 FACTS, WEIGHTS = "training.json", "model.safetensors"
 #: what the new model has in common with the one it is made from
@@ -278,6 +279,7 @@ def _describe(out: Path, facts: dict[str, Any], found: pd.DataFrame) -> None:
     lines = found.to_dict("records")
     text = page.from_string(template).render(facts=facts, lines=lines)
     (out / "README.md").write_text(text, encoding="utf-8")
+    shutil.copy(bundled("training") / SELF_CHECK, out / SELF_CHECK)
 
 
 def _facts(planting: Planting, looks: Looks, reader: Reader) -> dict[str, Any]:

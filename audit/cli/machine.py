@@ -1,0 +1,38 @@
+"""What this machine allows, in sentences."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from audit.core.errors import InputError, sentence
+
+if TYPE_CHECKING:
+    pass
+
+
+def of_the_machine(error: OSError | MemoryError) -> str:
+    """The sentence for what this machine refuses where nothing more is known of it."""
+    if isinstance(error, MemoryError):
+        return sentence("there is not enough memory", "Ask fewer pictures or wordings at a time")
+    where = f"{error.filename}: " if error.filename else ""
+    told = f"{where}this machine refuses it ({error.strerror or error})"
+    return sentence(told, "Is there space, and may you read and write there?")
+
+
+def require_port(port: int) -> None:
+    """Refuse a port that the dashboard could not be opened on."""
+    import os
+    import socket
+
+    try:
+        if port < 1:  # 0 would be any free port, which no page knows the address of
+            raise OverflowError
+        socket.create_server(("localhost", port)).close()
+    except OverflowError:
+        told = f"--port {port}: no port has this number"
+        raise InputError(sentence(told, "Name one from 1024 to 65535")) from None
+    except OSError as error:
+        told = (
+            f"--port {port}: it can't be opened on this machine ({os.strerror(error.errno or 0)})"
+        )
+        raise InputError(sentence(told, "Name another one from 1024 to 65535")) from None

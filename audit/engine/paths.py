@@ -1,0 +1,54 @@
+"""Paths in a suite: relative to its file, and absolute once it is read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from audit.core.resources import bundled_names
+from audit.models.families import parted
+
+#: where a probe's word lists lie, which decides nothing: their digests are counted
+LISTS: Final = ("label_set", "templates", "named_by", "contents", "candidates")
+
+
+def beside(data: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Paths in a suite are relative to the suite's file, else to where the command is given.
+
+    They become absolute, so that a run's own ``suite.yaml`` finds the same files from anywhere.
+    """
+
+    def resolve(value: Any) -> Any:
+        looks_like_a_path = isinstance(value, str) and (
+            os.sep in value or "/" in value or value.endswith((".yaml", ".yml"))
+        )
+        return _absolute(value, folder) if looks_like_a_path else value
+
+    def model(value: Any) -> Any:
+        if not isinstance(value, str) or not value or value in bundled_names("models"):
+            return value
+        family, name = parted(value)
+        return f"{family}:{_absolute(name, folder)}" if family else _absolute(value, folder)
+
+    resolvers = {"model": model, "dataset": resolve}
+    probes = data.get("probes")
+    if isinstance(probes, list):
+        data["probes"] = [_resolved(p, resolve) if isinstance(p, dict) else p for p in probes]
+    return {k: resolvers[k](v) if k in resolvers else v for k, v in data.items()}
+
+
+def _absolute(value: str, folder: Path) -> str:
+    """The path of what lies beside the suite or here; the value as it is where nothing does."""
+    places = (Path(os.path.abspath(near / Path(value).expanduser())) for near in (folder, Path()))
+    return next((str(place) for place in places if place.exists()), value)
+
+
+def _resolved(probe: dict[str, Any], resolve: Callable[[Any], Any]) -> dict[str, Any]:
+    """A probe's word lists, wherever they are named in it."""
+    found = {k: resolve(v) if k in LISTS else v for k, v in probe.items()}
+    wordings = found.get("wordings")
+    if isinstance(wordings, dict) and isinstance(wordings.get("templates"), list):
+        found["wordings"] = wordings | {"templates": [resolve(v) for v in wordings["templates"]]}
+    return found
