@@ -26,7 +26,7 @@ LONG: dict[str, int] = {
     "audit/explore/lab.py": 686,
     "audit/explore/replication.py": 557,
     "audit/measure/controls.py": 568,
-    "audit/measure/disparity.py": 599,
+    "audit/measure/disparity.py": 597,
     "audit/measure/metrics.py": 501,
     "audit/measure/prompt_variants.py": 848,
     "audit/probes/association/probe.py": 912,

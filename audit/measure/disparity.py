@@ -33,7 +33,7 @@ from audit.core.tables import (
     WORST,
     keys_of,
 )
-from audit.core.verdicts import Verdict, decide, size_bounds, verdicts
+from audit.core.verdicts import GapSize, Verdict, decide, size_bounds, verdicts
 from audit.measure import intersections
 from audit.measure.confidence import Confidence
 from audit.measure.metrics import (
@@ -375,13 +375,11 @@ def _pair_verdicts(groups: Compared, low: Any, high: Any) -> NDArray[np.str_]:
     claims, k = groups.claims, groups.pairs.one.size
     margin = groups.margins.difference
     given = verdicts(low, high, margin)
-    least, most = size_bounds(*(np.log(end) for end in (claims.ratio_low, claims.ratio_high)))
-    wide = np.log(groups.margins.ratio)
-    binds = ~np.isnan(wide) & (claims.basis != NEGLIGIBLE)
-    exceeds = (given[:, :k] == Verdict.EXCEEDS) | (binds & (least > wide))
-    small = (given[:, :k] == Verdict.WITHIN) & (~binds | (most < wide))
-    within = groups.pairs.usable & (small | (claims.verdict == Verdict.WITHIN))
-    given[:, :k] = decide(exceeds, within)
+    wide = np.log(np.where(claims.basis == NEGLIGIBLE, np.nan, groups.margins.ratio))
+    ratio = GapSize(*size_bounds(np.log(claims.ratio_low), np.log(claims.ratio_high)), wide)
+    judged = decide(GapSize(*size_bounds(low[:, :k], high[:, :k]), margin), ratio)
+    none = groups.pairs.usable & (claims.verdict == Verdict.WITHIN)
+    given[:, :k] = np.where(none, Verdict.WITHIN.value, judged)
     return given
 
 

@@ -43,7 +43,7 @@ from audit.probes.kit.changes import (
 )
 from audit.probes.kit.choice import Choice
 from audit.stats.changes import changes_of_gaps
-from audit.stats.gaps import Pairs, largest_gap, unless_left_out
+from audit.stats.gaps import Pairs, largest_gap
 from audit.store.embeddings import Alteration, Embeddings
 
 #: ``metric`` of rows in points: how much the rate of everyone moves
@@ -255,10 +255,10 @@ class Robustness(Choice):
     def _told(self, found: pd.DataFrame) -> pd.DataFrame:
         """Rows of MEASURES; of each question and attribute the surest has a statement."""
         done = {name: f"; {what.name}" for name, what in self.degraded.items()}
-        low, high = found["low_simultaneous"], found["high_simultaneous"]
+        ends = found["low_simultaneous"], found["high_simultaneous"]
         found = found.assign(
             statement="",
-            verdict=unless_left_out(verdicts(low, high, found["margin"]), found["reason"]),
+            verdict=verdicts(*ends, found["margin"], whole=found["reason"] == ""),
             harm=[self._harm(row) for row in records(found)],
             method=found["method"] + [done.get(c, "") for c in found["condition"]],
         )

@@ -33,7 +33,6 @@ from audit.probes.shift.rows import ACCURACY, FAMILY, NO_BASELINE, ROBUSTNESS, C
 from audit.stats.clustered import (
     Integers,
 )
-from audit.stats.gaps import unless_left_out
 from audit.store.embeddings import Embeddings
 
 
@@ -232,8 +231,8 @@ class Shift(Choice):
 
     def _told(self, found: pd.DataFrame, conditions: Mapping[str, str]) -> pd.DataFrame:
         """Rows of MEASURES; of each question and attribute the surest has a statement."""
-        given = verdicts(found["low_simultaneous"], found["high_simultaneous"], found["margin"])
-        given = unless_left_out(given, found["reason"])
+        ends = found["low_simultaneous"], found["high_simultaneous"]
+        given = verdicts(*ends, found["margin"], whole=found["reason"] == "")
         judged = np.where(found["metric"] == ACCURACY, NOT_JUDGED, given)
         found = found.assign(statement="", verdict=judged)
         told = (found["status"] == OK) & (found["verdict"] != NOT_JUDGED)
