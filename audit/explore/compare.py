@@ -52,8 +52,8 @@ from audit.stats.clustered import (
     effective_events,
 )
 from audit.stats.counts import count
-from audit.stats.families import Flags, bounds_at
 from audit.stats.gaps import Pairs, largest_gap
+from audit.stats.multiplicity import Flags, bounds_at
 from audit.stats.resampling import Weights, cluster_weights
 from audit.stats.samples import pick_questions
 

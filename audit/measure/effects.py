@@ -45,8 +45,8 @@ from audit.stats.clustered import (
     rate_interval,
 )
 from audit.stats.counts import Counts, count
-from audit.stats.families import bounds_at
 from audit.stats.gaps import Pairs, largest_gap
+from audit.stats.multiplicity import bounds_at
 from audit.stats.samples import pick_groups, pick_questions
 
 

@@ -23,8 +23,8 @@ from audit.measure.confidence import Confidence
 from audit.measure.metrics import Draws, Groups, standing
 from audit.stats.clustered import Sample, correlated, joined, rate_interval
 from audit.stats.counts import count
-from audit.stats.families import compare
 from audit.stats.gaps import LargestGap, Pairs, largest_gap
+from audit.stats.multiplicity import compare
 from audit.stats.significance import bonferroni_level
 
 #: ``metric`` of the rows; ``label`` is the right answer, blank where all of them count

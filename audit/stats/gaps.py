@@ -22,7 +22,7 @@ from audit.stats.clustered import (
     rate_interval,
     ratio_interval,
 )
-from audit.stats.families import Estimates, bounds_at, compare
+from audit.stats.multiplicity import Estimates, bounds_at, compare
 from audit.stats.samples import pick_questions
 
 #: what *within margin* says of a largest gap

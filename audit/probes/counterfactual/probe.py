@@ -40,7 +40,7 @@ from audit.probes.kit.base import Design, Probe, Seen, no_such_value, require_co
 from audit.probes.kit.choice import Choice
 from audit.stats import counterfactual as stats
 from audit.stats.counterfactual import ORIGINAL, Effects, Flips, Pairs
-from audit.stats.families import Family
+from audit.stats.multiplicity import Family
 
 #: ``metric`` of rows of MEASURES; ``group`` is what was changed, ``label`` blank for all labels
 FAMILIES: Final = "families"

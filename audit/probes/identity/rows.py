@@ -36,7 +36,7 @@ from audit.probes.identity.names import (
 from audit.probes.kit.base import Design, Seen
 from audit.stats import verification
 from audit.stats.clustered import Sample, rate_interval
-from audit.stats.families import compare
+from audit.stats.multiplicity import compare
 from audit.stats.significance import bonferroni_level
 from audit.stats.verification import BINS, ErrorRates, Faces, Impostors, Mated, Threshold, tiles
 

@@ -191,7 +191,7 @@ class Shift(Choice):
         """Accuracy by source and group, how each group's changes, and whose drop differs most.
 
         Formula: with p the share of right labels, the change of a group is ``p_shifted -
-        p_reference`` with the bounds of ``audit.stats.families.compare``: MOVER from the two
+        p_reference`` with the bounds of ``audit.stats.multiplicity.compare``: MOVER from the two
         shares, with their correlation where subjects are in both sources. The difference of the
         drops of two groups has MOVER bounds from the two drops (``_apart``). Simultaneous bounds
         hold for all sources and groups of an attribute at once.

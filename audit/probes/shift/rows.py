@@ -34,8 +34,8 @@ from audit.stats.clustered import (
     rate_interval,
 )
 from audit.stats.counts import Counts, count
-from audit.stats.families import Flags, bounds_at, compare
 from audit.stats.gaps import Pairs, largest_gap
+from audit.stats.multiplicity import Flags, bounds_at, compare
 
 #: ``metric`` of rows in points
 ACCURACY: Final = "accuracy"

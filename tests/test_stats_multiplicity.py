@@ -1,4 +1,4 @@
-"""Families of comparisons: max-T longhand, exact tests, bounds that hold together, the one rule."""
+"""Many comparisons at once: max-T longhand, exact tests, joint bounds, the one rule."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scipy import special, stats
 from statsmodels.stats.multitest import multipletests
 
 from audit.core.verdicts import GapSize, decide, size_bounds, verdicts
-from audit.stats import families
+from audit.stats import multiplicity
 from audit.stats.clustered import (
     Sample,
     difference_interval,
@@ -24,7 +24,7 @@ from audit.stats.clustered import (
     ratio_interval,
 )
 from audit.stats.counts import sample_of
-from audit.stats.families import (
+from audit.stats.multiplicity import (
     ENOUGH,
     Estimates,
     Family,
@@ -142,7 +142,7 @@ def longhand(
 def test_step_down_max_t_is_the_longhand_loop(
     spread: bool, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(families, "_AT_ONCE", at_once)
+    monkeypatch.setattr(multiplicity, "_AT_ONCE", at_once)
     drawn = world(1, rates=[0.35, 0.45, 0.5], spread=spread)
     found = compared(sample_of(*drawn, 3, resamples=300))
     _, p, q = longhand(*drawn, 3, 300)
