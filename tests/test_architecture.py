@@ -17,7 +17,7 @@ LINES, BODY, PARAMETERS = 500, 50, 6
 #: lines of a file, of those above the limit
 LONG: dict[str, int] = {
     "audit/cli/verbs.py": 547,
-    "audit/core/tables.py": 728,
+    "audit/core/tables.py": 725,
     "audit/data/corruptions.py": 525,
     "audit/data/labels.py": 523,
     "audit/engine/suite.py": 707,
@@ -34,7 +34,7 @@ LONG: dict[str, int] = {
     "audit/probes/identity/rows.py": 693,
     "audit/probes/retrieval/rows.py": 594,
     "audit/probes/scenes/probe.py": 611,
-    "audit/report/exports/public.py": 511,
+    "audit/report/exports/public.py": 501,
     "audit/report/narrative.py": 765,
     "audit/stats/components.py": 1156,
     "audit/stats/counterfactual.py": 808,
@@ -42,7 +42,7 @@ LONG: dict[str, int] = {
     "audit/stats/ranking.py": 762,
     "audit/stats/reliability.py": 515,
     "audit/stats/verification.py": 830,
-    "audit/training/train.py": 572,
+    "audit/training/train.py": 571,
 }
 #: parameters of a function, of those above the limit
 MANY: dict[str, int] = {

@@ -16,7 +16,8 @@ import test_figures
 from pages import AppTest
 
 from audit.core.digits import bounds, percent
-from audit.core.rundir import Run, digest_of, open_run, with_seal
+from audit.core.files import digest_of
+from audit.core.rundir import Run, open_run, with_seal
 from audit.explore import compare as comparison
 
 FOLDER = Path(__file__).resolve().parents[1] / "dashboards"

@@ -22,7 +22,8 @@ from test_gallery import CARD, elsewhere, made, shown
 from typer.testing import CliRunner
 
 from audit.cli.verbs import app
-from audit.core.rundir import Run, digest_of, open_run
+from audit.core.files import digest_of
+from audit.core.rundir import Run, open_run
 from audit.data.dataset import load
 
 NASTY = "<script>alert(1)</script> | **b** $x$ :red[r] [l](http://e.org)"

@@ -16,9 +16,10 @@ import yaml
 from audit.cli.levels import FailOn, level_of, say_words_of_now
 from audit.core.earlier import as_sealed, in_words_of_now, sentence_of_now
 from audit.core.errors import InputError
+from audit.core.files import digest_of, write_json
 from audit.core.integrity import edits
 from audit.core.resources import suites
-from audit.core.rundir import TABLES, Run, building, digest_of, open_run, write_json
+from audit.core.rundir import TABLES, Run, building, open_run
 from audit.core.tables import CONTROLS, DISPARITIES, MEASURES, STABILITY, VERDICTS
 from audit.engine import gates
 from audit.engine.suite import Gate, load_suite

@@ -18,7 +18,8 @@ import yaml
 from PIL import Image
 
 from audit.core.errors import InputError
-from audit.core.rundir import Run, digest_of, open_run
+from audit.core.files import digest_of
+from audit.core.rundir import Run, open_run
 from audit.data.dataset import load
 from audit.data.labels import LabelSet, load_label_set, load_prompt_set
 from audit.engine.run import carry_out

@@ -12,8 +12,9 @@ import pytest
 
 from audit.core.csvfile import csv_text
 from audit.core.errors import InputError
+from audit.core.files import write_json
 from audit.core.integrity import edits, unedited, write_renderings
-from audit.core.rundir import SCHEMA, Run, building, open_run, write_json
+from audit.core.rundir import SCHEMA, Run, building, open_run
 from audit.core.tables import DISPARITIES
 from audit.report.exports.public import write_public
 

@@ -14,7 +14,7 @@ import pytest
 
 from audit.cli import verbs as cli
 from audit.core.errors import InputError
-from audit.core.rundir import require_writable, write_bytes
+from audit.core.files import require_writable, write_bytes
 from audit.core.terminal import (
     Stopped,
     cells,

@@ -37,6 +37,7 @@ import yaml
 
 from audit.core.earlier import in_words_of_now
 from audit.core.errors import InputError, sentence
+from audit.core.files import digest_of, unwritable, write_json, write_text
 from audit.core.names import file_names, slug
 from audit.core.tables import (
     CALIBRATION,
@@ -113,7 +114,7 @@ def building(out: Path, name: str) -> Iterator[Build]:
         _sweep(out)
         ignore = out / ".gitignore"
         if not ignore.exists():
-            ignore.write_text("# rows about people stay on this machine\n*\n")
+            write_text(ignore, "# rows about people stay on this machine\n*\n")
         partial = out / f".partial-{os.getpid()}-{started:%H%M%S%f}"
         (partial / PRIVATE / "outcomes").mkdir(parents=True)
         (partial / PRIVATE).chmod(0o700)
@@ -127,28 +128,6 @@ def building(out: Path, name: str) -> Iterator[Build]:
         raise unwritable(out, "this run", error, "--out") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-
-
-def unwritable(folder: Path, what: str, error: OSError, option: str) -> InputError:
-    """The sentence for a full disk or a folder that can't be written."""
-    return InputError(
-        sentence(
-            f"{folder}: can't write {what} there ({error.strerror or error})",
-            f"Free some space or name another folder with {option}",
-        )
-    )
-
-
-def require_writable(path: Path) -> None:
-    """Refuse a file or folder that can't be written, before anything is computed for it.
-
-    Raises:
-        InputError: neither it nor the nearest folder above it that exists can be written.
-    """
-    there = next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
-    if not os.access(there, os.W_OK) or (there != path.absolute() and not there.is_dir()):
-        told = f"{path} can't be written: {there} is read-only or no folder"
-        raise InputError(sentence(told, "Name another place, or work on a copy in one of yours"))
 
 
 def _seal(build: Build, out: Path, name: str, started: datetime) -> Path:
@@ -221,36 +200,6 @@ def _alive(pid: int) -> bool:
     except PermissionError:
         return True
     return True
-
-
-def digest_of(path: Path) -> str:
-    """The sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def write_json(path: Path, data: object) -> None:
-    """Write JSON a person can read, by way of a temporary name."""
-    write_text(path, json.dumps(data, indent=2, ensure_ascii=False, default=str) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file by way of a temporary name, so that it is never half there."""
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file by way of a temporary name, which a full disk leaves nothing of."""
-    aside = path.with_name(f".{path.name[:_SHORTENED]}.{os.getpid()}")
-    try:
-        aside.write_bytes(content)
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-#: of a long name, so many characters stand in the temporary one: a name has at most 255 bytes
-_SHORTENED: Final = 40
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from audit.core.errors import InputError, sentence
+from audit.core.files import write_bytes
 from audit.core.verdicts import Verdict
 
 OK: Final = "ok"
@@ -126,11 +127,7 @@ class Schema:
 
     def write(self, table: pd.DataFrame, path: Path) -> None:
         """Write as Parquet, checked; the same table gives the same bytes."""
-        self.validate(self.conform(table)).to_parquet(path, index=False)
-
-    def packed(self, table: pd.DataFrame) -> bytes:
-        """What ``write`` writes."""
-        return bytes(self.validate(self.conform(table)).to_parquet(None, index=False))
+        write_bytes(path, self.validate(self.conform(table)).to_parquet(None, index=False))
 
     def filled(self, table: pd.DataFrame) -> pd.DataFrame:
         """The table with every column of this schema; those that it lacks are empty."""

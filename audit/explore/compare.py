@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 from audit.core.csvfile import csv_text
 from audit.core.digits import bounds, percent
 from audit.core.errors import InputError, sentence
+from audit.core.files import unwritable, write_text
 from audit.core.integrity import unedited
 from audit.core.registry import unknown
-from audit.core.rundir import Run, unwritable, write_bytes, write_text
+from audit.core.rundir import Run
 from audit.core.tables import (
     COUNT,
     DIFFERENCE,
@@ -152,12 +153,11 @@ def compare(
     people = _People.of(_shared(run_a, run_b), run_a.suite["seed"], confidence.resamples)
     tables = []
     for of_a, of_b in tasks:
-        a = _Side(run_a, of_a, condition)
-        b = _Side(run_b, of_b, other_condition or condition)
+        a, b = _Side(run_a, of_a, condition), _Side(run_b, of_b, other_condition or condition)
         for both in _questions(a, b, people.ids):
             for groups in people.groups:
-                family = _Family(a, b, both, groups, people.sample(both, groups), confidence)
-                tables += _tables(family)
+                sample = people.sample(both, groups)
+                tables += _tables(_Family(a, b, both, groups, sample, confidence))
     if not tables:
         raise InputError(_nothing_shared(tasks))
     return pd.concat(tables, ignore_index=True).pipe(CHANGES.conform)
@@ -240,7 +240,7 @@ def require_format(path: Path) -> None:
 
 _FORMATS: Final[Mapping[str, Callable[[pd.DataFrame, Path], None]]] = {
     ".csv": lambda table, path: write_text(path, csv_text(table)),
-    ".parquet": lambda table, path: write_bytes(path, CHANGES.packed(table)),
+    ".parquet": CHANGES.write,
     ".json": lambda table, path: write_text(
         path, table.to_json(orient="records", indent=2, force_ascii=False) + "\n"
     ),

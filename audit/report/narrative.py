@@ -26,9 +26,10 @@ from audit.core.digits import bounds, percent
 from audit.core.earlier import FACTS, sentence_of_now
 from audit.core.errors import InputError, sentence
 from audit.core.evidence import linked, place_of_key
+from audit.core.files import write_text
 from audit.core.page import BLANK, Markdown, code, escaped
 from audit.core.registry import suggest
-from audit.core.rundir import Run, write_text
+from audit.core.rundir import Run
 from audit.core.tables import EVERYONE, EXCEEDS, INCONCLUSIVE, WITHIN
 from audit.data.yamlfile import Document, Loc, parse_yaml, read_text, validate
 from audit.measure.findings import tally_verdicts
@@ -462,11 +463,10 @@ def save(run: Run, text: str) -> None:
     Raises:
         InputError: the folder can't be written.
     """
-    path = run.path / FILE
     try:
-        write_text(path, text)
+        write_text(run.path / FILE, text)
     except OSError as error:
-        told = f"{path} can't be written ({error.strerror or error})"
+        told = f"{run.path / FILE} can't be written ({error.strerror or error})"
         raise InputError(sentence(told, "What it held before is still there")) from error
 
 

@@ -18,8 +18,9 @@ import yaml
 
 from audit.core.csvfile import csv_text
 from audit.core.errors import InputError, sentence
+from audit.core.files import digest_of, write_json, write_text
 from audit.core.registry import unknown
-from audit.core.rundir import TABLES, Run, digest_of, write_json, write_text
+from audit.core.rundir import TABLES, Run
 from audit.core.tables import (
     COUNT,
     ENSEMBLE,

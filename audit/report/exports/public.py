@@ -19,19 +19,9 @@ import pandas as pd
 import yaml
 
 from audit.core.errors import InputError, sentence
+from audit.core.files import digest_of, unwritable, write_json, write_text
 from audit.core.integrity import unedited
-from audit.core.rundir import (
-    MANIFEST,
-    PRIVATE,
-    TABLES,
-    Run,
-    digest_of,
-    open_run,
-    unwritable,
-    with_seal,
-    write_json,
-    write_text,
-)
+from audit.core.rundir import MANIFEST, PRIVATE, TABLES, Run, open_run, with_seal
 from audit.core.tables import (
     BETWEEN,
     COUNT,
