@@ -35,7 +35,7 @@ LONG: dict[str, int] = {
     "audit/probes/retrieval/rows.py": 594,
     "audit/probes/scenes/probe.py": 611,
     "audit/report/exports/public.py": 501,
-    "audit/report/narrative.py": 765,
+    "audit/report/narrative.py": 762,
     "audit/stats/components.py": 1156,
     "audit/stats/counterfactual.py": 808,
     "audit/stats/permutation.py": 526,

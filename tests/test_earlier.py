@@ -276,8 +276,8 @@ def test_words_of_the_author_quote_a_run_of_before_as_they_did(old: Run) -> None
     save(old, f"sections: {{summary: '{quotes}'}}\n")
     words = narrative_of(old)
     assert words.problems == []
-    assert "1 0 0 exceeds margin 12" in words.words(1)
-    assert not OLD.search(words.words(1))
+    assert "1 0 0 exceeds margin 12" in words.words("summary")
+    assert not OLD.search(words.words("summary"))
     assert "run.shown-large" not in words.facts
 
 

@@ -305,8 +305,8 @@ def _offered(run: Run, damage: list[Damage], tell: Callable[..., Any], *given: A
 # ---- sections with a module of their own --------------------------------------------------------
 
 
-def _section(run: Run, drawn: dict[str, Drawn], damage: list[Damage], place: int) -> Markdown:
-    """What stands under a number: all that was asked, then what would ask for the rest."""
+def _section(run: Run, drawn: dict[str, Drawn], damage: list[Damage], place: str) -> Markdown:
+    """What stands in a section: all that was asked, then what would ask for the rest."""
     told: list[Markdown] = []
     would: list[str] = []
     for section in sections_at(place):

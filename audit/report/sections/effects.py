@@ -210,5 +210,5 @@ def _change(row: Any, of: str = "") -> str:
 
 
 SECTION: Final = Section(
-    13, "A `classification` probe would, unless it says `label_effects: false`.", tell
+    "sensitivity", "A `classification` probe would, unless it says `label_effects: false`.", tell
 )
