@@ -540,13 +540,13 @@ def test_runs_that_are_not_comparable_are_refused(
 
 
 @pytest.mark.slow
-def test_a_public_copy_and_an_earlier_layout_are_refused(
+def test_a_copy_without_rows_and_an_earlier_layout_are_refused(
     small_runs: tuple[Run, Run], tmp_path: Path
 ) -> None:
     a, b = small_runs
-    b.public_copy(tmp_path / "public")
-    with pytest.raises(InputError, match="public copy and runs of earlier versions lack them"):
-        compare(a, open_run(tmp_path / "public"))
+    b.copy_without_private(tmp_path / "copy")
+    with pytest.raises(InputError, match="public copies and runs of earlier versions lack them"):
+        compare(a, open_run(tmp_path / "copy"))
     shutil.copytree(b.path, tmp_path / "early")
     (tmp_path / "early" / "private" / "groups.parquet").unlink()
     with pytest.raises(InputError, match="run its suite again"):

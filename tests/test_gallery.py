@@ -369,12 +369,14 @@ def test_names_hold_no_file_names_and_lead_to_the_picture(gallery: Gallery, firs
 # ---- opening -----------------------------------------------------------------------------------
 
 
-def test_a_public_copy_and_an_earlier_run_say_what_they_lack(tmp_path: Path) -> None:
-    made().public_copy(tmp_path / "public")
+def test_a_copy_without_rows_and_an_earlier_run_say_what_they_lack(tmp_path: Path) -> None:
+    made().copy_without_private(tmp_path / "copy")
     earlier = elsewhere(made(), tmp_path)
     (earlier.path / "private/groups.parquet").unlink()
-    for run in (open_run(tmp_path / "public"), earlier):
-        with pytest.raises(InputError, match="A public copy and runs of earlier versions"):
+    for run in (open_run(tmp_path / "copy"), earlier):
+        with pytest.raises(
+            InputError, match="Copies without 'private/', public copies and runs of earlier"
+        ):
             shown(run)
 
 

@@ -114,7 +114,7 @@ def test_words_exports_and_a_copy_without_rows_are_no_edits(sealed: Run, tmp_pat
     for name in ("exports/ll144.csv", "report.docx", "report.pdf", "croissant.json", ".DS_Store"):
         (sealed.path / name).write_text("x")
     assert not list(edits(sealed))
-    assert not list(edits(open_run(sealed.public_copy(tmp_path / "copy"))))
+    assert not list(edits(open_run(sealed.copy_without_private(tmp_path / "copy"))))
     shutil.rmtree(sealed.path / "figures")
     for name in ("report.md", "report.html"):
         (sealed.path / name).unlink()

@@ -713,9 +713,9 @@ def test_rendering_again_gives_the_same_and_leaves_nothing_else(run: Run) -> Non
     assert run.damaged() == []
 
 
-def test_a_public_copy_renders_too(run: Run, tmp_path: Path) -> None:
-    run.public_copy(tmp_path / "copy")
-    assert "not known: this is a public copy" in own(run, tmp_path, CHECKS)
+def test_a_copy_without_rows_renders_too(run: Run, tmp_path: Path) -> None:
+    run.copy_without_private(tmp_path / "copy")
+    assert "not known: this copy has no rows about single pictures" in own(run, tmp_path, CHECKS)
 
 
 @pytest.mark.slow

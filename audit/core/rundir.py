@@ -1,4 +1,4 @@
-"""The run directory: its layout, sealing, reading back, and the copy that may be shared.
+"""The run directory: its layout, sealing, reading back, and a copy without its private part.
 
 2026-11-23T101500Z-quick-3f9a1c/
 manifest.json    written last; no manifest, no run
@@ -312,14 +312,14 @@ class Run:
         """One row a picture and condition of one task; private.
 
         Raises:
-            InputError: no such task, or this is a public copy.
+            InputError: no such task, or a copy without the private part.
         """
         path = self.path / self.outcomes_file(task)
         if not path.is_file():
             raise InputError(
                 sentence(
                     f"{self.name}: no outcomes of task '{task}' here",
-                    "A public copy leaves row-level data out; ask the original run",
+                    f"A copy without '{PRIVATE}/' or a public copy has none; ask the original run",
                 )
             )
         emits = {q["task"]: q.get("emits", "choices") for q in self.questions}
@@ -334,14 +334,15 @@ class Run:
         """Cluster and groups of every picture that was asked; private.
 
         Raises:
-            InputError: this is a public copy, or a run of an earlier version.
+            InputError: a copy without the private part, or a run of an earlier version.
         """
         path = self.path / PRIVATE / "groups.parquet"
         if not path.is_file():
             raise InputError(
                 sentence(
                     f"{self.name}: the groups of its pictures are not here",
-                    "A public copy and runs of earlier versions lack them; run its suite again",
+                    f"Copies without '{PRIVATE}/', public copies and runs of earlier versions lack "
+                    "them; run its suite again",
                 )
             )
         return pd.read_parquet(path)
@@ -356,11 +357,13 @@ class Run:
             and not ((self.path / name).is_file() and digest_of(self.path / name) == digest)
         ]
 
-    def public_copy(self, to: Path) -> Path:
-        """Copy the run without its private part.
+    @property
+    def public(self) -> bool:
+        """Whether it is a public copy, which ``audit.report.exports.public`` alone writes."""
+        return bool(self.manifest.get("public"))
 
-        Not for publishing: small groups stay; ``write_public`` of
-        ``audit.report.exports.public`` withholds them.
+    def copy_without_private(self, to: Path) -> Path:
+        """Copy the run without its private part; small groups stay, so it is not for publishing.
 
         Raises:
             InputError: ``to`` exists already.

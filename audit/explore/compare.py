@@ -144,7 +144,7 @@ def compare(
         other_condition: the wording in the second; the same if None.
 
     Raises:
-        InputError: an edited run, a public copy or a run of an earlier layout, other pictures,
+        InputError: a run that is edited, has no private part or an earlier layout, other pictures,
             subjects or groups, no such task or wording, nothing asked in both.
     """
     run_a, run_b = unedited(run_a), unedited(run_b)

@@ -482,8 +482,8 @@ def open_gallery(run: Run, store: Store) -> Gallery:
         store: the embedding store that the run filled; needed for further scores only.
 
     Raises:
-        InputError: a public copy or a run of an earlier version; rows that were changed; a data set
-            that is gone, has changed since, or shows or may show named people.
+        InputError: no private part, or a run of an earlier version; rows that were changed; a data
+            set that is gone, has changed since, or shows or may show named people.
     """
     groups = run.groups().set_index("image_id")
     _require_sealed(run, f"{PRIVATE}/groups.parquet")

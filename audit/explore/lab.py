@@ -496,7 +496,7 @@ def open_wordings(run: Run, task: str, store: Store) -> Worded:
         InputError: a public copy; the data set is gone or has changed since; the store doesn't hold
             all pictures, altered pictures and prompts.
     """
-    if run.manifest.get("public"):
+    if run.public:
         raise InputError(
             sentence(
                 "a public copy is shown as it was published, so nothing is counted again from it",

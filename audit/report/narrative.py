@@ -290,7 +290,7 @@ class Narrative:
         shown = quoted(finding, field)
         if shown is not None:
             return _Value(shown)
-        if self.run.manifest.get("public"):
+        if self.run.public:
             return _Value("withheld")
         told = f"the finding '{finding['id']}' has no {field or 'estimate'} in this run"
         return _Value(sentence(told, "Quote its .statement, which says why"), ok=False)
@@ -307,7 +307,7 @@ class Narrative:
     def _of_another_run(self) -> Iterator[Problem]:
         """Words written for another run are stale until their author has read them again."""
         meant, is_ = self.given.run, self.run.manifest["run"]
-        if meant and not (_identity(meant) == _identity(is_) or self.run.manifest.get("public")):
+        if meant and not (_identity(meant) == _identity(is_) or self.run.public):
             told = f"these words were written for the run '{meant}', this is '{is_}'"
             yield Problem(
                 self.run_line,
@@ -481,7 +481,7 @@ def save_over(run: Run, text: str, opened: str | None) -> None:
 
 def closed(run: Run) -> str | None:
     """Why the words of a run can't be edited beside it; None where they can."""
-    if run.manifest.get("public"):
+    if run.public:
         told = "This is a public copy: its words are those of the run that it was made of"
         return sentence(told, "Edit them there, then make the copy again")
     if not os.access(run.path, os.W_OK):

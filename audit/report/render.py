@@ -150,7 +150,7 @@ def _mark(run: Run) -> str:
 
 def _placed(run: Run, damage: list[Damage], part: str, error: Exception) -> Damaged:
     """Note what can't be rendered; what stands in its place."""
-    damage.append(Damage.of(part, error, quoted=not run.manifest.get("public")))
+    damage.append(Damage.of(part, error, quoted=not run.public))
     return Damaged(damage[-1])
 
 

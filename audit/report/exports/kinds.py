@@ -107,5 +107,5 @@ def _attempted(run: Run, kind: str) -> Path | AuditError:
 
 def failed(run: Run, kind: str, error: Exception) -> AuditError:
     """The sentence for a kind that failed for no reason that was foreseen."""
-    quoted = not run.manifest.get("public")
+    quoted = not run.public
     return AuditError(str(Damage.of(f"The export '{kind}'", error, quoted)))

@@ -123,7 +123,7 @@ def require_publishable(run: Run) -> None:
         InputError: the run is a public copy itself; the author's words still hold what stood in
             their place before they were written.
     """
-    if run.manifest.get("public"):
+    if run.public:
         raise InputError(sentence(f"{run.path} is a public copy already", "Copy it as it is"))
     left = narrative.narrative_of(run).placeholder
     if left:
@@ -456,7 +456,7 @@ def legible(run: Run) -> Run:
 
     Figures and tables would show them as groups of 0 pictures; ``told`` names them instead.
     """
-    if not run.manifest.get("public"):
+    if not run.public:
         return run
     view = Run(run.path, run.manifest)
     for name in ("rates", "calibration"):
