@@ -17,11 +17,11 @@ LINES, BODY, PARAMETERS = 500, 50, 6
 #: lines of a file, of those above the limit
 LONG: dict[str, int] = {
     "audit/cli/verbs.py": 547,
-    "audit/core/tables.py": 725,
+    "audit/core/tables.py": 578,
     "audit/data/corruptions.py": 525,
     "audit/data/labels.py": 523,
     "audit/engine/suite.py": 707,
-    "audit/explore/compare.py": 670,
+    "audit/explore/compare.py": 603,
     "audit/explore/gallery.py": 595,
     "audit/explore/lab.py": 686,
     "audit/explore/replication.py": 557,

@@ -19,11 +19,11 @@ from audit.cli import verbs as cli
 from audit.core.errors import InputError
 from audit.core.integrity import unedited
 from audit.core.rundir import Run, open_run
-from audit.core.tables import DIFFERENCE, WORST, records
+from audit.core.tables import CHANGES, DIFFERENCE, WORST, records
 from audit.core.verdicts import RULE, Verdict, size_bounds, verdicts
 from audit.engine.run import carry_out
 from audit.engine.suite import load_suite
-from audit.explore.compare import CHANGES, compare, in_columns, in_short, largest, remarks, save
+from audit.explore.compare import compare, in_columns, in_short, largest, remarks, save
 from audit.stats.changes import Changes, changes_of_gaps, worst_case_change
 from audit.stats.clustered import Sample
 from audit.stats.counts import sample_of

@@ -25,19 +25,7 @@ from audit.core.files import unwritable, write_text
 from audit.core.integrity import unedited
 from audit.core.registry import unknown
 from audit.core.rundir import Run
-from audit.core.tables import (
-    COUNT,
-    DIFFERENCE,
-    ENSEMBLE,
-    NUMBER,
-    OK,
-    STATUSES,
-    TEXT,
-    VERDICTS,
-    WORST,
-    Schema,
-    keys_of,
-)
+from audit.core.tables import CHANGES, DIFFERENCE, ENSEMBLE, OK, WORST, keys_of
 from audit.core.verdicts import JUDGED, RULE, Verdict, size_bounds, verdicts
 from audit.data.labels import LabelSet
 from audit.data.yamlfile import validate
@@ -57,61 +45,6 @@ from audit.stats.gaps import Pairs, largest_gap
 from audit.stats.multiplicity import Flags, bounds_at
 from audit.stats.resampling import Weights, cluster_weights
 from audit.stats.samples import pick_questions
-
-#: one row a pair of groups (``difference``) or a label and attribute (``worst_case_gap``). ``a`` is
-#: the first run and ``b`` the second; ``value`` is ``gap_b - gap_a``, in shares. A difference is
-#: ``group`` minus ``other``, so turned that the larger of both gaps is positive. A worst-case gap
-#: is the largest between any two groups: ``group`` and ``other`` in a, ``group_b`` and ``other_b``
-#: in b. ``n`` and ``subjects`` are asked in both; ``gained``: it happened in b only, ``lost``: in a
-#: only. ``low, high`` hold for this row alone, ``low_simultaneous, high_simultaneous`` for all rows
-#: of this comparison in ``family`` at once; the verdict holds the latter against the margin.
-CHANGES: Final = Schema(
-    "changes",
-    {
-        "key": TEXT,
-        "run_a": TEXT,
-        "run_b": TEXT,
-        "task": TEXT,
-        "task_b": TEXT,
-        "condition": TEXT,
-        "condition_b": TEXT,
-        "metric": TEXT,
-        "label": TEXT,
-        "margin_family": TEXT,
-        "attribute": TEXT,
-        "comparison": TEXT,
-        "group": TEXT,
-        "other": TEXT,
-        "group_b": TEXT,
-        "other_b": TEXT,
-        "n": COUNT,
-        "n_other": COUNT,
-        "subjects": COUNT,
-        "subjects_other": COUNT,
-        "gained": COUNT,
-        "gained_other": COUNT,
-        "lost": COUNT,
-        "lost_other": COUNT,
-        "gap_a": NUMBER,
-        "gap_b": NUMBER,
-        "value": NUMBER,
-        "low": NUMBER,
-        "high": NUMBER,
-        "low_simultaneous": NUMBER,
-        "high_simultaneous": NUMBER,
-        "level": NUMBER,
-        "level_each": NUMBER,
-        "family": TEXT,
-        "family_size": COUNT,
-        "margin": NUMBER,
-        "method": TEXT,
-        "status": TEXT,
-        "reason": TEXT,
-        "verdict": TEXT,
-    },
-    key=("key",),
-    allowed={"comparison": (DIFFERENCE, WORST), "status": STATUSES, "verdict": VERDICTS},
-)
 
 _KEY: Final = (
     "task", "task_b", "condition", "condition_b", "metric", "label", "attribute", "comparison",
