@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from pandera.errors import SchemaErrors
 
-from audit.core.tables import COUNT, FLAG, NUMBER, TEXT, Schema
+from audit.core.schema import COUNT, FLAG, NUMBER, TEXT, Schema
 
 SCHEMA = Schema(
     "sample",

@@ -39,6 +39,7 @@ from audit.core.earlier import in_words_of_now
 from audit.core.errors import InputError, sentence
 from audit.core.files import digest_of, unwritable, write_json, write_text
 from audit.core.names import file_names, slug
+from audit.core.schema import Schema
 from audit.core.tables import (
     CALIBRATION,
     CALIBRATION_GAPS,
@@ -53,7 +54,6 @@ from audit.core.tables import (
     SPECIFICATIONS,
     STABILITY,
     THRESHOLDS,
-    Schema,
 )
 
 SCHEMA: Final = 6

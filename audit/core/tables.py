@@ -6,17 +6,14 @@ the status is ``ok``, a ``reason``; an undefined number is NaN and never 0.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, Final, cast
 
 import numpy as np
 import pandas as pd
 
 from audit.core.errors import InputError, sentence
-from audit.core.files import write_bytes
+from audit.core.schema import COUNT, FLAG, NUMBER, TEXT, Row, Schema
 from audit.core.verdicts import Verdict
 
 OK: Final = "ok"
@@ -60,84 +57,6 @@ BETWEEN: Final = " | "
 #: pictures whose group isn't known: shown as their own row, never in a family
 UNKNOWN: Final = "unknown"
 
-TEXT: Final = "str"
-NUMBER: Final = "float64"
-COUNT: Final = "int64"
-FLAG: Final = "bool"
-
-
-@dataclass(frozen=True)
-class Schema:
-    """Columns of a table: name to dtype, those that may be missing, and the closed vocabularies."""
-
-    name: str
-    columns: Mapping[str, str]
-    key: tuple[str, ...]
-    nullable: frozenset[str] = frozenset()
-    allowed: Mapping[str, tuple[str, ...]] | None = None
-
-    def conform(self, table: pd.DataFrame) -> pd.DataFrame:
-        """The table with exactly these columns, in this order and type, a fresh index."""
-        return table.loc[:, list(self.columns)].astype(dict(self.columns)).reset_index(drop=True)
-
-    def empty(self) -> pd.DataFrame:
-        """A table of this schema without rows."""
-        return self._empty.copy()
-
-    @cached_property
-    def _empty(self) -> pd.DataFrame:
-        return self.conform(pd.DataFrame(columns=list(self.columns)))
-
-    def validate(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Check a table at a disk border.
-
-        Raises:
-            pandera.errors.SchemaErrors: a column is missing, extra, of another type or vocabulary.
-        """
-        if self._holds(table):
-            return table
-        import pandera.pandas as pa  # says what is wrong; it takes a second to import
-
-        vocabulary = self.allowed or {}
-        columns = {
-            name: pa.Column(
-                dtype,
-                pa.Check.isin(vocabulary[name]) if name in vocabulary else None,
-                nullable=name in self.nullable or dtype == NUMBER,
-            )
-            for name, dtype in self.columns.items()
-        }
-        schema = pa.DataFrameSchema(columns, strict=True, unique=list(self.key), name=self.name)
-        return cast(pd.DataFrame, schema.validate(table, lazy=True))
-
-    def _holds(self, table: pd.DataFrame) -> bool:
-        """Whether nothing can be wrong with a table, as it mostly is; in doubt False."""
-        if sorted(table.columns) != sorted(self.columns):
-            return False
-        for name, values in table.items():
-            dtype, missing = self.columns[str(name)], values.isna()
-            vocabulary = (self.allowed or {}).get(str(name))
-            if values.dtype != dtype:
-                return False
-            if missing.any() and not (name in self.nullable or dtype == NUMBER):
-                return False
-            if vocabulary is not None and not (missing | values.isin(vocabulary)).all():
-                return False
-        return not table.duplicated(list(self.key)).any()
-
-    def write(self, table: pd.DataFrame, path: Path) -> None:
-        """Write as Parquet, checked; the same table gives the same bytes."""
-        write_bytes(path, self.validate(self.conform(table)).to_parquet(None, index=False))
-
-    def filled(self, table: pd.DataFrame) -> pd.DataFrame:
-        """The table with every column of this schema; those that it lacks are empty."""
-        empty: dict[str, Any] = {TEXT: "", COUNT: 0, FLAG: False, NUMBER: float("nan")}
-        return table.assign(**{c: empty[t] for c, t in self.columns.items() if c not in table})
-
-    def read(self, path: Path, mend: Callable[[Any], Any] = lambda read: read) -> pd.DataFrame:
-        """Read a Parquet file of this schema, checked; columns that came later are empty."""
-        return self.validate(self.conform(self.filled(mend(pd.read_parquet(path)))))
-
 
 def require_finite(values: Any, what: str) -> None:
     """Refuse scores that are not numbers: NaN would count as below every threshold.
@@ -152,9 +71,9 @@ def require_finite(values: Any, what: str) -> None:
         raise InputError(sentence(told, step))
 
 
-def records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows of a table as mappings, column to value."""
-    return cast(list[dict[str, Any]], table.to_dict("records"))
+def records(table: pd.DataFrame) -> list[Row]:
+    """The rows of a table."""
+    return cast(list[Row], table.to_dict("records"))
 
 
 def _texts(names: str) -> dict[str, str]:

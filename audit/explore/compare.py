@@ -93,7 +93,7 @@ def compare(
                 tables += _tables(_Family(a, b, both, groups, sample, confidence))
     if not tables:
         raise InputError(_nothing_shared(tasks))
-    return pd.concat(tables, ignore_index=True).pipe(CHANGES.conform)
+    return CHANGES.joined(tables)
 
 
 def remarks(
@@ -327,8 +327,7 @@ class _Family:
 
     def table(self, columns: Mapping[str, Any], one: Integers, other: Integers) -> pd.DataFrame:
         """Rows of labels by comparisons from arrays (Q, P); ``one, other`` (Q, P) are groups."""
-        q, p = one.shape
-        names, at = np.array(self.groups.names, dtype=object), np.arange(q)[:, np.newaxis]
+        names, at = np.array(self.groups.names, dtype=object), np.arange(len(one))[:, np.newaxis]
         s, _, gained, lost = self.parts
         counted = {"n": s.n, "subjects": s.subjects, "gained": gained.events, "lost": lost.events}
         every: dict[str, Any] = {
@@ -339,23 +338,18 @@ class _Family:
             "condition": self.a.condition,
             "condition_b": self.b.condition,
             "metric": self.both.metric,
-            "label": np.repeat(np.array(self.both.labels, dtype=object), p),
-            "margin_family": np.repeat(np.array(self.both.families, dtype=object), p),
+            "label": np.array(self.both.labels, dtype=object)[:, np.newaxis],
+            "margin_family": np.array(self.both.families, dtype=object)[:, np.newaxis],
             "attribute": self.groups.attribute,
             **dict.fromkeys(("group", "group_b"), names[one]),
             **dict.fromkeys(("other", "other_b"), names[other]),
             **{name: values[at, one] for name, values in counted.items()},
             **{f"{name}_other": values[at, other] for name, values in counted.items()},
-            **dict.fromkeys(("low", "high"), np.nan),
             "level": self.confidence.level,
             "family": f"{self._tasks}, {self.both.metric}, by {self.groups.attribute}",
-            "margin": np.repeat(self.margins, p),
+            "margin": self.margins,
         }
-        flat = {
-            name: np.broadcast_to(value, (q, p)).ravel() if np.ndim(value) == 2 else value
-            for name, value in (every | dict(columns)).items()
-        }
-        table = pd.DataFrame(flat, index=range(q * p))
+        table = pd.DataFrame(CHANGES.laid_out(every | dict(columns), one.shape))
         return table.assign(key=keys_of(table[list(_KEY)]))
 
     @property

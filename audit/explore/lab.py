@@ -44,7 +44,7 @@ from audit.data.yamlfile import validate
 from audit.engine.suite import Suite, load_suite
 from audit.measure.confidence import Confidence
 from audit.measure.effects import Edit, Frame, Parts, effect_rows, sampled
-from audit.measure.metrics import Block, Draws, Groups, Tally, margin_family, rates, stacked
+from audit.measure.metrics import Block, Draws, Groups, Tally, margin_family, rates
 from audit.measure.prompt_variants import (
     Answers,
     Codes,
@@ -197,7 +197,7 @@ class Lab:
         )
         frame = Frame("classification", after.task, self.groups, self.confidence, 1, True)
         rows = effect_rows(Edit(CONDITION, condition="as typed"), parts, frame)
-        return EFFECTS.conform(stacked(list(rows)))
+        return EFFECTS.stacked(list(rows))
 
 
 @dataclass(frozen=True)

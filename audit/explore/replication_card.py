@@ -12,7 +12,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest, unknown
 from audit.core.resources import bundled, bundled_names
-from audit.core.tables import COUNT, EVERYONE, INCONCLUSIVE, NUMBER, TEXT, Schema
+from audit.core.schema import COUNT, NUMBER, TEXT, Schema
+from audit.core.tables import EVERYONE, INCONCLUSIVE
 from audit.data.labels import Cited, Text, normalise
 from audit.data.yamlfile import FieldError, load_yaml, validate
 from audit.measure.metrics import METRICS

@@ -16,21 +16,12 @@ import numpy.typing as npt
 import pandas as pd
 from numpy.typing import NDArray
 
-from audit.core.tables import (
-    CONDITION,
-    COUNT,
-    EFFECTS,
-    ENSEMBLE,
-    NUMBER,
-    OK,
-    RATE,
-    TEXT,
-    WORST,
-)
+from audit.core.schema import Columns
+from audit.core.tables import CONDITION, EFFECTS, ENSEMBLE, OK, RATE, WORST
 from audit.core.verdicts import verdicts
 from audit.data.labels import LabelSet
 from audit.measure.confidence import Confidence
-from audit.measure.metrics import METRICS, Columns, Draws, Groups, flat, stacked, standing
+from audit.measure.metrics import METRICS, Draws, Groups, standing
 from audit.stats.changes import changes_of_gaps, each_level, worst_case_change
 from audit.stats.clustered import (
     Bounds,
@@ -93,7 +84,7 @@ def condition_effects(
         for name in conditions
         for table in _condition(name, before, by_condition[name], labels, draws, frame)
     ]
-    return EFFECTS.conform(stacked(tables)) if tables else EFFECTS.empty()
+    return EFFECTS.stacked(tables)
 
 
 def _condition(
@@ -231,8 +222,7 @@ class Frame:
 
     def columns(self, edit: Edit, columns: Mapping[str, Any], shape: tuple[int, int]) -> Columns:
         """Columns of EFFECTS from arrays (Q, P), blank where none is given."""
-        blank = {TEXT: "", COUNT: 0, NUMBER: np.nan}
-        every = {name: blank[dtype] for name, dtype in EFFECTS.columns.items()} | {
+        every = {
             "probe": self.probe,
             "task": self.task,
             "edit": edit.kind,
@@ -241,7 +231,7 @@ class Frame:
             "added": edit.added,
             "level": self.confidence.level,
         }
-        return {name: flat(value, shape) for name, value in (every | dict(columns)).items()}
+        return EFFECTS.laid_out(every | dict(columns), shape)
 
 
 def rate_rows(edit: Edit, parts: Parts, frame: Frame, carries: Mapping[str, Floats]) -> Columns:

@@ -5,16 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-import numpy as np
 import pandas as pd
 
-from audit.core.tables import COUNT, EVERYONE, INCONCLUSIVE, MEASURES, NUMBER, OK, TEXT, keys_of
+from audit.core.schema import NUMBER
+from audit.core.tables import EVERYONE, INCONCLUSIVE, MEASURES, OK, keys_of
 
 #: the columns by whose values findings cite a row
 _KEY: Final = (
     "probe", "task", "condition", "metric", "label", "attribute", "group", "other",
 )  # fmt: skip
-_BLANK: Final[Mapping[str, Any]] = {TEXT: "", COUNT: 0, NUMBER: np.nan}
 
 
 def measured(rows: pd.DataFrame | Iterable[Mapping[str, Any]], **every: Any) -> pd.DataFrame:
@@ -30,10 +29,8 @@ def measured(rows: pd.DataFrame | Iterable[Mapping[str, Any]], **every: Any) -> 
     table = (rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))).assign(**every)
     if table.empty:
         return MEASURES.empty()
-    foreign = {str(name) for name in table} - set(MEASURES.columns)
-    if foreign:
-        raise KeyError(f"MEASURES has no column {sorted(foreign)}")
-    blank = {name: _BLANK[dtype] for name, dtype in MEASURES.columns.items()} | {
+    MEASURES.require(table)
+    blank = MEASURES.blank | {
         "attribute": EVERYONE, "group": EVERYONE, "status": OK, "verdict": INCONCLUSIVE,
     }  # fmt: skip
     table = table.assign(**{name: value for name, value in blank.items() if name not in table})

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from audit.core.schema import Row
 from audit.core.tables import ENSEMBLE, OK, TOO_FEW, UNDEFINED
 from audit.core.verdicts import Verdict
 from audit.data.labels import LabelSet
@@ -35,7 +36,6 @@ RECALL_GAP: Final = "true_positive_rate_gap"
 BALANCED_GAP: Final = "balanced_recall_gap"
 ODDS: Final = "equalised_odds"
 
-Row = dict[str, Any]
 Floats = NDArray[np.float64]
 _MIXED: Final = "other right answers together, in the mix that each group has"
 

@@ -17,6 +17,7 @@ from pydantic import Field, model_validator
 
 from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest
+from audit.core.schema import Row
 from audit.core.tables import (
     ENSEMBLE,
     MEASURES,
@@ -74,7 +75,6 @@ FINDINGS: Final = 3
 _SIDE: Final = 64
 _AT_ONCE: Final = 8192
 
-Row = dict[str, Any]
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from audit.core.schema import Row
 from audit.core.tables import EVERYONE, NOT_JUDGED, OK, TOO_FEW, UNDEFINED
 from audit.core.verdicts import Verdict, verdicts
 from audit.measure.metrics import DEFAULT_FAMILY
@@ -30,7 +31,6 @@ from audit.probes.identity.names import (
     WORST_FNMR,
     Floats,
     Integers,
-    Row,
     at_target,
 )
 from audit.probes.kit.base import Design, Seen

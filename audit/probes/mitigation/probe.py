@@ -408,7 +408,7 @@ class Mitigation(Choice):
         if lead:
             # where the right label is known, the accuracy says what the mitigation costs
             tables.append(gap_changes(effects, lead, () if self.truth else told))
-        return MEASURES.conform(pd.concat(tables, ignore_index=True))
+        return MEASURES.joined(tables)
 
     def _leading(
         self, seen: Seen, design: Design, teaches: NDArray[np.bool_]

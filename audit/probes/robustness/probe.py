@@ -193,7 +193,7 @@ class Robustness(Choice):
             name: seen.altered[what.name].only(plain.keys) for name, what in self.degraded.items()
         }
         tables = [self._answers(images, seen).assign(condition=c) for c, images in shown.items()]
-        return CHOICES.conform(pd.concat(tables, ignore_index=True))
+        return CHOICES.joined(tables)
 
     def _answers(self, images: Embeddings, seen: Seen) -> pd.DataFrame:
         classes = self.classes(seen.texts, self.labels)

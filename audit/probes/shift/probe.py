@@ -180,7 +180,7 @@ class Shift(Choice):
             self._answers(seen.images.only(source.index[source == name]), seen).assign(condition=c)
             for c, name in self.conditions(seen.dataset).items()
         ]
-        return CHOICES.conform(pd.concat(tables, ignore_index=True))
+        return CHOICES.joined(tables)
 
     def _answers(self, images: Embeddings, seen: Seen) -> pd.DataFrame:
         classes = self.classes(seen.texts, self.labels)

@@ -22,20 +22,17 @@ from audit.core.errors import InputError, sentence
 from audit.core.files import digest_of, unwritable, write_json, write_text
 from audit.core.integrity import unedited
 from audit.core.rundir import MANIFEST, PRIVATE, TABLES, Run, open_run, with_seal
+from audit.core.schema import COUNT, NUMBER, TEXT, Schema
 from audit.core.tables import (
     BETWEEN,
-    COUNT,
     DEPARTURE,
     EVERYONE,
     NOT_JUDGED,
-    NUMBER,
     REST,
     SPREAD,
-    TEXT,
     UNKNOWN,
     WITHHELD,
     WORST,
-    Schema,
     in_key,
     records,
 )
