@@ -27,6 +27,21 @@ Row = dict[str, Any]
 Columns = dict[str, NDArray[Any]]
 
 
+def texts(names: str) -> dict[str, str]:
+    """Columns of text by their names."""
+    return dict.fromkeys(names.split(), TEXT)
+
+
+def counts(names: str) -> dict[str, str]:
+    """Columns of whole numbers by their names."""
+    return dict.fromkeys(names.split(), COUNT)
+
+
+def numbers(names: str) -> dict[str, str]:
+    """Columns of numbers, which may be nan, by their names."""
+    return dict.fromkeys(names.split(), NUMBER)
+
+
 @dataclass(frozen=True)
 class Schema:
     """Columns of a table: name to dtype, those that may be missing, and the closed vocabularies."""

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from audit.core.errors import InputError, sentence
-from audit.core.schema import COUNT, FLAG, NUMBER, TEXT, Row, Schema
+from audit.core.schema import COUNT, FLAG, NUMBER, TEXT, Row, Schema, counts, numbers, texts
 from audit.core.verdicts import Verdict
 
 OK: Final = "ok"
@@ -76,29 +76,14 @@ def records(table: pd.DataFrame) -> list[Row]:
     return cast(list[Row], table.to_dict("records"))
 
 
-def _texts(names: str) -> dict[str, str]:
-    """Columns of text by their names."""
-    return dict.fromkeys(names.split(), TEXT)
-
-
-def _counts(names: str) -> dict[str, str]:
-    """Columns of whole numbers by their names."""
-    return dict.fromkeys(names.split(), COUNT)
-
-
-def _numbers(names: str) -> dict[str, str]:
-    """Columns of numbers, which may be nan, by their names."""
-    return dict.fromkeys(names.split(), NUMBER)
-
-
-_ASKED: Final = _texts("probe task condition")
-_QUESTION: Final = _texts("metric label margin_family attribute")
-_COMPARED: Final = _QUESTION | _texts("comparison group other")
-_GROUP: Final = _texts("probe task attribute group")
-_COUNTED: Final = _counts("n subjects events")
-_BOUNDED: Final = _numbers("value low high low_simultaneous high_simultaneous")
+_ASKED: Final = texts("probe task condition")
+_QUESTION: Final = texts("metric label margin_family attribute")
+_COMPARED: Final = _QUESTION | texts("comparison group other")
+_GROUP: Final = texts("probe task attribute group")
+_COUNTED: Final = counts("n subjects events")
+_BOUNDED: Final = numbers("value low high low_simultaneous high_simultaneous")
 _FAMILY: Final = {"family": TEXT, "family_size": COUNT}
-_STATED: Final = _texts("method status reason")
+_STATED: Final = texts("method status reason")
 _JUDGED: Final = {**_FAMILY, "margin": NUMBER, **_STATED, "verdict": TEXT}
 
 #: one row a picture: which label was chosen, how surely, and which would have been right.
@@ -109,8 +94,8 @@ CHOICES: Final = Schema(
     "choices",
     {
         **_ASKED,
-        **_texts("image_id predicted"),
-        **_numbers("score margin"),
+        **texts("image_id predicted"),
+        **numbers("score margin"),
         "tie": FLAG,
         "truth": TEXT,
     },
@@ -129,9 +114,9 @@ RATES: Final = Schema(
         **_QUESTION,
         "group": TEXT,
         **_COUNTED,
-        **_numbers("value low high level effective_n"),
+        **numbers("value low high level effective_n"),
         "unweighted": COUNT,
-        **_numbers("pooled pooled_low pooled_high"),
+        **numbers("pooled pooled_low pooled_high"),
         **_STATED,
     },
     key=(*_ASKED, "metric", "label", "attribute", "group"),
@@ -162,19 +147,19 @@ DISPARITIES: Final = Schema(
         "key": TEXT,
         **_ASKED,
         **_COMPARED,
-        **_counts("n n_other subjects subjects_other events events_other"),
+        **counts("n n_other subjects subjects_other events events_other"),
         **_BOUNDED,
-        **_numbers("level level_each p q smallest_q screening null_mean null_high"),
+        **numbers("level level_each p q smallest_q screening null_mean null_high"),
         **_FAMILY,
-        **_numbers("detectable margin low_equivalence high_equivalence"),
-        **_numbers("ratio ratio_low ratio_high ratio_margin"),
+        **numbers("detectable margin low_equivalence high_equivalence"),
+        **numbers("ratio ratio_low ratio_high ratio_margin"),
         "basis": TEXT,
-        **_numbers("p_margin q_margin"),
-        **_texts("role left_out"),
+        **numbers("p_margin q_margin"),
+        **texts("role left_out"),
         **_STATED,
         "verdict": TEXT,
-        **_numbers("pooled_value pooled_low pooled_high"),
-        **_numbers("pooled_low_simultaneous pooled_high_simultaneous"),
+        **numbers("pooled_value pooled_low pooled_high"),
+        **numbers("pooled_low_simultaneous pooled_high_simultaneous"),
         "pooled_verdict": TEXT,
     },
     key=("key",),
@@ -196,9 +181,9 @@ DISPARITIES: Final = Schema(
 CONTROLS: Final = Schema(
     "controls",
     {
-        **_texts("probe task attribute control label group"),
-        **_numbers("planted value low_simultaneous high_simultaneous"),
-        **_counts("comparisons shuffles allowed exceeds_margin missed"),
+        **texts("probe task attribute control label group"),
+        **numbers("planted value low_simultaneous high_simultaneous"),
+        **counts("comparisons shuffles allowed exceeds_margin missed"),
         "covered": FLAG,
         "reason": TEXT,
     },
@@ -215,9 +200,9 @@ CALIBRATION: Final = Schema(
     "calibration",
     {
         **_GROUP,
-        **_counts("n subjects"),
-        **_numbers("accuracy mean_score overconfidence low high level"),
-        **_numbers("ece ece_null ece_null_high ece_null_independent ece_above"),
+        **counts("n subjects"),
+        **numbers("accuracy mean_score overconfidence low high level"),
+        **numbers("ece ece_null ece_null_high ece_null_independent ece_above"),
         **_STATED,
     },
     key=tuple(_GROUP),
@@ -230,10 +215,10 @@ RELIABILITY: Final = Schema(
     "reliability",
     {
         **_GROUP,
-        **_numbers("bin_low bin_high"),
-        **_counts("n subjects"),
-        **_numbers("mean_score share_correct low high level"),
-        **_texts("status reason"),
+        **numbers("bin_low bin_high"),
+        **counts("n subjects"),
+        **numbers("mean_score share_correct low high level"),
+        **texts("status reason"),
     },
     key=(*_GROUP, "bin_low"),
     allowed={"status": STATUSES},
@@ -246,7 +231,7 @@ CALIBRATION_GAPS: Final = Schema(
     {
         **_GROUP,
         "other": TEXT,
-        **_numbers("value low high level"),
+        **numbers("value low high level"),
         "pairs": COUNT,
         **_STATED,
     },
@@ -255,7 +240,7 @@ CALIBRATION_GAPS: Final = Schema(
 )
 
 _CURVE: Final = {
-    **_texts("probe task metric label attribute group other selection"),
+    **texts("probe task metric label attribute group other selection"),
     "candidates": COUNT,
 }
 
@@ -270,14 +255,14 @@ SPECIFICATIONS: Final = Schema(
     "specifications",
     {
         **_CURVE,
-        **_texts("wording template article"),
+        **texts("wording template article"),
         "shift": NUMBER,
         "phrasing": TEXT,
         "reworded": COUNT,
         "alteration": TEXT,
-        **_counts("left_out n n_other"),
+        **counts("left_out n n_other"),
         **_BOUNDED,
-        **_numbers("null_low null_high margin"),
+        **numbers("null_low null_high margin"),
         "verdict": TEXT,
     },
     key=("probe", "task", "metric", "label", "attribute", "wording"),
@@ -294,15 +279,15 @@ SENSITIVITY: Final = Schema(
     {
         **_CURVE,
         "wordings": COUNT,
-        **_numbers("headline mean low high spread spread_low spread_high"),
-        **_numbers("model_share model_share_low model_share_high"),
-        **_numbers("agree_sign agree_sign_null agree_verdict"),
+        **numbers("headline mean low high spread spread_low spread_high"),
+        **numbers("model_share model_share_low model_share_high"),
+        **numbers("agree_sign agree_sign_null agree_verdict"),
         "common_verdict": TEXT,
-        **_numbers("p_median p_sign p_large smallest_p"),
+        **numbers("p_median p_sign p_large smallest_p"),
         "deals": COUNT,
-        **_numbers("share_picture share_group share_template share_group_template share_rest"),
-        **_numbers("generalisability generalisability_low generalisability_high"),
-        **_numbers("needed kendall_w"),
+        **numbers("share_picture share_group share_template share_group_template share_rest"),
+        **numbers("generalisability generalisability_low generalisability_high"),
+        **numbers("needed kendall_w"),
         "reason": TEXT,
     },
     key=("probe", "task", "metric", "label", "attribute"),
@@ -314,8 +299,8 @@ STABILITY: Final = Schema(
     "stability",
     {
         **_GROUP,
-        **_counts("n subjects"),
-        **_numbers("flips flips_low flips_high entropy entropy_low entropy_high"),
+        **counts("n subjects"),
+        **numbers("flips flips_low flips_high entropy entropy_low entropy_high"),
     },
     key=tuple(_GROUP),
 )
@@ -339,13 +324,13 @@ def _changes(asked: str, sides: str, counted: str, values: str, more: str = "") 
         more: other numbers.
     """
     return {
-        **_texts(asked),
+        **texts(asked),
         **_COMPARED,
-        **_texts(sides),
-        **_counts(counted),
-        **_numbers(values),
+        **texts(sides),
+        **counts(counted),
+        **numbers(values),
         **_BOUNDED,
-        **_numbers(f"level level_each {more}"),
+        **numbers(f"level level_each {more}"),
         **_JUDGED,
     }
 
@@ -409,12 +394,12 @@ EFFECTS: Final = Schema(
 THRESHOLDS: Final = Schema(
     "thresholds",
     {
-        **_texts("probe task"),
+        **texts("probe task"),
         "threshold": NUMBER,
         **_COMPARED,
         **_COUNTED,
         **_BOUNDED,
-        **_numbers("chi_squared p q level"),
+        **numbers("chi_squared p q level"),
         **_JUDGED,
     },
     key=(
@@ -437,14 +422,14 @@ MEASURES: Final = Schema(
         "key": TEXT,
         **_ASKED,
         **_QUESTION,
-        **_texts("group other"),
+        **texts("group other"),
         **_COUNTED,
         "value": NUMBER,
         "unit": TEXT,
-        **_numbers("low high low_simultaneous high_simultaneous level"),
-        **_numbers("null_mean null_low null_high excess p q smallest_p"),
+        **numbers("low high low_simultaneous high_simultaneous level"),
+        **numbers("null_mean null_low null_high excess p q smallest_p"),
         **_JUDGED,
-        **_texts("harm statement"),
+        **texts("harm statement"),
     },
     key=("key",),
     allowed={"status": STATUSES, "verdict": VERDICTS},
@@ -474,10 +459,10 @@ PAIRS: Final = Schema(
     "pairs",
     {
         **_OUTCOME,
-        **_texts("other_id changed label"),
+        **texts("other_id changed label"),
         "delta": NUMBER,
         "flipped": FLAG,
-        **_numbers("step distance"),
+        **numbers("step distance"),
     },
     key=(*_ASKED, "label", "changed", "image_id", "other_id"),
 )

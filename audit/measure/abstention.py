@@ -23,7 +23,6 @@ from audit.core.tables import (
     MEASURES,
     NOT_JUDGED,
     OK,
-    TOO_FEW,
     UNDEFINED,
     records,
     require_finite,
@@ -37,7 +36,7 @@ from audit.measure.metrics import DEFAULT_FAMILY, Draws, Groups, standing
 from audit.stats.clustered import Flags, Integers, Sample, rate_interval
 from audit.stats.counts import count
 from audit.stats.defaults import EITHER, OF_DIFFERENCE_IN_CLUSTERS
-from audit.stats.gaps import NO_TWO_GROUPS, TOO_FEW_GROUPS, Pairs, largest_gap
+from audit.stats.gaps import NO_TWO_GROUPS, Pairs, largest_gap
 from audit.stats.samples import pick_groups
 
 #: ``metric`` of rows: the share of pictures that get an answer, and of those the share right
@@ -246,9 +245,7 @@ def _rates(sample: Sample, asked: Asked) -> Iterator[dict[str, Any]]:
         yield {
             "attribute": attribute,
             "group": group,
-            "n": int(sample.n[0, g]),
-            "subjects": int(sample.subjects[0, g]),
-            "events": int(sample.events[0, g]),
+            **sample.counted(0, g),
             "value": float(sample.rate[0, g]),
             "low": float(low[0, g]),
             "high": float(high[0, g]),
@@ -273,27 +270,21 @@ def _gap(sample: Sample, question: Question, asked: Asked, attribute: str) -> di
         "family": f"{asked.task}, {question.metric}, by {attribute}",
         "family_size": int(pairs.usable.sum()) * asked.together,
     }
-    if not pairs.usable.any():
-        nobody = {"group": "", "other": "", "value": np.nan, "status": TOO_FEW}
-        return row | nobody | {"reason": TOO_FEW_GROUPS}
     bounds = gap_bounds(part, pairs.one, pairs.other, pairs.usable, asked.level)
     gap = largest_gap(part.rate, pairs, *bounds)
-    top, bottom = int(gap.group[0, 0]), int(gap.other[0, 0])
-    found = {
-        "group": names[top],
-        "other": names[bottom],
-        "n": int(part.n[0, [top, bottom]].sum()),
-        "subjects": int(part.subjects[0, [top, bottom]].sum()),
-        "events": int(part.events[0, [top, bottom]].sum()),
-        "value": float(gap.value[0, 0]),
-        "low_simultaneous": float(gap.low[0, 0]),
-        "high_simultaneous": float(gap.high[0, 0]),
-        "method": f"largest over pairs of {OF_DIFFERENCE_IN_CLUSTERS}, max-T",
-        "reason": str(gap.reason[0, 0]),
-        "verdict": str(gap.verdict(margin)[0, 0]),
-    }
+    row |= gap.row(names.tolist())
+    if not gap.some[0, 0]:
+        return row
     chance, dealt = _by_chance(question, asked, attribute)
-    return row | found | chance | {"method": f"{found['method']}; {dealt}"}
+    return (
+        row
+        | chance
+        | {
+            **part.counted(0, [gap.group[0, 0], gap.other[0, 0]]),
+            "method": f"largest over pairs of {OF_DIFFERENCE_IN_CLUSTERS}, max-T; {dealt}",
+            "verdict": str(gap.verdict(margin)[0, 0]),
+        }
+    )
 
 
 def _by_chance(question: Question, asked: Asked, attribute: str) -> tuple[dict[str, Any], str]:

@@ -128,9 +128,7 @@ class RatesByTruth:
         for g, (attribute, group) in enumerate(self.groups.index):
             yield self._row(metric, attribute, label=name) | {
                 "group": group,
-                "n": int(sample.n[0, g]),
-                "subjects": int(sample.subjects[0, g]),
-                "events": int(sample.events[0, g]),
+                **sample.counted(0, g),
                 "value": float(sample.rate[0, g]),
                 "low": float(low[0, g]),
                 "high": float(high[0, g]),
@@ -202,19 +200,8 @@ class RatesByTruth:
 
     def _told(self, metric: str, attribute: str, gap: LargestGap, label: str = "") -> Row:
         """The row of a largest gap."""
-        some, at = bool(gap.some[0, 0]), self.groups.columns(attribute)
-        names = self.groups.index.get_level_values("group")
-        sides = [str(names[int(at[side[0, 0]])]) for side in (gap.group, gap.other)]
-        group, other = sides if some else ("", "")
-        return self._row(metric, attribute, label) | {
-            "group": group,
-            "other": other,
-            "value": float(gap.value[0, 0]),
-            "low_simultaneous": float(gap.low[0, 0]),
-            "high_simultaneous": float(gap.high[0, 0]),
-            "status": str(gap.status[0, 0]),
-            "reason": str(gap.reason[0, 0]),
-        }
+        names = self.groups.index.get_level_values("group")[self.groups.columns(attribute)]
+        return self._row(metric, attribute, label) | gap.row(names.tolist())
 
     # ---- balanced recall
 

@@ -90,6 +90,25 @@ class LargestGap:
         out = np.where(self.left_out == "", "", "too few subjects of: " + self.left_out)
         return np.where(self.some, out, TOO_FEW_GROUPS).astype(object)
 
+    def row(self, names: Sequence[str], question: int = 0, unit: float = 1.0) -> dict[str, Any]:
+        """One question's gap as columns of a table; without two groups these are blank.
+
+        Args:
+            names: of the groups.
+            question: which one.
+            unit: what the sizes are multiplied by: 100 gives points.
+        """
+        q, some = (question, 0), bool(self.some[question, 0])
+        return {
+            "group": str(names[self.group[q]]) if some else "",
+            "other": str(names[self.other[q]]) if some else "",
+            "value": unit * float(self.value[q]),
+            "low_simultaneous": unit * float(self.low[q]),
+            "high_simultaneous": unit * float(self.high[q]),
+            "status": str(self.status[q]),
+            "reason": str(self.reason[q]),
+        }
+
     def verdict(
         self, margin: npt.ArrayLike, low: Floats | None = None, high: Floats | None = None
     ) -> npt.NDArray[np.str_]:

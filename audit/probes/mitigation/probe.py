@@ -415,9 +415,7 @@ class Mitigation(Choice):
     ) -> tuple[str, str, str] | None:
         """Metric, label and attribute of the widest gap among those who teach, if any."""
         images = _picked(seen.images, teaches)
-        classes = self.classes(seen.texts, self.labels)
-        truth = self._truth(seen.dataset).reindex(pd.Index(images.keys)).to_numpy()
-        chosen = self._choose(images, classes, seen.texts.logit_scale).assign(truth=truth)
+        chosen = self._answers(images, seen)
         groups = design.groups.only(images.keys)
         own = [self.attribute] if self.attribute in groups.attributes else groups.attributes
         for metric in _METRICS:

@@ -27,7 +27,6 @@ from audit.core.tables import (
     WORST,
     records,
 )
-from audit.core.verdicts import EITHER_WAY, Verdict
 from audit.data.dataset import Dataset
 from audit.data.labels import (
     Label,
@@ -54,6 +53,7 @@ from audit.measure.measures import measured
 from audit.measure.metrics import joint_status, standing
 from audit.measure.prompt_variants import ensemble, every_wording
 from audit.probes.kit.base import Design, Probe, Seen, Texts
+from audit.probes.kit.changes import said_of_change
 from audit.probes.kit.choice import TIE
 from audit.probes.scenes.captions import (
     CLOSE,
@@ -571,7 +571,7 @@ def _cost(row: Mapping[str, Any], close: float) -> dict[str, Any]:
             f"Asked '{row['task']}', the model chooses the right caption for "
             f"{100 * (1 - row['after']):.0f} % of {row['n']} pictures {said}, and for "
             f"{100 * (1 - row['before']):.0f} % with close captions{beside}: "
-            f"{_points(found)} more errors {_simultaneous(found)}; {_judged(found)}."
+            f"{_points(found)} more errors {_simultaneous(found)}; {said_of_change(found)}."
         ),
     }
 
@@ -585,7 +585,7 @@ def _gap_cost(row: Mapping[str, Any]) -> dict[str, Any]:
             f"Asked '{row['task']}', the widest gap by {row['attribute']} in wrong captions is "
             f"{before:.0f} points without close captions ({row['group_after']} v "
             f"{row['other_after']}) and {after:.0f} with them ({row['group']} v {row['other']}): "
-            f"a change of {_points(found)} {_simultaneous(found)}; {_judged(found)}."
+            f"a change of {_points(found)} {_simultaneous(found)}; {said_of_change(found)}."
         ),
     }
 
@@ -598,10 +598,6 @@ def _points(found: Mapping[str, Any]) -> str:
 def _simultaneous(found: Mapping[str, Any]) -> str:
     ends = found["low_simultaneous"], found["high_simultaneous"]
     return f"({100 * found['level']:.0f} % simultaneous bounds {bounds(*ends)})"
-
-
-def _judged(found: Mapping[str, Any]) -> str:
-    return Verdict(found["verdict"]).against(f"{100 * found['margin']:g} points", EITHER_WAY)
 
 
 __all__ = [

@@ -33,7 +33,6 @@ from audit.probes.shift.rows import ACCURACY, FAMILY, NO_BASELINE, ROBUSTNESS, C
 from audit.stats.clustered import (
     Integers,
 )
-from audit.store.embeddings import Embeddings
 
 
 class Shift(Choice):
@@ -181,11 +180,6 @@ class Shift(Choice):
             for c, name in self.conditions(seen.dataset).items()
         ]
         return CHOICES.joined(tables)
-
-    def _answers(self, images: Embeddings, seen: Seen) -> pd.DataFrame:
-        classes = self.classes(seen.texts, self.labels)
-        truth = self._truth(seen.dataset).reindex(pd.Index(images.keys)).to_numpy()
-        return self._choose(images, classes, seen.texts.logit_scale).assign(truth=truth)
 
     def measures(self, rows: pd.DataFrame, seen: Seen, design: Design) -> pd.DataFrame:
         """Accuracy by source and group, how each group's changes, and whose drop differs most.
