@@ -13,7 +13,8 @@ import pytest
 import typer
 import yaml
 
-from audit.cli.levels import FailOn, level_of, say_words_of_now
+from audit.cli import verbs
+from audit.cli.levels import FailOn, level_of
 from audit.core.earlier import as_sealed, in_words_of_now, sentence_of_now
 from audit.core.errors import InputError
 from audit.core.files import digest_of, write_json
@@ -97,10 +98,10 @@ def test_what_to_write_now_is_said_once_and_by_the_command_only(
 ) -> None:
     old, new = files
     load_suite(str(old))
-    say_words_of_now(str(new))
-    say_words_of_now("quick")
+    verbs._load(str(new), None)
+    verbs._load("quick", None)
     assert capsys.readouterr() == ("", "")
-    say_words_of_now(str(old))
+    verbs._load(str(old), None)
     out, err = capsys.readouterr()
     assert out == ""
     (line,) = err.splitlines()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from audit.cli.levels import LEVELS, FailOn, level_of, require_below
+from audit.cli.levels import LEVELS, FailOn, level_of, require_below, say_words_of_now
 from audit.cli.preview import (
     LEFT,
     data_remarks,
@@ -123,10 +123,9 @@ def new(
 
     if path.exists():
         raise InputError(sentence(f"{path} exists already", "Name another file"))
-    starter = (bundled("suites") / "starter.yaml.txt").read_text(encoding="utf-8")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, starter)
+        write_text(path, (bundled("suites") / "starter.yaml.txt").read_text(encoding="utf-8"))
     except OSError as error:
         raise unwritable(path, "the suite", error, "'clip-audit new FILE'") from error
     say(f"{path} written. Edit it, then: clip-audit check {path}")
@@ -469,6 +468,7 @@ def _opened(path: Path, allow_edited: bool) -> Run:
 def _load(name: str, model: str | None) -> Suite:
     from audit.engine.suite import load_suite
 
+    say_words_of_now(name)
     return load_suite(name, **({} if model is None else {"model": model}))
 
 
