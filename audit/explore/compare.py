@@ -30,19 +30,18 @@ from audit.core.verdicts import JUDGED, RULE, Verdict, size_bounds, verdicts
 from audit.data.labels import LabelSet
 from audit.data.yamlfile import validate
 from audit.measure.confidence import Confidence
+from audit.measure.effects import change_of_largest_gap
 from audit.measure.metrics import METRICS, joint_status, noun, standing
-from audit.stats.changes import Changes, changes_of_gaps, each_level, worst_case_change
+from audit.stats.changes import changes_of_gaps
 from audit.stats.clustered import (
     Bounds,
     Floats,
     Integers,
     Sample,
-    difference_interval,
-    effective_events,
 )
 from audit.stats.counts import count
-from audit.stats.gaps import Pairs, largest_gap
-from audit.stats.multiplicity import Flags, bounds_at
+from audit.stats.gaps import Pairs
+from audit.stats.multiplicity import Flags
 from audit.stats.resampling import Weights, cluster_weights
 from audit.stats.samples import pick_questions
 
@@ -292,38 +291,13 @@ class _Family:
         return np.array(found)[:, np.newaxis]
 
     @cached_property
-    def pairs(self) -> tuple[Integers, Integers]:
-        one, other = np.triu_indices(len(self.groups.names), 1)
-        return one, other
-
-    @cached_property
     def standing(self) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
         s = self.parts[0]
         return standing(s.n, s.subjects, self.confidence.min_group)
 
     @cached_property
-    def usable(self) -> Flags:
-        one, other = self.pairs
-        ok = self.standing[0] == OK
-        return np.asarray(ok[:, one] & ok[:, other])
-
-    def gaps(self, which: int) -> Floats:
-        """The gaps between all pairs in a (0) or b (1), (Q, P)."""
-        one, other = self.pairs
-        rate = self.parts[which].rate
-        return rate[:, one] - rate[:, other]
-
-    def bounds(self, which: int, level: float) -> Bounds:
-        """Simultaneous bounds of these gaps."""
-        s = self.parts[which]
-        assert s.deviations is not None
-        _, levels = each_level(s.deviations, effective_events(s), *self.pairs, self.usable, level)
-        return bounds_at(levels, self.usable, lambda at: difference_interval(s, *self.pairs, at))
-
-    def changes(self, level: float) -> Changes:
-        """The changes of these gaps."""
-        _, _, gained, lost = self.parts
-        return changes_of_gaps(gained, lost, *self.pairs, self.usable, level)
+    def pairs(self) -> Pairs:
+        return Pairs.of(self.standing[0] == OK, self.groups.names)
 
     def table(self, columns: Mapping[str, Any], one: Integers, other: Integers) -> pd.DataFrame:
         """Rows of labels by comparisons from arrays (Q, P); ``one, other`` (Q, P) are groups."""
@@ -366,14 +340,16 @@ def _tables(family: _Family) -> list[pd.DataFrame]:
 
 def _differences(family: _Family) -> pd.DataFrame:
     """The changes of all pairs, each turned so that the larger of its two gaps is positive."""
-    found = family.changes(family.confidence.level)
-    a, b = family.gaps(0), family.gaps(1)
+    pairs, (before, after, gained, lost) = family.pairs, family.parts
+    sides = pairs.one, pairs.other
+    found = changes_of_gaps(gained, lost, *sides, pairs.usable, family.confidence.level)
+    a, b = (s.rate[:, pairs.one] - s.rate[:, pairs.other] for s in (before, after))
     turned = np.where(np.abs(a) >= np.abs(b), a, b) < 0
     sign = np.where(turned, -1.0, 1.0)
     low, high = _turn(found.low, found.high, turned)
     low_all, high_all = _turn(found.low_all, found.high_all, turned)
-    one, other = (np.broadcast_to(side, a.shape) for side in family.pairs)
-    status, reason = joint_status(family.groups.names, family.standing, *family.pairs)
+    one, other = (np.broadcast_to(side, a.shape) for side in sides)
+    status, reason = joint_status(family.groups.names, family.standing, *sides)
     return family.table(
         {
             "comparison": DIFFERENCE,
@@ -401,38 +377,21 @@ def _turn(low: Floats, high: Floats, turned: Flags) -> Bounds:
 
 
 def _worst(family: _Family) -> pd.DataFrame:
-    """The change of the largest gap between any two groups, from bounds of all gaps at once.
-
-    Three sets of bounds are needed, of the gaps in a, in b and of their changes; each is made at a
-    third of the error that the level allows.
-    """
+    """The change of the largest gap between any two groups."""
     third = 1 - (1 - family.confidence.level) / 3
-    found = family.changes(third)
-    low, high = worst_case_change(
-        family.bounds(0, third), family.bounds(1, third), (found.low_all, found.high_all)
-    )
-    pairs = Pairs.of(family.standing[0] == OK, family.groups.names)
-    a, b = (largest_gap(side.rate, pairs) for side in family.parts[:2])
+    found = change_of_largest_gap(family.parts, family.pairs, third)
     names = np.array(family.groups.names, dtype=object)
     return family.table(
         {
-            "comparison": WORST,
-            "group_b": names[b.group],
-            "other_b": names[b.other],
-            "gap_a": a.value,
-            "gap_b": b.value,
-            "value": b.value - a.value,
-            "low_simultaneous": low,
-            "high_simultaneous": high,
-            "level_each": found.each,
-            "family_size": found.size,
+            "group_b": names[found.after.group],
+            "other_b": names[found.after.other],
+            "gap_a": found.before.value,
+            "gap_b": found.after.value,
             "method": "from bounds of all gaps in both runs and of their changes",
-            "status": a.status,
-            "reason": a.reason,
-            "verdict": a.verdict(family.margins, low, high),
+            **found.columns(family.margins),
         },
-        a.group,
-        a.other,
+        found.before.group,
+        found.before.other,
     )
 
 
