@@ -202,6 +202,15 @@ def _alive(pid: int) -> bool:
     return True
 
 
+def _held(name: str) -> cached_property[pd.DataFrame]:
+    """A table of a run as a property of it."""
+
+    def read(run: Run) -> pd.DataFrame:
+        return run.table(name)
+
+    return cached_property(read)
+
+
 @dataclass(frozen=True)
 class Run:
     """A finished run, read only: what the report, the dashboard and notebooks read."""
@@ -222,65 +231,19 @@ class Run:
     def _marked(self, name: str) -> str:
         return name + EDITED if self.manifest.get("edited") else name
 
-    @cached_property
-    def rates(self) -> pd.DataFrame:
-        """The table RATES."""
-        return self._table("rates")
-
-    @cached_property
-    def disparities(self) -> pd.DataFrame:
-        """The table DISPARITIES."""
-        return self._table("disparities")
-
-    @cached_property
-    def controls(self) -> pd.DataFrame:
-        """The table CONTROLS."""
-        return self._table("controls")
-
-    @cached_property
-    def calibration(self) -> pd.DataFrame:
-        """The table CALIBRATION."""
-        return self._table("calibration")
-
-    @cached_property
-    def reliability(self) -> pd.DataFrame:
-        """The table RELIABILITY."""
-        return self._table("reliability")
-
-    @cached_property
-    def calibration_gaps(self) -> pd.DataFrame:
-        """The table CALIBRATION_GAPS."""
-        return self._table("calibration_gaps")
-
-    @cached_property
-    def specifications(self) -> pd.DataFrame:
-        """The table SPECIFICATIONS."""
-        return self._table("specifications")
-
-    @cached_property
-    def sensitivity(self) -> pd.DataFrame:
-        """The table SENSITIVITY."""
-        return self._table("sensitivity")
-
-    @cached_property
-    def stability(self) -> pd.DataFrame:
-        """The table STABILITY."""
-        return self._table("stability")
-
-    @cached_property
-    def effects(self) -> pd.DataFrame:
-        """The table EFFECTS."""
-        return self._table("effects")
-
-    @cached_property
-    def thresholds(self) -> pd.DataFrame:
-        """The table THRESHOLDS."""
-        return self._table("thresholds")
-
-    @cached_property
-    def measures(self) -> pd.DataFrame:
-        """The table MEASURES."""
-        return self._table("measures")
+    #: its tables, each read when it is first asked for
+    rates = _held("rates")
+    disparities = _held("disparities")
+    controls = _held("controls")
+    calibration = _held("calibration")
+    reliability = _held("reliability")
+    calibration_gaps = _held("calibration_gaps")
+    specifications = _held("specifications")
+    sensitivity = _held("sensitivity")
+    stability = _held("stability")
+    effects = _held("effects")
+    thresholds = _held("thresholds")
+    measures = _held("measures")
 
     @cached_property
     def findings(self) -> list[dict[str, Any]]:
@@ -377,7 +340,7 @@ class Run:
         """What a file of this run holds, its verdicts in the words of now; the file stays."""
         return in_words_of_now(found) if self.manifest.get("schema", SCHEMA) < REWORDED else found
 
-    def _table(self, name: str) -> pd.DataFrame:
+    def table(self, name: str) -> pd.DataFrame:
         """A table of the run; without rows if it was written before there was such a table.
 
         Its index is named after it, so that rows know where they stand (``audit.core.evidence``).

@@ -31,9 +31,9 @@ from audit.core.verdicts import Verdict
 from audit.measure.confidence import Confidence
 from audit.measure.controls import Dealt, null_columns, range_by_chance
 from audit.measure.effects import gap_bounds, sampled
-from audit.measure.measures import measured
+from audit.measure.measures import measured, rows_of_rates
 from audit.measure.metrics import DEFAULT_FAMILY, Draws, Groups, standing
-from audit.stats.clustered import Flags, Integers, Sample, rate_interval
+from audit.stats.clustered import Flags, Integers, Sample
 from audit.stats.counts import count
 from audit.stats.defaults import EITHER, OF_DIFFERENCE_IN_CLUSTERS
 from audit.stats.gaps import NO_TWO_GROUPS, Pairs, largest_gap
@@ -239,21 +239,10 @@ def measures_of(question: Question, asked: Asked, gaps: bool = True) -> pd.DataF
 
 
 def _rates(sample: Sample, asked: Asked) -> Iterator[dict[str, Any]]:
-    low, high = rate_interval(sample, asked.confidence.level)
-    status, reason = standing(sample.n, sample.subjects, asked.confidence.min_group)
-    for g, (attribute, group) in enumerate(asked.groups.index):
-        yield {
-            "attribute": attribute,
-            "group": group,
-            **sample.counted(0, g),
-            "value": float(sample.rate[0, g]),
-            "low": float(low[0, g]),
-            "high": float(high[0, g]),
-            "method": EITHER,
-            "status": status[0, g],
-            "reason": _NONE_SURE if status[0, g] == UNDEFINED else reason[0, g],
-            "verdict": NOT_JUDGED,
-        }
+    c = asked.confidence
+    for row in rows_of_rates(sample, asked.groups, c.level, c.min_group):
+        why = _NONE_SURE if row["status"] == UNDEFINED else row["reason"]
+        yield row | {"method": EITHER, "reason": why, "verdict": NOT_JUDGED}
 
 
 def _gap(sample: Sample, question: Question, asked: Asked, attribute: str) -> dict[str, Any]:

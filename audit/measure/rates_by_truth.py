@@ -21,6 +21,7 @@ from audit.core.tables import ENSEMBLE, OK, TOO_FEW, UNDEFINED
 from audit.core.verdicts import Verdict
 from audit.data.labels import LabelSet
 from audit.measure.confidence import Confidence
+from audit.measure.measures import rows_of_rates
 from audit.measure.metrics import Draws, Groups, standing
 from audit.stats.clustered import Sample, correlated, joined, rate_interval
 from audit.stats.counts import count
@@ -123,19 +124,10 @@ class RatesByTruth:
 
     def _rates(self, metric: str, name: str, sample: Sample, among: str) -> Iterator[Row]:
         """One rate in every group."""
-        low, high = rate_interval(sample, self.confidence.level)
-        status, reason = self._standing(sample)
-        for g, (attribute, group) in enumerate(self.groups.index):
-            yield self._row(metric, attribute, label=name) | {
-                "group": group,
-                **sample.counted(0, g),
-                "value": float(sample.rate[0, g]),
-                "low": float(low[0, g]),
-                "high": float(high[0, g]),
-                "status": status[0, g],
-                "reason": reason[0, g],
-                "method": f"among pictures of the {among}",
-            }
+        c = self.confidence
+        for row in rows_of_rates(sample, self.groups, c.level, c.min_group):
+            method = f"among pictures of the {among}"
+            yield self._row(metric, row["attribute"], label=name) | row | {"method": method}
 
     def _row(self, metric: str, attribute: str, label: str = "") -> Row:
         return {
