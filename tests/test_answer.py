@@ -37,7 +37,7 @@ def test_an_answer_is_the_runs_rates(world: Path) -> None:
     images = stored(world, table, encoder)
     got = answer(
         images,
-        Texts(encoder.encode_texts, encoder.card.logit_scale),
+        Texts(encoder.encode_texts, encoder.card.scoring),
         load_label_set("people-suspicion"),
         load_prompt_set("bare"),
         Groups.of(suite.pictures, images.keys, suite.groups),

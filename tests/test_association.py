@@ -54,6 +54,7 @@ from audit.probes.association.section import tell
 from audit.probes.kit.base import Design, Seen
 from audit.report.render import render
 from audit.stats.association import sums
+from audit.stats.scoring import Scoring
 from audit.stats.significance import bonferroni_level
 from audit.store.embeddings import Embeddings, Store
 
@@ -138,7 +139,7 @@ class World:
         at = np.arange(len(self.vectors)) if order is None else np.asarray(order)
         keys = tuple(self.table["image_id"].iloc[at])
         images = Embeddings(keys, self.vectors[at], "")
-        return Seen(images, Texts(spoken, 100.0), dataset or self.dataset)
+        return Seen(images, Texts(spoken, Scoring(100.0)), dataset or self.dataset)
 
     def design(self, seen: Seen, attributes: Sequence[str] = ("age",), least: int = 10) -> Design:
         groups = grouped(self.dataset, dict.fromkeys(attributes), ())

@@ -12,13 +12,14 @@ from statsmodels.stats.proportion import confint_proportions_2indep, proportion_
 
 from audit.core.tables import MEASURES
 from audit.engine.gates import judge
-from audit.engine.suite import Gate, needed_to_be_within, needed_to_exceed
+from audit.engine.suite import Gate
 from audit.measure.claims import Claim, resting_bounds, settle
 from audit.measure.confidence import Confidence
 from audit.measure.disparity import disparities
 from audit.measure.findings import Finding, find, judged
 from audit.measure.measures import measured
 from audit.measure.metrics import Block, Groups, Tally, rates
+from audit.measure.planning import needed_to_be_within, needed_to_exceed
 from audit.stats.counts import count
 from audit.stats.power import needed_n_beyond, needed_n_beyond_ratio, needed_n_for_ratio
 

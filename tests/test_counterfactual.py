@@ -29,6 +29,7 @@ from audit.probes.counterfactual import probe as c
 from audit.probes.counterfactual.probe import Counterfactual, colour_difference, lab
 from audit.probes.kit.base import Design, Seen, Texts
 from audit.report.render import render
+from audit.stats.scoring import Scoring
 from audit.store.embeddings import Embeddings, Store
 
 SCALE = 50.0
@@ -71,7 +72,7 @@ def dataset(folder: Path, table: pd.DataFrame, cluster: str = "family") -> Datas
 def texts() -> Texts:
     """Each label on an axis of its own."""
     axes = dict(zip(LABELS.texts, np.eye(len(LABELS.texts) + 2), strict=False))
-    return Texts(lambda asked: np.array([axes[t] for t in asked], np.float32), SCALE)
+    return Texts(lambda asked: np.array([axes[t] for t in asked], np.float32), Scoring(SCALE))
 
 
 def seen(data: Dataset, move: Move, seed: int = 0) -> Seen:

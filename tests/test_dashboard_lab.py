@@ -27,6 +27,7 @@ from audit.data.labels import prompt
 from audit.engine.suite import load_suite
 from audit.explore import lab
 from audit.explore.lab import Lab, Worded, open_lab, open_wordings, typed, wording_prompts
+from audit.models.encoder import card_of
 from audit.models.planted import PlantedEncoder, picture_key
 from audit.store.embeddings import Embeddings, Store
 
@@ -145,7 +146,7 @@ def test_a_new_word_loads_the_model_and_only_the_runs_own(run: Run) -> None:
     loaded = []
 
     class Other:
-        card = replace(lab._card(run), fingerprint="another")
+        card = replace(card_of(run.model, run.name), fingerprint="another")
 
     opened_lab = open_lab(run, TASK, Store(cache(run)), lambda: loaded.append(1) or Other())
     saved = opened_lab.saved

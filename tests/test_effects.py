@@ -34,6 +34,7 @@ from audit.measure.thresholds import threshold_rates
 from audit.stats.clustered import Sample, rate_interval
 from audit.stats.counts import sample_of
 from audit.stats.multiplicity import compare
+from audit.stats.scoring import Scoring
 
 SURE = Confidence(resamples=200)
 DIM = 16
@@ -413,7 +414,7 @@ def test_bad_input_is_told_in_a_sentence(change: dict[str, object], told: str) -
 @pytest.mark.parametrize("scale", [math.nan, math.inf])
 def test_scores_that_are_not_finite_are_below_no_threshold(scale: float) -> None:
     world = World(n=40)
-    args = world.vectors, world.classes, LABELS, scale, world.groups, (0.1,)
+    args = world.vectors, world.classes, LABELS, Scoring(scale), world.groups, (0.1,)
     with np.errstate(invalid="ignore"), pytest.raises(InputError, match="are not finite"):
         threshold_rates(*args, sweep=())
 
@@ -422,7 +423,7 @@ def thresholds(world: World, scale: float = 20.0, **more: object) -> pd.DataFram
     """The table THRESHOLDS of a world, checked."""
     groups = world.groups
     draws = groups.draws(groups.rows, 1, SURE.resamples)
-    args = world.vectors, world.classes, world.labels, scale, groups
+    args = world.vectors, world.classes, world.labels, Scoring(scale), groups
     settings = {"draws": draws, "confidence": SURE, "truth": world.truth, **more}
     return THRESHOLDS.validate(threshold_rates(*args, **settings))  # type: ignore[arg-type]
 

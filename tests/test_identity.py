@@ -38,6 +38,7 @@ from audit.probes.kit.base import PROBES, Design, Seen, Texts
 from audit.probes.naming.probe import Naming
 from audit.report.render import render
 from audit.report.sections.registry import SECTIONS
+from audit.stats.scoring import Scoring
 from audit.stats.verification import BINS, split_subjects
 from audit.store.embeddings import Embeddings, Store
 
@@ -99,7 +100,7 @@ def seen_of(dataset: Dataset, vectors: np.ndarray, seed: int = 0) -> Seen:
         raise AssertionError("no text is asked of pictures alone")
 
     images = Embeddings(tuple(dataset.table["image_id"]), vectors, "planted")
-    return Seen(images, Texts(nothing, 100.0), dataset, seed=seed)
+    return Seen(images, Texts(nothing, Scoring(100.0)), dataset, seed=seed)
 
 
 def design_of(seen: Seen, attributes: Mapping[str, Any], **more: Any) -> Design:

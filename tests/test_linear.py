@@ -30,6 +30,7 @@ from audit.probes.kit.changes import ACCURACY_CHANGE, GAP_CHANGE
 from audit.probes.linear.probe import ACCURACY, ALL, SPREAD_OVER_DRAWS, Linear, few
 from audit.report.render import render
 from audit.stats.linear import deal, few_shot, out_of_fold
+from audit.stats.scoring import Scoring
 from audit.store.embeddings import Embeddings, Store
 
 LABELS = ("circle", "square", "star")
@@ -94,7 +95,7 @@ def seen_of(folder: Path, table: pd.DataFrame) -> Seen:
     def encode(strings: list[str]) -> np.ndarray:
         return np.stack([vector(s) for s in strings]).astype(np.float32)
 
-    texts = cast(Texts, SimpleNamespace(encode=encode, logit_scale=100.0, context_length=77))
+    texts = cast(Texts, SimpleNamespace(encode=encode, scoring=Scoring(100.0)))
     vectors = table[[str(i) for i in range(DIM)]].to_numpy(np.float32)
     images = Embeddings(tuple(table["path"]), vectors, "planted")
     return Seen(images, texts, load(str(folder / "card.yaml")), seed=0)

@@ -27,6 +27,7 @@ from audit.probes.kit.changes import ACCURACY_CHANGE, GAP_CHANGE
 from audit.probes.mitigation.probe import REMOVED, Mitigation
 from audit.report.render import render
 from audit.stats.mitigation import teaching_half
+from audit.stats.scoring import Scoring
 from audit.store.embeddings import Embeddings, Store
 
 PROMPTS = "projection (prompts of coats)"
@@ -119,7 +120,7 @@ def encode(strings: list[str]) -> np.ndarray:
 def seen_of(folder: Path, table: pd.DataFrame) -> Seen:
     """What a probe sees of a world."""
     vectors = table[[str(i) for i in range(8)]].to_numpy(np.float32)
-    texts = cast(Texts, SimpleNamespace(encode=encode, logit_scale=100.0, context_length=77))
+    texts = cast(Texts, SimpleNamespace(encode=encode, scoring=Scoring(100.0)))
     images = Embeddings(tuple(table["path"]), vectors, "planted")
     return Seen(images, texts, load(str(folder / "card.yaml")), seed=0)
 
@@ -368,7 +369,8 @@ def test_prompts_that_say_the_same_and_subjects_on_one_side_get_a_sentence(world
     alike = cast(
         Texts,
         SimpleNamespace(
-            encode=lambda texts: encode([t.replace("blue", "red") for t in texts]), logit_scale=1.0
+            encode=lambda texts: encode([t.replace("blue", "red") for t in texts]),
+            scoring=Scoring(1.0),
         ),
     )
     with pytest.raises(InputError, match="mitigation of 'birds': projection.*only 1 are indep"):

@@ -32,6 +32,7 @@ from audit.models.encoder import Texts, unit_rows
 from audit.models.planted import PlantedEncoder, picture_key
 from audit.probes.classification.probe import Classification
 from audit.probes.kit.base import Seen
+from audit.stats.scoring import Scoring
 from audit.store.embeddings import Embeddings, Store
 
 LABELS = "people-suspicion"
@@ -56,7 +57,7 @@ def random_texts(seed: int = 0, d: int = 24) -> Texts:
         rows = [np.random.default_rng([seed, *p.encode()]).normal(size=d) + 0.3 for p in prompts]
         return unit_rows(np.array(rows))
 
-    return Texts(encode, 100.0)
+    return Texts(encode, Scoring(100.0))
 
 
 def random_pictures(n: int, seed: int = 0, d: int = 24) -> Embeddings:
@@ -200,7 +201,7 @@ def test_a_prompt_shared_by_wordings_is_encoded_once() -> None:
         return inner.encode(prompts)
 
     asked = m.every_wording([prompt_set(*WAYS)], shifts=(-1.0, 0.0, 1.0))
-    m.class_embeddings(Texts(encode, 1.0), labels(), asked)
+    m.class_embeddings(Texts(encode, Scoring(1.0)), labels(), asked)
     assert len(asked) == 12
     assert sorted(seen) == sorted({w.prompt(t) for w in asked for t in labels().texts})
 
@@ -364,7 +365,7 @@ def planted_answers(
                 vector[2:4] = -5.0  # never
             table[f"{k} {label}"] = vector
     asked = m.every_wording([prompt_set(*(f"{k} {{}}" for k in range(wordings)))])
-    texts = Texts(lambda prompts: np.array([table[p] for p in prompts], np.float32), 1.0)
+    texts = Texts(lambda prompts: np.array([table[p] for p in prompts], np.float32), Scoring(1.0))
     classes = m.class_embeddings(texts, labels(), asked)
     codes = m.choose(vectors.astype(np.float32), classes)
     headline = np.where((codes == THIEF).mean(axis=1) > 0.5, THIEF, VISITOR).astype(np.int16)

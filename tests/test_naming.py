@@ -25,6 +25,7 @@ from audit.probes.kit.base import PROBES, Design, Seen, Texts
 from audit.probes.naming.probe import NAMED, NOBODY, OTHER, RIGHT, Naming, among
 from audit.report.render import render
 from audit.report.sections.registry import SECTIONS
+from audit.stats.scoring import Scoring
 from audit.store.embeddings import Embeddings, Store
 
 if "naming" not in list(PROBES):
@@ -73,7 +74,7 @@ def dataset_of(folder: Path, table: pd.DataFrame, named: str = "false") -> Datas
 
 def seen_of(dataset: Dataset, vectors: np.ndarray, encode: Any = texts) -> Seen:
     images = Embeddings(tuple(dataset.table["image_id"]), vectors.astype(np.float32), "planted")
-    return Seen(images, Texts(encode, 100.0), dataset)
+    return Seen(images, Texts(encode, Scoring(100.0)), dataset)
 
 
 def knowing(table: pd.DataFrame, noise: float = 0.02, column: str = "called") -> np.ndarray:

@@ -17,6 +17,7 @@ from audit.measure.measures import measured
 from audit.models.encoder import Texts
 from audit.probes.classification.probe import Classification
 from audit.probes.kit.base import PROBES, Seen
+from audit.stats.scoring import Scoring
 from audit.store.embeddings import Embeddings
 
 
@@ -56,7 +57,7 @@ def test_what_is_seen_of_some_pictures() -> None:
     vectors = np.eye(3, dtype=np.float32)
     images = Embeddings(("a", "b", "c"), vectors, "f")
     fog = Embeddings(("a", "c"), vectors[[1, 2]], "f")
-    seen = Seen(images, Texts(lambda s: vectors, 1.0), load("people"), {"fog": fog})
+    seen = Seen(images, Texts(lambda s: vectors, Scoring(1.0)), load("people"), {"fog": fog})
     part = seen.only(("c", "b"))
     assert part.images.keys == ("c", "b")
     np.testing.assert_array_equal(part.images.vectors, vectors[[2, 1]])

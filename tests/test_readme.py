@@ -15,6 +15,7 @@ from audit.data.labels import load_label_set
 from audit.engine.suite import Gate, load_suite
 from audit.measure.metrics import METRICS
 from audit.probes.kit.base import PROBES, Seen, Texts
+from audit.stats.scoring import Scoring
 from audit.store.embeddings import Embeddings
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -81,7 +82,7 @@ def test_the_probe_of_the_guide_works(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.syspath_prepend(tmp_path)
     probe = importlib.import_module("yours").FirstLabel(label_set="people-gender")
     images = Embeddings(("a", "b"), pd.DataFrame([[1.0], [1.0]]).to_numpy("float32"), "f")
-    rows = probe.outcomes(Seen(images, Texts(lambda s: images.vectors, 1.0), None))
+    rows = probe.outcomes(Seen(images, Texts(lambda s: images.vectors, Scoring(1.0)), None))
     assert list(rows["predicted"]) == [load_label_set("people-gender").labels[0].text] * 2
     assert probe.emits.validate(rows) is not None
 

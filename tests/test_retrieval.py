@@ -42,6 +42,7 @@ from audit.probes.retrieval.names import FINDINGS, TOLD
 from audit.probes.retrieval.probe import Retrieval
 from audit.probes.retrieval.section import tell
 from audit.report.render import render
+from audit.stats.scoring import Scoring
 from audit.store.embeddings import Embeddings, Store
 
 OWN = ("alpha", "beta", "gamma")
@@ -80,7 +81,7 @@ class World:
     def seen(self, order: Sequence[int] | None = None) -> Seen:
         at = np.arange(len(self.vectors)) if order is None else np.asarray(order)
         images = Embeddings(tuple(self.table["image_id"].iloc[at]), self.vectors[at], "")
-        texts = Texts(lambda said: np.stack([self.axes[s] for s in said]), 100.0)
+        texts = Texts(lambda said: np.stack([self.axes[s] for s in said]), Scoring(100.0))
         return Seen(images, texts, self.dataset)
 
     def measured(
@@ -220,7 +221,7 @@ def test_pictures_are_ranked_by_cosine_whatever_the_length_of_their_embedding(wo
     items = [(name, Path(f"{name}.png")) for name in ("far", "near")]
     stored, _ = Store(world / "cache").images(encoder, items, world)
     assert np.linalg.norm(stored.vectors, axis=1) == pytest.approx(1, abs=1e-6)
-    seen = Seen(stored, Texts(encoder.encode_texts, 100.0), load("people"))
+    seen = Seen(stored, Texts(encoder.encode_texts, Scoring(100.0)), load("people"))
     rows = probe(queries=["alpha"], k=1).outcomes(seen)
     assert list(rows["image_id"]) == ["near", "far"]
     assert list(rows["score"]) == pytest.approx([1 / math.hypot(1, 0.1), math.sqrt(0.5)], abs=1e-6)
@@ -234,7 +235,7 @@ def test_queries_are_labels_or_single_prompts() -> None:
     assert len(single.asked) == 319
     assert labels.task != single.task
     axes = {p: v for q in labels.asked for p, v in zip(q.prompts, np.eye(11), strict=True)}
-    vectors = labels.embedded(Texts(lambda said: np.stack([axes[s] for s in said]), 1.0))
+    vectors = labels.embedded(Texts(lambda said: np.stack([axes[s] for s in said]), Scoring(1.0)))
     assert vectors == pytest.approx(1 / math.sqrt(11))  # the mean of unit rows, of unit length
 
 

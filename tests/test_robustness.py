@@ -32,6 +32,7 @@ from audit.probes.kit.changes import ACCURACY_CHANGE, UNEQUAL_CHANGE, UNEQUAL_DR
 from audit.probes.robustness.figures import falls, severities, unequal_drops
 from audit.probes.robustness.probe import RATE_CHANGE, Robustness
 from audit.probes.robustness.section import SECTION
+from audit.stats.scoring import Scoring
 from audit.store.embeddings import Embeddings, Store
 
 Choose = Callable[[pd.Series], str]
@@ -62,7 +63,7 @@ def seen(asked: Robustness, data: Dataset, choose: dict[str, Choose]) -> Seen:
         )
         for c, name in names.items()
     }
-    words = Texts(lambda strings: np.stack([axes[s] for s in strings]), 100.0)
+    words = Texts(lambda strings: np.stack([axes[s] for s in strings]), Scoring(100.0))
     return Seen(altered[camera().name], words, data, altered)
 
 

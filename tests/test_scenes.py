@@ -38,10 +38,12 @@ from audit.models.encoder import Texts
 from audit.models.planted import PlantedEncoder, picture_key
 from audit.probes.kit.base import Design, Seen
 from audit.probes.scenes import captions as roles
-from audit.probes.scenes import probe
+from audit.probes.scenes import names
 from audit.probes.scenes.captions import uniform
-from audit.probes.scenes.probe import INSTEAD, WITHOUT, Scenes, close_only
+from audit.probes.scenes.names import INSTEAD, WITHOUT
+from audit.probes.scenes.probe import Scenes, close_only
 from audit.report.render import render
+from audit.stats.scoring import Scoring
 from audit.store.embeddings import Embeddings, Store
 
 COLOURS = ("amber", "blue", "cyan", "green", "red", "white")
@@ -82,7 +84,7 @@ def texts_of(vectors: Mapping[str, Sequence[float]], scale: float = 10.0) -> Tex
         found = np.array([vectors[s] for s in strings], dtype=np.float64)
         return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
 
-    return Texts(encode, scale)
+    return Texts(encode, Scoring(scale))
 
 
 def seen_of(dataset: Dataset, pictures: Any, texts: Texts, seed: int = 0) -> Seen:
@@ -148,13 +150,13 @@ def test_choices_by_hand_longhand(world: Path) -> None:
 def test_pictures_without_enough_captions_are_counted_and_not_asked(world: Path) -> None:
     scenes, seen = by_hand(world)
     measures = scenes.measures(scenes.outcomes(seen), seen, design_of(seen))
-    left = measures[measures["metric"] == probe.LEFT_OUT].iloc[0]
+    left = measures[measures["metric"] == names.LEFT_OUT].iloc[0]
     assert (left["events"], left["n"], left["status"]) == (2, 4, NOT_ASKED)
     assert "a close one" in left["reason"]
     one = measures.set_index(["metric", "condition"])["value"]
-    assert one[probe.OPTIONS, ENSEMBLE] == 4
-    assert one[probe.OPTIONS, WITHOUT] == 2.5
-    assert one[probe.GUESSING, WITHOUT] == pytest.approx((1 / 3 + 1 / 2) / 2)
+    assert one[names.OPTIONS, ENSEMBLE] == 4
+    assert one[names.OPTIONS, WITHOUT] == 2.5
+    assert one[names.GUESSING, WITHOUT] == pytest.approx((1 / 3 + 1 / 2) / 2)
 
 
 def test_without_close_captions_there_is_one_condition_and_two_roles(world: Path) -> None:
@@ -176,7 +178,7 @@ def test_captions_of_a_template_set_are_averaged(world: Path) -> None:
         asked_for.extend(strings)
         return np.tile(np.eye(6, dtype=np.float32)[0], (len(strings), 1))
 
-    seen = Seen(seen.images, Texts(encode, 10.0), seen.dataset)
+    seen = Seen(seen.images, Texts(encode, Scoring(10.0)), seen.dataset)
     scenes.outcomes(seen)
     assert len(asked_for) == 4 * 3
     assert "a photo of a car." in asked_for
@@ -336,7 +338,7 @@ def planted(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.mark.slow
 def test_the_planted_cost_of_close_captions_is_found(planted: Run) -> None:
-    cost = of(planted, probe.COST).iloc[0]
+    cost = of(planted, names.COST).iloc[0]
     rows = planted.outcomes("coats")
     wrong = rows["predicted"] != rows["truth"]
     share = {c: wrong[rows["condition"] == c].mean() for c in (ENSEMBLE, WITHOUT)}
@@ -349,17 +351,17 @@ def test_the_planted_cost_of_close_captions_is_found(planted: Run) -> None:
     assert cost["verdict"] == EXCEEDS
     assert f"{100 * share[ENSEMBLE]:.0f} points more errors" in cost["statement"]
     assert f"a close wrong one for {100 * share[ENSEMBLE]:.0f} %" in cost["statement"]
-    equal = of(planted, probe.COST_AT_EQUAL_NUMBER).iloc[0]
+    equal = of(planted, names.COST_AT_EQUAL_NUMBER).iloc[0]
     assert equal["value"] == pytest.approx(cost["value"])
 
 
 @pytest.mark.slow
 def test_the_planted_widening_is_found_by_gender_and_not_by_age(planted: Run) -> None:
-    gender = of(planted, probe.GAP_COST, attribute="gender").iloc[0]
+    gender = of(planted, names.GAP_COST, attribute="gender").iloc[0]
     assert gender["verdict"] == EXCEEDS
     assert {gender["group"], gender["other"]} == {"female", "male"}
     assert gender["low_simultaneous"] < 0.45 < gender["high_simultaneous"]
-    assert of(planted, probe.GAP_COST, attribute="age_group").iloc[0]["verdict"] != EXCEEDS
+    assert of(planted, names.GAP_COST, attribute="age_group").iloc[0]["verdict"] != EXCEEDS
     large = [f for f in planted.findings if f["verdict"] == EXCEEDS and f["groups"]]
     assert {f["attribute"] for f in large if f["attribute"] != EVERYONE} == {"gender"}
     assert all(f["harm"] == "quality of service" for f in large)
@@ -387,14 +389,14 @@ def test_a_world_without_differences_shows_none(world: Path) -> None:
     found = [f for f in run.findings if f["verdict"] == EXCEEDS and f["attribute"] != EVERYONE]
     assert found == []
     for attribute in ("gender", "age_group"):
-        widened = of(run, probe.GAP_COST, attribute=attribute).iloc[0]
+        widened = of(run, names.GAP_COST, attribute=attribute).iloc[0]
         assert widened["low_simultaneous"] <= 0 <= widened["high_simultaneous"]
     gaps = run.measures[run.measures["metric"].isin([LABELLED, RIGHT])]
     gaps = gaps[(gaps["other"] != "") & (gaps["status"] == "ok")]
     assert gaps["null_mean"].notna().all()
     assert (gaps["value"] <= gaps["null_high"]).all()
     assert (gaps["p"] > 0.05).all()
-    cost = of(run, probe.COST).iloc[0]  # close captions do cost something, everybody alike
+    cost = of(run, names.COST).iloc[0]  # close captions do cost something, everybody alike
     assert cost["low_simultaneous"] < 0.1 < cost["high_simultaneous"]
 
 
@@ -424,10 +426,10 @@ def test_what_is_missed_and_invented_longhand(world: Path) -> None:
     assert len(outcomes) == 7
     measures = scenes.measures(outcomes, seen, design_of(seen))
     value = measures.set_index(["metric", "attribute", "group"])["value"]
-    assert value[probe.MISSED, EVERYONE, EVERYONE] == pytest.approx(1 / 3)
-    assert value[probe.INVENTED, EVERYONE, EVERYONE] == pytest.approx(1 / 4)
-    assert value[probe.TOLD_APART, EVERYONE, EVERYONE] == pytest.approx(2 / 3 - 1 / 4)
-    apart = measures[(measures["metric"] == probe.TOLD_APART)].set_index("group")
+    assert value[names.MISSED, EVERYONE, EVERYONE] == pytest.approx(1 / 3)
+    assert value[names.INVENTED, EVERYONE, EVERYONE] == pytest.approx(1 / 4)
+    assert value[names.TOLD_APART, EVERYONE, EVERYONE] == pytest.approx(2 / 3 - 1 / 4)
+    apart = measures[(measures["metric"] == names.TOLD_APART)].set_index("group")
     assert apart.loc["two", "status"] == UNDEFINED
     assert "shown in two" in apart.loc["two", "reason"]
     assert apart.loc["one", "value"] == pytest.approx(2 / 3 - 1)
@@ -450,8 +452,8 @@ def test_the_null_of_what_is_missed_is_that_of_dealing_by_hand(world: Path) -> N
     scenes, design = asked(name="bag", detail=DETAIL | {"values": "bag"}), design_of(seen)
     measures = scenes.measures(scenes.outcomes(seen), seen, design).set_index(["metric", "other"])
     for metric, happened, of_these in (
-        (probe.MISSED, ~said, carries),
-        (probe.INVENTED, said, ~carries),
+        (names.MISSED, ~said, carries),
+        (names.INVENTED, said, ~carries),
     ):
         got = measures.loc[(metric, "two")]
         dealt = Dealt(happened[:, np.newaxis], of_these, np.arange(240))
@@ -529,7 +531,7 @@ def test_a_score_that_is_no_number_is_below_no_threshold(bad: float) -> None:
 @pytest.mark.parametrize("scale", [math.nan, math.inf, 2.7e43, 0.0, -1.0])
 def test_a_model_whose_logit_scale_makes_no_scores_is_not_asked(scale: float) -> None:
     with pytest.raises(InputError, match="no score would be a number"):
-        Texts(lambda strings: np.zeros((len(strings), 2), np.float32), scale)
+        Texts(lambda strings: np.zeros((len(strings), 2), np.float32), Scoring(scale))
 
 
 @pytest.mark.slow

@@ -31,6 +31,7 @@ from audit.probes.shift.rows import ACCURACY, ROBUSTNESS
 from audit.probes.shift.section import SECTION
 from audit.stats.clustered import difference_interval
 from audit.stats.counts import sample_of
+from audit.stats.scoring import Scoring
 from audit.store.embeddings import Embeddings, Store
 
 Choose = Callable[[pd.Series], str]
@@ -55,7 +56,7 @@ def seen(asked: Shift, data: Dataset, choose: Choose) -> Seen:
     texts = [label.text for label in asked.labels.labels]
     axes = dict(zip(texts, np.eye(len(texts), dtype=np.float32), strict=True))
     vectors = np.stack([axes[choose(row)] for _, row in data.table.iterrows()])
-    words = Texts(lambda strings: np.stack([axes[s] for s in strings]), 100.0)
+    words = Texts(lambda strings: np.stack([axes[s] for s in strings]), Scoring(100.0))
     images = Embeddings(tuple(data.table["image_id"]), vectors, "planted")
     return Seen(images.only(asked.pictures(data)), words, data)
 

@@ -84,7 +84,7 @@ def shown(encoders: dict[str, Encoder]) -> Shown:
     seen[WORDED] = seen[EVEN]  # another test says that their image towers are one
     answers = {}
     for name, encoder in encoders.items():
-        texts = Texts(encoder.encode_texts, encoder.card.logit_scale)
+        texts = Texts(encoder.encode_texts, encoder.card.scoring)
         answers[name] = multiverse.ask(Embeddings(keys, seen[name], name), texts, LABELS, ASKED)
     return Shown(answers, Groups.of(people, keys, grouped(people, {"ancestry": None}, ())))
 

@@ -140,15 +140,14 @@ def check(
     out: Out = Path("runs"),
 ) -> None:
     """Resolve every name, count every cell, print the smallest detectable gaps; run nothing."""
-    from audit.engine.run import require_readable
+    from audit.engine.run import require_askable
     from audit.models.families import locate
 
     asked = _load(suite, model).resolve()
     model_here = locate(asked.model)
     suite_in_short(asked, model_here.place)
     _told_of_model(model_here.caveats)
-    if model_here.read is not None:
-        require_readable(asked, model_here.read)
+    require_askable(asked, model_here)
     data_remarks(asked)
     numbers("Pictures of every group", asked.cells(), LEFT, once=True)
     numbers("The smallest gap that would be found, in points", smallest_gaps(asked), LEFT)

@@ -104,7 +104,8 @@ class Card(_Written):
 
     Several manifests of one folder make one table, whose column ``part`` says which a row is from.
     ``named_people`` left out means nobody has said, and is treated as named. ``photographs`` is
-    false only for drawn or rendered people.
+    false only for drawn or rendered people, ``pictures`` where there are none to look at, because
+    a model's answers were recorded; then ``id_column`` names the rows.
     """
 
     name: str
@@ -122,6 +123,7 @@ class Card(_Written):
     forbidden_uses: Names = ()
     named_people: bool | None = None
     photographs: bool = True
+    pictures: bool = True
     url: str = ""
 
     def nothing(self, column: str) -> frozenset[str]:
@@ -142,6 +144,12 @@ class Card(_Written):
         if not manifest or not all([manifest] if isinstance(manifest, str) else manifest):
             raise ValueError("names no file; give the table of pictures, such as people.csv")
         return manifest
+
+    @model_validator(mode="after")
+    def _names_its_rows(self) -> Card:
+        if not self.pictures and self.id_column is None:
+            raise ValueError("with 'pictures: false', 'id_column' has to name the rows")
+        return self
 
     @field_validator("attributes")
     @classmethod
@@ -188,7 +196,9 @@ class Dataset:
         return len(self.table)
 
     def files(self) -> Iterator[tuple[str, Path]]:
-        """Every picture's id and file, in the manifest's order."""
+        """Every picture's id and file, in the manifest's order; nothing where there are none."""
+        if not self.card.pictures:
+            return
         for image_id, path in zip(self.table["image_id"], self.table["path"], strict=True):
             yield image_id, self.root / path
 
@@ -365,11 +375,9 @@ def _find(ref: str, where: str) -> Path:
 def _table(manifest: Manifest, card: Card, file: Path, where: str) -> pd.DataFrame:
     raw = manifest.table
     _check_columns(manifest, card, file, where)
-    given = _keys(raw[card.image_column], file, "path of its picture")
-    packed = card.image_column in manifest.pictures
-    paths = given if packed else on_disk(given, file.parent)
-    require_inside(paths, file.parent, lambda i: f"{file}: {_nth(raw.index[i])}")
-    ids = _keys(raw[card.id_column], file, "id") if card.id_column else given
+    paths = _paths(manifest, card, file) if card.pictures else [""] * len(raw)
+    column = card.id_column or card.image_column
+    ids = _keys(raw[column], file, "id" if card.id_column else "path of its picture")
     _check_unique(ids, card, raw.index, file)
     keys = {"image_id": ids, "path": paths, "cluster_id": ids}
     if card.cluster_column:
@@ -382,10 +390,21 @@ def _table(manifest: Manifest, card: Card, file: Path, where: str) -> pd.DataFra
     return pd.DataFrame(columns)
 
 
+def _paths(manifest: Manifest, card: Card, file: Path) -> list[str]:
+    """The path of every picture, as it is on disk."""
+    raw = manifest.table
+    given = _keys(raw[card.image_column], file, "path of its picture")
+    paths = given if card.image_column in manifest.pictures else on_disk(given, file.parent)
+    require_inside(paths, file.parent, lambda i: f"{file}: {_nth(raw.index[i])}")
+    return paths
+
+
 def _check_columns(manifest: Manifest, card: Card, file: Path, where: str) -> None:
     raw = manifest.table
     named = ("id_column", "image_column", "cluster_column")
     wanted = {key: getattr(card, key) for key in named}
+    if not card.pictures:
+        wanted["image_column"] = None
     wanted |= {f"attributes.{name}": name for name in card.attributes}
     for key, name in wanted.items():
         if name in manifest.skipped or (name in manifest.pictures and key != "image_column"):
@@ -394,9 +413,13 @@ def _check_columns(manifest: Manifest, card: Card, file: Path, where: str) -> No
             raise InputError(sentence(told, "Name another column"))
         if name is not None and name not in raw.columns:
             known = [str(c) for c in raw.columns]
-            raise unknown("column", name, known, where=f"{where} {key}: in {file.name}")
+            error = unknown("column", name, known, where=f"{where} {key}: in {file.name}")
+            if key == "image_column" and not suggest(name, known):
+                raise InputError(f"{error} If there are no pictures, state 'pictures: false'.")
+            raise error
     for own, key in zip(KEYS, named, strict=True):
-        if own in raw.columns and wanted[key] != own:
+        looked_at = card.pictures or key != "image_column"
+        if looked_at and own in raw.columns and wanted[key] != own:
             got = f"{key} is {wanted[key]!r}" if wanted[key] else f"{key} is not set"
             told = f"{where}: {file.name} has a column '{own}', a name kept for the table's own"
             advice = f"Set '{key}: {own}' in the card or rename the column"
@@ -434,6 +457,8 @@ def _stated(text: str) -> bool:
 def _digest(card: Card, table: pd.DataFrame) -> str:
     """Sha256 over the card and the table; the order of rows and columns doesn't matter."""
     canonical = table.sort_values("image_id")[sorted(table.columns)]
-    content = hashlib.sha256(json.dumps(card.model_dump(mode="json"), sort_keys=True).encode())
+    # a key that came later counts where it is used, so that digests of before hold
+    said = card.model_dump(mode="json", exclude=None if not card.pictures else {"pictures"})
+    content = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
     content.update(canonical.to_csv(index=False, lineterminator="\n").encode())
     return content.hexdigest()

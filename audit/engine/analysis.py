@@ -68,6 +68,8 @@ def analyse(answer: Answer, design: Design) -> Tables:
     rows, labels = answer.rows, answer.labels
     # a score is that of one label, and says nothing of a class of several
     scored = rows.assign(truth=None) if labels.merges else rows
+    # nor is a system calibrated that gave no scores
+    scored = scored if answer.seen.texts.scoring.known else scored.iloc[:0]
     compared = disparities(answer.tally, c)
     return Tables.of(
         rates=rates(answer.tally, c.level, c.min_group),

@@ -29,7 +29,7 @@ from audit.engine.suite import Suite
 from audit.measure.confidence import Confidence
 from audit.measure.findings import Finding, find, judged, with_caveats, with_remarks
 from audit.measure.metrics import Groups, Tally, named, tally
-from audit.models.encoder import Encoder
+from audit.models.encoder import OFFERS, Encoder, Located, Offer, Recorded
 from audit.probes.kit.base import Design, Probe, Seen, Texts
 from audit.store import quarantine
 from audit.store.embeddings import Alteration, Embeddings, Quarantined, Store
@@ -84,6 +84,8 @@ def carry_out(
     encoder = load_encoder()
     progress("load the model", 1, 1)
     texts = store.text_side(encoder)
+    records = encoder if isinstance(encoder, Recorded) else None
+    require_possible(suite, records)
     require_readable(suite, texts.encode)
     with building(out, suite.name) as build:
         pictures = _embed(suite, encoder, store, progress, out)
@@ -91,7 +93,8 @@ def carry_out(
         others = partial(_others, suite, encoder, store)
         answers = _ask(suite, pictures, texts, others, groups, progress)
         tables = _compare(suite, answers, groups, progress)
-        seen = dict(zip(pictures.images.keys, pictures.images.pixels, strict=True))
+        # recorded scores have no pixels
+        seen = dict(zip(pictures.images.keys, pictures.images.pixels, strict=False))
         remarks = (*suite.remarks, *of_copies(suite.pictures, suite.groups, seen))
         described = _describe(suite, pictures.quarantined, remarks)
         found = find(
@@ -113,6 +116,58 @@ def carry_out(
         gates.write(build.folder, found, judged_gates, suite.name, versions()["clip-audit"])
     assert build.sealed is not None
     return open_run(build.sealed)
+
+
+_THERE_IS: Final[Mapping[Offer, str]] = {
+    "choices": "the labels that were chosen",
+    "scores": "the scores of labels",
+    "embeddings": "embeddings",
+    "pictures": "the model itself, which looks at pictures",
+}
+
+
+def require_askable(suite: Suite, located: Located) -> None:
+    """Refuse, before a model is loaded, what it can't be asked as far as its files tell.
+
+    Raises:
+        InputError: as ``require_possible`` and ``require_readable``.
+    """
+    require_possible(suite, located.records)
+    if located.read is not None:
+        require_readable(suite, located.read)
+
+
+def require_possible(suite: Suite, records: Recorded | None) -> None:
+    """Refuse questions that can't be put to what there is of the model, before anything is done.
+
+    ``records``: the model where it is only recorded.
+
+    Raises:
+        InputError: a probe needs more, the records lack a text or picture, or pictures are needed
+            and the data set has none.
+    """
+    offers: Offer = "pictures" if records is None else records.card.offers
+    for probe in suite.asked:
+        if OFFERS.index(probe.needed) > OFFERS.index(offers):
+            told = (
+                f"'{probe.task}': a probe of the kind '{probe.kind}' needs "
+                f"{_THERE_IS[probe.needed]}, and of '{suite.model}' there is no more than "
+                f"{_THERE_IS[offers]}"
+            )
+            raise InputError(sentence(told, "Take the probe out, or name another model"))
+        if records is not None:
+            texts = list(dict.fromkeys(probe.asked_texts(suite.pictures, suite.seed)))
+            try:
+                records.require(texts, probe.pictures(suite.pictures))
+            except InputError as error:
+                raise InputError(f"'{probe.task}': {error}") from error
+    if offers == "pictures" and not suite.pictures.card.pictures:
+        told = (
+            f"the data set '{suite.pictures.name}' has no pictures ('pictures: false' in its "
+            f"card), and '{suite.model}' has to look at them"
+        )
+        advice = "Name recorded answers as the model (docs/records.md), or give the pictures"
+        raise InputError(sentence(told, advice))
 
 
 def require_readable(suite: Suite, read: Callable[[Sequence[str]], object]) -> None:
@@ -262,7 +317,8 @@ def _answer(probe: Probe, seen: Seen, groups: Groups, confidence: Confidence) ->
     for batch in [seen] if probe.whole else _batches(seen):
         parts.append(probe.outcomes(batch))
         if probe.emits is CHOICES:
-            require_finite(parts[-1]["score"], f"scores of '{probe.task}'")
+            if seen.texts.scoring.known:
+                require_finite(parts[-1]["score"], f"scores of '{probe.task}'")
             draws = groups.draws(batch.images.keys, seen.seed, confidence.resamples)
             (labels,) = probe.label_sets()
             counted = tally(parts[-1], labels, groups, draws)

@@ -29,14 +29,9 @@ from audit.data.yamlfile import FieldError, load_yaml, validate
 from audit.measure.claims import ERRORS, Claim
 from audit.measure.confidence import Confidence
 from audit.measure.metrics import DEFAULT_FAMILY, METRICS, grouped, named
+from audit.measure.planning import BASES, detectable, needed_to_be_within, needed_to_exceed
+from audit.models.families import parted
 from audit.probes.kit.base import PROBES, Probe
-from audit.stats.power import (
-    detectable_difference,
-    needed_n_beyond,
-    needed_n_beyond_ratio,
-    needed_n_for_margin,
-    needed_n_for_ratio,
-)
 from audit.stats.significance import bonferroni_level, smallest_p
 
 SEE: Final = "'clip-audit list suites' shows all; a path to your own YAML works too"
@@ -45,8 +40,6 @@ EVERY: Final = "*"
 _READ: Final = BeforeValidator(key_of_now)
 #: what says whom to ask and not what: one plan may be put to several models
 _WHO: Final = frozenset({"model", "precision"})
-#: how common the events are for which the smallest detectable gap is printed
-BASES: Final = (0.01, 0.05, 0.2)
 _NONE: Final = {"smallest": 0, "largest": 0}
 
 
@@ -491,7 +484,7 @@ class Suite(BaseModel):
         if k < 2:
             return row | dict.fromkeys([*names, "needed", "smallest_p"], np.nan)
         level = float(bonferroni_level(c.level, comparisons))
-        found = [_detectable(sizes, bases, level, c.power) for sizes in (pictures, subjects)]
+        found = [detectable(sizes, bases, level, c.power) for sizes in (pictures, subjects)]
         row |= dict(zip(names, np.concatenate(found), strict=True))
         needed = needed_to_be_within(c, DEFAULT_FAMILY, comparisons)
         return row | {"needed": needed, "smallest_p": self._smallest_p(pictures, comparisons)}
@@ -571,41 +564,6 @@ class Suite(BaseModel):
                         yield probe.task, label.text, label.harm
 
 
-def needed_to_exceed(
-    c: Confidence, family: str, comparisons: int, claims: int = 1, base: float = 0.1
-) -> float:
-    """Subjects a group to show a gap of twice the margin beyond it: by points or by the ratio.
-
-    nan where no number suffices: rates that far apart lie outside 0 to 100 %.
-    """
-    margin = c.margin(family)
-    scales = 1 if margin.ratio is None else 2
-    level = 1 - (1 - c.level) / claims / scales
-    gap = 2 * margin.difference
-    if base + gap > 1:
-        return float("nan")
-    found = [needed_n_beyond(base, gap, margin.difference, level, c.power, comparisons)]
-    if margin.ratio is not None:
-        found.append(needed_n_beyond_ratio(base, gap, margin.ratio, level, c.power, comparisons))
-    return float(np.nanmin(found)) if not np.isnan(found).all() else float("nan")
-
-
-def needed_to_be_within(
-    c: Confidence, family: str, comparisons: int, claims: int = 1, base: float = 0.1
-) -> float:
-    """Subjects a group to show that equal rates differ by less than the margin, on every scale.
-
-    Each pair has its own two one-sided tests without correction, and all of them have to succeed.
-    """
-    margin = c.margin(family)
-    level = 1 - 2 * (1 - c.level) / claims
-    power = 1 - (1 - c.power) / comparisons
-    needed = float(needed_n_for_margin(base, margin.difference, level=level, power=power))
-    if margin.ratio is None:
-        return needed
-    return max(needed, float(needed_n_for_ratio(base, margin.ratio, level=level, power=power)))
-
-
 def _decisive(probe: Probe) -> dict[str, Any]:
     """What of a probe counts in digests; plans sealed before a key came hold while it is unused."""
     fields = {**probe.earlier, **probe.model_dump(exclude=_PLACES)}
@@ -616,15 +574,6 @@ def _decisive(probe: Probe) -> dict[str, Any]:
 def _own_name(probe: Probe, name: str) -> str:
     """The name of a probe's label set without its additions; any other name as it is."""
     return next((s.own_name for s in probe.label_sets() if s.name == name), name)
-
-
-def _detectable(
-    sizes: NDArray[np.int64], bases: tuple[float, ...], level: float, power: float
-) -> NDArray[np.float64]:
-    """The gap found between the two smallest groups; either may be the one that differs."""
-    ways = ((sizes[0], sizes[1]), (sizes[1], sizes[0]))
-    found = [detectable_difference(a, b, bases, level=level, power=power) for a, b in ways]
-    return np.maximum(*found)
 
 
 def _counted(probe: Probe) -> Iterator[tuple[str, str, str, str]]:
@@ -681,8 +630,10 @@ def _beside(data: dict[str, Any], folder: Path) -> dict[str, Any]:
         return _absolute(value, folder) if looks_like_a_path else value
 
     def model(value: Any) -> Any:
-        known = not isinstance(value, str) or not value or value in bundled_names("models")
-        return value if known else _absolute(value, folder)
+        if not isinstance(value, str) or not value or value in bundled_names("models"):
+            return value
+        family, name = parted(value)
+        return f"{family}:{_absolute(name, folder)}" if family else _absolute(value, folder)
 
     resolvers = {"model": model, "dataset": resolve}
     probes = data.get("probes")

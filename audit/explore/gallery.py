@@ -31,10 +31,11 @@ from audit.data.images import Unreadable, decode
 from audit.data.labels import Label, LabelSet, label_set_names, load_label_set, normalise
 from audit.engine.suite import Suite, load_suite
 from audit.explore.lab import SUITE_FILE, can_be_asked, saved_question
+from audit.explore.saved_model import stored_model
 from audit.measure.findings import DENIGRATING
 from audit.measure.metrics import named
 from audit.measure.prompt_variants import Wording, class_embeddings, ensemble, every_wording
-from audit.models.encoder import EncoderCard, Rows, Texts
+from audit.models.encoder import Encoder, Texts
 from audit.probes.classification.probe import Classification
 from audit.probes.counterfactual.probe import Counterfactual
 from audit.probes.scenes.probe import suspicious_words
@@ -292,7 +293,7 @@ class Gallery:
         (classes,) = class_embeddings(self._texts, labels, [wording])
         similarity = self._vectors([image_id], wording.alteration)[0] @ classes.T
         second, first = np.sort(similarity)[-2:]
-        share = 1 / np.exp(self._texts.logit_scale * (similarity - first)).sum()
+        share = self._texts.scoring.of_chosen(similarity[None], first[None])[0]
         return wording.name, labels.texts[int(similarity.argmax())], share, first - second
 
     def _told(self, task: str, rows: pd.DataFrame) -> pd.DataFrame:
@@ -395,22 +396,18 @@ class Gallery:
     # ---- stored embeddings ---------------------------------------------------------------------
 
     @cached_property
-    def _silent(self) -> _Silent:
-        try:
-            return _Silent(EncoderCard(**self.run.model))
-        except TypeError as error:
-            told = f"{self.run.name}: model.json is of another version"
-            raise InputError(sentence(told, "Run the suite again")) from error
+    def _model(self) -> Encoder:
+        return stored_model(self.run, self.suite)
 
     @cached_property
     def _texts(self) -> Texts:
-        return self.store.text_side(self._silent)
+        return self.store.text_side(self._model)
 
     def _vectors(self, image_ids: Sequence[str], altered: str = AS_IT_IS) -> NDArray[np.float64]:
         items = [(i, Path(self._path(i))) for i in image_ids]
         change = None if altered == AS_IT_IS else alteration(altered)
         found, lost = self.store.images(
-            self._silent, items, root=self.dataset.root, alteration=change
+            self._model, items, root=self.dataset.root, alteration=change
         )
         if lost:
             raise _gone(self.names[lost[0].image_id], lost[0].reason)
@@ -444,31 +441,6 @@ class Gallery:
     def _require_asked(self, image_id: str) -> None:
         if image_id not in self.groups.index:
             raise _not_asked(image_id)
-
-
-@dataclass(frozen=True)
-class _Silent:
-    """The run's model for the store: it is asked for nothing that isn't there."""
-
-    card: EncoderCard
-
-    def encode_images(self, images: Sequence[Image.Image]) -> Rows:
-        """No picture at all is fine; any other is no longer stored."""
-        return self._nothing("picture", images)
-
-    def encode_texts(self, texts: Sequence[str]) -> Rows:
-        """No prompt at all is fine; any other is no longer stored."""
-        return self._nothing("prompt", texts)
-
-    def _nothing(self, what: str, asked: Sequence[object]) -> Rows:
-        if asked:
-            raise InputError(
-                sentence(
-                    f"the embedding store does not hold this {what} of the run",
-                    "Open the dashboard with the run's own --cache, or run its suite again",
-                )
-            )
-        return np.empty((0, self.card.dim), np.float32)
 
 
 # ---- opening -----------------------------------------------------------------------------------

@@ -9,10 +9,9 @@ itself are answered again in the same way, for the rates of groups that the run 
 from __future__ import annotations
 
 import io
-import threading
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import Any, Final
 
@@ -20,8 +19,6 @@ import numpy as np
 import pandas as pd
 import yaml
 from numpy.typing import NDArray
-from PIL.Image import Image
-from scipy import special
 
 from audit.core.errors import InputError, sentence
 from audit.core.rundir import Run
@@ -42,6 +39,7 @@ from audit.data.labels import (
 )
 from audit.data.yamlfile import validate
 from audit.engine.suite import Suite, load_suite
+from audit.explore.saved_model import Load, TextsOnly, saved_model
 from audit.measure.confidence import Confidence
 from audit.measure.effects import Edit, Frame, Parts, effect_rows, sampled
 from audit.measure.metrics import Block, Draws, Groups, Tally, margin_family, rates
@@ -55,7 +53,7 @@ from audit.measure.prompt_variants import (
 )
 from audit.measure.prompt_variants import Question as Gap
 from audit.measure.thresholds import FAMILY_KEPT, KEPT, in_order
-from audit.models.encoder import Encoder, EncoderCard, Rows, Texts
+from audit.models.encoder import Encoder, Texts
 from audit.probes.classification.probe import Classification
 from audit.stats.counts import Counts, count
 from audit.stats.samples import pick_questions
@@ -69,7 +67,6 @@ LABELS_FILE: Final = "labels.yaml"
 TEMPLATES_FILE: Final = "templates.yaml"
 
 Flags = NDArray[np.bool_]
-Load = Callable[[], Encoder]
 
 
 @dataclass(frozen=True)
@@ -218,7 +215,7 @@ class _Events:
         if threshold is None:
             taken = similarity.argmax(axis=1)[:, np.newaxis] == np.arange(len(labels.texts))
         else:
-            taken = special.softmax(lab.texts.logit_scale * similarity, axis=1) > threshold
+            taken = lab.texts.scoring.of_all(similarity) > threshold
         families = labels.families
         together = [taken[:, list(places)].any(axis=1) for places in families.values()]
         one, any_of = (
@@ -286,7 +283,7 @@ def open_lab(run: Run, task: str, store: Store, load: Load | None = None) -> Lab
         store.text_side(asked.model),
         groups,
         groups.draws(images.keys, asked.suite.seed, RESAMPLES),
-        lambda: asked.model.encoder,
+        lambda: asked.model.encoder if isinstance(asked.model, TextsOnly) else asked.model,
     )
 
 
@@ -296,13 +293,12 @@ class _Asked:
 
     suite: Suite
     probe: Classification
-    model: _TextsOnly
+    model: Encoder
 
     @classmethod
     def of(cls, run: Run, task: str, load: Load | None) -> _Asked:
         suite = load_suite(str(run.path / SUITE_FILE))
         _require_same(run, suite)
-        card = _card(run)
         probe = next((p for p in suite.asked if p.task == task), None)
         if not isinstance(probe, Classification):
             raise InputError(
@@ -311,13 +307,14 @@ class _Asked:
                     f"The lab can take up: {', '.join(can_be_asked(run)) or 'nothing here'}",
                 )
             )
-        return cls(suite, probe, _TextsOnly(card, load or _loader(suite, card)))
+        return cls(suite, probe, saved_model(run, suite, load))
 
     def images(self, store: Store, altered: Alteration | None = None) -> Embeddings:
         """The pictures that the task was asked about, as the store holds them."""
         dataset = self.suite.pictures
         asked = set(self.probe.pictures(dataset))
-        items = [(str(image_id), path) for image_id, path in dataset.files() if image_id in asked]
+        files = zip(dataset.table["image_id"], dataset.table["path"], strict=True)
+        items = [(str(i), dataset.root / path) for i, path in files if i in asked]
         return store.images(self.model, items, alteration=altered)[0]
 
 
@@ -341,67 +338,6 @@ def _require_same(run: Run, suite: Suite) -> None:
                 "Run the suite again; what was encoded is kept, so that is quick",
             )
         )
-
-
-def _card(run: Run) -> EncoderCard:
-    try:
-        return EncoderCard(**run.model)
-    except TypeError as error:
-        raise InputError(
-            sentence(f"{run.name}: model.json is of another version", "Run the suite again")
-        ) from error
-
-
-def _loader(suite: Suite, card: EncoderCard) -> Load:
-    def load() -> Encoder:
-        from audit.models.families import load as load_encoder
-
-        return load_encoder(suite.model, device=card.device, precision=suite.precision)
-
-    return load
-
-
-@dataclass(frozen=True)
-class _TextsOnly:
-    """The run's model for the store: loaded when a prompt is new, and never asked for a picture."""
-
-    card: EncoderCard
-    load: Load
-    once: threading.Lock = field(default_factory=threading.Lock)
-
-    def encode_images(self, images: Sequence[Image]) -> Rows:
-        """No picture at all is fine; any other is no longer stored."""
-        if images:
-            raise InputError(
-                sentence(
-                    "the embedding store no longer holds all pictures of this run",
-                    "Run its suite again with this cache folder",
-                )
-            )
-        return np.empty((0, self.card.dim), np.float32)
-
-    def encode_texts(self, texts: Sequence[str]) -> Rows:
-        """By the model itself."""
-        return self.encoder.encode_texts(texts)
-
-    @property
-    def encoder(self) -> Encoder:
-        """The model, loaded once even if two threads want it."""
-        with self.once:
-            return self._loaded
-
-    @cached_property
-    def _loaded(self) -> Encoder:
-        encoder = self.load()
-        if encoder.card.fingerprint != self.card.fingerprint:
-            raise InputError(
-                sentence(
-                    f"the model '{self.card.ref}', or a library it rests on, is no longer the one "
-                    "that this run asked, so that new prompts don't fit the stored pictures",
-                    "Run the suite again",
-                )
-            )
-        return encoder
 
 
 # ---- in the run's own wordings -----------------------------------------------------------------

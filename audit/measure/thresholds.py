@@ -28,6 +28,7 @@ from audit.stats.counts import Counts, count
 from audit.stats.defaults import EITHER, OF_DIFFERENCE_IN_CLUSTERS
 from audit.stats.gaps import Pairs, largest_gap
 from audit.stats.samples import pick_groups
+from audit.stats.scoring import Scoring
 from audit.stats.significance import holm, homogeneity
 
 #: ``metric`` of rows under a threshold
@@ -46,7 +47,7 @@ def threshold_rates(
     vectors: Vectors,
     classes: Vectors,
     labels: LabelSet,
-    logit_scale: float,
+    scoring: Scoring,
     groups: Groups,
     thresholds: Sequence[float] = CLIP_THRESHOLDS,
     *,
@@ -59,7 +60,7 @@ def threshold_rates(
 ) -> pd.DataFrame:
     """How often labels are kept where every label above a threshold is; the table THRESHOLDS.
 
-    A label is kept for a picture if its softmax probability over the set is above the threshold:
+    A label is kept for a picture if its score is above the threshold:
     several may be, or none. At ``thresholds``: every label, every tagged family (any of its labels)
     and, with ``truth``, how often the right label is missed and a wrong one kept; over ``sweep``:
     the families and the mean number of labels kept, as a curve.
@@ -73,7 +74,7 @@ def threshold_rates(
         vectors: Pictures, (n, d), unit rows, in the order of ``groups``.
         classes: Class embeddings of the labels, (L, d), unit rows.
         labels: The label set.
-        logit_scale: What the model multiplies a similarity with.
+        scoring: What makes a similarity a score.
         groups: Membership and subjects of these pictures.
         thresholds: Shares between 0 and 1 that are reported and judged.
         draws: Bootstrap weights; without, pictures of a subject are taken for copies.
@@ -96,7 +97,7 @@ def threshold_rates(
     kept = _Kept(labels, groups, draws, right, named)
     total: dict[_At, Any] = {}
     for block, similarity in similarities(vectors, classes):
-        share = special.softmax(logit_scale * similarity, axis=1)
+        share = scoring.of_all(similarity)
         require_finite(share, "probabilities of labels")
         for at, counts in kept.count(share, block, sorted({*named, *curve})):
             total[at] = total[at] + counts if at in total else counts

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Final, Literal, Protocol, get_args, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,16 +20,23 @@ from PIL.Image import Image
 
 from audit.core.errors import InputError, sentence
 from audit.core.files import write_text
+from audit.stats.scoring import Kind, Scoring
 
 Rows = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
+#: what there is of a model, from least to most: which label it chose for certain pictures, the
+#: scores of labels it gave them, their embeddings, or the model itself, which embeds any picture
+Offer = Literal["choices", "scores", "embeddings", "pictures"]
+OFFERS: Final[tuple[Offer, ...]] = get_args(Offer)
 
 
 @dataclass(frozen=True)
 class EncoderCard:
     """What a reader must know of a model to believe, or repeat, a number it produced.
 
-    ``logit_scale`` is already exponentiated (100 in OpenAI's checkpoints). ``fingerprint`` is the
+    ``logit_scale`` is already exponentiated (100 in OpenAI's checkpoints), ``logit_bias`` is added
+    to what it makes of a similarity, and ``scores`` says what that means; ``offers`` what there is
+    of the model, see ``OFFERS``. ``fingerprint`` is the
     hex digest of everything that changes an embedding: weights, configuration, tokenizer,
     preprocessing, precision and the versions of the libraries that compute it. ``caveats`` are
     sentences on what a reader of this model's numbers has to know.
@@ -46,6 +53,27 @@ class EncoderCard:
     device: str
     fingerprint: str
     caveats: Sequence[str] = ()
+    logit_bias: float = 0.0
+    scores: Kind = "softmax"
+    offers: Offer = "pictures"
+
+    @property
+    def scoring(self) -> Scoring:
+        """How similarities become scores."""
+        return Scoring(self.logit_scale, self.logit_bias, self.scores)
+
+
+def card_of(said: Mapping[str, Any], where: str) -> EncoderCard:
+    """The card that a file holds.
+
+    Raises:
+        InputError: another version wrote it.
+    """
+    try:
+        return EncoderCard(**said)
+    except TypeError as error:
+        told = f"{where}: model.json is of another version"
+        raise InputError(sentence(told, "Run the suite again")) from error
 
 
 @runtime_checkable
@@ -78,18 +106,42 @@ class StagedEncoder(Encoder, Protocol):
         """Embed preprocessed pictures, at least one; as ``encode_images`` does the pictures."""
 
 
+@runtime_checkable
+class Recorded(Encoder, Protocol):
+    """A model of which there are records only: what it once answered about certain pictures.
+
+    It is not asked for pictures, and ``encode_images`` refuses them.
+    """
+
+    def recorded(self, image_ids: Sequence[str]) -> tuple[Rows, Mapping[str, str]]:
+        """Rows of pictures that have one, in order, and why each of the others has none.
+
+        Raises:
+            InputError: none has one: these are other pictures.
+        """
+
+    def require(self, texts: Sequence[str], image_ids: Sequence[str]) -> None:
+        """Refuse texts that can't be answered for these pictures, asked as one set of labels.
+
+        Raises:
+            InputError: names those that are missing.
+        """
+
+
 @dataclass(frozen=True)
 class Located:
     """A model that is not loaded.
 
     ``place``: where it would come from, in a few words. ``caveats``: what a reader of its numbers
     has to know. ``read``: reads texts as the model would, and refuses what it can't read whole;
-    None where its files are not on this machine.
+    None where its files are not on this machine. ``records``: the model itself where it is
+    recorded, for that takes no time.
     """
 
     place: str
     caveats: tuple[str, ...] = ()
     read: Callable[[Sequence[str]], object] | None = None
+    records: Recorded | None = None
 
 
 @dataclass(frozen=True)
@@ -186,13 +238,14 @@ def require_logit_scale(scale: float, where: str) -> None:
 class Texts:
     """The text side of the model that is asked.
 
-    ``encode`` gives one float32 row of unit length a string; ``logit_scale`` multiplies a cosine
-    similarity into a logit; ``context_length`` is how many tokens a prompt may have.
+    ``encode`` gives one float32 row of unit length a string; ``scoring`` makes similarities scores;
+    ``offers`` is what there is of the model.
     """
 
     encode: Callable[[Sequence[str]], NDArray[np.float32]]
-    logit_scale: float
+    scoring: Scoring
+    offers: Offer = "pictures"
 
     def __post_init__(self) -> None:
         """Refuse a logit scale that makes no scores: NaN would count as below every threshold."""
-        require_logit_scale(self.logit_scale, "the model asked")
+        require_logit_scale(self.scoring.scale, "the model asked")

@@ -21,7 +21,11 @@ FAMILIES: Final[Registry[Family]] = Registry(
     "family of models",
     "clip_audit.encoders",
     "docs/architecture.md says where they are.",
-    {DEFAULT: "audit.models.huggingface:FAMILY"},
+    {
+        DEFAULT: "audit.models.huggingface:FAMILY",
+        "embeddings": "audit.models.embeddings:FAMILY",
+        "predictions": "audit.models.predictions:FAMILY",
+    },
 )
 
 
@@ -53,12 +57,16 @@ def locate(ref: str) -> Located:
     return family.locate(name)
 
 
+def parted(ref: str) -> tuple[str, str]:
+    """The family that a model is named with, blank if it is named alone, and its name within."""
+    family, colon, name = ref.partition(":")
+    return (family, name) if colon and family in FAMILIES else ("", ref)
+
+
 def _of(ref: str) -> tuple[Family, str]:
     """The family of a model and its name within; a colon in a path or revision names none."""
-    named, colon, name = ref.partition(":")
-    if colon and named in FAMILIES:
-        if not name:
-            told = f"'{ref}' names a family of models and no model"
-            raise InputError(sentence(told, f"Write the model after it, as in '{ref}NAME'"))
-        return FAMILIES[named], name
-    return FAMILIES[DEFAULT], ref
+    family, name = parted(ref)
+    if family and not name:
+        told = f"'{ref}' names a family of models and no model"
+        raise InputError(sentence(told, f"Write the model after it, as in '{ref}NAME'"))
+    return FAMILIES[family or DEFAULT], name

@@ -39,6 +39,7 @@ from audit.core.resources import shipped
 from audit.core.rundir import Run
 from audit.engine import gates
 from audit.measure.findings import tally_verdicts
+from audit.models.encoder import card_of
 from audit.probes.kit.blocks import Block, Folded, Part, Picture, Section
 from audit.probes.kit.cells import pairs_table, printed, stated, tag
 from audit.probes.kit.glyphs import made_legible
@@ -259,13 +260,15 @@ def context(
     run: Run, drawn: dict[str, Drawn], damage: list[Damage] | None = None
 ) -> dict[str, Any]:
     """Every name that a template may use."""
-    author = checked(run)
+    author, card = checked(run), card_of(run.model, run.name)
     damage = [] if damage is None else damage
     offered: Sequence[Callable[..., Any]] = [f for topic in TOPICS for f in topic.OFFERS]
     return {f.__name__: partial(_offered, run, damage, f) for f in offered} | {
         "run": run,
         "manifest": run.manifest,
         "model": run.model,
+        "scoring": card.scoring,
+        "offers": card.offers,
         "suite": run.suite,
         "dataset": run.dataset,
         "card": run.dataset["card"],

@@ -38,6 +38,7 @@ from audit.data.packed import container, opened
 from audit.models.encoder import (
     Encoder,
     EncoderCard,
+    Recorded,
     Rows,
     StagedEncoder,
     Texts,
@@ -149,6 +150,8 @@ class Store:
         Raises:
             InputError: the cache folder can't be written or is full.
         """
+        if isinstance(encoder, Recorded):
+            return _records(encoder, items)
         self.open()
         shelf = self._shelf(encoder.card)
         uses = Uses(self.folder / "datasets", dataset, clusters or {})
@@ -193,7 +196,7 @@ class Store:
                 known.update(zip(new, self.texts(encoder, new), strict=True))
             return np.stack([known[s] for s in strings])
 
-        return Texts(encode, encoder.card.logit_scale)
+        return Texts(encode, encoder.card.scoring, encoder.card.offers)
 
     def purge(
         self,
@@ -266,6 +269,23 @@ class Store:
         shelf = self._shelves.setdefault(folder, Shelf(folder, width))
         shelf.refresh()
         return shelf
+
+
+def _records(
+    encoder: Recorded, items: Sequence[tuple[str, Path]]
+) -> tuple[Embeddings, list[Quarantined]]:
+    """What a recorded model holds of these pictures; they are not opened."""
+    rows, missing = encoder.recorded([image_id for image_id, _ in items])
+    kept = tuple(image_id for image_id, _ in items if image_id not in missing)
+    lost = [
+        Quarantined(image_id, path, "not recorded", missing[image_id])
+        for image_id, path in items
+        if image_id in missing
+    ]
+    # equal vectors are most likely of one picture; equal scores say nothing
+    same = encoder.card.offers == "embeddings"
+    pixels = tuple(hashlib.sha256(row.tobytes()).digest() for row in rows) if same else ()
+    return Embeddings(kept, rows, encoder.card.fingerprint, pixels), lost
 
 
 # --- encoding while decoding ----------------------------------------------------------------------
@@ -473,12 +493,3 @@ class _Desk:
             self.decoded.put([look.file for look in new], np.frombuffer(pixels, np.uint8))
         self._batches, self._flushed = [], time.monotonic()
         self.turn.alive()
-
-
-# --- shards ---------------------------------------------------------------------------------------
-
-
-# --- whose pictures these are ---------------------------------------------------------------------
-
-
-# --- disk -----------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from audit import InputError, Run, Store
 from audit.core.evidence import each
 from audit.core.tables import EVERYONE, OK
 from audit.explore.gallery import NOT_TOLD, Gallery, open_gallery
+from audit.models.encoder import card_of
 
 LABELLED, WORDINGS, FAMILIES = "Labelled so", "Under other wordings", "Counterfactual families"
 ORDERS: Final = {
@@ -182,8 +183,9 @@ def explained(page: Page, attribute: str) -> str:
     """What is sorted, and whose word the groups are."""
     source = page.gallery.source(attribute)
     whose = f" Groups by {attribute}: {source}." if source else ""
+    meaning = card_of(page.run.model, page.run.name).scoring.meaning
     return (
-        "Score: the label's probability among all labels. Margin: its lead over the next label. "
+        f"Score: {meaning}. Margin: its lead over the next label. "
         "Either end of such a list is no typical picture: the count beside each group "
         f"tells how many there are.{whose}"
     )

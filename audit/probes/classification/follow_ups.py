@@ -60,7 +60,7 @@ def _questions(
 
 def of_labels(probe: Classification, seen: Seen, design: Design) -> dict[str, pd.DataFrame]:
     """What dropping, adding or swapping each label does, and keeping all above a threshold."""
-    if not probe.label_effects:
+    if not probe.label_effects or seen.texts.offers == "choices":
         return {}
     labels, groups = probe.labels, design.groups
     classes = probe.classes(seen.texts, labels)
@@ -70,14 +70,16 @@ def of_labels(probe: Classification, seen: Seen, design: Design) -> dict[str, pd
     }
     # edits and thresholds look at single labels, which have no truth of their own where merged
     truth = None if labels.merges else probe.right_places(seen.dataset, seen.images.keys)
-    return {
+    tables = {
         "effects": label_effects(
             seen.images.vectors, classes, labels, groups, design.draws, design.confidence,
             additions, truth=truth, probe=probe.kind, task=probe.task,
-        ),
-        "thresholds": threshold_rates(
-            seen.images.vectors, classes, labels, seen.texts.logit_scale, groups,
+        )
+    }  # fmt: skip
+    if seen.texts.scoring.known:
+        tables["thresholds"] = threshold_rates(
+            seen.images.vectors, classes, labels, seen.texts.scoring, groups,
             probe.thresholds, draws=design.draws, confidence=design.confidence, truth=truth,
             probe=probe.kind, task=probe.task,
-        ),
-    }  # fmt: skip
+        )  # fmt: skip
+    return tables

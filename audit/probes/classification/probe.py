@@ -36,6 +36,7 @@ from audit.measure.prompt_variants import (
 )
 from audit.measure.rates_by_truth import RatesByTruth
 from audit.measure.thresholds import CLIP_THRESHOLDS, in_order
+from audit.models.encoder import OFFERS, Offer
 from audit.probes.classification.follow_ups import in_every_wording, of_labels
 from audit.probes.kit.base import Design, Seen, Texts
 from audit.probes.kit.choice import Choice
@@ -58,6 +59,7 @@ class Classification(Choice):
     """
 
     asks: ClassVar[str] = "Which label of a given set does the model choose for each picture?"
+    needs: ClassVar[Offer] = "choices"
     later: ClassVar = frozenset({"score_as", "by_truth"})
 
     kind: Literal["classification"] = "classification"
@@ -121,6 +123,12 @@ class Classification(Choice):
         """What the wordings have done to the pictures."""
         names = dict.fromkeys(self.wordings.alterations)
         return tuple(alteration(name) for name in names if name != AS_IT_IS)
+
+    @property
+    def needed(self) -> Offer:
+        """Choices are enough, unless pictures are altered or moved along the modality gap."""
+        least = super().needed
+        return max(least, "embeddings", key=OFFERS.index) if any(self.wordings.shifts) else least
 
     def _not_phrased(self, phrasing: Phrasing) -> InputError:
         others = [f"'{p}'" for p in PHRASINGS[1:] if self.labels.reworded(p)]
@@ -209,7 +217,7 @@ class Classification(Choice):
         vectors = replace(images, vectors=images.vectors.astype(np.float64))
         return pd.concat(
             [
-                self._choose(vectors, classes, texts.logit_scale).assign(
+                self._choose(vectors, classes, texts.scoring).assign(
                     condition=condition, truth=truth
                 )
                 for condition, classes in self._conditions(texts)

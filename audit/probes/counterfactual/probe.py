@@ -509,7 +509,7 @@ class _Told:
     def _margin(self, family: str) -> float:
         """How large a change of a cosine must be to matter: the ratio of odds as a cosine."""
         ratio = self.design.confidence.margin(family).times
-        return math.log(ratio) / self.seen.texts.logit_scale
+        return math.log(ratio) / self.seen.texts.scoring.scale
 
     @cached_property
     def _stacked(self) -> tuple[Integers, Integers]:
@@ -970,7 +970,7 @@ class _Told:
 
     def _judged_odds(self, row: Row) -> str:
         """What the change of a cosine is as a factor on odds, with bounds and verdict."""
-        scale = self.seen.texts.logit_scale
+        scale = self.seen.texts.scoring.scale
         factor, allowed = (math.exp(abs(row[name]) * scale) for name in ("value", "margin"))
         margin = f"{allowed:.3g} times ({row['margin']:.2g} in cosine)"
         return (

@@ -20,7 +20,7 @@ from audit.data.dataset import Dataset
 from audit.data.remarks import Remark, of_column
 from audit.measure.confidence import Confidence
 from audit.measure.metrics import Draws, Groups
-from audit.models.encoder import Texts
+from audit.models.encoder import Offer, Texts
 from audit.store.embeddings import Alteration, Embeddings
 
 if TYPE_CHECKING:
@@ -79,6 +79,8 @@ class Probe(BaseModel):
     emits: ClassVar[Schema]
     #: why all pictures are needed at once, and the bound on memory; blank: any split will do
     whole: ClassVar[str] = ""
+    #: the least there must be of a model; see ``audit.models.encoder.OFFERS``
+    needs: ClassVar[Offer] = "embeddings"
     #: keys that plans sealed before had, with the only value they could have
     earlier: ClassVar[Mapping[str, Any]] = {}
     #: keys that came after plans were sealed, empty by default: unused they are in no digest
@@ -109,6 +111,11 @@ class Probe(BaseModel):
     def alterations(self) -> tuple[Alteration, ...]:
         """What is to be done to the pictures before they are looked at again."""
         return ()
+
+    @property
+    def needed(self) -> Offer:
+        """What there must be of a model: the model itself where pictures are altered."""
+        return "pictures" if self.alterations() else self.needs
 
     def sensitive(self) -> Iterator[str]:
         """Names that a suite must list under ``acknowledge:`` before this may be asked."""

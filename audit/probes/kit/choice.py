@@ -21,6 +21,7 @@ from audit.measure.prompt_variants import class_embeddings, ensemble, every_word
 from audit.measure.thresholds import CLIP_THRESHOLDS
 from audit.probes.kit.base import Probe, Seen, Texts
 from audit.probes.kit.variants import Wordings
+from audit.stats.scoring import Scoring
 
 if TYPE_CHECKING:
     from audit.store.embeddings import Embeddings
@@ -223,16 +224,16 @@ class Choice(Probe):
         """What is chosen for each picture, beside what would be right."""
         classes = self.classes(seen.texts, self.labels)
         truth = self._truth(seen.dataset).reindex(pd.Index(images.keys)).to_numpy()
-        return self._choose(images, classes, seen.texts.logit_scale).assign(truth=truth)
+        return self._choose(images, classes, seen.texts.scoring).assign(truth=truth)
 
     def _choose(
-        self, images: Embeddings, classes: NDArray[np.float64], logit_scale: float
+        self, images: Embeddings, classes: NDArray[np.float64], scoring: Scoring
     ) -> pd.DataFrame:
         similarity = images.vectors.astype(np.float64, copy=False) @ classes.T
         best = similarity.argmax(axis=1)
         rows = np.arange(len(similarity))
         top = similarity[rows, best]
-        share = 1.0 / np.exp(logit_scale * (similarity - top[:, None])).sum(axis=1)
+        share = scoring.of_chosen(similarity, top)
         similarity[rows, best] = -np.inf
         margin = top - similarity.max(axis=1)
         names = pd.array([label.text for label in self.labels.labels], dtype="str")

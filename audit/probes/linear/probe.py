@@ -120,7 +120,7 @@ class Linear(Choice):
         assert places is not None
         right = np.array([*self.labels.texts, None], dtype=object)[places]  # -1: not known
         classes = self.classes(seen.texts, self.labels)
-        zero_shot = self._choose(images, classes, seen.texts.logit_scale)
+        zero_shot = self._choose(images, classes, seen.texts.scoring)
         subjects = seen.column("cluster_id").astype(str).to_numpy()
         dealt = deal(
             images.vectors, places, subjects, len(self.labels.texts), self.folds, seen.seed

@@ -290,14 +290,14 @@ class Mitigation(Choice):
         teaches = self._teaches(seen)
         held = _picked(seen.images, ~teaches)
         truth = self._truth(seen.dataset).reindex(pd.Index(held.keys)).to_numpy()
-        scale = seen.texts.logit_scale
+        scoring = seen.texts.scoring
         before = self.classes(seen.texts, self.labels)
-        tables = [self._choose(held, before, scale).assign(condition=ENSEMBLE)]
+        tables = [self._choose(held, before, scoring).assign(condition=ENSEMBLE)]
         for name, changed in self._mitigated(seen, teaches):
-            chosen = self._choose(changed.images, changed.classes, scale)
+            chosen = self._choose(changed.images, changed.classes, scoring)
             tables.append(chosen.assign(condition=name))
         for name, asked in self.offered.items():
-            chosen = asked._choose(held, asked.classes(seen.texts, asked.labels), scale)
+            chosen = asked._choose(held, asked.classes(seen.texts, asked.labels), scoring)
             tables.append(chosen.assign(condition=name, probe=self.kind, task=self.task))
         every = pd.concat([table.assign(truth=truth) for table in tables], ignore_index=True)
         return CHOICES.conform(every)

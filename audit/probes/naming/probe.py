@@ -28,6 +28,7 @@ from audit.measure.metrics import DEFAULT_FAMILY, rates, tally
 from audit.measure.prompt_variants import ensemble
 from audit.probes.kit.base import Design, Probe, Seen, Texts, require_column
 from audit.probes.kit.choice import TIE
+from audit.stats.scoring import Scoring
 from audit.stats.significance import bonferroni_level
 
 #: what is chosen; which name it was is not written down
@@ -184,7 +185,7 @@ class Naming(Probe):
         """
         asked = self._asked(seen)
         tables = [
-            _chosen(asked, size, seen.texts.logit_scale).assign(condition=self.condition(size))
+            _chosen(asked, size, seen.texts.scoring).assign(condition=self.condition(size))
             for size in self.sizes
         ]
         table = pd.concat(tables, ignore_index=True)
@@ -316,7 +317,7 @@ class _Asked:
         return replace(self, keys=keys, vectors=self.vectors[which], right=self.right[which])
 
 
-def _chosen(asked: _Asked, size: int, logit_scale: float) -> pd.DataFrame:
+def _chosen(asked: _Asked, size: int, scoring: Scoring) -> pd.DataFrame:
     """What is chosen among so many names, the right one among them."""
     similarity = asked.vectors @ asked.classes[:size].T
     at, out = np.arange(len(similarity)), asked.right >= size
@@ -324,7 +325,7 @@ def _chosen(asked: _Asked, size: int, logit_scale: float) -> pd.DataFrame:
     right = np.where(out, size - 1, asked.right)
     best = similarity.argmax(axis=1)
     top = similarity[at, best]
-    score = 1.0 / np.exp(logit_scale * (similarity - top[:, np.newaxis])).sum(axis=1)
+    score = scoring.of_chosen(similarity, top)
     similarity[at, best] = -np.inf
     margin = top - similarity.max(axis=1)
     what = np.where(best == right, RIGHT, np.where(best < asked.shown, OTHER, NOBODY))

@@ -32,6 +32,7 @@ from audit.data.yamlfile import FieldError
 from audit.measure.measures import measured
 from audit.measure.metrics import DEFAULT_FAMILY
 from audit.measure.prompt_variants import ensemble
+from audit.models.encoder import Offer
 from audit.probes.kit.base import Design, Probe, Seen, Texts
 from audit.probes.retrieval.names import ALL, BATCH, DIGITS, MAX_SKEW, UNITS, group_named
 from audit.probes.retrieval.rows import Ranked, Told, headlines
@@ -127,6 +128,7 @@ class Retrieval(Probe):
     ``audit.stats.ranking`` and ``audit.stats.parity``.
     """
 
+    needs: ClassVar[Offer] = "scores"
     asks: ClassVar[str] = (
         "Who is at the top when all pictures are ranked by their similarity to a text?"
     )

@@ -30,7 +30,7 @@ from audit.probes.kit.looks import (
     styled,
     title,
 )
-from audit.probes.scenes.probe import WITHOUT
+from audit.probes.scenes.names import WITHOUT
 
 #: most groups named in the curves
 NAMED: Final = len(MANY_MARKS)

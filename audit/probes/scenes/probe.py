@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property, lru_cache
 from typing import Any, ClassVar, Final, Literal, Self
 
@@ -13,7 +12,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from audit.core.digits import bounds, percent
 from audit.core.errors import InputError, sentence
 from audit.core.tables import (
     CHOICES,
@@ -50,10 +48,8 @@ from audit.measure.abstention import (
 )
 from audit.measure.effects import condition_effects
 from audit.measure.measures import measured
-from audit.measure.metrics import joint_status, standing
 from audit.measure.prompt_variants import ensemble, every_wording
 from audit.probes.kit.base import Design, Probe, Seen, Texts
-from audit.probes.kit.changes import said_of_change
 from audit.probes.kit.choice import TIE
 from audit.probes.scenes.captions import (
     CLOSE,
@@ -69,26 +65,20 @@ from audit.probes.scenes.captions import (
     Template,
     uniform,
 )
-from audit.stats.clustered import difference_interval
-from audit.stats.defaults import OF_DIFFERENCE_IN_CLUSTERS
-
-#: conditions beside the headline, in which every caption is offered
-WITHOUT: Final = "without close captions"
-INSTEAD: Final = "as many other captions instead of close ones"
-
-#: ``metric`` of rows of MEASURES
-COST: Final = "errors added by close captions"
-COST_AT_EQUAL_NUMBER: Final = "errors added by close captions, at the same number of captions"
-GAP_COST: Final = "widening of the widest gap by close captions"
-OPTIONS: Final = "captions a picture, mean"
-FEWEST: Final = "captions a picture, fewest"
-MOST: Final = "captions a picture, most"
-GUESSING: Final = "accuracy of guessing"
-TIES: Final = "choices between captions that are alike to the model"
-LEFT_OUT: Final = "pictures not asked"
-MISSED: Final = "missed where it is there"
-INVENTED: Final = "seen where it is not there"
-TOLD_APART: Final = "told apart"
+from audit.probes.scenes.names import (
+    FEWEST,
+    GUESSING,
+    INSTEAD,
+    INVENTED,
+    LEFT_OUT,
+    MISSED,
+    MOST,
+    OPTIONS,
+    TIES,
+    WITHOUT,
+)
+from audit.probes.scenes.rows import cost_row, gap_cost_row, told_apart_rows
+from audit.stats.scoring import Scoring
 
 _ALIKE: Final = 1e-12
 #: tags of labels that accuse somebody
@@ -281,7 +271,7 @@ class Scenes(Probe):
         order = uniform(keys, f"{seen.seed}, order", offered.at.shape[1])
         names = np.array([*offered.roles], dtype=object)
         tables = [
-            _choose(np.where(places, similarity, -np.inf), order, seen.texts.logit_scale).assign(
+            _choose(np.where(places, similarity, -np.inf), order, seen.texts.scoring).assign(
                 condition=condition
             )
             for condition, places in self._conditions(offered)
@@ -409,8 +399,8 @@ class Scenes(Probe):
         gaps = gaps[~gaps["attribute"].str.contains(" x ", regex=False)]
         chosen = dict(zip(wrong["condition"], wrong["before"], strict=True))
         return measured(
-            [_cost(row, chosen[row["condition"]]) for row in records(of_all)]
-            + [_gap_cost(row) for row in records(gaps)]
+            [cost_row(row, chosen[row["condition"]]) for row in records(of_all)]
+            + [gap_cost_row(row) for row in records(gaps)]
         )
 
     def _detected(self, rows: pd.DataFrame, design: Design) -> pd.DataFrame:
@@ -426,7 +416,7 @@ class Scenes(Probe):
             if of.any():
                 question = Question(metric, ENSEMBLE, happened, of, "misclassification")
                 found.append(self._detected_words(measures_of(question, asked), metric))
-        found.append(measured(_told_apart(said, there, asked), probe=self.kind, task=self.task))
+        found.append(measured(told_apart_rows(said, there, asked), probe=self.kind, task=self.task))
         return pd.concat(found, ignore_index=True)
 
     def _detected_words(self, table: pd.DataFrame, metric: str) -> pd.DataFrame:
@@ -484,7 +474,7 @@ def _similarities(
 
 
 def _choose(
-    similarity: NDArray[np.float64], order: NDArray[np.float64], logit_scale: float
+    similarity: NDArray[np.float64], order: NDArray[np.float64], scoring: Scoring
 ) -> pd.DataFrame:
     """The place chosen, its probability, its lead and whether that is none; -inf: not offered.
 
@@ -493,115 +483,14 @@ def _choose(
     top = similarity.max(axis=1, keepdims=True)
     place = np.where(similarity >= top - _ALIKE, order, -1.0).argmax(axis=1)
     rows = np.arange(len(similarity))
-    share = 1.0 / np.exp(logit_scale * (similarity - top)).sum(axis=1)
+    share = scoring.of_chosen(similarity, top[:, 0])
     others = similarity.copy()
     others[rows, place] = -np.inf
     margin = np.maximum(top[:, 0] - others.max(axis=1), 0.0)
     return pd.DataFrame({"place": place, "score": share, "margin": margin, "tie": margin < TIE})
 
 
-def _told_apart(said: Flags, there: Flags, asked: Asked) -> Iterator[dict[str, Any]]:
-    """How much more often a detail is seen where it is there than where it isn't, by group.
-
-    Formula: share seen of the pictures that show it, less that of those that don't (Youden's J),
-    with the interval of ``audit.stats.clustered.difference_interval``. Range: -1 to 1, 0 is
-    guessing, lower is worse, whatever the share of pictures that show it.
-
-    Source:
-        Youden (1950), Cancer 3, 32-35.
-    """
-    groups, c = asked.groups, asked.confidence
-    at, g = asked.at, len(groups.index)
-    both = np.zeros((len(groups.rows), 2 * g), bool)
-    both[at] = np.hstack([groups.member[at] & flag[:, None] for flag in (there, ~there)])
-    split = replace(asked, groups=replace(groups, member=both))
-    sample = split.sample(Question(TOLD_APART, ENSEMBLE, said, np.ones(len(said), bool)))
-    one = np.arange(g)
-    low, high = difference_interval(sample, one, one + g, c.level)
-    status, reason = joint_status(
-        [
-            *("shown in " + n for _, n in groups.index),
-            *("not shown in " + n for _, n in groups.index),
-        ],
-        standing(sample.n, sample.subjects, c.min_group),
-        one,
-        one + g,
-    )
-    for i, (attribute, group) in enumerate(groups.index):
-        yield {
-            "metric": TOLD_APART,
-            "condition": ENSEMBLE,
-            "attribute": attribute,
-            "group": group,
-            "n": int(sample.n[0, [i, i + g]].sum()),
-            "subjects": int(sample.subjects[0, [i, i + g]].sum()),
-            "value": float(sample.rate[0, i] - sample.rate[0, i + g]),
-            "low": float(low[0, i]),
-            "high": float(high[0, i]),
-            "level": c.level,
-            "method": f"difference of two shares, {OF_DIFFERENCE_IN_CLUSTERS}",
-            "status": status[0, i],
-            "reason": reason[0, i],
-            "verdict": NOT_JUDGED,
-        }
-
-
-def _common(row: Mapping[str, Any]) -> dict[str, Any]:
-    names = (
-        "probe", "task", "condition", "margin_family", "attribute", "n", "subjects", "level",
-        "family", "family_size", "method", "status", "reason", "margin", "verdict",
-    )  # fmt: skip
-    # an effect is the condition less the headline; a cost is the headline less the condition
-    turned = {"low": "high", "high": "low"}
-    turned |= {f"{a}_simultaneous": f"{b}_simultaneous" for a, b in turned.items()}
-    ends = {name: -row[other] for name, other in turned.items()}
-    harm = {"harm": "quality of service", "value": -row["value"]}
-    return {name: row[name] for name in names} | ends | harm
-
-
-def _cost(row: Mapping[str, Any], close: float) -> dict[str, Any]:
-    """Errors of everyone with close captions, less those of this condition."""
-    found = _common(row) | {"group": EVERYONE, "events": row["lost"]}
-    alone = row["condition"] == WITHOUT
-    said = "without close captions" if alone else "with as many other captions instead"
-    beside = f", a close wrong one for {100 * close:.0f} %" if alone else ""
-    return found | {
-        "metric": COST if alone else COST_AT_EQUAL_NUMBER,
-        "statement": (
-            f"Asked '{row['task']}', the model chooses the right caption for "
-            f"{100 * (1 - row['after']):.0f} % of {row['n']} pictures {said}, and for "
-            f"{100 * (1 - row['before']):.0f} % with close captions{beside}: "
-            f"{_points(found)} more errors {_simultaneous(found)}; {said_of_change(found)}."
-        ),
-    }
-
-
-def _gap_cost(row: Mapping[str, Any]) -> dict[str, Any]:
-    """How much wider the widest gap in errors is with close captions."""
-    found = _common(row) | {"metric": GAP_COST, "group": row["group"], "other": row["other"]}
-    before, after = (100 * row[side] for side in ("after", "before"))
-    return found | {
-        "statement": (
-            f"Asked '{row['task']}', the widest gap by {row['attribute']} in wrong captions is "
-            f"{before:.0f} points without close captions ({row['group_after']} v "
-            f"{row['other_after']}) and {after:.0f} with them ({row['group']} v {row['other']}): "
-            f"a change of {_points(found)} {_simultaneous(found)}; {said_of_change(found)}."
-        ),
-    }
-
-
-def _points(found: Mapping[str, Any]) -> str:
-    ends = found["low_simultaneous"], found["high_simultaneous"]
-    return f"{percent(found['value'], *ends)} points"
-
-
-def _simultaneous(found: Mapping[str, Any]) -> str:
-    ends = found["low_simultaneous"], found["high_simultaneous"]
-    return f"({100 * found['level']:.0f} % simultaneous bounds {bounds(*ends)})"
-
-
 __all__ = [
-    "COST", "COST_AT_EQUAL_NUMBER", "FEWEST", "GAP_COST", "GUESSING", "INSTEAD", "INVENTED",
-    "LEFT_OUT", "MISSED", "MOST", "OPTIONS", "TIES", "TOLD_APART", "WITHOUT", "Scenes",
+    "Scenes",
     "close_only", "suspicious_words",
 ]  # fmt: skip

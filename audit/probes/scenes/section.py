@@ -26,7 +26,7 @@ from audit.probes.kit.cells import (
 from audit.probes.kit.measures_section import by_chance
 from audit.probes.kit.tasks import Task, lead_attribute, tasks_of
 from audit.probes.scenes import captions as roles
-from audit.probes.scenes import figures, probe
+from audit.probes.scenes import figures, names
 
 _ERRORS: Final = "misclassification"
 #: the CLIP paper offers at least so many captions a picture
@@ -73,12 +73,12 @@ another scene, or wrong in every detail).
 def _of_task(run: Run, task: Task) -> Sequence[Part]:
     """What was chosen, then what answering only when sure does."""
     rows = run.measures[(run.measures["task"] == task.name) & (run.measures["probe"] == "scenes")]
-    stressed = probe.WITHOUT in set(rows["condition"])
+    stressed = names.WITHOUT in set(rows["condition"])
     attribute = lead_attribute(run, task) or EVERYONE
     blocks: list[Block] = [_offered(rows), _conditions(run, task, rows)]
     if stressed:
         blocks += _stress(run, task, rows, attribute)
-    if (rows["metric"] == probe.MISSED).any():
+    if (rows["metric"] == names.MISSED).any():
         blocks += _detail(rows, attribute)
     return [Part(task.name, blocks), *_abstention(task, rows, attribute)]
 
@@ -86,21 +86,21 @@ def _of_task(run: Run, task: Task) -> Sequence[Part]:
 def _offered(rows: pd.DataFrame) -> Markdown:
     """How many captions a picture had, who was left out, and which captions are alike."""
     one = rows[rows["condition"] == ENSEMBLE].drop_duplicates("metric").set_index("metric")
-    fewest, most = (int(one["value"][m]) for m in (probe.FEWEST, probe.MOST))
+    fewest, most = (int(one["value"][m]) for m in (names.FEWEST, names.MOST))
     told = [
         said(
             "{n} pictures were offered {captions} captions each.",
-            n=f"{int(one['n'][probe.OPTIONS]):,}",
+            n=f"{int(one['n'][names.OPTIONS]):,}",
             captions=str(most) if fewest == most else f"from {fewest} to {most}",
         )
     ]
-    left = rows[(rows["metric"] == probe.LEFT_OUT) & (rows["attribute"] == EVERYONE)]
+    left = rows[(rows["metric"] == names.LEFT_OUT) & (rows["attribute"] == EVERYONE)]
     told += [
         said("{n} more were not asked: {why}.", n=f"{r.events:,}", why=r.reason) for r in each(left)
     ]
     if most > 2 and fewest < _PAPERS_FEWEST:
         told.append(Markdown("The CLIP paper offers six or more."))
-    ties = rows[(rows["metric"] == probe.TIES) & (rows["condition"] == ENSEMBLE)].iloc[0]
+    ties = rows[(rows["metric"] == names.TIES) & (rows["condition"] == ENSEMBLE)].iloc[0]
     if ties["events"]:
         told.append(
             said(
@@ -120,16 +120,16 @@ def _conditions(run: Run, task: Task, rows: pd.DataFrame) -> Markdown:
     counted = rows[rows["attribute"] == EVERYONE].set_index(["condition", "metric"])["value"]
     cells = []
     for condition in dict.fromkeys(rates["condition"]):
-        guess = counted[condition, probe.GUESSING]
+        guess = counted[condition, names.GUESSING]
         cell: dict[str, object] = {
-            "Captions": _in_words(condition, probe.WITHOUT in wrong),
-            "How many": f"{counted[condition, probe.OPTIONS]:.3g}",
+            "Captions": _in_words(condition, names.WITHOUT in wrong),
+            "How many": f"{counted[condition, names.OPTIONS]:.3g}",
             "By guessing": f"{100 * guess:.0f}%",
             "Right": _right(wrong[condition]),
         }
         for role in (roles.CLOSE, roles.OTHER):
             if (condition, role) in chosen:
-                there = role != roles.CLOSE or condition not in (probe.WITHOUT, probe.INSTEAD)
+                there = role != roles.CLOSE or condition not in (names.WITHOUT, names.INSTEAD)
                 row = chosen[condition, role]
                 cell[role.capitalize()] = rate_in_words(row, row.n) if there else "not offered"
         cells.append(cell)
@@ -151,8 +151,8 @@ def _right(row: Any) -> str:
 
 def _stress(run: Run, task: Task, rows: pd.DataFrame, attribute: str) -> Sequence[Block]:
     """What close captions cost everyone, each group, and the widest gaps."""
-    costs = rows[rows["metric"].isin([probe.COST, probe.COST_AT_EQUAL_NUMBER])]
-    gaps = rows[rows["metric"] == probe.GAP_COST]
+    costs = rows[rows["metric"].isin([names.COST, names.COST_AT_EQUAL_NUMBER])]
+    gaps = rows[rows["metric"] == names.GAP_COST]
     return [
         table(_cost_cells(row, row.metric) for row in each(costs)),
         Picture(figures.stress_by_group, task.name, attribute),
@@ -178,7 +178,7 @@ def _cost_cells(row: Any, what: str) -> dict[str, object]:
 def _by_group(run: Run, task: Task) -> Markdown:
     """Each group's share right without and with close captions, and the cost."""
     rows = run.effects[(run.effects["task"] == task.name) & (run.effects["comparison"] == RATE)]
-    rows = rows[(rows["metric"] == _ERRORS) & (rows["condition"] == probe.WITHOUT)]
+    rows = rows[(rows["metric"] == _ERRORS) & (rows["condition"] == names.WITHOUT)]
     shown = rows[~rows["attribute"].str.contains(" x ", regex=False) & (rows["group"] != UNKNOWN)]
     cells = table(_group_cells(row) for row in each(shown))
     return with_rest(cells, len(rows) - len(shown), "groups", "effects.parquet")
@@ -202,7 +202,7 @@ def _group_cells(row: Any) -> dict[str, object]:
 def _detail(rows: pd.DataFrame, attribute: str) -> Sequence[Block]:
     """How often a detail is missed or invented, by group, and the widest gaps."""
     of = rates_in(rows[rows["attribute"].isin([attribute, EVERYONE])])
-    metrics = (probe.MISSED, probe.INVENTED, probe.TOLD_APART)
+    metrics = (names.MISSED, names.INVENTED, names.TOLD_APART)
     cells = [
         {"Group": group}
         | {metric.capitalize(): _detail_cell(part[part["metric"] == metric]) for metric in metrics}
@@ -225,7 +225,7 @@ def _detail_cell(rows: pd.DataFrame) -> str:
     if rows.empty:
         return "–"
     row = each(rows)[0]
-    if row.metric != probe.TOLD_APART or pd.isna(row.value):
+    if row.metric != names.TOLD_APART or pd.isna(row.value):
         return rate_in_words(row, 0)
     return at(row, measured(row.value, row.low, row.high))
 

@@ -12,6 +12,7 @@ from audit.core.evidence import each
 from audit.core.page import Markdown
 from audit.core.rundir import Run
 from audit.core.tables import ADD, DROP, EVERYONE, EXCEEDS, OK, RATE, SWAP, UNKNOWN, WORST
+from audit.models.encoder import card_of
 from audit.probes.kit.blocks import Block, Folded, Part, Picture, Section, said
 from audit.probes.kit.cells import MOST_ROWS, asked, at, measured, table, tag, with_rest
 from audit.probes.kit.tasks import Task, tasks
@@ -28,9 +29,14 @@ def tell(run: Run) -> Sequence[Block]:
     harmful = [_harm(run, task, changes) for task, changes in found if task.harmful]
     others = [changes for task, changes in found if not task.harmful]
     blocks = [*harmful, *_errors(run, pd.concat(others) if others else pd.DataFrame())]
+    if not blocks and card_of(run.model, run.name).offers == "choices":
+        return [_NOT_MEASURED]
     return [_WHAT, *blocks] if blocks else ()
 
 
+_NOT_MEASURED: Final = (
+    "Label ablation: not measured, for of each picture only the label is known that was chosen."
+)
 _WHAT: Final = Markdown(
     """\
 **Which label does it?** A choice depends on what else is offered. One label at a time was dropped,

@@ -12,6 +12,7 @@ from audit.core.page import Markdown
 from audit.core.rundir import Run
 from audit.core.tables import EVERYONE, OK, RATE, WORST
 from audit.measure.thresholds import FAMILY_KEPT, KEPT, MEAN_KEPT, MISSED, WRONG_KEPT
+from audit.models.encoder import card_of
 from audit.probes.kit.blocks import Block, Folded, Part, Picture, Section, said
 from audit.probes.kit.cells import (
     MOST_ROWS,
@@ -25,21 +26,28 @@ from audit.probes.kit.cells import (
 )
 from audit.probes.kit.tasks import Task, lead_attribute, tasks
 from audit.report import figures
+from audit.stats.scoring import Scoring
 
+#: what holds of a softmax alone
+_OTHERS: Final = (
+    " It depends on every other label, so one threshold means different things in two label sets."
+)
+_NOT_MEASURED: Final = "Thresholds: not measured, for the system gave no probabilities."
 #: thresholds side by side in a table
 _MOST: Final = 3
 
 
 def tell(run: Run) -> Sequence[Block]:
     """How many labels each task keeps, and how many wrong ones; every tagged family by group."""
+    card = card_of(run.model, run.name)
     if run.thresholds.empty:
-        return ()
+        return () if card.scoring.known else [_NOT_MEASURED]
     harmful = run.thresholds.loc[run.thresholds["metric"] == FAMILY_KEPT, "task"]
     return [
         Part(
             "Labels kept above a threshold",
             [
-                _what(run),
+                _what(run, card.scoring),
                 Folded("How many labels every task keeps, and how many wrong ones", [_kept(run)]),
             ],
         ),
@@ -55,14 +63,14 @@ def _asked(run: Run, task: str | None = None) -> list[float]:
     return sorted(rows["threshold"].unique())
 
 
-def _what(run: Run) -> Markdown:
+def _what(run: Run, scoring: Scoring) -> Markdown:
     return said(
-        "Instead of choosing the one best label, a system may keep every label whose probability "
-        "over all labels offered is above a threshold: several, or none. Asked about: {asked}. "
-        "A probability depends on the model's logit scale and on every other label, so one "
-        "threshold means different things in two label sets. Bounds of gaps hold for all "
-        "thresholds asked about at once.",
+        "Instead of choosing the one best label, a system may keep every label whose score is "
+        "above a threshold: several, or none. Asked about: {asked}. A score is {meaning}.{others} "
+        "Bounds of gaps hold for all thresholds asked about at once.",
         asked=" and ".join(map(_share, _asked(run))),
+        meaning=scoring.meaning,
+        others=_OTHERS if scoring.kind == "softmax" else "",
     )
 
 

@@ -1,0 +1,197 @@
+"""Embeddings that exist already: the family ``embeddings``, which needs no pictures.
+
+A model is named ``embeddings:PATH``: a YAML file that describes them, or the file or folder itself
+where that says all. See docs/records.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+from pydantic import Field
+
+from audit.core.errors import InputError, sentence
+from audit.data.yamlfile import validate
+from audit.models.encoder import (
+    Encoder,
+    EncoderCard,
+    Family,
+    Located,
+    Rows,
+    digest_of,
+    require_logit_scale,
+    unit_rows,
+)
+from audit.models.records import Description, Records, describe, missing_texts
+from audit.models.vectors import Vectors, has_texts, read_images, read_texts, scalars
+
+#: lengths of rows that are taken for one, which float16 spoils in the fourth digit
+UNIT: Final = 1e-3
+
+
+class Embeddings(Description):
+    """Embeddings of pictures, and what texts are embedded by."""
+
+    images: str = Field(description="file or folder of the pictures' embeddings")
+    ids: str | None = Field(None, description="file that names the pictures, beside an .npy")
+    id_column: str | None = Field(None, description="column that names the picture")
+    vector_column: str | None = Field(None, description="column that holds the vector")
+    texts: str | None = Field(None, description="file of texts with their embeddings")
+    text_column: str | None = Field(None, description="column that holds the text")
+    text_tower: str | None = Field(None, description="the model that embeds texts, instead")
+    logit_scale: float | None = Field(None, description="exponentiated: 100 in OpenAI's CLIP")
+    logit_bias: float | None = None
+    scores: Literal["softmax", "sigmoid"] | None = Field(None, description="sigmoid for SigLIP")
+
+
+class RecordedEmbeddings(Records):
+    """Embeddings of pictures by id, with texts that are recorded too or embedded by a model."""
+
+    def __init__(self, card: EncoderCard, images: Vectors, texts: Vectors | Encoder) -> None:
+        """Rows of any length, nan where one is missing; they are scaled to unit length."""
+        lengths = np.linalg.norm(images.rows.astype(np.float64), axis=1)
+        good = np.isfinite(lengths) & (lengths > 0)
+        ids = [name for name, kept in zip(images.names, good, strict=True) if kept]
+        bad = {name: "not finite, or zero" for name in set(images.names) - set(ids)}
+        rows = unit_rows(images.rows[good]) if ids else np.zeros((0, card.dim), np.float32)
+        super().__init__(card, ids, rows, bad)
+        self._tower = None if isinstance(texts, Vectors) else texts
+        self._texts = {}
+        if isinstance(texts, Vectors):
+            self._texts = dict(zip(texts.names, unit_rows(texts.rows), strict=True))
+
+    def encode_texts(self, texts: Sequence[str]) -> Rows:
+        """Embeddings of texts, unit rows.
+
+        Raises:
+            InputError: one is not recorded, or the text tower refuses it.
+        """
+        if self._tower is not None:
+            return self._tower.encode_texts(texts)
+        if any(text not in self._texts for text in texts):
+            advice = "Add their embeddings to the file of texts, or name a 'text_tower'"
+            raise missing_texts(self.card.ref, texts, list(self._texts), advice)
+        return np.array([self._texts[text] for text in texts], np.float32)
+
+    def require(self, texts: Sequence[str], image_ids: Sequence[str]) -> None:
+        """Refuse texts that are not recorded, and other pictures.
+
+        Raises:
+            InputError: as ``encode_texts`` and ``recorded``.
+        """
+        self.encode_texts(texts)
+        self.recorded(image_ids)
+
+
+def load(name: str, device: str, precision: str, cache: Path | None) -> RecordedEmbeddings:
+    """Read embeddings and whatever embeds their texts.
+
+    Raises:
+        InputError: a file that can't be read, no texts, no logit scale, widths that differ.
+    """
+    said, folder, ref = describe(Embeddings, name, "images")
+    place = folder / said.images
+    if beside := scalars(place):
+        keys = {"logit_scale", "logit_bias", "scores"}
+        given = said.model_dump(exclude_none=True)
+        said = validate(Embeddings, {k: beside[k] for k in keys & set(beside)} | given, str(place))
+    images = read_images(
+        place, folder / said.ids if said.ids else None, said.id_column, said.vector_column
+    )
+    texts = _texts(said, folder, device, precision, cache)
+    card = _card(said, ref, images, texts, device, precision)
+    return RecordedEmbeddings(card, images, texts)
+
+
+def locate(name: str) -> Located:
+    """Where embeddings are; they are read, for that takes no time."""
+    found = load(name, "cpu", "float32", None)
+    return Located(str(Path(name)), tuple(found.card.caveats), found.encode_texts, found)
+
+
+FAMILY = Family("embeddings that exist already: embeddings:PATH", locate, load)
+
+
+def _texts(
+    said: Embeddings, folder: Path, device: str, precision: str, cache: Path | None
+) -> Vectors | Encoder:
+    """What embeds texts: a table of them, or a model.
+
+    Raises:
+        InputError: neither is named, or both are.
+    """
+    own = folder / (said.texts or said.images)
+    recorded = said.texts is not None or (said.text_tower is None and has_texts(own))
+    if said.texts is not None and said.text_tower is not None:
+        told = f"{own}: 'texts' and 'text_tower' are both given, and may disagree"
+        raise InputError(sentence(told, "Keep one"))
+    if recorded:
+        return read_texts(own, said.text_column, said.vector_column if said.texts else None)
+    if said.text_tower is None:
+        told = f"{folder / said.images}: nothing says how texts are embedded"
+        advice = (
+            "Write a YAML file with 'images' and either 'texts' (a table of texts with their "
+            "embeddings) or 'text_tower' (the model that made these embeddings)"
+        )
+        raise InputError(sentence(told, advice))
+    from audit.models.families import load as load_model
+
+    beside = folder / said.text_tower
+    ref = str(beside) if beside.exists() else said.text_tower
+    return load_model(ref, device, precision, cache)
+
+
+def _card(
+    said: Embeddings,
+    ref: str,
+    images: Vectors,
+    texts: Vectors | Encoder,
+    device: str,
+    precision: str,
+) -> EncoderCard:
+    tower = None if isinstance(texts, Vectors) else texts.card
+    width, of_texts = images.rows.shape[1], tower.dim if tower else texts.rows.shape[1]  # type: ignore[union-attr]
+    if width != of_texts:
+        told = f"{images.place}: pictures have {width} numbers and texts {of_texts}"
+        raise InputError(sentence(told, "Both must come from one model"))
+    scale = tower.logit_scale if said.logit_scale is None and tower else said.logit_scale
+    if scale is None:
+        told = f"{images.place}: no logit scale, without which no similarity is a score"
+        advice = "State 'logit_scale': 100 for OpenAI's CLIP, exp() of what a checkpoint stores"
+        raise InputError(sentence(told, advice))
+    require_logit_scale(scale, images.place)
+    bias = said.logit_bias if said.logit_bias is not None else tower.logit_bias if tower else 0.0
+    kind = said.scores or (tower.scores if tower else "softmax")
+    caveats = tuple(c for c in (_lengths(images), *(tower.caveats if tower else ())) if c)
+    content: dict[str, Any] = {"images": _digest(images), "scale": scale, "bias": bias}
+    content |= {"scores": kind, "texts": tower.fingerprint if tower else _digest(texts)}  # type: ignore[arg-type]
+    return EncoderCard(
+        ref=ref, family="embeddings", dim=width, image_size=0,
+        context_length=tower.context_length if tower else 0,
+        preprocessing="not known: embeddings were handed over", logit_scale=scale,
+        precision=precision, device=tower.device if tower else "none",
+        fingerprint=digest_of(content), caveats=caveats, logit_bias=bias, scores=kind,
+        offers="embeddings",
+    )  # fmt: skip
+
+
+def _digest(vectors: Vectors) -> str:
+    content = hashlib.sha256("\0".join(vectors.names).encode())
+    content.update(np.ascontiguousarray(vectors.rows).tobytes())
+    return content.hexdigest()
+
+
+def _lengths(images: Vectors) -> str:
+    """The caveat of rows that were not of unit length."""
+    lengths = np.linalg.norm(images.rows.astype(np.float64), axis=1)
+    off = int((np.abs(lengths - 1) > UNIT).sum())
+    if not off:
+        return ""
+    return (
+        f"{off:,} of {len(lengths):,} embeddings were not of unit length (from "
+        f"{np.nanmin(lengths):.3g} to {np.nanmax(lengths):.3g}): they were normalised"
+    )

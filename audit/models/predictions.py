@@ -1,0 +1,208 @@
+"""Predictions that exist already: the family ``predictions``, for systems that only answer.
+
+A table has a row a picture and label, with the label's score, or a row a picture with its label
+alone. A picture becomes the row of its scores and a label the axis of its own, so that a similarity
+is the score itself. A model is named ``predictions:PATH``. See docs/records.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from pydantic import Field
+
+from audit.core.errors import InputError, sentence
+from audit.core.registry import suggest
+from audit.data.manifest import read_manifests
+from audit.data.values import number
+from audit.models.encoder import EncoderCard, Family, Located, Rows, digest_of
+from audit.models.records import SHOWN, Description, Records, describe, missing_texts
+from audit.stats.scoring import Kind
+
+#: scores that are held in memory at once: half a gigabyte
+MOST: Final = 64_000_000
+
+
+class Predictions(Description):
+    """A table of predictions."""
+
+    table: str = Field(description="CSV, TSV or Parquet: a row a picture and label")
+    id_column: str = Field("image_id", description="column that names the picture")
+    label_column: str = Field("label", description="column that holds the label")
+    score_column: str | None = Field(None, description="column of its score; 'score' if there")
+    missing: float | None = Field(None, description="score of labels that a picture has no row of")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores, (pictures, labels), nan where a label has no row of a picture."""
+
+    ids: tuple[str, ...]
+    labels: tuple[str, ...]
+    given: NDArray[np.float64]
+    scored: bool
+
+
+class RecordedPredictions(Records):
+    """Scores of labels by image id."""
+
+    def __init__(self, card: EncoderCard, scores: Scores, missing: float | None) -> None:
+        """``missing`` is the score of a label that has no row of a picture, if it has one."""
+        filled = 0.0 if missing is None else missing
+        super().__init__(card, scores.ids, np.nan_to_num(scores.given, nan=filled), {})
+        self._scores, self._missing = scores, missing
+        self._place = {label: i for i, label in enumerate(scores.labels)}
+
+    def encode_texts(self, texts: Sequence[str]) -> Rows:
+        """The axis of each label, (n, labels).
+
+        Raises:
+            InputError: nothing is recorded of one.
+        """
+        if any(text not in self._place for text in texts):
+            known = ", ".join(f"'{label}'" for label in self._scores.labels[:12])
+            more = ", ..." if len(self._scores.labels) > 12 else ""
+            advice = (
+                f"It knows {known}{more}; ask its labels as they are, with 'templates: bare', for "
+                "predictions were made without prompts"
+            )
+            raise missing_texts(self.card.ref, texts, self._scores.labels, advice)
+        axes = np.zeros((len(texts), len(self._scores.labels)), np.float32)
+        axes[np.arange(len(texts)), [self._place[text] for text in texts]] = 1.0
+        return axes
+
+    def require(self, texts: Sequence[str], image_ids: Sequence[str]) -> None:
+        """Refuse labels among which some picture has no choice, or not all scores.
+
+        Raises:
+            InputError: a label is not known, scores are missing, or none of the labels asked is
+                what a picture was given.
+        """
+        self.encode_texts(texts)
+        self.recorded(image_ids)
+        at = self.places(image_ids)
+        there = ~np.isnan(self._scores.given[at][:, [self._place[text] for text in texts]])
+        none = ~there.any(axis=1)
+        if none.any():
+            raise self._no_choice(at[none], len(at))
+        if self._scores.scored and self._missing is None and not there.all():
+            row, column = (int(i[0]) for i in np.nonzero(~there))
+            told = (
+                f"{self.card.ref}: {int((~there).sum()):,} of {there.size:,} scores are missing; "
+                f"the first is that of '{texts[column]}' for '{self._scores.ids[at[row]]}'"
+            )
+            advice = "Add them, or say in 'missing' what a label without a row scores"
+            raise InputError(sentence(told, advice))
+
+    def _no_choice(self, at: NDArray[np.int64], asked: int) -> InputError:
+        """The error for pictures that were given other labels than those asked."""
+        best = np.argmax(self._rows[at], axis=1)
+        counts = pd.Series(np.array(self._scores.labels, object)[best]).value_counts()
+        some = ", ".join(f"'{label}' ({n:,})" for label, n in counts.head(SHOWN).items())
+        told = (
+            f"{self.card.ref}: {len(at):,} of {asked:,} pictures were given none of the labels "
+            f"asked, so nothing is chosen for them; theirs are {some}"
+        )
+        advice = "Add these labels to the label set, or leave the pictures out with 'only'"
+        return InputError(sentence(told, advice))
+
+
+def load(name: str, device: str, precision: str, cache: Path | None) -> RecordedPredictions:
+    """Read predictions.
+
+    Raises:
+        InputError: a file or column that isn't there, a score that is no number or given twice.
+    """
+    said, folder, ref = describe(Predictions, name, "table")
+    scores = _read(said, folder / said.table)
+    caveat, kind = _meant(scores, said.missing)
+    content = hashlib.sha256(scores.given.tobytes()).hexdigest()
+    names = [list(scores.ids), list(scores.labels)]
+    card = EncoderCard(
+        ref=ref, family="predictions", dim=len(scores.labels), image_size=0, context_length=0,
+        preprocessing="not known: predictions were handed over", logit_scale=1.0,
+        precision="float64", device="none",
+        fingerprint=digest_of({"scores": content, "names": names, "missing": said.missing}),
+        caveats=(caveat,) if caveat else (), scores=kind,
+        offers="scores" if scores.scored else "choices",
+    )  # fmt: skip
+    return RecordedPredictions(card, scores, said.missing)
+
+
+def locate(name: str) -> Located:
+    """Where predictions are; they are read, for that takes no time."""
+    found = load(name, "cpu", "float32", None)
+    return Located(str(Path(name)), tuple(found.card.caveats), found.encode_texts, found)
+
+
+FAMILY = Family("predictions of any system that exist already: predictions:PATH", locate, load)
+
+
+def _meant(scores: Scores, missing: float | None) -> tuple[str, Kind]:
+    """What the scores are, with the caveat that belongs to it."""
+    if not scores.scored:
+        return (
+            "The system gave one label a picture and no scores: thresholds, calibration and the "
+            "effect of single labels are not measured"
+        ), "none"
+    known = [*scores.given[~np.isnan(scores.given)], *([] if missing is None else [missing])]
+    low, high = min(known), max(known)
+    if low >= 0 and high <= 1:
+        return "", "given"
+    return (
+        f"The system's scores lie between {low:.3g} and {high:.3g}, so they order labels and are "
+        "no probabilities: thresholds and calibration are not measured"
+    ), "none"
+
+
+def _read(said: Predictions, path: Path) -> Scores:
+    table = read_manifests([path], str(path)).table
+    column = said.score_column or ("score" if "score" in table else None)
+    wanted = (said.id_column, said.label_column, *([column] if column else []))
+    for name in wanted:
+        if name not in table:
+            listing = "Its columns are " + ", ".join(f"'{c}'" for c in table.columns[:12])
+            told = f"{path}: there is no column '{name}'"
+            raise InputError(sentence(told, suggest(name, list(table.columns)), listing))
+        blank = table[name].isna()
+        if blank.any():
+            at = int(table.index[int(blank.to_numpy().argmax())]) + 1
+            told = f"{path}: row {at} below the header has no '{name}'"
+            raise InputError(sentence(told, "Fill it in or take the row out"))
+    return _matrix(said, path, table, column)
+
+
+def _matrix(said: Predictions, path: Path, table: pd.DataFrame, column: str | None) -> Scores:
+    rows, ids = pd.factorize(table[said.id_column])
+    columns, labels = pd.factorize(table[said.label_column])
+    places = pd.MultiIndex.from_arrays([rows, columns if column else np.zeros_like(columns)])
+    if (twice := places.duplicated()).any():
+        at = int(twice.argmax())
+        what = f"'{labels[columns[at]]}' of '{ids[rows[at]]}' has two scores"
+        if column is None:
+            what = f"'{ids[rows[at]]}' has two labels and no scores say which is its choice"
+        raise InputError(sentence(f"{path}: {what}", "Keep one"))
+    if len(ids) * len(labels) > MOST:
+        told = f"{path}: {len(ids):,} pictures by {len(labels):,} labels are more than fit here"
+        raise InputError(sentence(told, "Keep the rows of labels that are asked"))
+    given = np.full((len(ids), len(labels)), np.nan)
+    given[rows, columns] = _numbers(path, table, column) if column else 1.0
+    return Scores(tuple(map(str, ids)), tuple(map(str, labels)), given, column is not None)
+
+
+def _numbers(path: Path, table: pd.DataFrame, column: str) -> NDArray[np.float64]:
+    found = np.array([np.nan if (n := number(t)) is None else n for t in table[column]])
+    bad = np.isnan(found)
+    if bad.any():
+        at = int(bad.argmax())
+        told = f"{path}: row {int(table.index[at]) + 1} below the header has the score"
+        got = f"{told} '{table[column].iloc[at]}', which is no finite number"
+        raise InputError(sentence(got, f"Mend it; {int(bad.sum()):,} rows are like this"))
+    return found

@@ -1,0 +1,116 @@
+"""What models that are only recorded share: rows by image id, and a description in YAML."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL.Image import Image
+from pydantic import BaseModel, ConfigDict
+
+from audit.core.errors import InputError, sentence
+from audit.core.registry import suggest
+from audit.data.yamlfile import load_yaml, validate
+from audit.models.encoder import EncoderCard
+
+M = TypeVar("M", bound="Description")
+#: names of missing texts and pictures that an error sentence lists
+SHOWN = 3
+
+
+class Description(BaseModel):
+    """What a person writes of records; paths are taken relative to its file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = ""
+
+
+def describe(model: type[M], name: str, table: str) -> tuple[M, Path, str]:
+    """A description from its YAML file, or for a file or folder of records itself.
+
+    Args:
+        model: the description to be made.
+        name: the path of either.
+        table: the key under which a description names the records.
+
+    Returns:
+        The description, the folder its paths are relative to, and what to call the model.
+
+    Raises:
+        InputError: no such file, or one that isn't well formed.
+    """
+    path = Path(name).expanduser()
+    if path.suffix.lower() in {".yaml", ".yml"}:
+        if not path.is_file():
+            near = suggest(path.name, [p.name for p in path.parent.glob("*.y*ml")])
+            raise InputError(sentence(f"there is no file {path}", near))
+        found = validate(model, load_yaml(path), str(path))
+        return found, path.parent, found.name or path.stem
+    if not path.exists():
+        advice = "Give the path of the records, or of the YAML file that describes them"
+        raise InputError(sentence(f"there is no file or folder {path}", advice))
+    return validate(model, {table: str(path.resolve())}, str(path)), path.parent, path.stem
+
+
+class Records:
+    """Rows by image id; a base for models that answer from them."""
+
+    def __init__(
+        self, card: EncoderCard, ids: Sequence[str], rows: NDArray[Any], lost: Mapping[str, str]
+    ) -> None:
+        """``rows[i]`` belongs to ``ids[i]``; ``lost`` says of other ids why they have no row."""
+        self._card, self._rows, self._lost = card, rows, lost
+        self._at = {image_id: i for i, image_id in enumerate(ids)}
+
+    @property
+    def card(self) -> EncoderCard:
+        """The model, described."""
+        return self._card
+
+    def encode_images(self, images: Sequence[Image]) -> NDArray[Any]:
+        """Refuse pictures, which nobody is there to look at.
+
+        Raises:
+            InputError: always.
+        """
+        told = f"{self.card.ref}: of this model there are records only; it can't look at pictures"
+        raise InputError(sentence(told, "Name the model itself"))
+
+    def recorded(self, image_ids: Sequence[str]) -> tuple[NDArray[Any], Mapping[str, str]]:
+        """Rows of pictures that have one, in order, and why each of the others has none.
+
+        Raises:
+            InputError: none of them has one.
+        """
+        known = [i for i in image_ids if i in self._at]
+        if image_ids and not known:
+            told = (
+                f"{self.card.ref}: none of its {len(self._at):,} records is of one of the "
+                f"{len(image_ids):,} pictures asked about"
+            )
+            mine, theirs = next(iter(self._at), ""), image_ids[0]
+            advice = (
+                f"Its first is called '{mine}', the data set's first '{theirs}': name in "
+                "'id_column' the columns that say the same"
+            )
+            raise InputError(sentence(told, advice))
+        blank = f"{self.card.ref} has no record of it"
+        missing = {i: self._lost.get(i, blank) for i in image_ids if i not in self._at}
+        return self._rows[[self._at[i] for i in known]], missing
+
+    def places(self, image_ids: Sequence[str]) -> NDArray[np.int64]:
+        """Where the rows are of those pictures that have one."""
+        return np.array([self._at[i] for i in image_ids if i in self._at], np.int64)
+
+
+def missing_texts(ref: str, texts: Sequence[str], known: Sequence[str], advice: str) -> InputError:
+    """The error for texts that nothing is recorded of."""
+    gone = list(dict.fromkeys(text for text in texts if text not in set(known)))
+    some = ", ".join(f"'{text}'" for text in gone[:SHOWN])
+    more = f" and {len(gone) - SHOWN:,} more" if len(gone) > SHOWN else ""
+    told = f"{ref}: nothing is recorded of {len(gone):,} of the {len(texts):,} texts asked"
+    return InputError(sentence(f"{told}: {some}{more}", suggest(gone[0], known), advice))

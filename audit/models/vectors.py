@@ -1,0 +1,336 @@
+"""Vectors with the names of what they embed, out of the files in which people keep them.
+
+``.npy`` with names beside it, ``.npz``, ``.parquet`` (a file, or a folder of parts), a Hugging Face
+data set saved to disk, and the folders that clip-retrieval writes.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from audit.core.errors import AuditError, InputError, sentence
+from audit.core.registry import suggest
+from audit.data.manifest import read_manifests
+
+#: what a .npz may call its vectors and their names
+_ARRAYS: Final = {
+    "images": ("images", "image_embeddings", "img_emb", "embeddings"),
+    "image ids": ("image_ids", "ids", "image_id"),
+    "texts": ("texts", "text"),
+    "text embeddings": ("text_embeddings", "text_emb"),
+}
+#: clip-retrieval's folders: vectors, and the table whose rows they belong to
+_PICTURES, _CAPTIONS, _METADATA = "img_emb", "text_emb", "metadata"
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """``rows[i]``, float32 and of any length, belongs to ``names[i]``; a row of nan is not there.
+
+    Every name is given once. ``place`` is where they are from, for sentences.
+    """
+
+    names: tuple[str, ...]
+    rows: NDArray[np.float32]
+    place: str
+
+    def __post_init__(self) -> None:
+        """Refuse vectors that can't belong to these names.
+
+        Raises:
+            InputError: not one row a name, no rows at all, or a name that is given twice.
+        """
+        shape = self.rows.shape
+        if self.rows.ndim != 2 or not all(shape):
+            told = f"{self.place}: vectors are rows of a table, and this has the shape {shape}"
+            raise InputError(sentence(told, "Store one row a picture or text"))
+        if shape[0] != len(self.names):
+            told = f"{self.place}: {shape[0]:,} vectors and {len(self.names):,} names"
+            raise InputError(sentence(told, "Give one name a vector, in the same order"))
+        if len(set(self.names)) < len(self.names):
+            seen: set[str] = set()
+            twice = next(n for n in self.names if n in seen or seen.add(n))  # type: ignore[func-returns-value]
+            many = len(self.names) - len(set(self.names))
+            told = f"{self.place}: '{twice}' has two vectors ({many:,} names come again)"
+            raise InputError(sentence(told, "Keep one of each"))
+
+
+def read_images(
+    place: Path, ids: Path | None, id_column: str | None, vector_column: str | None
+) -> Vectors:
+    """Embeddings of pictures by image id.
+
+    Args:
+        place: a file or folder of one of the layouts above.
+        ids: where their names are, if ``place`` holds vectors only.
+        id_column: the column of a table that names the picture; ``image_id`` (``image_path`` in
+            clip-retrieval's) if None.
+        vector_column: the column that holds the vector; the only one that can, if None.
+
+    Raises:
+        InputError: no such file, none of the layouts, names or vectors that can't be read.
+    """
+    if (place / _PICTURES).is_dir():
+        column = id_column or "image_path"
+        return _of_clip_retrieval(place, _PICTURES, column)
+    column = id_column or "image_id"
+    if place.suffix == ".npy":
+        if ids is None:
+            told = f"{place}: holds vectors and no names"
+            raise InputError(sentence(told, "Say in 'ids' which file names their pictures"))
+        return Vectors(read_names(ids, column), _floats(_array(place), str(place)), str(place))
+    if place.suffix == ".npz":
+        return _of_npz(place, "images", "image ids", ids, column)
+    return _of_table(place, column, vector_column)
+
+
+def read_texts(place: Path, text_column: str | None, vector_column: str | None) -> Vectors:
+    """Embeddings of texts by the text itself; as ``read_images``."""
+    if (place / _CAPTIONS).is_dir():
+        return _of_clip_retrieval(place, _CAPTIONS, text_column or "caption")
+    if place.suffix == ".npz":
+        return _of_npz(place, "text embeddings", "texts", None, "")
+    return _of_table(place, text_column or "text", vector_column)
+
+
+def has_texts(place: Path) -> bool:
+    """Whether embeddings of texts lie where those of pictures do."""
+    if place.suffix == ".npz" and place.is_file():
+        with _readable(place), np.load(place, allow_pickle=False) as arrays:
+            return any(name in arrays for name in _ARRAYS["text embeddings"])
+    return (place / _CAPTIONS).is_dir()
+
+
+def scalars(place: Path) -> dict[str, Any]:
+    """What a .npz says beside its vectors: every array of one value."""
+    if place.suffix != ".npz" or not place.is_file():
+        return {}
+    with _readable(place), np.load(place, allow_pickle=False) as arrays:
+        sizes = {name: arrays[name] for name in arrays.files if name not in _all_names()}
+    return {name: array.item() for name, array in sizes.items() if array.size == 1}
+
+
+def _all_names() -> set[str]:
+    return {name for names in _ARRAYS.values() for name in names}
+
+
+# --- names ------------------------------------------------------------------------------------
+
+
+def read_names(place: Path, column: str) -> tuple[str, ...]:
+    """Names in order: an array, a text file with one a line, or the column of a table.
+
+    Raises:
+        InputError: no such file or column, or a name that is missing.
+    """
+    if place.suffix == ".npy":
+        return _names(_array(place), str(place))
+    if place.suffix == ".txt":
+        with _readable(place):
+            return tuple(place.read_text(encoding="utf-8-sig").splitlines())
+    table = read_manifests([place], str(place)).table
+    if column not in table:
+        raise _no_column(place, column, list(table.columns))
+    return _whole(table[column].tolist(), f"{place}: {column}")
+
+
+def _names(array: NDArray[Any], where: str) -> tuple[str, ...]:
+    if array.ndim != 1 or array.dtype.kind not in "USiu":
+        told = f"{where}: names are texts or whole numbers in one row, and this has"
+        raise InputError(sentence(f"{told} {array.dtype} of the shape {array.shape}"))
+    if array.dtype.kind == "S":
+        array = np.char.decode(array, "utf-8")
+    return tuple(map(str, array.tolist()))
+
+
+def _whole(values: Sequence[str | None], where: str) -> tuple[str, ...]:
+    gone = [i for i, value in enumerate(values) if value is None]
+    if gone:
+        told = f"{where}: {len(gone):,} of {len(values):,} rows have no name"
+        raise InputError(sentence(told, f"The first is row {gone[0] + 1}", "Fill them in"))
+    return tuple(value for value in values if value is not None)
+
+
+def _no_column(place: Path, column: str, known: Sequence[str]) -> InputError:
+    listing = "Its columns are " + ", ".join(f"'{name}'" for name in known[:12])
+    told = f"{place}: there is no column '{column}'"
+    return InputError(sentence(told, suggest(column, known), listing))
+
+
+# --- arrays -----------------------------------------------------------------------------------
+
+
+def _array(place: Path) -> NDArray[Any]:
+    with _readable(place):
+        return np.asarray(np.load(place, allow_pickle=False))
+
+
+def _floats(array: NDArray[Any], where: str) -> NDArray[np.float32]:
+    if array.dtype.kind != "f":
+        told = f"{where}: vectors are floating-point numbers, and this holds {array.dtype}"
+        raise InputError(sentence(told, "Store them as float16, float32 or float64"))
+    return array.astype(np.float32, copy=False)
+
+
+def _of_npz(place: Path, what: str, named: str, ids: Path | None, column: str) -> Vectors:
+    with _readable(place), np.load(place, allow_pickle=False) as arrays:
+        rows = next((arrays[name] for name in _ARRAYS[what] if name in arrays), None)
+        names = next((arrays[name] for name in _ARRAYS[named] if name in arrays), None)
+        found = ", ".join(f"'{name}'" for name in arrays.files)
+    for held, kind in ((rows, what), (names, named)):
+        if held is None and not (kind == named and ids):
+            told = f"{place}: no array of {kind}: it has {found or 'none'}"
+            raise InputError(sentence(told, f"Call it '{_ARRAYS[kind][0]}'"))
+    assert rows is not None
+    own = read_names(ids, column) if ids else _names(np.asarray(names), f"{place}: {named}")
+    return Vectors(own, _floats(rows, f"{place}: {what}"), str(place))
+
+
+# --- tables -----------------------------------------------------------------------------------
+
+
+def _of_table(place: Path, name_column: str, vector_column: str | None) -> Vectors:
+    table = _table(place)
+    if name_column not in table.column_names:
+        raise _no_column(place, name_column, table.column_names)
+    able = [f.name for f in table.schema if _is_vector(f.type)]
+    column = vector_column or (able[0] if len(able) == 1 else "embedding")
+    if column not in able:
+        listing = ", ".join(f"'{name}'" for name in able) or "none"
+        told = f"{place}: no column '{column}' of vectors"
+        advice = "Name one in 'vector_column'"
+        raise InputError(sentence(told, f"Columns of lists of numbers: {listing}", advice))
+    named = table.column(name_column)
+    if not (pa.types.is_integer(named.type) or _is_text(named.type)):
+        told = f"{place}: the column '{name_column}' holds {named.type}, and names are texts"
+        raise InputError(sentence(told, "Name another column"))
+    names = _whole(named.cast(pa.string()).to_pylist(), f"{place}: {name_column}")
+    return Vectors(names, _lists(table.column(column), f"{place}: {column}"), str(place))
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    text = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    return bool(text or (pa.types.is_dictionary(kind) and _is_text(kind.value_type)))
+
+
+def _is_vector(kind: pa.DataType) -> bool:
+    types = pa.types
+    lists = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
+    return bool(lists and types.is_floating(kind.value_type))
+
+
+def _lists(column: pa.ChunkedArray, where: str) -> NDArray[np.float32]:
+    """A column of lists as rows, nan where one is missing."""
+    there = column.is_valid().to_numpy()
+    whole = column.drop_null().combine_chunks()
+    widths = pc.list_value_length(whole).value_counts().to_pylist() if len(whole) else []
+    if len(widths) != 1:
+        each = ", ".join(f"{w['counts']:,} of {w['values']}" for w in widths) or "none at all"
+        raise InputError(sentence(f"{where}: vectors have several widths: {each}", "Mend them"))
+    rows = np.full((len(column), int(widths[0]["values"])), np.nan, np.float32)
+    rows[there] = whole.flatten().to_numpy(zero_copy_only=False).reshape(len(whole), -1)
+    return rows
+
+
+def _table(place: Path) -> pa.Table:
+    if (place / "state.json").is_file():
+        return _saved_to_disk(place)
+    parts = sorted(place.glob("*.parquet"), key=_in_order) if place.is_dir() else [place]
+    if not parts or parts[0].suffix != ".parquet":
+        told = f"{place}: not a layout of embeddings that is known"
+        known = ".npy, .npz and .parquet files, Hugging Face data sets saved to disk, folders"
+        if not place.exists():
+            told = f"there is no file or folder {place}"
+        raise InputError(sentence(told, f"Read are {known} of clip-retrieval"))
+    tables = []
+    for part in parts:
+        with _readable(part):
+            tables.append(pq.read_table(part))
+    return _joined(tables, place)
+
+
+def _saved_to_disk(place: Path) -> pa.Table:
+    """A data set that Hugging Face's ``save_to_disk`` wrote: Arrow streams and their list."""
+    with _readable(place / "state.json"):
+        said = json.loads((place / "state.json").read_text(encoding="utf-8"))
+        names = [str(part["filename"]) for part in said["_data_files"]]
+    if said.get("_indices_data_files"):
+        told = f"{place}: its rows are picked by an index of their own"
+        raise InputError(sentence(told, "Save it after flatten_indices()"))
+    if bad := next((name for name in names if Path(name).name != name), None):
+        raise InputError(sentence(f"{place}: state.json names a file outside of it: {bad}"))
+    tables = []
+    for name in names:
+        with _readable(place / name), pa.memory_map(str(place / name)) as source:
+            tables.append(pa.ipc.open_stream(source).read_all())
+    return _joined(tables, place)
+
+
+def _joined(tables: Sequence[pa.Table], place: Path) -> pa.Table:
+    try:
+        return pa.concat_tables(tables)
+    except pa.ArrowInvalid as error:
+        raise InputError(sentence(f"{place}: its parts have different columns")) from error
+
+
+# --- clip-retrieval ---------------------------------------------------------------------------
+
+
+def _of_clip_retrieval(place: Path, what: str, column: str) -> Vectors:
+    """``img_emb/img_emb_0.npy`` and so on, with ``metadata/metadata_0.parquet``."""
+    arrays = {_number(p): p for p in (place / what).glob("*.npy")}
+    tables = {_number(p): p for p in (place / _METADATA).glob("*.parquet")}
+    if not arrays or set(arrays) != set(tables):
+        told = f"{place}: {len(arrays)} parts in {what} and {len(tables)} in {_METADATA}"
+        raise InputError(sentence(told, "Each part needs both; get the whole folder"))
+    names: list[str] = []
+    rows = []
+    for number in sorted(arrays):
+        part = _floats(_array(arrays[number]), str(arrays[number]))
+        of_part = read_names(tables[number], column)
+        if len(part) != len(of_part):
+            told = f"{arrays[number]}: {len(part):,} vectors, and {len(of_part):,} rows in"
+            raise InputError(sentence(f"{told} {tables[number].name}", "Get both again"))
+        names += of_part
+        rows.append(part)
+    if len(widths := {part.shape[-1] for part in rows}) > 1:
+        raise InputError(sentence(f"{place}: parts have several widths: {sorted(widths)}"))
+    return Vectors(tuple(names), np.concatenate(rows), str(place))
+
+
+def _number(path: Path) -> int:
+    """The part that a file is: 'img_emb_12.npy' is the 12th."""
+    digits = re.findall(r"\d+", path.stem)
+    return int(digits[-1]) if digits else -1
+
+
+def _in_order(path: Path) -> tuple[int, str]:
+    return _number(path), path.name
+
+
+@contextmanager
+def _readable(place: Path) -> Iterator[None]:
+    """Turn whatever a library says of a file into one sentence."""
+    try:
+        yield
+    except AuditError:
+        raise
+    except FileNotFoundError as error:
+        raise InputError(sentence(f"there is no file {place}", "Check the path")) from error
+    except Exception as error:  # numpy and pyarrow raise anything here
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        advice = "Arrays of Python objects are never read; store texts and numbers"
+        told = f"{place}: can't be read: {said:.200}"
+        raise InputError(sentence(told, advice if "pickle" in said else "")) from error
