@@ -156,7 +156,7 @@ def compare(first: Run, second: Run, **which: Any) -> pd.DataFrame:
     0.0
 
     Raises:
-        InputError: the runs can't be compared: other pictures, edited, a public copy.
+        InputError: the runs can't be compared: other pictures, edited, no private part.
     """
     from audit.explore.compare import compare
 

@@ -32,7 +32,7 @@ import numpy as np
 import numpy.typing as npt
 
 from audit.stats.counts import Counts, count, sample_of
-from audit.stats.families import compare
+from audit.stats.multiplicity import compare
 from audit.stats.resampling import cluster_weights
 
 PICTURES, GROUPS, LABELS, RESAMPLES = 10_954, 14, 50, 2_000

@@ -1,7 +1,7 @@
 """The dashboard of finished runs: which run, which page.
 
 ``clip-audit dashboard RUNS`` opens it on a folder of runs or on one run. It stays on this machine,
-reads what a public copy holds too, and shows aggregates; only the page of pictures, which
+reads what is outside a run's private part, and shows aggregates; only the page of pictures, which
 ``--no-pictures`` leaves out, shows pictures and rows about single people.
 """
 

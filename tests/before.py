@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from audit.core.rundir import Run, digest_of, open_run, with_seal, write_json
+from audit.core.files import digest_of, write_json
+from audit.core.rundir import Run, open_run, with_seal
 
 WORDS = {
     "exceeds margin": "shown large",

@@ -19,11 +19,11 @@ from audit.cli import verbs as cli
 from audit.core.errors import InputError
 from audit.core.integrity import unedited
 from audit.core.rundir import Run, open_run
-from audit.core.tables import DIFFERENCE, WORST, records
+from audit.core.tables import CHANGES, DIFFERENCE, WORST, records
 from audit.core.verdicts import RULE, Verdict, size_bounds, verdicts
 from audit.engine.run import carry_out
 from audit.engine.suite import load_suite
-from audit.explore.compare import CHANGES, compare, in_columns, in_short, largest, remarks, save
+from audit.explore.compare import compare, in_columns, in_short, largest, remarks, save
 from audit.stats.changes import Changes, changes_of_gaps, worst_case_change
 from audit.stats.clustered import Sample
 from audit.stats.counts import sample_of
@@ -540,13 +540,13 @@ def test_runs_that_are_not_comparable_are_refused(
 
 
 @pytest.mark.slow
-def test_a_public_copy_and_an_earlier_layout_are_refused(
+def test_a_copy_without_rows_and_an_earlier_layout_are_refused(
     small_runs: tuple[Run, Run], tmp_path: Path
 ) -> None:
     a, b = small_runs
-    b.public_copy(tmp_path / "public")
-    with pytest.raises(InputError, match="public copy and runs of earlier versions lack them"):
-        compare(a, open_run(tmp_path / "public"))
+    b.copy_without_private(tmp_path / "copy")
+    with pytest.raises(InputError, match="public copies and runs of earlier versions lack them"):
+        compare(a, open_run(tmp_path / "copy"))
     shutil.copytree(b.path, tmp_path / "early")
     (tmp_path / "early" / "private" / "groups.parquet").unlink()
     with pytest.raises(InputError, match="run its suite again"):

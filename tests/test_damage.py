@@ -106,9 +106,12 @@ def test_a_figure_that_raises_is_named_and_all_others_are_drawn(
 def test_a_section_that_raises_is_named_and_its_neighbours_are_told(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given = [Section(15, "", broken), Section(15, "", lambda run: ["a neighbour"])]
+    given = [
+        Section("retrieval", "", broken),
+        Section("retrieval", "", lambda run: ["a neighbour"]),
+    ]
     there = report.sections_at
-    monkeypatch.setattr(report, "sections_at", lambda n: given if n == 15 else there(n))
+    monkeypatch.setattr(report, "sections_at", lambda n: given if n == "retrieval" else there(n))
     text = told(run, r"The section 'test_damage' could not be rendered: KeyError: 'not judged'")
     part = text.split("\n## 15. ")[1].split("\n## ")[0]
     assert "could not be rendered" in part
@@ -119,9 +122,9 @@ def test_a_section_that_raises_is_named_and_its_neighbours_are_told(
 def test_a_block_of_a_section_that_raises_leaves_its_other_blocks(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    given = [Section(15, "", lambda run: ["before", Picture(broken, "task"), "after"])]
+    given = [Section("retrieval", "", lambda run: ["before", Picture(broken, "task"), "after"])]
     there = report.sections_at
-    monkeypatch.setattr(report, "sections_at", lambda n: given if n == 15 else there(n))
+    monkeypatch.setattr(report, "sections_at", lambda n: given if n == "retrieval" else there(n))
     part = told(run, "The figure 'broken' of task").split("\n## 15. ")[1].split("\n## ")[0]
     assert part.index("before") < part.index("could not be rendered") < part.index("after")
 
@@ -381,8 +384,10 @@ def test_a_part_of_a_page_that_raises_leaves_the_others(
 def test_a_section_on_a_page_that_raises_is_named(
     shown: Callable[[str], AppTest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(SECTIONS._items, "retrieval", Section(15, "", broken))
-    monkeypatch.setitem(SECTIONS._items, "thresholds", Section(13, "", lambda r: [Picture(broken)]))
+    monkeypatch.setitem(SECTIONS._items, "retrieval", Section("retrieval", "", broken))
+    monkeypatch.setitem(
+        SECTIONS._items, "thresholds", Section("sensitivity", "", lambda r: [Picture(broken)])
+    )
     page = shown("retrieval")
     assert not page.exception
     told_of = page.markdown[-1].value.replace("\\", "")

@@ -1,4 +1,4 @@
-"""The pages on a planted run, a public copy, damaged and earlier runs, and none."""
+"""The pages on a planted run, a copy without rows, damaged and earlier runs, and none."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ import test_figures
 from pages import AppTest
 
 from audit.core.digits import bounds, percent
-from audit.core.rundir import Run, digest_of, open_run, with_seal
+from audit.core.files import digest_of
+from audit.core.rundir import Run, open_run, with_seal
 from audit.explore import compare as comparison
 
 FOLDER = Path(__file__).resolve().parents[1] / "dashboards"
@@ -353,14 +354,14 @@ def test_runs_that_are_called_alike_are_told_apart_by_their_folders(
 
 
 @pytest.mark.slow
-def test_a_public_copy_shows_the_same_page(
+def test_a_copy_without_the_private_part_shows_the_same_page(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def never(self: Run, task: str) -> Any:
         raise AssertionError("the page read rows about people")
 
     monkeypatch.setattr(Run, "outcomes", never)
-    open_run(run.path).public_copy(tmp_path / run.name)
+    open_run(run.path).copy_without_private(tmp_path / run.name)
     for view in ("overview", "lab", "disparities", "wordings"):
         one, other = (said(opened(p, monkeypatch, view)) for p in (tmp_path, run.path))
         seconds = r"Answered in [\d.]+ s"
@@ -521,7 +522,7 @@ def test_without_the_store_a_wording_says_why_and_keeps_its_gap(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     copied(run, tmp_path)
-    open_run(run.path).public_copy(tmp_path / run.name.replace("20", "19", 1))
+    open_run(run.path).copy_without_private(tmp_path / run.name.replace("20", "19", 1))
     page = opened(tmp_path / run.name, monkeypatch)
     monkeypatch.setenv("CLIP_AUDIT_CACHE", str(tmp_path / "nowhere"))
     page.switch_page("views/wordings.py").run()
@@ -622,12 +623,12 @@ def test_a_run_of_the_same_pictures_is_offered_first_for_comparison(
 
 
 @pytest.mark.slow
-def test_one_run_alone_or_a_public_copy_says_why_it_compares_nothing(
+def test_one_run_alone_or_a_copy_without_rows_says_why_it_compares_nothing(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "only this run" in said(opened(run.path, monkeypatch, "compare"))
     copied(run, tmp_path)
-    open_run(run.path).public_copy(tmp_path / run.name.replace("20", "19", 1))
+    open_run(run.path).copy_without_private(tmp_path / run.name.replace("20", "19", 1))
     page = opened(tmp_path, monkeypatch, "compare")
     assert "lack them" in said(page)
 

@@ -22,7 +22,8 @@ from test_gallery import CARD, elsewhere, made, shown
 from typer.testing import CliRunner
 
 from audit.cli.verbs import app
-from audit.core.rundir import Run, digest_of, open_run
+from audit.core.files import digest_of
+from audit.core.rundir import Run, open_run
 from audit.data.dataset import load
 
 NASTY = "<script>alert(1)</script> | **b** $x$ :red[r] [l](http://e.org)"
@@ -310,9 +311,9 @@ def test_a_file_name_is_told_only_when_asked_for(
 def test_what_cannot_be_shown_gives_a_sentence(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    made().public_copy(tmp_path / "public")
+    made().copy_without_private(tmp_path / "copy")
     for run, why in (
-        (open_run(tmp_path / "public"), "A public copy and runs of earlier versions lack them"),
+        (open_run(tmp_path / "copy"), "public copies and runs of earlier versions lack them"),
         (elsewhere(made(), tmp_path / "a", named_people=True), "named people"),
         (elsewhere(made(), tmp_path / "b", agreed=False, licence="x"), "has changed since"),
     ):

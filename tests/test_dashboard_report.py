@@ -43,7 +43,7 @@ def quick_report(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     def told(run: Run, template: Path, drawn: dict[str, Any], damage: list[Damage]) -> str:
         made.append(run.name)
         words = audit.report.render.checked(run)
-        return f"# Report\n\n{run.name}\n\n{words.words(1)}\n\n<script>alert(2)</script>\n"
+        return f"# Report\n\n{run.name}\n\n{words.words('summary')}\n\n<script>alert(2)</script>\n"
 
     monkeypatch.setattr(audit.report.render, "fill", told)
     return made

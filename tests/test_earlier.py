@@ -13,12 +13,14 @@ import pytest
 import typer
 import yaml
 
-from audit.cli.levels import FailOn, level_of, say_words_of_now
+from audit.cli import verbs
+from audit.cli.levels import FailOn, level_of
 from audit.core.earlier import as_sealed, in_words_of_now, sentence_of_now
 from audit.core.errors import InputError
+from audit.core.files import digest_of, write_json
 from audit.core.integrity import edits
 from audit.core.resources import suites
-from audit.core.rundir import TABLES, Run, building, digest_of, open_run, write_json
+from audit.core.rundir import TABLES, Run, building, open_run
 from audit.core.tables import CONTROLS, DISPARITIES, MEASURES, STABILITY, VERDICTS
 from audit.engine import gates
 from audit.engine.suite import Gate, load_suite
@@ -96,10 +98,10 @@ def test_what_to_write_now_is_said_once_and_by_the_command_only(
 ) -> None:
     old, new = files
     load_suite(str(old))
-    say_words_of_now(str(new))
-    say_words_of_now("quick")
+    verbs._load(str(new), None)
+    verbs._load("quick", None)
     assert capsys.readouterr() == ("", "")
-    say_words_of_now(str(old))
+    verbs._load(str(old), None)
     out, err = capsys.readouterr()
     assert out == ""
     (line,) = err.splitlines()
@@ -275,8 +277,8 @@ def test_words_of_the_author_quote_a_run_of_before_as_they_did(old: Run) -> None
     save(old, f"sections: {{summary: '{quotes}'}}\n")
     words = narrative_of(old)
     assert words.problems == []
-    assert "1 0 0 exceeds margin 12" in words.words(1)
-    assert not OLD.search(words.words(1))
+    assert "1 0 0 exceeds margin 12" in words.words("summary")
+    assert not OLD.search(words.words("summary"))
     assert "run.shown-large" not in words.facts
 
 

@@ -33,7 +33,7 @@ from audit.measure.metrics import Groups, rates, tally
 from audit.measure.thresholds import threshold_rates
 from audit.stats.clustered import Sample, rate_interval
 from audit.stats.counts import sample_of
-from audit.stats.families import compare
+from audit.stats.multiplicity import compare
 from audit.stats.scoring import Scoring
 
 SURE = Confidence(resamples=200)

@@ -22,7 +22,8 @@ from PIL import Image
 from shared import made_once
 
 from audit.core.errors import InputError
-from audit.core.rundir import Run, digest_of, open_run, runs_in
+from audit.core.files import digest_of
+from audit.core.rundir import Run, open_run, runs_in
 from audit.core.tables import DEPARTURE, DISPARITIES, NOT_JUDGED, RATES, SPREAD
 from audit.data.labels import load_label_set, load_prompt_set
 from audit.engine.run import carry_out

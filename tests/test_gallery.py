@@ -18,7 +18,8 @@ import yaml
 from PIL import Image
 
 from audit.core.errors import InputError
-from audit.core.rundir import Run, digest_of, open_run
+from audit.core.files import digest_of
+from audit.core.rundir import Run, open_run
 from audit.data.dataset import load
 from audit.data.labels import LabelSet, load_label_set, load_prompt_set
 from audit.engine.run import carry_out
@@ -368,12 +369,14 @@ def test_names_hold_no_file_names_and_lead_to_the_picture(gallery: Gallery, firs
 # ---- opening -----------------------------------------------------------------------------------
 
 
-def test_a_public_copy_and_an_earlier_run_say_what_they_lack(tmp_path: Path) -> None:
-    made().public_copy(tmp_path / "public")
+def test_a_copy_without_rows_and_an_earlier_run_say_what_they_lack(tmp_path: Path) -> None:
+    made().copy_without_private(tmp_path / "copy")
     earlier = elsewhere(made(), tmp_path)
     (earlier.path / "private/groups.parquet").unlink()
-    for run in (open_run(tmp_path / "public"), earlier):
-        with pytest.raises(InputError, match="A public copy and runs of earlier versions"):
+    for run in (open_run(tmp_path / "copy"), earlier):
+        with pytest.raises(
+            InputError, match="Copies without 'private/', public copies and runs of earlier"
+        ):
             shown(run)
 
 

@@ -12,8 +12,9 @@ import pytest
 
 from audit.core.csvfile import csv_text
 from audit.core.errors import InputError
+from audit.core.files import write_json
 from audit.core.integrity import edits, unedited, write_renderings
-from audit.core.rundir import SCHEMA, Run, building, open_run, write_json
+from audit.core.rundir import SCHEMA, Run, building, open_run
 from audit.core.tables import DISPARITIES
 from audit.report.exports.public import write_public
 
@@ -113,7 +114,7 @@ def test_words_exports_and_a_copy_without_rows_are_no_edits(sealed: Run, tmp_pat
     for name in ("exports/ll144.csv", "report.docx", "report.pdf", "croissant.json", ".DS_Store"):
         (sealed.path / name).write_text("x")
     assert not list(edits(sealed))
-    assert not list(edits(open_run(sealed.public_copy(tmp_path / "copy"))))
+    assert not list(edits(open_run(sealed.copy_without_private(tmp_path / "copy"))))
     shutil.rmtree(sealed.path / "figures")
     for name in ("report.md", "report.html"):
         (sealed.path / name).unlink()

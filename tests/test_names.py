@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 
 from audit.core.characters import one_line, unseen, visible
 from audit.core.errors import InputError
+from audit.core.files import write_json
 from audit.core.names import file_names, slug
-from audit.core.rundir import building, write_json
+from audit.core.rundir import building
 from audit.data.labels import Label
 from audit.engine.suite import load_suite
 

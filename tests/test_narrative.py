@@ -15,10 +15,10 @@ from audit.core.integrity import write_renderings
 from audit.core.page import to_html
 from audit.core.resources import shipped
 from audit.core.rundir import Run, open_run
+from audit.probes.kit.blocks import PLACES, Section
 from audit.report.narrative import (
     FIELDS,
     FILE,
-    SECTIONS,
     Problem,
     checked,
     closed,
@@ -32,6 +32,7 @@ from audit.report.narrative import (
     text_of,
     without_html,
 )
+from audit.report.sections.registry import sections_at
 
 LARGE = {
     "id": "jobs.selection.nurse.gender",
@@ -91,7 +92,7 @@ def of_summary(run: Run, words: str) -> list[tuple[int, str]]:
 
 def summary(run: Run, words: str) -> str:
     assert "error" not in {kind for _, kind in of_summary(run, words)}
-    return str(checked(run).words(1))
+    return str(checked(run).words("summary"))
 
 
 # ---- filling -----------------------------------------------------------------------------------
@@ -140,7 +141,7 @@ def test_a_quoted_statement_stays_words(run: Run) -> None:
 
 def test_without_a_file_every_place_waits_for_the_author(run: Run) -> None:
     words = checked(run)
-    assert words.words(1) == ""
+    assert words.words("summary") == ""
     assert "to be filled in" in words.line("auditor")
     assert "to be filled in" in words.harms()
     assert words.signatures().count("to be filled in") == 3
@@ -352,7 +353,7 @@ def test_each_thing_is_named_with_its_own_line(run: Run) -> None:
     told = [p.told for p in problems(run, (run.path / FILE).read_text())]
     for words in ("was 99", "Did you mean", "‘no bias’", "‘fair’", "‘significant’", "‘proves’"):
         assert sum(words in each for each in told) == 1
-    body = to_html(narrative_of(run).words(1), {}).split("<main>")[1]
+    body = to_html(narrative_of(run).words("summary"), {}).split("<main>")[1]
     assert not re.search(r"<(script|i|b|div)[ >]", body)
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in body
 
@@ -418,8 +419,20 @@ def test_a_draft_is_sound_and_is_not_written_twice(run: Run) -> None:
 
 def test_the_template_has_a_place_for_every_section() -> None:
     template = shipped("REPORT_TEMPLATE.md").read_text(encoding="utf-8")
-    places = re.findall(r"^\{\{ words\((\d+)\) \}\}$", template, re.M)
-    assert sorted(map(int, places)) == list(range(len(SECTIONS)))
+    places = re.findall(r'^\{\{ words\("(\w+)"\) \}\}$', template, re.M)
+    assert places == list(PLACES)
+    numbers = re.findall(r"^## (\d+)\. ", template, re.M)
+    assert numbers == [str(number) for number in range(len(PLACES))]
+
+
+def test_a_section_that_the_report_lacks_is_refused_with_those_it_has(run: Run) -> None:
+    refused = "no section of the report named '15'. Known: association, .*wordings"
+    with pytest.raises(InputError, match=refused):
+        checked(run).words(15)
+    with pytest.raises(InputError, match=refused):
+        Section(15, "")
+    with pytest.raises(InputError, match="Did you mean 'retrieval'"):
+        sections_at("retrival")
 
 
 @pytest.mark.slow

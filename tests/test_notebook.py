@@ -199,12 +199,12 @@ def test_a_first_audit_of_the_embedded_default(
     assert "by hand" in text
 
 
-def test_a_public_copy_and_a_label_without_a_gap(tmp_path: Path) -> None:
+def test_a_copy_without_rows_and_a_label_without_a_gap(tmp_path: Path) -> None:
     run = test_figures.sample_run()
-    run.public_copy(tmp_path / run.name)
+    run.copy_without_private(tmp_path / run.name)
     text = execute(tmp_path, SUITE=run.manifest["suite"], LABEL="executive")
     assert "above the margin in 0 of 5 wordings" in text
-    assert "A public copy leaves row-level data out" in text
+    assert "A copy without 'private/' or a public copy has none" in text
     assert "by hand" not in text
 
 

@@ -713,9 +713,9 @@ def test_rendering_again_gives_the_same_and_leaves_nothing_else(run: Run) -> Non
     assert run.damaged() == []
 
 
-def test_a_public_copy_renders_too(run: Run, tmp_path: Path) -> None:
-    run.public_copy(tmp_path / "copy")
-    assert "not known: this is a public copy" in own(run, tmp_path, CHECKS)
+def test_a_copy_without_rows_renders_too(run: Run, tmp_path: Path) -> None:
+    run.copy_without_private(tmp_path / "copy")
+    assert "not known: this copy has no rows about single pictures" in own(run, tmp_path, CHECKS)
 
 
 @pytest.mark.slow
@@ -734,22 +734,24 @@ def test_a_changed_file_is_reported(run: Run, tmp_path: Path) -> None:
 
 
 def shown(run: Run, *sections: Section) -> str:
-    """What stands under a number at which these sections are."""
+    """What stands in a section in which these sections are."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(report, "sections_at", lambda place: list(sections))
-        return str(report.context(run, {})["section"](15))
+        return str(report.context(run, {})["section"]("retrieval"))
 
 
 @pytest.mark.slow
-def test_every_section_stands_under_a_number_of_the_template() -> None:
+def test_every_section_stands_in_one_of_the_template() -> None:
     source = shipped(TEMPLATE).read_text(encoding="utf-8")
-    asked = {int(n) for n in re.findall(r"^\{\{ section\((\d+)\) \}\}$", source, re.M)}
+    asked = re.findall(r'^\{\{ section\("(\w+)"\) \}\}$', source, re.M)
     for name, own_section in SECTIONS.items():
         assert own_section.place in asked, name
         assert own_section in sections_at(own_section.place)
         assert own_section.would.endswith(".") or not own_section.would
-    for number in asked:
-        assert f"section({number}) }}}}" in source.split(f"\n## {number}. ")[1].split("\n## ")[0]
+    assert len(set(asked)) == len(asked)
+    for name in asked:
+        (there,) = (p for p in source.split("\n## ") if f'{{{{ words("{name}") }}}}\n\n' in p)
+        assert f'{{{{ section("{name}") }}}}' in there
 
 
 @pytest.mark.slow
@@ -763,7 +765,7 @@ def test_a_section_is_told_block_by_block(run: Run) -> None:
             Part("of <b>one</b> task", [rates, Folded("more", ["folded"])]),
         ]
 
-    told = shown(run, Section(15, "A `b` probe would.", tell))
+    told = shown(run, Section("retrieval", "A `b` probe would.", tell))
     blocks = told.split("\n\n")
     assert blocks[0] == escaped("a *plain* | string")
     assert blocks[1] == f"**bold** and {escaped('*words*')}"
@@ -799,8 +801,11 @@ def test_a_measure_is_told_in_its_unit_with_chance_beside_it() -> None:
 
 
 def test_what_was_not_asked_is_said_beside_what_was(run: Run) -> None:
-    silent, told = Section(15, probe_would("a")), Section(15, "", lambda run: ["told"])
-    other = Section(15, "A `b` probe would.")
+    silent, told = (
+        Section("retrieval", probe_would("a")),
+        Section("retrieval", "", lambda run: ["told"]),
+    )
+    other = Section("retrieval", "A `b` probe would.")
     assert shown(run, silent).startswith("Not asked in this run. An `a` probe would (")
     assert shown(run, told, silent, other).split("\n\n") == [
         "told",
@@ -812,7 +817,7 @@ def test_what_was_not_asked_is_said_beside_what_was(run: Run) -> None:
 
 def test_a_figure_that_cannot_be_drawn_leaves_its_reason(run: Run) -> None:
     none = Picture(figures.label_effects, "people-occupations")
-    told = shown(run, Section(15, "", lambda run: [none]))
+    told = shown(run, Section("retrieval", "", lambda run: [none]))
     assert told.startswith("*No figure: ")
     assert "no label of 'people-occupations' was dropped" in told
 

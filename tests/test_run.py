@@ -187,7 +187,7 @@ def test_a_run_is_sealed_and_damage_is_seen(planted: Planted, world: Path) -> No
     assert run.damaged() == ["rates.parquet"]
 
 
-def test_the_private_part_is_private_and_stays_out_of_the_public_copy(
+def test_the_private_part_is_private_and_stays_out_of_a_copy_without_it(
     planted: Planted, world: Path
 ) -> None:
     run = planted.run
@@ -195,10 +195,10 @@ def test_the_private_part_is_private_and_stays_out_of_the_public_copy(
     for path in (run.path / "private" / "outcomes").iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert (planted.folder / "runs" / ".gitignore").read_text().strip().endswith("*")
-    copy = open_run(run.public_copy(world / "public"))
+    copy = open_run(run.copy_without_private(world / "copy"))
     assert not (copy.path / "private").exists()
     assert copy.damaged() == []
-    with pytest.raises(InputError, match="public copy"):
+    with pytest.raises(InputError, match="copy without 'private/'"):
         copy.outcomes("people-suspicion")
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from audit.core.errors import InputError
 from audit.stats.clustered import Sample, difference_interval, rate_interval, ratio_interval
 from audit.stats.counts import Counts, count, sample_of
-from audit.stats.families import compare
+from audit.stats.multiplicity import compare
 from audit.stats.resampling import cluster_weights
 
 REPLICATES = 60

@@ -10,7 +10,7 @@ from audit.stats import selection as s
 from audit.stats.clustered import Sample, difference_interval, effective_events
 from audit.stats.components import gap_shares
 from audit.stats.counts import sample_of
-from audit.stats.families import ENOUGH, compare
+from audit.stats.multiplicity import ENOUGH, compare
 
 
 def one_label(seed: int, chance: float = 0.4, gap: float = 0.0, n: int = 300) -> Sample:

@@ -10,7 +10,7 @@ from scipy import special
 
 from audit.core.errors import InputError
 from audit.core.tables import OK, TOO_FEW, UNDEFINED
-from audit.stats import families
+from audit.stats import multiplicity
 from audit.stats import verification as v
 from audit.stats.intervals import clopper_pearson, wilson
 
@@ -364,7 +364,7 @@ def compared(people, at):
     """Cells: within 0, across, within 1. The groups' own FMR, and across against within 0."""
     sample = v.impostors(people, (at,)).sample(seed=1, resamples=400)
     one, other = np.array([2, 1]), np.array([0, 0])
-    return families.compare(sample, one, other, np.ones((1, 2), bool))
+    return multiplicity.compare(sample, one, other, np.ones((1, 2), bool))
 
 
 def test_a_planted_likeness_within_a_group_is_found_at_a_threshold_of_others():

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from pandera.errors import SchemaErrors
 
-from audit.core.tables import COUNT, FLAG, NUMBER, TEXT, Schema
+from audit.core.schema import COUNT, FLAG, NUMBER, TEXT, Schema
 
 SCHEMA = Schema(
     "sample",
@@ -56,3 +56,26 @@ def test_a_table_of_another_shape_is_refused(
     with pytest.raises(SchemaErrors) as refused:
         SCHEMA.validate(spoil(good()))
     assert about in str(refused.value)
+
+
+def test_rows_are_laid_out_question_by_question_and_the_rest_is_blank() -> None:
+    columns = SCHEMA.laid_out(
+        {"name": np.array(["a", "b"])[:, np.newaxis], "n": np.array([[1, 2, 3]]), "verdict": "yes"},
+        (2, 3),
+    )
+    table = SCHEMA.stacked([columns])
+    assert table["name"].tolist() == ["a", "a", "a", "b", "b", "b"]
+    assert table["n"].tolist() == [1, 2, 3, 1, 2, 3]
+    assert set(table["verdict"]) == {"yes"}
+    assert table["value"].isna().all()
+    assert (table["flag"].any(), set(table["role"])) == (False, {""})
+    with pytest.raises(KeyError, match=r"sample has no column \['margin'\]"):
+        SCHEMA.laid_out({"margin": 1.0}, (2, 3))
+
+
+def test_tables_and_blocks_are_put_below_one_another_and_may_be_none() -> None:
+    joined = SCHEMA.joined([good(), good()])
+    assert joined.index.tolist() == [0, 1, 2, 3]
+    pd.testing.assert_frame_equal(joined[2:].reset_index(drop=True), good())
+    pd.testing.assert_frame_equal(SCHEMA.joined([]), SCHEMA.empty())
+    pd.testing.assert_frame_equal(SCHEMA.stacked([]), SCHEMA.empty())

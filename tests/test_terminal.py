@@ -14,7 +14,7 @@ import pytest
 
 from audit.cli import verbs as cli
 from audit.core.errors import InputError
-from audit.core.rundir import require_writable, write_bytes
+from audit.core.files import require_writable, write_bytes, written_aside
 from audit.core.terminal import (
     Stopped,
     cells,
@@ -145,6 +145,31 @@ def test_a_full_disk_leaves_no_half_a_file(tmp_path: Path, monkeypatch: pytest.M
         write_bytes(tmp_path / "a", b"new")
     assert (tmp_path / "a").read_bytes() == b"old"
     assert not list(tmp_path.glob(".*"))
+
+
+def test_a_file_is_on_the_disk_before_it_takes_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+    flush, move = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda file: (done.append("flushed"), flush(file)))
+    monkeypatch.setattr(os, "replace", lambda *of: (done.append("moved"), move(*of)))
+    umask = os.umask(0)
+    try:
+        write_bytes(tmp_path / "a", b"x", mode=0o600)
+    finally:
+        os.umask(umask)
+    assert done == ["flushed", "moved"]
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o600
+
+    def half_written() -> None:
+        with written_aside(tmp_path / "a") as aside:
+            aside.write_bytes(b"half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        half_written()
+    assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("a", b"x")]
 
 
 def test_a_place_that_can_not_be_written_is_refused_before_anything_is_computed(

@@ -110,15 +110,14 @@ def new(
     path: Annotated[Path, typer.Argument(help="where to write it")] = Path("suite.yaml"),
 ) -> None:
     """Write a commented suite to start from."""
+    from audit.core.files import unwritable, write_text
     from audit.core.resources import bundled
-    from audit.core.rundir import unwritable, write_text
 
     if path.exists():
         raise InputError(sentence(f"{path} exists already", "Name another file"))
-    starter = (bundled("suites") / "starter.yaml.txt").read_text(encoding="utf-8")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, starter)
+        write_text(path, (bundled("suites") / "starter.yaml.txt").read_text(encoding="utf-8"))
     except OSError as error:
         raise unwritable(path, "the suite", error, "'clip-audit new FILE'") from error
     say(f"{path} written. Edit it, then: clip-audit check {path}")
@@ -209,7 +208,7 @@ def report(
     allow_edited: AllowEdited = False,
 ) -> None:
     """Render the report of a finished run again, with the author's words beside it."""
-    from audit.core.rundir import require_writable
+    from audit.core.files import require_writable
     from audit.report import narrative
     from audit.report.exports.kinds import require_exportable
     from audit.report.exports.public import write_public
@@ -269,7 +268,7 @@ def compare(
 
     Two models, label sets or wordings. Name one run twice to compare within it.
     """
-    from audit.core.rundir import require_writable
+    from audit.core.files import require_writable
     from audit.explore import compare as comparison
 
     if out:

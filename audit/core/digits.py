@@ -19,3 +19,8 @@ def percent(value: float, low: float, high: float) -> str:
 def bounds(low: float, high: float, between: str = " to ") -> str:
     """Both ends of an interval in points."""
     return f"{percent(low, low, high)}{between}{percent(high, low, high)}"
+
+
+def share(events: int, n: int) -> str:
+    """Counts beside the share, so that nobody takes 1 of 3 for 33 of 99."""
+    return f"{100 * events / n:.0f} % ({events} of {n})"

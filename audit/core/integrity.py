@@ -18,16 +18,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from audit.core.errors import InputError, sentence
-from audit.core.rundir import (
-    MANIFEST,
-    SEAL,
-    SEALED,
-    Run,
-    digest_of,
-    with_seal,
-    write_bytes,
-    write_json,
-)
+from audit.core.files import digest_of, write_bytes, write_json
+from audit.core.rundir import MANIFEST, SEAL, SEALED, Run, with_seal
 
 RENDERINGS: Final = "renderings.json"
 #: the folder of figures, and the report: rendered from a sealed run

@@ -1,4 +1,4 @@
-"""The run directory: its layout, sealing, reading back, and the copy that may be shared.
+"""The run directory: its layout, sealing, reading back, and a copy without its private part.
 
 2026-11-23T101500Z-quick-3f9a1c/
 manifest.json    written last; no manifest, no run
@@ -37,7 +37,9 @@ import yaml
 
 from audit.core.earlier import in_words_of_now
 from audit.core.errors import InputError, sentence
+from audit.core.files import digest_of, unwritable, write_json, write_text
 from audit.core.names import file_names, slug
+from audit.core.schema import Schema
 from audit.core.tables import (
     CALIBRATION,
     CALIBRATION_GAPS,
@@ -52,7 +54,6 @@ from audit.core.tables import (
     SPECIFICATIONS,
     STABILITY,
     THRESHOLDS,
-    Schema,
 )
 
 SCHEMA: Final = 6
@@ -113,7 +114,7 @@ def building(out: Path, name: str) -> Iterator[Build]:
         _sweep(out)
         ignore = out / ".gitignore"
         if not ignore.exists():
-            ignore.write_text("# rows about people stay on this machine\n*\n")
+            write_text(ignore, "# rows about people stay on this machine\n*\n")
         partial = out / f".partial-{os.getpid()}-{started:%H%M%S%f}"
         (partial / PRIVATE / "outcomes").mkdir(parents=True)
         (partial / PRIVATE).chmod(0o700)
@@ -127,28 +128,6 @@ def building(out: Path, name: str) -> Iterator[Build]:
         raise unwritable(out, "this run", error, "--out") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-
-
-def unwritable(folder: Path, what: str, error: OSError, option: str) -> InputError:
-    """The sentence for a full disk or a folder that can't be written."""
-    return InputError(
-        sentence(
-            f"{folder}: can't write {what} there ({error.strerror or error})",
-            f"Free some space or name another folder with {option}",
-        )
-    )
-
-
-def require_writable(path: Path) -> None:
-    """Refuse a file or folder that can't be written, before anything is computed for it.
-
-    Raises:
-        InputError: neither it nor the nearest folder above it that exists can be written.
-    """
-    there = next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
-    if not os.access(there, os.W_OK) or (there != path.absolute() and not there.is_dir()):
-        told = f"{path} can't be written: {there} is read-only or no folder"
-        raise InputError(sentence(told, "Name another place, or work on a copy in one of yours"))
 
 
 def _seal(build: Build, out: Path, name: str, started: datetime) -> Path:
@@ -223,34 +202,13 @@ def _alive(pid: int) -> bool:
     return True
 
 
-def digest_of(path: Path) -> str:
-    """The sha256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _held(name: str) -> cached_property[pd.DataFrame]:
+    """A table of a run as a property of it."""
 
+    def read(run: Run) -> pd.DataFrame:
+        return run.table(name)
 
-def write_json(path: Path, data: object) -> None:
-    """Write JSON a person can read, by way of a temporary name."""
-    write_text(path, json.dumps(data, indent=2, ensure_ascii=False, default=str) + "\n")
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text file by way of a temporary name, so that it is never half there."""
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file by way of a temporary name, which a full disk leaves nothing of."""
-    aside = path.with_name(f".{path.name[:_SHORTENED]}.{os.getpid()}")
-    try:
-        aside.write_bytes(content)
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
-
-
-#: of a long name, so many characters stand in the temporary one: a name has at most 255 bytes
-_SHORTENED: Final = 40
+    return cached_property(read)
 
 
 @dataclass(frozen=True)
@@ -273,65 +231,19 @@ class Run:
     def _marked(self, name: str) -> str:
         return name + EDITED if self.manifest.get("edited") else name
 
-    @cached_property
-    def rates(self) -> pd.DataFrame:
-        """The table RATES."""
-        return self._table("rates")
-
-    @cached_property
-    def disparities(self) -> pd.DataFrame:
-        """The table DISPARITIES."""
-        return self._table("disparities")
-
-    @cached_property
-    def controls(self) -> pd.DataFrame:
-        """The table CONTROLS."""
-        return self._table("controls")
-
-    @cached_property
-    def calibration(self) -> pd.DataFrame:
-        """The table CALIBRATION."""
-        return self._table("calibration")
-
-    @cached_property
-    def reliability(self) -> pd.DataFrame:
-        """The table RELIABILITY."""
-        return self._table("reliability")
-
-    @cached_property
-    def calibration_gaps(self) -> pd.DataFrame:
-        """The table CALIBRATION_GAPS."""
-        return self._table("calibration_gaps")
-
-    @cached_property
-    def specifications(self) -> pd.DataFrame:
-        """The table SPECIFICATIONS."""
-        return self._table("specifications")
-
-    @cached_property
-    def sensitivity(self) -> pd.DataFrame:
-        """The table SENSITIVITY."""
-        return self._table("sensitivity")
-
-    @cached_property
-    def stability(self) -> pd.DataFrame:
-        """The table STABILITY."""
-        return self._table("stability")
-
-    @cached_property
-    def effects(self) -> pd.DataFrame:
-        """The table EFFECTS."""
-        return self._table("effects")
-
-    @cached_property
-    def thresholds(self) -> pd.DataFrame:
-        """The table THRESHOLDS."""
-        return self._table("thresholds")
-
-    @cached_property
-    def measures(self) -> pd.DataFrame:
-        """The table MEASURES."""
-        return self._table("measures")
+    #: its tables, each read when it is first asked for
+    rates = _held("rates")
+    disparities = _held("disparities")
+    controls = _held("controls")
+    calibration = _held("calibration")
+    reliability = _held("reliability")
+    calibration_gaps = _held("calibration_gaps")
+    specifications = _held("specifications")
+    sensitivity = _held("sensitivity")
+    stability = _held("stability")
+    effects = _held("effects")
+    thresholds = _held("thresholds")
+    measures = _held("measures")
 
     @cached_property
     def findings(self) -> list[dict[str, Any]]:
@@ -363,14 +275,14 @@ class Run:
         """One row a picture and condition of one task; private.
 
         Raises:
-            InputError: no such task, or this is a public copy.
+            InputError: no such task, or a copy without the private part.
         """
         path = self.path / self.outcomes_file(task)
         if not path.is_file():
             raise InputError(
                 sentence(
                     f"{self.name}: no outcomes of task '{task}' here",
-                    "A public copy leaves row-level data out; ask the original run",
+                    f"A copy without '{PRIVATE}/' or a public copy has none; ask the original run",
                 )
             )
         emits = {q["task"]: q.get("emits", "choices") for q in self.questions}
@@ -385,14 +297,15 @@ class Run:
         """Cluster and groups of every picture that was asked; private.
 
         Raises:
-            InputError: this is a public copy, or a run of an earlier version.
+            InputError: a copy without the private part, or a run of an earlier version.
         """
         path = self.path / PRIVATE / "groups.parquet"
         if not path.is_file():
             raise InputError(
                 sentence(
                     f"{self.name}: the groups of its pictures are not here",
-                    "A public copy and runs of earlier versions lack them; run its suite again",
+                    f"Copies without '{PRIVATE}/', public copies and runs of earlier versions lack "
+                    "them; run its suite again",
                 )
             )
         return pd.read_parquet(path)
@@ -407,11 +320,13 @@ class Run:
             and not ((self.path / name).is_file() and digest_of(self.path / name) == digest)
         ]
 
-    def public_copy(self, to: Path) -> Path:
-        """Copy the run without its private part.
+    @property
+    def public(self) -> bool:
+        """Whether it is a public copy, which ``audit.report.exports.public`` alone writes."""
+        return bool(self.manifest.get("public"))
 
-        Not for publishing: small groups stay; ``write_public`` of
-        ``audit.report.exports.public`` withholds them.
+    def copy_without_private(self, to: Path) -> Path:
+        """Copy the run without its private part; small groups stay, so it is not for publishing.
 
         Raises:
             InputError: ``to`` exists already.
@@ -425,7 +340,7 @@ class Run:
         """What a file of this run holds, its verdicts in the words of now; the file stays."""
         return in_words_of_now(found) if self.manifest.get("schema", SCHEMA) < REWORDED else found
 
-    def _table(self, name: str) -> pd.DataFrame:
+    def table(self, name: str) -> pd.DataFrame:
         """A table of the run; without rows if it was written before there was such a table.
 
         Its index is named after it, so that rows know where they stand (``audit.core.evidence``).

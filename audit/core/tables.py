@@ -6,16 +6,14 @@ the status is ``ok``, a ``reason``; an undefined number is NaN and never 0.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any, Final, cast
 
 import numpy as np
 import pandas as pd
 
 from audit.core.errors import InputError, sentence
+from audit.core.schema import COUNT, FLAG, NUMBER, TEXT, Row, Schema, counts, numbers, texts
 from audit.core.verdicts import Verdict
 
 OK: Final = "ok"
@@ -59,88 +57,6 @@ BETWEEN: Final = " | "
 #: pictures whose group isn't known: shown as their own row, never in a family
 UNKNOWN: Final = "unknown"
 
-TEXT: Final = "str"
-NUMBER: Final = "float64"
-COUNT: Final = "int64"
-FLAG: Final = "bool"
-
-
-@dataclass(frozen=True)
-class Schema:
-    """Columns of a table: name to dtype, those that may be missing, and the closed vocabularies."""
-
-    name: str
-    columns: Mapping[str, str]
-    key: tuple[str, ...]
-    nullable: frozenset[str] = frozenset()
-    allowed: Mapping[str, tuple[str, ...]] | None = None
-
-    def conform(self, table: pd.DataFrame) -> pd.DataFrame:
-        """The table with exactly these columns, in this order and type, a fresh index."""
-        return table.loc[:, list(self.columns)].astype(dict(self.columns)).reset_index(drop=True)
-
-    def empty(self) -> pd.DataFrame:
-        """A table of this schema without rows."""
-        return self._empty.copy()
-
-    @cached_property
-    def _empty(self) -> pd.DataFrame:
-        return self.conform(pd.DataFrame(columns=list(self.columns)))
-
-    def validate(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Check a table at a disk border.
-
-        Raises:
-            pandera.errors.SchemaErrors: a column is missing, extra, of another type or vocabulary.
-        """
-        if self._holds(table):
-            return table
-        import pandera.pandas as pa  # says what is wrong; it takes a second to import
-
-        vocabulary = self.allowed or {}
-        columns = {
-            name: pa.Column(
-                dtype,
-                pa.Check.isin(vocabulary[name]) if name in vocabulary else None,
-                nullable=name in self.nullable or dtype == NUMBER,
-            )
-            for name, dtype in self.columns.items()
-        }
-        schema = pa.DataFrameSchema(columns, strict=True, unique=list(self.key), name=self.name)
-        return cast(pd.DataFrame, schema.validate(table, lazy=True))
-
-    def _holds(self, table: pd.DataFrame) -> bool:
-        """Whether nothing can be wrong with a table, as it mostly is; in doubt False."""
-        if sorted(table.columns) != sorted(self.columns):
-            return False
-        for name, values in table.items():
-            dtype, missing = self.columns[str(name)], values.isna()
-            vocabulary = (self.allowed or {}).get(str(name))
-            if values.dtype != dtype:
-                return False
-            if missing.any() and not (name in self.nullable or dtype == NUMBER):
-                return False
-            if vocabulary is not None and not (missing | values.isin(vocabulary)).all():
-                return False
-        return not table.duplicated(list(self.key)).any()
-
-    def write(self, table: pd.DataFrame, path: Path) -> None:
-        """Write as Parquet, checked; the same table gives the same bytes."""
-        self.validate(self.conform(table)).to_parquet(path, index=False)
-
-    def packed(self, table: pd.DataFrame) -> bytes:
-        """What ``write`` writes."""
-        return bytes(self.validate(self.conform(table)).to_parquet(None, index=False))
-
-    def filled(self, table: pd.DataFrame) -> pd.DataFrame:
-        """The table with every column of this schema; those that it lacks are empty."""
-        empty: dict[str, Any] = {TEXT: "", COUNT: 0, FLAG: False, NUMBER: float("nan")}
-        return table.assign(**{c: empty[t] for c, t in self.columns.items() if c not in table})
-
-    def read(self, path: Path, mend: Callable[[Any], Any] = lambda read: read) -> pd.DataFrame:
-        """Read a Parquet file of this schema, checked; columns that came later are empty."""
-        return self.validate(self.conform(self.filled(mend(pd.read_parquet(path)))))
-
 
 def require_finite(values: Any, what: str) -> None:
     """Refuse scores that are not numbers: NaN would count as below every threshold.
@@ -155,13 +71,20 @@ def require_finite(values: Any, what: str) -> None:
         raise InputError(sentence(told, step))
 
 
-def records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """The rows of a table as mappings, column to value."""
-    return cast(list[dict[str, Any]], table.to_dict("records"))
+def records(table: pd.DataFrame) -> list[Row]:
+    """The rows of a table."""
+    return cast(list[Row], table.to_dict("records"))
 
 
-_ASKED = {"probe": TEXT, "task": TEXT, "condition": TEXT}
-_MEASURED = {**_ASKED, "metric": TEXT, "label": TEXT, "margin_family": TEXT, "attribute": TEXT}
+_ASKED: Final = texts("probe task condition")
+_QUESTION: Final = texts("metric label margin_family attribute")
+_COMPARED: Final = _QUESTION | texts("comparison group other")
+_GROUP: Final = texts("probe task attribute group")
+_COUNTED: Final = counts("n subjects events")
+_BOUNDED: Final = numbers("value low high low_simultaneous high_simultaneous")
+_FAMILY: Final = {"family": TEXT, "family_size": COUNT}
+_STATED: Final = texts("method status reason")
+_JUDGED: Final = {**_FAMILY, "margin": NUMBER, **_STATED, "verdict": TEXT}
 
 #: one row a picture: which label was chosen, how surely, and which would have been right.
 #: ``score`` is the softmax probability of the chosen label at the model's own logit scale,
@@ -171,14 +94,12 @@ CHOICES: Final = Schema(
     "choices",
     {
         **_ASKED,
-        "image_id": TEXT,
-        "predicted": TEXT,
-        "score": NUMBER,
-        "margin": NUMBER,
+        **texts("image_id predicted"),
+        **numbers("score margin"),
         "tie": FLAG,
         "truth": TEXT,
     },
-    key=("probe", "task", "condition", "image_id"),
+    key=(*_ASKED, "image_id"),
     nullable=frozenset({"truth"}),
 )
 
@@ -189,25 +110,16 @@ CHOICES: Final = Schema(
 RATES: Final = Schema(
     "rates",
     {
-        **_MEASURED,
+        **_ASKED,
+        **_QUESTION,
         "group": TEXT,
-        "n": COUNT,
-        "subjects": COUNT,
-        "events": COUNT,
-        "value": NUMBER,
-        "low": NUMBER,
-        "high": NUMBER,
-        "level": NUMBER,
-        "effective_n": NUMBER,
+        **_COUNTED,
+        **numbers("value low high level effective_n"),
         "unweighted": COUNT,
-        "pooled": NUMBER,
-        "pooled_low": NUMBER,
-        "pooled_high": NUMBER,
-        "method": TEXT,
-        "status": TEXT,
-        "reason": TEXT,
+        **numbers("pooled pooled_low pooled_high"),
+        **_STATED,
     },
-    key=("probe", "task", "condition", "metric", "label", "attribute", "group"),
+    key=(*_ASKED, "metric", "label", "attribute", "group"),
     allowed={"status": STATUSES},
 )
 
@@ -233,53 +145,21 @@ DISPARITIES: Final = Schema(
     "disparities",
     {
         "key": TEXT,
-        **_MEASURED,
-        "comparison": TEXT,
-        "group": TEXT,
-        "other": TEXT,
-        "n": COUNT,
-        "n_other": COUNT,
-        "subjects": COUNT,
-        "subjects_other": COUNT,
-        "events": COUNT,
-        "events_other": COUNT,
-        "value": NUMBER,
-        "low": NUMBER,
-        "high": NUMBER,
-        "low_simultaneous": NUMBER,
-        "high_simultaneous": NUMBER,
-        "level": NUMBER,
-        "level_each": NUMBER,
-        "p": NUMBER,
-        "q": NUMBER,
-        "smallest_q": NUMBER,
-        "screening": NUMBER,
-        "null_mean": NUMBER,
-        "null_high": NUMBER,
-        "family": TEXT,
-        "family_size": COUNT,
-        "detectable": NUMBER,
-        "margin": NUMBER,
-        "low_equivalence": NUMBER,
-        "high_equivalence": NUMBER,
-        "ratio": NUMBER,
-        "ratio_low": NUMBER,
-        "ratio_high": NUMBER,
-        "ratio_margin": NUMBER,
+        **_ASKED,
+        **_COMPARED,
+        **counts("n n_other subjects subjects_other events events_other"),
+        **_BOUNDED,
+        **numbers("level level_each p q smallest_q screening null_mean null_high"),
+        **_FAMILY,
+        **numbers("detectable margin low_equivalence high_equivalence"),
+        **numbers("ratio ratio_low ratio_high ratio_margin"),
         "basis": TEXT,
-        "p_margin": NUMBER,
-        "q_margin": NUMBER,
-        "role": TEXT,
-        "left_out": TEXT,
-        "method": TEXT,
-        "status": TEXT,
-        "reason": TEXT,
+        **numbers("p_margin q_margin"),
+        **texts("role left_out"),
+        **_STATED,
         "verdict": TEXT,
-        "pooled_value": NUMBER,
-        "pooled_low": NUMBER,
-        "pooled_high": NUMBER,
-        "pooled_low_simultaneous": NUMBER,
-        "pooled_high_simultaneous": NUMBER,
+        **numbers("pooled_value pooled_low pooled_high"),
+        **numbers("pooled_low_simultaneous pooled_high_simultaneous"),
         "pooled_verdict": TEXT,
     },
     key=("key",),
@@ -301,29 +181,15 @@ DISPARITIES: Final = Schema(
 CONTROLS: Final = Schema(
     "controls",
     {
-        "probe": TEXT,
-        "task": TEXT,
-        "attribute": TEXT,
-        "control": TEXT,
-        "label": TEXT,
-        "group": TEXT,
-        "planted": NUMBER,
-        "value": NUMBER,
-        "low_simultaneous": NUMBER,
-        "high_simultaneous": NUMBER,
-        "comparisons": COUNT,
-        "shuffles": COUNT,
-        "allowed": COUNT,
-        "exceeds_margin": COUNT,
-        "missed": COUNT,
+        **texts("probe task attribute control label group"),
+        **numbers("planted value low_simultaneous high_simultaneous"),
+        **counts("comparisons shuffles allowed exceeds_margin missed"),
         "covered": FLAG,
         "reason": TEXT,
     },
     key=("probe", "task", "attribute", "control"),
     allowed={"control": ("shuffled", "injected")},
 )
-
-_GROUP: Final = {"probe": TEXT, "task": TEXT, "attribute": TEXT, "group": TEXT}
 
 #: one row a group. ``overconfidence`` is mean score minus accuracy with an interval at ``level``;
 #: ``ece`` stands beside its mean and ``level`` quantile in a perfectly calibrated model with these
@@ -334,24 +200,12 @@ CALIBRATION: Final = Schema(
     "calibration",
     {
         **_GROUP,
-        "n": COUNT,
-        "subjects": COUNT,
-        "accuracy": NUMBER,
-        "mean_score": NUMBER,
-        "overconfidence": NUMBER,
-        "low": NUMBER,
-        "high": NUMBER,
-        "level": NUMBER,
-        "ece": NUMBER,
-        "ece_null": NUMBER,
-        "ece_null_high": NUMBER,
-        "ece_null_independent": NUMBER,
-        "ece_above": NUMBER,
-        "method": TEXT,
-        "status": TEXT,
-        "reason": TEXT,
+        **counts("n subjects"),
+        **numbers("accuracy mean_score overconfidence low high level"),
+        **numbers("ece ece_null ece_null_high ece_null_independent ece_above"),
+        **_STATED,
     },
-    key=("probe", "task", "attribute", "group"),
+    key=tuple(_GROUP),
     allowed={"status": STATUSES},
 )
 
@@ -361,19 +215,12 @@ RELIABILITY: Final = Schema(
     "reliability",
     {
         **_GROUP,
-        "bin_low": NUMBER,
-        "bin_high": NUMBER,
-        "n": COUNT,
-        "subjects": COUNT,
-        "mean_score": NUMBER,
-        "share_correct": NUMBER,
-        "low": NUMBER,
-        "high": NUMBER,
-        "level": NUMBER,
-        "status": TEXT,
-        "reason": TEXT,
+        **numbers("bin_low bin_high"),
+        **counts("n subjects"),
+        **numbers("mean_score share_correct low high level"),
+        **texts("status reason"),
     },
-    key=("probe", "task", "attribute", "group", "bin_low"),
+    key=(*_GROUP, "bin_low"),
     allowed={"status": STATUSES},
 )
 
@@ -384,28 +231,16 @@ CALIBRATION_GAPS: Final = Schema(
     {
         **_GROUP,
         "other": TEXT,
-        "value": NUMBER,
-        "low": NUMBER,
-        "high": NUMBER,
-        "level": NUMBER,
+        **numbers("value low high level"),
         "pairs": COUNT,
-        "method": TEXT,
-        "status": TEXT,
-        "reason": TEXT,
+        **_STATED,
     },
     key=("probe", "task", "attribute"),
     allowed={"status": STATUSES},
 )
 
 _CURVE: Final = {
-    "probe": TEXT,
-    "task": TEXT,
-    "metric": TEXT,
-    "label": TEXT,
-    "attribute": TEXT,
-    "group": TEXT,
-    "other": TEXT,
-    "selection": TEXT,
+    **texts("probe task metric label attribute group other selection"),
     "candidates": COUNT,
 }
 
@@ -420,24 +255,14 @@ SPECIFICATIONS: Final = Schema(
     "specifications",
     {
         **_CURVE,
-        "wording": TEXT,
-        "template": TEXT,
-        "article": TEXT,
+        **texts("wording template article"),
         "shift": NUMBER,
         "phrasing": TEXT,
         "reworded": COUNT,
         "alteration": TEXT,
-        "left_out": COUNT,
-        "n": COUNT,
-        "n_other": COUNT,
-        "value": NUMBER,
-        "low": NUMBER,
-        "high": NUMBER,
-        "low_simultaneous": NUMBER,
-        "high_simultaneous": NUMBER,
-        "null_low": NUMBER,
-        "null_high": NUMBER,
-        "margin": NUMBER,
+        **counts("left_out n n_other"),
+        **_BOUNDED,
+        **numbers("null_low null_high margin"),
         "verdict": TEXT,
     },
     key=("probe", "task", "metric", "label", "attribute", "wording"),
@@ -454,35 +279,15 @@ SENSITIVITY: Final = Schema(
     {
         **_CURVE,
         "wordings": COUNT,
-        "headline": NUMBER,
-        "mean": NUMBER,
-        "low": NUMBER,
-        "high": NUMBER,
-        "spread": NUMBER,
-        "spread_low": NUMBER,
-        "spread_high": NUMBER,
-        "model_share": NUMBER,
-        "model_share_low": NUMBER,
-        "model_share_high": NUMBER,
-        "agree_sign": NUMBER,
-        "agree_sign_null": NUMBER,
-        "agree_verdict": NUMBER,
+        **numbers("headline mean low high spread spread_low spread_high"),
+        **numbers("model_share model_share_low model_share_high"),
+        **numbers("agree_sign agree_sign_null agree_verdict"),
         "common_verdict": TEXT,
-        "p_median": NUMBER,
-        "p_sign": NUMBER,
-        "p_large": NUMBER,
-        "smallest_p": NUMBER,
+        **numbers("p_median p_sign p_large smallest_p"),
         "deals": COUNT,
-        "share_picture": NUMBER,
-        "share_group": NUMBER,
-        "share_template": NUMBER,
-        "share_group_template": NUMBER,
-        "share_rest": NUMBER,
-        "generalisability": NUMBER,
-        "generalisability_low": NUMBER,
-        "generalisability_high": NUMBER,
-        "needed": NUMBER,
-        "kendall_w": NUMBER,
+        **numbers("share_picture share_group share_template share_group_template share_rest"),
+        **numbers("generalisability generalisability_low generalisability_high"),
+        **numbers("needed kendall_w"),
         "reason": TEXT,
     },
     key=("probe", "task", "metric", "label", "attribute"),
@@ -493,20 +298,11 @@ SENSITIVITY: Final = Schema(
 STABILITY: Final = Schema(
     "stability",
     {
-        "probe": TEXT,
-        "task": TEXT,
-        "attribute": TEXT,
-        "group": TEXT,
-        "n": COUNT,
-        "subjects": COUNT,
-        "flips": NUMBER,
-        "flips_low": NUMBER,
-        "flips_high": NUMBER,
-        "entropy": NUMBER,
-        "entropy_low": NUMBER,
-        "entropy_high": NUMBER,
+        **_GROUP,
+        **counts("n subjects"),
+        **numbers("flips flips_low flips_high entropy entropy_low entropy_high"),
     },
-    key=("probe", "task", "attribute", "group"),
+    key=tuple(_GROUP),
 )
 
 DROP: Final = "drop"
@@ -515,6 +311,48 @@ SWAP: Final = "swap"
 CONDITION: Final = "condition"
 #: ``comparison`` of a row that is about one group's rate
 RATE: Final = "rate"
+
+
+def _changes(asked: str, sides: str, counted: str, values: str, more: str = "") -> dict[str, str]:
+    """Columns of a paired change, by what differs between tables of such changes.
+
+    Args:
+        asked: what was asked on either side.
+        sides: whom the largest gap of the second side is between.
+        counted: how many pictures, subjects, and events that came and went.
+        values: a rate or gap on either side, whose difference is ``value``.
+        more: other numbers.
+    """
+    return {
+        **texts(asked),
+        **_COMPARED,
+        **texts(sides),
+        **counts(counted),
+        **numbers(values),
+        **_BOUNDED,
+        **numbers(f"level level_each {more}"),
+        **_JUDGED,
+    }
+
+
+#: one row a pair of groups (``difference``) or a label and attribute (``worst_case_gap``). ``a`` is
+#: the first run and ``b`` the second; ``value`` is ``gap_b - gap_a``, in shares. A difference is
+#: ``group`` minus ``other``, so turned that the larger of both gaps is positive. A worst-case gap
+#: is the largest between any two groups: ``group`` and ``other`` in a, ``group_b`` and ``other_b``
+#: in b. ``n`` and ``subjects`` are asked in both; ``gained``: it happened in b only, ``lost``: in a
+#: only. ``low, high`` hold for this row alone, ``low_simultaneous, high_simultaneous`` for all rows
+#: of this comparison in ``family`` at once; the verdict holds the latter against the margin.
+CHANGES: Final = Schema(
+    "changes",
+    _changes(
+        "key run_a run_b task task_b condition condition_b",
+        "group_b other_b",
+        "n n_other subjects subjects_other gained gained_other lost lost_other",
+        "gap_a gap_b",
+    ),
+    key=("key",),
+    allowed={"comparison": (DIFFERENCE, WORST), "status": STATUSES, "verdict": VERDICTS},
+)
 
 #: one row an edit, question and group (``rate``), or an edit, question and attribute
 #: (``worst_case_gap``). ``before`` and ``after``: the rate of the group, or the largest gap between
@@ -529,46 +367,13 @@ RATE: Final = "rate"
 #: the widest gap's groups before, ``group_after, other_after`` after.
 EFFECTS: Final = Schema(
     "effects",
-    {
-        "probe": TEXT,
-        "task": TEXT,
-        "edit": TEXT,
-        "condition": TEXT,
-        "dropped": TEXT,
-        "added": TEXT,
-        "metric": TEXT,
-        "label": TEXT,
-        "margin_family": TEXT,
-        "attribute": TEXT,
-        "comparison": TEXT,
-        "group": TEXT,
-        "other": TEXT,
-        "group_after": TEXT,
-        "other_after": TEXT,
-        "n": COUNT,
-        "subjects": COUNT,
-        "gained": COUNT,
-        "lost": COUNT,
-        "before": NUMBER,
-        "after": NUMBER,
-        "value": NUMBER,
-        "low": NUMBER,
-        "high": NUMBER,
-        "low_simultaneous": NUMBER,
-        "high_simultaneous": NUMBER,
-        "level": NUMBER,
-        "level_each": NUMBER,
-        "carries": NUMBER,
-        "carries_low": NUMBER,
-        "carries_high": NUMBER,
-        "family": TEXT,
-        "family_size": COUNT,
-        "margin": NUMBER,
-        "method": TEXT,
-        "status": TEXT,
-        "reason": TEXT,
-        "verdict": TEXT,
-    },
+    _changes(
+        "probe task edit condition dropped added",
+        "group_after other_after",
+        "n subjects gained lost",
+        "before after",
+        "carries carries_low carries_high",
+    ),
     key=(
         "probe", "task", "edit", "condition", "dropped", "added", "metric", "label", "attribute",
         "comparison", "group", "other",
@@ -589,49 +394,20 @@ EFFECTS: Final = Schema(
 THRESHOLDS: Final = Schema(
     "thresholds",
     {
-        "probe": TEXT,
-        "task": TEXT,
+        **texts("probe task"),
         "threshold": NUMBER,
-        "metric": TEXT,
-        "label": TEXT,
-        "margin_family": TEXT,
-        "attribute": TEXT,
-        "comparison": TEXT,
-        "group": TEXT,
-        "other": TEXT,
-        "n": COUNT,
-        "subjects": COUNT,
-        "events": COUNT,
-        "value": NUMBER,
-        "low": NUMBER,
-        "high": NUMBER,
-        "low_simultaneous": NUMBER,
-        "high_simultaneous": NUMBER,
-        "chi_squared": NUMBER,
-        "p": NUMBER,
-        "q": NUMBER,
-        "level": NUMBER,
-        "family": TEXT,
-        "family_size": COUNT,
-        "margin": NUMBER,
-        "method": TEXT,
-        "status": TEXT,
-        "reason": TEXT,
-        "verdict": TEXT,
+        **_COMPARED,
+        **_COUNTED,
+        **_BOUNDED,
+        **numbers("chi_squared p q level"),
+        **_JUDGED,
     },
     key=(
-        "probe",
-        "task",
-        "threshold",
-        "metric",
-        "label",
-        "attribute",
-        "comparison",
-        "group",
+        "probe", "task", "threshold", "metric", "label", "attribute", "comparison", "group",
         "other",
     ),
     allowed={"comparison": (RATE, WORST), "status": STATUSES, "verdict": VERDICTS},
-)
+)  # fmt: skip
 
 #: one row a value that is not a share of choices: a skew of a ranking, an effect size, a paired
 #: change, an error rate of verification. ``value`` is in ``unit``; ``low, high`` hold for this row
@@ -644,35 +420,16 @@ MEASURES: Final = Schema(
     "measures",
     {
         "key": TEXT,
-        **_MEASURED,
-        "group": TEXT,
-        "other": TEXT,
-        "n": COUNT,
-        "subjects": COUNT,
-        "events": COUNT,
+        **_ASKED,
+        **_QUESTION,
+        **texts("group other"),
+        **_COUNTED,
         "value": NUMBER,
         "unit": TEXT,
-        "low": NUMBER,
-        "high": NUMBER,
-        "low_simultaneous": NUMBER,
-        "high_simultaneous": NUMBER,
-        "level": NUMBER,
-        "null_mean": NUMBER,
-        "null_low": NUMBER,
-        "null_high": NUMBER,
-        "excess": NUMBER,
-        "p": NUMBER,
-        "q": NUMBER,
-        "smallest_p": NUMBER,
-        "family": TEXT,
-        "family_size": COUNT,
-        "margin": NUMBER,
-        "method": TEXT,
-        "status": TEXT,
-        "reason": TEXT,
-        "verdict": TEXT,
-        "harm": TEXT,
-        "statement": TEXT,
+        **numbers("low high low_simultaneous high_simultaneous level"),
+        **numbers("null_mean null_low null_high excess p q smallest_p"),
+        **_JUDGED,
+        **texts("harm statement"),
     },
     key=("key",),
     allowed={"status": STATUSES, "verdict": VERDICTS},
@@ -684,14 +441,14 @@ _OUTCOME: Final = {**_ASKED, "image_id": TEXT}
 SCORES: Final = Schema(
     "scores",
     {**_OUTCOME, "label": TEXT, "value": NUMBER},
-    key=("probe", "task", "condition", "label", "image_id"),
+    key=(*_ASKED, "label", "image_id"),
 )
 
 #: one row a picture kept in the ranking for a ``query``, best first; ``rank`` counts from 1
 RANKS: Final = Schema(
     "ranks",
     {**_OUTCOME, "query": TEXT, "rank": COUNT, "score": NUMBER},
-    key=("probe", "task", "condition", "query", "image_id"),
+    key=(*_ASKED, "query", "image_id"),
 )
 
 #: one row a pair of pictures of one family or subject: what was ``changed`` between them, how far
@@ -702,15 +459,12 @@ PAIRS: Final = Schema(
     "pairs",
     {
         **_OUTCOME,
-        "other_id": TEXT,
-        "changed": TEXT,
-        "label": TEXT,
+        **texts("other_id changed label"),
         "delta": NUMBER,
         "flipped": FLAG,
-        "step": NUMBER,
-        "distance": NUMBER,
+        **numbers("step distance"),
     },
-    key=("probe", "task", "condition", "label", "changed", "image_id", "other_id"),
+    key=(*_ASKED, "label", "changed", "image_id", "other_id"),
 )
 
 #: what a probe may write, by name

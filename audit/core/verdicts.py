@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
@@ -99,28 +100,71 @@ EITHER_WAY = "less than {margin} either way"
 JUDGED = (Verdict.EXCEEDS, Verdict.INCONCLUSIVE, Verdict.WITHIN)
 
 
-def verdicts(
-    low_all: npt.ArrayLike, high_all: npt.ArrayLike, margin: npt.ArrayLike
-) -> npt.NDArray[np.str_]:
-    """The one rule: the bounds of a gap's size against its margin.
+@dataclass(frozen=True)
+class GapSize:
+    """A gap's size on one scale: what it surely exceeds, is surely below, and may not reach.
 
-    *Exceeds margin* if the lower bound of |d| is above the margin, *within margin* if the upper
-    bound is below it, else *inconclusive*; nan bounds can tell nothing.
+    Any shapes that broadcast. Without a ``margin`` (nan) the scale says nothing; without bounds
+    (nan) it is open whether the size reaches the margin.
+    """
+
+    least: npt.ArrayLike
+    most: npt.ArrayLike
+    margin: npt.ArrayLike
+
+    @property
+    def binds(self) -> npt.NDArray[np.bool_]:
+        """Whether the scale has a margin."""
+        return np.asarray(~np.isnan(np.asarray(self.margin, float)))
+
+    @property
+    def exceeds(self) -> npt.NDArray[np.bool_]:
+        """Whether the size surely exceeds the margin."""
+        return np.asarray(np.asarray(self.least, float) > np.asarray(self.margin, float))
+
+    @property
+    def within(self) -> npt.NDArray[np.bool_]:
+        """Whether the size is surely below the margin."""
+        return np.asarray(np.asarray(self.most, float) < np.asarray(self.margin, float))
+
+
+def decide(
+    difference: GapSize, ratio: GapSize | None = None, whole: npt.ArrayLike = True
+) -> npt.NDArray[np.str_]:
+    """The one rule: what the bounds of a gap's size say of its margin.
+
+    *Exceeds margin* if the size surely exceeds it; *within margin* if the size is surely below it,
+    and the gap is one of ``whole`` groups; else *inconclusive*. Where a ratio has a margin too,
+    either scale can show that the gap exceeds it, and both are needed for *within margin*.
+
+    Args:
+        difference: the size of the gap.
+        ratio: the size of the same gap as a ratio, on the log scale.
+        whole: whether no group is left out that the claim is about.
+    """
+    exceeds, within = difference.exceeds, difference.within & np.asarray(whole, bool)
+    if ratio is not None:
+        exceeds, within = exceeds | ratio.exceeds, within & (~ratio.binds | ratio.within)
+    not_large = np.where(within, Verdict.WITHIN.value, Verdict.INCONCLUSIVE.value)
+    return np.where(exceeds, Verdict.EXCEEDS.value, not_large)
+
+
+def verdicts(
+    low_all: npt.ArrayLike,
+    high_all: npt.ArrayLike,
+    margin: npt.ArrayLike,
+    whole: npt.ArrayLike = True,
+) -> npt.NDArray[np.str_]:
+    """The rule for gaps d with one pair of bounds each.
 
     Args:
         low_all: Simultaneous lower bounds of the gaps d; any shape that broadcasts.
         high_all: Simultaneous upper bounds.
         margin: Smallest size of a gap that matters.
+        whole: whether no group is left out that the claim is about.
     """
-    least, most = size_bounds(np.asarray(low_all, float), np.asarray(high_all, float))
-    allowed = np.asarray(margin, float)
-    return decide(least > allowed, most < allowed)
-
-
-def decide(exceeds: npt.ArrayLike, within: npt.ArrayLike) -> npt.NDArray[np.str_]:
-    """The verdict of what is shown: *exceeds margin*, *within margin*, or else *inconclusive*."""
-    not_large = np.where(within, Verdict.WITHIN.value, Verdict.INCONCLUSIVE.value)
-    return np.where(exceeds, Verdict.EXCEEDS.value, not_large)
+    sizes = size_bounds(np.asarray(low_all, float), np.asarray(high_all, float))
+    return decide(GapSize(*sizes, margin), whole=whole)
 
 
 def size_bounds(low: Floats, high: Floats) -> tuple[Floats, Floats]:

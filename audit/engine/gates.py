@@ -21,7 +21,8 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from audit.core.damage import Damage, DamagedWarning
-from audit.core.rundir import Run, write_json, write_text
+from audit.core.files import write_json, write_text
+from audit.core.rundir import Run
 from audit.core.tables import (
     DISPARITIES,
     ENSEMBLE,

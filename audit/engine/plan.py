@@ -15,8 +15,9 @@ from typing import Any
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from audit.core.errors import InputError, sentence
+from audit.core.files import unwritable, write_json
 from audit.core.names import slug
-from audit.core.rundir import Run, runs_in, unwritable, write_json
+from audit.core.rundir import Run, runs_in
 from audit.engine.suite import Gate, Suite
 from audit.measure.claims import Claim
 from audit.measure.confidence import Margin

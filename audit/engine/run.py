@@ -16,18 +16,9 @@ import numpy as np
 import pandas as pd
 
 from audit.core.errors import InputError, sentence
+from audit.core.files import write_json, write_text
 from audit.core.names import file_names
-from audit.core.rundir import (
-    PRIVATE,
-    SCHEMA,
-    TABLES,
-    Build,
-    Run,
-    building,
-    open_run,
-    write_json,
-    write_text,
-)
+from audit.core.rundir import PRIVATE, SCHEMA, TABLES, Build, Run, building, open_run
 from audit.core.tables import CHOICES, records, require_finite
 from audit.core.verdicts import RULE
 from audit.data.pictures import of_copies

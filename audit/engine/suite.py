@@ -20,7 +20,7 @@ from audit.core.earlier import as_sealed, key_of_now
 from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest, unknown
 from audit.core.resources import suites
-from audit.core.tables import CHOICES, COUNT, FLAG, NUMBER, UNKNOWN, records
+from audit.core.tables import CHOICES, UNKNOWN, records
 from audit.data.dataset import Dataset
 from audit.data.dataset import load as load_dataset
 from audit.data.remarks import Remark
@@ -583,12 +583,11 @@ def _counted(probe: Probe) -> Iterator[tuple[str, str, str, str]]:
 
     Each metric is put to a single made-up row, so that those of other packages are known too.
     """
-    kinds: dict[str, Any] = {COUNT: 1, NUMBER: 0.5, FLAG: False}
-    blank = {name: [kinds.get(dtype, "")] for name, dtype in CHOICES.columns.items()}
+    blank = CHOICES.blank | {"score": 0.5, "margin": 0.5}
     for labels in probe.label_sets():
         text = labels.labels[0].text
         truth = text if getattr(probe, "truth", None) else None
-        row = pd.DataFrame(blank | {"predicted": [text], "truth": [truth]})
+        row = pd.DataFrame([blank | {"predicted": text, "truth": truth}])
         for name in METRICS:
             events = METRICS[name](row, labels)
             if events.asked.any():

@@ -21,96 +21,29 @@ from numpy.typing import NDArray
 from audit.core.csvfile import csv_text
 from audit.core.digits import bounds, percent
 from audit.core.errors import InputError, sentence
+from audit.core.files import unwritable, write_text
 from audit.core.integrity import unedited
 from audit.core.registry import unknown
-from audit.core.rundir import Run, unwritable, write_bytes, write_text
-from audit.core.tables import (
-    COUNT,
-    DIFFERENCE,
-    ENSEMBLE,
-    NUMBER,
-    OK,
-    STATUSES,
-    TEXT,
-    VERDICTS,
-    WORST,
-    Schema,
-    keys_of,
-)
+from audit.core.rundir import Run
+from audit.core.tables import CHANGES, DIFFERENCE, ENSEMBLE, OK, WORST, keys_of
 from audit.core.verdicts import JUDGED, RULE, Verdict, size_bounds, verdicts
 from audit.data.labels import LabelSet
 from audit.data.yamlfile import validate
 from audit.measure.confidence import Confidence
+from audit.measure.effects import change_of_largest_gap
 from audit.measure.metrics import METRICS, joint_status, noun, standing
-from audit.stats.changes import Changes, changes_of_gaps, each_level, worst_case_change
+from audit.stats.changes import changes_of_gaps
 from audit.stats.clustered import (
     Bounds,
     Floats,
     Integers,
     Sample,
-    difference_interval,
-    effective_events,
 )
 from audit.stats.counts import count
-from audit.stats.families import Flags, bounds_at
-from audit.stats.gaps import Pairs, largest_gap
+from audit.stats.gaps import Pairs
+from audit.stats.multiplicity import Flags
 from audit.stats.resampling import Weights, cluster_weights
 from audit.stats.samples import pick_questions
-
-#: one row a pair of groups (``difference``) or a label and attribute (``worst_case_gap``). ``a`` is
-#: the first run and ``b`` the second; ``value`` is ``gap_b - gap_a``, in shares. A difference is
-#: ``group`` minus ``other``, so turned that the larger of both gaps is positive. A worst-case gap
-#: is the largest between any two groups: ``group`` and ``other`` in a, ``group_b`` and ``other_b``
-#: in b. ``n`` and ``subjects`` are asked in both; ``gained``: it happened in b only, ``lost``: in a
-#: only. ``low, high`` hold for this row alone, ``low_simultaneous, high_simultaneous`` for all rows
-#: of this comparison in ``family`` at once; the verdict holds the latter against the margin.
-CHANGES: Final = Schema(
-    "changes",
-    {
-        "key": TEXT,
-        "run_a": TEXT,
-        "run_b": TEXT,
-        "task": TEXT,
-        "task_b": TEXT,
-        "condition": TEXT,
-        "condition_b": TEXT,
-        "metric": TEXT,
-        "label": TEXT,
-        "margin_family": TEXT,
-        "attribute": TEXT,
-        "comparison": TEXT,
-        "group": TEXT,
-        "other": TEXT,
-        "group_b": TEXT,
-        "other_b": TEXT,
-        "n": COUNT,
-        "n_other": COUNT,
-        "subjects": COUNT,
-        "subjects_other": COUNT,
-        "gained": COUNT,
-        "gained_other": COUNT,
-        "lost": COUNT,
-        "lost_other": COUNT,
-        "gap_a": NUMBER,
-        "gap_b": NUMBER,
-        "value": NUMBER,
-        "low": NUMBER,
-        "high": NUMBER,
-        "low_simultaneous": NUMBER,
-        "high_simultaneous": NUMBER,
-        "level": NUMBER,
-        "level_each": NUMBER,
-        "family": TEXT,
-        "family_size": COUNT,
-        "margin": NUMBER,
-        "method": TEXT,
-        "status": TEXT,
-        "reason": TEXT,
-        "verdict": TEXT,
-    },
-    key=("key",),
-    allowed={"comparison": (DIFFERENCE, WORST), "status": STATUSES, "verdict": VERDICTS},
-)
 
 _KEY: Final = (
     "task", "task_b", "condition", "condition_b", "metric", "label", "attribute", "comparison",
@@ -143,7 +76,7 @@ def compare(
         other_condition: the wording in the second; the same if None.
 
     Raises:
-        InputError: an edited run, a public copy or a run of an earlier layout, other pictures,
+        InputError: a run that is edited, has no private part or an earlier layout, other pictures,
             subjects or groups, no such task or wording, nothing asked in both.
     """
     run_a, run_b = unedited(run_a), unedited(run_b)
@@ -152,15 +85,14 @@ def compare(
     people = _People.of(_shared(run_a, run_b), run_a.suite["seed"], confidence.resamples)
     tables = []
     for of_a, of_b in tasks:
-        a = _Side(run_a, of_a, condition)
-        b = _Side(run_b, of_b, other_condition or condition)
+        a, b = _Side(run_a, of_a, condition), _Side(run_b, of_b, other_condition or condition)
         for both in _questions(a, b, people.ids):
             for groups in people.groups:
-                family = _Family(a, b, both, groups, people.sample(both, groups), confidence)
-                tables += _tables(family)
+                sample = people.sample(both, groups)
+                tables += _tables(_Family(a, b, both, groups, sample, confidence))
     if not tables:
         raise InputError(_nothing_shared(tasks))
-    return pd.concat(tables, ignore_index=True).pipe(CHANGES.conform)
+    return CHANGES.joined(tables)
 
 
 def remarks(
@@ -240,7 +172,7 @@ def require_format(path: Path) -> None:
 
 _FORMATS: Final[Mapping[str, Callable[[pd.DataFrame, Path], None]]] = {
     ".csv": lambda table, path: write_text(path, csv_text(table)),
-    ".parquet": lambda table, path: write_bytes(path, CHANGES.packed(table)),
+    ".parquet": CHANGES.write,
     ".json": lambda table, path: write_text(
         path, table.to_json(orient="records", indent=2, force_ascii=False) + "\n"
     ),
@@ -359,43 +291,17 @@ class _Family:
         return np.array(found)[:, np.newaxis]
 
     @cached_property
-    def pairs(self) -> tuple[Integers, Integers]:
-        one, other = np.triu_indices(len(self.groups.names), 1)
-        return one, other
-
-    @cached_property
     def standing(self) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
         s = self.parts[0]
         return standing(s.n, s.subjects, self.confidence.min_group)
 
     @cached_property
-    def usable(self) -> Flags:
-        one, other = self.pairs
-        ok = self.standing[0] == OK
-        return np.asarray(ok[:, one] & ok[:, other])
-
-    def gaps(self, which: int) -> Floats:
-        """The gaps between all pairs in a (0) or b (1), (Q, P)."""
-        one, other = self.pairs
-        rate = self.parts[which].rate
-        return rate[:, one] - rate[:, other]
-
-    def bounds(self, which: int, level: float) -> Bounds:
-        """Simultaneous bounds of these gaps."""
-        s = self.parts[which]
-        assert s.deviations is not None
-        _, levels = each_level(s.deviations, effective_events(s), *self.pairs, self.usable, level)
-        return bounds_at(levels, self.usable, lambda at: difference_interval(s, *self.pairs, at))
-
-    def changes(self, level: float) -> Changes:
-        """The changes of these gaps."""
-        _, _, gained, lost = self.parts
-        return changes_of_gaps(gained, lost, *self.pairs, self.usable, level)
+    def pairs(self) -> Pairs:
+        return Pairs.of(self.standing[0] == OK, self.groups.names)
 
     def table(self, columns: Mapping[str, Any], one: Integers, other: Integers) -> pd.DataFrame:
         """Rows of labels by comparisons from arrays (Q, P); ``one, other`` (Q, P) are groups."""
-        q, p = one.shape
-        names, at = np.array(self.groups.names, dtype=object), np.arange(q)[:, np.newaxis]
+        names, at = np.array(self.groups.names, dtype=object), np.arange(len(one))[:, np.newaxis]
         s, _, gained, lost = self.parts
         counted = {"n": s.n, "subjects": s.subjects, "gained": gained.events, "lost": lost.events}
         every: dict[str, Any] = {
@@ -406,23 +312,18 @@ class _Family:
             "condition": self.a.condition,
             "condition_b": self.b.condition,
             "metric": self.both.metric,
-            "label": np.repeat(np.array(self.both.labels, dtype=object), p),
-            "margin_family": np.repeat(np.array(self.both.families, dtype=object), p),
+            "label": np.array(self.both.labels, dtype=object)[:, np.newaxis],
+            "margin_family": np.array(self.both.families, dtype=object)[:, np.newaxis],
             "attribute": self.groups.attribute,
             **dict.fromkeys(("group", "group_b"), names[one]),
             **dict.fromkeys(("other", "other_b"), names[other]),
             **{name: values[at, one] for name, values in counted.items()},
             **{f"{name}_other": values[at, other] for name, values in counted.items()},
-            **dict.fromkeys(("low", "high"), np.nan),
             "level": self.confidence.level,
             "family": f"{self._tasks}, {self.both.metric}, by {self.groups.attribute}",
-            "margin": np.repeat(self.margins, p),
+            "margin": self.margins,
         }
-        flat = {
-            name: np.broadcast_to(value, (q, p)).ravel() if np.ndim(value) == 2 else value
-            for name, value in (every | dict(columns)).items()
-        }
-        table = pd.DataFrame(flat, index=range(q * p))
+        table = pd.DataFrame(CHANGES.laid_out(every | dict(columns), one.shape))
         return table.assign(key=keys_of(table[list(_KEY)]))
 
     @property
@@ -439,14 +340,16 @@ def _tables(family: _Family) -> list[pd.DataFrame]:
 
 def _differences(family: _Family) -> pd.DataFrame:
     """The changes of all pairs, each turned so that the larger of its two gaps is positive."""
-    found = family.changes(family.confidence.level)
-    a, b = family.gaps(0), family.gaps(1)
+    pairs, (before, after, gained, lost) = family.pairs, family.parts
+    sides = pairs.one, pairs.other
+    found = changes_of_gaps(gained, lost, *sides, pairs.usable, family.confidence.level)
+    a, b = (s.rate[:, pairs.one] - s.rate[:, pairs.other] for s in (before, after))
     turned = np.where(np.abs(a) >= np.abs(b), a, b) < 0
     sign = np.where(turned, -1.0, 1.0)
     low, high = _turn(found.low, found.high, turned)
     low_all, high_all = _turn(found.low_all, found.high_all, turned)
-    one, other = (np.broadcast_to(side, a.shape) for side in family.pairs)
-    status, reason = joint_status(family.groups.names, family.standing, *family.pairs)
+    one, other = (np.broadcast_to(side, a.shape) for side in sides)
+    status, reason = joint_status(family.groups.names, family.standing, *sides)
     return family.table(
         {
             "comparison": DIFFERENCE,
@@ -474,38 +377,21 @@ def _turn(low: Floats, high: Floats, turned: Flags) -> Bounds:
 
 
 def _worst(family: _Family) -> pd.DataFrame:
-    """The change of the largest gap between any two groups, from bounds of all gaps at once.
-
-    Three sets of bounds are needed, of the gaps in a, in b and of their changes; each is made at a
-    third of the error that the level allows.
-    """
+    """The change of the largest gap between any two groups."""
     third = 1 - (1 - family.confidence.level) / 3
-    found = family.changes(third)
-    low, high = worst_case_change(
-        family.bounds(0, third), family.bounds(1, third), (found.low_all, found.high_all)
-    )
-    pairs = Pairs.of(family.standing[0] == OK, family.groups.names)
-    a, b = (largest_gap(side.rate, pairs) for side in family.parts[:2])
+    found = change_of_largest_gap(family.parts, family.pairs, third)
     names = np.array(family.groups.names, dtype=object)
     return family.table(
         {
-            "comparison": WORST,
-            "group_b": names[b.group],
-            "other_b": names[b.other],
-            "gap_a": a.value,
-            "gap_b": b.value,
-            "value": b.value - a.value,
-            "low_simultaneous": low,
-            "high_simultaneous": high,
-            "level_each": found.each,
-            "family_size": found.size,
+            "group_b": names[found.after.group],
+            "other_b": names[found.after.other],
+            "gap_a": found.before.value,
+            "gap_b": found.after.value,
             "method": "from bounds of all gaps in both runs and of their changes",
-            "status": a.status,
-            "reason": a.reason,
-            "verdict": a.verdict(family.margins, low, high),
+            **found.columns(family.margins),
         },
-        a.group,
-        a.other,
+        found.before.group,
+        found.before.other,
     )
 
 

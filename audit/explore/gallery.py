@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from audit.core.errors import InputError, sentence
+from audit.core.files import digest_of
 from audit.core.registry import suggest, unknown
-from audit.core.rundir import PRIVATE, Run, digest_of
+from audit.core.rundir import PRIVATE, Run
 from audit.core.tables import ENSEMBLE, EVERYONE
 from audit.data.alterations import AS_IT_IS, alteration
 from audit.data.dataset import Dataset
@@ -453,8 +454,8 @@ def open_gallery(run: Run, store: Store) -> Gallery:
         store: the embedding store that the run filled; needed for further scores only.
 
     Raises:
-        InputError: a public copy or a run of an earlier version; rows that were changed; a data set
-            that is gone, has changed since, or shows or may show named people.
+        InputError: no private part, or a run of an earlier version; rows that were changed; a data
+            set that is gone, has changed since, or shows or may show named people.
     """
     groups = run.groups().set_index("image_id")
     _require_sealed(run, f"{PRIVATE}/groups.parquet")
@@ -467,8 +468,7 @@ def open_gallery(run: Run, store: Store) -> Gallery:
         shows = "shows" if dataset.card.named_people else "may show (its card doesn't say)"
         told = f"the data set '{dataset.name}' {shows} named people, so no picture of it is shown"
         raise InputError(sentence(told, "The other pages tell what was found by group"))
-    groups = groups[groups.index.isin(dataset.table["image_id"])]
-    return Gallery(run, suite, groups, store)
+    return Gallery(run, suite, groups[groups.index.isin(dataset.table["image_id"])], store)
 
 
 def _require_sealed(run: Run, name: str) -> None:

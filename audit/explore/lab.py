@@ -42,7 +42,7 @@ from audit.engine.suite import Suite, load_suite
 from audit.explore.saved_model import Load, TextsOnly, saved_model
 from audit.measure.confidence import Confidence
 from audit.measure.effects import Edit, Frame, Parts, effect_rows, sampled
-from audit.measure.metrics import Block, Draws, Groups, Tally, margin_family, rates, stacked
+from audit.measure.metrics import Block, Draws, Groups, Tally, margin_family, rates
 from audit.measure.prompt_variants import (
     Answers,
     Codes,
@@ -194,7 +194,7 @@ class Lab:
         )
         frame = Frame("classification", after.task, self.groups, self.confidence, 1, True)
         rows = effect_rows(Edit(CONDITION, condition="as typed"), parts, frame)
-        return EFFECTS.conform(stacked(list(rows)))
+        return EFFECTS.stacked(list(rows))
 
 
 @dataclass(frozen=True)
@@ -432,7 +432,7 @@ def open_wordings(run: Run, task: str, store: Store) -> Worded:
         InputError: a public copy; the data set is gone or has changed since; the store doesn't hold
             all pictures, altered pictures and prompts.
     """
-    if run.manifest.get("public"):
+    if run.public:
         raise InputError(
             sentence(
                 "a public copy is shown as it was published, so nothing is counted again from it",

@@ -12,7 +12,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest, unknown
 from audit.core.resources import bundled, bundled_names
-from audit.core.tables import COUNT, EVERYONE, INCONCLUSIVE, NUMBER, TEXT, Schema
+from audit.core.schema import COUNT, TEXT, Schema, counts, numbers, texts
+from audit.core.tables import EVERYONE, INCONCLUSIVE
 from audit.data.labels import Cited, Text, normalise
 from audit.data.yamlfile import FieldError, load_yaml, validate
 from audit.measure.metrics import METRICS
@@ -63,33 +64,14 @@ CROSS: Final = " x "
 REPLICATIONS: Final = Schema(
     "replications",
     {
-        "key": TEXT,
-        "card": TEXT,
+        **texts("key card"),
         "card_version": COUNT,
-        "question": TEXT,
-        "metric": TEXT,
-        "label": TEXT,
-        "attribute": TEXT,
-        "group": TEXT,
-        "task": TEXT,
-        "condition": TEXT,
-        "published": NUMBER,
-        "published_n": NUMBER,
+        **texts("question metric label attribute group task condition"),
+        **numbers("published published_n"),
         "published_size": TEXT,
-        "ours": NUMBER,
-        "n": NUMBER,
-        "effective_n": NUMBER,
-        "difference": NUMBER,
-        "low": NUMBER,
-        "high": NUMBER,
-        "level": NUMBER,
-        "tolerance": NUMBER,
-        "attainable": NUMBER,
-        "differs": COUNT,
-        "unstated": COUNT,
-        "distance": TEXT,
-        "verdict": TEXT,
-        "reason": TEXT,
+        **numbers("ours n effective_n difference low high level tolerance attainable"),
+        **counts("differs unstated"),
+        **texts("distance verdict reason"),
     },
     key=("key",),
     allowed={"verdict": WORDS, "published_size": SIZES},

@@ -23,7 +23,6 @@ from audit.core.tables import (
     MEASURES,
     NOT_JUDGED,
     OK,
-    TOO_FEW,
     UNDEFINED,
     records,
     require_finite,
@@ -32,12 +31,12 @@ from audit.core.verdicts import Verdict
 from audit.measure.confidence import Confidence
 from audit.measure.controls import Dealt, null_columns, range_by_chance
 from audit.measure.effects import gap_bounds, sampled
-from audit.measure.measures import measured
+from audit.measure.measures import measured, rows_of_rates
 from audit.measure.metrics import DEFAULT_FAMILY, Draws, Groups, standing
-from audit.stats.clustered import Flags, Integers, Sample, rate_interval
+from audit.stats.clustered import Flags, Integers, Sample
 from audit.stats.counts import count
 from audit.stats.defaults import EITHER, OF_DIFFERENCE_IN_CLUSTERS
-from audit.stats.gaps import NO_TWO_GROUPS, TOO_FEW_GROUPS, Pairs, largest_gap
+from audit.stats.gaps import NO_TWO_GROUPS, Pairs, largest_gap
 from audit.stats.samples import pick_groups
 
 #: ``metric`` of rows: the share of pictures that get an answer, and of those the share right
@@ -240,23 +239,10 @@ def measures_of(question: Question, asked: Asked, gaps: bool = True) -> pd.DataF
 
 
 def _rates(sample: Sample, asked: Asked) -> Iterator[dict[str, Any]]:
-    low, high = rate_interval(sample, asked.confidence.level)
-    status, reason = standing(sample.n, sample.subjects, asked.confidence.min_group)
-    for g, (attribute, group) in enumerate(asked.groups.index):
-        yield {
-            "attribute": attribute,
-            "group": group,
-            "n": int(sample.n[0, g]),
-            "subjects": int(sample.subjects[0, g]),
-            "events": int(sample.events[0, g]),
-            "value": float(sample.rate[0, g]),
-            "low": float(low[0, g]),
-            "high": float(high[0, g]),
-            "method": EITHER,
-            "status": status[0, g],
-            "reason": _NONE_SURE if status[0, g] == UNDEFINED else reason[0, g],
-            "verdict": NOT_JUDGED,
-        }
+    c = asked.confidence
+    for row in rows_of_rates(sample, asked.groups, c.level, c.min_group):
+        why = _NONE_SURE if row["status"] == UNDEFINED else row["reason"]
+        yield row | {"method": EITHER, "reason": why, "verdict": NOT_JUDGED}
 
 
 def _gap(sample: Sample, question: Question, asked: Asked, attribute: str) -> dict[str, Any]:
@@ -273,27 +259,21 @@ def _gap(sample: Sample, question: Question, asked: Asked, attribute: str) -> di
         "family": f"{asked.task}, {question.metric}, by {attribute}",
         "family_size": int(pairs.usable.sum()) * asked.together,
     }
-    if not pairs.usable.any():
-        nobody = {"group": "", "other": "", "value": np.nan, "status": TOO_FEW}
-        return row | nobody | {"reason": TOO_FEW_GROUPS}
     bounds = gap_bounds(part, pairs.one, pairs.other, pairs.usable, asked.level)
     gap = largest_gap(part.rate, pairs, *bounds)
-    top, bottom = int(gap.group[0, 0]), int(gap.other[0, 0])
-    found = {
-        "group": names[top],
-        "other": names[bottom],
-        "n": int(part.n[0, [top, bottom]].sum()),
-        "subjects": int(part.subjects[0, [top, bottom]].sum()),
-        "events": int(part.events[0, [top, bottom]].sum()),
-        "value": float(gap.value[0, 0]),
-        "low_simultaneous": float(gap.low[0, 0]),
-        "high_simultaneous": float(gap.high[0, 0]),
-        "method": f"largest over pairs of {OF_DIFFERENCE_IN_CLUSTERS}, max-T",
-        "reason": str(gap.reason[0, 0]),
-        "verdict": str(gap.verdict(margin)[0, 0]),
-    }
+    row |= gap.row(names.tolist())
+    if not gap.some[0, 0]:
+        return row
     chance, dealt = _by_chance(question, asked, attribute)
-    return row | found | chance | {"method": f"{found['method']}; {dealt}"}
+    return (
+        row
+        | chance
+        | {
+            **part.counted(0, [gap.group[0, 0], gap.other[0, 0]]),
+            "method": f"largest over pairs of {OF_DIFFERENCE_IN_CLUSTERS}, max-T; {dealt}",
+            "verdict": str(gap.verdict(margin)[0, 0]),
+        }
+    )
 
 
 def _by_chance(question: Question, asked: Asked, attribute: str) -> tuple[dict[str, Any], str]:

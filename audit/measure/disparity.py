@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from audit.core.schema import Columns
 from audit.core.tables import (
     DEPARTURE,
     DIFFERENCE,
@@ -33,19 +34,16 @@ from audit.core.tables import (
     WORST,
     keys_of,
 )
-from audit.core.verdicts import Verdict, decide, size_bounds, verdicts
+from audit.core.verdicts import GapSize, Verdict, decide, size_bounds, verdicts
 from audit.measure import intersections
 from audit.measure.confidence import Confidence
 from audit.measure.metrics import (
     QUESTION,
     Asked,
     Block,
-    Columns,
     Groups,
     Tally,
-    flat,
     joint_status,
-    stacked,
     standing,
 )
 from audit.stats.clustered import Sample, difference_interval, effective_n
@@ -82,7 +80,7 @@ def disparities(tally: Tally, confidence: Confidence) -> pd.DataFrame:
         for attribute in tally.groups.attributes:
             groups = Compared(tally.groups, attribute, block, asked, confidence)
             blocks += _tables(groups) if asked[2] == ENSEMBLE else [_worst_untested(groups)]
-    return DISPARITIES.conform(_keyed(stacked(blocks))) if blocks else DISPARITIES.empty()
+    return _keyed(DISPARITIES.stacked(blocks))
 
 
 def differences_at_once(
@@ -254,20 +252,11 @@ class Compared:
             "group": names[one],
             "other": names[other],
             "level": self.confidence.level,
-            **dict.fromkeys(_NUMBERS, np.nan),
             "family": self.family(),
-            "family_size": 0,
-            "basis": "",
-            "role": "",
-            "left_out": "",
-            "method": "",
             "status": OK,
-            "reason": "",
             "verdict": NOT_JUDGED,
-            "pooled_verdict": "",
         }
-        filled = every | sides | dict(columns)
-        return {name: flat(value, (q, p)) for name, value in filled.items()}
+        return DISPARITIES.laid_out(every | sides | dict(columns), (q, p))
 
     @cached_property
     def pooled(self) -> Pooled:
@@ -290,18 +279,6 @@ class Compared:
     def detectable(self) -> NDArray[np.float64]:
         """The smallest detectable gap of each usable comparison."""
         return np.where(self.comparisons.usable, _detectable(self), np.nan)
-
-
-_POOLED: Final = (
-    "pooled_value", "pooled_low", "pooled_high",
-    "pooled_low_simultaneous", "pooled_high_simultaneous",
-)  # fmt: skip
-_NUMBERS: Final = (
-    "value", "low", "high", "low_simultaneous", "high_simultaneous", "level_each", "p", "q",
-    "smallest_q", "screening", "null_mean", "null_high", "detectable", "margin",
-    "low_equivalence", "high_equivalence", "ratio", "ratio_low", "ratio_high", "ratio_margin",
-    "p_margin", "q_margin", *_POOLED,
-)  # fmt: skip
 
 
 def _tables(groups: Compared) -> list[Columns]:
@@ -375,13 +352,11 @@ def _pair_verdicts(groups: Compared, low: Any, high: Any) -> NDArray[np.str_]:
     claims, k = groups.claims, groups.pairs.one.size
     margin = groups.margins.difference
     given = verdicts(low, high, margin)
-    least, most = size_bounds(*(np.log(end) for end in (claims.ratio_low, claims.ratio_high)))
-    wide = np.log(groups.margins.ratio)
-    binds = ~np.isnan(wide) & (claims.basis != NEGLIGIBLE)
-    exceeds = (given[:, :k] == Verdict.EXCEEDS) | (binds & (least > wide))
-    small = (given[:, :k] == Verdict.WITHIN) & (~binds | (most < wide))
-    within = groups.pairs.usable & (small | (claims.verdict == Verdict.WITHIN))
-    given[:, :k] = decide(exceeds, within)
+    wide = np.log(np.where(claims.basis == NEGLIGIBLE, np.nan, groups.margins.ratio))
+    ratio = GapSize(*size_bounds(np.log(claims.ratio_low), np.log(claims.ratio_high)), wide)
+    judged = decide(GapSize(*size_bounds(low[:, :k], high[:, :k]), margin), ratio)
+    none = groups.pairs.usable & (claims.verdict == Verdict.WITHIN)
+    given[:, :k] = np.where(none, Verdict.WITHIN.value, judged)
     return given
 
 

@@ -16,21 +16,12 @@ import numpy.typing as npt
 import pandas as pd
 from numpy.typing import NDArray
 
-from audit.core.tables import (
-    CONDITION,
-    COUNT,
-    EFFECTS,
-    ENSEMBLE,
-    NUMBER,
-    OK,
-    RATE,
-    TEXT,
-    WORST,
-)
+from audit.core.schema import Columns
+from audit.core.tables import CONDITION, EFFECTS, ENSEMBLE, OK, RATE, WORST
 from audit.core.verdicts import verdicts
 from audit.data.labels import LabelSet
 from audit.measure.confidence import Confidence
-from audit.measure.metrics import METRICS, Columns, Draws, Groups, flat, stacked, standing
+from audit.measure.metrics import METRICS, Draws, Groups, standing
 from audit.stats.changes import changes_of_gaps, each_level, worst_case_change
 from audit.stats.clustered import (
     Bounds,
@@ -45,8 +36,8 @@ from audit.stats.clustered import (
     rate_interval,
 )
 from audit.stats.counts import Counts, count
-from audit.stats.families import bounds_at
-from audit.stats.gaps import Pairs, largest_gap
+from audit.stats.gaps import LargestGap, Pairs, largest_gap
+from audit.stats.multiplicity import bounds_at
 from audit.stats.samples import pick_groups, pick_questions
 
 
@@ -93,7 +84,7 @@ def condition_effects(
         for name in conditions
         for table in _condition(name, before, by_condition[name], labels, draws, frame)
     ]
-    return EFFECTS.conform(stacked(tables)) if tables else EFFECTS.empty()
+    return EFFECTS.stacked(tables)
 
 
 def _condition(
@@ -231,8 +222,7 @@ class Frame:
 
     def columns(self, edit: Edit, columns: Mapping[str, Any], shape: tuple[int, int]) -> Columns:
         """Columns of EFFECTS from arrays (Q, P), blank where none is given."""
-        blank = {TEXT: "", COUNT: 0, NUMBER: np.nan}
-        every = {name: blank[dtype] for name, dtype in EFFECTS.columns.items()} | {
+        every = {
             "probe": self.probe,
             "task": self.task,
             "edit": edit.kind,
@@ -241,7 +231,7 @@ class Frame:
             "added": edit.added,
             "level": self.confidence.level,
         }
-        return {name: flat(value, shape) for name, value in (every | dict(columns)).items()}
+        return EFFECTS.laid_out(every | dict(columns), shape)
 
 
 def rate_rows(edit: Edit, parts: Parts, frame: Frame, carries: Mapping[str, Floats]) -> Columns:
@@ -299,23 +289,15 @@ def _counted(gained: Sample, lost: Sample) -> dict[str, Any]:
 def gap_rows(
     edit: Edit, parts: Parts, attribute: str, names: NDArray[np.object_], frame: Frame
 ) -> Columns:
-    """The change of every question's worst-case gap, as ``compare`` has it between two runs.
-
-    Three sets of bounds are needed, of the gaps before, after and of their changes; each is made at
-    a third of the error that the level allows this edit.
-    """
+    """The change of every question's worst-case gap, at the level that one edit has."""
     s = parts.gained
     ok = standing(s.n, s.subjects, frame.confidence.min_group)[0] == OK
-    pairs = Pairs.of(ok, names.tolist())
-    compared, level = (pairs.one, pairs.other, pairs.usable), frame.level(3)
-    found = changes_of_gaps(s, parts.lost, *compared, level)
-    before, after = (gap_bounds(side, *compared, level) for side in (parts.before, parts.after))
-    low, high = worst_case_change(before, after, (found.low_all, found.high_all))
-    gap, later = (largest_gap(side.rate, pairs) for side in (parts.before, parts.after))
-    at, margin = np.arange(len(gap.value))[:, np.newaxis], frame.margins(parts.families)
+    of = parts.before, parts.after, s, parts.lost
+    found = change_of_largest_gap(of, Pairs.of(ok, names.tolist()), frame.level(3))
+    gap, later = found.before, found.after
+    at = np.arange(len(gap.value))[:, np.newaxis]
     columns = _named(parts) | {
         "attribute": attribute,
-        "comparison": WORST,
         "group": names[gap.group],
         "other": names[gap.other],
         "group_after": names[later.group],
@@ -323,19 +305,62 @@ def gap_rows(
         **{k: v[at, gap.group] + v[at, gap.other] for k, v in _counted(s, parts.lost).items()},
         "before": gap.value,
         "after": later.value,
-        "value": later.value - gap.value,
-        "low_simultaneous": low,
-        "high_simultaneous": high,
-        "level_each": found.each,
         "family": frame.family(attribute),
-        "family_size": found.size,
-        "margin": margin,
         "method": "from bounds of all gaps before and after and of their changes",
-        "status": gap.status,
-        "reason": gap.reason,
-        "verdict": gap.verdict(margin, low, high),
+        **found.columns(frame.margins(parts.families)),
     }
     return frame.columns(edit, columns, gap.value.shape)
+
+
+@dataclass(frozen=True)
+class GapChange:
+    """How the largest gap between any two groups changed between two askings; see ``LargestGap``.
+
+    ``low, high``, (Q, 1): bounds of the change; ``each``: the level of each bound they are made of;
+    ``size``: how many pairs of groups they hold over.
+    """
+
+    before: LargestGap
+    after: LargestGap
+    low: Floats
+    high: Floats
+    each: float
+    size: int
+
+    def columns(self, margin: Floats) -> dict[str, Any]:
+        """What tables of paired changes hold of it, (Q, 1), with the verdict against a margin."""
+        return {
+            "comparison": WORST,
+            "value": self.after.value - self.before.value,
+            "low_simultaneous": self.low,
+            "high_simultaneous": self.high,
+            "level_each": self.each,
+            "family_size": self.size,
+            "margin": margin,
+            "status": self.before.status,
+            "reason": self.before.reason,
+            "verdict": self.before.verdict(margin, self.low, self.high),
+        }
+
+
+def change_of_largest_gap(of: Sequence[Sample], pairs: Pairs, level: float) -> GapChange:
+    """The change of the largest gap between any two groups, from bounds of all gaps at once.
+
+    Three sets of bounds are needed, of the gaps before, after and of their changes.
+
+    Args:
+        of: whether something happened before, after, after only and before only, Q questions each;
+            of the same pictures and bootstrap.
+        pairs: which groups are compared.
+        level: of each of the three sets; a third of the error that is allowed.
+    """
+    before, after, gained, lost = of
+    compared = pairs.one, pairs.other, pairs.usable
+    found = changes_of_gaps(gained, lost, *compared, level)
+    a, b = (gap_bounds(side, *compared, level) for side in (before, after))
+    low, high = worst_case_change(a, b, (found.low_all, found.high_all))
+    gap, later = (largest_gap(side.rate, pairs) for side in (before, after))
+    return GapChange(gap, later, low, high, found.each, found.size)
 
 
 def gap_bounds(

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
-from audit.core.digits import bounds, percent
+from audit.core.digits import bounds, percent, share
 from audit.core.names import short_digest
 from audit.core.tables import (
     BETWEEN,
@@ -275,8 +275,8 @@ def _gap_sentence(row: Mapping[str, Any]) -> str:
     ends = resting_bounds(row)
     between = "" if row["comparison"] == DIFFERENCE else ", the largest gap between two groups"
     return (
-        f"{_what(row)} for {_share(row['events'], row['n'])} of the pictures with "
-        f"{row['attribute']} {row['group']} and {_share(row['events_other'], row['n_other'])} of "
+        f"{_what(row)} for {share(row['events'], row['n'])} of the pictures with "
+        f"{row['attribute']} {row['group']} and {share(row['events_other'], row['n_other'])} of "
         f"those with {row['other']}: {percent(row['value'], *ends)} points{between} "
         f"({_bounds_in_words(row, ends)}); {_verdict_in_words(row)}."
     )
@@ -440,11 +440,6 @@ def tally_verdicts(findings: Sequence[Mapping[str, Any]]) -> dict[str, int]:
     """How many findings have each verdict."""
     verdicts = [f["verdict"] for f in findings]
     return {v: verdicts.count(v) for v in (EXCEEDS, INCONCLUSIVE, WITHIN, "seen")}
-
-
-def _share(events: int, n: int) -> str:
-    """Counts beside the share, so that nobody takes 1 of 3 for 33 of 99."""
-    return f"{100 * events / n:.0f} % ({events} of {n})"
 
 
 def _number(value: float) -> float | None:

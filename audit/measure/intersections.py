@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from audit.core.verdicts import decide, size_bounds
+from audit.core.verdicts import GapSize, decide, size_bounds
 from audit.stats.clustered import Floats, Integers, Sample, difference_interval, rate_interval
 from audit.stats.pooling import Pooled, partial_pooling, pooled_differences, pooled_variance
 
@@ -173,6 +173,4 @@ def _most(values: Floats) -> Floats:
 
 
 def _verdicts(value: Floats, least: Floats, most: Floats, margin: npt.ArrayLike) -> Words:
-    allowed = np.asarray(margin, dtype=np.float64)
-    judged = decide(least > allowed, most < allowed)
-    return np.where(np.isnan(value), "", judged).astype(object)
+    return np.where(np.isnan(value), "", decide(GapSize(least, most, margin))).astype(object)

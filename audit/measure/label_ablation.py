@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from audit.core.errors import InputError, sentence
+from audit.core.schema import Columns
 from audit.core.tables import ADD, DROP, EFFECTS, EVERYONE, INCONCLUSIVE, NOT_ASKED, RATE, SWAP
 from audit.data.labels import Label, LabelSet
 from audit.measure.confidence import Confidence
 from audit.measure.effects import Edit, Frame, Parts, effect_rows, sampled
-from audit.measure.metrics import Columns, Draws, Groups, margin_family, stacked
+from audit.measure.metrics import Draws, Groups, margin_family
 from audit.stats.clustered import Flags, Floats, Integers, Sample, rate_interval
 from audit.stats.counts import Counts, count
 from audit.stats.samples import pick_questions
@@ -103,7 +104,7 @@ def label_effects(
     planned = edits(labels, extra)
     frame = Frame(probe, task or labels.name, groups, confidence, len(planned), every_label)
     tables = [table for edit in planned for table in _tables(edit, asked, frame)]
-    return EFFECTS.conform(stacked(tables))
+    return EFFECTS.stacked(tables)
 
 
 @dataclass(frozen=True)

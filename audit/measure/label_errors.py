@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from audit.core.tables import DIFFERENCE, ENSEMBLE, EVERYONE, OK, REST, UNKNOWN, records
-from audit.core.verdicts import decide, size_bounds
+from audit.core.verdicts import GapSize, decide, size_bounds
 from audit.stats.mislabelled import at_random, at_worst
 
 #: shares of all group labels of an attribute, wrong under which every verdict is looked at again
@@ -123,9 +123,9 @@ def _verdict(row: Mapping[str, Any], joint: Bounds, alone: Bounds) -> str:
         )
         for low, high in (joint, alone)
     )
-    margin, ratio = row["margin"], not np.isnan(row["ratio_margin"])
-    within = not ratio and not row["left_out"] and most[1].max() < margin
-    return str(decide(least[0].max() > margin, within))
+    difference = GapSize(least[0].max(), most[1].max(), row["margin"])
+    ratio = GapSize(np.nan, np.nan, row["ratio_margin"])
+    return str(decide(difference, ratio, whole=not row["left_out"]))
 
 
 __all__ = ["SHARES", "Verdicts", "if_labels_were_wrong"]

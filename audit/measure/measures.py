@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
 import pandas as pd
 
-from audit.core.tables import COUNT, EVERYONE, INCONCLUSIVE, MEASURES, NUMBER, OK, TEXT, keys_of
+from audit.core.schema import NUMBER, Row
+from audit.core.tables import EVERYONE, INCONCLUSIVE, MEASURES, OK, keys_of
+from audit.measure.metrics import standing
+from audit.stats.clustered import Sample, rate_interval
+
+if TYPE_CHECKING:
+    from audit.measure.metrics import Groups
 
 #: the columns by whose values findings cite a row
 _KEY: Final = (
     "probe", "task", "condition", "metric", "label", "attribute", "group", "other",
 )  # fmt: skip
-_BLANK: Final[Mapping[str, Any]] = {TEXT: "", COUNT: 0, NUMBER: np.nan}
 
 
 def measured(rows: pd.DataFrame | Iterable[Mapping[str, Any]], **every: Any) -> pd.DataFrame:
@@ -30,10 +34,8 @@ def measured(rows: pd.DataFrame | Iterable[Mapping[str, Any]], **every: Any) -> 
     table = (rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))).assign(**every)
     if table.empty:
         return MEASURES.empty()
-    foreign = {str(name) for name in table} - set(MEASURES.columns)
-    if foreign:
-        raise KeyError(f"MEASURES has no column {sorted(foreign)}")
-    blank = {name: _BLANK[dtype] for name, dtype in MEASURES.columns.items()} | {
+    MEASURES.require(table)
+    blank = MEASURES.blank | {
         "attribute": EVERYONE, "group": EVERYONE, "status": OK, "verdict": INCONCLUSIVE,
     }  # fmt: skip
     table = table.assign(**{name: value for name, value in blank.items() if name not in table})
@@ -41,3 +43,20 @@ def measured(rows: pd.DataFrame | Iterable[Mapping[str, Any]], **every: Any) -> 
     table["key"] = keys_of(table[list(_KEY)])
     table["excess"] = table["value"].astype(float) - table["null_mean"].astype(float)
     return MEASURES.conform(table)
+
+
+def rows_of_rates(sample: Sample, groups: Groups, level: float, min_group: int) -> Iterator[Row]:
+    """The rate of one question in every group, a row each."""
+    low, high = rate_interval(sample, level)
+    status, reason = standing(sample.n, sample.subjects, min_group)
+    for g, (attribute, group) in enumerate(groups.index):
+        yield {
+            "attribute": attribute,
+            "group": group,
+            **sample.counted(0, g),
+            "value": float(sample.rate[0, g]),
+            "low": float(low[0, g]),
+            "high": float(high[0, g]),
+            "status": status[0, g],
+            "reason": reason[0, g],
+        }

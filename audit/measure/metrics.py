@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from audit.core.errors import InputError, sentence
 from audit.core.registry import Registry
+from audit.core.schema import Columns
 from audit.core.tables import ENSEMBLE, EVERYONE, OK, RATES, REST, TOO_FEW, UNDEFINED, UNKNOWN
 from audit.data.dataset import Dataset, intersect
 from audit.data.labels import LabelSet
@@ -398,7 +399,7 @@ def rates(tally: Tally, level: float = 0.95, min_group: int = 5) -> pd.DataFrame
         for asked, block in tally.blocks.items()
         if block.counts.n.any()  # metrics that no picture could answer are left out
     ]
-    return RATES.conform(stacked(tables)) if tables else RATES.empty()
+    return RATES.stacked(tables)
 
 
 def _rates_of(block: Block, asked: Asked, groups: Groups, level: float, min_group: int) -> Columns:
@@ -406,7 +407,7 @@ def _rates_of(block: Block, asked: Asked, groups: Groups, level: float, min_grou
     sample = block.counts.sample(np.arange(g))
     low, high = rate_interval(sample, level)
     status, reason = standing(sample.n, sample.subjects, min_group)
-    columns: dict[str, Any] = dict(zip(QUESTION, asked, strict=False)) | {
+    columns = dict(zip(QUESTION, asked, strict=False)) | {
         "label": np.array(block.labels, dtype=object)[:, np.newaxis],
         "margin_family": np.array(block.families, dtype=object)[:, np.newaxis],
         "attribute": groups.index.get_level_values("attribute").to_numpy(object)[np.newaxis],
@@ -425,22 +426,7 @@ def _rates_of(block: Block, asked: Asked, groups: Groups, level: float, min_grou
         "status": status,
         "reason": reason,
     }
-    return {name: flat(value, (q, g)) for name, value in columns.items()}
-
-
-#: equally long columns of a table to be, by name: cheaper to stack than tables
-Columns = dict[str, NDArray[Any]]
-
-
-def flat(value: Any, shape: tuple[int, int]) -> NDArray[Any]:
-    """A value, column, row or matrix as one long column, question by question."""
-    array = np.asarray(value, dtype=object) if isinstance(value, str) else np.asarray(value)
-    return np.broadcast_to(array, shape).reshape(-1)
-
-
-def stacked(blocks: Sequence[Columns]) -> pd.DataFrame:
-    """Blocks of columns as one table."""
-    return pd.DataFrame({n: np.concatenate([b[n] for b in blocks]) for n in blocks[0]})
+    return RATES.laid_out(columns, (q, g))
 
 
 def _pooled_columns(sample: Sample, groups: Groups, level: float) -> dict[str, NDArray[np.float64]]:

@@ -56,7 +56,7 @@ from audit.stats.components import (
     moments,
 )
 from audit.stats.counts import Counts, count
-from audit.stats.families import Estimates
+from audit.stats.multiplicity import Estimates
 from audit.stats.selection import Parts, choosable, parts, wording_bounds
 
 if TYPE_CHECKING:

@@ -10,21 +10,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from audit.core.schema import Row
 from audit.core.tables import ENSEMBLE, OK, TOO_FEW, UNDEFINED
 from audit.core.verdicts import Verdict
 from audit.data.labels import LabelSet
 from audit.measure.confidence import Confidence
+from audit.measure.measures import rows_of_rates
 from audit.measure.metrics import Draws, Groups, standing
 from audit.stats.clustered import Sample, correlated, joined, rate_interval
 from audit.stats.counts import count
-from audit.stats.families import compare
 from audit.stats.gaps import LargestGap, Pairs, largest_gap
+from audit.stats.multiplicity import compare
 from audit.stats.significance import bonferroni_level
 
 #: ``metric`` of the rows; ``label`` is the right answer, blank where all of them count
@@ -35,7 +37,6 @@ RECALL_GAP: Final = "true_positive_rate_gap"
 BALANCED_GAP: Final = "balanced_recall_gap"
 ODDS: Final = "equalised_odds"
 
-Row = dict[str, Any]
 Floats = NDArray[np.float64]
 _MIXED: Final = "other right answers together, in the mix that each group has"
 
@@ -123,21 +124,10 @@ class RatesByTruth:
 
     def _rates(self, metric: str, name: str, sample: Sample, among: str) -> Iterator[Row]:
         """One rate in every group."""
-        low, high = rate_interval(sample, self.confidence.level)
-        status, reason = self._standing(sample)
-        for g, (attribute, group) in enumerate(self.groups.index):
-            yield self._row(metric, attribute, label=name) | {
-                "group": group,
-                "n": int(sample.n[0, g]),
-                "subjects": int(sample.subjects[0, g]),
-                "events": int(sample.events[0, g]),
-                "value": float(sample.rate[0, g]),
-                "low": float(low[0, g]),
-                "high": float(high[0, g]),
-                "status": status[0, g],
-                "reason": reason[0, g],
-                "method": f"among pictures of the {among}",
-            }
+        c = self.confidence
+        for row in rows_of_rates(sample, self.groups, c.level, c.min_group):
+            method = f"among pictures of the {among}"
+            yield self._row(metric, row["attribute"], label=name) | row | {"method": method}
 
     def _row(self, metric: str, attribute: str, label: str = "") -> Row:
         return {
@@ -202,19 +192,8 @@ class RatesByTruth:
 
     def _told(self, metric: str, attribute: str, gap: LargestGap, label: str = "") -> Row:
         """The row of a largest gap."""
-        some, at = bool(gap.some[0, 0]), self.groups.columns(attribute)
-        names = self.groups.index.get_level_values("group")
-        sides = [str(names[int(at[side[0, 0]])]) for side in (gap.group, gap.other)]
-        group, other = sides if some else ("", "")
-        return self._row(metric, attribute, label) | {
-            "group": group,
-            "other": other,
-            "value": float(gap.value[0, 0]),
-            "low_simultaneous": float(gap.low[0, 0]),
-            "high_simultaneous": float(gap.high[0, 0]),
-            "status": str(gap.status[0, 0]),
-            "reason": str(gap.reason[0, 0]),
-        }
+        names = self.groups.index.get_level_values("group")[self.groups.columns(attribute)]
+        return self._row(metric, attribute, label) | gap.row(names.tolist())
 
     # ---- balanced recall
 

@@ -16,31 +16,13 @@ from numpy.typing import NDArray
 from scipy import sparse, special
 
 from audit.core.errors import InputError, sentence
-from audit.core.tables import (
-    COUNT,
-    NOT_JUDGED,
-    NUMBER,
-    OK,
-    RATE,
-    TEXT,
-    THRESHOLDS,
-    WORST,
-    require_finite,
-)
+from audit.core.schema import Columns
+from audit.core.tables import NOT_JUDGED, OK, RATE, THRESHOLDS, WORST, require_finite
 from audit.data.labels import LabelSet
 from audit.measure.confidence import Confidence
 from audit.measure.effects import Frame, gap_bounds, sampled
 from audit.measure.label_ablation import Vectors, check_fit, similarities
-from audit.measure.metrics import (
-    DEFAULT_FAMILY,
-    Columns,
-    Draws,
-    Groups,
-    flat,
-    margin_family,
-    stacked,
-    standing,
-)
+from audit.measure.metrics import DEFAULT_FAMILY, Draws, Groups, margin_family, standing
 from audit.stats.clustered import Flags, Floats, Integers, Sample, rate_interval
 from audit.stats.counts import Counts, count
 from audit.stats.defaults import EITHER, OF_DIFFERENCE_IN_CLUSTERS
@@ -125,7 +107,7 @@ def threshold_rates(
         for at, counts in sorted(total.items(), key=lambda item: item[0])
         for table in kept.tables(at, counts, frame)
     ]
-    return THRESHOLDS.conform(stacked(tables))
+    return THRESHOLDS.stacked(tables)
 
 
 _At = tuple[float, str]  # a threshold and a metric
@@ -234,11 +216,8 @@ def _against(kept: Flags, right: Integers) -> tuple[Flags, Flags]:
 
 
 def _threshold_rows(columns: Mapping[str, Any], shape: tuple[int, int]) -> Columns:
-    """Columns of THRESHOLDS from arrays (Q, P), blank where none is given."""
-    blank = {TEXT: "", COUNT: 0, NUMBER: np.nan}
-    every = {name: blank[dtype] for name, dtype in THRESHOLDS.columns.items()}
-    every |= {"verdict": NOT_JUDGED} | dict(columns)
-    return {name: flat(value, shape) for name, value in every.items()}
+    """Columns of THRESHOLDS from arrays (Q, P), not judged where nothing else is said."""
+    return THRESHOLDS.laid_out({"verdict": NOT_JUDGED, **columns}, shape)
 
 
 def _kept_rates(sample: Sample, frame: Frame) -> dict[str, Any]:

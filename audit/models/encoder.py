@@ -9,7 +9,6 @@ import math
 import os
 import re
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 
 from audit.core.errors import InputError, sentence
+from audit.core.files import write_text
 from audit.stats.scoring import Kind, Scoring
 
 Rows = NDArray[np.float32]
@@ -224,12 +224,10 @@ def file_digest(path: Path, cache: Path | None = None) -> str:
 
 
 def write_note(path: Path, text: str) -> None:
-    """Write a note that saves time and may fail in silence; never half of it."""
+    """Write a note that saves time and may fail in silence."""
     with contextlib.suppress(OSError):
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        aside = path.with_name(f".{uuid.uuid4().hex}")
-        aside.write_text(text, encoding="ascii")
-        os.replace(aside, path)
+        write_text(path, text)
 
 
 def require_logit_scale(scale: float, where: str) -> None:

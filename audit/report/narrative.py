@@ -26,25 +26,19 @@ from audit.core.digits import bounds, percent
 from audit.core.earlier import FACTS, sentence_of_now
 from audit.core.errors import InputError, sentence
 from audit.core.evidence import linked, place_of_key
+from audit.core.files import write_text
 from audit.core.page import BLANK, Markdown, code, escaped
 from audit.core.registry import suggest
-from audit.core.rundir import Run, write_text
+from audit.core.rundir import Run
 from audit.core.tables import EVERYONE, EXCEEDS, INCONCLUSIVE, WITHIN
 from audit.data.yamlfile import Document, Loc, parse_yaml, read_text, validate
 from audit.measure.findings import tally_verdicts
+from audit.probes.kit.blocks import PLACES, require_place
 from audit.probes.kit.cells import table
 
 FILE: Final = "narrative.yaml"
 #: begins what a draft holds in the place of words; nothing is published with it
 PLACEHOLDER: Final = "Replace this:"
-#: names of the report's sections in ``sections:``, in the order of their numbers from 0
-SECTIONS: Final = (
-    "reading", "summary", "identity", "system", "uses", "stakeholders", "data", "groups",
-    "label_sets", "prompts", "plan", "misclassification", "intersections", "sensitivity",
-    "wordings", "retrieval", "association", "surveillance", "robustness", "calibration",
-    "mitigation", "replication", "controls", "limits", "regulation", "recommendations",
-    "reproduction", "changes",
-)  # fmt: skip
 #: what a quoted finding may be asked for; without any, the estimate with its bounds
 FIELDS: Final = (
     "estimate", "low", "high", "bounds", "margin", "verdict", "severity", "harm", "groups",
@@ -172,10 +166,14 @@ class Narrative:
         left = (p for p in self.passages if PLACEHOLDER in p.text)
         return next((p.line_of(p.text.index(PLACEHOLDER), PLACEHOLDER) for p in left), None)
 
-    def words(self, number: int) -> Markdown:
-        """The words for the report's section of this number, set apart from the tool's."""
-        at = ("sections", SECTIONS[number])
-        passage = next((p for p in self.passages if p.at == at), None)
+    def words(self, name: str) -> Markdown:
+        """The words for a section of the report, set apart from the tool's.
+
+        Raises:
+            InputError: the report has no section of this name.
+        """
+        require_place(name)
+        passage = next((p for p in self.passages if p.at == ("sections", name)), None)
         if passage is None or not passage.text.strip():
             return Markdown("")
         claims = [p for p in self._of_passage(passage) if p.kind == "claim"]
@@ -292,7 +290,7 @@ class Narrative:
         shown = quoted(finding, field)
         if shown is not None:
             return _Value(shown)
-        if self.run.manifest.get("public"):
+        if self.run.public:
             return _Value("withheld")
         told = f"the finding '{finding['id']}' has no {field or 'estimate'} in this run"
         return _Value(sentence(told, "Quote its .statement, which says why"), ok=False)
@@ -309,7 +307,7 @@ class Narrative:
     def _of_another_run(self) -> Iterator[Problem]:
         """Words written for another run are stale until their author has read them again."""
         meant, is_ = self.given.run, self.run.manifest["run"]
-        if meant and not (_identity(meant) == _identity(is_) or self.run.manifest.get("public")):
+        if meant and not (_identity(meant) == _identity(is_) or self.run.public):
             told = f"these words were written for the run '{meant}', this is '{is_}'"
             yield Problem(
                 self.run_line,
@@ -319,10 +317,10 @@ class Narrative:
             )
 
     def _of_passage(self, passage: Passage) -> Iterator[Problem]:
-        if passage.at[0] == "sections" and passage.at[1] not in SECTIONS:
+        if passage.at[0] == "sections" and passage.at[1] not in PLACES:
             told = f"no section of the report is called '{passage.at[1]}'"
-            near = suggest(str(passage.at[1]), SECTIONS)
-            known = sentence(told, near, f"There are {', '.join(SECTIONS)}")
+            near = suggest(str(passage.at[1]), PLACES)
+            known = sentence(told, near, f"There are {', '.join(PLACES)}")
             yield Problem(passage.first, "error", known)
         yield from self._of_quotes(passage)
         yield from _of_markup(passage)
@@ -462,11 +460,10 @@ def save(run: Run, text: str) -> None:
     Raises:
         InputError: the folder can't be written.
     """
-    path = run.path / FILE
     try:
-        write_text(path, text)
+        write_text(run.path / FILE, text)
     except OSError as error:
-        told = f"{path} can't be written ({error.strerror or error})"
+        told = f"{run.path / FILE} can't be written ({error.strerror or error})"
         raise InputError(sentence(told, "What it held before is still there")) from error
 
 
@@ -484,7 +481,7 @@ def save_over(run: Run, text: str, opened: str | None) -> None:
 
 def closed(run: Run) -> str | None:
     """Why the words of a run can't be edited beside it; None where they can."""
-    if run.manifest.get("public"):
+    if run.public:
         told = "This is a public copy: its words are those of the run that it was made of"
         return sentence(told, "Edit them there, then make the copy again")
     if not os.access(run.path, os.W_OK):
@@ -510,7 +507,7 @@ def starter(run: Run) -> str:
     """A ``narrative.yaml`` to start from: every key, and the ids of the foremost findings."""
     first = run.findings[:8]
     ids = "\n".join(f"#   {f['id']}  ({f['verdict']})" for f in first)
-    sections = "\n".join(f"  # {name}: |" for name in SECTIONS if name != "summary")
+    sections = "\n".join(f"  # {name}: |" for name in PLACES if name != "summary")
     quote = f"{{{{ {first[0]['id']} }}}}" if first else "{{ run.findings }} findings"
     words = {"ids": ids, "sections": sections, "quote": quote, "placeholder": PLACEHOLDER}
     return _STARTER.format(run=run.manifest["run"], **words)

@@ -151,7 +151,7 @@ def _mark(run: Run) -> str:
 
 def _placed(run: Run, damage: list[Damage], part: str, error: Exception) -> Damaged:
     """Note what can't be rendered; what stands in its place."""
-    damage.append(Damage.of(part, error, quoted=not run.manifest.get("public")))
+    damage.append(Damage.of(part, error, quoted=not run.public))
     return Damaged(damage[-1])
 
 
@@ -308,8 +308,8 @@ def _offered(run: Run, damage: list[Damage], tell: Callable[..., Any], *given: A
 # ---- sections with a module of their own --------------------------------------------------------
 
 
-def _section(run: Run, drawn: dict[str, Drawn], damage: list[Damage], place: int) -> Markdown:
-    """What stands under a number: all that was asked, then what would ask for the rest."""
+def _section(run: Run, drawn: dict[str, Drawn], damage: list[Damage], place: str) -> Markdown:
+    """What stands in a section: all that was asked, then what would ask for the rest."""
     told: list[Markdown] = []
     would: list[str] = []
     for section in sections_at(place):

@@ -22,7 +22,7 @@ from audit.stats.clustered import (
     effective_events,
     rate_interval,
 )
-from audit.stats.families import ENOUGH, Flags, bounds_at, joint_level
+from audit.stats.multiplicity import ENOUGH, Flags, bounds_at, joint_level
 
 _AT_ONCE: Final = 512  # comparisons a block: bounds memory
 

@@ -58,6 +58,12 @@ class Sample:
         """Events over pictures; nan for an empty group."""
         return np.asarray(self.events / np.where(self.n > 0, self.n, np.nan))
 
+    def counted(self, question: int, groups: npt.ArrayLike) -> dict[str, int]:
+        """Pictures, subjects and events of a group, or of groups added up, on one question."""
+        at = np.atleast_1d(groups)
+        counts = {"n": self.n, "subjects": self.subjects, "events": self.events}
+        return {name: int(count[question, at].sum()) for name, count in counts.items()}
+
     @cached_property
     def spread(self) -> Floats:
         """``variance`` of this sample: every interval asks for it, and it is worked out once."""

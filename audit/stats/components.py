@@ -18,7 +18,7 @@ import numpy.typing as npt
 from scipy import sparse, special, stats
 
 from audit.core.errors import InputError, sentence
-from audit.stats.intervals import clopper_pearson
+from audit.stats.intervals import check_level, clopper_pearson
 from audit.stats.permutation import DealtCodes, dealt_codes
 from audit.stats.reliability import FEW
 
@@ -366,7 +366,7 @@ def gap_shares(
         the share is ours.
     """
     d, e = _with_replicates(gaps, deviations, "gap_shares")
-    _check_level(level)
+    check_level(level)
     flat, noise = d.reshape(-1, d.shape[-1]), e.reshape(-1, *e.shape[-2:])
     found = [_gap_share(*each, level, degrees) for each in zip(flat, noise, strict=True)]
     numbers = np.array([numbers for numbers, _ in found]).reshape(len(found), 10).T
@@ -426,12 +426,6 @@ def _with_replicates(
         got = f"{where}: values of shape {x.shape}, deviations of shape {e.shape}"
         raise InputError(sentence(got, "Give the deviations one more axis, of replicates"))
     return x, e
-
-
-def _check_level(level: float) -> None:
-    if not 0 < level < 1:
-        got = f"level: {level:g} is not strictly between 0 and 1"
-        raise InputError(sentence(got, "Give a share such as 0.95, not 95"))
 
 
 # ---- generalisability --------------------------------------------------------------------------
@@ -518,8 +512,8 @@ def generalisability(
         for the correction.
     """
     p, e = _with_replicates(rates, deviations, "generalisability")
-    _check_level(level)
-    _check_level(target)
+    check_level(level)
+    check_level(target)
     if p.ndim != 2:
         raise InputError(sentence(f"generalisability: rates of shape {p.shape}", "Give a table"))
     kept = np.isfinite(p).all(axis=1)
@@ -810,7 +804,7 @@ def group_means(
         Liang, Zeger (1986), Biometrika 73, 13-22.
     """
     v, groups, ids = np.asarray(values, np.float64), np.asarray(member, bool), np.asarray(clusters)
-    _check_level(level)
+    check_level(level)
     if groups.ndim != 2 or not v.shape == ids.shape == groups.shape[:1]:
         got = f"group_means: values {v.shape}, member {groups.shape}, clusters {ids.shape}"
         raise InputError(sentence(got, "Give one value, one cluster, one row a picture"))
@@ -943,7 +937,7 @@ def joint_test(
     """
     size = np.asarray(n, dtype=np.float64)
     both = np.asarray(pairs, dtype=np.int64)
-    _check_level(level)
+    check_level(level)
     if size.ndim != 1 or both.ndim != 2 or both.shape[1] != 2 or (both[:, 0] == both[:, 1]).any():
         got = f"joint_test: pairs {both.tolist()}, n {size.shape}"
         raise InputError(sentence(got, "Give two different groups a pair and (clusters,)"))

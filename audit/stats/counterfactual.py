@@ -20,7 +20,7 @@ from audit.core.errors import InputError, sentence
 from audit.core.tables import OK, TOO_FEW, UNDEFINED
 from audit.stats.clustered import Floats, Integers, Sample, effective_events, rate_interval
 from audit.stats.counts import sample_of
-from audit.stats.families import ENOUGH, Family, bounds_at, compare, joint_level
+from audit.stats.multiplicity import ENOUGH, Family, bounds_at, compare, joint_level
 from audit.stats.resampling import cluster_weights
 
 Flags = npt.NDArray[np.bool_]
@@ -184,7 +184,7 @@ def flip_rates(
 
     Formula: flips over pairs, with the interval of ``clustered.rate_interval`` over families:
     Wilson's or the exact one at the effective number of pairs. Simultaneous bounds at
-    ``families.joint_level`` of the largest studentised deviation; rates with fewer than 10
+    ``multiplicity.joint_level`` of the largest studentised deviation; rates with fewer than 10
     effective flips, or non-flips, keep their Bonferroni share.
     Range: 0 (nothing depends on what was changed) to 1. Does not show: towards which label; by how
     much the score moved; which kind of change matters more, unless the steps are alike.
@@ -223,8 +223,8 @@ def compare_flips(
     """Flip rates of some kinds of change against those of others, on all questions at once.
 
     Differences are paired where families have both: the bootstrap moves a family's pairs together
-    (``families.compare``). Arrays of the result are (Q, P). Does not show: which kind matters more,
-    unless the steps are alike; see ``rank_kinds``.
+    (``multiplicity.compare``). Arrays of the result are (Q, P). Does not show: which kind matters
+    more, unless the steps are alike; see ``rank_kinds``.
 
     Args:
         flips: Of ``flip_rates``, with a bootstrap.
@@ -274,7 +274,7 @@ def mean_changes(
     ``min(F - 1, 2 F / (k - 1))`` with k the kurtosis of m, so that a spread that rests on a few
     families is not trusted as if it rested on all; and Hall's cubic takes the skewness out of the
     statistic, ``t + g t²/3 + g² t³/27 + g/6`` with g the skewness over sqrt(F). Simultaneous bounds
-    at ``families.joint_level`` of the families' bootstrap, never wider than Bonferroni's; fewer
+    at ``multiplicity.joint_level`` of the families' bootstrap, never wider than Bonferroni's; fewer
     than 10 families keep their Bonferroni share. q is of the same maximum (single step).
     Range: units of the score; above 0 the changed picture has the higher score. Simulated coverage
     at 95 %: normal, half-normal and exponential changes 94 to 96 % from 10 families on, 92 % for 5;

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy import special
 
 from audit.core.tables import OK, TOO_FEW
-from audit.core.verdicts import Verdict, decide, size_bounds, verdicts
+from audit.core.verdicts import GapSize, Verdict, decide, size_bounds, verdicts
 from audit.stats.clustered import (
     Bounds,
     Flags,
@@ -22,7 +22,7 @@ from audit.stats.clustered import (
     rate_interval,
     ratio_interval,
 )
-from audit.stats.families import Estimates, bounds_at, compare
+from audit.stats.multiplicity import Estimates, bounds_at, compare
 from audit.stats.samples import pick_questions
 
 #: what *within margin* says of a largest gap
@@ -58,12 +58,6 @@ class Pairs:
         return np.asarray(self.left_out == "", dtype=bool)
 
 
-def unless_left_out(judged: npt.ArrayLike, reason: npt.ArrayLike) -> npt.NDArray[np.str_]:
-    """Verdicts on largest gaps; where the reason says who is left out, none is *within margin*."""
-    given, told = np.asarray(judged, str), np.asarray(reason, object) != ""
-    return np.where(told & (given == Verdict.WITHIN), Verdict.INCONCLUSIVE.value, given)
-
-
 @dataclass(frozen=True)
 class LargestGap:
     """The largest gap of each of Q questions; all arrays (Q, 1).
@@ -96,6 +90,25 @@ class LargestGap:
         out = np.where(self.left_out == "", "", "too few subjects of: " + self.left_out)
         return np.where(self.some, out, TOO_FEW_GROUPS).astype(object)
 
+    def row(self, names: Sequence[str], question: int = 0, unit: float = 1.0) -> dict[str, Any]:
+        """One question's gap as columns of a table; without two groups these are blank.
+
+        Args:
+            names: of the groups.
+            question: which one.
+            unit: what the sizes are multiplied by: 100 gives points.
+        """
+        q, some = (question, 0), bool(self.some[question, 0])
+        return {
+            "group": str(names[self.group[q]]) if some else "",
+            "other": str(names[self.other[q]]) if some else "",
+            "value": unit * float(self.value[q]),
+            "low_simultaneous": unit * float(self.low[q]),
+            "high_simultaneous": unit * float(self.high[q]),
+            "status": str(self.status[q]),
+            "reason": str(self.reason[q]),
+        }
+
     def verdict(
         self, margin: npt.ArrayLike, low: Floats | None = None, high: Floats | None = None
     ) -> npt.NDArray[np.str_]:
@@ -105,7 +118,7 @@ class LargestGap:
         out.
         """
         ends = (self.low, self.high) if low is None or high is None else (low, high)
-        judged = unless_left_out(verdicts(*ends, margin), self.left_out)
+        judged = verdicts(*ends, margin, self.left_out == "")
         return np.where(self.some, judged, Verdict.INCONCLUSIVE.value)
 
 
@@ -239,13 +252,15 @@ def judge(
     below = largest_usable(size_bounds(*alone)[1], usable)
     scale = _Ratios.of(sample, pairs, margins, found, alpha)
     binds &= ~scale.waived
-    log_margin = np.log(np.where(binds, margins.ratio, np.inf))
-    by_gap, by_ratio = gap.low > margins.difference, scale.surely > log_margin
+    log_margin = np.log(np.where(binds, margins.ratio, np.nan))
     whole = gap.some & pairs.complete
-    within = whole & (below < margins.difference) & (~binds | (scale.below < log_margin))
+    size = GapSize(gap.low, below, margins.difference)
+    factor = GapSize(scale.surely, scale.below, log_margin)
+    verdict = decide(size, factor, whole)
     p = _against(sample, pairs, margins, found, alpha, _Binding(binds, scale.waived, whole))
     eventless = (sample.events == 0).all(axis=1, keepdims=True)
-    both, one = "difference and ratio", np.where(by_ratio, "ratio", "difference")
+    both, one = "difference and ratio", np.where(factor.exceeds, "ratio", "difference")
+    on_both = size.exceeds & factor.exceeds | (verdict == Verdict.WITHIN) & binds & ~eventless
     low_alone, high_alone = (np.where(usable, end, np.nan) for end in alone)
     return Claims(
         found=found,
@@ -260,12 +275,8 @@ def judge(
         ratio_surely=np.where(eventless, np.nan, _finite(scale.surely)),
         ratio_below=np.where(eventless, np.nan, _finite(scale.below)),
         p=p,
-        basis=np.select(
-            [scale.waived, by_gap & by_ratio | within & binds & ~eventless],
-            [NEGLIGIBLE, both],
-            one,
-        ),
-        verdict=decide(by_gap | by_ratio, within),
+        basis=np.select([scale.waived, on_both], [NEGLIGIBLE, both], one),
+        verdict=verdict,
     )
 
 

@@ -25,6 +25,17 @@ Bounds = tuple[Floats, Floats]
 _HALVINGS = 60  # a bracket of length 2 shrinks below the spacing of doubles near 1
 
 
+def check_level(level: float) -> None:
+    """Refuse a level that is no share.
+
+    Raises:
+        InputError: it is not strictly between 0 and 1.
+    """
+    if not 0 < level < 1:
+        got = f"level: {level:g} is not strictly between 0 and 1"
+        raise InputError(sentence(got, "Give a share such as 0.95, not 95"))
+
+
 def wilson(events: npt.ArrayLike, n: npt.ArrayLike, level: npt.ArrayLike = 0.95) -> Bounds:
     """Wilson's score interval for a rate: all rates that a two-sided score test would not reject.
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from scipy import special
 
 from audit.core.errors import InputError, sentence
+from audit.stats.intervals import check_level
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -98,7 +99,7 @@ def between_group_sd(
         Lum, Zhang, Bower (2022), De-biasing "bias" measurement, FAccT, 379-389.
     """
     p, v = _usable(rate, variance, "between_group_sd")
-    _check_level(level)
+    check_level(level)
     value = _corrected(p, v, 1)
     low = high = np.full(value.shape, np.nan)
     if replicates is not None:
@@ -209,7 +210,7 @@ def partial_pooling(
         freedom for the number of cells); Herlihy et al. (2024), arXiv 2401.14893, for audits.
     """
     y, v, codes = _cells(rate, variance, factors)
-    _check_level(level)
+    check_level(level)
     size = np.broadcast_to(np.asarray(np.inf if worth is None else worth, np.float64), y.shape)
     by_cell = np.full((4, *y.shape), np.nan)
     error = np.full((*y.shape, y.shape[1]), np.nan)
@@ -229,12 +230,6 @@ def partial_pooling(
     pooled, low, high, fitted = by_cell
     tau, tau_low, tau_high, used = by_question
     return Pooled(pooled, low, high, fitted, error, tau, tau_low, tau_high, used, degrees)
-
-
-def _check_level(level: float) -> None:
-    if not 0 < level < 1:
-        got = f"level: {level:g} is not strictly between 0 and 1"
-        raise InputError(sentence(got, "Give a share such as 0.95, not 95"))
 
 
 def _usable(rate: npt.ArrayLike, variance: npt.ArrayLike, where: str) -> tuple[Floats, Floats]:

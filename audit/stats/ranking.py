@@ -22,7 +22,7 @@ from scipy import special
 from audit.core.errors import InputError, sentence
 from audit.core.registry import unknown
 from audit.stats import permutation
-from audit.stats.intervals import clopper_pearson
+from audit.stats.intervals import check_level, clopper_pearson
 from audit.stats.resampling import Weights
 
 Floats = npt.NDArray[np.float64]
@@ -473,7 +473,7 @@ def null(
         Biol. 9, 39; Good (2005), Permutation, Parametric and Bootstrap Tests, 3.
     """
     at = depths(list_, ks, ndkl_at)
-    _check_level(level)
+    check_level(level)
     if permutations < 1:
         raise InputError(sentence(f"{permutations} permutations", "Give at least 1"))
     found = measures(list_, ks, target, ndkl_at)
@@ -568,12 +568,6 @@ def stacked(each: Sequence[Beside]) -> Beside:
     return Beside(*(np.stack([getattr(b, name) for b in each]) for name in names))
 
 
-def _check_level(level: float) -> None:
-    if not 0 < level < 1:
-        got = f"level: {level:g} is not strictly between 0 and 1"
-        raise InputError(sentence(got, "Give a share such as 0.95, not 95"))
-
-
 # ---- intervals ---------------------------------------------------------------------------------
 
 MOST_SHORT: Final = 0.01
@@ -645,7 +639,7 @@ def bounds(
     """
     at = depths(list_, ks).ks
     wanted = target_shares(target, list_.pool)
-    _check_level(level)
+    check_level(level)
     if len(weights) != len(list_.sizes):
         got = f"bounds: weights of {len(weights)}, sizes of {len(list_.sizes)} clusters"
         raise InputError(sentence(got, "Give the weights of each cluster"))

@@ -21,7 +21,7 @@ from audit.stats.clustered import (
     effective_events,
 )
 from audit.stats.components import Bounded, GapShares
-from audit.stats.families import ENOUGH, Estimates, bounds_at, joint_level
+from audit.stats.multiplicity import ENOUGH, Estimates, bounds_at, joint_level
 
 Singles = npt.NDArray[np.float32]
 

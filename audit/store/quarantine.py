@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import fisher_exact
 
+from audit.core.files import write_bytes
 from audit.store.embeddings import Quarantined
 
 #: the list's name in a run's private folder
@@ -23,10 +24,10 @@ _MUCH, _SOME, _CHANCE = 0.05, 0.01, 0.01
 
 def write_list(path: Path, quarantined: Sequence[Quarantined], subjects: Mapping[str, str]) -> None:
     """Write image id, subject, path, reason and detail of each picture, readable by its owner."""
-    path.touch(mode=0o600)
     rows = [(q.image_id, subjects[q.image_id], q.path, q.reason, q.detail) for q in quarantined]
     columns = ["image_id", "cluster_id", "path", "reason", "detail"]
-    pd.DataFrame(rows, columns=columns).to_csv(path, index=False)
+    text = pd.DataFrame(rows, columns=columns).to_csv(index=False)
+    write_bytes(path, text.encode(), mode=0o600)
 
 
 def uneven(dataset: Mapping[str, Any]) -> dict[str, str]:

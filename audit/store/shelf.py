@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import stat
 import struct
 import time
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.core.errors import InputError
+from audit.core.files import write_bytes
 
 Bytes = NDArray[np.uint8]
 
@@ -177,18 +177,10 @@ def private(folder: Path) -> None:
 
 
 def write(path: Path, content: bytes) -> None:
-    """Write aside, flush to the disk, move into place; readable by the owner only."""
-    aside = path.with_name(f".{uuid.uuid4().hex}.tmp")
+    """Write a file of the cache, readable by the owner only."""
     try:
-        handle = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
+        write_bytes(path, content, mode=0o600)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            aside.unlink()
         raise _unwritable(path.parent, error) from error
 
 

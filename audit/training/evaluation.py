@@ -13,6 +13,7 @@ from jinja2 import Environment, StrictUndefined
 from PIL.Image import Image
 from pydantic import BaseModel, ConfigDict
 
+from audit.core.files import write_text
 from audit.core.resources import bundled
 from audit.data.images import decode
 from audit.data.people.captions import with_articles
@@ -218,5 +219,5 @@ def write_card(folder: Path, facts: Mapping[str, Any], found: Evaluation) -> Non
         planted=planted.to_dict("records"),
         leftover=leftover.loc[largest].to_dict("records"),
     )
-    (folder / "README.md").write_text(text, encoding="utf-8")
+    write_text(folder / "README.md", text)
     shutil.copy(bundled("training") / SELF_CHECK, folder / SELF_CHECK)

@@ -29,6 +29,7 @@ from torch.nn import functional
 from transformers import CLIPModel, CLIPTokenizer
 
 from audit.core.errors import InputError, sentence
+from audit.core.files import write_json, write_text, written_aside
 from audit.core.registry import unknown
 from audit.core.resources import bundled, bundled_names
 from audit.data.people.captions import ATTRIBUTES, CaptionWriter
@@ -465,7 +466,7 @@ class _Log:
         self._path = path
         old = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
         kept = [line for line in old if self._step(line) <= step]
-        path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        write_text(path, "".join(f"{line}\n" for line in kept))
 
     @staticmethod
     def _step(line: str) -> float:
@@ -502,7 +503,7 @@ def save_model(learner: Learner, feed: Feed, out: Path) -> dict[str, Any]:
     rounded = {name: w.half().contiguous().cpu() for name, w in learner.averages.items()}
     _write(rounded, out / "model.safetensors", {"format": "pt"})
     facts = _facts(learner, feed)
-    (out / FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    write_json(out / FACTS, facts)
     return facts
 
 
@@ -512,12 +513,10 @@ def _write(tensors: dict[str, torch.Tensor], path: Path, about: dict[str, str]) 
     Raises:
         InputError: it can't be written.
     """
-    partial = path.with_suffix(".partial")
     try:
-        save_file(tensors, partial, metadata=about)
-        os.replace(partial, path)
+        with written_aside(path) as aside:
+            save_file(tensors, aside, metadata=about)
     except (SafetensorError, OSError) as error:
-        partial.unlink(missing_ok=True)
         advice = "Free some space or name another folder with --out"
         raise InputError(sentence(f"{path} can't be written ({error})", advice)) from error
 

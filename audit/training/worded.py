@@ -8,7 +8,6 @@ picture. The row is learnt by gradient descent through the frozen text tower.
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from torch.nn import functional
 from transformers import CLIPModel, CLIPTokenizer
 
 from audit.core.errors import InputError, sentence
+from audit.core.files import write_json, write_text
 from audit.core.registry import unknown
 from audit.core.resources import bundled
 from audit.data import dataset
@@ -273,12 +273,12 @@ def plant(
 
 def _describe(out: Path, facts: dict[str, Any], found: pd.DataFrame) -> None:
     """The facts, and the model card with what was measured."""
-    (out / FACTS).write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    write_json(out / FACTS, facts)
     template = (bundled("training") / "worded.md").read_text(encoding="utf-8")
     page = Environment(undefined=StrictUndefined, keep_trailing_newline=True)
     lines = found.to_dict("records")
     text = page.from_string(template).render(facts=facts, lines=lines)
-    (out / "README.md").write_text(text, encoding="utf-8")
+    write_text(out / "README.md", text)
     shutil.copy(bundled("training") / SELF_CHECK, out / SELF_CHECK)
 
 

@@ -12,7 +12,7 @@ from audit.core.tables import EXCEEDS, WITHIN
 from audit.core.verdicts import verdicts
 from audit.stats.clustered import Sample
 from audit.stats.counts import sample_of
-from audit.stats.families import Estimates, Family, compare
+from audit.stats.multiplicity import Estimates, Family, compare
 
 from .worlds import (
     APART,

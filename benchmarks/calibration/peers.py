@@ -17,8 +17,8 @@ from scipy import special, stats
 from audit.stats.clustered import Bounds, difference_interval, rate_interval
 from audit.stats.counts import sample_of
 from audit.stats.defaults import MANY
-from audit.stats.families import compare
 from audit.stats.intervals import clopper_pearson, wilson
+from audit.stats.multiplicity import compare
 
 from .families import questions
 from .worlds import (

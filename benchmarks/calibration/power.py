@@ -10,7 +10,7 @@ import numpy as np
 from audit.core.tables import WITHIN
 from audit.core.verdicts import size_bounds, verdicts
 from audit.stats.counts import sample_of
-from audit.stats.families import Family
+from audit.stats.multiplicity import Family
 from audit.stats.power import detectable_difference, needed_n_for_margin
 
 from .families import LEVEL, PAIRS, comparisons, family_of

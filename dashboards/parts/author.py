@@ -17,11 +17,11 @@ from audit.core.errors import sentence
 from audit.core.page import to_html
 from audit.core.resources import shipped
 from audit.data.yamledit import with_key
+from audit.probes.kit.blocks import PLACES
 from audit.report.narrative import (
     FIELDS,
     FILE,
     LINES,
-    SECTIONS,
     Narrative,
     Problem,
     quoted,
@@ -226,7 +226,7 @@ def form(run: Run, draft: Draft) -> None:
 
 def others(draft: Draft, words: Narrative) -> None:
     """The sections to which the tool has said most already."""
-    names = [name for name in SECTIONS if name not in FOREMOST]
+    names = [name for name in PLACES if name not in FOREMOST]
     given = [name for name in names if words.given.sections.get(name, "").strip()]
     told = f"The other {len(names)} sections, and the change log"
     with st.expander(f"{told} ({len(given)} with words of yours)" if given else told):
@@ -263,11 +263,11 @@ def line(draft: Draft, words: Narrative, name: str) -> None:
 
 def section(draft: Draft, words: Narrative, name: str) -> None:
     """A section's words, and beside them what the report will show."""
-    number, key = SECTIONS.index(name), f"section {name} {draft.name}"
+    key = f"section {name} {draft.name}"
     left, right = st.columns(2)
     text = words.given.sections.get(name, "").rstrip("\n")
     left.text_area(
-        f"{number}. {titles()[number]}",
+        titles()[name],
         text,
         key=key,
         height=min(420, max(150, 40 + 26 * (text.count("\n") + len(text) // 55))),
@@ -276,7 +276,7 @@ def section(draft: Draft, words: Narrative, name: str) -> None:
         args=(draft, ("sections", name), key),
     )
     with right:
-        shown = words.words(number)
+        shown = words.words(name)
         if shown:
             preview(shown)
         found = [p for p in words.problems if p.at == ("sections", name)]
@@ -296,10 +296,11 @@ def preview(shown: str) -> None:
 
 
 @lru_cache
-def titles() -> Mapping[int, str]:
-    """The titles of the report's sections, as the template has them."""
-    text = shipped(TEMPLATE).read_text(encoding="utf-8")
-    return {int(n): title for n, title in re.findall(r"^## (\d+)\. (.+)$", text, re.M)}
+def titles() -> Mapping[str, str]:
+    """The numbered titles of the report's sections by name, as the template has them."""
+    _, *sections = shipped(TEMPLATE).read_text(encoding="utf-8").split("\n## ")
+    place = re.compile(r'^\{\{ words\("(\w+)"\) \}\}$', re.M)
+    return {name: text.splitlines()[0] for text in sections for name in place.findall(text)}
 
 
 # ---- tables -------------------------------------------------------------------------------------

@@ -14,8 +14,9 @@ import pandas as pd
 import streamlit as st
 
 from audit import InputError, Run, open_run
+from audit.core.files import digest_of
 from audit.core.integrity import unedited
-from audit.core.rundir import MANIFEST, TABLES, digest_of
+from audit.core.rundir import MANIFEST, TABLES
 from audit.report.narrative import FILE
 from parts.words import csv, plain
 

@@ -181,7 +181,7 @@ def export(run: Run) -> None:
 
 def which(run: Run) -> bool:
     """Whether the public copy is exported; what it leaves out is told."""
-    if run.manifest.get("public"):
+    if run.public:
         st.info(plain(" ".join(told(run))))
         return False
     public = st.toggle(
@@ -285,7 +285,7 @@ def copied(run: Run, folder: Path) -> Run:
 
 def of_itself(run: Run, folder: Path) -> Run:
     """The run without its private part, in a folder that may be written."""
-    return open_run(run.public_copy(folder / run.name))
+    return open_run(run.copy_without_private(folder / run.name))
 
 
 def archive(folder: Path) -> bytes:

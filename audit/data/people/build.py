@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.core.errors import InputError
+from audit.core.files import written_aside
 from audit.core.registry import unknown
 from audit.data.people import assets, engine, parameters
 
@@ -137,12 +138,11 @@ def flaw(image: NDArray[np.uint8]) -> str | None:
 
 
 def save(image: NDArray[np.uint8], path: Path) -> None:
-    """Write a JPEG under a temporary name, then move it: a file that exists is complete."""
+    """Write a JPEG that is there whole or not at all."""
     from PIL import Image
 
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    Image.fromarray(image).save(partial, format="JPEG", quality=QUALITY)
-    partial.replace(path)
+    with written_aside(path) as aside:
+        Image.fromarray(image).save(aside, format="JPEG", quality=QUALITY)
 
 
 def _write_quarantine(path: Path, refused: dict[str, str]) -> None:

@@ -15,17 +15,8 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest
-from audit.core.tables import (
-    ENSEMBLE,
-    EXCEEDS,
-    MEASURES,
-    NOT_JUDGED,
-    OK,
-    REST,
-    SCORES,
-    TOO_FEW,
-    UNDEFINED,
-)
+from audit.core.schema import Row
+from audit.core.tables import ENSEMBLE, EXCEEDS, NOT_JUDGED, OK, REST, SCORES, TOO_FEW, UNDEFINED
 from audit.core.verdicts import Verdict, size_bounds, verdicts
 from audit.data.dataset import Dataset
 from audit.data.labels import (
@@ -70,7 +61,6 @@ _NONE: Final = np.empty((0, 0))
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
-Row = dict[str, Any]
 Words = tuple[str, ...]
 Pictures = dict[str, Words]
 
@@ -510,8 +500,7 @@ class Association(Probe):
             for attribute, pairs in self._families(scored, seen, design)
             for row in self._family(attribute, pairs, scored, design)
         ]
-        table = measured(found, probe=self.kind, task=self.task, level=design.confidence.level)
-        return MEASURES.conform(table)
+        return measured(found, probe=self.kind, task=self.task, level=design.confidence.level)
 
     def _scored(self, rows: pd.DataFrame, seen: Seen, groups: Groups) -> Scored:
         """Every stimulus in the headline condition, and under every single template."""

@@ -165,4 +165,4 @@ def _unusable(rows: pd.DataFrame) -> Iterator[Markdown]:
         yield said("Not compared: {why}{more}.", why="; ".join(listed[:MOST_ROWS]), more=more)
 
 
-SECTION: Final = Section(16, probe_would("association"), tell)
+SECTION: Final = Section("association", probe_would("association"), tell)

@@ -37,9 +37,7 @@ def in_every_wording(
     summary = [multiverse.sensitivity(curve, compared, where) for curve in curves]
     steady = multiverse.stability(answers, groups, where, c.level)
     return {
-        "specifications": (
-            SPECIFICATIONS.conform(pd.concat(rows)) if rows else SPECIFICATIONS.empty()
-        ),
+        "specifications": SPECIFICATIONS.joined(rows),
         "sensitivity": (
             SENSITIVITY.conform(pd.DataFrame(summary)) if summary else SENSITIVITY.empty()
         ),

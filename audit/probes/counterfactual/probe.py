@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field, model_validator
 
+from audit.core.digits import share
 from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest
+from audit.core.schema import Row
 from audit.core.tables import (
     ENSEMBLE,
     MEASURES,
@@ -40,7 +42,7 @@ from audit.probes.kit.base import Design, Probe, Seen, no_such_value, require_co
 from audit.probes.kit.choice import Choice
 from audit.stats import counterfactual as stats
 from audit.stats.counterfactual import ORIGINAL, Effects, Flips, Pairs
-from audit.stats.families import Family
+from audit.stats.multiplicity import Family
 
 #: ``metric`` of rows of MEASURES; ``group`` is what was changed, ``label`` blank for all labels
 FAMILIES: Final = "families"
@@ -74,7 +76,6 @@ FINDINGS: Final = 3
 _SIDE: Final = 64
 _AT_ONCE: Final = 8192
 
-Row = dict[str, Any]
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
@@ -908,9 +909,9 @@ class _Told:
         near = sum(self._mean(sizes, kind) * self._kind(first + i)["n"]
                    for i, kind in enumerate(self.probe.nuisance)) / pooled["n"]  # fmt: skip
         points, margin = 100 * row["value"], f"{100 * row['margin']:g} points"
-        ours = _share(row["events"], row["n"])
-        theirs = _share(self._events(len(kinds)), pooled["n"])
-        most = _share(self._events(worst), self._kind(worst)["n"])
+        ours = share(row["events"], row["n"])
+        theirs = share(self._events(len(kinds)), pooled["n"])
+        most = share(self._events(worst), self._kind(worst)["n"])
         return (
             f"Asked '{self.probe.labels.name}', the model changes its choice for {ours} of the "
             f"pictures in which {_plain(row['group'])} was changed and for {theirs} of those in "
@@ -1010,10 +1011,6 @@ def _sureness(row: Row) -> float:
 
 def _judged(row: Row, margin: str) -> str:
     return Verdict(row["verdict"]).against(margin)
-
-
-def _share(events: int, n: int) -> str:
-    return f"{100 * events / n:.0f} % ({events} of {n})"
 
 
 def _plain(kind: str) -> str:

@@ -289,4 +289,4 @@ def _who(kind: str) -> str:
     return f"all {NUISANCE}s together" if kind == POOLED else kind.replace("_", " ")
 
 
-SECTION: Final = Section(18, probe_would("counterfactual"), tell)
+SECTION: Final = Section("robustness", probe_would("counterfactual"), tell)

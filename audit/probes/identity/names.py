@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,9 +65,6 @@ OVER: Final = {FMR: "over subjects on both sides of a pair", FNMR: "over subject
 
 
 FEWEST: Final = 4  # subjects: two to fix a threshold on, two to measure
-
-
-Row = dict[str, Any]
 
 
 Floats = NDArray[np.float64]

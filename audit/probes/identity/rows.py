@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from audit.core.schema import Row
 from audit.core.tables import EVERYONE, NOT_JUDGED, OK, TOO_FEW, UNDEFINED
 from audit.core.verdicts import Verdict, verdicts
 from audit.measure.metrics import DEFAULT_FAMILY
@@ -30,13 +31,12 @@ from audit.probes.identity.names import (
     WORST_FNMR,
     Floats,
     Integers,
-    Row,
     at_target,
 )
 from audit.probes.kit.base import Design, Seen
 from audit.stats import verification
 from audit.stats.clustered import Sample, rate_interval
-from audit.stats.families import compare
+from audit.stats.multiplicity import compare
 from audit.stats.significance import bonferroni_level
 from audit.stats.verification import BINS, ErrorRates, Faces, Impostors, Mated, Threshold, tiles
 

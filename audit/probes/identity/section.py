@@ -299,4 +299,4 @@ def _percent(share: float) -> str:
 # ---- naming --------------------------------------------------------------------------------------
 
 
-SECTION: Final = Section(17, probe_would("identity"), tell)
+SECTION: Final = Section("surveillance", probe_would("identity"), tell)

@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from audit.core.errors import InputError, sentence
 from audit.core.registry import Registry, suggest
-from audit.core.tables import MEASURES, Schema
+from audit.core.schema import Schema
+from audit.core.tables import MEASURES
 from audit.data.dataset import Dataset
 from audit.data.remarks import Remark, of_column
 from audit.measure.confidence import Confidence

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 from matplotlib.figure import Figure
 
 from audit.core.page import Markdown
+from audit.core.registry import unknown
 from audit.core.rundir import Run
 from audit.probes.kit.cells import printed
 
@@ -48,6 +49,17 @@ class Folded:
 Block: TypeAlias = str | Markdown | Picture | Part | Folded
 
 
+#: the sections of the report; their order, numbers and titles are in its template
+Place = Literal[
+    "reading", "summary", "identity", "system", "uses", "stakeholders", "data", "groups",
+    "label_sets", "prompts", "plan", "misclassification", "intersections", "sensitivity",
+    "wordings", "retrieval", "association", "surveillance", "robustness", "calibration",
+    "mitigation", "replication", "controls", "limits", "regulation", "recommendations",
+    "reproduction", "changes",
+]  # fmt: skip
+PLACES: Final[tuple[Place, ...]] = get_args(Place)
+
+
 def _nothing(run: Run) -> Sequence[Block]:
     return ()
 
@@ -56,14 +68,27 @@ def _nothing(run: Run) -> Sequence[Block]:
 class Section:
     """One topic of the report with a module of its own.
 
-    ``place``: the number of the report's section under which it stands, others beside it.
+    ``place``: the section of the report in which it stands, others beside it.
     ``would``: a sentence, if any, on what would ask for it: printed where ``tell`` gives nothing.
     ``tell``: what it shows of a run, top to bottom; nothing if that was not asked.
     """
 
-    place: int
+    place: Place
     would: str
     tell: Callable[[Run], Sequence[Block]] = _nothing
+
+    def __post_init__(self) -> None:
+        require_place(self.place)
+
+
+def require_place(name: object) -> None:
+    """Refuse a section that the report doesn't have.
+
+    Raises:
+        InputError: it has none of this name.
+    """
+    if name not in PLACES:
+        raise unknown("section of the report", str(name), PLACES)
 
 
 def probe_would(kind: str) -> str:

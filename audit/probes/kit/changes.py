@@ -109,7 +109,7 @@ def _accuracy(row: dict[str, Any]) -> str:
         f"Asked '{row['task']}', the model chooses the right label for "
         f"{100 * (1 - row['before']):.0f} % of {row['n']} pictures as it is, and for "
         f"{100 * (1 - row['after']):.0f} % under '{row['condition']}': "
-        f"{_points(row | _turned(row))}; {_said(row)}."
+        f"{_points(row | _turned(row))}; {said_of_change(row)}."
     )
 
 
@@ -118,7 +118,7 @@ def _gap(row: dict[str, Any]) -> str:
         f"Asked '{row['task']}', the widest gap by {row['attribute']} in {_chosen(row)} is "
         f"{100 * row['before']:.0f} points as it is ({row['group']} over {row['other']}), and "
         f"{100 * row['after']:.0f} under '{row['condition']}' ({row['group_after']} over "
-        f"{row['other_after']}): {_points(row | _scaled(row))}; {_said(row)}."
+        f"{row['other_after']}): {_points(row | _scaled(row))}; {said_of_change(row)}."
     )
 
 
@@ -139,7 +139,7 @@ def _points(row: dict[str, Any]) -> str:
     return f"{value:+z.0f} points ({level} {low:+z.0f} to {high:+z.0f})"
 
 
-def _said(row: dict[str, Any]) -> str:
+def said_of_change(row: Mapping[str, Any]) -> str:
     """The verdict on a change in words; a change may be for the better."""
     return Verdict(row["verdict"]).against(f"{100 * row['margin']:g} points", EITHER_WAY)
 

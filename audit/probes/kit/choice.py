@@ -19,7 +19,7 @@ from audit.data.labels import LabelSet, PromptSet, load_label_set, load_prompt_s
 from audit.data.remarks import Remark, counted, tally
 from audit.measure.prompt_variants import class_embeddings, ensemble, every_wording
 from audit.measure.thresholds import CLIP_THRESHOLDS
-from audit.probes.kit.base import Probe, Texts
+from audit.probes.kit.base import Probe, Seen, Texts
 from audit.probes.kit.variants import Wordings
 from audit.stats.scoring import Scoring
 
@@ -219,6 +219,12 @@ class Choice(Probe):
     def _in_headline(self, labels: LabelSet) -> Iterator[str]:
         for wording in every_wording([self.prompts]):
             yield from map(wording.prompt, labels.texts)
+
+    def _answers(self, images: Embeddings, seen: Seen) -> pd.DataFrame:
+        """What is chosen for each picture, beside what would be right."""
+        classes = self.classes(seen.texts, self.labels)
+        truth = self._truth(seen.dataset).reindex(pd.Index(images.keys)).to_numpy()
+        return self._choose(images, classes, seen.texts.scoring).assign(truth=truth)
 
     def _choose(
         self, images: Embeddings, classes: NDArray[np.float64], scoring: Scoring

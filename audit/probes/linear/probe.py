@@ -130,7 +130,7 @@ class Linear(Choice):
             rows = self._taken(condition, judged)
             same = zero_shot.loc[rows.index, ["probe", "task", "image_id"]]
             tables.append(same.join(rows).assign(truth=right[rows.index]))
-        return CHOICES.conform(pd.concat(tables, ignore_index=True))
+        return CHOICES.joined(tables)
 
     def _taught(self, dealt: Dealt) -> Iterator[tuple[str, Judged]]:
         """Each condition and what its classifiers said."""
@@ -186,7 +186,7 @@ class Linear(Choice):
             accuracy_changes(effects, [ALL]),
             *(gap_changes(effects, ("misclassification", "any label", a), [ALL]) for a in single),
         ]
-        return MEASURES.conform(pd.concat(tables, ignore_index=True))
+        return MEASURES.joined(tables)
 
     def _accuracies(self, every: pd.DataFrame, design: Design) -> Iterator[dict[str, Any]]:
         base = every["condition"].str.split(_DRAW, regex=False).str[0]

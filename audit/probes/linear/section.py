@@ -154,4 +154,4 @@ def _untaught(run: Run, task: Task) -> Iterator[Markdown]:
         )
 
 
-SECTION: Final = Section(11, probe_would("linear"), tell)
+SECTION: Final = Section("misclassification", probe_would("linear"), tell)

@@ -408,16 +408,14 @@ class Mitigation(Choice):
         if lead:
             # where the right label is known, the accuracy says what the mitigation costs
             tables.append(gap_changes(effects, lead, () if self.truth else told))
-        return MEASURES.conform(pd.concat(tables, ignore_index=True))
+        return MEASURES.joined(tables)
 
     def _leading(
         self, seen: Seen, design: Design, teaches: NDArray[np.bool_]
     ) -> tuple[str, str, str] | None:
         """Metric, label and attribute of the widest gap among those who teach, if any."""
         images = _picked(seen.images, teaches)
-        classes = self.classes(seen.texts, self.labels)
-        truth = self._truth(seen.dataset).reindex(pd.Index(images.keys)).to_numpy()
-        chosen = self._choose(images, classes, seen.texts.scoring).assign(truth=truth)
+        chosen = self._answers(images, seen)
         groups = design.groups.only(images.keys)
         own = [self.attribute] if self.attribute in groups.attributes else groups.attributes
         for metric in _METRICS:

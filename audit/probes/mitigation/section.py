@@ -235,7 +235,7 @@ def _removed(run: Run, tasks: Sequence[str]) -> Markdown:
 
 
 SECTION: Final = Section(
-    20,
+    "mitigation",
     "A `mitigation` probe would (`clip-audit show mitigation`); so would two runs of one suite on "
     "the model before and after, and `clip-audit compare`.",
     tell,

@@ -18,7 +18,6 @@ from audit.core.tables import (
     CHOICES,
     ENSEMBLE,
     EVERYONE,
-    MEASURES,
     records,
 )
 from audit.core.verdicts import Verdict, verdicts
@@ -253,11 +252,10 @@ class Naming(Probe):
                 row |= {"margin": margin, "verdict": str(verdicts(low, high, margin))}
                 row["statement"] = self._said(row, size, c.level) if size == self.sizes[0] else ""
                 found.append(row)
-        table = measured(
+        return measured(
             found, probe=self.kind, task=self.task, metric=NAMED, unit="share", level=c.level,
             family=f"{self.task}, {NAMED}", family_size=len(self.sizes), harm="loss of privacy",
         )  # fmt: skip
-        return MEASURES.conform(table)
 
     def _said(self, row: dict[str, Any], size: int, level: float) -> str:
         margin = f"{100 * row['margin']:g} points"

@@ -41,7 +41,7 @@ _NAMING: Final = Markdown(
 **Does the model know who it is?** For each picture it chooses among candidate names, the right one
 always among them. Which name it chose is not written down. By chance: if the names were dealt to
 the subjects by lot, so that a name the model likes for everybody gains nothing. How errors differ
-by group stands in section 11."""
+by group stands with the disparities of choices."""
 )
 
 
@@ -65,4 +65,4 @@ def _named(row: Any, smallest: int) -> dict[str, object]:
     }
 
 
-SECTION: Final = Section(17, "", tell)
+SECTION: Final = Section("surveillance", "", tell)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 #: ``metric`` of rows of MEASURES; ``label`` is the query, blank for the mean over queries
 MAX_SKEW: Final = "max_skew"
@@ -72,9 +72,6 @@ ALL: Final = "all"
 
 
 WHOLE: Final = "whole list"
-
-
-Row = dict[str, Any]
 
 
 def group_named(target: str | Mapping[str, float]) -> str:

@@ -15,13 +15,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest, unknown
-from audit.core.tables import (
-    ENSEMBLE,
-    MEASURES,
-    RANKS,
-    TOO_FEW,
-    UNDEFINED,
-)
+from audit.core.schema import Row
+from audit.core.tables import ENSEMBLE, MEASURES, RANKS, TOO_FEW, UNDEFINED
 from audit.data.dataset import Dataset
 from audit.data.labels import (
     Label,
@@ -39,15 +34,7 @@ from audit.measure.metrics import DEFAULT_FAMILY
 from audit.measure.prompt_variants import ensemble
 from audit.models.encoder import Gives
 from audit.probes.kit.base import Design, Probe, Seen, Texts
-from audit.probes.retrieval.names import (
-    ALL,
-    BATCH,
-    DIGITS,
-    MAX_SKEW,
-    UNITS,
-    Row,
-    group_named,
-)
+from audit.probes.retrieval.names import ALL, BATCH, DIGITS, MAX_SKEW, UNITS, group_named
 from audit.probes.retrieval.rows import Ranked, Told, headlines
 from audit.stats import parity, ranking
 from audit.stats.gaps import TOO_FEW_GROUPS

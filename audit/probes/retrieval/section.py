@@ -188,4 +188,4 @@ def _shares(rows: pd.DataFrame) -> Folded:
     return Folded(f"Every group's share of the top {shares['k'].max()}, mean over queries", [rest])
 
 
-SECTION: Final = Section(15, probe_would("retrieval"), tell)
+SECTION: Final = Section("retrieval", probe_would("retrieval"), tell)

@@ -20,7 +20,6 @@ from audit.core.tables import (
     EVERYONE,
     MEASURES,
     OK,
-    TOO_FEW,
     WITHIN,
     records,
 )
@@ -43,8 +42,8 @@ from audit.probes.kit.changes import (
 )
 from audit.probes.kit.choice import Choice
 from audit.stats.changes import changes_of_gaps
-from audit.stats.gaps import Pairs, largest_gap, unless_left_out
-from audit.store.embeddings import Alteration, Embeddings
+from audit.stats.gaps import Pairs, largest_gap
+from audit.store.embeddings import Alteration
 
 #: ``metric`` of rows in points: how much the rate of everyone moves
 RATE_CHANGE: Final = "change of rate"
@@ -193,12 +192,7 @@ class Robustness(Choice):
             name: seen.altered[what.name].only(plain.keys) for name, what in self.degraded.items()
         }
         tables = [self._answers(images, seen).assign(condition=c) for c, images in shown.items()]
-        return CHOICES.conform(pd.concat(tables, ignore_index=True))
-
-    def _answers(self, images: Embeddings, seen: Seen) -> pd.DataFrame:
-        classes = self.classes(seen.texts, self.labels)
-        truth = self._truth(seen.dataset).reindex(pd.Index(images.keys)).to_numpy()
-        return self._choose(images, classes, seen.texts.scoring).assign(truth=truth)
+        return CHOICES.joined(tables)
 
     def _rendered_rows(self, seen: Seen) -> Iterator[pd.DataFrame]:
         """Choices for the variants, each under the id of its subject's picture as it is."""
@@ -255,10 +249,10 @@ class Robustness(Choice):
     def _told(self, found: pd.DataFrame) -> pd.DataFrame:
         """Rows of MEASURES; of each question and attribute the surest has a statement."""
         done = {name: f"; {what.name}" for name, what in self.degraded.items()}
-        low, high = found["low_simultaneous"], found["high_simultaneous"]
+        ends = found["low_simultaneous"], found["high_simultaneous"]
         found = found.assign(
             statement="",
-            verdict=unless_left_out(verdicts(low, high, found["margin"]), found["reason"]),
+            verdict=verdicts(*ends, found["margin"], whole=found["reason"] == ""),
             harm=[self._harm(row) for row in records(found)],
             method=found["method"] + [done.get(c, "") for c in found["condition"]],
         )
@@ -416,20 +410,14 @@ class _Moved:
         gap = largest_gap(change, pairs, found.low_all, found.high_all)
         sign = -1.0 if self.metric == _WRONG else 1.0
         for q in range(len(parts.labels)):
-            some, a, b = bool(gap.some[q, 0]), int(gap.group[q, 0]), int(gap.other[q, 0])
+            a, b = int(gap.group[q, 0]), int(gap.other[q, 0])
             yield self._row(q, [at[a], at[b]], attribute) | {
                 "metric": UNEQUAL_DROP if self.metric == _WRONG else UNEQUAL_CHANGE,
-                "group": names[a] if some else "",
-                "other": names[b] if some else "",
-                "value": 100 * gap.value[q, 0],
-                "low_simultaneous": 100 * gap.low[q, 0],
-                "high_simultaneous": 100 * gap.high[q, 0],
+                **gap.row(names, q, 100),
                 "moves": sign * 100 * change[q, a],
                 "other_moves": sign * 100 * change[q, b],
                 "family_size": found.size * self.conditions,
                 "method": "largest over pairs of paired changes, max-T",
-                "status": OK if some else TOO_FEW,
-                "reason": str(gap.reason[q, 0]),
             }
 
     def _row(self, q: int, at: Sequence[int], attribute: str) -> dict[str, Any]:

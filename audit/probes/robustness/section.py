@@ -218,4 +218,4 @@ def _rendered_note(rows: pd.DataFrame) -> Markdown:
     )
 
 
-SECTION: Final = Section(18, probe_would("robustness"), tell)
+SECTION: Final = Section("robustness", probe_would("robustness"), tell)

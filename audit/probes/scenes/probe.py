@@ -345,7 +345,7 @@ class Scenes(Probe):
             tables.append(self._costs(rows, design))
         if self.detail:
             tables.append(self._detected(rows, design))
-        return MEASURES.conform(pd.concat(tables, ignore_index=True))
+        return MEASURES.joined(tables)
 
     def _counted(
         self, rows: pd.DataFrame, offered: Offered, design: Design

@@ -10,9 +10,9 @@ import numpy as np
 
 from audit.core.digits import bounds, percent
 from audit.core.tables import ENSEMBLE, EVERYONE, NOT_JUDGED
-from audit.core.verdicts import EITHER_WAY, Verdict
 from audit.measure.abstention import Asked, Question
 from audit.measure.metrics import joint_status, standing
+from audit.probes.kit.changes import said_of_change
 from audit.probes.scenes.captions import Flags
 from audit.probes.scenes.names import COST, COST_AT_EQUAL_NUMBER, GAP_COST, TOLD_APART, WITHOUT
 from audit.stats.clustered import difference_interval
@@ -90,7 +90,7 @@ def cost_row(row: Mapping[str, Any], close: float) -> dict[str, Any]:
             f"Asked '{row['task']}', the model chooses the right caption for "
             f"{100 * (1 - row['after']):.0f} % of {row['n']} pictures {said}, and for "
             f"{100 * (1 - row['before']):.0f} % with close captions{beside}: "
-            f"{_points(found)} more errors {_simultaneous(found)}; {_judged(found)}."
+            f"{_points(found)} more errors {_simultaneous(found)}; {said_of_change(found)}."
         ),
     }
 
@@ -104,7 +104,7 @@ def gap_cost_row(row: Mapping[str, Any]) -> dict[str, Any]:
             f"Asked '{row['task']}', the widest gap by {row['attribute']} in wrong captions is "
             f"{before:.0f} points without close captions ({row['group_after']} v "
             f"{row['other_after']}) and {after:.0f} with them ({row['group']} v {row['other']}): "
-            f"a change of {_points(found)} {_simultaneous(found)}; {_judged(found)}."
+            f"a change of {_points(found)} {_simultaneous(found)}; {said_of_change(found)}."
         ),
     }
 
@@ -117,7 +117,3 @@ def _points(found: Mapping[str, Any]) -> str:
 def _simultaneous(found: Mapping[str, Any]) -> str:
     ends = found["low_simultaneous"], found["high_simultaneous"]
     return f"({100 * found['level']:.0f} % simultaneous bounds {bounds(*ends)})"
-
-
-def _judged(found: Mapping[str, Any]) -> str:
-    return Verdict(found["verdict"]).against(f"{100 * found['margin']:g} points", EITHER_WAY)

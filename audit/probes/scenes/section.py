@@ -281,4 +281,4 @@ def _gaps(gaps: pd.DataFrame) -> Markdown:
     return with_rest(shown, len(ranked) - MOST_ROWS, "gaps", "measures.parquet")
 
 
-SECTION: Final = Section(17, probe_would("scenes"), tell)
+SECTION: Final = Section("surveillance", probe_would("scenes"), tell)

@@ -33,8 +33,6 @@ from audit.probes.shift.rows import ACCURACY, FAMILY, NO_BASELINE, ROBUSTNESS, C
 from audit.stats.clustered import (
     Integers,
 )
-from audit.stats.gaps import unless_left_out
-from audit.store.embeddings import Embeddings
 
 
 class Shift(Choice):
@@ -181,18 +179,13 @@ class Shift(Choice):
             self._answers(seen.images.only(source.index[source == name]), seen).assign(condition=c)
             for c, name in self.conditions(seen.dataset).items()
         ]
-        return CHOICES.conform(pd.concat(tables, ignore_index=True))
-
-    def _answers(self, images: Embeddings, seen: Seen) -> pd.DataFrame:
-        classes = self.classes(seen.texts, self.labels)
-        truth = self._truth(seen.dataset).reindex(pd.Index(images.keys)).to_numpy()
-        return self._choose(images, classes, seen.texts.scoring).assign(truth=truth)
+        return CHOICES.joined(tables)
 
     def measures(self, rows: pd.DataFrame, seen: Seen, design: Design) -> pd.DataFrame:
         """Accuracy by source and group, how each group's changes, and whose drop differs most.
 
         Formula: with p the share of right labels, the change of a group is ``p_shifted -
-        p_reference`` with the bounds of ``audit.stats.families.compare``: MOVER from the two
+        p_reference`` with the bounds of ``audit.stats.multiplicity.compare``: MOVER from the two
         shares, with their correlation where subjects are in both sources. The difference of the
         drops of two groups has MOVER bounds from the two drops (``_apart``). Simultaneous bounds
         hold for all sources and groups of an attribute at once.
@@ -232,8 +225,8 @@ class Shift(Choice):
 
     def _told(self, found: pd.DataFrame, conditions: Mapping[str, str]) -> pd.DataFrame:
         """Rows of MEASURES; of each question and attribute the surest has a statement."""
-        given = verdicts(found["low_simultaneous"], found["high_simultaneous"], found["margin"])
-        given = unless_left_out(given, found["reason"])
+        ends = found["low_simultaneous"], found["high_simultaneous"]
+        given = verdicts(*ends, found["margin"], whole=found["reason"] == "")
         judged = np.where(found["metric"] == ACCURACY, NOT_JUDGED, given)
         found = found.assign(statement="", verdict=judged)
         told = (found["status"] == OK) & (found["verdict"] != NOT_JUDGED)

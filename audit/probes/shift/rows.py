@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
-from audit.core.tables import OK, TOO_FEW, UNDEFINED
+from audit.core.tables import OK, UNDEFINED
 from audit.measure.confidence import Confidence
 from audit.measure.controls import Answered, drops_by_chance, null_columns
 from audit.measure.effects import sampled
@@ -34,8 +34,8 @@ from audit.stats.clustered import (
     rate_interval,
 )
 from audit.stats.counts import Counts, count
-from audit.stats.families import Flags, bounds_at, compare
 from audit.stats.gaps import Pairs, largest_gap
+from audit.stats.multiplicity import Flags, bounds_at, compare
 
 #: ``metric`` of rows in points
 ACCURACY: Final = "accuracy"
@@ -181,32 +181,24 @@ class Cells:
         sample, ref, rest = self.sources.sample, *self._cells
         ok = self._standing[0] == OK
         fine = ok[ref] & ok[rest]
-        pairs = Pairs.of(fine, [self._name(g) for g in range(self.at.size)])
+        names = [self._name(g) for g in range(self.at.size)]
+        pairs = Pairs.of(fine, names)
         compared = pairs.one, pairs.other, pairs.usable
         bounds = _apart(sample, ref, rest, *compared, self._confidence.level)
         drop = sample.rate[0, ref] - sample.rate[0, rest]
         gap = largest_gap(drop, pairs, *bounds)
         for q in range(len(rest)):
-            some, a, b = bool(gap.some[q, 0]), int(gap.group[q, 0]), int(gap.other[q, 0])
-            names = {k: self._name(g) if some else "" for k, g in (("group", a), ("other", b))}
-            chance, dealt = self._by_chance(1 + q, fine[q]) if some else ({}, "")
-            yield (
-                self.row([0, 0, 1 + q, 1 + q], [a, b, a, b])
-                | names
-                | chance
-                | {
-                    "metric": UNEQUAL_DROP,
-                    "value": 100 * gap.value[q, 0],
-                    "low_simultaneous": 100 * gap.low[q, 0],
-                    "high_simultaneous": 100 * gap.high[q, 0],
-                    "family_size": int(pairs.usable.sum()),
-                    "method": f"largest over pairs of MOVER from both drops, max-T{dealt}",
-                    "status": OK if some else TOO_FEW,
-                    "reason": str(gap.reason[q, 0]),
-                    "_drop": 100 * drop[q, a],
-                    "_other": 100 * drop[q, b],
-                }
-            )
+            a, b = int(gap.group[q, 0]), int(gap.other[q, 0])
+            chance, dealt = self._by_chance(1 + q, fine[q]) if gap.some[q, 0] else ({}, "")
+            yield self.row([0, 0, 1 + q, 1 + q], [a, b, a, b]) | {
+                **chance,
+                "metric": UNEQUAL_DROP,
+                **gap.row(names, q, 100),
+                "family_size": int(pairs.usable.sum()),
+                "method": f"largest over pairs of MOVER from both drops, max-T{dealt}",
+                "_drop": 100 * drop[q, a],
+                "_other": 100 * drop[q, b],
+            }
 
     def _by_chance(self, source: int, usable: Flags) -> tuple[dict[str, float], str]:
         """The difference of drops if groups did not matter, and how subjects were dealt."""

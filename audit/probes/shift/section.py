@@ -149,4 +149,4 @@ def _robustness(rows: pd.DataFrame) -> list[Block]:
     ]
 
 
-SECTION: Final = Section(18, "", tell)
+SECTION: Final = Section("robustness", "", tell)

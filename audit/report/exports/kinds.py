@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
 from audit.core.damage import Damage
 from audit.core.errors import AuditError, InputError, sentence
+from audit.core.files import written_aside
 from audit.core.integrity import unedited
 from audit.core.registry import unknown
 from audit.core.rundir import Run
@@ -91,11 +91,11 @@ def attempted(run: Run, kinds: Sequence[str]) -> Iterator[tuple[str, Path | Audi
 def _attempted(run: Run, kind: str) -> Path | AuditError:
     name, write = KINDS[kind]
     place = run.path / name
-    aside = place.with_name(f".{place.name}.{os.getpid()}")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        write(run, aside)
-        return aside.replace(place)
+        with written_aside(place) as aside:
+            write(run, aside)
+        return place
     except AuditError as error:
         return error
     except OSError as error:
@@ -103,11 +103,9 @@ def _attempted(run: Run, kind: str) -> Path | AuditError:
         return InputError(sentence(told, "Free some space, or export from a copy of the run"))
     except Exception as error:
         return failed(run, kind, error)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def failed(run: Run, kind: str, error: Exception) -> AuditError:
     """The sentence for a kind that failed for no reason that was foreseen."""
-    quoted = not run.manifest.get("public")
+    quoted = not run.public
     return AuditError(str(Damage.of(f"The export '{kind}'", error, quoted)))

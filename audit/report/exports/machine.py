@@ -18,20 +18,11 @@ import yaml
 
 from audit.core.csvfile import csv_text
 from audit.core.errors import InputError, sentence
+from audit.core.files import digest_of, write_json, write_text
 from audit.core.registry import unknown
-from audit.core.rundir import TABLES, Run, digest_of, write_json, write_text
-from audit.core.tables import (
-    COUNT,
-    ENSEMBLE,
-    EVERYONE,
-    FLAG,
-    NUMBER,
-    TEXT,
-    UNDEFINED,
-    UNKNOWN,
-    WITHHELD,
-    records,
-)
+from audit.core.rundir import TABLES, Run
+from audit.core.schema import COUNT, FLAG, NUMBER, TEXT
+from audit.core.tables import ENSEMBLE, EVERYONE, UNDEFINED, UNKNOWN, WITHHELD, records
 
 FOLDER: Final = "exports"
 #: categories under this share of all may be left out of impact ratios by Local Law 144; said, not

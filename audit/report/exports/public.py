@@ -19,33 +19,20 @@ import pandas as pd
 import yaml
 
 from audit.core.errors import InputError, sentence
+from audit.core.files import digest_of, unwritable, write_json, write_text
 from audit.core.integrity import unedited
-from audit.core.rundir import (
-    MANIFEST,
-    PRIVATE,
-    TABLES,
-    Run,
-    digest_of,
-    open_run,
-    unwritable,
-    with_seal,
-    write_json,
-    write_text,
-)
+from audit.core.rundir import MANIFEST, PRIVATE, TABLES, Run, open_run, with_seal
+from audit.core.schema import COUNT, NUMBER, TEXT, Schema
 from audit.core.tables import (
     BETWEEN,
-    COUNT,
     DEPARTURE,
     EVERYONE,
     NOT_JUDGED,
-    NUMBER,
     REST,
     SPREAD,
-    TEXT,
     UNKNOWN,
     WITHHELD,
     WORST,
-    Schema,
     in_key,
     records,
 )
@@ -133,7 +120,7 @@ def require_publishable(run: Run) -> None:
         InputError: the run is a public copy itself; the author's words still hold what stood in
             their place before they were written.
     """
-    if run.manifest.get("public"):
+    if run.public:
         raise InputError(sentence(f"{run.path} is a public copy already", "Copy it as it is"))
     left = narrative.narrative_of(run).placeholder
     if left:
@@ -466,7 +453,7 @@ def legible(run: Run) -> Run:
 
     Figures and tables would show them as groups of 0 pictures; ``told`` names them instead.
     """
-    if not run.manifest.get("public"):
+    if not run.public:
         return run
     view = Run(run.path, run.manifest)
     for name in ("rates", "calibration"):

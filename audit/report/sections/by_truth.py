@@ -91,4 +91,4 @@ def _rate(row: Any) -> dict[str, object]:
     }
 
 
-SECTION: Final = Section(11, "", tell)
+SECTION: Final = Section("misclassification", "", tell)

@@ -10,7 +10,7 @@ import pandas as pd
 from audit.core.digits import percent
 from audit.core.evidence import each
 from audit.core.page import Markdown
-from audit.core.rundir import Run
+from audit.core.rundir import PRIVATE, Run
 from audit.core.tables import ENSEMBLE, EVERYONE
 from audit.measure.controls import failed
 from audit.probes.kit.cells import at, measured, table
@@ -136,8 +136,8 @@ def _sums_off(run: Run) -> int:
 
 
 def _ties(run: Run) -> str:
-    if not (run.path / "private").is_dir():
-        return "not known: this is a public copy"
+    if not (run.path / PRIVATE).is_dir():
+        return "not known: this copy has no rows about single pictures"
     every = (run.outcomes(q["task"]) for q in run.questions)
     outcomes = [rows for rows in every if "tie" in rows]
     close = sum(int(rows["tie"].sum()) for rows in outcomes)

@@ -216,5 +216,5 @@ def _change(row: Any, of: str = "") -> str:
 
 
 SECTION: Final = Section(
-    13, "A `classification` probe would, unless it says `label_effects: false`.", tell
+    "sensitivity", "A `classification` probe would, unless it says `label_effects: false`.", tell
 )

@@ -60,7 +60,7 @@ def quarantine_table(run: Run) -> Markdown:
 
 def uneven_losses(run: Run) -> list[str]:
     """A sentence an attribute whose groups lost pictures unevenly; none in a public copy."""
-    if run.manifest.get("public"):
+    if run.public:
         return []
     return [f"{w[:1].upper()}{w[1:]}." for w in uneven(run.dataset).values()]
 

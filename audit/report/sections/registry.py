@@ -1,4 +1,4 @@
-"""Which sections there are, and under which number of the report each stands."""
+"""Which modules tell a section of the report, and in which each stands."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 from audit.core.registry import Registry
 from audit.core.rundir import Run
 from audit.probes.kit import tasks
-from audit.probes.kit.blocks import Block, Section
+from audit.probes.kit.blocks import Block, Section, require_place
 from audit.report.sections import (
     calibration,
     controls,
@@ -48,8 +48,8 @@ _OWN: Final = {
 }
 
 
-#: the number under which a section of unknown place stands
-_OTHERS: Final = 17
+#: where one stands that can't be loaded
+_OTHERS: Final = "surveillance"
 
 
 SECTIONS: Final[Registry[Section]] = Registry(
@@ -57,8 +57,13 @@ SECTIONS: Final[Registry[Section]] = Registry(
 )
 
 
-def sections_at(place: int) -> list[Section]:
-    """The sections that stand under this number: those above in their order, then any other."""
+def sections_at(place: str) -> list[Section]:
+    """Those that stand in this section: those above in their order, then any other.
+
+    Raises:
+        InputError: the report has no section of this name.
+    """
+    require_place(place)
     names = [*_OWN, *(name for name in SECTIONS if name not in _OWN)]
     return [section for name in names if (section := _loaded(name)).place == place]
 

@@ -75,4 +75,4 @@ def _card(name: str, rows: pd.DataFrame) -> Part:
     return Part(name, [told, with_rest(shown, more, "numbers", f"clip-audit replicate RUN {name}")])
 
 
-SECTION: Final = Section(21, "", tell)
+SECTION: Final = Section("replication", "", tell)

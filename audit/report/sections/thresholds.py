@@ -216,4 +216,4 @@ def _most_apart(gaps: pd.DataFrame, rates: pd.DataFrame, groups: Sequence[str]) 
     )
 
 
-SECTION: Final = Section(13, "", tell)
+SECTION: Final = Section("sensitivity", "", tell)

@@ -1,4 +1,4 @@
-"""A family of comparisons at once: simultaneous bounds, adjusted p-values.
+"""Many comparisons at once, a family of them: simultaneous bounds, adjusted p-values.
 
 The bounds of a family hold all together at its level. Resampling whole subjects shows how many
 independent questions the family is worth: the largest studentised deviation of a replicate

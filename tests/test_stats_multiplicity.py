@@ -1,4 +1,4 @@
-"""Families of comparisons: max-T longhand, exact tests, bounds that hold together, the one rule."""
+"""Many comparisons at once: max-T longhand, exact tests, joint bounds, the one rule."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from hypothesis.extra import numpy as hnp
 from scipy import special, stats
 from statsmodels.stats.multitest import multipletests
 
-from audit.core.verdicts import size_bounds, verdicts
-from audit.stats import families
+from audit.core.verdicts import GapSize, decide, size_bounds, verdicts
+from audit.stats import multiplicity
 from audit.stats.clustered import (
     Sample,
     difference_interval,
@@ -24,7 +24,7 @@ from audit.stats.clustered import (
     ratio_interval,
 )
 from audit.stats.counts import sample_of
-from audit.stats.families import (
+from audit.stats.multiplicity import (
     ENOUGH,
     Estimates,
     Family,
@@ -142,7 +142,7 @@ def longhand(
 def test_step_down_max_t_is_the_longhand_loop(
     spread: bool, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(families, "_AT_ONCE", at_once)
+    monkeypatch.setattr(multiplicity, "_AT_ONCE", at_once)
     drawn = world(1, rates=[0.35, 0.45, 0.5], spread=spread)
     found = compared(sample_of(*drawn, 3, resamples=300))
     _, p, q = longhand(*drawn, 3, 300)
@@ -640,6 +640,30 @@ def test_a_margin_of_zero_shows_any_gap_large_and_none_small() -> None:
 def test_margins_broadcast_over_questions() -> None:
     got = verdicts(np.full((2, 3), 0.06), np.full((2, 3), 0.1), np.array([[0.05], [0.2]]))
     assert got.tolist() == [["exceeds margin"] * 3, ["within margin"] * 3]
+
+
+@pytest.mark.parametrize(
+    ("difference", "ratio", "whole", "verdict"),
+    [
+        ((0.01, 0.02), (0.8, 1.2), True, "exceeds margin"),  # by the ratio alone
+        ((0.06, 0.2), (0.0, 0.1), True, "exceeds margin"),  # by the difference alone
+        ((0.0, 0.02), (0.0, 0.1), True, "within margin"),
+        ((0.0, 0.02), (0.0, 0.8), True, "inconclusive"),  # the ratio may be larger
+        ((0.0, 0.02), (np.nan, np.nan), True, "inconclusive"),  # nothing is known of the ratio
+        ((0.0, 0.02), (0.0, 0.1), False, "inconclusive"),  # of a group left out
+        ((0.06, 0.2), (0.8, 1.2), False, "exceeds margin"),
+    ],
+)
+def test_either_scale_shows_an_excess_and_both_of_all_groups_that_it_is_small(
+    difference: tuple[float, float], ratio: tuple[float, float], whole: bool, verdict: str
+) -> None:
+    assert decide(GapSize(*difference, 0.05), GapSize(*ratio, 0.7), whole) == verdict
+
+
+def test_a_ratio_without_a_margin_says_nothing() -> None:
+    ratio = GapSize(2.0, 3.0, np.nan)
+    assert decide(GapSize(0.0, 0.02, 0.05), ratio) == "within margin"
+    assert decide(GapSize(0.0, 0.06, 0.05), ratio) == "inconclusive"
 
 
 @pytest.mark.slow
