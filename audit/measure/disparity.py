@@ -50,6 +50,7 @@ from audit.measure.metrics import (
 )
 from audit.stats.clustered import Sample, difference_interval, effective_n
 from audit.stats.defaults import OF_DIFFERENCE, OF_DIFFERENCE_IN_CLUSTERS
+from audit.stats.families import Families
 from audit.stats.gaps import (
     NEGLIGIBLE,
     TOO_FEW_GROUPS,
@@ -61,7 +62,6 @@ from audit.stats.gaps import (
     largest_usable,
     simultaneous,
 )
-from audit.stats.gaps import Compared as Family
 from audit.stats.pooling import Pooled, between_group_sd
 from audit.stats.power import detectable_difference
 from audit.stats.samples import pick_groups
@@ -201,7 +201,7 @@ class Compared:
         return judge(groups, self.pairs, self.margins, self.confidence.level)
 
     @cached_property
-    def found(self) -> Sequence[Family]:
+    def found(self) -> Sequence[Families]:
         """The family of pairs and that of groups against the rest, of each question."""
         rest = self.against_rest
         if not rest.one.size:
@@ -211,7 +211,7 @@ class Compared:
         found = simultaneous(self.sample, rest.one, rest.other, rest.usable, levels, level)
         return [self.claims.found, found]
 
-    def of_all(self, value: Callable[[Family], Any]) -> NDArray[Any]:
+    def of_all(self, value: Callable[[Families], Any]) -> NDArray[Any]:
         """A value (Q, P) or (Q, 1) of each family, side by side for all comparisons."""
         sides = (self.pairs, self.against_rest)
         parts = [

@@ -8,7 +8,7 @@ then the one that is right for its own groups (exact where events are few), at t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,17 +16,19 @@ import numpy.typing as npt
 from scipy import special
 
 from audit.stats.clustered import (
+    Bounds,
     Floats,
     Integers,
     Sample,
     difference_interval,
     difference_z,
-    effective_events,
     ratio_interval,
 )
+from audit.stats.samples import pick_questions
 from audit.stats.significance import difference_p, holm
 
 Flags = npt.NDArray[np.bool_]
+Interval = Callable[[Sample, Integers, Integers, npt.ArrayLike], Bounds]
 
 ENOUGH = 10.0
 """Effective events, and non-events, that both groups need for a comparison to enter max-T: the
@@ -71,6 +73,22 @@ class Family:
     smallest_q: float
 
 
+@dataclass(frozen=True)
+class Families:
+    """As ``Family``, of F families of questions: ``each``, ``size``, ``smallest_q`` are (F, 1)."""
+
+    difference: Estimates
+    ratio: Estimates
+    p: Floats
+    q: Floats
+    error: Floats
+    studentised: Flags
+    each: Floats
+    levels: Floats
+    size: Integers
+    smallest_q: Floats
+
+
 def compare(
     sample: Sample, one: Integers, other: Integers, usable: Flags, level: float = 0.95
 ) -> Family:
@@ -94,59 +112,93 @@ def compare(
         Westfall, Young (1993), Resampling-Based Multiple Testing; Romano, Wolf (2005), JASA 100,
         94-108.
     """
+    found = in_families(sample, one, other, usable, [slice(None)], [level], level)
+    (each,), (size,), (smallest,) = (x[:, 0] for x in (found.each, found.size, found.smallest_q))
+    return Family(
+        found.difference,
+        found.ratio,
+        found.p,
+        found.q,
+        found.error,
+        found.studentised,
+        float(each),
+        found.levels,
+        int(size),
+        float(smallest),
+    )
+
+
+def in_families(
+    sample: Sample,
+    one: Integers,
+    other: Integers,
+    usable: Flags,
+    families: Sequence[slice],
+    joint: Sequence[float],
+    level: float,
+) -> Families:
+    """As ``compare``, of several families of questions at once.
+
+    Args:
+        sample: Q questions in G groups.
+        one: Index of the first group of each of P comparisons.
+        other: Index of the second.
+        usable: Which comparisons count, (Q, P).
+        families: The questions of each family; every question is in one.
+        joint: Two-sided level of all simultaneous bounds of each family together.
+        level: Two-sided level of each interval alone.
+    """
     error, moves = _errors(sample, one, other)
-    events = effective_events(sample)
+    events = sample.effective_events
     enough = (events[:, one] >= ENOUGH) & (events[:, other] >= ENOUGH)
     studentised = usable & enough & (error > 0) & moves
-    size = int(usable.sum())
-    rate = sample.rate
+    rate, n, x = sample.rate, sample.n, sample.events
     difference = rate[:, one] - rate[:, other]
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio, t = rate[:, one] / rate[:, other], np.abs(difference) / error
-    repeats = sample.repeats(one, other)
-    if repeats:
-        t = difference_z(sample, one, other)
-    each, p, q = _max_t(sample, one, other, t, studentised, size, level)
-    # what has too few events for max-T keeps its Bonferroni share of alpha
-    levels = np.where(studentised, each, 1 - (1 - level) / max(size, 1))
-    if repeats:
-        alone = usable & ~studentised
-        p = np.where(alone, 2 * special.ndtr(-t), p)
-        q = np.where(alone, np.minimum(p * size, 1.0), q)
-    else:
-        n, x = sample.n, sample.events
-        exact = difference_p(x[:, one], n[:, one], x[:, other], n[:, other])
-        p = np.where(usable, exact, np.nan)
-        q = holm(p)
-    event = (rate[:, one] > 0) & (rate[:, other] > 0)
-    ratio = np.where(event, ratio, np.nan)
-    return Family(
-        _estimates(difference, difference_interval, sample, one, other, usable, level, levels),
-        _estimates(ratio, ratio_interval, sample, one, other, usable, level, levels),
+    ratio = np.where((rate[:, one] > 0) & (rate[:, other] > 0), ratio, np.nan)
+    parts = [pick_questions(sample, at) for at in families]
+    repeated = [part.repeats(one, other) for part in parts]
+    z = difference_z(sample, one, other) if any(repeated) else t
+    exact = t if all(repeated) else difference_p(x[:, one], n[:, one], x[:, other], n[:, other])
+    p, q = np.full(t.shape, np.nan), np.full(t.shape, np.nan)
+    sizes = [int(usable[at].sum()) for at in families]
+    each = np.empty((len(sizes), 1))
+    of_max_t, bonferroni = np.empty((len(n), 1)), np.empty((len(n), 1))
+    for f, (at, part, size) in enumerate(zip(families, parts, sizes, strict=True)):
+        shown = (z if repeated[f] else t)[at]
+        each[f], own_p, own_q = _max_t(part, one, other, shown, studentised[at], size, joint[f])
+        # what has too few events for max-T keeps its Bonferroni share of alpha
+        of_max_t[at], bonferroni[at] = each[f], 1 - (1 - joint[f]) / max(size, 1)
+        if repeated[f]:
+            alone = usable[at] & ~studentised[at]
+            p[at] = np.where(alone, 2 * special.ndtr(-shown), own_p)
+            q[at] = np.where(alone, np.minimum(p[at] * size, 1.0), own_q)
+        else:
+            p[at] = np.where(usable[at], exact[at], np.nan)
+            q[at] = holm(p[at])
+    smallest = np.where(repeated, 1 / (_replicates(sample) + 1), np.nan)
+
+    def estimates(value: Floats, interval: Interval) -> Estimates:
+        low_all, high_all = np.full(t.shape, np.nan), np.full(t.shape, np.nan)
+        for here, at in ((studentised, of_max_t), (usable & ~studentised, bonferroni)):
+            if here.any():
+                low, high = interval(sample, one, other, at)
+                low_all[here], high_all[here] = low[here], high[here]
+        return Estimates(value, *interval(sample, one, other, level), low_all, high_all)
+
+    return Families(
+        estimates(difference, difference_interval),
+        estimates(ratio, ratio_interval),
         p,
         q,
         error,
         studentised,
         each,
-        levels,
-        size,
-        smallest_q=1 / (_replicates(sample) + 1) if repeats else np.nan,
+        np.where(studentised, of_max_t, bonferroni),
+        np.array(sizes, dtype=np.int64)[:, np.newaxis],
+        smallest[:, np.newaxis],
     )
-
-
-def _estimates(
-    value: Floats,
-    interval: Callable[[Sample, Integers, Integers, float], tuple[Floats, Floats]],
-    sample: Sample,
-    one: Integers,
-    other: Integers,
-    usable: Flags,
-    level: float,
-    levels: Floats,
-) -> Estimates:
-    low, high = interval(sample, one, other, level)
-    all_at_once = bounds_at(levels, usable, lambda at: interval(sample, one, other, at))
-    return Estimates(value, low, high, *all_at_once)
 
 
 def bounds_at(
