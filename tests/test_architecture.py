@@ -65,8 +65,6 @@ MANY: dict[str, int] = {
     "audit/stats/counterfactual.py:rank_kinds": 8,
     "audit/stats/counts.py:count": 7,
     "audit/stats/counts.py:sample_of": 7,
-    "audit/stats/families.py:_max_t": 7,
-    "audit/stats/families.py:in_families": 7,
     "audit/stats/permutation.py:dealt_sums": 7,
     "audit/stats/permutation.py:permuted_drops": 9,
     "audit/stats/permutation.py:permuted_range": 9,

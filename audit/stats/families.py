@@ -112,7 +112,8 @@ def compare(
         Westfall, Young (1993), Resampling-Based Multiple Testing; Romano, Wolf (2005), JASA 100,
         94-108.
     """
-    found = in_families(sample, one, other, usable, [slice(None)], [level], level)
+    one_family = np.zeros(len(usable), dtype=np.int64)
+    found = in_families(sample, (one, other), usable, one_family, [level], level)
     (each,), (size,), (smallest,) = (x[:, 0] for x in (found.each, found.size, found.smallest_q))
     return Family(
         found.difference,
@@ -130,10 +131,9 @@ def compare(
 
 def in_families(
     sample: Sample,
-    one: Integers,
-    other: Integers,
+    pairs: tuple[Integers, Integers],
     usable: Flags,
-    families: Sequence[slice],
+    of: Integers,
     joint: Sequence[float],
     level: float,
 ) -> Families:
@@ -141,49 +141,47 @@ def in_families(
 
     Args:
         sample: Q questions in G groups.
-        one: Index of the first group of each of P comparisons.
-        other: Index of the second.
+        pairs: Indices of the first and of the second group of each of P comparisons.
         usable: Which comparisons count, (Q, P).
-        families: The questions of each family; every question is in one.
+        of: The family of each question, (Q,), from 0.
         joint: Two-sided level of all simultaneous bounds of each family together.
         level: Two-sided level of each interval alone.
     """
+    one, other = pairs
     error, moves = _errors(sample, one, other)
     events = sample.effective_events
     enough = (events[:, one] >= ENOUGH) & (events[:, other] >= ENOUGH)
     studentised = usable & enough & (error > 0) & moves
-    rate, n, x = sample.rate, sample.n, sample.events
+    alone = usable & ~studentised
+    rate = sample.rate
     difference = rate[:, one] - rate[:, other]
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio, t = rate[:, one] / rate[:, other], np.abs(difference) / error
     ratio = np.where((rate[:, one] > 0) & (rate[:, other] > 0), ratio, np.nan)
-    parts = [pick_questions(sample, at) for at in families]
-    repeated = [part.repeats(one, other) for part in parts]
-    z = difference_z(sample, one, other) if any(repeated) else t
-    exact = t if all(repeated) else difference_p(x[:, one], n[:, one], x[:, other], n[:, other])
-    p, q = np.full(t.shape, np.nan), np.full(t.shape, np.nan)
-    sizes = [int(usable[at].sum()) for at in families]
-    each = np.empty((len(sizes), 1))
-    of_max_t, bonferroni = np.empty((len(n), 1)), np.empty((len(n), 1))
-    for f, (at, part, size) in enumerate(zip(families, parts, sizes, strict=True)):
-        shown = (z if repeated[f] else t)[at]
-        each[f], own_p, own_q = _max_t(part, one, other, shown, studentised[at], size, joint[f])
-        # what has too few events for max-T keeps its Bonferroni share of alpha
-        of_max_t[at], bonferroni[at] = each[f], 1 - (1 - joint[f]) / max(size, 1)
-        if repeated[f]:
-            alone = usable[at] & ~studentised[at]
-            p[at] = np.where(alone, 2 * special.ndtr(-shown), own_p)
-            q[at] = np.where(alone, np.minimum(p[at] * size, 1.0), own_q)
-        else:
-            p[at] = np.where(usable[at], exact[at], np.nan)
-            q[at] = holm(p[at])
-    smallest = np.where(repeated, 1 / (_replicates(sample) + 1), np.nan)
+    parts = [pick_questions(sample, of == f) for f in range(len(joint))]
+    repeats = np.array([part.repeats(one, other) for part in parts], bool)[:, np.newaxis]
+    size = np.array([usable[of == f].sum() for f in range(len(joint))], np.int64)[:, np.newaxis]
+    if repeats.any():
+        t = np.where(repeats[of], difference_z(sample, one, other), t)
+    each, p, q = np.empty(size.shape), np.full(t.shape, np.nan), np.full(t.shape, np.nan)
+    for f, part in enumerate(parts):
+        tested = t[of == f], studentised[of == f]
+        each[f], p[of == f], q[of == f] = _max_t(part, pairs, *tested, int(size[f, 0]), joint[f])
+    # what has too few events for max-T keeps its Bonferroni share of alpha
+    bonferroni = 1 - (1 - np.array(joint)[:, np.newaxis]) / np.maximum(size, 1)
+    p = np.where(alone, 2 * special.ndtr(-t), p)
+    q = np.where(alone, np.minimum(p * size[of], 1.0), q)
+    if not repeats.all():
+        exact = _exact_p(sample, pairs, usable)
+        p = np.where(repeats[of], p, exact)
+        for f in np.flatnonzero(~repeats).tolist():
+            q[of == f] = holm(exact[of == f])
 
     def estimates(value: Floats, interval: Interval) -> Estimates:
         low_all, high_all = np.full(t.shape, np.nan), np.full(t.shape, np.nan)
-        for here, at in ((studentised, of_max_t), (usable & ~studentised, bonferroni)):
+        for here, levels in ((studentised, each), (alone, bonferroni)):
             if here.any():
-                low, high = interval(sample, one, other, at)
+                low, high = interval(sample, one, other, levels[of])
                 low_all[here], high_all[here] = low[here], high[here]
         return Estimates(value, *interval(sample, one, other, level), low_all, high_all)
 
@@ -195,10 +193,16 @@ def in_families(
         error,
         studentised,
         each,
-        np.where(studentised, of_max_t, bonferroni),
-        np.array(sizes, dtype=np.int64)[:, np.newaxis],
-        smallest[:, np.newaxis],
+        np.where(studentised, each[of], bonferroni[of]),
+        size,
+        np.where(repeats, 1 / (_replicates(sample) + 1), np.nan),
     )
+
+
+def _exact_p(sample: Sample, pairs: tuple[Integers, Integers], usable: Flags) -> Floats:
+    """``difference_p`` of the usable comparisons."""
+    sides = (counts[:, g] for g in pairs for counts in (sample.events, sample.n))
+    return np.where(usable, difference_p(*sides), np.nan)
 
 
 def bounds_at(
@@ -271,14 +275,14 @@ def _errors(sample: Sample, one: Integers, other: Integers) -> tuple[Floats, Fla
 
 def _max_t(
     sample: Sample,
-    one: Integers,
-    other: Integers,
+    pairs: tuple[Integers, Integers],
     t: Floats,
     studentised: Flags,
     size: int,
     level: float,
 ) -> tuple[float, Floats, Floats]:
     """The level of each bound, and p and step-down q of the studentised comparisons."""
+    one, other = pairs
     p, q = np.full(t.shape, np.nan), np.full(t.shape, np.nan)
     question, pair = np.nonzero(studentised)
     order = np.argsort(t[question, pair], kind="stable")

@@ -283,8 +283,8 @@ def simultaneous(
 
     ``levels``, (Q,): of each family's simultaneous bounds; ``level``: of each interval alone.
     """
-    rows = [slice(q, q + 1) for q in range(len(levels))]
-    return in_families(sample, one, other, usable, rows, levels.tolist(), level)
+    own = np.arange(len(usable))
+    return in_families(sample, (one, other), usable, own, levels.tolist(), level)
 
 
 @dataclass(frozen=True)
