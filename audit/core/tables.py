@@ -77,7 +77,10 @@ class Schema:
 
     def conform(self, table: pd.DataFrame) -> pd.DataFrame:
         """The table with exactly these columns, in this order and type, a fresh index."""
-        return table.loc[:, list(self.columns)].astype(dict(self.columns)).reset_index(drop=True)
+        kept = table.loc[:, list(self.columns)].reset_index(drop=True)
+        dtypes = kept.dtypes
+        wrong = {name: dtype for name, dtype in self.columns.items() if dtypes[name] != dtype}
+        return kept.astype(wrong) if wrong else kept  # what is right already is not copied
 
     def empty(self) -> pd.DataFrame:
         """A table of this schema without rows."""
@@ -620,18 +623,10 @@ THRESHOLDS: Final = Schema(
         "verdict": TEXT,
     },
     key=(
-        "probe",
-        "task",
-        "threshold",
-        "metric",
-        "label",
-        "attribute",
-        "comparison",
-        "group",
-        "other",
+        "probe", "task", "threshold", "metric", "label", "attribute", "comparison", "group", "other",
     ),
     allowed={"comparison": (RATE, WORST), "status": STATUSES, "verdict": VERDICTS},
-)
+)  # fmt: skip
 
 #: one row a value that is not a share of choices: a skew of a ranking, an effect size, a paired
 #: change, an error rate of verification. ``value`` is in ``unit``; ``low, high`` hold for this row

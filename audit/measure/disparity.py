@@ -415,11 +415,9 @@ def _detectable(groups: Compared) -> NDArray[np.float64]:
     n, n_other = size[:, one], size[:, other]
     base = (s.events[:, one] + s.events[:, other]) / np.maximum(s.n[:, one] + s.n[:, other], 1)
     levels = groups.of_all(lambda f: f.levels)
-    found = [
-        detectable_difference(a, b, base, level=levels, power=c.power)
-        for a, b in ((n, n_other), (n_other, n))
-    ]
-    return np.maximum(*found)
+    sizes, sizes_other = np.stack([n, n_other]), np.stack([n_other, n])
+    found = detectable_difference(sizes, sizes_other, base, level=levels, power=c.power)
+    return np.asarray(found.max(axis=0))
 
 
 def _ratios(groups: Compared) -> Columns:
