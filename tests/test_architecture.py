@@ -17,7 +17,7 @@ LINES, BODY, PARAMETERS = 500, 50, 6
 #: lines of a file, of those above the limit
 LONG: dict[str, int] = {
     "audit/cli/verbs.py": 547,
-    "audit/core/tables.py": 723,
+    "audit/core/tables.py": 724,
     "audit/data/corruptions.py": 525,
     "audit/data/labels.py": 523,
     "audit/engine/suite.py": 707,

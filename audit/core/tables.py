@@ -623,7 +623,8 @@ THRESHOLDS: Final = Schema(
         "verdict": TEXT,
     },
     key=(
-        "probe", "task", "threshold", "metric", "label", "attribute", "comparison", "group", "other",
+        "probe", "task", "threshold", "metric", "label", "attribute", "comparison", "group",
+        "other",
     ),
     allowed={"comparison": (RATE, WORST), "status": STATUSES, "verdict": VERDICTS},
 )  # fmt: skip
