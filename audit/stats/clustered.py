@@ -81,6 +81,11 @@ class Sample:
         """The bounds of the rates by level: differences and ratios of the same pairs share them."""
         return {}
 
+    @cached_property
+    def correlations(self) -> dict[tuple[bytes, bytes], Floats]:
+        """``correlation`` by the pairs of groups that it was asked of."""
+        return {}
+
     def repeats(self, one: Integers, other: Integers) -> bool:
         """Whether a subject has several pictures in a group compared, or is on both sides."""
         compared = np.union1d(one, other)
@@ -384,6 +389,13 @@ def correlation(sample: Sample, one: Integers, other: Integers) -> Floats:
     effective events: subjects who agree in both groups don't prove that the next one does, and an
     interval keeps some width where all do.
     """
+    pairs = one.tobytes(), other.tobytes()
+    if pairs not in sample.correlations:
+        sample.correlations[pairs] = _correlation_anew(sample, one, other)
+    return sample.correlations[pairs]
+
+
+def _correlation_anew(sample: Sample, one: Integers, other: Integers) -> Floats:
     r = np.zeros((len(sample.n), len(one)))
     together = np.flatnonzero(sample.shared[one, other])
     if sample.deviations is None or not together.size:
