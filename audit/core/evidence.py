@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import math
 import re
+from collections import namedtuple
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from itertools import groupby
 from typing import Any, Final, NamedTuple
 
@@ -50,7 +52,14 @@ def addresses(rows: pd.DataFrame) -> list[Address]:
 def each(frame: pd.DataFrame) -> list[Any]:
     """Rows with their columns as attributes, which know where they stand in their table."""
     name = str(frame.index.name)
-    return list(frame.itertuples(name=name if name in TABLES else "Row"))
+    kind = _kind(name if name in TABLES else "Row", ("Index", *frame.columns))
+    return [kind._make(row) for row in frame.itertuples(name=None)]
+
+
+@lru_cache(maxsize=128)
+def _kind(name: str, fields: tuple[str, ...]) -> Any:
+    """Rows of these columns: a class that takes longer to make than many rows of it."""
+    return namedtuple(name, fields, rename=True)
 
 
 def address(row: Any) -> Address | None:

@@ -54,7 +54,10 @@ class Schema:
 
     def conform(self, table: pd.DataFrame) -> pd.DataFrame:
         """The table with exactly these columns, in this order and type, a fresh index."""
-        return table.loc[:, list(self.columns)].astype(dict(self.columns)).reset_index(drop=True)
+        kept = table.loc[:, list(self.columns)].reset_index(drop=True)
+        dtypes = kept.dtypes
+        wrong = {name: dtype for name, dtype in self.columns.items() if dtypes[name] != dtype}
+        return kept.astype(wrong) if wrong else kept  # what is right already is not copied
 
     def empty(self) -> pd.DataFrame:
         """A table of this schema without rows."""

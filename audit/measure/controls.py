@@ -20,7 +20,7 @@ from scipy import sparse, stats
 
 from audit.core.tables import (
     CONTROLS,
-    DIFFERENCE,
+    DISPARITIES,
     ENSEMBLE,
     EXCEEDS,
     OK,
@@ -30,7 +30,7 @@ from audit.core.tables import (
 )
 from audit.data.labels import LabelSet
 from audit.measure.confidence import Confidence
-from audit.measure.disparity import differences_at_once, disparities
+from audit.measure.disparity import Compared, differences, differences_at_once
 from audit.measure.metrics import METRICS, Block, Draws, Events, Groups, Tally
 from audit.stats.counts import count
 from audit.stats.gaps import TOO_FEW_GROUPS
@@ -318,28 +318,28 @@ def controls(
     chosen = METRICS["selection"](rows, labels)
     swaps = [_partners(groups, seed, number) for number in range(SHUFFLES)]
     swapped, moving = replace(groups, member=groups.member[swaps[0]]), can_swap(groups)
-    where = {"probe": rows["probe"].iloc[0], "task": rows["task"].iloc[0]}
+    asked = {"probe": rows["probe"].iloc[0], "task": rows["task"].iloc[0]}
     tables: list[dict[str, Any]] = []
     for attribute in groups.attributes:
+        where = {**asked, "attribute": attribute}
         if moving < MOVABLE:
             reason = f"only {moving:.0%} of subjects have another with as many pictures"
-            rows_of = (_row(where, attribute, c, reason=reason) for c in ("shuffled", "injected"))
-            tables.extend(rows_of)
+            tables.extend(_row(where, c, reason=reason) for c in ("shuffled", "injected"))
             continue
         only = _only(swapped, attribute)
         null = _analysed(chosen.happened, chosen, only, at, draws, where, confidence)
         own = _only(groups, attribute)
         again = (replace(own, member=own.member[swap]) for swap in swaps)
         outcomes = [_outcome(chosen, g, attribute, at, confidence) for g in again]
-        tables.append(_shuffled_row(null, outcomes, where, attribute, confidence.level))
+        tables.append(_shuffled_row(null, outcomes, where, confidence.level))
         planted = _plan(null)
         if planted is not None:
             group, label, gap = planted
             happened = _inject(chosen, only, at, group, label, gap, _stream(seed, label, attribute))
             found = _analysed(happened, chosen, only, at, draws, where, confidence)
-            tables.append(_injected_row(found, where, attribute, group, label, gap))
+            tables.append(_injected_row(found, where, group, label, gap))
         else:
-            tables.append(_no_injection(where, attribute))
+            tables.append(_no_injection(where))
     return pd.DataFrame(tables).pipe(CONTROLS.conform)
 
 
@@ -386,13 +386,16 @@ def _analysed(
     where: Mapping[str, str],
     confidence: Confidence,
 ) -> pd.DataFrame:
-    """The differences that the real analysis would report for these events."""
+    """The differences by the attribute that the real analysis would report for these events."""
     clusters, number = groups.clusters[at], len(groups.cluster_ids)
     rows = draws.rows(clusters)
     counts = count(happened, groups.member[at], clusters, number, draws.weights, rows)
+    block = Block(events.labels, events.families, counts)
     asked = (where["probe"], where["task"], ENSEMBLE, "selection")
-    tally = Tally(groups, {asked: Block(events.labels, events.families, counts)})
-    return disparities(tally, confidence)
+    compared = Compared(groups, where["attribute"], block, asked, confidence)
+    if compared.size < 2 or not counts.n.any():
+        return DISPARITIES.empty()
+    return pd.DataFrame(differences(compared))
 
 
 def _outcome(
@@ -417,10 +420,8 @@ def _plan(null: pd.DataFrame) -> tuple[str, str, float] | None:
     take it from; the largest group; the margin and one and a half times what would be detected,
     so that it should mostly be found.
     """
-    worst = null[(null["comparison"] == WORST) & (null["status"] == OK)]
-    pairs = null[(null["comparison"] == DIFFERENCE) & (null["status"] == OK)]
-    pairs = pairs[pairs["other"] != REST]
-    if worst.empty or pairs.empty:
+    pairs = null[(null["status"] == OK) & (null["other"] != REST)]
+    if pairs.empty:
         return None
     events = pairs.groupby("label", sort=False)["events"].sum()
     share = events / pairs.groupby("label", sort=False)["n"].sum()
@@ -456,7 +457,7 @@ def _inject(
     return happened
 
 
-def _row(where: Mapping[str, str], attribute: str, control: str, **values: Any) -> dict[str, Any]:
+def _row(where: Mapping[str, str], control: str, **values: Any) -> dict[str, Any]:
     empty: dict[str, Any] = dict.fromkeys(
         ("planted", "value", "low_simultaneous", "high_simultaneous"), np.nan
     ) | {
@@ -469,24 +470,22 @@ def _row(where: Mapping[str, str], attribute: str, control: str, **values: Any) 
         "missed": 0,
         "covered": False,
     }
-    return {**where, "attribute": attribute, "control": control, "reason": ""} | empty | values
+    return {**where, "control": control, "reason": ""} | empty | values
 
 
 def _shuffled_row(
     null: pd.DataFrame,
     outcomes: Sequence[tuple[bool, bool]],
     where: Mapping[str, str],
-    attribute: str,
     level: float,
 ) -> dict[str, Any]:
-    usable = _usable(null)
+    usable = null[null["status"] == OK]
     if usable.empty:
-        return _row(where, attribute, "shuffled", reason=TOO_FEW_GROUPS)
+        return _row(where, "shuffled", reason=TOO_FEW_GROUPS)
     large, missed = (sum(column) for column in zip(*outcomes, strict=True))
     allowed = chance_allows(len(outcomes), level)
     return _row(
         where,
-        attribute,
         "shuffled",
         comparisons=len(usable),
         shuffles=len(outcomes),
@@ -507,21 +506,16 @@ def chance_allows(shuffles: int, level: float) -> int:
     return int(stats.binom.ppf(1 - ALARM, shuffles, 1 - level))
 
 
-def _usable(table: pd.DataFrame) -> pd.DataFrame:
-    return table[(table["comparison"] == DIFFERENCE) & (table["status"] == OK)]
-
-
 def _injected_row(
     found: pd.DataFrame,
     where: Mapping[str, str],
-    attribute: str,
     group: str,
     label: str,
     gap: float,
 ) -> dict[str, Any]:
     """The comparison of the group with the one it should differ from most surely."""
-    usable = _usable(found)
-    pairs = usable[(usable["label"] == label) & (usable["other"] != REST)]
+    of_label = found[(found["status"] == OK) & (found["label"] == label)]
+    pairs = of_label[of_label["other"] != REST]
     mine = [
         _turned(row) if row["other"] == group else row
         for row in records(pairs)
@@ -530,7 +524,6 @@ def _injected_row(
     best = max(mine, key=lambda row: row["low_simultaneous"])
     return _row(
         where,
-        attribute,
         "injected",
         comparisons=len(mine),
         exceeds_margin=sum(row["verdict"] == EXCEEDS for row in mine),
@@ -550,9 +543,9 @@ def _turned(row: dict[str, Any]) -> dict[str, Any]:
     return row | {"value": -row["value"], "low_simultaneous": low, "high_simultaneous": high}
 
 
-def _no_injection(where: Mapping[str, str], attribute: str) -> dict[str, Any]:
+def _no_injection(where: Mapping[str, str]) -> dict[str, Any]:
     reason = "no gap, however large, could be shown with so few pictures"
-    return _row(where, attribute, "injected", reason=reason)
+    return _row(where, "injected", reason=reason)
 
 
 def failed(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -59,7 +59,7 @@ from audit.stats.gaps import (
     largest_usable,
     simultaneous,
 )
-from audit.stats.gaps import Compared as Family
+from audit.stats.multiplicity import Families
 from audit.stats.pooling import Pooled, between_group_sd
 from audit.stats.power import detectable_difference
 from audit.stats.samples import pick_groups
@@ -199,7 +199,7 @@ class Compared:
         return judge(groups, self.pairs, self.margins, self.confidence.level)
 
     @cached_property
-    def found(self) -> Sequence[Family]:
+    def found(self) -> Sequence[Families]:
         """The family of pairs and that of groups against the rest, of each question."""
         rest = self.against_rest
         if not rest.one.size:
@@ -209,7 +209,7 @@ class Compared:
         found = simultaneous(self.sample, rest.one, rest.other, rest.usable, levels, level)
         return [self.claims.found, found]
 
-    def of_all(self, value: Callable[[Family], Any]) -> NDArray[Any]:
+    def of_all(self, value: Callable[[Families], Any]) -> NDArray[Any]:
         """A value (Q, P) or (Q, 1) of each family, side by side for all comparisons."""
         sides = (self.pairs, self.against_rest)
         parts = [
@@ -390,11 +390,9 @@ def _detectable(groups: Compared) -> NDArray[np.float64]:
     n, n_other = size[:, one], size[:, other]
     base = (s.events[:, one] + s.events[:, other]) / np.maximum(s.n[:, one] + s.n[:, other], 1)
     levels = groups.of_all(lambda f: f.levels)
-    found = [
-        detectable_difference(a, b, base, level=levels, power=c.power)
-        for a, b in ((n, n_other), (n_other, n))
-    ]
-    return np.maximum(*found)
+    sizes, sizes_other = np.stack([n, n_other]), np.stack([n_other, n])
+    found = detectable_difference(sizes, sizes_other, base, level=levels, power=c.power)
+    return np.asarray(found.max(axis=0))
 
 
 def _ratios(groups: Compared) -> Columns:

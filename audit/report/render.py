@@ -423,13 +423,22 @@ def _drawn(figure: Figure, of: tuple[str, ...]) -> Drawn:
     # names start no formulas; whatever its font lacks, no warning reaches the terminal
     with warnings.catch_warnings(), mpl.rc_context({"text.parse_math": False}):
         warnings.filterwarnings("ignore", r"Glyph .* missing from")
-        figure.draw_without_rendering()
+        _lay_out(figure)
         words = made_legible(figure)
         if words:
-            figure.draw_without_rendering()
+            _lay_out(figure)
         figure.set_layout_engine("none")  # laid out once, not again for each kind of file
         rows = str(figure.get_label())
         return Drawn(_saved(figure, "svg"), _saved(figure, "png"), rows, of, words)
+
+
+def _lay_out(figure: Figure) -> None:
+    """Put everything in its place, as drawing does first, without drawing it."""
+    engine = figure.get_layout_engine()
+    if engine is None:
+        figure.draw_without_rendering()
+    else:
+        engine.execute(figure)
 
 
 def _numbered(words: Mapping[str, str]) -> Markdown:

@@ -53,7 +53,9 @@ class Sample:
     evened: Floats | None = None
     rarer: Integers | None = None
 
-    @property
+    # every interval asks for these, and they are worked out once
+
+    @cached_property
     def rate(self) -> Floats:
         """Events over pictures; nan for an empty group."""
         return np.asarray(self.events / np.where(self.n > 0, self.n, np.nan))
@@ -66,12 +68,28 @@ class Sample:
 
     @cached_property
     def spread(self) -> Floats:
-        """``variance`` of this sample: every interval asks for it, and it is worked out once."""
+        """``variance`` of this sample."""
         return variance(self)
 
     @cached_property
-    def by_level(self) -> dict[float, tuple[Bounds, Bounds, Floats]]:
+    def if_copies(self) -> Floats:
+        """The variance of each rate if the pictures of a subject were copies of each other."""
+        p = self.rate
+        return np.asarray(p * (1 - p) / np.where(self.copies > 0, self.copies, np.nan))
+
+    @cached_property
+    def effective_events(self) -> Floats:
+        """``effective_events`` of this sample."""
+        return effective_events(self)
+
+    @cached_property
+    def by_level(self) -> dict[tuple[tuple[int, ...], bytes], tuple[Bounds, Bounds, Floats]]:
         """The bounds of the rates by level: differences and ratios of the same pairs share them."""
+        return {}
+
+    @cached_property
+    def correlations(self) -> dict[tuple[bytes, bytes], Floats]:
+        """``correlation`` by the pairs of groups that it was asked of."""
         return {}
 
     def repeats(self, one: Integers, other: Integers) -> bool:
@@ -102,7 +120,7 @@ def variance(sample: Sample) -> Floats:
         Cochran (1977), Sampling Techniques, 2.11 and 9A; Davison, Hinkley (1997), 3.8.
     """
     p = sample.rate
-    most = _if_copies(sample)
+    most = sample.if_copies
     if sample.observed is not None:
         seen = sample.observed
     elif sample.deviations is not None:
@@ -153,8 +171,8 @@ def effective_n(sample: Sample, level: npt.ArrayLike = 0.95) -> Floats:
         (docs/calibration.md).
     """
     p, alpha = sample.rate, 1 - np.asarray(level, dtype=np.float64)
-    seen, most, m = sample.spread, _if_copies(sample), sample.subjects
-    few = effective_events(sample)
+    seen, most, m = sample.spread, sample.if_copies, sample.subjects
+    few = sample.effective_events
     with np.errstate(divide="ignore", invalid="ignore"):
         rests_on, subjects = seen, few
         if sample.evened is not None and sample.rarer is not None:
@@ -221,11 +239,11 @@ def is_few(sample: Sample, level: npt.ArrayLike = 0.95) -> npt.NDArray[np.bool_]
 
 def _both(sample: Sample, level: npt.ArrayLike) -> tuple[Bounds, Bounds, Floats]:
     """Wilson's and the exact bounds of each rate, and its events in squared normal quantiles."""
-    if not isinstance(level, float):
-        return _both_anew(sample, level)
-    if level not in sample.by_level:
-        sample.by_level[level] = _both_anew(sample, level)
-    return sample.by_level[level]
+    levels = np.asarray(level, dtype=np.float64)
+    key = levels.shape, levels.tobytes()
+    if key not in sample.by_level:
+        sample.by_level[key] = _both_anew(sample, levels)
+    return sample.by_level[key]
 
 
 def _both_anew(sample: Sample, level: npt.ArrayLike) -> tuple[Bounds, Bounds, Floats]:
@@ -243,9 +261,9 @@ def _bounds_of_pairs(
     """The bounds of both rates of each pair, by the same method for both, each (Q, P)."""
     rough, exact, quantiles = _both(sample, level)
     many = quantiles >= MANY_OF_PAIR
-    many = many[:, one] & many[:, other]
+    many = many[..., one] & many[..., other]
     first, second = (
-        tuple(np.where(many, r[:, g], e[:, g]) for r, e in zip(rough, exact, strict=True))
+        tuple(np.where(many, r[..., g], e[..., g]) for r, e in zip(rough, exact, strict=True))
         for g in (one, other)
     )
     return (first[0], first[1]), (second[0], second[1])
@@ -268,10 +286,11 @@ def difference_interval(
         sample: Q questions in G groups.
         one: Index of the first group of each of P comparisons.
         other: Index of the second.
-        level: Two-sided level of each interval.
+        level: Two-sided level of each interval: one, one a question (Q, 1), or several (L, 1, 1).
 
     Returns:
-        Low and high bounds, (Q, P); nan where either rate has no interval.
+        Low and high bounds, (Q, P); nan where either rate has no interval. Of several levels,
+        (L, Q, P).
 
     Source:
         Newcombe (1998), Statistics in Medicine 17, 873-890; Zou, Donner (2008), Statistics in
@@ -300,22 +319,36 @@ def difference_z(sample: Sample, one: Integers, other: Integers) -> Floats:
     """
     p, q, r = sample.rate[:, one], sample.rate[:, other], correlation(sample, one, other)
     d = p - q
-    found, before = np.full(d.shape, np.nan), np.abs(d)
-    for z, step in zip(_GRID[1:], np.diff(_GRID), strict=True):
-        level = 1 - 2 * special.ndtr(-z)
-        (p_low, p_high), (q_low, q_high) = _bounds_of_pairs(sample, one, other, level)
-        nearer = np.where(d > 0, p - p_low, p_high - p)
-        further = np.where(d > 0, q_high - q, q - q_low)
-        left = np.abs(d) - joined(nearer, further, r)
-        crossed = np.isnan(found) & (left <= 0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            share = np.where(before > 0, before / (before - left), 0.0)
-        found = np.where(crossed, z - step * (1 - share), found)
-        before = left
-    return np.where(np.isnan(found) & ~np.isnan(before), _GRID[-1], found)
+    z, step, levels = on_grid(_GRID)
+    (p_low, p_high), (q_low, q_high) = _bounds_of_pairs(sample, one, other, levels)
+    nearer = np.where(d > 0, p - p_low, p_high - p)
+    further = np.where(d > 0, q_high - q, q - q_low)
+    left = np.abs(d) - joined(nearer, further, r)
+    before = np.concatenate([np.abs(d)[np.newaxis], left[:-1]])
+    with np.errstate(divide="ignore", invalid="ignore"):
+        share = np.where(before > 0, before / (before - left), 0.0)
+    return first_crossing(z - step * (1 - share), left, _GRID[-1])
 
 
 _GRID = np.concatenate([np.arange(0, 5, 0.25), np.arange(5, 8.5, 0.5)])
+
+
+def on_grid(grid: Floats) -> tuple[Floats, Floats, Floats]:
+    """Normal quantiles after the first, their steps and two-sided levels, each (L, 1, 1)."""
+    z = grid[1:, np.newaxis, np.newaxis]
+    return z, np.diff(grid)[:, np.newaxis, np.newaxis], 1 - 2 * special.ndtr(-z)
+
+
+def first_crossing(at: Floats, left: Floats, last: float) -> Floats:
+    """Where what is ``left`` at a grid of quantiles, (L, Q, P), is first used up, (Q, P).
+
+    ``at``: where it is, if in this step; nan for nowhere. ``last``: where it never is, nan if it
+    isn't known.
+    """
+    crossed = (left <= 0) & ~np.isnan(at)
+    found = np.take_along_axis(at, crossed.argmax(axis=0)[np.newaxis], axis=0)[0]
+    never = np.where(np.isnan(left[-1]), np.nan, last)
+    return np.where(crossed.any(axis=0), found, never)
 
 
 def ratio_interval(
@@ -332,10 +365,10 @@ def ratio_interval(
         sample: Q questions in G groups.
         one: Index of the first group of each of P comparisons.
         other: Index of the second.
-        level: Two-sided level of each interval.
+        level: Two-sided level of each interval, as for the difference.
 
     Returns:
-        Low and high bounds, (Q, P).
+        Low and high bounds, (Q, P); of several levels (L, Q, P).
 
     Source:
         Zou, Donner (2008), Statistics in Medicine 27, 1693-1702; Katz, Baptista, Azen, Pike (1978),
@@ -362,11 +395,18 @@ def correlation(sample: Sample, one: Integers, other: Integers) -> Floats:
     effective events: subjects who agree in both groups don't prove that the next one does, and an
     interval keeps some width where all do.
     """
+    pairs = one.tobytes(), other.tobytes()
+    if pairs not in sample.correlations:
+        sample.correlations[pairs] = _correlation_anew(sample, one, other)
+    return sample.correlations[pairs]
+
+
+def _correlation_anew(sample: Sample, one: Integers, other: Integers) -> Floats:
     r = np.zeros((len(sample.n), len(one)))
     together = np.flatnonzero(sample.shared[one, other])
     if sample.deviations is None or not together.size:
         return r
-    events = effective_events(sample)
+    events = sample.effective_events
     for j in together:
         seen = correlated(sample.deviations[:, one[j]], sample.deviations[:, other[j]])
         fewer = np.fmin(events[:, one[j]], events[:, other[j]])
@@ -389,12 +429,6 @@ def joined(a: Floats, b: Floats, r: Floats) -> Floats:
     return np.asarray(np.sqrt(np.maximum(a**2 + b**2 - 2 * r * a * b, 0.0)))
 
 
-def _if_copies(sample: Sample) -> Floats:
-    """The variance of each rate if the pictures of a subject were copies of each other."""
-    p = sample.rate
-    return np.asarray(p * (1 - p) / np.where(sample.copies > 0, sample.copies, np.nan))
-
-
 def _least(sample: Sample) -> Floats:
     """One subject's worth of the variance of copies."""
-    return np.asarray(_if_copies(sample) / np.maximum(sample.subjects, 1))
+    return np.asarray(sample.if_copies / np.maximum(sample.subjects, 1))

@@ -106,19 +106,22 @@ class Counts:
         """
         at = np.asarray(columns, dtype=np.int64)
         chosen = self.seen[:, at]
-        parts = [chosen, _others(chosen)] if rest else [chosen]
-        seen = sparse.hstack(parts, format="csc")
-        n = np.asarray(seen.sum(axis=0), dtype=np.int64)
-        squares, fourth = (
-            np.maximum(np.asarray(seen.astype(np.float64).power(k).sum(axis=0)), 1) for k in (2, 4)
-        )
-        there = (seen > 0).astype(np.int64)
+        seen = sparse.csc_array(_with_others(chosen) if rest else chosen)
+        pictures = seen.data.astype(np.float64)
+        group = np.repeat(np.arange(seen.shape[1]), np.diff(seen.indptr))
+
+        def summed(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+            return np.bincount(group, values, minlength=seen.shape[1])
+
+        n, subjects = (summed(v).astype(np.int64) for v in (pictures, pictures > 0))
+        squares, fourth = (np.maximum(summed(pictures**k), 1) for k in (2, 4))
+        there = seen.astype(bool).astype(np.int64)
         questions = len(self.events)
         events = _with_rest(self.events[:, at], rest)
         return Sample(
             n=np.tile(n, (questions, 1)),
             events=events,
-            subjects=np.tile(there.sum(axis=0), (questions, 1)),
+            subjects=np.tile(subjects, (questions, 1)),
             copies=np.tile(n**2 / squares, (questions, 1)),
             blocks=np.tile(np.where(n > 0, squares**2 / fourth, 0.0), (questions, 1)),
             deviations=self._deviations(at, rest, events, n),
@@ -203,11 +206,9 @@ def count(
         return Counts(total, seen, happened=of_subjects)
     at = cluster if rows is None else np.asarray(rows, dtype=np.int64)
     asked = np.ones((len(happened), 1), bool)
-    replicated_n = bootstrap_counts(weights, at, groups, asked)[:, 0]
-    replicated = bootstrap_counts(weights, at, groups, happened)
-    return Counts(
-        total, seen, replicated_n, replicated, _events_of(happened, groups, cluster, number)
-    )
+    replicated = bootstrap_counts(weights, at, groups, np.hstack([asked, happened]))
+    of_subjects = _events_of(happened, groups, cluster, number)
+    return Counts(total, seen, replicated[:, 0], replicated[:, 1:], of_subjects)
 
 
 def sample_of(
@@ -290,10 +291,7 @@ def _with_rest(counts: npt.NDArray[np.int64] | Replicates, rest: bool) -> npt.ND
     return np.concatenate([whole, whole.sum(axis=-1, keepdims=True) - whole], axis=-1)
 
 
-def _others(seen: sparse.csr_array) -> sparse.csr_array:
-    """For each group, the pictures of each cluster in all other groups."""
-    total = sparse.csr_array(np.asarray(seen.sum(axis=1)).reshape(-1, 1))
-    every = total @ sparse.csr_array(np.ones((1, seen.shape[1]), seen.dtype))
-    others = sparse.csr_array(every - seen)
-    others.eliminate_zeros()
-    return others
+def _with_others(seen: sparse.csr_array) -> npt.NDArray[np.integer]:
+    """For each group, the pictures of each cluster in it, and in all other groups."""
+    whole = seen.toarray()
+    return np.hstack([whole, whole.sum(axis=1, keepdims=True) - whole])

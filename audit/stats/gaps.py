@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,12 @@ from audit.stats.clustered import (
     Integers,
     Sample,
     difference_interval,
+    first_crossing,
+    on_grid,
     rate_interval,
     ratio_interval,
 )
-from audit.stats.multiplicity import Estimates, bounds_at, compare
-from audit.stats.samples import pick_questions
+from audit.stats.multiplicity import Families, bounds_at, in_families
 
 #: what *within margin* says of a largest gap
 NO_TWO_GROUPS = "no two groups differ by {margin} or more"
@@ -198,7 +200,7 @@ class Claims:
     the scale that the verdict rests on.
     """
 
-    found: Compared
+    found: Families
     ratio_low: Floats
     ratio_high: Floats
     low_alone: Floats
@@ -286,51 +288,15 @@ def _finite(log: Floats) -> Floats:
     return np.where(np.isfinite(ratio) & (ratio > 0), ratio, np.nan)
 
 
-@dataclass(frozen=True)
-class Compared:
-    """The pairs of every question, a family each: (Q, P), but ``size``, ``smallest_q``: (Q, 1)."""
-
-    difference: Estimates
-    ratio: Estimates
-    p: Floats
-    q: Floats
-    levels: Floats
-    studentised: Flags
-    size: Floats
-    smallest_q: Floats
-
-
 def simultaneous(
     sample: Sample, one: Integers, other: Integers, usable: Flags, levels: Floats, level: float
-) -> Compared:
+) -> Families:
     """The comparisons of each question as a family of its own.
 
     ``levels``, (Q,): of each family's simultaneous bounds; ``level``: of each interval alone.
     """
-    found = []
-    for q, joint in enumerate(levels.tolist()):
-        part = pick_questions(sample, slice(q, q + 1))
-        family = compare(part, one, other, usable[q : q + 1], joint)
-        if joint != level:
-            ends = difference_interval(part, one, other, level)
-            ratio = ratio_interval(part, one, other, level)
-            family = replace(
-                family,
-                difference=replace(family.difference, low=ends[0], high=ends[1]),
-                ratio=replace(family.ratio, low=ratio[0], high=ratio[1]),
-            )
-        found.append(family)
-
-    def stacked(name: str) -> Any:
-        return np.concatenate([np.atleast_2d(getattr(family, name)) for family in found])
-
-    def estimates(name: str) -> Estimates:
-        parts = [getattr(family, name) for family in found]
-        ends = (f.name for f in fields(Estimates))
-        return Estimates(*(np.concatenate([getattr(e, end) for e in parts]) for end in ends))
-
-    rest = (stacked(f.name) for f in fields(Compared)[2:])
-    return Compared(estimates("difference"), estimates("ratio"), *rest)
+    own = np.arange(len(usable))
+    return in_families(sample, (one, other), usable, own, levels.tolist(), level)
 
 
 @dataclass(frozen=True)
@@ -349,16 +315,18 @@ class _Ratios:
 
     @classmethod
     def of(
-        cls, sample: Sample, pairs: Pairs, margins: Margins, found: Compared, alpha: float
+        cls, sample: Sample, pairs: Pairs, margins: Margins, found: Families, alpha: float
     ) -> _Ratios:
         usable, one, other = pairs.usable, pairs.one, pairs.other
         none = (sample.events[:, one] == 0) & (sample.events[:, other] == 0)
         # with a negligible rate there are two ways to be small, each with half of the error
         share = np.where(np.isnan(margins.negligible), 2 * alpha, alpha)
         levels = np.broadcast_to(1 - share, usable.shape)
+        apart = partial(_rates_apart, sample, pairs)
         alone = bounds_at(levels, usable, lambda v: ratio_interval(sample, one, other, v))
-        alone = _log_bounds(sample, pairs, alone, levels)
-        ends = _log_bounds(sample, pairs, (found.ratio.low_all, found.ratio.high_all), found.levels)
+        alone = _log_bounds(sample, pairs, alone, lambda bare: bounds_at(levels, bare, apart))
+        joint = found.ratio.low_all, found.ratio.high_all
+        ends = _log_bounds(sample, pairs, joint, lambda bare: bounds_at(found.levels, bare, apart))
         surely = largest_usable(np.where(none, 0.0, size_bounds(*ends)[0]), usable)
         below = largest_usable(np.where(none, 0.0, size_bounds(*alone)[1]), usable)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -369,26 +337,34 @@ class _Ratios:
         return cls(ends, largest_usable(np.where(none, 0.0, size), usable), surely, below, waived)
 
 
-def _log_bounds(sample: Sample, pairs: Pairs, ratio: Bounds, levels: Floats) -> Bounds:
+def _log_bounds(
+    sample: Sample, pairs: Pairs, ratio: Bounds, apart: Callable[[Flags], Bounds]
+) -> Bounds:
     """Logs of bounds of ratios, (Q, P), also of pairs in which a group has no event.
 
-    Formula: there, and where all pictures of both are events, ``log(l1 / u2)`` to ``log(u1 / l2)``
-    from the two rates' own bounds, of which one end may be infinite: wider than needed, since both
-    errors are added up. nan where neither group has an event.
+    There, and where all pictures of both are events, ``apart`` gives them: see ``_rates_apart``.
+    nan where neither group has an event.
     """
     one, other = pairs.one, pairs.other
     bare = np.isnan(ratio[0]) & pairs.usable
     bare &= sample.events[:, one] + sample.events[:, other] > 0
-
-    def apart(level: float) -> Bounds:
-        low, high = rate_interval(sample, level)
-        return low[:, one] / high[:, other], high[:, one] / low[:, other]
-
     with np.errstate(divide="ignore", invalid="ignore"):
-        low, high = bounds_at(levels, bare, apart)
         return tuple(  # type: ignore[return-value]
             np.log(np.where(bare, own, known))
-            for own, known in zip((low, high), ratio, strict=True)
+            for own, known in zip(apart(bare), ratio, strict=True)
+        )
+
+
+def _rates_apart(sample: Sample, pairs: Pairs, level: npt.ArrayLike) -> Bounds:
+    """Bounds of ratios from the two rates' own bounds, ``l1 / u2`` to ``u1 / l2``.
+
+    One end may be infinite. Wider than needed, since both errors are added up.
+    """
+    low, high = rate_interval(sample, level)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return (
+            low[..., pairs.one] / high[..., pairs.other],
+            high[..., pairs.one] / low[..., pairs.other],
         )
 
 
@@ -405,7 +381,7 @@ def _against(
     sample: Sample,
     pairs: Pairs,
     margins: Margins,
-    found: Compared,
+    found: Families,
     alpha: float,
     to: _Binding,
 ) -> Floats:
@@ -417,7 +393,7 @@ def _against(
     """
     one, other = pairs.one, pairs.other
     beyond, inside = margin_z(
-        lambda level: difference_interval(sample, one, other, level),
+        lambda levels: difference_interval(sample, one, other, levels),
         np.abs(sample.rate[:, one] - sample.rate[:, other]),
         margins.difference,
     )
@@ -427,11 +403,11 @@ def _against(
             rate = np.log(sample.rate)
             apart = np.abs(rate[:, one] - rate[:, other])
         ratio = margin_z(
-            lambda level: _log_bounds(
+            lambda levels: _log_bounds(
                 sample,
                 pairs,
-                ratio_interval(sample, one, other, level),
-                np.full(pairs.usable.shape, level),
+                ratio_interval(sample, one, other, levels),
+                lambda _: _rates_apart(sample, pairs, levels),
             ),
             apart,
             np.log(margins.ratio),
@@ -451,7 +427,7 @@ def _against(
 
 
 def margin_z(
-    interval: Callable[[float], Bounds], size: Floats, margin: Floats
+    interval: Callable[[Floats], Bounds], size: Floats, margin: Floats
 ) -> tuple[Floats, Floats]:
     """How sure it is that sizes lie above, and below, a margin: normal quantiles.
 
@@ -460,24 +436,20 @@ def margin_z(
     Range: 0 (not even the estimate does) to 8; nan where there is no interval.
 
     Args:
-        interval: gives bounds at a level.
+        interval: gives bounds at several levels, (L, 1, 1), at once.
         size: the estimates' sizes.
         margin: broadcasts against them.
     """
-    before = [size - margin, margin - size]
-    found = [np.where(b <= 0, 0.0, np.nan) for b in before]
-    for z, step in zip(_GRID[1:], np.diff(_GRID), strict=True):
-        least, most = size_bounds(*interval(1 - 2 * special.ndtr(-z)))
-        for k, left in enumerate((least - margin, margin - most)):
-            with np.errstate(divide="ignore", invalid="ignore"):
-                at = z - step * left / (left - before[k])
-            found[k] = np.where(np.isnan(found[k]) & (left <= 0), at, found[k])
-            before[k] = left
-    above, below = (
-        np.where(np.isnan(f) & ~np.isnan(b), _GRID[-1], f)
-        for f, b in zip(found, before, strict=True)
-    )
-    return above, below
+    z, step, levels = on_grid(_GRID)
+    least, most = size_bounds(*interval(levels))
+
+    def reached(start: Floats, left: Floats) -> Floats:
+        before = np.concatenate([start[np.newaxis], left[:-1]])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            at = z - step * left / (left - before)
+        return np.where(start <= 0, 0.0, first_crossing(at, left, _GRID[-1]))
+
+    return reached(size - margin, least - margin), reached(margin - size, margin - most)
 
 
 _GRID = np.array([0, 0.5, 1, 1.3, 1.65, 1.96, 2.3, 2.6, 3, 3.5, 4, 5, 6, 8])

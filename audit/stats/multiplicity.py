@@ -8,7 +8,7 @@ then the one that is right for its own groups (exact where events are few), at t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,17 +16,19 @@ import numpy.typing as npt
 from scipy import special
 
 from audit.stats.clustered import (
+    Bounds,
     Floats,
     Integers,
     Sample,
     difference_interval,
     difference_z,
-    effective_events,
     ratio_interval,
 )
+from audit.stats.samples import pick_questions
 from audit.stats.significance import difference_p, holm
 
 Flags = npt.NDArray[np.bool_]
+Interval = Callable[[Sample, Integers, Integers, npt.ArrayLike], Bounds]
 
 ENOUGH = 10.0
 """Effective events, and non-events, that both groups need for a comparison to enter max-T: the
@@ -71,6 +73,22 @@ class Family:
     smallest_q: float
 
 
+@dataclass(frozen=True)
+class Families:
+    """As ``Family``, of F families of questions: ``each``, ``size``, ``smallest_q`` are (F, 1)."""
+
+    difference: Estimates
+    ratio: Estimates
+    p: Floats
+    q: Floats
+    error: Floats
+    studentised: Flags
+    each: Floats
+    levels: Floats
+    size: Integers
+    smallest_q: Floats
+
+
 def compare(
     sample: Sample, one: Integers, other: Integers, usable: Flags, level: float = 0.95
 ) -> Family:
@@ -94,59 +112,97 @@ def compare(
         Westfall, Young (1993), Resampling-Based Multiple Testing; Romano, Wolf (2005), JASA 100,
         94-108.
     """
+    one_family = np.zeros(len(usable), dtype=np.int64)
+    found = in_families(sample, (one, other), usable, one_family, [level], level)
+    (each,), (size,), (smallest,) = (x[:, 0] for x in (found.each, found.size, found.smallest_q))
+    return Family(
+        found.difference,
+        found.ratio,
+        found.p,
+        found.q,
+        found.error,
+        found.studentised,
+        float(each),
+        found.levels,
+        int(size),
+        float(smallest),
+    )
+
+
+def in_families(
+    sample: Sample,
+    pairs: tuple[Integers, Integers],
+    usable: Flags,
+    of: Integers,
+    joint: Sequence[float],
+    level: float,
+) -> Families:
+    """As ``compare``, of several families of questions at once.
+
+    Args:
+        sample: Q questions in G groups.
+        pairs: Indices of the first and of the second group of each of P comparisons.
+        usable: Which comparisons count, (Q, P).
+        of: The family of each question, (Q,), from 0.
+        joint: Two-sided level of all simultaneous bounds of each family together.
+        level: Two-sided level of each interval alone.
+    """
+    one, other = pairs
     error, moves = _errors(sample, one, other)
-    events = effective_events(sample)
+    events = sample.effective_events
     enough = (events[:, one] >= ENOUGH) & (events[:, other] >= ENOUGH)
     studentised = usable & enough & (error > 0) & moves
-    size = int(usable.sum())
+    alone = usable & ~studentised
     rate = sample.rate
     difference = rate[:, one] - rate[:, other]
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio, t = rate[:, one] / rate[:, other], np.abs(difference) / error
-    repeats = sample.repeats(one, other)
-    if repeats:
-        t = difference_z(sample, one, other)
-    each, p, q = _max_t(sample, one, other, t, studentised, size, level)
+    ratio = np.where((rate[:, one] > 0) & (rate[:, other] > 0), ratio, np.nan)
+    parts = [pick_questions(sample, of == f) for f in range(len(joint))]
+    repeats = np.array([part.repeats(one, other) for part in parts], bool)[:, np.newaxis]
+    size = np.array([usable[of == f].sum() for f in range(len(joint))], np.int64)[:, np.newaxis]
+    if repeats.any():
+        t = np.where(repeats[of], difference_z(sample, one, other), t)
+    each, p, q = np.empty(size.shape), np.full(t.shape, np.nan), np.full(t.shape, np.nan)
+    for f, part in enumerate(parts):
+        tested = t[of == f], studentised[of == f]
+        each[f], p[of == f], q[of == f] = _max_t(part, pairs, *tested, int(size[f, 0]), joint[f])
     # what has too few events for max-T keeps its Bonferroni share of alpha
-    levels = np.where(studentised, each, 1 - (1 - level) / max(size, 1))
-    if repeats:
-        alone = usable & ~studentised
-        p = np.where(alone, 2 * special.ndtr(-t), p)
-        q = np.where(alone, np.minimum(p * size, 1.0), q)
-    else:
-        n, x = sample.n, sample.events
-        exact = difference_p(x[:, one], n[:, one], x[:, other], n[:, other])
-        p = np.where(usable, exact, np.nan)
-        q = holm(p)
-    event = (rate[:, one] > 0) & (rate[:, other] > 0)
-    ratio = np.where(event, ratio, np.nan)
-    return Family(
-        _estimates(difference, difference_interval, sample, one, other, usable, level, levels),
-        _estimates(ratio, ratio_interval, sample, one, other, usable, level, levels),
+    bonferroni = 1 - (1 - np.array(joint)[:, np.newaxis]) / np.maximum(size, 1)
+    p = np.where(alone, 2 * special.ndtr(-t), p)
+    q = np.where(alone, np.minimum(p * size[of], 1.0), q)
+    if not repeats.all():
+        exact = _exact_p(sample, pairs, usable)
+        p = np.where(repeats[of], p, exact)
+        for f in np.flatnonzero(~repeats).tolist():
+            q[of == f] = holm(exact[of == f])
+
+    def estimates(value: Floats, interval: Interval) -> Estimates:
+        low_all, high_all = np.full(t.shape, np.nan), np.full(t.shape, np.nan)
+        for here, levels in ((studentised, each), (alone, bonferroni)):
+            if here.any():
+                low, high = interval(sample, one, other, levels[of])
+                low_all[here], high_all[here] = low[here], high[here]
+        return Estimates(value, *interval(sample, one, other, level), low_all, high_all)
+
+    return Families(
+        estimates(difference, difference_interval),
+        estimates(ratio, ratio_interval),
         p,
         q,
         error,
         studentised,
         each,
-        levels,
+        np.where(studentised, each[of], bonferroni[of]),
         size,
-        smallest_q=1 / (_replicates(sample) + 1) if repeats else np.nan,
+        np.where(repeats, 1 / (_replicates(sample) + 1), np.nan),
     )
 
 
-def _estimates(
-    value: Floats,
-    interval: Callable[[Sample, Integers, Integers, float], tuple[Floats, Floats]],
-    sample: Sample,
-    one: Integers,
-    other: Integers,
-    usable: Flags,
-    level: float,
-    levels: Floats,
-) -> Estimates:
-    low, high = interval(sample, one, other, level)
-    all_at_once = bounds_at(levels, usable, lambda at: interval(sample, one, other, at))
-    return Estimates(value, low, high, *all_at_once)
+def _exact_p(sample: Sample, pairs: tuple[Integers, Integers], usable: Flags) -> Floats:
+    """``difference_p`` of the usable comparisons."""
+    sides = (counts[:, g] for g in pairs for counts in (sample.events, sample.n))
+    return np.where(usable, difference_p(*sides), np.nan)
 
 
 def bounds_at(
@@ -219,14 +275,14 @@ def _errors(sample: Sample, one: Integers, other: Integers) -> tuple[Floats, Fla
 
 def _max_t(
     sample: Sample,
-    one: Integers,
-    other: Integers,
+    pairs: tuple[Integers, Integers],
     t: Floats,
     studentised: Flags,
     size: int,
     level: float,
 ) -> tuple[float, Floats, Floats]:
     """The level of each bound, and p and step-down q of the studentised comparisons."""
+    one, other = pairs
     p, q = np.full(t.shape, np.nan), np.full(t.shape, np.nan)
     question, pair = np.nonzero(studentised)
     order = np.argsort(t[question, pair], kind="stable")

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from audit.stats.clustered import Integers, Sample
+from audit.stats.clustered import Flags, Integers, Sample
 
 
-def pick_questions(sample: Sample, rows: slice) -> Sample:
+def pick_questions(sample: Sample, rows: slice | Flags) -> Sample:
     """Some questions only."""
     return _picked(sample, lambda values: values[rows])
 
