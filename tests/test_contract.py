@@ -359,6 +359,16 @@ def test_weights_that_lack_or_are_too_many_are_refused(name: str, one: Any, copy
         Checkpoint.read(copy, "m")
 
 
+@pytest.mark.parametrize("name", ["pair_of_roberta_and_clip"])
+def test_a_weight_under_both_of_its_names_is_refused(copy: Path):
+    weights, file = load_file(copy / "model.safetensors"), copy / "model.safetensors"
+    name = "vision_model.post_layernorm.bias"
+    more = {name.replace("vision_model.", "vision_model.vision_model."): weights[name].clone()}
+    save_file(weights | more, file, metadata={"format": "pt"})
+    with pytest.raises(InputError, match=f"both .*{name}.* are {name}"):
+        Checkpoint.read(copy, "m")
+
+
 @pytest.mark.parametrize(
     ("key", "value", "said"),
     [
@@ -465,6 +475,15 @@ def test_each_kind_is_listed_with_how_it_is_named_and_scores():
     for kind in KINDS.values():
         assert f"model_type {kind.model_type}" in listed[kind.example]
         assert kind.model in catalogue.card(kind.example)
+
+
+def test_the_page_of_models_has_every_kind():
+    page = (Path(__file__).parents[1] / "docs" / "models.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| ")]
+    for kind in KINDS.values():
+        (row,) = [row for row in rows if f"| `{kind.model_type}` |" in row]
+        assert kind.example in row
+        assert ("a sigmoid a label" in row) == (kind.scores == "sigmoid")
 
 
 @pytest.mark.parametrize("name", ["siglip_2"])

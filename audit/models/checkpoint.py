@@ -23,10 +23,10 @@ from audit.models.preprocessing import disagreement, said
 from audit.models.weights import (
     WHOLE,
     command,
+    fit,
     number,
     read_headers,
     require_finite,
-    require_fit,
     weight_files,
 )
 from audit.stats.scoring import Scoring
@@ -79,8 +79,7 @@ class Checkpoint:
         name, raw = said(folder, ref)
         pictures = config.pictures_of(raw, f"{ref}: {name}")
         _check_token_files(folder, ref)
-        tensors = read_headers(files, ref, config.renamed)
-        require_fit(tensors, config, ref)
+        tensors = fit(read_headers(files, ref), config, ref)
         require_finite(tensors, ref)
         scoring = config.scoring({name: number(tensors, name, ref) for name in config.numbers})
         require_logit_scale(scoring.scale, ref)
