@@ -340,7 +340,37 @@ def test_the_fingerprint_moves_with_each_file(one: tuple[Path, Any], copy: Path)
     assert len(set(seen)) == 6
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_is_close_and_another_fingerprint(one: tuple[Path, Any], precision: str):
+    folder, full = one
+    half = load(str(folder), "cpu", precision)
+    assert half.card.fingerprint != full.card.fingerprint
+    assert half.card.scoring == full.card.scoring
+    for ours, theirs in (
+        (half.encode_images(pictures()), full.encode_images(pictures())),
+        (half.encode_texts(TEXTS), full.encode_texts(TEXTS)),
+    ):
+        assert ((ours * theirs).sum(axis=1) > 0.99).all()
+
+
 # --- what is refused
+
+
+@pytest.mark.parametrize("name", ["clip", "siglip_2"])
+def test_a_tokenizer_that_splits_by_lot_is_refused(copy: Path):
+    said = json.loads((copy / "tokenizer.json").read_text())
+    said["model"]["dropout"] = 0.1
+    (copy / "tokenizer.json").write_text(json.dumps(said))
+    with pytest.raises(InputError, match=r"tokenizer.json has model.dropout 0.1.*otherwise each"):
+        Checkpoint.read(copy, "m")
+    said["model"]["dropout"] = None
+    (copy / "tokenizer.json").write_text(json.dumps(said))
+    edit(copy / "tokenizer_config.json", sp_model_kwargs={"enable_sampling": True})
+    with pytest.raises(InputError, match=r"tokenizer_config.json has sp_model_kwargs"):
+        Checkpoint.read(copy, "m")
+    edit(copy / "tokenizer_config.json", sp_model_kwargs={})
+    Checkpoint.read(copy, "m")
 
 
 def test_weights_that_lack_or_are_too_many_are_refused(name: str, one: Any, copy: Path):

@@ -146,7 +146,7 @@ def _base(said: Mapping[str, Any], folder: Path) -> str:
 
 
 def _check_token_files(folder: Path, ref: str) -> None:
-    """The tokenizer's files are JSON, run no code, and give no two tokens one id."""
+    """The tokenizer's files are JSON, run no code, leave nothing to lot, repeat no id."""
     for name in TOKENS:
         if not (folder / name).is_file():
             continue
@@ -155,8 +155,19 @@ def _check_token_files(folder: Path, ref: str) -> None:
             got = f"{ref}: {name} has auto_map: it wants to run code of its own, which is never run"
             raise InputError(sentence(got, "Give a checkpoint with a tokenizer of transformers'"))
         model = said.get("model")
+        _require_one_way(said, model, f"{ref}: {name}")
         vocabulary = model.get("vocab") if isinstance(model, dict) else None
         _require_ids(said if name == "vocab.json" else vocabulary, f"{ref}: {name}")
+
+
+def _require_one_way(said: Mapping[str, Any], model: object, where: str) -> None:
+    """A text is split in one way, never by lot, as for training."""
+    options = said.get("sp_model_kwargs")
+    dropout = model.get("dropout") if isinstance(model, dict) else None
+    for key, value in (("sp_model_kwargs", options), ("model.dropout", dropout)):
+        if value:
+            got = f"{where} has {key} {value!r:.60}, which may split a text otherwise each time"
+            raise InputError(sentence(got, "Take it out of the file"))
 
 
 def _require_ids(vocabulary: object, where: str) -> None:
