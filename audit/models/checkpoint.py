@@ -10,23 +10,26 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
 from audit.core.errors import InputError, sentence
-from audit.models.config import ClipConfig, read_config
-from audit.models.encoder import digest_of, file_digest, require_logit_scale
+from audit.models.config import read_config
+from audit.models.encoder import Preparation, digest_of, file_digest, require_logit_scale
 from audit.models.jsonfile import read_json
-from audit.models.preprocessing import Pictures, disagreement, said_by
+from audit.models.kinds.base import Dual
+from audit.models.preprocessing import disagreement, said
 from audit.models.weights import (
     WHOLE,
     command,
-    logit_scale,
+    fit,
+    number,
     read_headers,
     require_finite,
-    require_fit,
     weight_files,
 )
+from audit.stats.scoring import Scoring
 
 #: libraries whose minor version may change a number in the sixth digit or how a word is split
 VERSIONS: Final = ("torch", "transformers", "tokenizers", "pillow", "numpy")
@@ -42,8 +45,8 @@ ADAPTER: Final = "adapter_config.json"
 #: exponentiated logit scales outside of this are questioned; CLIP's training stops at 100
 USUAL_SCALES: Final = (1.0, 200.0)
 _MERGE: Final = (
-    "import sys; from peft import PeftModel; from transformers import AutoProcessor, CLIPModel; "
-    "base, adapter, merged = sys.argv[1:]; m = CLIPModel.from_pretrained(base); "
+    "import sys; from peft import PeftModel; from transformers import AutoModel, AutoProcessor; "
+    "base, adapter, merged = sys.argv[1:]; m = AutoModel.from_pretrained(base); "
     "m = PeftModel.from_pretrained(m, adapter).merge_and_unload(); m.save_pretrained(merged); "
     "AutoProcessor.from_pretrained(base).save_pretrained(merged)"
 )
@@ -55,10 +58,10 @@ class Checkpoint:
 
     folder: Path
     ref: str
-    config: ClipConfig
+    config: Dual
     weights: tuple[Path, ...]
-    pictures: Pictures
-    logit_scale: float
+    pictures: Preparation
+    scoring: Scoring
     caveats: tuple[str, ...]
 
     @classmethod
@@ -66,29 +69,34 @@ class Checkpoint:
         """Read and check every file that changes a number.
 
         Raises:
-            InputError: not a CLIP, an adapter, code of its own, a file or field that can't be used,
-                weights that are missing, unused, not finite or of another shape.
+            InputError: no kind of model that is read here, an adapter, code of its own, a file or
+                field that can't be used, weights that are missing, unused, not finite or of
+                another shape.
         """
         _refuse_adapters(folder, ref)
         config = read_config(folder, ref)
         files = weight_files(folder, ref)
-        pictures = Pictures.read(folder, ref)
-        pictures.match(config.vision_config.image_size, f"{ref}: {said_by(folder, ref)}")
+        name, raw = said(folder, ref)
+        pictures = config.pictures_of(raw, f"{ref}: {name}")
         _check_token_files(folder, ref)
-        tensors = read_headers(files, ref)
-        require_fit(tensors, config, ref)
+        tensors = fit(read_headers(files, ref), config, ref)
         require_finite(tensors, ref)
-        scale = logit_scale(tensors, ref)
-        require_logit_scale(scale, ref)
-        caveats = (_unusual(scale), disagreement(folder, ref), _not_read(folder, files))
+        scoring = config.scoring({name: number(tensors, name, ref) for name in config.numbers})
+        require_logit_scale(scoring.scale, ref)
+        caveats = (
+            _unusual(scoring.scale),
+            disagreement(folder, ref, config.pictures_of),
+            _not_read(folder, files),
+        )
         kept = tuple(caveat for caveat in caveats if caveat)
-        return cls(folder, ref, config, tuple(files), pictures, scale, kept)
+        return cls(folder, ref, config, tuple(files), pictures, scoring, kept)
 
     def fingerprint(self, precision: str, device: str, cache: Path | None = None) -> str:
         """Digest of all that changes a number.
 
         In float32 devices agree to about 1e-6 and share embeddings; with fewer digits they do not.
         """
+        libraries = VERSIONS + tuple(name for name in self.config.needs if find_spec(name))
         beside = [p for p in self.folder.iterdir() if p.is_file()]
         said = [p for p in beside if p.name in SIDE_FILES or p.suffix == ".model"]
         return digest_of(
@@ -98,7 +106,7 @@ class Checkpoint:
                 "preprocessing": asdict(self.pictures),
                 "precision": precision,
                 "device": "any" if precision == "float32" else device,
-                "versions": {name: ".".join(version(name).split(".")[:2]) for name in VERSIONS},
+                "versions": {name: ".".join(version(name).split(".")[:2]) for name in libraries},
             }
         )
 
@@ -138,7 +146,7 @@ def _base(said: Mapping[str, Any], folder: Path) -> str:
 
 
 def _check_token_files(folder: Path, ref: str) -> None:
-    """The tokenizer's files are JSON, run no code, and give no two tokens one id."""
+    """The tokenizer's files are JSON, run no code, leave nothing to lot, repeat no id."""
     for name in TOKENS:
         if not (folder / name).is_file():
             continue
@@ -147,8 +155,19 @@ def _check_token_files(folder: Path, ref: str) -> None:
             got = f"{ref}: {name} has auto_map: it wants to run code of its own, which is never run"
             raise InputError(sentence(got, "Give a checkpoint with a tokenizer of transformers'"))
         model = said.get("model")
+        _require_one_way(said, model, f"{ref}: {name}")
         vocabulary = model.get("vocab") if isinstance(model, dict) else None
         _require_ids(said if name == "vocab.json" else vocabulary, f"{ref}: {name}")
+
+
+def _require_one_way(said: Mapping[str, Any], model: object, where: str) -> None:
+    """A text is split in one way, never by lot, as for training."""
+    options = said.get("sp_model_kwargs")
+    dropout = model.get("dropout") if isinstance(model, dict) else None
+    for key, value in (("sp_model_kwargs", options), ("model.dropout", dropout)):
+        if value:
+            got = f"{where} has {key} {value!r:.60}, which may split a text otherwise each time"
+            raise InputError(sentence(got, "Take it out of the file"))
 
 
 def _require_ids(vocabulary: object, where: str) -> None:

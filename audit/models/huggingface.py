@@ -1,8 +1,7 @@
-"""Any CLIP that transformers can read: a bundled name, a folder, or an id on the Hugging Face hub.
+"""Any model of two towers that transformers publishes: a bundled name, a folder, or a hub id.
 
-Tested with ``CLIPModel`` in both layouts (OpenAI's ``vocab.json`` + ``merges.txt`` with
-``eos_token_id`` 2, and the newer ``tokenizer.json``). SigLIP and other dual encoders pad, pool and
-score differently and are refused by name rather than read wrongly.
+Which kinds there are is in ``audit/models/kinds``, a file each. ``tests/test_contract.py`` holds
+every kind against its own library, in the layouts of transformers 4 and 5.
 """
 
 from __future__ import annotations
@@ -21,9 +20,18 @@ from audit.core.registry import suggest
 from audit.core.resources import bundled
 from audit.models import hub
 from audit.models.checkpoint import Checkpoint
-from audit.models.encoder import Encoder, EncoderCard, Family, Located, Pixels, Rows, unit_rows
-from audit.models.preprocessing import Pictures
-from audit.models.words import Words, readable
+from audit.models.encoder import (
+    Encoder,
+    EncoderCard,
+    Family,
+    Located,
+    Pixels,
+    Preparation,
+    Rows,
+    unit_rows,
+)
+from audit.models.libraries import quiet, readable
+from audit.models.words import Words
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -34,7 +42,7 @@ def load(
     precision: str = "float32",
     cache: Path | None = None,
 ) -> Encoder:
-    """Load a CLIP: a bundled name, else a local folder, else a hub id (``org/name[@revision]``).
+    """Load a model: a bundled name, else a local folder, else a hub id (``org/name[@revision]``).
 
     Weights are read from safetensors only, and code that comes with a checkpoint is never run.
     ``cache`` is where digests of large weight files are remembered.
@@ -46,19 +54,21 @@ def load(
     target, dtype = _device(device), _dtype(precision)
     folder, name = hub.find(ref)
     checkpoint = Checkpoint.read(folder, ref)
-    words = Words.read(checkpoint)
+    config, words = checkpoint.config, Words.read(checkpoint)
     card = EncoderCard(
         ref=name,
-        family="clip",
-        dim=checkpoint.config.projection_dim,
-        image_size=checkpoint.config.vision_config.image_size,
+        family=config.model_type,
+        dim=config.dim,
+        image_size=config.image_size or checkpoint.pictures.side,
         context_length=words.context,
         preprocessing=str(checkpoint.pictures),
-        logit_scale=checkpoint.logit_scale,
+        logit_scale=checkpoint.scoring.scale,
+        logit_bias=checkpoint.scoring.bias,
+        scores=checkpoint.scoring.kind,
         precision=precision,
         device=str(target),
         fingerprint=checkpoint.fingerprint(precision, target.type, cache),
-        caveats=checkpoint.caveats,
+        caveats=(*checkpoint.caveats, *words.caveats),
     )
     model = _model(checkpoint).to(dtype).to(target).eval()
     encoder = HuggingFaceEncoder(model, words, checkpoint.pictures, card)
@@ -82,23 +92,26 @@ def locate(ref: str) -> Located:
     else:
         return Located("the hub, downloaded when it is first asked")
     checkpoint = Checkpoint.read(folder, ref)
-    return Located(place, tuple(checkpoint.caveats), Words.read(checkpoint).ids)
+    words = Words.read(checkpoint)
+    return Located(place, (*checkpoint.caveats, *words.caveats), words.ids)
 
 
-FAMILY = Family("CLIP by transformers: a bundled name, a folder, or a hub id", locate, load)
+FAMILY = Family(
+    "CLIP, SigLIP and other models of two towers, by transformers: a bundled name, a folder, or a "
+    "hub id",
+    locate,
+    load,
+)
 
 
 def _model(checkpoint: Checkpoint) -> Any:
     """The model in float32, built from the fields that were checked and from no others."""
-    from transformers import CLIPConfig, CLIPModel
+    import transformers
 
-    fields = checkpoint.config.model_dump()
-    # nothing is computed from these, and their defaults may not be in the vocabulary
-    fields["text_config"] |= {"bos_token_id": None, "pad_token_id": None}
-    with readable(checkpoint.ref, "weights"), _quiet():
-        model, report = CLIPModel.from_pretrained(
+    with readable(checkpoint.ref, "weights"), quiet():
+        model, report = getattr(transformers, checkpoint.config.model).from_pretrained(
             checkpoint.folder,
-            config=CLIPConfig(**fields),
+            config=checkpoint.config.configuration(),
             dtype=torch.float32,
             use_safetensors=True,
             local_files_only=True,
@@ -156,9 +169,9 @@ class BatchSize:
 
 
 class HuggingFaceEncoder:
-    """A loaded CLIP; make one with ``load``."""
+    """A loaded model; make one with ``load``."""
 
-    def __init__(self, model: Any, words: Words, pictures: Pictures, card: EncoderCard) -> None:
+    def __init__(self, model: Any, words: Words, pictures: Preparation, card: EncoderCard) -> None:
         """A model in evaluation mode on its device, and how to feed it."""
         self._model, self._words, self._pictures, self._card = model, words, pictures, card
         self._device = next(model.parameters()).device
@@ -188,9 +201,9 @@ class HuggingFaceEncoder:
         """Embed preprocessed pictures, shape (n, dim), rows of unit length."""
 
         def forward(part: slice) -> Rows:
-            raw = torch.from_numpy(np.stack(pixels[part])).to(self._device)
-            inputs = self._pictures.normalised(raw).to(self._model.dtype)
-            return self._rows(self._model.get_image_features(pixel_values=inputs))
+            inputs = self._pictures.inputs(pixels[part], self._device)
+            inputs["pixel_values"] = inputs["pixel_values"].to(self._model.dtype)
+            return self._rows(self._model.get_image_features(**inputs))
 
         with _exact():
             return self._image_batch.run(len(pixels), forward, self._card.dim)
@@ -201,9 +214,9 @@ class HuggingFaceEncoder:
         order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
 
         def forward(part: slice) -> Rows:
-            ids, mask = self._words.padded([rows[i] for i in order[part]])
-            ids, mask = ids.to(self._device), mask.to(self._device)
-            return self._rows(self._model.get_text_features(input_ids=ids, attention_mask=mask))
+            inputs = self._words.inputs([rows[i] for i in order[part]])
+            inputs = {name: each.to(self._device) for name, each in inputs.items()}
+            return self._rows(self._model.get_text_features(**inputs))
 
         with _exact():
             found = self._text_batch.run(len(rows), forward, self._card.dim)
@@ -222,20 +235,6 @@ def _exact() -> Iterator[None]:
     """No gradients, and no TF32: it would cost three digits in the patch embedding alone."""
     with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         yield
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without transformers' bar for reading a local file, which takes a moment."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
 
 
 def _device(name: str) -> torch.device:
