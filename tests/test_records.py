@@ -315,6 +315,7 @@ def test_a_data_set_without_pictures_needs_a_recorded_model(folder: Path) -> Non
         audit.load_dataset(folder / "card.yaml")
 
 
+@pytest.mark.slow
 def test_equal_vectors_of_different_subjects_are_remarked(folder: Path) -> None:
     images = WORLD.images.copy()
     images[1] = images[0]
@@ -386,6 +387,7 @@ def test_scores_of_any_system_are_audited_as_they_are(folder: Path) -> None:
     assert not run.measures.empty
 
 
+@pytest.mark.slow
 def test_labels_without_scores_are_counted_and_what_needs_scores_says_so(folder: Path) -> None:
     path = folder / "labels.csv"
     named = np.array(LABELS)[WORLD.chosen]
@@ -407,6 +409,7 @@ def test_labels_without_scores_are_counted_and_what_needs_scores_says_so(folder:
     assert "embeddings of" not in page
 
 
+@pytest.mark.slow
 def test_scores_that_are_no_probabilities_order_labels_only(folder: Path) -> None:
     model = scores_table(folder, times=7)
     (caveat,) = load(model).card.caveats
@@ -464,6 +467,7 @@ def test_predictions_that_cannot_be_used_are_refused_in_a_sentence(
         load(f"predictions:{path}")
 
 
+@pytest.mark.slow
 def test_missing_scores_are_named_or_given_a_value(folder: Path) -> None:
     model = scores_table(folder, drop=2)
     asked = suite(folder, model, templates="bare")

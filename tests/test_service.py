@@ -147,6 +147,7 @@ for line in sys.stdin:
 """
 
 
+@pytest.mark.slow
 def test_an_address_a_command_and_a_table_give_the_same_tables(folder: Path, serve) -> None:
     server = serve(well)
     rows = []
@@ -174,6 +175,7 @@ def test_an_address_a_command_and_a_table_give_the_same_tables(folder: Path, ser
     assert not any("png" in str(k).lower() for q in server.asked for k in q if k != "image")
 
 
+@pytest.mark.slow
 def test_answers_are_kept_and_a_picture_is_asked_about_once(folder: Path, serve) -> None:
     server = serve(well)
     model = describe(folder, url=server.url, repeat=0)
@@ -186,6 +188,7 @@ def test_answers_are_kept_and_a_picture_is_asked_about_once(folder: Path, serve)
     assert len(server.asked) == 2 * N
 
 
+@pytest.mark.slow
 def test_pictures_are_altered_before_they_are_handed_over(folder: Path, serve) -> None:
     sizes = set()
 
@@ -219,6 +222,7 @@ def test_a_steady_service_is_said_to_be_steady(folder: Path, serve) -> None:
     assert "asked again at the end, 0 did (by up to 0), and 0 got another label" in notes(run)
 
 
+@pytest.mark.slow
 def test_planted_noise_and_drift_are_noticed(folder: Path, serve) -> None:
     def drifting(n: int, picture: bytes) -> Answer:
         scores = scores_of(picture)
@@ -265,6 +269,7 @@ def fault(kind: str) -> Callable[[int, bytes], Answer]:
     return lambda n, p: well(n, p) if n <= 20 else given[kind](p)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
@@ -296,6 +301,7 @@ def test_a_service_that_fails_is_a_sentence_and_nothing_is_lost(
     assert 0 < len(mended.asked) < N
 
 
+@pytest.mark.slow
 def test_what_fails_once_is_asked_again(folder: Path, serve) -> None:
     def shaky(n: int, picture: bytes) -> Answer:
         return (429, {"retry-after": "0"}, b"") if n % 5 == 0 else well(n, picture)
@@ -317,6 +323,7 @@ def test_a_service_that_takes_too_long_is_a_sentence(folder: Path, serve) -> Non
     wait.set()
 
 
+@pytest.mark.slow
 def test_a_picture_that_is_refused_is_set_aside(folder: Path, serve) -> None:
     refused = (folder / "7.png").read_bytes()
     with Image.open(io.BytesIO(refused)) as image:
@@ -331,6 +338,7 @@ def test_a_picture_that_is_refused_is_set_aside(folder: Path, serve) -> None:
     assert run.dataset["quarantined"] == 1
 
 
+@pytest.mark.slow
 def test_the_budget_ends_a_run_and_the_next_one_goes_on(folder: Path, serve) -> None:
     server = serve(well)
     model = describe(folder, url=server.url, repeat=0, budget=30)
@@ -369,6 +377,7 @@ def test_pictures_of_people_leave_only_where_that_is_meant_and_allowed(folder: P
         carry_out(folder, model, allowed)
 
 
+@pytest.mark.slow
 def test_a_key_comes_from_the_environment_and_is_stored_nowhere(
     folder: Path, serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
