@@ -111,9 +111,7 @@ class Suite(BaseModel):
 
     name: str = Field(min_length=1)
     purpose: str = ""
-    model: str = Field(
-        description="bundled name, folder or hub id, or FAMILY:NAME; see docs/models.md"
-    )
+    model: str = Field(description="bundled name, folder, hub id or FAMILY:NAME")
     precision: str = Field("float32", pattern="^(float32|bfloat16|float16)$")
     dataset: str = Field(description="bundled name or path of a data card")
     attributes: tuple[Attribute, ...] = Field(min_length=1)
