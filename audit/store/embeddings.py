@@ -43,6 +43,7 @@ from audit.models.encoder import (
     StagedEncoder,
     Texts,
     default_cache,
+    require_rows,
 )
 from audit.store.shelf import (
     KEY,
@@ -184,7 +185,8 @@ class Store:
         fresh = list(new)
         for start in range(0, len(fresh), FLUSH_PICTURES):
             part = fresh[start : start + FLUSH_PICTURES]
-            shelf.put(part, encoder.encode_texts([new[key] for key in part]))
+            made = encoder.encode_texts([new[key] for key in part])
+            shelf.put(part, require_rows(made, len(part), encoder.card, "texts"))
         return shelf.rows(keys).view(np.float32)
 
     def text_side(self, encoder: Encoder) -> Texts:
@@ -336,8 +338,8 @@ def encode_stream(
 
     def encoded(seen: int, ready: Sequence[tuple[T, Any]]) -> Encoded[T]:
         kept = [(item, pixels) for item, pixels in ready if still(item)]
-        empty = np.empty((0, encoder.card.dim), np.float32)
-        rows = encode([pixels for _, pixels in kept]) if kept else empty
+        made = encode([p for _, p in kept]) if kept else np.empty((0, encoder.card.dim))
+        rows = require_rows(made, len(kept), encoder.card, "pictures")
         return Encoded(seen, [item for item, _ in kept], rows)
 
     ready: list[tuple[T, Any]] = []
@@ -435,7 +437,9 @@ class _Desk:
         if look.key in self.shelf:
             return None
         image = image or decode(look.path, self.root, self.max_pixels)
-        return self.alteration(image) if self.alteration else image
+        image = self.alteration(image) if self.alteration else image
+        image.info["image_id"] = look.image_id
+        return image
 
     def missing(self, look: _Look) -> bool:
         """Whether nobody else has encoded a picture meanwhile; waits for one who is at it."""
