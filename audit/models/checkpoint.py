@@ -74,13 +74,13 @@ class Checkpoint:
         files = weight_files(folder, ref)
         pictures = Pictures.read(folder, ref)
         pictures.match(config.vision_config.image_size, f"{ref}: {said_by(folder, ref)}")
-        _check_token_files(folder, ref)
+        check_token_files(folder, ref)
         tensors = read_headers(files, ref)
         require_fit(tensors, config, ref)
         require_finite(tensors, ref)
         scale = logit_scale(tensors, ref)
         require_logit_scale(scale, ref)
-        caveats = (_unusual(scale), disagreement(folder, ref), _not_read(folder, files))
+        caveats = (unusual(scale), disagreement(folder, ref), _not_read(folder, files))
         kept = tuple(caveat for caveat in caveats if caveat)
         return cls(folder, ref, config, tuple(files), pictures, scale, kept)
 
@@ -137,8 +137,12 @@ def _base(said: Mapping[str, Any], folder: Path) -> str:
     return named
 
 
-def _check_token_files(folder: Path, ref: str) -> None:
-    """The tokenizer's files are JSON, run no code, and give no two tokens one id."""
+def check_token_files(folder: Path, ref: str) -> None:
+    """Make sure that a tokenizer's files are JSON, run no code, and give no two tokens one id.
+
+    Raises:
+        InputError: one of them is or does not.
+    """
     for name in TOKENS:
         if not (folder / name).is_file():
             continue
@@ -162,7 +166,8 @@ def _require_ids(vocabulary: object, where: str) -> None:
         raise InputError(sentence(f"{where}: {got}", allowed, "Download the checkpoint again"))
 
 
-def _unusual(scale: float) -> str | None:
+def unusual(scale: float) -> str | None:
+    """A caveat where an exponentiated logit scale is none of those that training gives."""
     low, high = USUAL_SCALES
     if low <= scale <= high:
         return None

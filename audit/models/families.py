@@ -21,7 +21,11 @@ FAMILIES: Final[Registry[Family]] = Registry(
     "family of models",
     "clip_audit.encoders",
     "docs/architecture.md says where they are.",
-    {DEFAULT: "audit.models.huggingface:FAMILY"},
+    {
+        DEFAULT: "audit.models.huggingface:FAMILY",
+        "open_clip": "audit.models.openclip:FAMILY",
+        "onnx": "audit.models.onnx:FAMILY",
+    },
 )
 
 

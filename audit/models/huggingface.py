@@ -43,7 +43,7 @@ def load(
         InputError: no such model, a checkpoint that ``Checkpoint.read`` refuses, a text tower that
             would be read at the wrong token, an unknown device or precision, no network.
     """
-    target, dtype = _device(device), _dtype(precision)
+    target, dtype = device_named(device), dtype_named(precision)
     folder, name = hub.find(ref)
     checkpoint = Checkpoint.read(folder, ref)
     words = Words.read(checkpoint)
@@ -238,7 +238,12 @@ def _quiet() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _device(name: str) -> torch.device:
+def device_named(name: str) -> torch.device:
+    """The device of that name, the fastest one for ``auto``.
+
+    Raises:
+        InputError: this machine has none of that name.
+    """
     gpu, apple = torch.cuda.is_available(), torch.backends.mps.is_available()
     if name == "auto":
         return torch.device("cuda" if gpu else "mps" if apple else "cpu")
@@ -252,7 +257,12 @@ def _device(name: str) -> torch.device:
     raise InputError(f"device '{name}' is not here. This machine has: auto, {', '.join(found)}.")
 
 
-def _dtype(precision: str) -> torch.dtype:
+def dtype_named(precision: str) -> torch.dtype:
+    """The numbers that a model computes with.
+
+    Raises:
+        InputError: no precision of that name.
+    """
     if precision not in PRECISIONS:
         known = suggest(precision, PRECISIONS)
         listing = f"Allowed: {', '.join(PRECISIONS)}."

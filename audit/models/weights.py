@@ -143,7 +143,19 @@ def require_fit(tensors: Mapping[str, Tensor], config: ClipConfig, ref: str) -> 
         InputError: other numbers of layers, missing, unused or quantized weights, other shapes.
     """
     _require_layers(tensors, config, ref)
-    wanted = dict(_expected(config))
+    require_shapes(tensors, dict(_expected(config)), ref)
+
+
+def require_shapes(
+    tensors: Mapping[str, Tensor], wanted: Mapping[str, Shape], ref: str, said: str = "config.json"
+) -> None:
+    """Make sure that weights have exactly these names and shapes, and are plain numbers.
+
+    ``said`` is the file that describes the model. Weights that no CLIP reads any more may be there.
+
+    Raises:
+        InputError: missing, unused or quantized weights, other shapes.
+    """
     lacking = sorted(wanted.keys() - tensors.keys())
     unused = sorted(tensors.keys() - wanted.keys() - HARMLESS)
     if lacking:
@@ -153,16 +165,16 @@ def require_fit(tensors: Mapping[str, Tensor], config: ClipConfig, ref: str) -> 
         )
     if unused:
         raise InputError(
-            f"{ref}: {len(unused)} weights have no place in the model that config.json describes "
-            f"({unused[0]:.80} ...), so another model would be audited. Give the config.json that "
-            "belongs to these weights, or save the model as a plain CLIPModel."
+            f"{ref}: {len(unused)} weights have no place in the model that {said} describes "
+            f"({unused[0]:.80} ...), so another model would be audited. Give the {said} that "
+            "belongs to these weights, or save the model without them."
         )
     for name, shape in wanted.items():
         got = tensors[name]
         if got.shape != shape:
             raise InputError(
                 f"{ref}: {name} has the shape {list(got.shape)} in {got.file.name} and "
-                f"{list(shape)} by config.json. One of the two belongs to another checkpoint."
+                f"{list(shape)} by {said}. One of the two belongs to another checkpoint."
             )
         if got.dtype not in FLOATS:
             raise InputError(
