@@ -34,8 +34,10 @@ from audit.core.resources import bundled
 from audit.data.yamlfile import validate
 from audit.engine.suite import Suite
 from audit.models.checkpoint import Checkpoint
-from audit.models.config import Activation, ClipConfig, TextTower, VisionTower, read_config
+from audit.models.config import read_config
 from audit.models.huggingface import load
+from audit.models.kinds.base import Activation
+from audit.models.kinds.clip import ClipConfig, TextTower, VisionTower
 from audit.models.preprocessing import Pictures
 from audit.models.words import Words
 

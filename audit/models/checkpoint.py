@@ -10,23 +10,26 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
 from audit.core.errors import InputError, sentence
-from audit.models.config import ClipConfig, read_config
+from audit.models.config import read_config
 from audit.models.encoder import digest_of, file_digest, require_logit_scale
 from audit.models.jsonfile import read_json
+from audit.models.kinds.base import Dual
 from audit.models.preprocessing import Pictures, disagreement, said_by
 from audit.models.weights import (
     WHOLE,
     command,
-    logit_scale,
+    number,
     read_headers,
     require_finite,
     require_fit,
     weight_files,
 )
+from audit.stats.scoring import Scoring
 
 #: libraries whose minor version may change a number in the sixth digit or how a word is split
 VERSIONS: Final = ("torch", "transformers", "tokenizers", "pillow", "numpy")
@@ -42,8 +45,8 @@ ADAPTER: Final = "adapter_config.json"
 #: exponentiated logit scales outside of this are questioned; CLIP's training stops at 100
 USUAL_SCALES: Final = (1.0, 200.0)
 _MERGE: Final = (
-    "import sys; from peft import PeftModel; from transformers import AutoProcessor, CLIPModel; "
-    "base, adapter, merged = sys.argv[1:]; m = CLIPModel.from_pretrained(base); "
+    "import sys; from peft import PeftModel; from transformers import AutoModel, AutoProcessor; "
+    "base, adapter, merged = sys.argv[1:]; m = AutoModel.from_pretrained(base); "
     "m = PeftModel.from_pretrained(m, adapter).merge_and_unload(); m.save_pretrained(merged); "
     "AutoProcessor.from_pretrained(base).save_pretrained(merged)"
 )
@@ -55,10 +58,10 @@ class Checkpoint:
 
     folder: Path
     ref: str
-    config: ClipConfig
+    config: Dual
     weights: tuple[Path, ...]
     pictures: Pictures
-    logit_scale: float
+    scoring: Scoring
     caveats: tuple[str, ...]
 
     @classmethod
@@ -66,29 +69,32 @@ class Checkpoint:
         """Read and check every file that changes a number.
 
         Raises:
-            InputError: not a CLIP, an adapter, code of its own, a file or field that can't be used,
-                weights that are missing, unused, not finite or of another shape.
+            InputError: no kind of model that is read here, an adapter, code of its own, a file or
+                field that can't be used, weights that are missing, unused, not finite or of
+                another shape.
         """
         _refuse_adapters(folder, ref)
         config = read_config(folder, ref)
         files = weight_files(folder, ref)
-        pictures = Pictures.read(folder, ref)
-        pictures.match(config.vision_config.image_size, f"{ref}: {said_by(folder, ref)}")
+        pictures = Pictures.read(folder, ref, config.pictures_by)
+        if config.image_size is not None:
+            pictures.match(config.image_size, f"{ref}: {said_by(folder, ref)}")
         check_token_files(folder, ref)
-        tensors = read_headers(files, ref)
+        tensors = read_headers(files, ref, config.renamed)
         require_fit(tensors, config, ref)
         require_finite(tensors, ref)
-        scale = logit_scale(tensors, ref)
-        require_logit_scale(scale, ref)
-        caveats = (unusual(scale), disagreement(folder, ref), _not_read(folder, files))
+        scoring = config.scoring({name: number(tensors, name, ref) for name in config.numbers})
+        require_logit_scale(scoring.scale, ref)
+        caveats = (unusual(scoring.scale), disagreement(folder, ref), _not_read(folder, files))
         kept = tuple(caveat for caveat in caveats if caveat)
-        return cls(folder, ref, config, tuple(files), pictures, scale, kept)
+        return cls(folder, ref, config, tuple(files), pictures, scoring, kept)
 
     def fingerprint(self, precision: str, device: str, cache: Path | None = None) -> str:
         """Digest of all that changes a number.
 
         In float32 devices agree to about 1e-6 and share embeddings; with fewer digits they do not.
         """
+        libraries = VERSIONS + tuple(name for name in self.config.needs if find_spec(name))
         beside = [p for p in self.folder.iterdir() if p.is_file()]
         said = [p for p in beside if p.name in SIDE_FILES or p.suffix == ".model"]
         return digest_of(
@@ -98,7 +104,7 @@ class Checkpoint:
                 "preprocessing": asdict(self.pictures),
                 "precision": precision,
                 "device": "any" if precision == "float32" else device,
-                "versions": {name: ".".join(version(name).split(".")[:2]) for name in VERSIONS},
+                "versions": {name: ".".join(version(name).split(".")[:2]) for name in libraries},
             }
         )
 

@@ -1,6 +1,7 @@
 """Where a checkpoint is: a bundled name, a folder, or an id on the Hugging Face hub.
 
-Downloads take JSON, plain text and safetensors only: never a pickle, never code.
+Downloads take JSON, plain text, vocabularies of sentencepiece (``*.model``) and safetensors only:
+never a pickle, never code.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from audit.models.encoder import write_note
 HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
 # the hub account that converts pickled weights, and the name under which its result is noted
 BOT, CONVERTED = "SFconvertbot", "clip-audit-safetensors"
-DOWNLOADED = ("model.safetensors", "model-*-of-*.safetensors", "*.json", "*.txt")
+DOWNLOADED = ("model.safetensors", "model-*-of-*.safetensors", "*.json", "*.txt",
+              "*.model")  # fmt: skip
 
 
 def find(ref: str) -> tuple[Path, str]:

@@ -22,8 +22,9 @@ from audit.core.resources import bundled
 from audit.models import hub
 from audit.models.checkpoint import Checkpoint
 from audit.models.encoder import Encoder, EncoderCard, Family, Located, Pixels, Rows, unit_rows
+from audit.models.libraries import quiet, readable
 from audit.models.preprocessing import Pictures
-from audit.models.words import Words, readable
+from audit.models.words import Words
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -46,15 +47,17 @@ def load(
     target, dtype = device_named(device), dtype_named(precision)
     folder, name = hub.find(ref)
     checkpoint = Checkpoint.read(folder, ref)
-    words = Words.read(checkpoint)
+    config, words = checkpoint.config, Words.read(checkpoint)
     card = EncoderCard(
         ref=name,
-        family="clip",
-        dim=checkpoint.config.projection_dim,
-        image_size=checkpoint.config.vision_config.image_size,
+        family=config.model_type,
+        dim=config.dim,
+        image_size=config.image_size or checkpoint.pictures.side,
         context_length=words.context,
         preprocessing=str(checkpoint.pictures),
-        logit_scale=checkpoint.logit_scale,
+        logit_scale=checkpoint.scoring.scale,
+        logit_bias=checkpoint.scoring.bias,
+        scores=checkpoint.scoring.kind,
         precision=precision,
         device=str(target),
         fingerprint=checkpoint.fingerprint(precision, target.type, cache),
@@ -90,15 +93,12 @@ FAMILY = Family("CLIP by transformers: a bundled name, a folder, or a hub id", l
 
 def _model(checkpoint: Checkpoint) -> Any:
     """The model in float32, built from the fields that were checked and from no others."""
-    from transformers import CLIPConfig, CLIPModel
+    import transformers
 
-    fields = checkpoint.config.model_dump()
-    # nothing is computed from these, and their defaults may not be in the vocabulary
-    fields["text_config"] |= {"bos_token_id": None, "pad_token_id": None}
-    with readable(checkpoint.ref, "weights"), _quiet():
-        model, report = CLIPModel.from_pretrained(
+    with readable(checkpoint.ref, "weights"), quiet():
+        model, report = getattr(transformers, checkpoint.config.model).from_pretrained(
             checkpoint.folder,
-            config=CLIPConfig(**fields),
+            config=checkpoint.config.configuration(),
             dtype=torch.float32,
             use_safetensors=True,
             local_files_only=True,
@@ -188,9 +188,9 @@ class HuggingFaceEncoder:
         """Embed preprocessed pictures, shape (n, dim), rows of unit length."""
 
         def forward(part: slice) -> Rows:
-            raw = torch.from_numpy(np.stack(pixels[part])).to(self._device)
-            inputs = self._pictures.normalised(raw).to(self._model.dtype)
-            return self._rows(self._model.get_image_features(pixel_values=inputs))
+            inputs = self._pictures.inputs(pixels[part], self._device)
+            inputs["pixel_values"] = inputs["pixel_values"].to(self._model.dtype)
+            return self._rows(self._model.get_image_features(**inputs))
 
         with _exact():
             return self._image_batch.run(len(pixels), forward, self._card.dim)
@@ -201,9 +201,9 @@ class HuggingFaceEncoder:
         order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
 
         def forward(part: slice) -> Rows:
-            ids, mask = self._words.padded([rows[i] for i in order[part]])
-            ids, mask = ids.to(self._device), mask.to(self._device)
-            return self._rows(self._model.get_text_features(input_ids=ids, attention_mask=mask))
+            inputs = self._words.inputs([rows[i] for i in order[part]])
+            inputs = {name: each.to(self._device) for name, each in inputs.items()}
+            return self._rows(self._model.get_text_features(**inputs))
 
         with _exact():
             found = self._text_batch.run(len(rows), forward, self._card.dim)
@@ -222,20 +222,6 @@ def _exact() -> Iterator[None]:
     """No gradients, and no TF32: it would cost three digits in the patch embedding alone."""
     with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
         yield
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without transformers' bar for reading a local file, which takes a moment."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
 
 
 def device_named(name: str) -> torch.device:

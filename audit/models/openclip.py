@@ -23,8 +23,8 @@ from audit.data.images import MAX_PIXELS
 from audit.models import hub
 from audit.models.encoder import Encoder, EncoderCard, Family, Located, Pixels
 from audit.models.huggingface import HuggingFaceEncoder, device_named, dtype_named
+from audit.models.libraries import readable
 from audit.models.openclip_files import OpenClipCheckpoint, Source, find
-from audit.models.words import readable
 
 
 def load(
@@ -48,13 +48,13 @@ def load(
         image_size=max(checkpoint.image_size),
         context_length=words.context,
         preprocessing=str(pictures),
-        logit_scale=checkpoint.logit_scale,
+        logit_scale=checkpoint.scoring.scale,
+        logit_bias=checkpoint.scoring.bias,
+        scores=checkpoint.scoring.kind,
         precision=precision,
         device=str(target),
         fingerprint=checkpoint.fingerprint(precision, target.type, cache),
         caveats=checkpoint.caveats,
-        logit_bias=checkpoint.logit_bias or 0.0,
-        scores="softmax" if checkpoint.logit_bias is None else "sigmoid",
     )
     model = _Towers(checkpoint.model()).to(dtype).to(target).eval()
     encoder = HuggingFaceEncoder(model, words, pictures, card)

@@ -12,12 +12,10 @@ from copy import deepcopy
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
-from math import exp
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from safetensors import safe_open
 
 from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest
@@ -26,17 +24,22 @@ from audit.models import hub
 from audit.models.checkpoint import SIDE_FILES, VERSIONS, check_token_files, unusual
 from audit.models.encoder import digest_of, file_digest, require_logit_scale
 from audit.models.jsonfile import read_json
+from audit.models.kinds.base import exponentiated
+from audit.models.libraries import readable
 from audit.models.preprocessing import MAX_SIDE
 from audit.models.weights import (
     AGAIN,
     PICKLES,
+    Expected,
     Tensor,
     command,
+    number,
     read_headers,
     require_finite,
     require_shapes,
+    weights_of,
 )
-from audit.models.words import readable
+from audit.stats.scoring import Scoring
 
 CONFIG: Final = "open_clip_config.json"
 #: the names under which open_clip looks for weights, in its order
@@ -376,14 +379,13 @@ def _complete(source: Source, fetch: Fetch) -> Source | None:
 class OpenClipCheckpoint:
     """Files that were all read and fit together; ``caveats`` are sentences.
 
-    ``names`` are those of the weights in the file, by what open_clip's model calls them.
+    ``tensors`` are the weights by the names that open_clip's model has for them.
     """
 
     source: Source
-    names: Mapping[str, str]
+    tensors: Mapping[str, Tensor]
     image_size: tuple[int, int]
-    logit_scale: float
-    logit_bias: float | None
+    scoring: Scoring
     caveats: tuple[str, ...]
 
     @classmethod
@@ -398,20 +400,18 @@ class OpenClipCheckpoint:
         ref = source.ref
         with torch.device("meta"):
             empty = source.build()
-        state = empty.state_dict()
-        tensors, names = _renamed(read_headers([source.weights], ref), state)
-        counts = {name for name, held in state.items() if not held.is_floating_point()}
-        floats = {name: held for name, held in tensors.items() if name not in counts}
-        wanted = {name: tuple(held.shape) for name, held in state.items() if name not in counts}
-        require_shapes(floats, wanted, ref, source.said)
-        require_finite({names[name]: held for name, held in floats.items()}, ref)
-        scale = _exponentiated(_number(source.weights, names["logit_scale"]))
+        wanted = weights_of(empty)
+        tensors = _renamed(read_headers([source.weights], ref), wanted)
+        require_shapes(tensors, wanted, ref, f"open_clip.{type(empty).__name__}", source.said)
+        require_finite(tensors, ref)
+        scale = exponentiated(number(tensors, "logit_scale", ref))
         require_logit_scale(scale, ref)
-        bias = _number(source.weights, names["logit_bias"]) if "logit_bias" in state else None
+        scoring = Scoring(scale)
+        if "logit_bias" in wanted:
+            scoring = Scoring(scale, number(tensors, "logit_bias", ref), "sigmoid")
         side = empty.visual.image_size
         size = (side, side) if isinstance(side, int) else (int(side[0]), int(side[-1]))
-        caveats = tuple(filter(None, [unusual(scale)]))
-        return cls(source, names, size, scale, bias, caveats)
+        return cls(source, tensors, size, scoring, tuple(filter(None, [unusual(scale)])))
 
     def model(self) -> Any:
         """The model in float32.
@@ -424,9 +424,9 @@ class OpenClipCheckpoint:
         source, model = self.source, self.source.build()
         with readable(source.ref, "weights"):
             held = load_file(source.weights)
-            shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
             state = {
-                name: held[stored].reshape(shapes[name]) for name, stored in self.names.items()
+                name: held[tensor.name].reshape(tensor.shape)
+                for name, tensor in self.tensors.items()
             }
             model.load_state_dict(state, strict=True)
         return model.eval()
@@ -464,32 +464,17 @@ def _minor(library: str) -> str:
         return "none"
 
 
-def _renamed(
-    tensors: Mapping[str, Tensor], state: Mapping[str, Any]
-) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors under the names and scalar shapes of the model, and their names in the file.
+def _renamed(tensors: Mapping[str, Tensor], wanted: Expected) -> dict[str, Tensor]:
+    """Tensors under the names that the model has for them, and numbers in its shape.
 
     open_clip reads two layouts: the text tower's weights by themselves, or under ``text.``.
     """
-    inner = {name.removeprefix("text."): name for name in state if name.startswith("text.")}
-    found, names = {}, {}
+    inner = {name.removeprefix("text."): name for name in wanted if name.startswith("text.")}
+    found = {}
     for stored, tensor in tensors.items():
-        name = stored if stored in state else inner.get(stored, stored)
-        if name.endswith("embeddings.position_ids") and name not in state:
+        name = stored if stored in wanted else inner.get(stored, stored)
+        if name.endswith("embeddings.position_ids") and name not in wanted:
             continue  # stored by old versions of transformers; they count from 0
-        one = name in ("logit_scale", "logit_bias") and tensor.shape in ((), (1,))
-        shape = tuple(state[name].shape) if one and name in state else tensor.shape
-        found[name], names[name] = replace(tensor, shape=shape), stored
-    return found, names
-
-
-def _number(file: Path, name: str) -> float:
-    with safe_open(file, framework="pt") as opened:
-        return float(opened.get_tensor(name).double().item())
-
-
-def _exponentiated(logarithm: float) -> float:
-    try:
-        return exp(logarithm)
-    except OverflowError:
-        return float("inf")
+        number = name in wanted and tensor.shape in ((), (1,)) and wanted[name][0] in ((), (1,))
+        found[name] = replace(tensor, shape=wanted[name][0]) if number else tensor
+    return found

@@ -21,6 +21,7 @@ from audit.models.jsonfile import read_json
 if TYPE_CHECKING:
     import torch
 
+DEFAULT: Final = "CLIPImageProcessor"  # the class where a file names none
 FILE, NESTED = "preprocessor_config.json", "processor_config.json"
 MAX_SIDE: Final = 8192  # pixels; the largest published CLIP takes 448
 STRIP: Final = 20  # a picture so many times longer than wide is cropped before it is resized
@@ -34,6 +35,10 @@ CLASSES: Final[Mapping[str, Mapping[str, Any]]] = {
         "default_to_square": False, "size": {"shortest_edge": 224}, "resample": 3,
         "do_center_crop": True, "crop_size": 224, "image_mean": _CLIP_MEAN, "image_std": _CLIP_STD,
     },
+    "ChineseCLIPImageProcessor": {
+        "default_to_square": False, "size": {"shortest_edge": 224}, "resample": 3,
+        "do_center_crop": True, "crop_size": 224, "image_mean": _CLIP_MEAN, "image_std": _CLIP_STD,
+    },
     "ViTImageProcessor": {
         "default_to_square": True, "size": 224, "resample": 2, "do_center_crop": False,
         "image_mean": _HALF, "image_std": _HALF,
@@ -42,12 +47,20 @@ CLASSES: Final[Mapping[str, Mapping[str, Any]]] = {
         "default_to_square": False, "size": {"height": 224, "width": 224}, "resample": 3,
         "do_center_crop": False, "image_mean": _HALF, "image_std": _HALF,
     },
+    "EfficientNetImageProcessor": {
+        "default_to_square": True, "size": {"height": 346, "width": 346}, "resample": 3,
+        "do_center_crop": False, "crop_size": {"height": 289, "width": 289},
+        "image_mean": _HALF, "image_std": _HALF, "rescale_offset": False, "include_top": True,
+    },
 }  # fmt: skip
 
+#: what only EfficientNet's class looks at
+_ALONE: Final = frozenset({"rescale_offset", "include_top"})
 #: switches, which null turns off as in transformers, and what is not looked at then
 _NEEDED_BY: Final[Mapping[str, tuple[str, ...]]] = {
     "do_resize": (), "do_pad": (), "do_center_crop": (), "do_rescale": ("rescale_factor",),
     "do_normalize": ("image_mean", "image_std"), "default_to_square": (),
+    "rescale_offset": (), "include_top": (),
 }  # fmt: skip
 
 
@@ -68,6 +81,21 @@ class _Said(BaseModel):
     image_mean: tuple[float, ...] = Field(min_length=3, max_length=3, strict=False)
     image_std: tuple[float, ...] = Field(min_length=3, max_length=3, strict=False)
     do_pad: bool = False
+    rescale_offset: bool = False
+    include_top: bool = False
+
+    @property
+    def moved(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation of all that is done to a pixel after it was rescaled."""
+        mean: tuple[float, ...] = (0.0,) * 3
+        std: tuple[float, ...] = (1.0,) * 3
+        if self.do_normalize:
+            mean, std = self.image_mean, self.image_std
+        if self.do_rescale and self.rescale_offset:
+            mean = tuple(each + 1 for each in mean)  # a pixel is lowered by 1 before
+        if self.include_top:
+            std = tuple(a * b for a, b in zip(std, self.image_std, strict=True))
+        return mean, std
 
 
 @dataclass(frozen=True)
@@ -88,24 +116,31 @@ class Pictures:
     std: tuple[float, ...]
 
     @classmethod
-    def read(cls, folder: Path, ref: str) -> Pictures:
+    def read(cls, folder: Path, ref: str, default: str = DEFAULT) -> Pictures:
         """From a checkpoint's files, as transformers 5 takes them, defaults being the class's.
+
+        ``default`` is the class where no file names one.
 
         Raises:
             InputError: no such file, a field that can't be used, a class that is not known here.
         """
         name, raw = _said(folder, ref)
-        return cls.of(raw, f"{ref}: {name}")
+        return cls.of(raw, f"{ref}: {name}", default)
 
     @classmethod
-    def of(cls, raw: Mapping[str, Any], where: str) -> Pictures:
+    def of(cls, raw: Mapping[str, Any], where: str, default: str = DEFAULT) -> Pictures:
         """From the fields of such a file; ``where`` names it. Raises as ``read`` does."""
-        given = {k: False if v is None and k in _NEEDED_BY else v for k, v in raw.items()}
+        own = CLASSES[_class(raw, where, default)]
+        given = {
+            key: False if value is None and key in _NEEDED_BY else value
+            for key, value in raw.items()
+            if key in own or key not in _ALONE
+        }
         off = [
             key for switch, keys in _NEEDED_BY.items() if given.get(switch) is False for key in keys
         ]
         kept = {key: value for key, value in given.items() if key not in off}
-        filled = {**CLASSES[_class(raw, where)], **kept}
+        filled = {**own, **kept}
         said = validate(_Said, filled, where)
         shortest, fixed = _sides(said.size, "size", said.default_to_square, where)
         if not said.do_resize or said.do_pad or (shortest is None and fixed is None):
@@ -115,14 +150,15 @@ class Pictures:
                 "width, without padding."
             )
         crop = _sides(said.crop_size, "crop_size", True, where)[1] if said.do_center_crop else None
+        mean, std = said.moved
         pictures = cls(
             shortest=shortest,
             size=fixed,
             resample=said.resample,
             crop=crop,
             scale=said.rescale_factor if said.do_rescale else 1.0,
-            mean=said.image_mean if said.do_normalize else (0.0,) * 3,
-            std=said.image_std if said.do_normalize else (1.0,) * 3,
+            mean=mean,
+            std=std,
         )
         pictures._require_contrast(where)
         return pictures
@@ -154,6 +190,12 @@ class Pictures:
         crop = f", centre crop {self.crop[0]}x{self.crop[1]}" if self.crop else ""
         numbers = f"x {self.scale:.6g}, mean {self.mean}, std {self.std}"
         return f"PIL {Resampling(self.resample).name.lower()} to {to}{crop}, {numbers}"
+
+    @property
+    def side(self) -> int:
+        """Height of what it makes, in pixels; the shortest side where pictures keep their shape."""
+        fixed = self.crop or self.size
+        return fixed[0] if fixed else self.shortest or 0
 
     def match(self, image_size: int, where: str) -> None:
         """Make sure that this preprocessing, which ``where`` says, is what the model reads.
@@ -225,6 +267,12 @@ class Pictures:
             self.crop[::-1], resample=self.resample, box=(max(box[0], 0), max(box[1], 0), *limits)
         )
 
+    def inputs(self, pixels: Sequence[Pixels], device: torch.device) -> dict[str, torch.Tensor]:
+        """What the model is given: pictures as ``__call__`` made them, normalised, in one batch."""
+        import torch
+
+        return {"pixel_values": self.normalised(torch.from_numpy(np.stack(pixels)).to(device))}
+
     def normalised(self, pixels: torch.Tensor) -> torch.Tensor:
         """What the model reads: float32, shape (n, 3, height, width), on the pixels' device."""
         import torch
@@ -278,10 +326,10 @@ def _said(folder: Path, ref: str) -> tuple[str, Mapping[str, Any]]:
     )
 
 
-def _class(raw: Mapping[str, Any], where: str) -> str:
-    """The class that a file names, without the backend at its end; CLIP's if it names none."""
+def _class(raw: Mapping[str, Any], where: str, default: str) -> str:
+    """The class that a file names, without the backend at its end."""
     kinds = ("image_processor_type", "feature_extractor_type")
-    named = next((raw[key] for key in kinds if raw.get(key) is not None), "CLIPImageProcessor")
+    named = next((raw[key] for key in kinds if raw.get(key) is not None), default)
     plain = str(named).replace("FeatureExtractor", "ImageProcessor")
     plain = plain.removesuffix("Fast").removesuffix("Pil")
     if raw.get("auto_map") or plain not in CLASSES:

@@ -9,42 +9,49 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from audit.core.errors import InputError, sentence
-from audit.models.config import ClipConfig
 from audit.models.jsonfile import read_json
+from audit.models.kinds.base import Dual
+from audit.models.libraries import quiet, readable
+
+if TYPE_CHECKING:
+    import torch
 
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLES: Final = frozenset({".bin", ".pt", ".pth", ".ckpt"})
 FLOATS: Final = frozenset({"F64", "F32", "F16", "BF16"})
 #: no weight of a trained CLIP comes near; beyond it float32 soon overflows
 MOST: Final = 1e6
-#: stored by old versions of transformers; they count from 0 and are made again
-HARMLESS: Final = frozenset(
-    {"text_model.embeddings.position_ids", "vision_model.embeddings.position_ids"}
-)
+COUNTS: Final = frozenset({"I64", "I32"})
+#: stored by old versions of transformers; they count from 0, or are 0, and are made again
+_HARMLESS: Final = re.compile(r"^(text|vision)_model\.(\w+\.)*embeddings\.\w+_ids$")
+#: what a normalisation of a batch has seen; as large as what it was given
+_SEEN: Final = re.compile(r"\.running_(mean|var)$|\.num_batches_tracked$")
 AGAIN: Final = "Download or save the checkpoint again"
-_LAYER: Final = re.compile(r"(text|vision)_model\.encoder\.layers\.(\d+)\.")
+_LAYER: Final = re.compile(r"(text|vision)_model\.(?:\w+\.)?(?:encoder\.)?layers?\.(\d+)\.")
 _CONVERT: Final = (
-    "import sys; from transformers import CLIPModel; d = sys.argv[1]; "
-    "CLIPModel.from_pretrained(d).save_pretrained(d)"
+    "import sys; from transformers import AutoModel; d = sys.argv[1]; "
+    "AutoModel.from_pretrained(d).save_pretrained(d)"
 )
 
 Shape = tuple[int, ...]
+Expected = dict[str, tuple[Shape, bool]]
 
 
 @dataclass(frozen=True)
 class Tensor:
-    """What a header says of one tensor, and the file it is in."""
+    """What a header says of one tensor, and the file it is in, under which name."""
 
     file: Path
+    name: str
     dtype: str
     shape: Shape
 
@@ -109,8 +116,10 @@ def _inside(file: Path, folder: Path) -> bool:
     return at.parent == folder.resolve() or at.parent == cached
 
 
-def read_headers(files: Sequence[Path], ref: str) -> dict[str, Tensor]:
-    """Every tensor by name.
+def read_headers(
+    files: Sequence[Path], ref: str, renamed: Sequence[tuple[str, str]] = ()
+) -> dict[str, Tensor]:
+    """Every tensor by the name that the model has for it; ``renamed`` turns older ones into it.
 
     Raises:
         InputError: a file that is no safetensors or is cut, a tensor that two files hold.
@@ -119,12 +128,19 @@ def read_headers(files: Sequence[Path], ref: str) -> dict[str, Tensor]:
     for file in files:
         with _opened(file, ref) as opened:
             for name in opened.keys():  # noqa: SIM118  (it is no mapping)
-                if name in found:
-                    got = f"{ref}: {found[name].file.name} and {file.name} both hold {name:.80}"
+                called = _today(name, renamed)
+                if called in found:
+                    got = f"{ref}: {found[called].file.name} and {file.name} both hold {name:.80}"
                     raise InputError(sentence(got, AGAIN))
                 part = opened.get_slice(name)
-                found[name] = Tensor(file, part.get_dtype(), tuple(part.get_shape()))
+                found[called] = Tensor(file, name, part.get_dtype(), tuple(part.get_shape()))
     return found
+
+
+def _today(name: str, renamed: Sequence[tuple[str, str]]) -> str:
+    for pattern, instead in renamed:
+        name = re.sub(pattern, instead, name)
+    return name
 
 
 def _opened(file: Path, ref: str, framework: str = "np") -> Any:
@@ -136,99 +152,87 @@ def _opened(file: Path, ref: str, framework: str = "np") -> Any:
         raise InputError(sentence(problem, AGAIN)) from error
 
 
-def require_fit(tensors: Mapping[str, Tensor], config: ClipConfig, ref: str) -> None:
+def require_fit(tensors: Mapping[str, Tensor], config: Dual, ref: str) -> None:
     """Make sure that the weights are exactly those of the model that config.json describes.
 
     Raises:
         InputError: other numbers of layers, missing, unused or quantized weights, other shapes.
     """
     _require_layers(tensors, config, ref)
-    require_shapes(tensors, dict(_expected(config)), ref)
+    require_shapes(tensors, expected(config, ref), ref, type(config).model)
 
 
 def require_shapes(
-    tensors: Mapping[str, Tensor], wanted: Mapping[str, Shape], ref: str, said: str = "config.json"
+    tensors: Mapping[str, Tensor], wanted: Expected, ref: str, model: str, said: str = "config.json"
 ) -> None:
     """Make sure that weights have exactly these names and shapes, and are plain numbers.
 
-    ``said`` is the file that describes the model. Weights that no CLIP reads any more may be there.
+    ``said`` is the file that describes the model, ``model`` its class.
 
     Raises:
         InputError: missing, unused or quantized weights, other shapes.
     """
     lacking = sorted(wanted.keys() - tensors.keys())
-    unused = sorted(tensors.keys() - wanted.keys() - HARMLESS)
+    unused = sorted(name for name in tensors.keys() - wanted.keys() if not _HARMLESS.search(name))
     if lacking:
         raise InputError(
             f"{ref}: {len(lacking)} weights are missing from the checkpoint ({lacking[0]} ...), so "
-            "the model would answer at random. Give a complete CLIP checkpoint."
+            f"the model would answer at random. Give a complete checkpoint of a {model}."
         )
     if unused:
         raise InputError(
             f"{ref}: {len(unused)} weights have no place in the model that {said} describes "
             f"({unused[0]:.80} ...), so another model would be audited. Give the {said} that "
-            "belongs to these weights, or save the model without them."
+            f"belongs to these weights, or save the model as a plain {model}."
         )
-    for name, shape in wanted.items():
+    for name, (shape, counted) in reversed(wanted.items()):  # projections are the last
         got = tensors[name]
         if got.shape != shape:
             raise InputError(
                 f"{ref}: {name} has the shape {list(got.shape)} in {got.file.name} and "
                 f"{list(shape)} by {said}. One of the two belongs to another checkpoint."
             )
-        if got.dtype not in FLOATS:
+        if got.dtype not in (COUNTS if counted else FLOATS):
             raise InputError(
                 f"{ref}: {name} is stored as {got.dtype}; weights are read as "
                 f"{', '.join(sorted(FLOATS))}. Save the checkpoint without quantization."
             )
 
 
-def _require_layers(tensors: Mapping[str, Tensor], config: ClipConfig, ref: str) -> None:
+def _require_layers(tensors: Mapping[str, Tensor], config: Dual, ref: str) -> None:
     there: dict[str, set[int]] = {"text": set(), "vision": set()}
     for found in map(_LAYER.match, tensors):
         if found:
             there[found[1]].add(int(found[2]))
     for tower, said in (("text", config.text_config), ("vision", config.vision_config)):
-        count, layers = len(there[tower]), said.num_hidden_layers
-        if count and count != layers:
+        count, layers = len(there[tower]), getattr(said, "num_hidden_layers", None)
+        if count and layers is not None and count != layers:
             raise InputError(
                 f"{ref}: config.json says {tower}_config.num_hidden_layers {layers}, the weights "
                 f"have {count} layers of it. One of the two belongs to another checkpoint."
             )
 
 
-def _expected(config: ClipConfig) -> Iterator[tuple[str, Shape]]:
-    """Names and shapes of every weight of a CLIPModel."""
-    text, vision, shared = config.text_config, config.vision_config, config.projection_dim
-    yield "logit_scale", ()
-    for tower, width in (("text", text.hidden_size), ("visual", vision.hidden_size)):
-        yield f"{tower}_projection.weight", (shared, width)
-    at = "text_model.embeddings."
-    yield f"{at}token_embedding.weight", (text.vocab_size, text.hidden_size)
-    yield f"{at}position_embedding.weight", (text.max_position_embeddings, text.hidden_size)
-    at, width, side = "vision_model.embeddings.", vision.hidden_size, vision.patch_size
-    yield f"{at}class_embedding", (width,)
-    yield f"{at}patch_embedding.weight", (width, vision.num_channels, side, side)
-    yield f"{at}position_embedding.weight", ((vision.image_size // side) ** 2 + 1, width)
-    norms = {"text": ("final_layer_norm",), "vision": ("pre_layrnorm", "post_layernorm")}
-    for tower, said in (("text", text), ("vision", vision)):
-        width, wide = said.hidden_size, said.intermediate_size
-        for norm in norms[tower]:
-            yield from _affine(f"{tower}_model.{norm}", (width,))
-        for layer in range(said.num_hidden_layers):
-            at = f"{tower}_model.encoder.layers.{layer}."
-            for part in "qkv":
-                yield from _affine(f"{at}self_attn.{part}_proj", (width, width))
-            yield from _affine(f"{at}self_attn.out_proj", (width, width))
-            yield from _affine(f"{at}layer_norm1", (width,))
-            yield from _affine(f"{at}layer_norm2", (width,))
-            yield from _affine(f"{at}mlp.fc1", (wide, width))
-            yield from _affine(f"{at}mlp.fc2", (width, wide))
+def expected(config: Dual, ref: str) -> Expected:
+    """What weights a model of transformers has, of one that takes no memory.
+
+    Raises:
+        InputError: transformers can't build it.
+    """
+    import torch
+    import transformers
+
+    with readable(ref, "config.json"), quiet(), torch.device("meta"):
+        model = getattr(transformers, type(config).model)(config.configuration())
+    return weights_of(model)
 
 
-def _affine(name: str, shape: Shape) -> Iterator[tuple[str, Shape]]:
-    yield f"{name}.weight", shape
-    yield f"{name}.bias", shape[:1]
+def weights_of(model: torch.nn.Module) -> Expected:
+    """Name and shape of every weight of a model, and whether it is a count."""
+    return {
+        name: (tuple(each.shape), not each.is_floating_point())
+        for name, each in model.state_dict().items()
+    }
 
 
 def require_finite(tensors: Mapping[str, Tensor], ref: str) -> None:
@@ -239,16 +243,17 @@ def require_finite(tensors: Mapping[str, Tensor], ref: str) -> None:
             zeros, so that no picture or text has a direction.
     """
     for file in dict.fromkeys(tensor.file for tensor in tensors.values()):
-        names = [name for name, tensor in tensors.items() if tensor.file == file]
+        here = {name: tensor for name, tensor in tensors.items() if tensor.file == file}
         # numpy has no bfloat16
-        half = any(tensors[name].dtype == "BF16" for name in names)
+        half = any(tensor.dtype == "BF16" for tensor in here.values())
         with _opened(file, ref, "pt" if half else "np") as opened:
-            for name in names:
-                values = opened.get_tensor(name)
+            for name, tensor in here.items():
+                values = opened.get_tensor(tensor.name)
                 values = values.float().numpy() if half else values
                 largest = float(np.abs(values).max(initial=0))
                 where = f"{ref}: {name:.80} in {file.name} holds"
-                if not largest <= MOST:  # NaN is not
+                most = np.finfo(np.float32).max if _SEEN.search(name) else MOST
+                if not largest <= most:  # NaN is not
                     what = (
                         "not finite" if not np.isfinite(largest) else f"as large as {largest:.3g}"
                     )
@@ -257,15 +262,14 @@ def require_finite(tensors: Mapping[str, Tensor], ref: str) -> None:
                     raise InputError(sentence(f"{where} zeros only", AGAIN))
 
 
-def logit_scale(tensors: Mapping[str, Tensor], ref: str) -> float:
-    """What similarities are multiplied with, exponentiated; infinite where that overflows.
+def number(tensors: Mapping[str, Tensor], name: str, ref: str) -> float:
+    """A weight that is a single number.
 
     Raises:
         InputError: the file can't be read.
     """
-    stored = tensors["logit_scale"]
+    stored = tensors[name]
     half = stored.dtype == "BF16"
     with _opened(stored.file, ref, "pt" if half else "np") as opened:
-        value = opened.get_tensor("logit_scale")
-    with np.errstate(over="ignore"):
-        return float(np.exp(np.float64(value.float().item() if half else value)))
+        value = opened.get_tensor(stored.name)
+    return float(value.float().item() if half else value.item())

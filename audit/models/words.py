@@ -2,36 +2,41 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from textwrap import shorten
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from audit.core.errors import AuditError, InputError
+from audit.core.errors import InputError, sentence
 from audit.models.checkpoint import Checkpoint
+from audit.models.jsonfile import read_json
+from audit.models.kinds.base import Prepare, Reading
+from audit.models.libraries import readable
 
 if TYPE_CHECKING:
     import torch
+
+_CONFIG: Final = "tokenizer_config.json"
+_CURE: Final = "Take the tokenizer that belongs to this checkpoint."
 
 
 @dataclass(frozen=True)
 class Words:
     """A checkpoint's tokenizer, which never cuts a text and knows where the model will read it.
 
-    A CLIP text tower is read at one token. transformers takes the largest token id if the
-    configuration says ``eos_token_id: 2`` (an old mistake kept for OpenAI's checkpoints, where the
-    end-of-text id happens to be the largest), else the first ``eos_token_id``. Either is right only
-    if that is where the text ends; anything else would embed part of the text in silence.
+    ``spelling`` is what is done to a text before; ``end`` the token at which texts are read where
+    that is their end, None if the largest.
     """
 
     tokenizer: Any
     context: int
     vocabulary: int
-    eos: int
-    largest: bool
+    end: int | None
+    padding: int | None
+    spelling: Prepare | None
 
     @classmethod
     def read(cls, checkpoint: Checkpoint) -> Words:
@@ -40,21 +45,20 @@ class Words:
         Raises:
             InputError: the tokenizer can't be read, or ends texts where the model would not read.
         """
-        from transformers import AutoTokenizer, CLIPConfig
-
-        text = checkpoint.config.text_config
-        with readable(checkpoint.ref, "tokenizer"):
-            tokenizer = AutoTokenizer.from_pretrained(
-                checkpoint.folder,
-                config=CLIPConfig(),  # for its kind alone; what it says has been read
-                local_files_only=True,
-                trust_remote_code=False,
+        config, ref = checkpoint.config, checkpoint.ref
+        file = checkpoint.folder / _CONFIG
+        said = read_json(file, ref) if file.is_file() else {}
+        tokenizer = _tokenizer(checkpoint, said)
+        with readable(ref, "tokenizer"):
+            words = _READINGS[config.reading](
+                tokenizer,
+                context=min(config.context, int(tokenizer.model_max_length)),
+                vocabulary=config.text_config.vocab_size,
+                end=config.end,
+                padding=tokenizer.pad_token_id if config.padding is None else config.padding,
+                spelling=config.spelling(tokenizer, said),
             )
-            longest = int(tokenizer.model_max_length)
-            context = min(text.max_position_embeddings, longest)
-            eos = text.eos_token_id
-            words = cls(tokenizer, context, text.vocab_size, eos, largest=eos == 2)
-            words._try(checkpoint.ref)
+            words._try(ref)
         return words
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
@@ -63,8 +67,7 @@ class Words:
         Raises:
             InputError: a text is longer than the context, or would not be read at its end.
         """
-        rows = self.tokenizer(list(texts), padding=False, truncation=False, verbose=False)
-        found: list[list[int]] = rows["input_ids"]
+        found = self._split(texts)
         long = [i for i, row in enumerate(found) if len(row) > self.context]
         if long:
             more = f" ({len(long) - 1} more of {len(found)} are too long)" if len(long) > 1 else ""
@@ -77,63 +80,189 @@ class Words:
             if max(row, default=0) >= self.vocabulary:
                 raise InputError(
                     f"the tokenizer makes token {max(row)} of '{shorten(text, 80)}', and the model "
-                    f"knows {self.vocabulary} tokens only. Take the tokenizer that belongs to this "
-                    "checkpoint."
+                    f"knows {self.vocabulary} tokens only. {_CURE}"
                 )
-            if not self._read_at_end(row):
+            if not self._reads(row):
                 raise InputError(
                     f"this model would not read '{text}' to its end: its tokenizer turns a part "
                     "of it into an end-of-text or higher token, as it does with characters it "
                     "does not know. Reword it."
                 )
+            if self._unknown in row:
+                raise InputError(
+                    f"this model would not read all of '{text}': its tokenizer does not know a "
+                    "part of it, and puts the token for whatever is unknown there. Reword it."
+                )
         return found
 
-    def _read_at_end(self, row: list[int]) -> bool:
-        wanted = max(row) if self.largest else self.eos
-        return bool(row) and wanted in row and row.index(wanted) == len(row) - 1
+    def _split(self, texts: Sequence[str]) -> list[list[int]]:
+        spelt = [self.spelling(text) for text in texts] if self.spelling else list(texts)
+        rows = self.tokenizer(spelt, padding=False, truncation=False, verbose=False)
+        found: list[list[int]] = rows["input_ids"]
+        return found
+
+    @property
+    def _unknown(self) -> int | None:
+        """The token of what the tokenizer does not know, where it is no other token as well."""
+        unknown: int | None = self.tokenizer.unk_token_id
+        return None if unknown == self.tokenizer.eos_token_id else unknown
 
     def _try(self, ref: str) -> None:
-        row = self.tokenizer(["a"], padding=False, truncation=False)["input_ids"][0]
-        if not self._read_at_end(row):
-            rule = "largest token id" if self.largest else f"first token {self.eos}"
-            raise InputError(
-                f"{ref}: config.json says text_config.eos_token_id {self.eos}, so transformers "
-                f"reads a text at its {rule}, but the tokenizer makes {row} of 'a' and ends texts "
-                f"with {self.tokenizer.eos_token_id}: texts would be read at the wrong token. Set "
-                "eos_token_id to the tokenizer's end-of-text id (which must not be 2) and retrain, "
-                "or take the tokenizer that belongs to this checkpoint."
-            )
+        row = self._split(["a"])[0]
+        if not self._reads(row):
+            raise InputError(f"{ref}: {self._misread(row)}")
         if self.context < len(row):
             raise InputError(
                 f"{ref}: a context of {self.context} tokens (tokenizer_config.json and config.json)"
                 f" leaves no room for the {len(row)} tokens of 'a'. Give a complete checkpoint."
             )
 
-    def padded(self, rows: Sequence[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Ids and mask, both (n, longest), padded so that each text still ends where it did."""
+    def _require_padding(self, ref: str) -> None:
+        got = self.tokenizer.pad_token_id
+        if got is None or got != self.padding or got >= self.vocabulary:
+            raise InputError(
+                f"{ref}: the tokenizer pads texts with token {got}, which is not the pad_token_id "
+                f"of config.json or not in a vocabulary of {self.vocabulary}. {_CURE}"
+            )
+
+    def _reads(self, row: list[int]) -> bool:
+        """Whether the model reads a row of tokens where, and as far as, its text goes."""
+        raise NotImplementedError
+
+    def _misread(self, row: list[int]) -> str:
+        """Why it does not, of the row of a text that must be right."""
+        raise NotImplementedError
+
+    def inputs(self, rows: Sequence[list[int]]) -> dict[str, torch.Tensor]:
+        """Rows of ``ids``, padded as the model reads them: ids and mask, both (n, length)."""
         import torch
 
-        longest = max(map(len, rows))
-        ids = np.empty((len(rows), longest), dtype=np.int64)
+        length = self._length(rows)
+        ids = np.empty((len(rows), length), dtype=np.int64)
         mask = np.zeros_like(ids)
         for i, row in enumerate(rows):
-            # a CLIP reads nothing after the end (attention is causal), and repeating the end keeps
-            # it the first largest id, whatever the tokenizer would pad with
-            ids[i] = [*row, *[row[-1]] * (longest - len(row))]
-            mask[i, : len(row)] = 1
-        return torch.from_numpy(ids), torch.from_numpy(mask)
+            at = slice(length - len(row), None) if self._left else slice(len(row))
+            ids[i] = self._pad(row)
+            ids[i, at] = row
+            mask[i, at] = 1
+        told = {"input_ids": torch.from_numpy(ids)}
+        return told | {"attention_mask": torch.from_numpy(mask)} if self._masked else told
+
+    def _length(self, rows: Sequence[list[int]]) -> int:
+        return max(map(len, rows))
+
+    def _pad(self, row: list[int]) -> int:
+        assert self.padding is not None
+        return self.padding
+
+    @property
+    def _left(self) -> bool:
+        return False
+
+    @property
+    def _masked(self) -> bool:
+        return True
 
 
-@contextlib.contextmanager
-def readable(ref: str, what: str) -> Iterator[None]:
-    """Turn whatever a library says of a broken file into one sentence."""
-    try:
-        yield
-    except AuditError:
-        raise
-    except Exception as error:  # libraries raise anything here: RuntimeError, TypeError, ...
-        said = str(error).strip().splitlines()
-        raise InputError(
-            f"{ref}: its {what} can't be read: {said[0] if said else type(error).__name__:.200} "
-            "Download or save the checkpoint again."
-        ) from error
+def _tokenizer(checkpoint: Checkpoint, said: Mapping[str, Any]) -> Any:
+    """The tokenizer of transformers that a folder names."""
+    import transformers
+
+    kind, ref = type(checkpoint.config), checkpoint.ref
+    if said.get("tokenizer_class") == "SiglipTokenizer" and find_spec("sentencepiece") is None:
+        got = f"{ref}: SigLIP's tokenizer needs the package sentencepiece, which is not installed"
+        raise InputError(sentence(got, "Install it: pip install sentencepiece"))
+    with readable(ref, "tokenizer"):
+        return transformers.AutoTokenizer.from_pretrained(
+            checkpoint.folder,
+            # for its kind alone; what it says has been read
+            config=getattr(transformers, kind.configured_by)(),
+            local_files_only=True,
+            trust_remote_code=False,
+        )
+
+
+class ReadAtEnd(Words):
+    """CLIP: read at the first token that ends a text; what follows is not seen.
+
+    transformers takes the largest token id if the configuration of a CLIP says ``eos_token_id: 2``
+    (an old mistake kept for OpenAI's checkpoints, where the end-of-text id happens to be the
+    largest), else the first ``eos_token_id``. Either is right only if that is where the text ends;
+    anything else would embed part of the text in silence.
+    """
+
+    def _reads(self, row: list[int]) -> bool:
+        wanted = max(row, default=0) if self.end is None else self.end
+        return bool(row) and wanted in row and row.index(wanted) == len(row) - 1
+
+    def _misread(self, row: list[int]) -> str:
+        end = 2 if self.end is None else self.end
+        rule = "largest token id" if self.end is None else f"first token {end}"
+        return (
+            f"config.json says text_config.eos_token_id {end}, so transformers "
+            f"reads a text at its {rule}, but the tokenizer makes {row} of 'a' and ends texts "
+            f"with {self.tokenizer.eos_token_id}: texts would be read at the wrong token. Set "
+            "eos_token_id to the tokenizer's end-of-text id (which must not be 2) and retrain, "
+            "or take the tokenizer that belongs to this checkpoint."
+        )
+
+    def _pad(self, row: list[int]) -> int:
+        # a CLIP reads nothing after the end (attention is causal), and repeating the end keeps
+        # it the first largest id, whatever the tokenizer would pad with
+        return row[-1]
+
+
+class ReadAtStart(Words):
+    """BERT and RoBERTa: read at the first token, which sees all that are not padding."""
+
+    def _reads(self, row: list[int]) -> bool:
+        ends = (self.tokenizer.cls_token_id, self.tokenizer.sep_token_id)
+        return len(row) > 2 and (row[0], row[-1]) == ends and row.count(ends[1]) == 1
+
+    def _misread(self, row: list[int]) -> str:
+        return (
+            f"the model reads a text at its first token, but the tokenizer makes {row} of 'a', "
+            f"which does not stand between {self.tokenizer.cls_token_id} (its cls_token) and "
+            f"{self.tokenizer.sep_token_id} (its sep_token). {_CURE}"
+        )
+
+    def _try(self, ref: str) -> None:
+        super()._try(ref)
+        self._require_padding(ref)
+
+
+class ReadAtLast(Words):
+    """SigLIP: padded to the whole context, as in training, and read at the last token of that.
+
+    Padding is seen like any token, unless the tokenizer says that its model takes a mask.
+    """
+
+    def _reads(self, row: list[int]) -> bool:
+        end = self.tokenizer.eos_token_id
+        return bool(row) and row[-1] == end and row.count(end) == 1
+
+    def _misread(self, row: list[int]) -> str:
+        return (
+            f"the tokenizer makes {row} of 'a' and does not end it with its end of text, "
+            f"{self.tokenizer.eos_token_id}, as in training. {_CURE}"
+        )
+
+    def _try(self, ref: str) -> None:
+        super()._try(ref)
+        self._require_padding(ref)
+
+    def _length(self, rows: Sequence[list[int]]) -> int:
+        return self.context
+
+    @property
+    def _left(self) -> bool:
+        return bool(self.tokenizer.padding_side == "left")
+
+    @property
+    def _masked(self) -> bool:
+        return "attention_mask" in self.tokenizer.model_input_names
+
+
+_READINGS: Final[dict[Reading, type[Words]]] = {
+    "end": ReadAtEnd, "start": ReadAtStart, "last": ReadAtLast,
+}  # fmt: skip

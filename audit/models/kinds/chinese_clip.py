@@ -1,0 +1,31 @@
+"""Chinese-CLIP: CLIP's picture tower beside a Chinese BERT. Yang et al. 2022, arXiv 2211.01335."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from audit.models.kinds.base import BertTower, Dual
+from audit.models.kinds.clip import VisionTower
+
+
+class ChineseClip(Dual):
+    """A BERT without its pooler, a CLIP's picture tower."""
+
+    model_type: ClassVar = "chinese_clip"
+    named: ClassVar = "Chinese-CLIP"
+    example: ClassVar = "OFA-Sys/chinese-clip-vit-base-patch16"
+    model: ClassVar = "ChineseCLIPModel"
+    configured_by: ClassVar = "ChineseCLIPConfig"
+    pictures_by: ClassVar = "ChineseCLIPImageProcessor"
+    reading: ClassVar = "start"
+
+    projection_dim: int = Field(512, ge=1, le=65_536)
+    text_config: BertTower = BertTower()
+    vision_config: VisionTower = VisionTower()
+
+    @property
+    def dim(self) -> int:
+        """Width of the shared space."""
+        return self.projection_dim

@@ -1,0 +1,50 @@
+"""CLIP: the kind that all others are compared with.
+
+Radford et al. 2021, arXiv 2103.00020. Also OpenCLIP's, MetaCLIP's, FashionCLIP's and others' models
+that are published as a ``CLIPModel``.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+
+from audit.models.kinds.base import LARGEST_VOCABULARY, LONGEST, Dual, PatchTower, Tower
+
+
+class TextTower(Tower):
+    """The text tower; it is read at ``eos_token_id``, or at the largest id where that is 2."""
+
+    vocab_size: int = Field(49_408, ge=2, le=LARGEST_VOCABULARY)
+    max_position_embeddings: int = Field(77, ge=2, le=LONGEST)
+    eos_token_id: int = Field(49_407, ge=0)
+
+
+class VisionTower(PatchTower):
+    """The picture tower."""
+
+
+class ClipConfig(Dual):
+    """A CLIP's two towers and the width of the space they share."""
+
+    model_type: ClassVar = "clip"
+    named: ClassVar = "CLIP"
+    example: ClassVar = "openai/clip-vit-base-patch32"
+    model: ClassVar = "CLIPModel"
+    configured_by: ClassVar = "CLIPConfig"
+
+    projection_dim: int = Field(512, ge=1, le=65_536)
+    text_config: TextTower = TextTower()
+    vision_config: VisionTower = VisionTower()
+
+    @property
+    def dim(self) -> int:
+        """Width of the shared space."""
+        return self.projection_dim
+
+    @property
+    def end(self) -> int | None:
+        """None where config.json says 2, an old mistake that transformers keeps reading."""
+        end = self.text_config.eos_token_id
+        return None if end == 2 else end
