@@ -26,7 +26,7 @@ VISION = {"image_size": 32, "layers": 2, "width": 32, "head_width": 16, "patch_s
 TEXT = {"context_length": CONTEXT, "width": 32, "heads": 2, "layers": 2}
 PLAIN = {"embed_dim": 16, "vision_cfg": VISION, "text_cfg": TEXT}
 SQUASHED = {"mean": [0.5] * 3, "std": [0.5] * 3, "resize_mode": "squash"}
-WORDS = ["<pad>", "</s>", "<unk>", "a", "photo", "of", "cat", "dog", "the", "doctor", "."]
+WORDS = ["<pad>", "</s>", "<unk>", "a", "photo", "of", "cat", "dog", "the", "doctor", ".", "<"]
 SIGLIP = {
     "embed_dim": 16,
     "init_logit_bias": -10,
@@ -60,7 +60,7 @@ KINDS = {
 }
 TEXTS = [
     "a photo of a cat", "a photo of the doctor.", "A PHOTO OF THE DOCTOR", "a dog", "cat",
-    "a photo of a photo of a cat", "the doctor &amp; the dog",
+    "a photo of a photo of a cat", "the doctor &amp;lt; the dog",
 ]  # fmt: skip
 
 
@@ -169,8 +169,8 @@ def test_pictures_are_prepared_to_the_bit_as_open_clip_does(
     encoder: Any = load(made(kind))
     *_, prepare = open_clip.create_model_and_transforms(f"local-dir:{made(kind)}")
     for image in [*pictures(30, seed=1), Image.new("RGB", (1, 1)), Image.new("RGB", (500, 31))]:
-        pixels = torch.from_numpy(np.stack([encoder.preprocess(image)]))
-        assert torch.equal(encoder._pictures.normalised(pixels)[0], prepare(image))
+        inputs = encoder._pictures.inputs([encoder.preprocess(image)], torch.device("cpu"))
+        assert torch.equal(inputs["pixel_values"][0], prepare(image))
 
 
 @pytest.mark.parametrize("kind", ["plain", "siglip"])
@@ -233,6 +233,11 @@ def test_a_text_that_would_not_be_read_to_its_end_is_refused(
 ) -> None:
     with pytest.raises(InputError, match="would not read 'a cat.*to its end"):
         load(made("plain")).encode_texts([text])
+
+
+def test_a_text_of_which_a_part_is_unknown_is_refused(made: Callable[[str], Path]) -> None:
+    with pytest.raises(InputError, match="would not read all of 'a photo of a ☃'"):
+        load(made("siglip")).encode_texts(["a photo of a ☃"])
 
 
 def test_the_last_word_of_a_text_counts(made: Callable[[str], Path]) -> None:
@@ -416,7 +421,8 @@ def test_a_text_tower_of_transformers(tmp_path: Path, repositories: dict[str, Pa
         intermediate_size=32, max_position_embeddings=CONTEXT + 2, pad_token_id=0,
     ).save_pretrained(tower)  # fmt: skip
     text = {"hf_model_name": str(tower), "hf_tokenizer_name": "org/tokens", "hf_proj_type": "mlp",
-            "hf_pooler_type": "mean_pooler", "context_length": CONTEXT}  # fmt: skip
+            "hf_pooler_type": "mean_pooler", "context_length": CONTEXT,
+            "tokenizer_kwargs": {"clean": "lower"}}  # fmt: skip
     folder = checkpoint(tmp_path / "made", text_cfg=text)
     model = open_clip.create_model(f"local-dir:{folder}").eval()
     tokens = open_clip.get_tokenizer(f"local-dir:{folder}")(TEXTS)

@@ -16,10 +16,10 @@ from typing import Any, Final
 
 from audit.core.errors import InputError, sentence
 from audit.models.config import read_config
-from audit.models.encoder import digest_of, file_digest, require_logit_scale
+from audit.models.encoder import Preparation, digest_of, file_digest, require_logit_scale
 from audit.models.jsonfile import read_json
 from audit.models.kinds.base import Dual
-from audit.models.preprocessing import Pictures, disagreement, said_by
+from audit.models.preprocessing import disagreement, said
 from audit.models.weights import (
     WHOLE,
     command,
@@ -60,7 +60,7 @@ class Checkpoint:
     ref: str
     config: Dual
     weights: tuple[Path, ...]
-    pictures: Pictures
+    pictures: Preparation
     scoring: Scoring
     caveats: tuple[str, ...]
 
@@ -76,16 +76,19 @@ class Checkpoint:
         _refuse_adapters(folder, ref)
         config = read_config(folder, ref)
         files = weight_files(folder, ref)
-        pictures = Pictures.read(folder, ref, config.pictures_by)
-        if config.image_size is not None:
-            pictures.match(config.image_size, f"{ref}: {said_by(folder, ref)}")
+        name, raw = said(folder, ref)
+        pictures = config.pictures_of(raw, f"{ref}: {name}")
         check_token_files(folder, ref)
         tensors = read_headers(files, ref, config.renamed)
         require_fit(tensors, config, ref)
         require_finite(tensors, ref)
         scoring = config.scoring({name: number(tensors, name, ref) for name in config.numbers})
         require_logit_scale(scoring.scale, ref)
-        caveats = (unusual(scoring.scale), disagreement(folder, ref), _not_read(folder, files))
+        caveats = (
+            unusual(scoring.scale),
+            disagreement(folder, ref, config.pictures_of),
+            _not_read(folder, files),
+        )
         kept = tuple(caveat for caveat in caveats if caveat)
         return cls(folder, ref, config, tuple(files), pictures, scoring, kept)
 

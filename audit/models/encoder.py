@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,9 @@ from PIL.Image import Image
 
 from audit.core.errors import InputError, sentence
 from audit.stats.scoring import Kind, Scoring
+
+if TYPE_CHECKING:
+    import torch
 
 Rows = NDArray[np.float32]
 Pixels = NDArray[np.uint8]
@@ -113,6 +116,32 @@ class Family:
     about: str
     locate: Callable[[str], Located]
     load: Callable[[str, str, str, Path | None], Encoder]
+
+
+class Preparation(Protocol):
+    """How pictures are prepared for a model, a dataclass: one by one, then a batch of them."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def side(self) -> int:
+        """About how high prepared pictures are, in pixels."""
+
+    def __call__(self, image: Image) -> Pixels:
+        """One RGB picture as the model wants to see it, uint8, before numbers are normalised."""
+
+    def inputs(self, pixels: Sequence[Pixels], device: torch.device) -> dict[str, torch.Tensor]:
+        """What the model is given of prepared pictures, at least one; ``pixel_values`` float32."""
+
+
+class Tokens(Protocol):
+    """How texts are split into tokens for a model, and made into what it is given."""
+
+    def ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text, whole; raises InputError for one that can't be read whole."""
+
+    def inputs(self, rows: Sequence[list[int]]) -> dict[str, torch.Tensor]:
+        """What the model is given of rows of ``ids``, at least one, padded."""
 
 
 def unit_rows(array: NDArray[np.floating]) -> Rows:

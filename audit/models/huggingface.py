@@ -21,9 +21,18 @@ from audit.core.registry import suggest
 from audit.core.resources import bundled
 from audit.models import hub
 from audit.models.checkpoint import Checkpoint
-from audit.models.encoder import Encoder, EncoderCard, Family, Located, Pixels, Rows, unit_rows
+from audit.models.encoder import (
+    Encoder,
+    EncoderCard,
+    Family,
+    Located,
+    Pixels,
+    Preparation,
+    Rows,
+    Tokens,
+    unit_rows,
+)
 from audit.models.libraries import quiet, readable
-from audit.models.preprocessing import Pictures
 from audit.models.words import Words
 
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -158,7 +167,7 @@ class BatchSize:
 class HuggingFaceEncoder:
     """A loaded CLIP; make one with ``load``."""
 
-    def __init__(self, model: Any, words: Words, pictures: Pictures, card: EncoderCard) -> None:
+    def __init__(self, model: Any, words: Tokens, pictures: Preparation, card: EncoderCard) -> None:
         """A model in evaluation mode on its device, and how to feed it."""
         self._model, self._words, self._pictures, self._card = model, words, pictures, card
         self._device = next(model.parameters()).device

@@ -45,7 +45,7 @@ def load(
         ref=source.ref,
         family="open_clip",
         dim=source.settings.embed_dim,
-        image_size=max(checkpoint.image_size),
+        image_size=pictures.side,
         context_length=words.context,
         preprocessing=str(pictures),
         logit_scale=checkpoint.scoring.scale,
@@ -94,7 +94,7 @@ class _Towers(torch.nn.Module):
     def get_image_features(self, pixel_values: torch.Tensor) -> Any:
         return self.model.encode_image(pixel_values)
 
-    def get_text_features(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> Any:
+    def get_text_features(self, input_ids: torch.Tensor) -> Any:
         return self.model.encode_text(input_ids)
 
 
@@ -154,14 +154,20 @@ class OpenClipPictures:
             image = step(image)
         return np.asarray(image)
 
-    def normalised(self, pixels: torch.Tensor) -> torch.Tensor:
-        """What the model reads: float32, shape (n, 3, height, width), on the pixels' device."""
+    @property
+    def side(self) -> int:
+        """The larger side of a prepared picture, in pixels."""
+        return max(self.size)
+
+    def inputs(self, pixels: Sequence[Pixels], device: torch.device) -> dict[str, torch.Tensor]:
+        """What the model reads: ``pixel_values``, float32, (n, 3, height, width)."""
         mean, std = (
-            torch.tensor(three, dtype=torch.float32, device=pixels.device).view(1, 3, 1, 1)
+            torch.tensor(three, dtype=torch.float32, device=device).view(1, 3, 1, 1)
             for three in (self.mean, self.std)
         )
+        raw = torch.from_numpy(np.stack(pixels)).to(device).permute(0, 3, 1, 2)
         # in the order of open_clip's steps, so that every bit is theirs
-        return pixels.permute(0, 3, 1, 2).to(torch.float32).div(255).sub(mean).div(std)
+        return {"pixel_values": raw.to(torch.float32).div(255).sub(mean).div(std)}
 
 
 @dataclass(frozen=True)
@@ -170,7 +176,7 @@ class OpenClipWords:
 
     open_clip pads every text to the whole context, and cuts what is longer without a word.
     ``end`` says at which token a text is read: the ``largest`` one, the first of an id, or None
-    where the tower looks at all of them.
+    where the tower looks at all of them. ``unknown`` stands for what a tokenizer doesn't know.
     """
 
     tokenizer: Any
@@ -178,6 +184,7 @@ class OpenClipWords:
     vocabulary: int
     end: str | int | None
     padding: int
+    unknown: int | None
 
     @classmethod
     def read(cls, source: Source) -> OpenClipWords:
@@ -198,10 +205,16 @@ class OpenClipWords:
         with readable(source.ref, "tokenizer"):
             tokenizer = kind(**given, **(text.tokenizer_kwargs or {}))
             padding = int(tokenizer(["a"], context_length=text.context_length + 1)[0, -1])
+            theirs = getattr(tokenizer, "tokenizer", None)  # that of transformers
+            unknown = getattr(theirs, "unk_token_id", None)
         words = cls(
-            tokenizer, text.context_length, source.vocabulary,
-            ends.get(text.pool_type) if native else None, padding,
-        )  # fmt: skip
+            tokenizer,
+            context=text.context_length,
+            vocabulary=source.vocabulary,
+            end=ends.get(text.pool_type) if native else None,
+            padding=padding,
+            unknown=None if unknown == getattr(theirs, "eos_token_id", None) else unknown,
+        )
         try:
             words.ids(["a"])
         except InputError as error:
@@ -209,7 +222,7 @@ class OpenClipWords:
             raise InputError(told) from error
         return words
 
-    def ids(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
+    def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, whole and padded to the context.
 
         Raises:
@@ -238,7 +251,13 @@ class OpenClipWords:
                     f"this model would not read '{text}' to its end: its tokenizer turns a part "
                     "of it into an end-of-text or higher token. Reword it."
                 )
-        return list(rows)
+            if self.unknown in row:
+                raise InputError(
+                    f"this model would not read all of '{text}': its tokenizer does not know a "
+                    "part of it, and puts the token for whatever is unknown there. Reword it."
+                )
+        found: list[list[int]] = rows.tolist()
+        return found
 
     def _tokens(self, texts: Sequence[str], context: int) -> NDArray[np.int64]:
         return np.asarray(self.tokenizer(list(texts), context_length=context), dtype=np.int64)
@@ -250,7 +269,6 @@ class OpenClipWords:
         found = np.flatnonzero(row == wanted)
         return bool(len(found)) and bool((row[found[0] + 1 :] == self.padding).all())
 
-    def padded(self, rows: Sequence[NDArray[np.int64]]) -> tuple[torch.Tensor, torch.Tensor]:
-        """Ids, (n, context), and a mask of ones, as open_clip's models look at the ids alone."""
-        ids = torch.from_numpy(np.stack(rows))
-        return ids, torch.ones_like(ids)
+    def inputs(self, rows: Sequence[list[int]]) -> dict[str, torch.Tensor]:
+        """Ids, (n, context): open_clip's models look at nothing else."""
+        return {"input_ids": torch.tensor(rows)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -124,7 +124,7 @@ class Pictures:
         Raises:
             InputError: no such file, a field that can't be used, a class that is not known here.
         """
-        name, raw = _said(folder, ref)
+        name, raw = said(folder, ref)
         return cls.of(raw, f"{ref}: {name}", default)
 
     @classmethod
@@ -286,17 +286,19 @@ class Pictures:
 
 def said_by(folder: Path, ref: str) -> str:
     """The file that says how pictures are prepared. Raises as ``Pictures.read`` does."""
-    return _said(folder, ref)[0]
+    return said(folder, ref)[0]
 
 
-def disagreement(folder: Path, ref: str) -> str | None:
+def disagreement(
+    folder: Path, ref: str, of: Callable[[Mapping[str, Any], str], object] = Pictures.of
+) -> str | None:
     """A caveat where both files say how pictures are prepared, and not the same."""
-    name, raw = _said(folder, ref)
+    name, raw = said(folder, ref)
     if name == FILE or not (folder / FILE).is_file():
         return None
     other = read_json(folder / FILE, ref)
     try:
-        same = Pictures.of(raw, ref) == Pictures.of(other, ref)
+        same = of(raw, ref) == of(other, ref)
     except InputError:
         same = False
     if same:
@@ -307,8 +309,14 @@ def disagreement(folder: Path, ref: str) -> str | None:
     )
 
 
-def _said(folder: Path, ref: str) -> tuple[str, Mapping[str, Any]]:
-    """What is said of preprocessing and by which file: transformers 5 takes the nested first."""
+def said(folder: Path, ref: str) -> tuple[str, Mapping[str, Any]]:
+    """The file that says how pictures are prepared, and its fields.
+
+    transformers 5 takes what is nested in processor_config.json first.
+
+    Raises:
+        InputError: there is none, or it can't be read.
+    """
     if (folder / NESTED).is_file():
         nested = read_json(folder / NESTED, ref).get("image_processor")
         if isinstance(nested, Mapping):
@@ -326,18 +334,26 @@ def _said(folder: Path, ref: str) -> tuple[str, Mapping[str, Any]]:
     )
 
 
-def _class(raw: Mapping[str, Any], where: str, default: str) -> str:
-    """The class that a file names, without the backend at its end."""
+def _named(raw: Mapping[str, Any], default: str) -> object:
     kinds = ("image_processor_type", "feature_extractor_type")
-    named = next((raw[key] for key in kinds if raw.get(key) is not None), default)
-    plain = str(named).replace("FeatureExtractor", "ImageProcessor")
-    plain = plain.removesuffix("Fast").removesuffix("Pil")
+    return next((raw[key] for key in kinds if raw.get(key) is not None), default)
+
+
+def named_class(raw: Mapping[str, Any], default: str) -> str:
+    """The class that a file names, or ``default``, without the backend at its end."""
+    plain = str(_named(raw, default)).replace("FeatureExtractor", "ImageProcessor")
+    return plain.removesuffix("Fast").removesuffix("Pil")
+
+
+def _class(raw: Mapping[str, Any], where: str, default: str) -> str:
+    """The class that a file names, one of those that are followed here."""
+    plain = named_class(raw, default)
     if raw.get("auto_map") or plain not in CLASSES:
         code = f" with code of its own ({raw['auto_map']!r:.60})" if raw.get("auto_map") else ""
         raise InputError(
-            f"{where} names the class {named!r:.60}{code}, which prepares pictures in a way of "
-            f"its own; this tool follows {', '.join(CLASSES)}. Give another checkpoint, or write "
-            "the file of one of these if it does the same."
+            f"{where} names the class {_named(raw, default)!r:.60}{code}, which prepares pictures "
+            f"in a way of its own; this tool follows {', '.join(CLASSES)}. Give another "
+            "checkpoint, or write the file of one of these if it does the same."
         )
     return plain
 

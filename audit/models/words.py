@@ -168,15 +168,14 @@ def _tokenizer(checkpoint: Checkpoint, said: Mapping[str, Any]) -> Any:
     """The tokenizer of transformers that a folder names."""
     import transformers
 
-    kind, ref = type(checkpoint.config), checkpoint.ref
+    ref = checkpoint.ref
     if said.get("tokenizer_class") == "SiglipTokenizer" and find_spec("sentencepiece") is None:
         got = f"{ref}: SigLIP's tokenizer needs the package sentencepiece, which is not installed"
         raise InputError(sentence(got, "Install it: pip install sentencepiece"))
     with readable(ref, "tokenizer"):
         return transformers.AutoTokenizer.from_pretrained(
             checkpoint.folder,
-            # for its kind alone; what it says has been read
-            config=getattr(transformers, kind.configured_by)(),
+            config=checkpoint.config.configuration(),  # for its kind alone
             local_files_only=True,
             trust_remote_code=False,
         )

@@ -12,10 +12,20 @@ from audit.models.kinds.chinese_clip import ChineseClip
 from audit.models.kinds.clip import ClipConfig
 from audit.models.kinds.metaclip_2 import MetaClip2
 from audit.models.kinds.siglip import Siglip
+from audit.models.kinds.siglip2 import Siglip2
 from audit.models.kinds.vision_text_dual_encoder import VisionTextDual
 
 #: by what config.json says in ``model_type``
 KINDS: Final[Mapping[str, type[Dual]]] = {
     kind.model_type: kind
-    for kind in (ClipConfig, Siglip, MetaClip2, AltClip, ChineseClip, Align, VisionTextDual)
-}
+    for kind in (
+        ClipConfig,
+        Siglip,
+        Siglip2,
+        MetaClip2,
+        AltClip,
+        ChineseClip,
+        Align,
+        VisionTextDual,
+    )
+}  # fmt: skip

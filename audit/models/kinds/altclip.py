@@ -36,7 +36,10 @@ class AltClip(Dual):
     model: ClassVar = "AltCLIPModel"
     configured_by: ClassVar = "AltCLIPConfig"
     reading: ClassVar = "start"
-    renamed: ClassVar = ((r"^(text_model\.roberta\.encoder\.)layer\.", r"\1layers."),)
+    #: transformers 4 wrote the first of the towers so, transformers 5 writes both
+    renamed: ClassVar = (
+        (r"^((text_model\.roberta|vision_model)\.encoder\.)layer\.", r"\1layers."),
+    )
 
     projection_dim: int = Field(768, ge=1, le=65_536)
     text_config: AltText = AltText()

@@ -12,7 +12,8 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from audit.models.preprocessing import MAX_SIDE
+from audit.models.encoder import Preparation
+from audit.models.preprocessing import MAX_SIDE, Pictures
 from audit.stats.scoring import Kind, Scoring
 
 Activation = Literal[
@@ -177,13 +178,21 @@ class Dual(Part):
         fields["text_config"] = unused | fields["text_config"]
         return getattr(transformers, self.configured_by)(**fields)
 
+    def pictures_of(self, raw: Mapping[str, Any], where: str) -> Preparation:
+        """How pictures are prepared, from the fields of the file that ``where`` names.
+
+        Raises:
+            InputError: a field that can't be used, pictures of a size that the model doesn't take.
+        """
+        pictures = Pictures.of(raw, where, self.pictures_by)
+        if self.image_size is not None:
+            pictures.match(self.image_size, where)
+        return pictures
+
     def spelling(self, tokenizer: Any, said: Mapping[str, Any]) -> Prepare | None:
         """What is done to a text before it is given to this tokenizer; None: nothing.
 
         ``said`` is tokenizer_config.json.
-
-        Raises:
-            ValueError: a tokenizer of which it is not known how its texts were spelt in training.
         """
         return None
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
@@ -53,24 +53,18 @@ class SiglipVision(PatchTower):
     patch_size: int = Field(16, ge=1, le=8192)
     hidden_act: Activation = "gelu_pytorch_tanh"
     layer_norm_eps: float = Field(1e-6, gt=0, le=1)
+    vision_use_head: Literal[True] = True
 
 
-class Siglip(Dual):
-    """Two towers of one width."""
+class SigmoidTrained(Dual):
+    """What SigLIP and both of SigLIP 2's share: the text tower, where it is read, the scores."""
 
-    model_type: ClassVar = "siglip"
-    named: ClassVar = "SigLIP, and SigLIP 2 of a fixed size"
-    example: ClassVar = "google/siglip2-base-patch16-224"
-    model: ClassVar = "SiglipModel"
-    configured_by: ClassVar = "SiglipConfig"
-    pictures_by: ClassVar = "SiglipImageProcessor"
     needs: ClassVar = ("sentencepiece",)
     reading: ClassVar = "last"
     scores: ClassVar = "sigmoid"
     numbers: ClassVar = ("logit_scale", "logit_bias")
 
     text_config: SiglipText = SiglipText()
-    vision_config: SiglipVision = SiglipVision()
 
     @property
     def dim(self) -> int:
@@ -81,8 +75,10 @@ class Siglip(Dual):
     def spelling(self, tokenizer: Any, said: Mapping[str, Any]) -> Prepare | None:
         """Capitals and punctuation as in training, where this tokenizer leaves them."""
         named = str(said.get("tokenizer_class") or type(tokenizer).__name__).removesuffix("Fast")
-        lowers = said.get("do_lower_case") is not False
-        wanted = str.lower if named in _GEMMA else canonical if lowers else unpunctuated
+        lowers, gemma = said.get("do_lower_case") is not False, named in _GEMMA
+        if gemma and not lowers:
+            return None
+        wanted = str.lower if gemma else canonical if lowers else unpunctuated
         alike = tokenizer([_PROBE, wanted(_PROBE)], padding=False, truncation=False)["input_ids"]
         return None if alike[0] == alike[1] else wanted
 
@@ -91,6 +87,19 @@ class Siglip(Dual):
         """A sigmoid of each similarity, scaled and shifted."""
         scale = exponentiated(numbers["logit_scale"])
         return Scoring(scale, numbers["logit_bias"], "sigmoid")
+
+
+class Siglip(SigmoidTrained):
+    """A picture tower for squares of one size."""
+
+    model_type: ClassVar = "siglip"
+    named: ClassVar = "SigLIP, and SigLIP 2 of a fixed size"
+    example: ClassVar = "google/siglip2-base-patch16-224"
+    model: ClassVar = "SiglipModel"
+    configured_by: ClassVar = "SiglipConfig"
+    pictures_by: ClassVar = "SiglipImageProcessor"
+
+    vision_config: SiglipVision = SiglipVision()
 
 
 def canonical(text: str) -> str:
