@@ -20,7 +20,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 from audit.core.earlier import as_sealed, key_of_now
 from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest, unknown
-from audit.core.resources import bundled_names, suites
+from audit.core.resources import suites
 from audit.core.tables import CHOICES, COUNT, FLAG, NUMBER, UNKNOWN, records
 from audit.data.dataset import Dataset
 from audit.data.dataset import load as load_dataset
@@ -29,6 +29,7 @@ from audit.data.yamlfile import FieldError, load_yaml, validate
 from audit.measure.claims import ERRORS, Claim
 from audit.measure.confidence import Confidence
 from audit.measure.metrics import DEFAULT_FAMILY, METRICS, grouped, named
+from audit.models.families import within
 from audit.probes.kit.base import PROBES, Probe
 from audit.stats.power import (
     detectable_difference,
@@ -119,7 +120,7 @@ class Suite(BaseModel):
 
     name: str = Field(min_length=1)
     purpose: str = ""
-    model: str = Field(description="bundled name, folder or hub id of a CLIP model")
+    model: str = Field(description="bundled name, folder or hub id of a CLIP, or FAMILY:NAME")
     precision: str = Field("float32", pattern="^(float32|bfloat16|float16)$")
     dataset: str = Field(description="bundled name or path of a data card")
     attributes: tuple[Attribute, ...] = Field(min_length=1)
@@ -682,8 +683,7 @@ def _beside(data: dict[str, Any], folder: Path) -> dict[str, Any]:
         return _absolute(value, folder) if looks_like_a_path else value
 
     def model(value: Any) -> Any:
-        known = not isinstance(value, str) or not value or value in bundled_names("models")
-        return value if known else _absolute(value, folder)
+        return within(value, lambda name: _absolute(name, folder))
 
     resolvers = {"model": model, "dataset": resolve}
     probes = data.get("probes")

@@ -7,11 +7,13 @@ the entry point group ``clip_audit.encoders``: a ``Family`` with two functions.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from audit.core.errors import InputError, sentence
 from audit.core.registry import Registry
+from audit.core.resources import bundled_names
 from audit.models.encoder import Encoder, Family, Located
 
 #: the family of a model that is named without one
@@ -55,6 +57,16 @@ def locate(ref: str) -> Located:
     """
     family, name = _of(ref)
     return family.locate(name)
+
+
+def within(ref: object, resolve: Callable[[str], str]) -> object:
+    """A reference whose name within its family went through ``resolve``; a bundled one as it is."""
+    if not isinstance(ref, str) or not ref or ref in bundled_names("models"):
+        return ref
+    named, colon, name = ref.partition(":")
+    if colon and name and named in FAMILIES:
+        return f"{named}:{within(name, resolve)}"
+    return resolve(ref)
 
 
 def _of(ref: str) -> tuple[Family, str]:

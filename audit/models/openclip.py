@@ -128,7 +128,7 @@ class OpenClipPictures:
         kinds = type(numbers).__name__, type(normalise).__name__
         if kinds != ("MaybeToTensor", "Normalize"):
             told = f"this open_clip ends the preparation of a picture with {' and '.join(kinds)}"
-            raise InputError(sentence(told, "Install a version from 2.30 to 4"))
+            raise InputError(sentence(told, "Install a version from 3.3 to 4"))
         return cls(tuple(steps), size, said.resize_mode == "shortest", said.mean, said.std)
 
     def __str__(self) -> str:
