@@ -16,6 +16,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from audit.core.errors import InputError
+from audit.explore import catalogue
 from audit.models.checkpoint import Checkpoint
 from audit.models.encoder import Encoder
 from audit.models.huggingface import BatchSize, load, locate
@@ -23,6 +24,7 @@ from audit.models.kinds import KINDS
 from audit.models.kinds.siglip2 import Siglip2
 from audit.models.naflex import Patches
 from audit.models.preprocessing import Pictures
+from audit.models.words import Words
 
 NEW = list(duals.MADE)
 OLD = [f"{name} of 4" for name in NEW]
@@ -180,6 +182,33 @@ def test_a_tokenizer_with_capitals_keeps_them_where_it_was_trained_so(
     assert (upper == lower) == (name == "clip")
 
 
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"model_input_names": ["input_ids", "attention_mask"]}, "an attention mask"),
+        ({"padding_side": "left"}, "padding before a text"),
+        ({"model_max_length": 40}, ""),
+        ({"model_max_length": 10**30}, ""),
+    ],
+)
+@pytest.mark.parametrize("name", ["siglip_2"])
+def test_what_a_siglips_tokenizer_says_of_padding_is_followed(
+    name: str, copy: Path, said: dict[str, Any], told: str
+):
+    edit(copy / "tokenizer_config.json", **said)
+    encoder = load(str(copy), "cpu")
+    processor = transformers.AutoProcessor.from_pretrained(copy)
+    length = min(said.get("model_max_length", 64), 64)
+    inputs = processor(
+        text=TEXTS, return_tensors="pt", padding="max_length", max_length=length
+    )  # fmt: skip
+    with torch.inference_mode():
+        theirs = own(copy).get_text_features(**inputs).pooler_output
+    wanted = torch.nn.functional.normalize(theirs, dim=1).numpy()
+    np.testing.assert_allclose(encoder.encode_texts(TEXTS), wanted, atol=1e-5)
+    assert [told in caveat for caveat in encoder.card.caveats] == [True] * bool(told)
+
+
 @pytest.mark.parametrize("most", [1, 20, 64])
 @pytest.mark.parametrize("size", [(40, 40), (33, 90), (700, 3), (1, 1), (128, 64)])
 def test_patches_are_those_of_the_librarys_own(tmp_path: Path, most: int, size: tuple[int, int]):
@@ -311,7 +340,37 @@ def test_the_fingerprint_moves_with_each_file(one: tuple[Path, Any], copy: Path)
     assert len(set(seen)) == 6
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_half_precision_is_close_and_another_fingerprint(one: tuple[Path, Any], precision: str):
+    folder, full = one
+    half = load(str(folder), "cpu", precision)
+    assert half.card.fingerprint != full.card.fingerprint
+    assert half.card.scoring == full.card.scoring
+    for ours, theirs in (
+        (half.encode_images(pictures()), full.encode_images(pictures())),
+        (half.encode_texts(TEXTS), full.encode_texts(TEXTS)),
+    ):
+        assert ((ours * theirs).sum(axis=1) > 0.99).all()
+
+
 # --- what is refused
+
+
+@pytest.mark.parametrize("name", ["clip", "siglip_2"])
+def test_a_tokenizer_that_splits_by_lot_is_refused(copy: Path):
+    said = json.loads((copy / "tokenizer.json").read_text())
+    said["model"]["dropout"] = 0.1
+    (copy / "tokenizer.json").write_text(json.dumps(said))
+    with pytest.raises(InputError, match=r"tokenizer.json has model.dropout 0.1.*otherwise each"):
+        Checkpoint.read(copy, "m")
+    said["model"]["dropout"] = None
+    (copy / "tokenizer.json").write_text(json.dumps(said))
+    edit(copy / "tokenizer_config.json", sp_model_kwargs={"enable_sampling": True})
+    with pytest.raises(InputError, match=r"tokenizer_config.json has sp_model_kwargs"):
+        Checkpoint.read(copy, "m")
+    edit(copy / "tokenizer_config.json", sp_model_kwargs={})
+    Checkpoint.read(copy, "m")
 
 
 def test_weights_that_lack_or_are_too_many_are_refused(name: str, one: Any, copy: Path):
@@ -327,6 +386,16 @@ def test_weights_that_lack_or_are_too_many_are_refused(name: str, one: Any, copy
     bad.view(-1)[0] = float("nan")
     save_file({**weights, lost: bad}, file, metadata={"format": "pt"})
     with pytest.raises(InputError, match="not finite"):
+        Checkpoint.read(copy, "m")
+
+
+@pytest.mark.parametrize("name", ["pair_of_roberta_and_clip"])
+def test_a_weight_under_both_of_its_names_is_refused(copy: Path):
+    weights, file = load_file(copy / "model.safetensors"), copy / "model.safetensors"
+    name = "vision_model.post_layernorm.bias"
+    more = {name.replace("vision_model.", "vision_model.vision_model."): weights[name].clone()}
+    save_file(weights | more, file, metadata={"format": "pt"})
+    with pytest.raises(InputError, match=f"both .*{name}.* are {name}"):
         Checkpoint.read(copy, "m")
 
 
@@ -349,3 +418,123 @@ def test_fields_are_refused_before_a_model_is_built(
     (copy / "config.json").write_text(json.dumps(config))
     with pytest.raises(InputError, match=f"^m: .*({said})"):
         Checkpoint.read(copy, "m")
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ({"model_type": "dinov2", "patch_size": 14}, "it has no text tower.*'dinov2'.*in words"),
+        ({"model_type": "vit", "num_channels": 3}, "it has no text tower.*'vit'"),
+        ({"model_type": "siglip_vision_model", "patch_size": 8}, "it has no text tower"),
+        ({"model_type": "xlm-roberta", "vocab_size": 9}, "it has no picture tower.*reads texts"),
+        ({"model_type": "llava", "text_config": {}, "vision_config": {}}, "not a CLIP.*'llava'"),
+        ({"model_type": ["clip"]}, "not a CLIP"),
+        ({"model_type": "vision-text-dual-encoder"}, "text_config"),
+        (
+            {"model_type": "vision-text-dual-encoder", "text_config": {"model_type": "distilbert"},
+             "vision_config": {"model_type": "vit"}}, "text_config.*distilbert",
+        ),
+        ({"model_type": "siglip", "text_config": {"position": 1}, "vision_config": {
+            "vision_use_head": False}}, "vision_use_head: got False"),
+        ({"model_type": "siglip2", "vision_config": {"num_patches": 255}}, "255 is no square"),
+        ({"model_type": "align", "vision_config": {"strides": [1]}}, "differ in length"),
+        ({"model_type": "align", "vision_config": {"num_block_repeats": [4096] * 7}}, "blocks"),
+        ({"model_type": "altclip", "text_config": {"pad_token_id": 513}}, "leaves no places"),
+        ({"model_type": "chinese_clip", "text_config": {"pad_token_id": 10**6}}, "pad_token_id"),
+        ({"model_type": "align", "text_config": {"position_embedding_type": "relative_key"}},
+         "position_embedding_type: got 'relative_key'"),
+    ],
+)  # fmt: skip
+def test_a_model_that_is_not_read_is_told_why(tmp_path: Path, said: dict[str, Any], told: str):
+    (tmp_path / "config.json").write_text(json.dumps(said))
+    with pytest.raises(InputError, match=f"^m: .*{told}") as caught:
+        Checkpoint.read(tmp_path, "m")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["siglip_2", "align"])
+def test_an_adapter_is_refused_with_a_command_for_any_kind(copy: Path):
+    (copy / "adapter_config.json").write_text('{"base_model_name_or_path": "x/y"}')
+    with pytest.raises(InputError, match="an adapter.*AutoModel.from_pretrained"):
+        Checkpoint.read(copy, "m")
+
+
+def test_sentencepiece_that_is_not_installed_is_named(
+    made: Made, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):  # fmt: skip
+    folder, _ = model("converted_siglip", made, tmp_path_factory)
+    copy = Path(shutil.copytree(folder, tmp_path / "m"))
+    edit(copy / "tokenizer_config.json", tokenizer_class="SiglipTokenizer")
+    monkeypatch.setattr("audit.models.words.find_spec", lambda name: None)
+    with pytest.raises(InputError, match="needs the package sentencepiece.*pip install"):
+        Words.read(Checkpoint.read(copy, "m"))
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "changes", "told"),
+    [
+        ("altclip", "tokenizer_config.json", {"pad_token": "a"}, "pads texts with token"),
+        ("align", "tokenizer_config.json", {"cls_token": "[PAD]"}, "at its first token"),
+        ("siglip_2", "tokenizer_config.json", {"eos_token": "<bos>"}, "does not end it"),
+        ("metaclip_2", "config.json", {"text_config": {"eos_token_id": 5}}, "first token 5"),
+    ],
+)
+def test_a_tokenizer_that_ends_or_pads_otherwise_is_refused(
+    name: str, copy: Path, file: str, changes: dict[str, Any], told: str
+):
+    said = json.loads((copy / file).read_text())
+    for key, value in changes.items():
+        said[key] = said[key] | value if isinstance(value, dict) else value
+    (copy / file).write_text(json.dumps(said))
+    with pytest.raises(InputError, match=told):
+        Words.read(Checkpoint.read(copy, "m"))
+
+
+def test_an_align_without_temperature_scores_nothing(tmp_path: Path):
+    assert KINDS["align"].scoring({"temperature": 0.5}).scale == 2
+    assert np.isinf(KINDS["align"].scoring({"temperature": 0.0}).scale)
+
+
+# --- what is said of them
+
+
+def test_each_kind_is_listed_with_how_it_is_named_and_scores():
+    listed = dict(catalogue.listing("models"))
+    assert "a sigmoid a label" in listed["google/siglip2-base-patch16-224"]
+    for kind in KINDS.values():
+        assert f"model_type {kind.model_type}" in listed[kind.example]
+        assert kind.model in catalogue.card(kind.example)
+
+
+def test_the_page_of_models_has_every_kind():
+    page = (Path(__file__).parents[1] / "docs" / "models.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| ")]
+    for kind in KINDS.values():
+        (row,) = [row for row in rows if f"| `{kind.model_type}` |" in row]
+        assert kind.example in row
+        assert ("a sigmoid a label" in row) == (kind.scores == "sigmoid")
+
+
+@pytest.mark.parametrize("name", ["siglip_2"])
+def test_the_card_of_a_folder_has_licence_and_training_data(copy: Path):
+    assert "licence: not stated in its README" in catalogue.card(str(copy))
+    front = "---\nlicense: apache-2.0\ndatasets: [one, two]\n---\n# A model\n"
+    (copy / "README.md").write_text(front)
+    card = catalogue.card(str(copy))
+    assert "licence: apache-2.0\ntraining data: one, two" in card
+    assert "bias -3" in card
+    for broken in ("---\n: [\n---\n", "---\n- x\n---\n", "no dashes"):
+        (copy / "README.md").write_text(broken)
+        assert "licence: not stated" in catalogue.card(str(copy))
+
+
+def test_a_gated_repository_is_told_where_its_terms_are(monkeypatch: pytest.MonkeyPatch):
+    from huggingface_hub.errors import GatedRepoError
+
+    def gated(*_: object, **__: object) -> None:
+        raise GatedRepoError.__new__(GatedRepoError)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", gated)
+    with pytest.raises(InputError, match="terms to be accepted.*co/some/gated, then 'hf auth"):
+        load("some/gated")

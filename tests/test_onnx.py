@@ -105,8 +105,8 @@ def exported(folder: Path, kind: str, **text: Any) -> Path:
     length = {"length": model.config.text_config.max_position_embeddings} if last else {}
     export(module, folder / "text_model.onnx", names,
            ["pooler_output" if last else "text_embeds"], **length, **text)  # fmt: skip
-    bias = {"logit_bias": float(model.logit_bias)} if last else {}
-    state(folder, logit_scale=float(model.logit_scale.exp()), **bias)
+    bias = {"logit_bias": float(model.logit_bias.detach())} if last else {}
+    state(folder, logit_scale=float(model.logit_scale.detach().exp()), **bias)
     return folder
 
 

@@ -30,6 +30,9 @@ from audit.data.yamlfile import load_yaml
 from audit.engine.suite import load_suite, suite_names
 from audit.explore.replication_card import card_names, load_card
 from audit.measure.metrics import METRICS
+from audit.models import about, hub
+from audit.models.families import DEFAULT, FAMILIES
+from audit.models.kinds import KINDS
 from audit.probes.kit.base import PROBES
 
 
@@ -37,7 +40,19 @@ def _first_line(text: object) -> str:
     return " ".join(str(text or "").split("\n\n")[0].split())
 
 
+def _model_names() -> list[str]:
+    """The bundled models, a published one of each kind, and how other families are named."""
+    published = [kind.example for kind in KINDS.values()]
+    others = [f"{family}:NAME" for family in FAMILIES if family != DEFAULT]
+    return [*bundled_names("models"), *published, *others]
+
+
 def _model_purpose(name: str) -> str:
+    if kind := about.known(name):
+        return about.purpose(kind)
+    family = name.removesuffix(":NAME")
+    if family in FAMILIES:
+        return FAMILIES[family].about
     card = bundled("models") / name / "README.md"
     lines = card.read_text(encoding="utf-8").splitlines() if card.is_file() else []
     return next((line for line in lines if line and not line.startswith(("#", "-", "|"))), "")
@@ -77,6 +92,11 @@ def _probe_card(name: str) -> str:
 
 
 def _model_card(name: str) -> str:
+    if kind := about.known(name):
+        return about.kind_card(kind)
+    family = name.removesuffix(":NAME")
+    if family in FAMILIES:
+        return FAMILIES[family].about
     folder = bundled("models") / name
     readme = folder / "README.md"
     if readme.is_file():
@@ -99,7 +119,7 @@ _SHELVES: Final[Mapping[str, Shelf]] = {
         lambda n: load_suite(n).purpose,
         lambda n: suites()[n].read_text(encoding="utf-8"),
     ),
-    "models": (lambda: bundled_names("models"), _model_purpose, _model_card),
+    "models": (_model_names, _model_purpose, _model_card),
     "datasets": (dataset_names, lambda n: str(load_dataset(n).card.provenance), _dataset_card),
     "label-sets": (
         label_set_names,
@@ -136,14 +156,19 @@ def listing(kind: str) -> Iterator[tuple[str, str]]:
 def card(name: str) -> str:
     """The card of whatever has this name, kind by kind; a name of several kinds shows each.
 
+    A model may also be a folder, or a hub id that was downloaded before.
+
     Raises:
-        InputError: nothing has this name.
+        InputError: nothing has this name; a model that can't be read.
     """
     cards = [
         f"{kind[:-1]} {name}\n\n{show(name)}"
         for kind, (names, _, show) in _SHELVES.items()
         if name in names()
     ]
+    folder = hub.on_this_machine(name)
+    if folder is not None and name not in bundled_names("models"):
+        cards.append(f"model {name}\n\n{about.checkpoint_card(folder, name)}")
     if not cards:
         known = {n for names, _, _ in _SHELVES.values() for n in names()}
         raise unknown(

@@ -23,10 +23,10 @@ from audit.models.preprocessing import disagreement, said
 from audit.models.weights import (
     WHOLE,
     command,
+    fit,
     number,
     read_headers,
     require_finite,
-    require_fit,
     weight_files,
 )
 from audit.stats.scoring import Scoring
@@ -79,8 +79,7 @@ class Checkpoint:
         name, raw = said(folder, ref)
         pictures = config.pictures_of(raw, f"{ref}: {name}")
         check_token_files(folder, ref)
-        tensors = read_headers(files, ref, config.renamed)
-        require_fit(tensors, config, ref)
+        tensors = fit(read_headers(files, ref), config, ref)
         require_finite(tensors, ref)
         scoring = config.scoring({name: number(tensors, name, ref) for name in config.numbers})
         require_logit_scale(scoring.scale, ref)
@@ -147,10 +146,10 @@ def _base(said: Mapping[str, Any], folder: Path) -> str:
 
 
 def check_token_files(folder: Path, ref: str) -> None:
-    """Make sure that a tokenizer's files are JSON, run no code, and give no two tokens one id.
+    """Make sure that a tokenizer's files are JSON, run no code, leave nothing to lot, repeat no id.
 
     Raises:
-        InputError: one of them is or does not.
+        InputError: one of them is or does otherwise.
     """
     for name in TOKENS:
         if not (folder / name).is_file():
@@ -160,8 +159,19 @@ def check_token_files(folder: Path, ref: str) -> None:
             got = f"{ref}: {name} has auto_map: it wants to run code of its own, which is never run"
             raise InputError(sentence(got, "Give a checkpoint with a tokenizer of transformers'"))
         model = said.get("model")
+        _require_one_way(said, model, f"{ref}: {name}")
         vocabulary = model.get("vocab") if isinstance(model, dict) else None
         _require_ids(said if name == "vocab.json" else vocabulary, f"{ref}: {name}")
+
+
+def _require_one_way(said: Mapping[str, Any], model: object, where: str) -> None:
+    """A text is split in one way, never by lot, as for training."""
+    options = said.get("sp_model_kwargs")
+    dropout = model.get("dropout") if isinstance(model, dict) else None
+    for key, value in (("sp_model_kwargs", options), ("model.dropout", dropout)):
+        if value:
+            got = f"{where} has {key} {value!r:.60}, which may split a text otherwise each time"
+            raise InputError(sentence(got, "Take it out of the file"))
 
 
 def _require_ids(vocabulary: object, where: str) -> None:

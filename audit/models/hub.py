@@ -20,7 +20,7 @@ HUB_ID = re.compile(r"(?P<repo>[\w.-]+/[\w.-]+)(@(?P<revision>[\w./-]+))?")
 # the hub account that converts pickled weights, and the name under which its result is noted
 BOT, CONVERTED = "SFconvertbot", "clip-audit-safetensors"
 DOWNLOADED = ("model.safetensors", "model-*-of-*.safetensors", "*.json", "*.txt",
-              "*.model")  # fmt: skip
+              "*.model", "README.md")  # fmt: skip
 
 
 def find(ref: str) -> tuple[Path, str]:
@@ -71,8 +71,9 @@ def _no_such_model(ref: str) -> InputError:
             f"no model named '{ref}', and no such folder",
             suggest(ref, known),
             f"A model is a bundled name ({', '.join(known) or 'none is bundled'}), a folder that "
-            "holds a transformers CLIP, or a hub id like openai/clip-vit-base-patch32",
-            "'clip-audit list models' shows the bundled ones.",
+            "holds a CLIP, SigLIP or other model of two towers as transformers saves it, or a hub "
+            "id like openai/clip-vit-base-patch32",
+            "'clip-audit list models' shows what there is, and how it is named.",
         )
     )
 
@@ -164,6 +165,13 @@ def downloaded(ref: str) -> Path | None:
     if hub["revision"] is None and not any(found.glob("model*.safetensors")):
         return _converted_before(hub["repo"], found)
     return found
+
+
+def on_this_machine(ref: str) -> Path | None:
+    """The folder of a model that needs no download; None where nothing here has this name."""
+    if (folder := here(ref)) is not None:
+        return folder if (folder / "config.json").is_file() else None
+    return downloaded(ref) if HUB_ID.fullmatch(ref) else None
 
 
 def _converted_before(repo: str, pickled: Path) -> Path | None:

@@ -1,8 +1,7 @@
-"""Any CLIP that transformers can read: a bundled name, a folder, or an id on the Hugging Face hub.
+"""Any model of two towers that transformers publishes: a bundled name, a folder, or a hub id.
 
-Tested with ``CLIPModel`` in both layouts (OpenAI's ``vocab.json`` + ``merges.txt`` with
-``eos_token_id`` 2, and the newer ``tokenizer.json``). SigLIP and other dual encoders pad, pool and
-score differently and are refused by name rather than read wrongly.
+Which kinds there are is in ``audit/models/kinds``, a file each. ``tests/test_contract.py`` holds
+every kind against its own library, in the layouts of transformers 4 and 5.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ def load(
     precision: str = "float32",
     cache: Path | None = None,
 ) -> Encoder:
-    """Load a CLIP: a bundled name, else a local folder, else a hub id (``org/name[@revision]``).
+    """Load a model: a bundled name, else a local folder, else a hub id (``org/name[@revision]``).
 
     Weights are read from safetensors only, and code that comes with a checkpoint is never run.
     ``cache`` is where digests of large weight files are remembered.
@@ -70,7 +69,7 @@ def load(
         precision=precision,
         device=str(target),
         fingerprint=checkpoint.fingerprint(precision, target.type, cache),
-        caveats=checkpoint.caveats,
+        caveats=(*checkpoint.caveats, *words.caveats),
     )
     model = _model(checkpoint).to(dtype).to(target).eval()
     encoder = HuggingFaceEncoder(model, words, checkpoint.pictures, card)
@@ -94,10 +93,16 @@ def locate(ref: str) -> Located:
     else:
         return Located("the hub, downloaded when it is first asked")
     checkpoint = Checkpoint.read(folder, ref)
-    return Located(place, tuple(checkpoint.caveats), Words.read(checkpoint).ids)
+    words = Words.read(checkpoint)
+    return Located(place, (*checkpoint.caveats, *words.caveats), words.ids)
 
 
-FAMILY = Family("CLIP by transformers: a bundled name, a folder, or a hub id", locate, load)
+FAMILY = Family(
+    "CLIP, SigLIP and other models of two towers, by transformers: a bundled name, a folder, or a "
+    "hub id",
+    locate,
+    load,
+)
 
 
 def _model(checkpoint: Checkpoint) -> Any:
@@ -165,7 +170,7 @@ class BatchSize:
 
 
 class HuggingFaceEncoder:
-    """A loaded CLIP; make one with ``load``."""
+    """A loaded model; make one with ``load``."""
 
     def __init__(self, model: Any, words: Tokens, pictures: Preparation, card: EncoderCard) -> None:
         """A model in evaluation mode on its device, and how to feed it."""

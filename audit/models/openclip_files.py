@@ -30,8 +30,8 @@ from audit.models.preprocessing import MAX_SIDE
 from audit.models.weights import (
     AGAIN,
     PICKLES,
-    Expected,
     Tensor,
+    Wanted,
     command,
     number,
     read_headers,
@@ -464,7 +464,7 @@ def _minor(library: str) -> str:
         return "none"
 
 
-def _renamed(tensors: Mapping[str, Tensor], wanted: Expected) -> dict[str, Tensor]:
+def _renamed(tensors: Mapping[str, Tensor], wanted: Mapping[str, Wanted]) -> dict[str, Tensor]:
     """Tensors under the names that the model has for them, and numbers in its shape.
 
     open_clip reads two layouts: the text tower's weights by themselves, or under ``text.``.

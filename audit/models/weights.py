@@ -31,8 +31,11 @@ FLOATS: Final = frozenset({"F64", "F32", "F16", "BF16"})
 #: no weight of a trained CLIP comes near; beyond it float32 soon overflows
 MOST: Final = 1e6
 COUNTS: Final = frozenset({"I64", "I32"})
-#: stored by old versions of transformers; they count from 0, or are 0, and are made again
-_HARMLESS: Final = re.compile(r"^(text|vision)_model\.(\w+\.)*embeddings\.\w+_ids$")
+#: stored by old versions of transformers: what counts from 0, or is 0, and is made again; a pooler
+#: of a text tower, which no model uses that has no place for it
+_HARMLESS: Final = re.compile(
+    r"^(text|vision)_model\.(\w+\.)*embeddings\.\w+_ids$|^text_model\.(roberta\.)?pooler\.dense\."
+)
 #: what a normalisation of a batch has seen; as large as what it was given
 _SEEN: Final = re.compile(r"\.running_(mean|var)$|\.num_batches_tracked$")
 AGAIN: Final = "Download or save the checkpoint again"
@@ -43,7 +46,7 @@ _CONVERT: Final = (
 )
 
 Shape = tuple[int, ...]
-Expected = dict[str, tuple[Shape, bool]]
+Wanted = tuple[Shape, bool]  # of a weight: its shape, and whether it is a count
 
 
 @dataclass(frozen=True)
@@ -116,10 +119,8 @@ def _inside(file: Path, folder: Path) -> bool:
     return at.parent == folder.resolve() or at.parent == cached
 
 
-def read_headers(
-    files: Sequence[Path], ref: str, renamed: Sequence[tuple[str, str]] = ()
-) -> dict[str, Tensor]:
-    """Every tensor by the name that the model has for it; ``renamed`` turns older ones into it.
+def read_headers(files: Sequence[Path], ref: str) -> dict[str, Tensor]:
+    """Every tensor by name.
 
     Raises:
         InputError: a file that is no safetensors or is cut, a tensor that two files hold.
@@ -128,16 +129,35 @@ def read_headers(
     for file in files:
         with _opened(file, ref) as opened:
             for name in opened.keys():  # noqa: SIM118  (it is no mapping)
-                called = _today(name, renamed)
-                if called in found:
-                    got = f"{ref}: {found[called].file.name} and {file.name} both hold {name:.80}"
+                if name in found:
+                    got = f"{ref}: {found[name].file.name} and {file.name} both hold {name:.80}"
                     raise InputError(sentence(got, AGAIN))
                 part = opened.get_slice(name)
-                found[called] = Tensor(file, name, part.get_dtype(), tuple(part.get_shape()))
+                found[name] = Tensor(file, name, part.get_dtype(), tuple(part.get_shape()))
     return found
 
 
+def fit(tensors: Mapping[str, Tensor], config: Dual, ref: str) -> dict[str, Tensor]:
+    """The weights of the model that config.json describes, by the names that the model has.
+
+    Raises:
+        InputError: other numbers of layers, missing, unused or quantized weights, other shapes.
+    """
+    _require_layers(tensors, config, ref)
+    wanted = expected(config, ref)
+    found: dict[str, Tensor] = {}
+    for name, tensor in tensors.items():
+        called = name if name in wanted else _today(name, config.renamed)
+        if called in found:
+            got = f"{ref}: both {found[called].name:.80} and {name:.80} are {called:.80}"
+            raise InputError(sentence(got, AGAIN))
+        found[called] = tensor
+    require_shapes(found, wanted, ref, type(config).model)
+    return {name: found[name] for name in wanted}
+
+
 def _today(name: str, renamed: Sequence[tuple[str, str]]) -> str:
+    """The name that a weight of an older file has in this version of transformers."""
     for pattern, instead in renamed:
         name = re.sub(pattern, instead, name)
     return name
@@ -152,18 +172,12 @@ def _opened(file: Path, ref: str, framework: str = "np") -> Any:
         raise InputError(sentence(problem, AGAIN)) from error
 
 
-def require_fit(tensors: Mapping[str, Tensor], config: Dual, ref: str) -> None:
-    """Make sure that the weights are exactly those of the model that config.json describes.
-
-    Raises:
-        InputError: other numbers of layers, missing, unused or quantized weights, other shapes.
-    """
-    _require_layers(tensors, config, ref)
-    require_shapes(tensors, expected(config, ref), ref, type(config).model)
-
-
 def require_shapes(
-    tensors: Mapping[str, Tensor], wanted: Expected, ref: str, model: str, said: str = "config.json"
+    tensors: Mapping[str, Tensor],
+    wanted: Mapping[str, Wanted],
+    ref: str,
+    model: str,
+    said: str = "config.json",
 ) -> None:
     """Make sure that weights have exactly these names and shapes, and are plain numbers.
 
@@ -172,8 +186,9 @@ def require_shapes(
     Raises:
         InputError: missing, unused or quantized weights, other shapes.
     """
+    more = tensors.keys() - wanted.keys()
     lacking = sorted(wanted.keys() - tensors.keys())
-    unused = sorted(name for name in tensors.keys() - wanted.keys() if not _HARMLESS.search(name))
+    unused = sorted(name for name in more if not _HARMLESS.search(name))
     if lacking:
         raise InputError(
             f"{ref}: {len(lacking)} weights are missing from the checkpoint ({lacking[0]} ...), so "
@@ -185,7 +200,7 @@ def require_shapes(
             f"({unused[0]:.80} ...), so another model would be audited. Give the {said} that "
             f"belongs to these weights, or save the model as a plain {model}."
         )
-    for name, (shape, counted) in reversed(wanted.items()):  # projections are the last
+    for name, (shape, counted) in reversed(list(wanted.items())):  # projections are the last
         got = tensors[name]
         if got.shape != shape:
             raise InputError(
@@ -213,7 +228,7 @@ def _require_layers(tensors: Mapping[str, Tensor], config: Dual, ref: str) -> No
             )
 
 
-def expected(config: Dual, ref: str) -> Expected:
+def expected(config: Dual, ref: str) -> dict[str, Wanted]:
     """What weights a model of transformers has, of one that takes no memory.
 
     Raises:
@@ -227,7 +242,7 @@ def expected(config: Dual, ref: str) -> Expected:
     return weights_of(model)
 
 
-def weights_of(model: torch.nn.Module) -> Expected:
+def weights_of(model: torch.nn.Module) -> dict[str, Wanted]:
     """Name and shape of every weight of a model, and whether it is a count."""
     return {
         name: (tuple(each.shape), not each.is_floating_point())

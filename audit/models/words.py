@@ -149,6 +149,11 @@ class Words:
         """Why it does not, of the row of a text that must be right."""
         raise NotImplementedError
 
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """Sentences on what a tokenizer says otherwise than its kind of model was trained."""
+        return ()
+
     def inputs(self, rows: Sequence[list[int]]) -> dict[str, torch.Tensor]:
         """Rows of ``ids``, padded as the model reads them: ids and mask, both (n, length)."""
         import torch
@@ -187,7 +192,7 @@ def _tokenizer(checkpoint: Described, said: Mapping[str, Any]) -> Any:
     ref = checkpoint.ref
     if said.get("tokenizer_class") == "SiglipTokenizer" and find_spec("sentencepiece") is None:
         got = f"{ref}: SigLIP's tokenizer needs the package sentencepiece, which is not installed"
-        raise InputError(sentence(got, "Install it: pip install sentencepiece"))
+        raise InputError(sentence(got, "Install it: pip install sentencepiece protobuf"))
     with readable(ref, "tokenizer"):
         return transformers.AutoTokenizer.from_pretrained(
             checkpoint.folder,
@@ -232,13 +237,14 @@ class ReadAtStart(Words):
 
     def _reads(self, row: list[int]) -> bool:
         ends = (self.tokenizer.cls_token_id, self.tokenizer.sep_token_id)
-        return len(row) > 2 and (row[0], row[-1]) == ends and row.count(ends[1]) == 1
+        whole = len(row) > 2 and (row[0], row[-1]) == ends and row.count(ends[1]) == 1
+        return whole and self.padding not in row
 
     def _misread(self, row: list[int]) -> str:
         return (
             f"the model reads a text at its first token, but the tokenizer makes {row} of 'a', "
             f"which does not stand between {self.tokenizer.cls_token_id} (its cls_token) and "
-            f"{self.tokenizer.sep_token_id} (its sep_token). {_CURE}"
+            f"{self.tokenizer.sep_token_id} (its sep_token), or has padding in it. {_CURE}"
         )
 
     def _try(self, ref: str) -> None:
@@ -265,6 +271,20 @@ class ReadAtLast(Words):
     def _try(self, ref: str) -> None:
         super()._try(ref)
         self._require_padding(ref)
+
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """Of a mask, or padding before the text, which the published models do not have."""
+        told = []
+        if self._masked:
+            told.append("an attention mask (model_input_names), so that padding is not seen")
+        if self._left:
+            told.append("padding before a text (padding_side)")
+        return tuple(
+            f"tokenizer_config.json asks for {each}; SigLIP was trained without. It is followed, "
+            "as transformers does; where this model was trained as SigLIP was, its scores are off."
+            for each in told
+        )
 
     def _length(self, rows: Sequence[list[int]]) -> int:
         return self.context
