@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -63,3 +65,12 @@ def test_a_folder_is_found_beside_the_suite_that_names_it_with_a_family(
     ):
         (tmp_path / "mine.yaml").write_text(f"{without}\nmodel: {model}\n")
         assert load_suite(str(tmp_path / "mine.yaml")).model == wanted
+
+
+def test_families_are_described_without_torch() -> None:
+    code = (
+        "import sys; from audit.models.families import DEFAULT, FAMILIES\n"
+        "print([FAMILIES[name].about for name in FAMILIES if name != DEFAULT])\n"
+        "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

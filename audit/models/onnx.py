@@ -13,10 +13,9 @@ from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL.Image import fromarray
 from pydantic import BaseModel, ConfigDict, Field
@@ -37,12 +36,14 @@ from audit.models.encoder import (
     require_logit_scale,
     unit_rows,
 )
-from audit.models.huggingface import HuggingFaceEncoder
 from audit.models.kinds.base import Dual
 from audit.models.libraries import readable
 from audit.models.preprocessing import said
 from audit.models.words import Words
 from audit.stats.scoring import Scoring
+
+if TYPE_CHECKING:
+    import torch
 
 STATED: Final = "clip_audit.yaml"
 #: names of the two graphs, and of one with both towers
@@ -215,23 +216,26 @@ class _Side:
 class _Towers:
     """Both sides under the names that transformers gives to them."""
 
-    dtype = torch.float32
-
     def __init__(self, pictures: _Side, texts: _Side, padding: int | None) -> None:
+        import torch
+
         self.pictures, self.texts, self.padding = pictures, texts, padding
+        # tensors are given and taken as these, whatever the graphs compute with
+        self.dtype, self._like = torch.float32, torch.empty(0)
 
     def parameters(self) -> Iterator[torch.Tensor]:
         """One, on the device where tensors are given and taken."""
-        yield torch.empty(0)
+        yield self._like
 
     def get_image_features(self, **inputs: torch.Tensor) -> torch.Tensor:
         """Embeddings, (n, dim), of prepared pictures."""
-        return torch.from_numpy(self.pictures.run(_arrays(inputs)))
+        return self._like.new_tensor(self.pictures.run(_arrays(inputs)))
 
     def get_text_features(self, **inputs: torch.Tensor) -> torch.Tensor:
         """Embeddings, (n, dim), of texts, padded as far as the graph wants them."""
-        ids = inputs["input_ids"].numpy()
-        mask = inputs.get("attention_mask", torch.ones_like(inputs["input_ids"])).numpy()
+        given = _arrays(inputs)
+        ids = given["input_ids"]
+        mask = given.get("attention_mask", np.ones_like(ids))
         more = max((self.texts.length or 0) - ids.shape[1], 0)
         if more:
             # as transformers pads to a length, where it can tell the end from it
@@ -241,7 +245,7 @@ class _Towers:
                 ids[:, -more:] = self.padding
             mask = np.pad(mask, ((0, 0), (0, more)))
         fed = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
-        return torch.from_numpy(self.texts.run(fed))
+        return self._like.new_tensor(self.texts.run(fed))
 
 
 def load(
@@ -257,6 +261,9 @@ def load(
     if precision != "float32":
         told = f"onnx:{name}: an export computes in the precision in which it was exported"
         raise InputError(sentence(told, f"Leave out '{precision}', or give another export"))
+    # here and not above, as torch is: models are listed without it
+    from audit.models.huggingface import HuggingFaceEncoder
+
     export, provider = Export.read(name), _provider(device)
     words = Words.read(export)
     towers = _towers(export, words, provider)
@@ -354,6 +361,8 @@ def _opened(path: Path, provider: str, ref: str) -> Any:
 
 
 def _grey(export: Export, level: int = 128) -> dict[str, torch.Tensor]:
+    import torch
+
     picture = fromarray(np.full((64, 64, 3), level, np.uint8))
     return export.pictures.inputs([export.pictures(picture)], torch.device("cpu"))
 

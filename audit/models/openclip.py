@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import shorten
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL.Image import Image, fromarray
 
@@ -22,9 +21,11 @@ from audit.core.errors import InputError, sentence
 from audit.data.images import MAX_PIXELS
 from audit.models import hub
 from audit.models.encoder import Encoder, EncoderCard, Family, Located, Pixels
-from audit.models.huggingface import HuggingFaceEncoder, device_named, dtype_named
 from audit.models.libraries import readable
 from audit.models.openclip_files import OpenClipCheckpoint, Source, find
+
+if TYPE_CHECKING:
+    import torch
 
 
 def load(
@@ -36,6 +37,9 @@ def load(
         InputError: open_clip is not installed; no such model; one that ``OpenClipCheckpoint``
             refuses or whose texts would not be read whole; an unknown device or precision.
     """
+    # here and not above, as torch is: models are listed without it
+    from audit.models.huggingface import HuggingFaceEncoder, device_named, dtype_named
+
     target, dtype = device_named(device), dtype_named(precision)
     source = find(name, hub.fetch)
     assert source is not None, "what is not here was fetched"
@@ -56,7 +60,7 @@ def load(
         fingerprint=checkpoint.fingerprint(precision, target.type, cache),
         caveats=checkpoint.caveats,
     )
-    model = _Towers(checkpoint.model()).to(dtype).to(target).eval()
+    model = _Towers(checkpoint.model().to(dtype).to(target).eval())
     encoder = HuggingFaceEncoder(model, words, pictures, card)
     with readable(source.ref, "answer to a grey picture and a short text"):
         encoder.encode_images([fromarray(np.full((64, 64, 3), 128, np.uint8))])
@@ -80,16 +84,16 @@ def locate(name: str) -> Located:
 FAMILY = Family("open_clip: ARCHITECTURE/TAG, a folder, or hf-hub:ORG/NAME", locate, load)
 
 
-class _Towers(torch.nn.Module):
+class _Towers:
     """A model of open_clip under the names that transformers gives to its two sides."""
 
     def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.model = model
+        self.model, self.parameters = model, model.parameters
 
     @property
     def dtype(self) -> torch.dtype:
-        return next(self.parameters()).dtype
+        kind: torch.dtype = next(self.parameters()).dtype
+        return kind
 
     def get_image_features(self, pixel_values: torch.Tensor) -> Any:
         return self.model.encode_image(pixel_values)
@@ -161,6 +165,8 @@ class OpenClipPictures:
 
     def inputs(self, pixels: Sequence[Pixels], device: torch.device) -> dict[str, torch.Tensor]:
         """What the model reads: ``pixel_values``, float32, (n, 3, height, width)."""
+        import torch
+
         mean, std = (
             torch.tensor(three, dtype=torch.float32, device=device).view(1, 3, 1, 1)
             for three in (self.mean, self.std)
@@ -271,4 +277,6 @@ class OpenClipWords:
 
     def inputs(self, rows: Sequence[list[int]]) -> dict[str, torch.Tensor]:
         """Ids, (n, context): open_clip's models look at nothing else."""
+        import torch
+
         return {"input_ids": torch.tensor(rows)}
