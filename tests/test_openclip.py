@@ -376,6 +376,7 @@ def test_an_architecture_and_a_tag(
         ("tiny/quick", "trained with quick_gelu.*Give open_clip:tiny-quickgelu/quick"),
         ("tiny/pickled", "only offered as a pickle"),
         ("ViT-B-23/laion2b_s34b_b79k", "Did you mean 'ViT-B-32/laion2b_s34b_b79k'"),
+        ("local-dir:/a/b", "no open_clip model named 'local-dir:/a/b', and no such folder"),
         ("nowhere", "no open_clip model named 'nowhere', and no such folder"),
     ],
 )

@@ -272,8 +272,7 @@ def _of_tag(name: str, fetch: Fetch) -> Source | None:
     import open_clip
 
     architecture, _, tag = name.rpartition("/")
-    settings = open_clip.get_model_config(architecture) if architecture else None
-    if settings is None:
+    if architecture not in open_clip.list_models():
         known = ["/".join(pair) for pair in open_clip.list_pretrained()]
         raise InputError(
             sentence(
@@ -283,6 +282,7 @@ def _of_tag(name: str, fetch: Fetch) -> Source | None:
                 f".safetensors with its {CONFIG}, or {HUB}ORG/NAME",
             )
         )
+    settings = open_clip.get_model_config(architecture)
     tag, _, revision = tag.partition("@")
     offered = open_clip.get_pretrained_cfg(architecture, tag)
     if not offered:
