@@ -301,6 +301,13 @@ def test_a_text_of_which_a_part_is_unknown_is_refused(name: str, one: tuple[Path
         pytest.fail("the tokenizer of this test knows a snowman")
 
 
+@pytest.mark.parametrize("name", [*SPELLING, "align", "altclip"])
+def test_a_text_of_which_nothing_is_left_is_refused(name: str, one: tuple[Path, Any]):
+    nothing = "..." if "siglip" in name and name != "siglip_2" else ""
+    with pytest.raises(InputError, match="would not read .*leaves nothing of it"):
+        one[1].encode_texts([nothing])
+
+
 def test_the_card_names_the_kind_and_its_scores(name: str, one: tuple[Path, Any]):
     folder, encoder = one
     card, said = encoder.card, json.loads((folder / "config.json").read_text())

@@ -102,7 +102,7 @@ class Words:
                 raise InputError(
                     f"this model would not read '{text}' to its end: its tokenizer turns a part "
                     "of it into an end-of-text or higher token, as it does with characters it "
-                    "does not know. Reword it."
+                    "does not know, or leaves nothing of it. Reword it."
                 )
             if self._unknown in row:
                 raise InputError(
@@ -260,7 +260,7 @@ class ReadAtLast(Words):
 
     def _reads(self, row: list[int]) -> bool:
         end = self.tokenizer.eos_token_id
-        return bool(row) and row[-1] == end and row.count(end) == 1
+        return len(row) > 1 and row[-1] == end and row.count(end) == 1
 
     def _misread(self, row: list[int]) -> str:
         return (

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal, Self
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from audit.models.encoder import Preparation
@@ -122,19 +123,21 @@ class Dual(Part):
     """
 
     model_type: ClassVar[str]
-    #: as people call it, what it is trained on or read by, and a published model
+    #: what people call it, and a published one
     named: ClassVar[str]
     example: ClassVar[str]
-    #: classes of transformers
+    #: classes of transformers: of the model, its configuration, and its pictures where no file says
     model: ClassVar[str]
     configured_by: ClassVar[str]
     pictures_by: ClassVar[str] = "CLIPImageProcessor"
-    #: a package besides transformers' own needs that its tokenizer needs
+    #: packages that only its tokenizer needs; their versions are in its fingerprint
     needs: ClassVar[tuple[str, ...]] = ()
     reading: ClassVar[Reading] = "end"
-    scores: ClassVar[Kind] = "softmax"
-    #: how many tokens it is trained to read, where that is fewer than there are places for
+    #: how many tokens it was trained to read, where that is fewer than there are places for
     trained_context: ClassVar[int | None] = None
+    scores: ClassVar[Kind] = "softmax"
+    #: weights of a single number, on which scores depend
+    numbers: ClassVar[tuple[str, ...]] = ("logit_scale",)
     renamed: ClassVar[tuple[tuple[str, str], ...]] = ()
 
     text_config: Any
@@ -196,9 +199,6 @@ class Dual(Part):
         """
         return None
 
-    #: weights of a single number that scores depend on
-    numbers: ClassVar[tuple[str, ...]] = ("logit_scale",)
-
     @classmethod
     def scoring(cls, numbers: Mapping[str, float]) -> Scoring:
         """How similarities become scores, from the weights that ``numbers`` names."""
@@ -206,8 +206,6 @@ class Dual(Part):
 
 
 def exponentiated(value: float) -> float:
-    """E to the power of a stored logit scale; infinite where that overflows."""
-    import numpy as np
-
+    """The exponential of a stored logit scale; infinite where that overflows."""
     with np.errstate(over="ignore"):
         return float(np.exp(np.float64(value)))
