@@ -235,6 +235,13 @@ def test_a_text_that_would_not_be_read_to_its_end_is_refused(
         load(made("plain")).encode_texts([text])
 
 
+@pytest.mark.parametrize("kind", ["plain", "siglip"])
+def test_a_text_of_which_nothing_is_left_is_refused(kind: str, made: Callable[[str], Path]) -> None:
+    text = " \n " if kind == "plain" else "?!"  # SigLIP's are read without punctuation
+    with pytest.raises(InputError, match="leaves nothing of it"):
+        load(made(kind)).encode_texts(["cat", text])
+
+
 def test_a_text_of_which_a_part_is_unknown_is_refused(made: Callable[[str], Path]) -> None:
     with pytest.raises(InputError, match="would not read all of 'a photo of a ☃'"):
         load(made("siglip")).encode_texts(["a photo of a ☃"])

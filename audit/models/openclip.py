@@ -234,7 +234,7 @@ class OpenClipWords:
         Raises:
             InputError: a text is longer than the context, or would not be read at its end.
         """
-        rows = self._tokens(texts, self.context)
+        rows, nothing = self._tokens(texts, self.context), self._tokens([""], self.context)[0]
         # with more room a text that was whole gains padding, and nothing else
         roomy = self._tokens(texts, self.context + 1)
         cut = (roomy[:, :-1] != rows).any(axis=1) | (roomy[:, -1] != self.padding)
@@ -252,10 +252,10 @@ class OpenClipWords:
                     f"model knows {self.vocabulary} tokens only. Take the tokenizer that belongs "
                     "to this checkpoint."
                 )
-            if not self._read_at_end(row):
+            if not self._read_at_end(row) or (text and (row == nothing).all()):
                 raise InputError(
                     f"this model would not read '{text}' to its end: its tokenizer turns a part "
-                    "of it into an end-of-text or higher token. Reword it."
+                    "of it into an end-of-text or higher token, or leaves nothing of it. Reword it."
                 )
             if self.unknown in row:
                 raise InputError(
