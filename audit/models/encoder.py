@@ -202,6 +202,16 @@ class Preparation(Protocol):
         """What the model is given of prepared pictures, at least one; ``pixel_values`` float32."""
 
 
+class Tokens(Protocol):
+    """How texts are split into tokens for a model, and made into what it is given."""
+
+    def ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text, whole; raises InputError for one that can't be read whole."""
+
+    def inputs(self, rows: Sequence[list[int]]) -> dict[str, torch.Tensor]:
+        """What the model is given of rows of ``ids``, at least one, padded."""
+
+
 def unit_rows(array: NDArray[np.floating]) -> Rows:
     """Scale each row of an (n, dim) array to unit length, as float32.
 
