@@ -181,7 +181,7 @@ def load_model(ref: Ref, device: str = "auto", precision: str = "float32") -> En
 def as_model(ref: str, pictures: Any, texts: Any, logit_scale: float, **more: Any) -> Encoder:
     """A model from two functions: RGB pictures, and texts, to vectors of one width.
 
-    ``more``: ``version``, ``logit_bias`` and ``scores``, as ``audit.models.own.as_model`` has them.
+    ``more``: ``version`` and ``sigmoid_bias``, as ``audit.models.own.as_model`` has them.
     Vectors may have any length; a picture's id is in ``image.info["image_id"]``.
 
     >>> import audit

@@ -174,6 +174,7 @@ def compare(folder: Path, kind: str) -> None:
     assert np.ptp(similar, axis=1).min() > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_embeddings_choices_and_scores_are_those_of_the_exported_model(
     kind: str, made: Callable[[str], Path]
@@ -181,11 +182,13 @@ def test_embeddings_choices_and_scores_are_those_of_the_exported_model(
     compare(made(kind), kind)
 
 
+@pytest.mark.slow
 def test_one_graph_of_both_towers_is_asked_one_side_at_a_time(both: Path) -> None:
     compare(both, "clip")
     assert load(both).card.logit_scale == pytest.approx(np.exp(2.0), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_a_graph_of_both_and_graphs_of_each_agree(both: Path, made: Callable[[str], Path]) -> None:
     one, two = load(both), load(made("clip"))
     np.testing.assert_allclose(one.encode_texts(TEXTS), two.encode_texts(TEXTS), atol=1e-5)
@@ -194,6 +197,7 @@ def test_a_graph_of_both_and_graphs_of_each_agree(both: Path, made: Callable[[st
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_rows_have_unit_length_in_order_and_repeat(kind: str, made: Callable[[str], Path]) -> None:
     encoder, images = load(made(kind)), pictures(40)
@@ -212,6 +216,7 @@ def test_rows_have_unit_length_in_order_and_repeat(kind: str, made: Callable[[st
     assert isinstance(encoder, StagedEncoder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_texts_are_read_to_their_end_or_refused(kind: str, made: Callable[[str], Path]) -> None:
     encoder: Any = load(made(kind))
@@ -227,6 +232,7 @@ def test_texts_are_read_to_their_end_or_refused(kind: str, made: Callable[[str],
         encoder.encode_texts([fits + " a"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("length", [8, 12])
 def test_a_graph_for_texts_of_one_length(length: int, tmp_path: Path) -> None:
     folder = exported(tmp_path / "fixed", "clip", length=length, free={"input_ids": {0: "m"},
@@ -245,6 +251,7 @@ def test_a_graph_for_texts_of_one_length(length: int, tmp_path: Path) -> None:
     assert (encoder.encode_texts(short) * read).sum(axis=1).min() > 0.9999
 
 
+@pytest.mark.slow
 def test_a_graph_for_one_picture_at_a_time(copy: Path, made: Callable[[str], Path]) -> None:
     export(Pictures(own(copy)), copy / "vision_model.onnx", ["pixel_values"], ["image_embeds"],
            free={}, single=True)  # fmt: skip
@@ -275,6 +282,7 @@ def test_the_card(made: Callable[[str], Path], both: Path) -> None:
     assert card.preprocessing == str(onnx.Export.read(str(both)).pictures)
 
 
+@pytest.mark.slow
 def test_the_fingerprint_holds_what_changes_a_number(
     copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -311,6 +319,7 @@ def test_the_fingerprint_holds_what_changes_a_number(
 # --- what can be wrong
 
 
+@pytest.mark.slow
 def test_without_the_library_one_sentence_says_what_to_install(
     copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -319,12 +328,14 @@ def test_without_the_library_one_sentence_says_what_to_install(
         families.locate(f"onnx:{copy}")
 
 
+@pytest.mark.slow
 def test_graphs_of_single_towers_need_a_logit_scale(copy: Path) -> None:
     (copy / onnx.STATED).unlink()
     with pytest.raises(InputError, match="no clip_audit.yaml.*Write 'logit_scale: 100' in it:"):
         families.locate(f"onnx:{copy}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("said", "told"),
     [
@@ -341,6 +352,7 @@ def test_what_is_stated_is_checked(copy: Path, said: dict[str, Any], told: str) 
         families.locate(f"onnx:{copy}")
 
 
+@pytest.mark.slow
 def test_a_scale_that_is_not_the_graphs_own_is_refused(both: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(both, tmp_path / "stated"))
     state(folder, logit_scale=float(np.exp(2.0)))
@@ -350,6 +362,7 @@ def test_a_scale_that_is_not_the_graphs_own_is_refused(both: Path, tmp_path: Pat
         load(folder)
 
 
+@pytest.mark.slow
 def test_towers_that_mix_are_refused(both: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(both, tmp_path / "mixed"))
     export(Both(own(folder), mixed=0.5), folder / onnx.BOTH, INPUTS,
@@ -358,6 +371,7 @@ def test_towers_that_mix_are_refused(both: Path, tmp_path: Path) -> None:
         load(folder)
 
 
+@pytest.mark.slow
 def test_a_text_tower_that_reads_its_first_token_only_is_refused(copy: Path) -> None:
     class First(Texts):
         def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
@@ -371,6 +385,7 @@ def test_a_text_tower_that_reads_its_first_token_only_is_refused(copy: Path) -> 
         load(copy)
 
 
+@pytest.mark.slow
 def test_a_text_tower_that_sees_padding_is_refused(copy: Path) -> None:
     class Mean(Texts):
         def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
@@ -383,6 +398,7 @@ def test_a_text_tower_that_sees_padding_is_refused(copy: Path) -> None:
         load(copy)
 
 
+@pytest.mark.slow
 def test_towers_without_projections_or_with_other_inputs_are_refused(copy: Path) -> None:
     model = own(copy)
     export(Pictures(model), copy / "vision_model.onnx", ["pixel_values"], ["pooler_output"])
@@ -396,6 +412,7 @@ def test_towers_without_projections_or_with_other_inputs_are_refused(copy: Path)
         load(copy)
 
 
+@pytest.mark.slow
 def test_graphs_that_are_missing_or_broken(copy: Path) -> None:
     whole = (copy / "text_model.onnx").read_bytes()
     for broken in (whole[: len(whole) // 2], b"", b"no graph"):
@@ -410,6 +427,7 @@ def test_graphs_that_are_missing_or_broken(copy: Path) -> None:
         load(copy / "nowhere")
 
 
+@pytest.mark.slow
 def test_pictures_of_another_size_than_the_graph_takes_are_refused(copy: Path) -> None:
     said = json.loads((copy / "config.json").read_text())
     said["vision_config"]["image_size"] = 40
@@ -422,6 +440,7 @@ def test_pictures_of_another_size_than_the_graph_takes_are_refused(copy: Path) -
         load(copy)
 
 
+@pytest.mark.slow
 def test_a_precision_and_a_device_it_does_not_have(copy: Path) -> None:
     with pytest.raises(InputError, match="in the precision in which it was exported"):
         families.load(f"onnx:{copy}", "cpu", "float16")

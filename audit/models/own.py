@@ -12,7 +12,6 @@ from PIL.Image import Image
 
 from audit.core.errors import InputError, sentence
 from audit.models.encoder import EncoderCard, Rows, digest_of, require_logit_scale, unit_rows
-from audit.stats.scoring import Kind
 
 Pictures = Callable[[Sequence[Image]], Any]
 Texts = Callable[[Sequence[str]], Any]
@@ -41,8 +40,7 @@ def as_model(
     texts: Texts,
     logit_scale: float,
     *,
-    logit_bias: float = 0.0,
-    scores: Kind = "softmax",
+    sigmoid_bias: float | None = None,
     version: str = "",
 ) -> OwnModel:
     """A model from two functions.
@@ -53,8 +51,8 @@ def as_model(
             scaled to unit length.
         texts: texts to vectors of the same width.
         logit_scale: what a cosine is multiplied with, exponentiated: 100 in OpenAI's CLIP.
-        logit_bias: what is added then, where scores are sigmoids.
-        scores: ``softmax``, or ``sigmoid`` as SigLIP is trained.
+        sigmoid_bias: what is added then, where scores are sigmoids, as SigLIP is trained; None: a
+            softmax over the labels.
         version: whatever changes when an embedding does. Embeddings are kept under it; without one
             they are kept for this session only.
 
@@ -69,7 +67,8 @@ def as_model(
     card = EncoderCard(
         ref=ref, family="python", dim=probe.shape[1], image_size=0, context_length=0,
         preprocessing="its own", logit_scale=logit_scale, precision="its own", device="its own",
-        fingerprint=fingerprint, caveats=caveats, logit_bias=logit_bias, scores=scores,
+        fingerprint=fingerprint, caveats=caveats, logit_bias=sigmoid_bias or 0.0,
+        scores="softmax" if sigmoid_bias is None else "sigmoid",
     )  # fmt: skip
     return OwnModel(card, pictures, texts)
 
