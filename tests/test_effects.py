@@ -490,7 +490,7 @@ def test_the_mean_number_of_labels_kept_covers() -> None:
         subject = rng.normal(size=(40, DIM))[world.subject]
         world.vectors = unit(subject + rng.normal(size=(120, DIM)))
         groups = world.groups
-        args = world.vectors, world.classes, LABELS, 10.0, groups, (0.1,)
+        args = world.vectors, world.classes, LABELS, Scoring(10.0), groups, (0.1,)
         table = threshold_rates(*args, sweep=())
         row = one(table, metric="mean_labels_kept", group="a")
         inside.append((row["low"], row["high"], row["value"]))

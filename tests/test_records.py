@@ -10,13 +10,16 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from scipy.stats import norm
 
 import audit
 from audit.core.errors import InputError
+from audit.engine.askable import require_askable
 from audit.models.encoder import GIVES, Recorded
 from audit.models.families import load, locate
 from audit.models.vectors import read_images, read_texts
+from audit.report.exports.public import write_public
 
 LABELS = ("doctor", "thief", "cook")
 PROMPTS = tuple(f"a photo of a {label}." for label in LABELS)
@@ -200,7 +203,11 @@ def test_whatever_moves_a_number_moves_the_fingerprint(folder: Path) -> None:
     table(folder / "v.parquet", IDS, WORLD.images)
     first = of()
     assert of(name="another name") == first
-    others = {of(logit_scale=99), of(scores="sigmoid"), of(scores="sigmoid", logit_bias=-10)}
+    others = {
+        of(logit_scale=99),
+        of(scores="sigmoid", logit_bias=0),
+        of(scores="sigmoid", logit_bias=-10),
+    }
     table(folder / "v.parquet", [*IDS[1:], IDS[0]], WORLD.images)
     others.add(of())
     table(folder / "v.parquet", IDS, WORLD.images * (1 + 1e-6))
@@ -224,6 +231,7 @@ KEYS: dict[str, dict[str, object]] = {
     "two texts": {"text_tower": "specimen-even"},
     "no scale": {"logit_scale": None},
     "scale": {"logit_scale": 1e60},
+    "bias": {"scores": "sigmoid"},
     "column": {"id_column": "imageid"},
 }
 
@@ -254,7 +262,7 @@ def broken(folder: Path, what: str) -> dict[str, object]:
     [
         ("twice", "'002' has two vectors"),
         ("width of texts", "pictures have 16 numbers and texts 8"),
-        ("pickled", "can't be read: .*Arrays of Python objects are never read"),
+        ("pickled", "holds Python objects.*These are never read"),
         ("short", "239 vectors and 240 names"),
         ("no names", "holds vectors and no names.*Say in 'ids'"),
         ("whole numbers", "vectors are floating-point numbers"),
@@ -263,7 +271,8 @@ def broken(folder: Path, what: str) -> dict[str, object]:
         ("no texts", "nothing says how texts are embedded.*'text_tower'"),
         ("two texts", "'texts' and 'text_tower' are both given"),
         ("no scale", "no logit scale.*State 'logit_scale'"),
-        ("scale", "no score would be a number"),
+        ("scale", "no score would be a number.*State it exponentiated"),
+        ("bias", "sigmoid scores need their bias"),
         ("column", "there is no column 'imageid'. Did you mean 'image_id'"),
     ],
 )
@@ -300,7 +309,7 @@ def test_pictures_without_a_vector_are_set_aside_and_counted(folder: Path) -> No
     assert run.dataset["quarantined_reasons"] == {"not recorded": 3}
     said = (run.path / "private" / "quarantined.csv").read_text(encoding="utf-8-sig")
     assert "005" in said
-    assert "not finite, or zero" in said
+    assert "its embedding is not finite, or zero" in said
 
 
 def test_a_data_set_without_pictures_needs_a_recorded_model(folder: Path) -> None:
@@ -502,6 +511,34 @@ def test_captions_of_clip_retrieval_are_texts(folder: Path) -> None:
     (folder / "text_emb").mkdir()
     for part, at in enumerate(np.array_split(np.arange(N), 11)):
         np.save(folder / "text_emb" / f"text_emb_{part}.npy", WORLD.images[at])
-    with pytest.raises(InputError, match="'no' has two vectors"):
-        read_texts(folder, None, None)
+    captions = read_texts(folder, None, None)
+    assert captions.names == ("no",)  # captions come again; the first is kept
+    np.testing.assert_array_equal(captions.rows, WORLD.images[:1])
     assert read_images(folder, None, None, None).names == IDS
+
+
+def test_ties_are_remarked_where_the_order_of_labels_decides(folder: Path) -> None:
+    rows = [(i, label, "0.4" if label != "cook" else "0.1") for i in IDS for label in LABELS]
+    pd.DataFrame(rows, columns=["image_id", "label", "score"]).to_csv(folder / "t.csv", index=False)
+    asked = suite(folder, f"predictions:{folder / 't.csv'}", templates="bare")
+    run = audit.run(asked, out=folder / "runs", cache=folder / "cache")
+    (told,) = [r for r in run.dataset["remarks"] if "equally near" in r]
+    assert f"in {N} of {N} choices" in told
+    assert all(any("equally near" in c for c in f["caveats"]) for f in run.findings)
+
+
+def test_too_few_records_are_refused_before_anything_is_done(folder: Path) -> None:
+    table(folder / "v.parquet", IDS[:100], WORLD.images[:100])
+    asked = suite(folder, describe(folder, images="v.parquet"))
+    with pytest.raises(InputError, match="140 of 240 pictures have no usable record"):
+        require_askable(asked, locate(asked.model))
+
+
+def test_a_public_copy_names_no_folder_of_records(folder: Path) -> None:
+    asked = suite(folder, f"embeddings:{folder / 'vectors.npz'}")
+    run = audit.run(asked, out=folder / "runs", cache=folder / "cache")
+    write_public(run, folder / "public")
+    for path in (folder / "public").rglob("*"):
+        assert not path.is_file() or str(folder).encode() not in path.read_bytes(), path.name
+    said = yaml.safe_load((folder / "public" / "suite.yaml").read_text())
+    assert said["model"] == "embeddings:vectors.npz"

@@ -261,7 +261,7 @@ def test_a_split_and_the_order_of_pictures_change_nothing(world: Path) -> None:
 def test_captions_that_are_alike_to_the_model_favour_none(world: Path) -> None:
     dataset = manifest(world, many(600))
     scenes = asked(template=TEMPLATE)
-    texts = Texts(lambda s: np.tile(np.eye(3, dtype=np.float32)[0], (len(s), 1)), 10.0)
+    texts = Texts(lambda s: np.tile(np.eye(3, dtype=np.float32)[0], (len(s), 1)), Scoring(10.0))
     rows = scenes.outcomes(seen_of(dataset, np.ones((600, 3)), texts))
     headline = rows[rows["condition"] == ENSEMBLE]
     assert headline["tie"].all()

@@ -52,7 +52,12 @@ def data_remarks(suite: Suite) -> None:
     if sight.faults:
         remarks.insert(0, f"{len(sight.faults):,} pictures would be set aside; the first: {first}")
     how = "file" if sight.of_files else "picture"
-    say(f"{len(data):,} files looked for, {sight.opened:,} opened; duplicates searched by {how}")
+    if not data.card.pictures:
+        say("no pictures, as the card says: answers are recorded")
+    else:
+        say(
+            f"{len(data):,} files looked for, {sight.opened:,} opened; duplicates searched by {how}"
+        )
     if sight.unsearched:
         say(
             f"in {sight.unsearched:,} pictures inside Parquet duplicates are searched by 'run' only"

@@ -151,7 +151,7 @@ def check(
             "it, from a rate of 10%, and equal rates of 10% to lie within it."
         )
     plan_status(asked, out, seal)
-    say(f"{suite} is sound. Next: clip-audit run {suite}")
+    say(f"{suite} is sound. Next: clip-audit run {suite}" + (f" --model {model}" if model else ""))
 
 
 @app.command()

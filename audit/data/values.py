@@ -16,7 +16,7 @@ from audit.core.errors import InputError
 BLANKS: Final = " \t\r\n"
 # leading zeros make a code, not a number: '01' is not 1
 _NUMBER: Final = re.compile(r"[+-]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
-_DECIMAL_COMMA: Final = re.compile(r"[+-]?(?:0|[1-9]\d*),\d+", re.ASCII)
+_DECIMAL_COMMA: Final = re.compile(r"[+-]?(?:0|[1-9]\d*),\d+(?:[eE][+-]?\d+)?", re.ASCII)
 
 
 def number(text: str) -> float | None:

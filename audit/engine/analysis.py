@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Final
 
 import pandas as pd
 
 from audit.core.rundir import TABLES
+from audit.core.tables import ENSEMBLE
 from audit.data.labels import LabelSet
+from audit.data.remarks import Remark
 from audit.measure.claims import Claim, Gated, no_gate, settle
 from audit.measure.confidence import Confidence
 from audit.measure.controls import controls, with_nulls
@@ -34,6 +37,27 @@ class Answer:
         """The label set asked."""
         (labels,) = self.probe.label_sets()
         return labels
+
+
+#: a larger share of choices between labels that are equally near is remarked
+_TIED: Final = 0.01
+
+
+def of_ties(answers: Sequence[Answer]) -> list[Remark]:
+    """Choices that hang on which label is listed first, where they are more than a few."""
+    remarks = []
+    for answer in answers:
+        if answer.tally is None or "tie" not in answer.rows:
+            continue
+        headline = answer.rows[answer.rows["condition"] == ENSEMBLE]
+        tied = int(headline["tie"].sum())
+        if tied > _TIED * len(headline):
+            told = (
+                f"'{answer.probe.task}': in {tied:,} of {len(headline):,} choices two labels are "
+                "equally near, and the one that the set lists first was taken"
+            )
+            remarks.append(Remark(told, task=answer.probe.task, of_answers=False))
+    return remarks
 
 
 @dataclass(frozen=True)

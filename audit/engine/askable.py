@@ -75,6 +75,8 @@ def require_possible(suite: Suite, encoder: Encoder) -> None:
                 encoder.require(texts, probe.pictures(suite.pictures))
             except InputError as error:
                 raise InputError(f"'{probe.task}': {error}") from error
+    if isinstance(encoder, Recorded):
+        _require_records(suite, encoder)
     if not (recorded or suite.pictures.card.pictures):
         told = (
             f"the data set '{suite.pictures.name}' has no pictures ('pictures: false' in its "
@@ -82,6 +84,24 @@ def require_possible(suite: Suite, encoder: Encoder) -> None:
         )
         advice = "Name recorded answers as the model (docs/records.md), or give the pictures"
         raise InputError(sentence(told, advice))
+
+
+def _require_records(suite: Suite, encoder: Recorded) -> None:
+    """Refuse records of which too many pictures have none.
+
+    Raises:
+        InputError: more than the suite allows.
+    """
+    ids = [str(i) for i in suite.pictures.table["image_id"]]
+    _, missing = encoder.recorded(ids)
+    if len(missing) / len(ids) > suite.max_quarantined:
+        first = next(iter(missing))
+        told = (
+            f"{encoder.card.ref}: {len(missing):,} of {len(ids):,} pictures have no usable record, "
+            f"more than the {suite.max_quarantined:.0%} that the suite allows"
+        )
+        advice = "Add them, or raise 'max_quarantined' in the suite"
+        raise InputError(sentence(told, f"The first is {first}: {missing[first]}", advice))
 
 
 def _require_sendable(suite: Suite, address: str) -> None:

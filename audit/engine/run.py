@@ -24,7 +24,7 @@ from audit.core.verdicts import RULE
 from audit.data.pictures import of_copies
 from audit.data.remarks import Remark
 from audit.engine import gates, plan
-from audit.engine.analysis import Answer, Tables, analyse, together
+from audit.engine.analysis import Answer, Tables, analyse, of_ties, together
 from audit.engine.askable import require_possible, require_readable, require_sound
 from audit.engine.suite import Suite
 from audit.measure.confidence import Confidence
@@ -99,7 +99,8 @@ def carry_out(
         tables = _compare(suite, answers, groups, progress)
         # recorded scores have no pixels
         seen = dict(zip(pictures.images.keys, pictures.images.pixels, strict=False))
-        remarks = (*suite.remarks, *of_copies(suite.pictures, suite.groups, seen))
+        copies = of_copies(suite.pictures, suite.groups, seen)
+        remarks = (*suite.remarks, *copies, *of_ties(answers))
         described = _describe(suite, pictures.quarantined, remarks)
         found = find(
             tables.rates, tables.disparities, tables.measures, _harms(suite), _sources(suite)

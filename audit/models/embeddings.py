@@ -29,6 +29,8 @@ from audit.models.encoder import (
 from audit.models.records import Description, Records, describe, missing_texts
 from audit.models.vectors import Vectors, has_texts, read_images, read_texts, scalars
 
+#: exponentiated logit scales outside of this are questioned; 4.6 is the logarithm of CLIP's 100
+_USUAL: Final = (5.0, 200.0)
 #: lengths of rows that are taken for one, which float16 spoils in the fourth digit
 UNIT: Final = 1e-3
 
@@ -56,12 +58,13 @@ class RecordedEmbeddings(Records):
         lengths = np.linalg.norm(images.rows.astype(np.float64), axis=1)
         good = np.isfinite(lengths) & (lengths > 0)
         ids = [name for name, kept in zip(images.names, good, strict=True) if kept]
-        bad = {name: "not finite, or zero" for name in set(images.names) - set(ids)}
+        bad = dict.fromkeys(set(images.names) - set(ids), "its embedding is not finite, or zero")
         rows = unit_rows(images.rows[good]) if ids else np.zeros((0, card.dim), np.float32)
         super().__init__(card, ids, rows, bad)
         self._tower = None if isinstance(texts, Vectors) else texts
         self._texts = {}
         if isinstance(texts, Vectors):
+            _require_texts(texts)
             self._texts = dict(zip(texts.names, unit_rows(texts.rows), strict=True))
 
     def encode_texts(self, texts: Sequence[str]) -> Rows:
@@ -85,6 +88,14 @@ class RecordedEmbeddings(Records):
         """
         self.encode_texts(texts)
         self.recorded(image_ids)
+
+
+def _require_texts(texts: Vectors) -> None:
+    lengths = np.linalg.norm(texts.rows.astype(np.float64), axis=1)
+    bad = ~(np.isfinite(lengths) & (lengths > 0))
+    if bad.any():
+        told = f"{texts.place}: the embedding of '{texts.names[int(bad.argmax())]}' is not finite, "
+        raise InputError(sentence(f"{told}or zero", f"Mend {int(bad.sum())} such rows"))
 
 
 def load(name: str, device: str, precision: str, cache: Path | None) -> RecordedEmbeddings:
@@ -163,10 +174,14 @@ def _card(
         told = f"{images.place}: no logit scale, without which no similarity is a score"
         advice = "State 'logit_scale': 100 for OpenAI's CLIP, exp() of what a checkpoint stores"
         raise InputError(sentence(told, advice))
-    require_logit_scale(scale, images.place)
-    bias = said.logit_bias if said.logit_bias is not None else tower.logit_bias if tower else 0.0
+    scaled = _require_scale(scale, images.place)
     kind = said.scores or (tower.scores if tower else "softmax")
-    caveats = tuple(c for c in (_lengths(images), *(tower.caveats if tower else ())) if c)
+    bias = said.logit_bias if said.logit_bias is not None else tower and tower.logit_bias
+    if bias is None and kind == "sigmoid":
+        told = f"{images.place}: sigmoid scores need their bias, and none is stated"
+        raise InputError(sentence(told, "State 'logit_bias', as the checkpoint stores it"))
+    bias = bias or 0.0
+    caveats = tuple(c for c in (_lengths(images), scaled, *(tower.caveats if tower else ())) if c)
     content: dict[str, Any] = {"images": _digest(images), "scale": scale, "bias": bias}
     content |= {"scores": kind, "texts": tower.fingerprint if tower else _digest(texts)}  # type: ignore[arg-type]
     return EncoderCard(
@@ -188,10 +203,32 @@ def _digest(vectors: Vectors) -> str:
 def _lengths(images: Vectors) -> str:
     """The caveat of rows that were not of unit length."""
     lengths = np.linalg.norm(images.rows.astype(np.float64), axis=1)
+    lengths = lengths[np.isfinite(lengths) & (lengths > 0)]
     off = int((np.abs(lengths - 1) > UNIT).sum())
     if not off:
         return ""
     return (
         f"{off:,} of {len(lengths):,} embeddings were not of unit length (from "
-        f"{np.nanmin(lengths):.3g} to {np.nanmax(lengths):.3g}): they were normalised"
+        f"{lengths.min():.3g} to {lengths.max():.3g}): they were normalised"
+    )
+
+
+def _require_scale(scale: float, place: str) -> str:
+    """The caveat of a logit scale that no CLIP has.
+
+    Raises:
+        InputError: no score would be a number.
+    """
+    try:
+        require_logit_scale(scale, place)
+    except InputError as error:
+        told = f"{place}: the logit scale is {scale:g}, so no score would be a number"
+        advice = "State it exponentiated: 100 for OpenAI's CLIP, exp() of what a checkpoint stores"
+        raise InputError(sentence(told, advice)) from error
+    low, high = _USUAL
+    if low <= scale <= high:
+        return ""
+    return (
+        f"The logit scale is {scale:.4g}; models are trained to between 10 and 120. Is it "
+        "exponentiated, as it has to be? Choices are right, scores and thresholds may mean little"
     )

@@ -160,7 +160,9 @@ def _read(said: Predictions, path: Path) -> Scores:
         if name not in table:
             listing = "Its columns are " + ", ".join(f"'{c}'" for c in table.columns[:12])
             told = f"{path}: there is no column '{name}'"
-            raise InputError(sentence(told, suggest(name, list(table.columns)), listing))
+            name_it = "Name yours in a YAML file, see docs/records.md"
+            near = suggest(name, list(table.columns))
+            raise InputError(sentence(told, near, listing, name_it))
         blank = table[name].isna()
         if blank.any():
             at = int(table.index[int(blank.to_numpy().argmax())]) + 1
@@ -178,6 +180,8 @@ def _matrix(said: Predictions, path: Path, table: pd.DataFrame, column: str | No
         what = f"'{labels[columns[at]]}' of '{ids[rows[at]]}' has two scores"
         if column is None:
             what = f"'{ids[rows[at]]}' has two labels and no scores say which is its choice"
+            advice = "Name the column of the scores in 'score_column', or keep one label"
+            raise InputError(sentence(f"{path}: {what}", advice))
         raise InputError(sentence(f"{path}: {what}", "Keep one"))
     if len(ids) * len(labels) > MOST:
         told = f"{path}: {len(ids):,} pictures by {len(labels):,} labels are more than fit here"

@@ -87,6 +87,10 @@ class Records:
             InputError: none of them has one.
         """
         known = [i for i in image_ids if i in self._at]
+        if image_ids and not self._at:
+            why = next(iter(self._lost.values()), "there are none")
+            told = f"{self.card.ref}: none of its records can be used: {why}"
+            raise InputError(sentence(told, "Make them again"))
         if image_ids and not known:
             told = (
                 f"{self.card.ref}: none of its {len(self._at):,} records is of one of the "

@@ -68,6 +68,10 @@ class Service(Description):
             raise ValueError("give either 'url' or 'command'")
         if len(set(self.labels)) < len(self.labels):
             raise ValueError("a label is listed twice")
+        if self.url and urlsplit(self.url).username is not None:
+            raise ValueError(
+                "a name or password in 'url' would be stored; name a variable in 'key'"
+            )
         return self
 
     @property
@@ -151,6 +155,7 @@ class RemoteClassifier:
         self._again: list[tuple[bytes, NDArray[np.float64]]] = []
         self._at_once: list[float] = []
         self._notes: tuple[str, ...] = ()
+        self._new = 0
         self._lock = threading.Lock()
 
     @property
@@ -174,6 +179,8 @@ class RemoteClassifier:
         picture = buffer.getvalue()
         try:
             row = self._ask(picture)
+            with self._lock:
+                self._new += 1
             if self._is_asked_again(picture):
                 noise = float(np.abs(self._ask(picture) - row).max())
                 with self._lock:
@@ -220,17 +227,17 @@ class RemoteClassifier:
         except InputError as error:  # everything was answered once; only this is lost
             self._notes = (f"At the end it could not be asked again: {error}",)
             return
+        kept = f"{self._new:,} pictures were asked about in this run; all other answers are older"
         if not drift:
-            self._notes = (
-                "No picture was asked twice: whether the service answers the same tomorrow is "
-                "not known",
-            )
+            unknown = "no picture was asked twice, so how steady the service is is not known"
+            self._notes = (f"{kept}; {unknown}",)
             return
         noisy, moved = (sum(d > _SAME for d in values) for values in (self._at_once, drift))
         self._notes = (
             f"Of {len(drift):,} pictures that were asked twice at once, {noisy:,} got other "
             f"scores (by up to {max(self._at_once):.3g}); asked again at the end, {moved:,} did "
             f"(by up to {max(drift):.3g}), and {changed:,} got another label",
+            kept,
         )
 
     def _is_asked_again(self, picture: bytes) -> bool:
@@ -279,7 +286,11 @@ class RemoteClassifier:
             raise InputError(sentence(told, f"It must be {shape}"))
         row = np.full(len(self._place), np.nan)
         for one in listed:
-            row[self._at(one)] = self._score(one)
+            at = self._at(one)
+            if not np.isnan(row[at]):
+                told = f"{ref}: an answer lists the label '{one['label']}' twice"
+                raise InputError(sentence(told, "Have it answer each label once"))
+            row[at] = self._score(one)
         if not self._said.scored and len(listed) != 1:
             told = f"{ref}: answers {len(listed)} labels, and without scores one is its choice"
             raise InputError(sentence(told, "Have it answer one label, or its scores"))

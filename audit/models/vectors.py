@@ -55,7 +55,7 @@ class Vectors:
         shape = self.rows.shape
         if self.rows.ndim != 2 or not all(shape):
             told = f"{self.place}: vectors are rows of a table, and this has the shape {shape}"
-            raise InputError(sentence(told, "Store one row a picture or text"))
+            raise InputError(sentence(told, "Store one row a picture or text, and at least one"))
         if shape[0] != len(self.names):
             told = f"{self.place}: {shape[0]:,} vectors and {len(self.names):,} names"
             raise InputError(sentence(told, "Give one name a vector, in the same order"))
@@ -84,7 +84,8 @@ def read_images(
     """
     if (place / _PICTURES).is_dir():
         column = id_column or "image_path"
-        return _of_clip_retrieval(place, _PICTURES, column)
+        found = _of_clip_retrieval(place, _PICTURES, column)
+        return Vectors(found.names, found.rows, found.place)
     column = id_column or "image_id"
     if place.suffix == ".npy":
         if ids is None:
@@ -99,10 +100,10 @@ def read_images(
 def read_texts(place: Path, text_column: str | None, vector_column: str | None) -> Vectors:
     """Embeddings of texts by the text itself; as ``read_images``."""
     if (place / _CAPTIONS).is_dir():
-        return _of_clip_retrieval(place, _CAPTIONS, text_column or "caption")
+        return _once(_of_clip_retrieval(place, _CAPTIONS, text_column or "caption"))
     if place.suffix == ".npz":
         return _of_npz(place, "text embeddings", "texts", None, "")
-    return _of_table(place, text_column or "text", vector_column)
+    return _of_table(place, text_column or "text", vector_column, or_only=True)
 
 
 def has_texts(place: Path) -> bool:
@@ -201,12 +202,15 @@ def _of_npz(place: Path, what: str, named: str, ids: Path | None, column: str) -
 # --- tables -----------------------------------------------------------------------------------
 
 
-def _of_table(place: Path, name_column: str, vector_column: str | None) -> Vectors:
+def _of_table(
+    place: Path, name_column: str, vector_column: str | None, or_only: bool = False
+) -> Vectors:
     table = _table(place)
     if name_column not in table.column_names:
         raise _no_column(place, name_column, table.column_names)
     able = [f.name for f in table.schema if _is_vector(f.type)]
-    column = vector_column or (able[0] if len(able) == 1 else "embedding")
+    only = able[0] if len(able) == 1 else "embedding"
+    column = only if or_only and vector_column not in able else vector_column or only
     if column not in able:
         listing = ", ".join(f"'{name}'" for name in able) or "none"
         told = f"{place}: no column '{column}' of vectors"
@@ -288,7 +292,16 @@ def _joined(tables: Sequence[pa.Table], place: Path) -> pa.Table:
 # --- clip-retrieval ---------------------------------------------------------------------------
 
 
-def _of_clip_retrieval(place: Path, what: str, column: str) -> Vectors:
+@dataclass(frozen=True)
+class _Part:
+    """Names and rows of a folder's parts together; names may come again."""
+
+    names: tuple[str, ...]
+    rows: NDArray[np.float32]
+    place: str
+
+
+def _of_clip_retrieval(place: Path, what: str, column: str) -> _Part:
     """``img_emb/img_emb_0.npy`` and so on, with ``metadata/metadata_0.parquet``."""
     arrays = {_number(p): p for p in (place / what).glob("*.npy")}
     tables = {_number(p): p for p in (place / _METADATA).glob("*.parquet")}
@@ -307,7 +320,15 @@ def _of_clip_retrieval(place: Path, what: str, column: str) -> Vectors:
         rows.append(part)
     if len(widths := {part.shape[-1] for part in rows}) > 1:
         raise InputError(sentence(f"{place}: parts have several widths: {sorted(widths)}"))
-    return Vectors(tuple(names), np.concatenate(rows), str(place))
+    return _Part(tuple(names), np.concatenate(rows), str(place))
+
+
+def _once(captions: _Part) -> Vectors:
+    """Captions that come again, as people's captions do, with their first embedding."""
+    first: dict[str, int] = {}
+    for i, name in enumerate(captions.names):
+        first.setdefault(name, i)
+    return Vectors(tuple(first), captions.rows[list(first.values())], captions.place)
 
 
 def _number(path: Path) -> int:
@@ -331,6 +352,9 @@ def _readable(place: Path) -> Iterator[None]:
         raise InputError(sentence(f"there is no file {place}", "Check the path")) from error
     except Exception as error:  # numpy and pyarrow raise anything here
         said = (str(error).splitlines() or [type(error).__name__])[0]
-        advice = "Arrays of Python objects are never read; store texts and numbers"
         told = f"{place}: can't be read: {said:.200}"
-        raise InputError(sentence(told, advice if "pickle" in said else "")) from error
+        advice = "Get or write the file again"
+        if "pickle" in said or "allow_pickle" in said:
+            told = f"{place}: holds Python objects, or is no file of numpy's"
+            advice = "These are never read: store texts (.astype(str)) and numbers"
+        raise InputError(sentence(told, advice)) from error

@@ -20,7 +20,7 @@ _MEANING: Final[dict[str, str]] = {
     "the similarity at the model's own logit scale and bias; the scores of a set need not add "
     "up to one",
     "given": "what the system itself gave as the score of a label",
-    "none": "not known: the system gave its labels without scores",
+    "none": "none: the system gave no scores, or none that are probabilities",
 }
 
 
@@ -30,9 +30,9 @@ class Scoring:
 
     ``softmax``: ``exp(scale s_j) / sum_k exp(scale s_k)``, as CLIP is trained. ``sigmoid``:
     ``1 / (1 + exp(-(scale s_j + bias)))``, as SigLIP is trained. ``given``: the similarities are
-    the scores of a system that gives no embeddings. ``none``: there are no scores, only choices,
-    and every score is nan. Which label is chosen, the one of the highest similarity, is the same
-    under all.
+    the scores of a system that gives no embeddings. ``none``: there are no scores that are
+    probabilities, only choices or an order, and every score is nan. Which label is chosen, the one
+    of the highest similarity, is the same under all.
 
     Source: Radford et al. 2021, arXiv 2103.00020; Zhai et al. 2023, arXiv 2303.15343, equation 1.
     """

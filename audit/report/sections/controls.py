@@ -119,7 +119,10 @@ def checks(run: Run) -> list[tuple[str, str]]:
             "Groups of every attribute, unknown included, add up to everyone",
             "yes" if not off else f"NO, in {off} places",
         ),
-        ("Choices too close to call (may differ with the batch size)", _ties(run)),
+        (
+            "Choices between labels that are equally near (the one listed first is taken)",
+            _ties(run),
+        ),
     ]
 
 

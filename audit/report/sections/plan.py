@@ -12,6 +12,7 @@ from audit.core.page import Markdown
 from audit.core.rundir import Run
 from audit.core.tables import DIFFERENCE, EXPLORATORY, PRIMARY
 from audit.measure.claims import Claim
+from audit.measure.confidence import RATIO_FAMILIES, Confidence
 from audit.measure.findings import judged
 from audit.measure.metrics import DEFAULT_FAMILY
 from audit.probes.kit.cells import MOST_ROWS, asked, needed, p_value, table, tag
@@ -19,7 +20,11 @@ from audit.probes.kit.cells import MOST_ROWS, asked, needed, p_value, table, tag
 
 def margins_table(run: Run) -> Markdown:
     """The margins that were fixed before the run."""
-    margins = run.suite["confidence"]["margins"]
+    stated = run.suite["confidence"]["margins"]
+    asked = [f for f in RATIO_FAMILIES if (run.disparities["margin_family"] == f).any()]
+    # a harmful family has a ratio too, also where the suite states none
+    bound = Confidence(margins=stated)
+    margins = stated | {f: bound.margin(f).model_dump() for f in asked}
     return table(
         {
             "Label family": "every other" if family == DEFAULT_FAMILY else family,
