@@ -178,8 +178,10 @@ def load_model(ref: Ref, device: str = "auto", precision: str = "float32") -> En
     return load(str(ref), device=device, precision=precision)
 
 
-def load_dataset(ref: Ref) -> Dataset:
+def load_dataset(ref: Ref | Mapping[str, Any]) -> Dataset:
     """Pictures of people with their attributes: a bundled name, a card, or a card's folder.
+
+    A mapping names a source and gives its keys: ``{"name": "fairface", "root": FOLDER, ...}``.
 
     >>> import audit
     >>> people = audit.load_dataset("people")
