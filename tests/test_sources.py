@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -15,6 +18,7 @@ import audit
 from audit.cli.preview import data_remarks
 from audit.core.errors import InputError
 from audit.data.dataset import Dataset, load
+from audit.data.images import Unreadable, decode
 from audit.data.sources import SOURCES
 from audit.data.sources.base import Published
 from audit.data.sources.celeba import ATTRIBUTES
@@ -486,3 +490,109 @@ def test_parts_are_not_taken_for_classes(tmp_path: Path) -> None:
         load(keys | {"attribute": "picture"})
     with pytest.raises(InputError, match="'path' names a picture, not a group"):
         load(keys | {"root": str(tmp_path / "val"), "attribute": "path"})
+
+
+# --- Hugging Face -----------------------------------------------------------------------------
+
+
+def hub_table(at: range, metadata: bool = True) -> pa.Table:
+    """Pictures as bytes, a code of gender, and who it is; rows by number."""
+    shown = []
+    for n in at:
+        content = io.BytesIO()
+        Image.new("RGB", (8, 8), (20 * n, 80, 160)).save(content, "PNG")
+        shown.append({"bytes": content.getvalue(), "path": f"{n}.png"})
+    table = pa.table(
+        {
+            "image": pa.array(shown, pa.struct([("bytes", pa.binary()), ("path", pa.string())])),
+            "gender": pa.array([(-1, 0, 1)[n % 3] for n in at], pa.int64()),
+            "person": [f"p{n // 2}" for n in at],
+        }
+    )
+    features = {"gender": {"names": ["woman", "man"], "_type": "ClassLabel"}}
+    said = {"huggingface": json.dumps({"info": {"features": features}})}
+    return table.replace_schema_metadata(said) if metadata else table
+
+
+def shards(folder: Path, split: str = "test", metadata: bool = True) -> dict[str, Any]:
+    """Two shards of three rows as the hub has them; the keys that name them."""
+    (folder / "data").mkdir(parents=True, exist_ok=True)
+    for part in range(2):
+        name = f"{split}-{part:05d}-of-00002.parquet"
+        pq.write_table(hub_table(range(3 * part, 3 * part + 3), metadata), folder / "data" / name)
+    return {
+        "name": "hugging-face",
+        "root": str(folder),
+        "cluster_column": "person",
+        "attributes": {"gender": {"source": "annotator-perceived"}},
+    }
+
+
+def saved_to_disk(folder: Path) -> None:
+    folder.mkdir(parents=True)
+    names = [f"data-{part:05d}-of-00002.arrow" for part in range(2)]
+    for part, name in enumerate(names):
+        table = hub_table(range(3 * part, 3 * part + 3))
+        with pa.ipc.new_stream(str(folder / name), table.schema) as writer:
+            writer.write_table(table)
+    state = {"_data_files": [{"filename": name} for name in names]}
+    (folder / "state.json").write_text(json.dumps(state))
+
+
+def test_pictures_and_names_of_codes_are_read_from_parquet_of_the_hub(tmp_path: Path) -> None:
+    data = load(shards(tmp_path))
+    genders = [None, "woman", "man", None, "woman", "man"]
+    assert data.grouping("gender").tolist() == genders
+    assert list(data.table["cluster_id"]) == ["p0", "p0", "p1", "p1", "p2", "p2"]
+    shades = [decode(path).getpixel((0, 0)) for _, path in data.files()]
+    assert shades == [(20 * n, 80, 160) for n in range(6)]
+
+
+def test_what_save_to_disk_wrote_holds_the_same(tmp_path: Path) -> None:
+    keys = shards(tmp_path / "hub")
+    saved_to_disk(tmp_path / "saved" / "test")
+    (tmp_path / "saved" / "dataset_dict.json").write_text('{"splits": ["test"]}')
+    of_hub = load(keys)
+    for root in ("saved", "saved/test"):
+        saved = load(keys | {"root": str(tmp_path / root)})
+        assert saved.grouping("gender").tolist() == of_hub.grouping("gender").tolist()
+        pairs = zip(saved.files(), of_hub.files(), strict=True)
+        assert all(decode(a).tobytes() == decode(b).tobytes() for (_, a), (_, b) in pairs)
+    with pytest.raises(Unreadable, match="no such row or column"):
+        decode(tmp_path / "saved" / "test" / "data-00000-of-00002.arrow#image.3")
+    (tmp_path / "saved" / "test" / "data-00001-of-00002.arrow").unlink()
+    with pytest.raises(InputError, match=r"is listed in state\.json and not there"):
+        load(keys | {"root": str(tmp_path / "saved")})
+
+
+def test_a_split_is_named_where_there_are_several_and_has_all_its_files(tmp_path: Path) -> None:
+    keys = shards(tmp_path)
+    shards(tmp_path, "train")
+    with pytest.raises(InputError, match="has the splits test, train.*Name one"):
+        load(keys)
+    with pytest.raises(InputError, match="no split named 'tests'.*Did you mean 'test'"):
+        load(keys | {"split": "tests"})
+    assert len(load(keys | {"split": "test"})) == 6
+    (tmp_path / "data" / "test-00001-of-00002.parquet").unlink()
+    with pytest.raises(InputError, match="1 files of 2 are there"):
+        load(keys | {"split": "test"})
+    with pytest.raises(InputError, match=r"has no Parquet file, and no state\.json"):
+        load(keys | {"root": str(emptied(tmp_path / "empty"))})
+
+
+def emptied(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
+
+
+def test_codes_without_names_are_pointed_at_and_codes_beyond_them_refused(tmp_path: Path) -> None:
+    told = said(load(shards(tmp_path / "a", metadata=False)))
+    assert "'gender': its groups look like codes" in told
+    keys = shards(tmp_path / "b")
+    assert "look like codes" not in said(load(keys))
+    place = tmp_path / "b" / "data" / "test-00001-of-00002.parquet"
+    table = pq.read_table(place)
+    table = table.set_column(1, "gender", pa.array([0, 1, 2], pa.int64()))
+    pq.write_table(table, place)
+    with pytest.raises(InputError, match="gender: row 6 has the code 2.*ClassLabel names 2"):
+        load(keys)

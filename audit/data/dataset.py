@@ -263,7 +263,7 @@ def _find(ref: str, where: str) -> Path:
         others = ", ".join(sorted(p.name for p in path.glob("*.y*ml")))
         hint = f"Name one of its files instead: {others}" if others else "Write one beside it"
         raise InputError(sentence(f"{where}the folder {ref} has no card.yaml", hint))
-    if path.suffix.lower() in {".csv", ".tsv", ".parquet"}:
+    if path.suffix.lower() in {".csv", ".tsv", ".parquet", ".arrow"}:
         advice = "Write a card (YAML) with 'name', 'manifest' and 'attributes', and name the card"
         raise InputError(sentence(f"{where}{ref} is a manifest, not a dataset card", advice))
     if path.is_file():

@@ -22,5 +22,6 @@ SOURCES: Final[Registry[type[Source]]] = Registry(
         "utkface": "audit.data.sources.utkface:UTKFace",
         "celeba": "audit.data.sources.celeba:CelebA",
         "image-folder": "audit.data.sources.image_folder:ImageFolder",
+        "hugging-face": "audit.data.sources.hugging_face:HuggingFace",
     },
 )

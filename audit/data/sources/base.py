@@ -35,19 +35,23 @@ _SHOWN: Final = 3
 class Rows:
     """What a source read.
 
-    ``table``: text, a row a picture, its index the row's place from 0. ``file`` is what lists them,
-    or the folder that does; ``root`` the folder that paths of pictures are relative to.
+    ``file`` is what lists them, or the folder that does; ``root`` the folder that paths of pictures
+    are relative to.
     ``aside``: how many pictures are listed and can't be used, which ``remarks`` tell.
     ``nouns``: what a row is called in a sentence, by its place; 'row 3 below the header' if empty.
     """
 
-    table: pd.DataFrame
+    manifest: Manifest
     file: Path
     root: Path
     remarks: tuple[Remark, ...] = ()
     aside: int = 0
     nouns: Sequence[str] = ()
-    pictures: frozenset[str] = frozenset()
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """Text, a row a picture; the index is the row's place from 0."""
+        return self.manifest.table
 
 
 @dataclass(frozen=True)
@@ -127,10 +131,9 @@ class Source(Written, ABC):
         raise InputError(sentence(told, near, f"'clip-audit show {self.name}' says where it is"))
 
     def _assembled(self, card: Card, rows: Rows) -> Dataset:
-        manifest = Manifest(rows.table, rows.pictures)
         if rows.table.empty:
             raise InputError(sentence(f"{rows.file}: no picture is left", "Get the whole copy"))
-        data = assemble(card, manifest, rows.file, rows.root, f"'{self.name}'")
+        data = assemble(card, rows.manifest, rows.file, rows.root, f"'{self.name}'")
         return replace(data, remarks=(*rows.remarks, *data.remarks))
 
 

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from audit.core.errors import InputError, sentence
 from audit.data.card import AttributeCard, Card
-from audit.data.manifest import read_manifests
+from audit.data.manifest import Manifest, read_manifests
 from audit.data.sources.base import Official, Published, Rows
 from audit.data.yamlfile import read_text
 
@@ -100,7 +100,7 @@ class CelebA(Published):
             identities = _column(self._listed("Anno", "identity_CelebA"), table["file"])
             table["identity"] = identities.to_numpy()
         chosen = table if self.split == "all" else table[table["split"] == self.split]
-        return Rows(chosen, listed, self._pictures())
+        return Rows(Manifest(chosen), listed, self._pictures())
 
     def describe(self) -> Card:
         """The published card; without the file of identities every picture is a subject."""

@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field
 
 from audit.core.errors import InputError, sentence
 from audit.data.card import AttributeCard, Card
-from audit.data.manifest import read_manifests
+from audit.data.manifest import Manifest, read_manifests
 from audit.data.sources.base import Official, Published, Rows
 from audit.data.yamlfile import written
 
@@ -115,7 +115,7 @@ class FairFace(Published):
             table["service_test"] = table["service_test"].replace(
                 {"TRUE": "True", "FALSE": "False"}
             )
-        return Rows(table, listed, self._pictures())
+        return Rows(Manifest(table), listed, self._pictures())
 
     def _pictures(self) -> Path:
         """The folder of ``train`` and ``val``; one named after the other padding is refused."""

@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 
 from audit.core.errors import InputError, sentence
 from audit.data.card import Card, Names, Provenance
+from audit.data.manifest import Manifest
 from audit.data.sources.base import Own, Rows, aside
 
 SUFFIXES: Final = frozenset(
@@ -56,4 +57,4 @@ class ImageFolder(Own):
         told = "which are in no folder of a class or by their name no picture"
         remarks = (aside(told, other, {}),) if other else ()
         table = pd.DataFrame(rows, columns=["picture", self.attribute], dtype=object)
-        return Rows(table, self.root, self.root, remarks, len(other))
+        return Rows(Manifest(table), self.root, self.root, remarks, len(other))

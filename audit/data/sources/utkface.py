@@ -16,6 +16,7 @@ from pydantic import Field
 
 from audit.core.errors import InputError, sentence
 from audit.data.card import AttributeCard, Card
+from audit.data.manifest import Manifest
 from audit.data.remarks import Remark
 from audit.data.sources.base import Official, Published, Rows, aside
 
@@ -92,7 +93,7 @@ class UTKFace(Published):
                 (lacking if _PART_MISSING.fullmatch(stem) else other).append(name)
         table = pd.DataFrame(rows, columns=["file", "age", "gender", "race"], dtype=object)
         return Rows(
-            table,
+            Manifest(table),
             root,
             root,
             tuple(_set_aside(lacking, other)),
