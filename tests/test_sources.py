@@ -93,6 +93,10 @@ def test_a_source_is_named_with_its_folder(tmp_path: Path) -> None:
         load(keys | {"root": str(tmp_path / "face")})
     with pytest.raises(InputError, match="unknown key 'splitt'.*Did you mean 'split'"):
         load(keys | {"splitt": "val"})
+    with pytest.raises(InputError, match="root: got 3; the path of a folder is needed"):
+        load(keys | {"root": 3})
+    with pytest.raises(InputError, match="no folder nowhere.*begins at the suite's file"):
+        load(keys | {"root": "nowhere"})
 
 
 def test_a_data_set_by_name_is_an_ordinary_one(tmp_path: Path) -> None:
@@ -320,9 +324,9 @@ def test_names_of_utkface_that_lack_a_part_are_set_aside_and_counted(tmp_path: P
     assert len(data) == len(ALIGNED)
     assert not {"2", "20170109142408075"} & set(data.table["race"])
     told = said(data)
-    assert "3 pictures are set aside, whose name lacks gender or race" in told
+    assert "3 files are set aside, whose name lacks gender or race" in told
     assert "by age: '61' (2), '39' (1)" in told
-    assert "1 pictures are set aside, whose name has no known form: 'cover.chip.jpg'" in told
+    assert "1 files are set aside, whose name has no known form: 'cover.chip.jpg'" in told
     assert "8 pictures are listed, officially 23,708" in told
 
 
@@ -473,7 +477,7 @@ def test_a_folder_a_class_is_an_attribute_of_a_declared_source(tmp_path: Path) -
     }  # fmt: skip
     assert data.attributes["gender"].source == "annotator-perceived"
     assert data.refuse_suspicion() is None
-    assert "2 pictures are set aside" in said(data)
+    assert "2 files are set aside" in said(data)
     assert "'stray.png', 'woman/notes.txt'" in said(data)
 
 
@@ -486,6 +490,8 @@ def test_parts_are_not_taken_for_classes(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no picture is left"):
         load(keys | {"root": str(tmp_path / "empty")})
+    with pytest.raises(InputError, match="title: got 'a b'; use letters"):
+        load(keys | {"title": "a b"})
     with pytest.raises(InputError, match="'picture' names a picture"):
         load(keys | {"attribute": "picture"})
     with pytest.raises(InputError, match="'path' names a picture, not a group"):

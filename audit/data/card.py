@@ -6,7 +6,14 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    field_validator,
+    model_validator,
+)
 
 from audit.core.errors import sentence
 from audit.core.registry import suggest
@@ -44,6 +51,16 @@ def _prose(value: Any) -> Any:
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
 Prose = Annotated[str, BeforeValidator(_prose)]
+
+
+def _plain(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise ValueError(f"got '{name}'; use letters, digits, '.', '_' and '-' only")
+    return name
+
+
+Title = Annotated[str, AfterValidator(_plain)]
+"""What a data set is called: part of file names."""
 
 
 class Written(BaseModel):
@@ -107,7 +124,7 @@ class Card(Facts):
     then ``id_column`` names the rows.
     """
 
-    name: str
+    name: Title
     manifest: str | tuple[str, ...]
     image_column: str = "path"
     id_column: str | None = None
@@ -119,13 +136,6 @@ class Card(Facts):
         """Which values of a column mean that nobody knows."""
         declared = self.attributes.get(column)
         return frozenset({UNKNOWN, *declared.unknown}) if declared else frozenset()
-
-    @field_validator("name")
-    @classmethod
-    def _plain_name(cls, name: str) -> str:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-            raise ValueError(f"got '{name}'; use letters, digits, '.', '_' and '-' only")
-        return name
 
     @field_validator("manifest")
     @classmethod

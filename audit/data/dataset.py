@@ -215,7 +215,7 @@ def load(ref: str | Path | Mapping[str, Any], where: str = "") -> Dataset:
     if isinstance(ref, Mapping):
         named = str(ref.get("name", ""))
         if named not in SOURCES:
-            raise unknown(SOURCES.what, named, SOURCES, where=where)
+            raise unknown(SOURCES.what, named, SOURCES, where=where, see=SOURCES.see)
         return validate(SOURCES[named], ref, where).dataset()
     path = _find(str(ref), f"{where}: " if where else "")
     card = validate(Card, load_yaml(path), str(path))

@@ -20,7 +20,7 @@ from pydantic import Field, field_validator
 from audit.core.characters import spelt
 from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest
-from audit.data.card import AttributeCard, Card, Facts, Prose, Written
+from audit.data.card import AttributeCard, Card, Facts, Prose, Title, Written
 from audit.data.dataset import Dataset, assemble
 from audit.data.manifest import Manifest
 from audit.data.remarks import Remark, counted, tally, unspoilt
@@ -29,6 +29,8 @@ from audit.data.yamlfile import validate
 Grain = Literal["picture", "person", "region", "video"]
 #: names in one sentence
 _SHOWN: Final = 3
+#: official values that are all listed in one sentence
+_LISTED: Final = 10
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,9 @@ class Source(Written, ABC):
     def _is_a_folder(cls, root: Path) -> Path:
         folder = root.expanduser()
         if not folder.is_dir():
-            raise ValueError(sentence(f"there is no folder {root}", _nearest(folder)))
+            beside = "A relative path begins at the suite's file, or where the command is given"
+            near = _nearest(folder) or (None if root.is_absolute() else beside)
+            raise ValueError(sentence(f"there is no folder {root}", near))
         return folder
 
     @abstractmethod
@@ -143,7 +147,7 @@ class Own(Source):
     ``title`` is what the data set is called, ``card`` holds what a data card states besides.
     """
 
-    title: str = Field("", description="what the data set is called; blank: the source's name")
+    title: Title | None = Field(None, description="what the data set is called (the source's name)")
     card: Facts = Field(Facts(), description="licence, consent and what else a data card states")
 
     def with_facts(self, **keys: Any) -> Card:
@@ -236,7 +240,7 @@ class Published(Source):
 
 
 def aside(what: str, names: Sequence[str], groups: Mapping[str, Mapping[str, int]]) -> Remark:
-    """What is said of pictures that a quirk of the data set sets aside.
+    """What is said of files that a quirk of the data set sets aside.
 
     Args:
         what: the quirk.
@@ -246,7 +250,7 @@ def aside(what: str, names: Sequence[str], groups: Mapping[str, Mapping[str, int
     some = ", ".join(f"'{spelt(name)}'" for name in names[:_SHOWN])
     more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
     of = "".join(f"; by {name}: {counted(each)}" for name, each in groups.items() if each)
-    return Remark(f"{len(names):,} pictures are set aside, {what}: {some}{more}{of}")
+    return Remark(f"{len(names):,} files are set aside, {what}: {some}{more}{of}")
 
 
 def _cause(value: Any, allowed: Sequence[str]) -> str | None:
@@ -261,7 +265,7 @@ def _cause(value: Any, allowed: Sequence[str]) -> str | None:
 
 
 def _short(allowed: Sequence[str]) -> list[str]:
-    if len(allowed) <= 2 * _SHOWN + 4:
+    if len(allowed) <= _LISTED:
         return [f"'{value}'" for value in allowed]
     return [f"'{allowed[0]}', '{allowed[1]}', ... '{allowed[-1]}'"]
 

@@ -87,8 +87,6 @@ class CelebA(Published):
         if lost := [name for name in ATTRIBUTES if name not in table]:
             told = f"{listed}: has no column '{lost[0]}', one of the forty attributes"
             raise InputError(sentence(told, f"Get the whole file: {self.facts.url}"))
-        for name in ATTRIBUTES:
-            table[name] = table[name].map(lambda code: _WORDS.get(code, code))
         partition = self._listed("Eval", "list_eval_partition")
         split = _column(partition, table["file"])
         if not (known := split.isin(list(_SPLITS))).all():
@@ -100,6 +98,7 @@ class CelebA(Published):
             identities = _column(self._listed("Anno", "identity_CelebA"), table["file"])
             table["identity"] = identities.to_numpy()
         chosen = table if self.split == "all" else table[table["split"] == self.split]
+        chosen = chosen.assign(**{name: chosen[name].replace(_WORDS) for name in ATTRIBUTES})
         return Rows(Manifest(chosen), listed, self._pictures())
 
     def describe(self) -> Card:
