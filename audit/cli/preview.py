@@ -56,9 +56,8 @@ def data_remarks(suite: Suite) -> None:
     how = "file" if sight.of_files else "picture"
     say(f"{len(data):,} files looked for, {sight.opened:,} opened; duplicates searched by {how}")
     if sight.unsearched:
-        say(
-            f"in {sight.unsearched:,} pictures inside Parquet duplicates are searched by 'run' only"
-        )
+        told = f"{sight.unsearched:,} pictures are parts of other files"
+        say(f"{told}: duplicates among these are searched by 'run' only")
     if remarks:
         say("look at the data again, nothing is changed:", style="bold yellow")
         for remark in remarks:

@@ -1,7 +1,9 @@
 """Pictures that lie in a column of a Parquet or Arrow file, as data sets are published on hubs.
 
 ``people.parquet#image.12`` names the picture in row 12 (from 0) of the column ``image``, which
-holds bytes, or Hugging Face's pair of bytes and path.
+holds bytes, or Hugging Face's pair of bytes and path. ``crowd.jpg#xywh=10,20,30,40`` names a region
+of a picture, as media fragments on the web do (W3C 2012): left, top, width and height in pixels, or
+in percent of the picture's size after ``percent:``.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ import pyarrow.parquet as pq
 from audit.core.errors import InputError, sentence
 
 _PACKED: Final = re.compile(r"(.+\.(?:parquet|arrow))#(.+)\.(\d+)", re.IGNORECASE | re.DOTALL)
+_REGION: Final = re.compile(r"(.+)#(xywh=[^#/]*)", re.DOTALL)
 _LOCK: Final = threading.Lock()
 
 
@@ -66,22 +69,30 @@ def saved_parts(place: Path) -> list[Path]:
     return [place / name for name in names]
 
 
+def region(path: Path) -> tuple[Path, str]:
+    """The path of the whole picture, and the region of it that is named; blank if none is."""
+    found = _REGION.fullmatch(str(path))
+    return (Path(found[1]), found[2]) if found and not os.path.lexists(path) else (path, "")
+
+
 def container(path: Path) -> Path:
     """The file on disk that holds a picture: its Parquet or Arrow file, or the picture's own."""
-    found = _PACKED.fullmatch(str(path))
-    return Path(found[1]) if found and not os.path.lexists(path) else path
+    whole, _ = region(path)
+    found = _PACKED.fullmatch(str(whole))
+    return Path(found[1]) if found and not os.path.lexists(whole) else whole
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
-    """The bytes of a picture as a file on disk, wherever they lie.
+    """The bytes of a picture, whole, as a file on disk, wherever they lie.
 
     Raises:
         OSError: it can't be read; ``FileNotFoundError`` where the row or column isn't there.
     """
-    found = _PACKED.fullmatch(str(path))
-    if found is None or container(path) == path:
-        with path.open("rb") as handle:
+    whole, _ = region(path)
+    found = _PACKED.fullmatch(str(whole))
+    if found is None or container(whole) == whole:
+        with whole.open("rb") as handle:
             yield handle
         return
     with tempfile.TemporaryFile() as handle:  # has no name, so nobody finds it afterwards

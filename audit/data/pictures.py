@@ -29,7 +29,7 @@ class Sight:
 
     ``faults``: image id to the sentence about it; ``opened``: how many were decoded; ``digests``:
     image id to a digest of its pixels, or of its file where ``of_files``; ``unsearched`` lie inside
-    a Parquet file and have none.
+    a Parquet file, or are regions of a picture, and have none.
     """
 
     faults: Mapping[str, str]
