@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -453,6 +454,62 @@ def test_lists_of_celeba_that_are_not_whole_are_refused(tmp_path: Path) -> None:
     identities.write_text("000001.jpg 1\n000001.jpg 2")
     with pytest.raises(InputError, match=r"lists '000001.jpg' twice"):
         load(keys)
+
+
+# --- MIAP -------------------------------------------------------------------------------------
+
+BOXES = [
+    "a,/m/01g317,1,0.25,0.625,0.5,1,0,0,0,0,0,Predominantly Feminine,Middle",
+    "a,/m/01g317,1,0,1,0,0.5,0,0,0,0,0,Unknown,Young",
+    "b,/m/01g317,1,0,0.5,0,0.5,0,0,1,0,0,Unknown,Unknown",
+    "b,/m/01g317,1,0,0.5,0.5,1,0,0,0,1,0,Predominantly Masculine,Older",
+    "b,/m/01g317,1,0.5,1,0.5,1,0,0,0,0,0,Predominantly Masculine,Older",
+]
+
+
+def miap(folder: Path, boxes: list[str] = BOXES) -> dict[str, Any]:
+    header = "ImageID,LabelName,Confidence,XMin,XMax,YMin,YMax,IsOccluded,IsTruncated,IsGroupOf,"
+    header += "IsDepictionOf,IsInsideOf,GenderPresentation,AgePresentation"
+    folder.mkdir(parents=True, exist_ok=True)
+    listed = folder / "open_images_extended_miap_boxes_test.csv"
+    listed.write_text("\n".join([header, *boxes]))
+    for name in "ab":
+        pixels = np.arange(8 * 6 * 3, dtype=np.uint8).reshape(6, 8, 3)
+        (folder / "test").mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(folder / "test" / f"{name}.jpg", "PNG")  # keeps every pixel
+    return {"name": "miap", "root": str(folder), "pictures": "test"}
+
+
+def test_a_box_of_miap_is_a_picture_in_the_order_of_its_sides(tmp_path: Path) -> None:
+    data = load(miap(tmp_path))
+    assert list(data.table["cluster_id"]) == ["a", "a", "b"]
+    gender = data.grouping("GenderPresentation").tolist()
+    assert gender == ["Predominantly Feminine", None, "Predominantly Masculine"]
+    shown = [np.asarray(decode(path)) for _, path in data.files()]
+    pixels = np.arange(8 * 6 * 3, dtype=np.uint8).reshape(6, 8, 3)
+    assert np.array_equal(shown[0], pixels[3:6, 2:5])
+    assert np.array_equal(shown[2], pixels[3:6, 4:8])
+    told = said(data)
+    assert "1 files are set aside, which are boxes of groups" in told
+    assert "1 files are set aside, which are drawn" in told
+    assert "by GenderPresentation: 'Predominantly Masculine' (1)" in told
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("0.25,0.625,0.5,1", "0.25,0.5,0.625,0.5", "has the box 0.25, 0.5, 0.625, 0.5. XMin, XMax"),
+        ("0.25,0.625,0.5,1", "120,300,10,90", "are fractions of the picture"),
+        ("0.25,", ",", "row 1 below the header has a side that is no number"),
+        ("Predominantly Feminine", "Feminine", "has the GenderPresentation 'Feminine'"),
+        ("a,/m/01g317", "a,/m/04yx4", "has the LabelName '/m/04yx4'"),
+    ],
+)
+def test_a_box_that_miap_could_not_have_is_an_error(
+    tmp_path: Path, old: str, new: str, told: str
+) -> None:
+    with pytest.raises(InputError, match=told):
+        load(miap(tmp_path, [box.replace(old, new) for box in BOXES]))
 
 
 # --- a folder a class -------------------------------------------------------------------------

@@ -21,6 +21,7 @@ SOURCES: Final[Registry[type[Source]]] = Registry(
         "fairface": "audit.data.sources.fairface:FairFace",
         "utkface": "audit.data.sources.utkface:UTKFace",
         "celeba": "audit.data.sources.celeba:CelebA",
+        "miap": "audit.data.sources.miap:MIAP",
         "image-folder": "audit.data.sources.image_folder:ImageFolder",
         "hugging-face": "audit.data.sources.hugging_face:HuggingFace",
     },

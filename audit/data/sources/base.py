@@ -159,8 +159,8 @@ class Own(Source):
 class Published(Source):
     """A data set that somebody published: what its card says and what it may hold is fixed.
 
-    The ``order`` of an attribute in ``facts`` is all the values that it may have; ``values`` adds
-    those of other columns. ``official`` counts each part.
+    The ``order`` and ``unknown`` of an attribute in ``facts`` list all values that it may have;
+    ``values`` adds those of other columns. ``official`` counts each part.
     """
 
     legal_basis: Prose = Field("", description="what allows you to use these pictures")
@@ -189,7 +189,7 @@ class Published(Source):
         """The data set; counts that differ from the official ones are remarks."""
         rows = self.read()
         card = self.describe()
-        closed = {name: declared.order for name, declared in card.attributes.items()}
+        closed = {n: (*a.order, *a.unknown) if a.order else () for n, a in card.attributes.items()}
         for column, allowed in (closed | dict(self.values)).items():
             if allowed and column in rows.table:
                 self._require_official(rows, column, allowed)
