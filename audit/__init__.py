@@ -17,6 +17,7 @@ from audit.front import (
     __getattr__ as __getattr__,
 )
 from audit.front import (
+    as_model,
     build_suite,
     compare,
     label_set,
@@ -55,6 +56,7 @@ __all__ = [
     "Suite",
     "Verdict",
     "__version__",
+    "as_model",
     "build_suite",
     "compare",
     "figures",

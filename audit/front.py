@@ -178,6 +178,27 @@ def load_model(ref: Ref, device: str = "auto", precision: str = "float32") -> En
     return load(str(ref), device=device, precision=precision)
 
 
+def as_model(ref: str, pictures: Any, texts: Any, logit_scale: float, **more: Any) -> Encoder:
+    """A model from two functions: RGB pictures, and texts, to vectors of one width.
+
+    ``more``: ``version`` and ``sigmoid_bias``, as ``audit.models.own.as_model`` has them.
+    Vectors may have any length; a picture's id is in ``image.info["image_id"]``.
+
+    >>> import audit
+    >>> import numpy as np
+    >>> mean = lambda images: [np.asarray(image).mean(axis=(0, 1)) for image in images]
+    >>> count = lambda texts: [[len(text), 1, 1] for text in texts]
+    >>> audit.as_model("mine", mean, count, logit_scale=100, version="1").card.dim
+    3
+
+    Raises:
+        InputError: a logit scale that makes no scores, texts that are not embedded.
+    """
+    from audit.models.own import as_model
+
+    return as_model(ref, pictures, texts, logit_scale, **more)
+
+
 def load_dataset(ref: Ref | Mapping[str, Any]) -> Dataset:
     """Pictures of people with their attributes: a bundled name, a card, or a card's folder.
 

@@ -32,7 +32,8 @@ from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPToken
 
 from audit.data.images import decode
 from audit.models.huggingface import HuggingFaceEncoder, load
-from audit.store.embeddings import Store, encode_stream
+from audit.store.embeddings import Store
+from audit.store.stream import encode_stream
 
 Item = tuple[str, Path]
 Times = np.ndarray

@@ -6,6 +6,8 @@ import os
 import shutil
 import socket
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,27 @@ os.environ.setdefault("MPLBACKEND", "agg")
 # --hypothesis-profile by-hand: as many random suites as a person has the time for
 settings.register_profile("by-hand", max_examples=300, print_blob=True)
 os.environ["HF_HUB_OFFLINE"] = "1"
+
+
+def _complete_torchvision() -> object:
+    """Declare two operators that torchvision asks torch for, where its compiled part is missing.
+
+    PyPI has torchvision for CUDA only; beside a torch for CPUs it can't be imported without them,
+    nor what imports it if it is there: open_clip and a part of transformers. No test calls them.
+    """
+    if find_spec("torchvision") is None or "+" in version("torchvision"):
+        return None
+    import torch
+
+    if torch.version.cuda is not None:
+        return None
+    library = torch.library.Library("torchvision", "DEF")
+    for name in ("nms", "qnms"):
+        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    return library
+
+
+_TORCHVISION = _complete_torchvision()  # as long as this lives, torch knows them
 MadeOnce = Callable[[str, Callable[[Path], object]], Path]
 SPECIMENS = ("specimen-even", "specimen-skewed")
 

@@ -128,6 +128,7 @@ def compare(folder: Path, encoder: Any, name: str) -> None:
     assert np.ptp(similar, axis=1).min() > 1e-3
 
 
+@pytest.mark.slow
 def test_embeddings_choices_and_scores_are_the_librarys_own(name: str, one: tuple[Path, Any]):
     compare(*one, name)
 

@@ -23,8 +23,9 @@ from audit.core.terminal import Stopped, stoppable
 from audit.data.images import pixel_digest
 from audit.models.encoder import EncoderCard, Rows, unit_rows
 from audit.store import embeddings, shelf, turns
-from audit.store.embeddings import Store, encode_stream
+from audit.store.embeddings import Store
 from audit.store.shelf import Shelf, picture_key
+from audit.store.stream import encode_stream
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -381,8 +382,8 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 from test_embeddings import Colours, album
 from audit.store import embeddings
-from audit.store import turns
-embeddings.FLUSH_PICTURES = 16
+from audit.store import stream, turns
+embeddings.FLUSH_PICTURES = stream.FLUSH_PICTURES = 16
 folder, cache = Path({folder!r}), Path({cache!r})
 items = [(f"id{{i}}", Path(f"{{i}}.png")) for i in range({count})]
 encoder = Colours(slow={slow})
@@ -625,7 +626,7 @@ def test_a_full_disk_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
     store = Store(tmp_path / "cache")
     store.texts(Colours(), ["x"])
-    monkeypatch.setattr(embeddings.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(InputError, match=r"cache.*No space left on device.*--cache"):
         store.images(Colours(), items, tmp_path / "a")
     assert not list((tmp_path / "cache").rglob("*.tmp"))

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from audit.core.errors import InputError
+from audit.core.resources import suites
+from audit.engine.suite import load_suite
 from audit.models import families
 from audit.models.encoder import Family, Located
 from audit.models.planted import PlantedEncoder
@@ -43,3 +47,30 @@ def test_a_colon_that_names_no_family_is_part_of_the_name(name: str) -> None:
 def test_a_family_without_a_model_is_told_so() -> None:
     with pytest.raises(InputError, match="'clip:' names a family of models and no model"):
         families.load("clip:")
+
+
+def test_a_folder_is_found_beside_the_suite_that_names_it_with_a_family(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "exports" / "clip").mkdir(parents=True)
+
+    without = "\n".join(
+        line for line in suites()["quick"].read_text().splitlines() if line[:6] != "model:"
+    )
+    for model, wanted in (
+        ("onnx:exports/clip", f"onnx:{tmp_path}/exports/clip"),
+        ("open_clip:ViT-B-32/laion2b_s34b_b79k", "open_clip:ViT-B-32/laion2b_s34b_b79k"),
+        ("'onnx:'", "onnx:"),
+    ):
+        (tmp_path / "mine.yaml").write_text(f"{without}\nmodel: {model}\n")
+        assert load_suite(str(tmp_path / "mine.yaml")).model == wanted
+
+
+def test_families_are_described_without_torch() -> None:
+    code = (
+        "import sys; from audit.models.families import DEFAULT, FAMILIES\n"
+        "print([FAMILIES[name].about for name in FAMILIES if name != DEFAULT])\n"
+        "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -343,7 +343,7 @@ from pathlib import Path
 import test_run, worlds
 from audit.core.rundir import runs_in
 import audit.store.embeddings
-audit.store.embeddings.FLUSH_PICTURES = 8
+audit.store.embeddings.FLUSH_PICTURES = audit.store.stream.FLUSH_PICTURES = 8
 folder = Path({folder!r})
 table = __import__("pandas").read_csv(folder / "people.csv")
 choose = lambda r: "thief" if r["u"] < 0.3 else "visitor"

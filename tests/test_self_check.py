@@ -66,6 +66,7 @@ def test_luck_is_the_quantile_of_a_poisson_binomial() -> None:
     assert np.mean(guesses) > 0.9
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["specimen-even", "specimen-skewed", "specimen-worded"])
 def test_specimens_are_asked_what_they_declare(name: str) -> None:
     found = check(audit.load_model(name, device="cpu"))

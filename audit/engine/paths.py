@@ -7,8 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
-from audit.core.resources import bundled_names
-from audit.models.families import parted
+from audit.models.families import within
 
 #: where a probe's word lists lie, which decides nothing: their digests are counted
 LISTS: Final = ("label_set", "templates", "named_by", "contents", "candidates")
@@ -27,10 +26,7 @@ def beside(data: dict[str, Any], folder: Path) -> dict[str, Any]:
         return _absolute(value, folder) if looks_like_a_path else value
 
     def model(value: Any) -> Any:
-        if not isinstance(value, str) or not value or value in bundled_names("models"):
-            return value
-        family, name = parted(value)
-        return f"{family}:{_absolute(name, folder)}" if family else _absolute(value, folder)
+        return within(value, lambda name: _absolute(name, folder))
 
     def dataset(value: Any) -> Any:
         if isinstance(value, dict) and isinstance(value.get("root"), str):

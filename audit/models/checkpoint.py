@@ -78,13 +78,13 @@ class Checkpoint:
         files = weight_files(folder, ref)
         name, raw = said(folder, ref)
         pictures = config.pictures_of(raw, f"{ref}: {name}")
-        _check_token_files(folder, ref)
+        check_token_files(folder, ref)
         tensors = fit(read_headers(files, ref), config, ref)
         require_finite(tensors, ref)
         scoring = config.scoring({name: number(tensors, name, ref) for name in config.numbers})
         require_logit_scale(scoring.scale, ref)
         caveats = (
-            _unusual(scoring.scale),
+            unusual(scoring.scale),
             disagreement(folder, ref, config.pictures_of),
             _not_read(folder, files),
         )
@@ -145,8 +145,12 @@ def _base(said: Mapping[str, Any], folder: Path) -> str:
     return named
 
 
-def _check_token_files(folder: Path, ref: str) -> None:
-    """The tokenizer's files are JSON, run no code, leave nothing to lot, repeat no id."""
+def check_token_files(folder: Path, ref: str) -> None:
+    """Make sure that a tokenizer's files are JSON, run no code, leave nothing to lot, repeat no id.
+
+    Raises:
+        InputError: one of them is or does otherwise.
+    """
     for name in TOKENS:
         if not (folder / name).is_file():
             continue
@@ -181,7 +185,8 @@ def _require_ids(vocabulary: object, where: str) -> None:
         raise InputError(sentence(f"{where}: {got}", allowed, "Download the checkpoint again"))
 
 
-def _unusual(scale: float) -> str | None:
+def unusual(scale: float) -> str | None:
+    """A caveat where an exponentiated logit scale is none of those that training gives."""
     low, high = USUAL_SCALES
     if low <= scale <= high:
         return None

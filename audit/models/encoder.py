@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     import torch
 
 Rows = NDArray[np.float32]
+#: how far a row's length may be from 1
+_UNIT: Final = 1e-3
 Pixels = NDArray[np.uint8]
 #: what a model gives, from least to most: the label it chooses, scores of labels, or embeddings
 Gives = Literal["choices", "scores", "embeddings"]
@@ -200,6 +202,16 @@ class Preparation(Protocol):
         """What the model is given of prepared pictures, at least one; ``pixel_values`` float32."""
 
 
+class Tokens(Protocol):
+    """How texts are split into tokens for a model, and made into what it is given."""
+
+    def ids(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of each text, whole; raises InputError for one that can't be read whole."""
+
+    def inputs(self, rows: Sequence[list[int]]) -> dict[str, torch.Tensor]:
+        """What the model is given of rows of ``ids``, at least one, padded."""
+
+
 def unit_rows(array: NDArray[np.floating]) -> Rows:
     """Scale each row of an (n, dim) array to unit length, as float32.
 
@@ -219,6 +231,25 @@ def unit_rows(array: NDArray[np.floating]) -> Rows:
         )
     scaled: Rows = (rows / lengths).astype(np.float32)
     return scaled
+
+
+def require_rows(rows: NDArray[np.floating], count: int, card: EncoderCard, what: str) -> Rows:
+    """Refuse what is not one row each of the model's own width; rows of unit length as float32.
+
+    Raises:
+        InputError: rows of another number or width, not finite, or not of unit length.
+    """
+    told = f"{card.ref}: gives an array of the shape {np.shape(rows)} for {count} {what}"
+    if np.shape(rows) != (count, card.dim):
+        raise InputError(sentence(told, f"Its card says ({count}, {card.dim})"))
+    found = np.asarray(rows, dtype=np.float32)
+    lengths = np.linalg.norm(found.astype(np.float64), axis=1)
+    off = ~(np.abs(lengths - 1) < _UNIT) if card.gives == "embeddings" else ~np.isfinite(lengths)
+    if off.any():
+        told = f"{card.ref}: {int(off.sum())} of {count} {what} have no row of unit length"
+        got = f"the first has the length {lengths[int(off.argmax())]:.4g}"
+        raise InputError(sentence(f"{told}; {got}", "Divide each row by its length"))
+    return found
 
 
 def digest_of(parts: Mapping[str, object]) -> str:

@@ -7,11 +7,13 @@ the entry point group ``clip_audit.encoders``: a ``Family`` with two functions.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from audit.core.errors import InputError, sentence
 from audit.core.registry import Registry
+from audit.core.resources import bundled_names
 from audit.models.encoder import Encoder, Family, Located
 
 #: the family of a model that is named without one
@@ -26,6 +28,8 @@ FAMILIES: Final[Registry[Family]] = Registry(
         "embeddings": "audit.models.embeddings:FAMILY",
         "predictions": "audit.models.predictions:FAMILY",
         "service": "audit.models.service:FAMILY",
+        "open_clip": "audit.models.openclip:FAMILY",
+        "onnx": "audit.models.onnx:FAMILY",
     },
 )
 
@@ -62,6 +66,16 @@ def parted(ref: str) -> tuple[str, str]:
     """The family that a model is named with, blank if it is named alone, and its name within."""
     family, colon, name = ref.partition(":")
     return (family, name) if colon and family in FAMILIES else ("", ref)
+
+
+def within(ref: object, resolve: Callable[[str], str]) -> object:
+    """A reference whose name within its family went through ``resolve``; a bundled one as it is."""
+    if not isinstance(ref, str) or not ref or ref in bundled_names("models"):
+        return ref
+    family, name = parted(ref)
+    if not family:
+        return resolve(ref)
+    return f"{family}:{within(name, resolve)}" if name else ref
 
 
 def _of(ref: str) -> tuple[Family, str]:

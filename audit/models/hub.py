@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from audit.core.errors import InputError, sentence
@@ -30,13 +31,13 @@ def find(ref: str) -> tuple[Path, str]:
     """
     folder = here(ref)
     if folder is not None:
-        return folder, _quoted(ref)
+        return folder, quoted(ref)
     hub = hub_id(ref)
     found = _download(hub["repo"], hub["revision"])
     return found, f"{hub['repo']}@{found.name[:12]}"
 
 
-def _quoted(ref: str) -> str:
+def quoted(ref: str) -> str:
     """A path as one would give it here, where suites hold it in full; any other name as it is."""
     with contextlib.suppress(ValueError):
         return str(Path(ref).relative_to(Path.cwd()))
@@ -79,12 +80,45 @@ def _no_such_model(ref: str) -> InputError:
 
 def _download(repo: str, revision: str | None) -> Path:
     """The newest snapshot of a hub repository, downloaded if needed, pickled weights left out."""
-    from huggingface_hub import errors
-
-    try:
+    with _in_words(repo, revision):
         found = _snapshot(repo, revision)
         if revision is None and not any(found.glob("model*.safetensors")):
             found = _converted(repo, found)
+    return found
+
+
+def fetch(ref: str, wanted: Sequence[str]) -> Path:
+    """A folder with those files of a hub repository that fit ``wanted``, downloaded if need be.
+
+    Raises:
+        InputError: it has not the form of a hub id; no network, no such repository.
+    """
+    hub = hub_id(ref)
+    with _in_words(hub["repo"], hub["revision"]):
+        return _snapshot(hub["repo"], hub["revision"], wanted=wanted)
+
+
+def fetched(ref: str, wanted: Sequence[str]) -> Path | None:
+    """What ``fetch`` gave before, if it is whole; asks no network.
+
+    Raises:
+        InputError: it has not the form of a hub id.
+    """
+    from huggingface_hub import errors
+
+    hub = hub_id(ref)
+    with contextlib.suppress(errors.LocalEntryNotFoundError, errors.HFValidationError):
+        return _snapshot(hub["repo"], hub["revision"], local=True, wanted=wanted)
+    return None
+
+
+@contextlib.contextmanager
+def _in_words(repo: str, revision: str | None) -> Iterator[None]:
+    """Turn whatever the hub or the network answers into a sentence."""
+    from huggingface_hub import errors
+
+    try:
+        yield
     except errors.GatedRepoError as error:
         raise InputError(
             f"{repo}: the hub asks for terms to be accepted first. Accept them on "
@@ -101,14 +135,15 @@ def _download(repo: str, revision: str | None) -> Path:
             f"{repo}: the download could not be written: {error}. Make room, or set HF_HOME to a "
             "folder with room."
         ) from error
-    return found
 
 
-def _snapshot(repo: str, revision: str | None, local: bool = False) -> Path:
+def _snapshot(
+    repo: str, revision: str | None, local: bool = False, wanted: Sequence[str] = DOWNLOADED
+) -> Path:
     from huggingface_hub import snapshot_download
 
     found = snapshot_download(
-        repo, revision=revision, allow_patterns=[*DOWNLOADED], ignore_patterns="*/*",
+        repo, revision=revision, allow_patterns=[*wanted], ignore_patterns="*/*",
         local_files_only=local,
     )  # fmt: skip
     return Path(found)

@@ -28,6 +28,7 @@ from audit.models.encoder import (
     Pixels,
     Preparation,
     Rows,
+    Tokens,
     unit_rows,
 )
 from audit.models.libraries import quiet, readable
@@ -51,7 +52,7 @@ def load(
         InputError: no such model, a checkpoint that ``Checkpoint.read`` refuses, a text tower that
             would be read at the wrong token, an unknown device or precision, no network.
     """
-    target, dtype = _device(device), _dtype(precision)
+    target, dtype = device_named(device), dtype_named(precision)
     folder, name = hub.find(ref)
     checkpoint = Checkpoint.read(folder, ref)
     config, words = checkpoint.config, Words.read(checkpoint)
@@ -171,7 +172,7 @@ class BatchSize:
 class HuggingFaceEncoder:
     """A loaded model; make one with ``load``."""
 
-    def __init__(self, model: Any, words: Words, pictures: Preparation, card: EncoderCard) -> None:
+    def __init__(self, model: Any, words: Tokens, pictures: Preparation, card: EncoderCard) -> None:
         """A model in evaluation mode on its device, and how to feed it."""
         self._model, self._words, self._pictures, self._card = model, words, pictures, card
         self._device = next(model.parameters()).device
@@ -237,7 +238,12 @@ def _exact() -> Iterator[None]:
         yield
 
 
-def _device(name: str) -> torch.device:
+def device_named(name: str) -> torch.device:
+    """The device of that name, the fastest one for ``auto``.
+
+    Raises:
+        InputError: this machine has none of that name.
+    """
     gpu, apple = torch.cuda.is_available(), torch.backends.mps.is_available()
     if name == "auto":
         return torch.device("cuda" if gpu else "mps" if apple else "cpu")
@@ -251,7 +257,12 @@ def _device(name: str) -> torch.device:
     raise InputError(f"device '{name}' is not here. This machine has: auto, {', '.join(found)}.")
 
 
-def _dtype(precision: str) -> torch.dtype:
+def dtype_named(precision: str) -> torch.dtype:
+    """The numbers that a model computes with.
+
+    Raises:
+        InputError: no precision of that name.
+    """
     if precision not in PRECISIONS:
         known = suggest(precision, PRECISIONS)
         listing = f"Allowed: {', '.join(PRECISIONS)}."

@@ -12,7 +12,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -21,6 +21,9 @@ from audit.core.errors import InputError, sentence
 from audit.models.jsonfile import read_json
 from audit.models.kinds.base import Dual
 from audit.models.libraries import quiet, readable
+
+if TYPE_CHECKING:
+    import torch
 
 WHOLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLES: Final = frozenset({".bin", ".pt", ".pth", ".ckpt"})
@@ -149,7 +152,7 @@ def fit(tensors: Mapping[str, Tensor], config: Dual, ref: str) -> dict[str, Tens
             got = f"{ref}: both {found[called].name:.80} and {name:.80} are {called:.80}"
             raise InputError(sentence(got, AGAIN))
         found[called] = tensor
-    _require_all(found, wanted, config, ref)
+    require_shapes(found, wanted, ref, type(config).model)
     return {name: found[name] for name in wanted}
 
 
@@ -169,10 +172,21 @@ def _opened(file: Path, ref: str, framework: str = "np") -> Any:
         raise InputError(sentence(problem, AGAIN)) from error
 
 
-def _require_all(
-    tensors: Mapping[str, Tensor], wanted: Mapping[str, Wanted], config: Dual, ref: str
+def require_shapes(
+    tensors: Mapping[str, Tensor],
+    wanted: Mapping[str, Wanted],
+    ref: str,
+    model: str,
+    said: str = "config.json",
 ) -> None:
-    model, more = type(config).model, tensors.keys() - wanted.keys()
+    """Make sure that weights have exactly these names and shapes, and are plain numbers.
+
+    ``said`` is the file that describes the model, ``model`` its class.
+
+    Raises:
+        InputError: missing, unused or quantized weights, other shapes.
+    """
+    more = tensors.keys() - wanted.keys()
     lacking = sorted(wanted.keys() - tensors.keys())
     unused = sorted(name for name in more if not _HARMLESS.search(name))
     if lacking:
@@ -182,8 +196,8 @@ def _require_all(
         )
     if unused:
         raise InputError(
-            f"{ref}: {len(unused)} weights have no place in the model that config.json describes "
-            f"({unused[0]:.80} ...), so another model would be audited. Give the config.json that "
+            f"{ref}: {len(unused)} weights have no place in the model that {said} describes "
+            f"({unused[0]:.80} ...), so another model would be audited. Give the {said} that "
             f"belongs to these weights, or save the model as a plain {model}."
         )
     for name, (shape, counted) in reversed(list(wanted.items())):  # projections are the last
@@ -191,7 +205,7 @@ def _require_all(
         if got.shape != shape:
             raise InputError(
                 f"{ref}: {name} has the shape {list(got.shape)} in {got.file.name} and "
-                f"{list(shape)} by config.json. One of the two belongs to another checkpoint."
+                f"{list(shape)} by {said}. One of the two belongs to another checkpoint."
             )
         if got.dtype not in (COUNTS if counted else FLOATS):
             raise InputError(
@@ -215,7 +229,7 @@ def _require_layers(tensors: Mapping[str, Tensor], config: Dual, ref: str) -> No
 
 
 def expected(config: Dual, ref: str) -> dict[str, Wanted]:
-    """Name and shape of every weight, and whether it is a count: of a model that has no memory.
+    """What weights a model of transformers has, of one that takes no memory.
 
     Raises:
         InputError: transformers can't build it.
@@ -225,6 +239,11 @@ def expected(config: Dual, ref: str) -> dict[str, Wanted]:
 
     with readable(ref, "config.json"), quiet(), torch.device("meta"):
         model = getattr(transformers, type(config).model)(config.configuration())
+    return weights_of(model)
+
+
+def weights_of(model: torch.nn.Module) -> dict[str, Wanted]:
+    """Name and shape of every weight of a model, and whether it is a count."""
     return {
         name: (tuple(each.shape), not each.is_floating_point())
         for name, each in model.state_dict().items()

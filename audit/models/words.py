@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from textwrap import shorten
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
 from audit.core.errors import InputError, sentence
-from audit.models.checkpoint import Checkpoint
 from audit.models.jsonfile import read_json
-from audit.models.kinds.base import Prepare, Reading
+from audit.models.kinds.base import Dual, Prepare, Reading
 from audit.models.libraries import readable
 
 if TYPE_CHECKING:
@@ -21,6 +21,22 @@ if TYPE_CHECKING:
 
 _CONFIG: Final = "tokenizer_config.json"
 _CURE: Final = "Take the tokenizer that belongs to this checkpoint."
+
+
+class Described(Protocol):
+    """A folder with the files of transformers, of which config.json was read."""
+
+    @property
+    def folder(self) -> Path:
+        """Where they are."""
+
+    @property
+    def ref(self) -> str:
+        """The model's name, for sentences."""
+
+    @property
+    def config(self) -> Dual:
+        """What config.json says."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +55,7 @@ class Words:
     spelling: Prepare | None
 
     @classmethod
-    def read(cls, checkpoint: Checkpoint) -> Words:
+    def read(cls, checkpoint: Described) -> Words:
         """From a checkpoint's files, tried on one short text.
 
         Raises:
@@ -169,7 +185,7 @@ class Words:
         return True
 
 
-def _tokenizer(checkpoint: Checkpoint, said: Mapping[str, Any]) -> Any:
+def _tokenizer(checkpoint: Described, said: Mapping[str, Any]) -> Any:
     """The tokenizer of transformers that a folder names."""
     import transformers
 

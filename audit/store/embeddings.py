@@ -16,16 +16,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import shutil
 import stat
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
 import PIL
@@ -40,9 +37,9 @@ from audit.models.encoder import (
     EncoderCard,
     Recorded,
     Rows,
-    StagedEncoder,
     Texts,
     default_cache,
+    require_rows,
 )
 from audit.store.shelf import (
     KEY,
@@ -52,13 +49,13 @@ from audit.store.shelf import (
     text_digest,
     write,
 )
+from audit.store.stream import FLUSH_PICTURES, Encoded, encode_stream
 from audit.store.turns import Turn
 from audit.store.uses import Use, Uses
 
-T = TypeVar("T")
 Progress = Callable[[int, int], None]
 
-FLUSH_PICTURES, FLUSH_SECONDS = 512, 5.0
+FLUSH_SECONDS = 5.0
 #: the note on whatever ended the encoding of pictures
 KEPT = "what was encoded is kept"
 
@@ -184,7 +181,8 @@ class Store:
         fresh = list(new)
         for start in range(0, len(fresh), FLUSH_PICTURES):
             part = fresh[start : start + FLUSH_PICTURES]
-            shelf.put(part, encoder.encode_texts([new[key] for key in part]))
+            made = encoder.encode_texts([new[key] for key in part])
+            shelf.put(part, require_rows(made, len(part), encoder.card, "texts"))
         return shelf.rows(keys).view(np.float32)
 
     def text_side(self, encoder: Encoder) -> Texts:
@@ -288,100 +286,6 @@ def _records(
     return Embeddings(kept, rows, encoder.card.fingerprint, pixels), lost
 
 
-# --- encoding while decoding ----------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Encoded(Generic[T]):
-    """One batch: ``rows[i]`` belongs to ``items[i]``; ``seen`` counts all that were looked at."""
-
-    seen: int
-    items: list[T]
-    rows: Rows
-
-
-def encode_stream(
-    encoder: Encoder,
-    load: Callable[[T], Image | None],
-    items: Iterable[T],
-    workers: int | None = None,
-    failed: Callable[[T, Exception], None] | None = None,
-    still: Callable[[T], bool] = lambda item: True,
-) -> Iterator[Encoded[T]]:
-    """Encode pictures batch by batch, while threads load and preprocess the next ones.
-
-    ``load`` runs in the threads; None means that there is nothing to encode for an item. Whatever
-    it or the preprocessing raises is given to ``failed``, and there is nothing to encode for the
-    item; without ``failed`` it ends the stream. An exception that the preprocessing gives back
-    ends it too, after what came before was encoded. ``still`` is asked just before encoding, in the
-    caller's thread, whether an item has to be. At most about two batches are held in memory,
-    however many items there are. The encoder is never called without pictures.
-    """
-    staged = encoder if isinstance(encoder, StagedEncoder) else None
-    encode: Callable[[Sequence[Any]], Rows]
-    encode = encoder.encode_images if staged is None else staged.encode_pixels
-
-    def size() -> int:
-        return 8 if staged is None else staged.batch_size
-
-    def prepare(item: T) -> Any:
-        try:
-            image = load(item)
-            return image if image is None or staged is None else staged.preprocess(image)
-        except Exception as error:  # a picture's own trouble is no reason to lose the others
-            if failed is None:
-                raise
-            failed(item, error)
-            return None
-
-    def encoded(seen: int, ready: Sequence[tuple[T, Any]]) -> Encoded[T]:
-        kept = [(item, pixels) for item, pixels in ready if still(item)]
-        empty = np.empty((0, encoder.card.dim), np.float32)
-        rows = encode([pixels for _, pixels in kept]) if kept else empty
-        return Encoded(seen, [item for item, _ in kept], rows)
-
-    ready: list[tuple[T, Any]] = []
-    seen = since = 0
-    with ThreadPoolExecutor(workers or _workers()) as pool:
-        for item, pixels in _ahead(pool, prepare, items, lambda: 2 * size()):
-            seen, since = seen + 1, since + 1
-            if isinstance(pixels, Exception):
-                yield encoded(seen, ready)
-                raise pixels
-            if pixels is not None:
-                ready.append((item, pixels))
-            if len(ready) >= size() or since >= max(FLUSH_PICTURES, 2 * size()):
-                yield encoded(seen, ready)
-                since, ready = 0, []
-        yield encoded(seen, ready)
-
-
-def _workers() -> int:
-    return min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 4)
-
-
-def _ahead(
-    pool: ThreadPoolExecutor,
-    work: Callable[[T], Any],
-    items: Iterable[T],
-    window: Callable[[], int],
-) -> Iterator[tuple[T, Any]]:
-    """Results in the order of items, with at most ``window()`` of them under way or waiting."""
-    waiting: deque[tuple[T, Future[Any]]] = deque()
-    try:
-        for item in items:
-            waiting.append((item, pool.submit(work, item)))
-            while len(waiting) > window():
-                first, future = waiting.popleft()
-                yield first, future.result()
-        while waiting:
-            first, future = waiting.popleft()
-            yield first, future.result()
-    finally:
-        for _, future in waiting:
-            future.cancel()
-
-
 # --- looking at one picture -----------------------------------------------------------------------
 
 
@@ -435,7 +339,9 @@ class _Desk:
         if look.key in self.shelf:
             return None
         image = image or decode(look.path, self.root, self.max_pixels)
-        return self.alteration(image) if self.alteration else image
+        image = self.alteration(image) if self.alteration else image
+        image.info["image_id"] = look.image_id
+        return image
 
     def missing(self, look: _Look) -> bool:
         """Whether nobody else has encoded a picture meanwhile; waits for one who is at it."""
