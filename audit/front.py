@@ -199,8 +199,10 @@ def as_model(ref: str, pictures: Any, texts: Any, logit_scale: float, **more: An
     return as_model(ref, pictures, texts, logit_scale, **more)
 
 
-def load_dataset(ref: Ref) -> Dataset:
+def load_dataset(ref: Ref | Mapping[str, Any]) -> Dataset:
     """Pictures of people with their attributes: a bundled name, a card, or a card's folder.
+
+    A mapping names a source and gives its keys: ``{"name": "fairface", "root": FOLDER, ...}``.
 
     >>> import audit
     >>> people = audit.load_dataset("people")

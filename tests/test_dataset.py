@@ -474,7 +474,7 @@ def test_manifests_that_are_not_there(tmp_path: Path) -> None:
     text = complaint(written(tmp_path, CARD.replace("people.csv", "poeple.csv")))
     assert "poeple.csv. Did you mean 'people.csv'? Its path is taken relative to the card." in text
     text = complaint(written(tmp_path, CARD.replace("people.csv", "people.xlsx")))
-    assert text.endswith("'people.xlsx', and only .csv, .tsv and .parquet files are read.")
+    assert text.endswith("'people.xlsx', and only .csv, .tsv, .parquet and .arrow files are read.")
 
 
 @pytest.mark.parametrize("rows", ["", "\ufeff", "file,id,person,gender,age\n", "\n\n"])

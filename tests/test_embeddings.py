@@ -133,6 +133,17 @@ def test_the_key_is_the_picture_not_the_file(tmp_path: Path):
     assert np.abs(changed.vectors[0] - truth(1)[0]).max() > 0.01
 
 
+def test_regions_of_one_file_are_pictures_of_their_own(tmp_path: Path):
+    both = Image.new("RGB", (6, 5), colour(1))
+    both.paste(colour(2), (3, 0, 6, 5))
+    both.save(tmp_path / "both.png")
+    named = [("left", Path("both.png#xywh=0,0,3,5")), ("right", Path("both.png#xywh=3,0,3,5"))]
+    for _ in range(2):  # as decoded, and as remembered by the file's digest
+        found, lost = Store(tmp_path / "cache").images(Colours(), named, tmp_path)
+        assert not lost
+        assert np.allclose(found.vectors, Colours()._rows([colour(1), colour(2)]), atol=1e-6)
+
+
 def test_models_do_not_share(tmp_path: Path):
     items, store = album(tmp_path / "a", 3), Store(tmp_path / "cache")
     one, two = Colours("1" * 64), Colours("2" * 64)

@@ -490,3 +490,44 @@ def test_a_deflated_tiff_with_a_wrong_checksum(tmp_path: Path) -> None:
     assert decode(written(tmp_path, content)).size == (64, 48)
     hurt = content[:4000] + bytes([content[4000] ^ 4]) + content[4001:]  # libtiff says nothing
     assert reason(written(tmp_path, hurt)) == "damaged"
+
+
+def test_a_region_of_a_picture_is_a_picture_of_its_own(tmp_path: Path) -> None:
+    pixels = np.arange(8 * 6 * 3, dtype=np.uint8).reshape(6, 8, 3)
+    Image.fromarray(pixels).save(tmp_path / "crowd.png")
+    one = decode(Path("crowd.png#xywh=2,1,3,4"), root=tmp_path)
+    assert np.array_equal(np.asarray(one), pixels[1:5, 2:5])
+    same = decode(tmp_path / "crowd.png#xywh=percent:25,50,37.5,50")
+    assert np.array_equal(np.asarray(same), pixels[3:6, 2:5])
+    part = decode(tmp_path / "crowd.png#xywh=0.5,0.5,1,1")  # to whole pixels outwards
+    assert np.array_equal(np.asarray(part), pixels[0:2, 0:2])
+    whole = decode(tmp_path / "crowd.png")
+    assert len({pixel_digest(image) for image in (one, same, part, whole)}) == 4
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("1,2,3", "is not 'xywh=LEFT,TOP,WIDTH,HEIGHT'"),
+        ("-1,0,3,3", "is not 'xywh="),
+        ("0,0,0,3", "does not lie in its 8 x 6 pixels"),
+        ("6,0,4,3", "does not lie in its 8 x 6 pixels"),
+        ("9,0,1,1", "does not lie in its 8 x 6 pixels"),
+        ("percent:50,50,70,50", "does not lie in its 8 x 6 pixels"),
+    ],
+)
+def test_a_region_that_is_not_in_the_picture_is_not_guessed_at(
+    tmp_path: Path, said: str, told: str
+) -> None:
+    Image.new("RGB", (8, 6)).save(tmp_path / "crowd.png")
+    with pytest.raises(Unreadable, match=told) as caught:
+        decode(tmp_path / f"crowd.png#xywh={said}")
+    assert caught.value.reason == "unreadable"
+
+
+def test_a_file_whose_name_looks_like_a_region_is_that_file(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 6), "red").save(tmp_path / "a.png")
+    (tmp_path / "a.png").rename(tmp_path / "a.png#xywh=0,0,2,2")
+    assert decode(tmp_path / "a.png#xywh=0,0,2,2").size == (8, 6)
+    with pytest.raises(Unreadable, match="no such file"):
+        decode(tmp_path / "a.png#xywh=0,0,1,1")

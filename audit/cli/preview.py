@@ -38,19 +38,21 @@ def suite_in_short(suite: Suite, place: str) -> None:
 
 def data_remarks(suite: Suite) -> None:
     """What is seen of the pictures, and what in the data is probably not meant."""
-    from audit.data.pictures import look, of_copies
+    from audit.data.pictures import look, of_copies, of_faults
 
     data = suite.pictures
     sight = look(data)
     lost = len(sight.faults) / len(data)
     first = next(iter(sight.faults.values()), "")
+    by_group = [remark.text for remark in of_faults(suite.groups, sight.faults)]
     if lost > suite.max_quarantined:
         told = f"data set '{data.name}': {len(sight.faults):,} of {len(data):,} pictures can't be "
         told += f"used, more than the {suite.max_quarantined:.0%} that the suite allows"
-        raise InputError(sentence(told, f"The first: {first}"))
+        raise InputError(sentence(told, f"The first: {first}", *by_group))
     remarks = [r.text for r in (*suite.remarks, *of_copies(data, suite.groups, sight.digests))]
     if sight.faults:
-        remarks.insert(0, f"{len(sight.faults):,} pictures would be set aside; the first: {first}")
+        told = f"{len(sight.faults):,} pictures would be set aside; the first: {first}"
+        remarks = [told, *by_group, *remarks]
     how = "file" if sight.of_files else "picture"
     if not data.card.pictures:
         say("no pictures, as the card says: answers are recorded")
@@ -59,9 +61,8 @@ def data_remarks(suite: Suite) -> None:
             f"{len(data):,} files looked for, {sight.opened:,} opened; duplicates searched by {how}"
         )
     if sight.unsearched:
-        say(
-            f"in {sight.unsearched:,} pictures inside Parquet duplicates are searched by 'run' only"
-        )
+        told = f"{sight.unsearched:,} pictures are parts of other files"
+        say(f"{told}: duplicates among these are searched by 'run' only")
     if remarks:
         say("look at the data again, nothing is changed:", style="bold yellow")
         for remark in remarks:

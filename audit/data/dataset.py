@@ -1,166 +1,31 @@
-"""Who is looked at: a manifest of pictures, its card, and the groups people are counted in."""
+"""Who is looked at: pictures, what is known of them, and the groups people are counted in."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel, BeforeValidator, ConfigDict, field_validator, model_validator
 
 from audit.core import resources
 from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest, unknown
-from audit.core.tables import EVERYONE, UNKNOWN
 from audit.data import remarks as looks
 from audit.data import values as numbers
+from audit.data.card import KEYS, PROVENANCES, Card, stated
 from audit.data.manifest import Manifest, read_manifests
 from audit.data.paths import on_disk, require_inside
 from audit.data.remarks import Remark
-from audit.data.yamlfile import load_yaml, validate, written
-
-Source = Literal["self-reported", "annotator-perceived", "assigned", "generator"]
-KEYS = ("image_id", "path", "cluster_id")
-"""The columns that every dataset's table begins with."""
+from audit.data.sources import SOURCES
+from audit.data.yamlfile import load_yaml, validate
 
 MAX_VALUES = 20
 """A numeric attribute with more different values than this needs bins to be a grouping."""
-
-_SOURCES = (
-    "self-reported (the person said so), annotator-perceived (someone looking at the picture "
-    "judged), assigned (taken from a record or computed), generator (a setting of the program "
-    "that made the picture)"
-)
-# what people write where there is nothing to state
-_NOTHING = {"", "-", "?", "no", "none", "unknown", "n/a", "na", "tbd", "todo"} | {
-    f"not {word}" for word in ("stated", "given", "obtained", "known", "applicable", "available")
-}
-
-
-def _names(value: Any) -> Any:
-    """One name or a list of them as text; yes/no without quotes is YAML's true/false."""
-    items = value if isinstance(value, list | tuple) else [value]
-    if any(isinstance(item, bool) for item in items):
-        raise ValueError("yes, no, on, off, true and false need quotes here")
-    plain = all(isinstance(item, str | int | float) for item in items)
-    return tuple(written(item) for item in items) if plain else value
-
-
-def _prose(value: Any) -> Any:
-    """Text as typed; 'no' means nothing is stated, a bare 'yes' states nothing either."""
-    if value is True:
-        raise ValueError("'yes' says too little: write it in words, or leave the key out")
-    if value is False:
-        return ""
-    return written(value) if isinstance(value, int | float) else value
-
-
-Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
-Prose = Annotated[str, BeforeValidator(_prose)]
-
-
-class _Written(BaseModel):
-    """Base of what people type: frozen, unknown keys refused, an empty key is its default."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _drop_empty(cls, data: Any) -> Any:
-        if isinstance(data, dict):
-            return {key: value for key, value in data.items() if value is not None}
-        return data
-
-
-class AttributeCard(_Written):
-    """One attribute as the card declares it: whose word it is, how its groups are ordered."""
-
-    source: Source
-    description: str = ""
-    order: Names = ()
-    unknown: Names = ()
-
-    @model_validator(mode="before")
-    @classmethod
-    def _says_whose_word(cls, data: Any) -> Any:
-        given = data.get("source") if isinstance(data, dict) else None
-        if given is None:
-            example = "Write it as {source: annotator-perceived}"
-            raise ValueError(sentence(f"has no source; say one of {_SOURCES}", example))
-        if given not in get_args(Source):
-            near = suggest(str(given), get_args(Source))
-            raise ValueError(sentence(f"no source is called '{given}'", near, f"Use {_SOURCES}"))
-        return data
-
-
-class Card(_Written):
-    """The data card: where the manifest is, what its columns mean, and who agreed to what.
-
-    Several manifests of one folder make one table, whose column ``part`` says which a row is from.
-    ``named_people`` left out means nobody has said, and is treated as named. ``photographs`` is
-    false only for drawn or rendered people, ``pictures`` where there are none to look at, because
-    a model's answers were recorded; then ``id_column`` names the rows.
-    """
-
-    name: str
-    manifest: str | tuple[str, ...]
-    image_column: str = "path"
-    id_column: str | None = None
-    cluster_column: str | None = None
-    attributes: Mapping[str, AttributeCard] = {}
-    licence: Prose = ""
-    consent: Prose = ""
-    legal_basis: Prose = ""
-    provenance: Prose = ""
-    version: Prose = ""
-    known_limits: Names = ()
-    forbidden_uses: Names = ()
-    named_people: bool | None = None
-    photographs: bool = True
-    pictures: bool = True
-    url: str = ""
-
-    def nothing(self, column: str) -> frozenset[str]:
-        """Which values of a column mean that nobody knows."""
-        declared = self.attributes.get(column)
-        return frozenset({UNKNOWN, *declared.unknown}) if declared else frozenset()
-
-    @field_validator("name")
-    @classmethod
-    def _plain_name(cls, name: str) -> str:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-            raise ValueError(f"got '{name}'; use letters, digits, '.', '_' and '-' only")
-        return name
-
-    @field_validator("manifest")
-    @classmethod
-    def _names_a_file(cls, manifest: str | tuple[str, ...]) -> str | tuple[str, ...]:
-        if not manifest or not all([manifest] if isinstance(manifest, str) else manifest):
-            raise ValueError("names no file; give the table of pictures, such as people.csv")
-        return manifest
-
-    @model_validator(mode="after")
-    def _names_its_rows(self) -> Card:
-        if not self.pictures and self.id_column is None:
-            raise ValueError("with 'pictures: false', 'id_column' has to name the rows")
-        return self
-
-    @field_validator("attributes")
-    @classmethod
-    def _not_taken(cls, attributes: Mapping[str, AttributeCard]) -> Mapping[str, AttributeCard]:
-        for name in attributes:
-            if name in KEYS:
-                raise ValueError(f"'{name}' names a picture, not a group; use another column")
-            if name == EVERYONE:
-                told = f"'{name}' names all pictures together in every table"
-                raise ValueError(f"{told}; rename the column")
-        return dict(attributes)
 
 
 @dataclass(frozen=True)
@@ -233,7 +98,7 @@ class Dataset:
                 advice = "If nobody in it is named, state 'named_people: false' in the card"
             told = f"the dataset '{self.name}' {shows} named people, and such questions are refused"
             return sentence(f"{told} on them", advice)
-        if not (_stated(self.card.consent) or _stated(self.card.legal_basis)):
+        if not (stated(self.card.consent) or stated(self.card.legal_basis)):
             return sentence(
                 f"the card of the dataset '{self.name}' states neither consent nor legal_basis",
                 "State in the card what the people shown agreed to, or the legal basis",
@@ -245,7 +110,7 @@ class Dataset:
 
         Pictures of people need a card that states a legal basis; drawn people need none.
         """
-        if not self.card.photographs or _stated(self.card.legal_basis):
+        if not self.card.photographs or stated(self.card.legal_basis):
             return None
         return sentence(
             f"the card of the dataset '{self.name}' states no legal_basis, and pictures of people "
@@ -273,7 +138,7 @@ class Dataset:
             raise InputError(
                 sentence(
                     f"{self.name}: the column '{name}' is not declared as an attribute",
-                    f"Add it under 'attributes' in the card with its source, one of {_SOURCES}",
+                    f"Add it under 'attributes' in the card with its source, one of {PROVENANCES}",
                 )
             )
         raise unknown("attribute", name, self.attributes, where=self.name)
@@ -340,18 +205,40 @@ def _shipped() -> dict[str, Path]:
     }
 
 
-def load(ref: str | Path, where: str = "") -> Dataset:
+def load(ref: str | Path | Mapping[str, Any], where: str = "") -> Dataset:
     """A dataset by bundled name, by its card (YAML), or by a folder that holds a ``card.yaml``.
 
+    A mapping names a source and gives its keys: ``{"name": "fairface", "root": FOLDER, ...}``.
     Everything is checked but the pictures themselves, which are decoded (and quarantined) later.
     ``where`` is put before complaints about ``ref``. Raises InputError.
     """
+    if isinstance(ref, Mapping):
+        named = str(ref.get("name", ""))
+        if named not in SOURCES:
+            raise unknown(SOURCES.what, named, SOURCES, where=where, see=SOURCES.see)
+        return validate(SOURCES[named], ref, where).dataset()
     path = _find(str(ref), f"{where}: " if where else "")
     card = validate(Card, load_yaml(path), str(path))
     names = (card.manifest,) if isinstance(card.manifest, str) else card.manifest
     file = path.parent / names[0]
     manifest = read_manifests([path.parent / name for name in names], str(path))
-    table = _table(manifest, card, file, str(path))
+    return assemble(card, manifest, file, file.parent, str(path))
+
+
+def assemble(card: Card, manifest: Manifest, file: Path, root: Path, where: str) -> Dataset:
+    """The dataset that a card makes of rows.
+
+    Args:
+        card: what the columns mean.
+        manifest: the rows.
+        file: what lists them, for sentences about a row.
+        root: the folder that paths of pictures are relative to.
+        where: what names the columns, for sentences about them.
+
+    Raises:
+        InputError: a column isn't there, an id is given twice, a path leaves ``root``.
+    """
+    table = _table(manifest, card, file, root, where)
     attributes = {
         name: Attribute(
             name, a.source, a.description, a.order, numbers.are_numbers(table[name].dropna())
@@ -359,20 +246,24 @@ def load(ref: str | Path, where: str = "") -> Dataset:
         for name, a in card.attributes.items()
     }
     remarks = looks.of_data(card, manifest, table)
-    return Dataset(card.name, file.parent, table, attributes, card, _digest(card, table), remarks)
+    return Dataset(card.name, root, table, attributes, card, _digest(card, table), remarks)
 
 
 def _find(ref: str, where: str) -> Path:
     if ref in _shipped():
         return _shipped()[ref]
     path = Path(ref).expanduser()
+    if ref in SOURCES:
+        advice = f"Write it as {{name: {ref}, root: FOLDER}}"
+        told = f"{where}'{ref}' is read from its official folder, and none is named"
+        raise InputError(sentence(told, advice, f"'clip-audit show {ref}' has the other keys"))
     if path.is_dir():
         if (path / "card.yaml").is_file():
             return path / "card.yaml"
         others = ", ".join(sorted(p.name for p in path.glob("*.y*ml")))
         hint = f"Name one of its files instead: {others}" if others else "Write one beside it"
         raise InputError(sentence(f"{where}the folder {ref} has no card.yaml", hint))
-    if path.suffix.lower() in {".csv", ".tsv", ".parquet"}:
+    if path.suffix.lower() in {".csv", ".tsv", ".parquet", ".arrow"}:
         advice = "Write a card (YAML) with 'name', 'manifest' and 'attributes', and name the card"
         raise InputError(sentence(f"{where}{ref} is a manifest, not a dataset card", advice))
     if path.is_file():
@@ -385,10 +276,10 @@ def _find(ref: str, where: str) -> Path:
     raise unknown("dataset", ref, names, where=where.removesuffix(": "), see=see)
 
 
-def _table(manifest: Manifest, card: Card, file: Path, where: str) -> pd.DataFrame:
+def _table(manifest: Manifest, card: Card, file: Path, root: Path, where: str) -> pd.DataFrame:
     raw = manifest.table
     _check_columns(manifest, card, file, where)
-    paths = _paths(manifest, card, file) if card.pictures else [""] * len(raw)
+    paths = _paths(manifest, card, file, root) if card.pictures else [""] * len(raw)
     column = card.id_column or card.image_column
     ids = _keys(raw[column], file, "id" if card.id_column else "path of its picture")
     _check_unique(ids, card, raw.index, file)
@@ -403,12 +294,12 @@ def _table(manifest: Manifest, card: Card, file: Path, where: str) -> pd.DataFra
     return pd.DataFrame(columns)
 
 
-def _paths(manifest: Manifest, card: Card, file: Path) -> list[str]:
+def _paths(manifest: Manifest, card: Card, file: Path, root: Path) -> list[str]:
     """The path of every picture, as it is on disk."""
     raw = manifest.table
     given = _keys(raw[card.image_column], file, "path of its picture")
-    paths = given if card.image_column in manifest.pictures else on_disk(given, file.parent)
-    require_inside(paths, file.parent, lambda i: f"{file}: {_nth(raw.index[i])}")
+    paths = given if card.image_column in manifest.pictures else on_disk(given, root)
+    require_inside(paths, root, lambda i: f"{file}: {_nth(raw.index[i])}")
     return paths
 
 
@@ -461,10 +352,6 @@ def _check_unique(ids: list[str], card: Card, places: pd.Index, file: Path) -> N
             told = f"{rows} are both '{image_id}'"
             advice = f"Take one of them out{other}"
             raise InputError(sentence(f"{file}: {told}, and an id is given once", advice))
-
-
-def _stated(text: str) -> bool:
-    return text.strip().strip(".").lower() not in _NOTHING
 
 
 def _digest(card: Card, table: pd.DataFrame) -> str:

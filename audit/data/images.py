@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import mmap
 import os
 import re
@@ -17,7 +18,7 @@ from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
 from audit.core.errors import InputError, sentence
 from audit.data import intact
 from audit.data.intact import Damage
-from audit.data.packed import container, opened
+from audit.data.packed import container, opened, region
 
 Reason = Literal[
     "missing",
@@ -46,6 +47,8 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+#: left, top, width and height of a region, in pixels or in percent
+_BOX = re.compile(r"xywh=(?:pixel:)?(percent:)?" + ",".join([r"(\d+(?:\.\d*)?)"] * 4), re.ASCII)
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"II*\0", b"MM\0*", b"RIFF")
 # Pillow hands these to another program (Ghostscript, Windows), which no unknown file should reach
 _PROGRAMS = {"EPS", "WMF"}
@@ -69,7 +72,8 @@ def decode(path: Path, root: Path | None = None, max_pixels: int = MAX_PIXELS) -
     """The picture as upright RGB: EXIF orientation applied, transparency on white, first frame.
 
     16-bit grey keeps its high byte, as Pillow does for 16-bit colour; colour profiles are not
-    applied, as CLIP's preprocessing does not. With ``root``, ``path`` is taken relative to it and
+    applied, as CLIP's preprocessing does not. Of a path that names a region, the region of the
+    upright picture. With ``root``, ``path`` is taken relative to it and
     must stay inside it, symbolic links followed. Raises Unreadable.
     """
     place = root / path if root is not None else path
@@ -82,11 +86,13 @@ def decode(path: Path, root: Path | None = None, max_pixels: int = MAX_PIXELS) -
             if not handle.read(1):
                 raise _unreadable(place, "empty", "there are no bytes")
             handle.seek(0)
-            return _picture(handle, place, max_pixels)
+            image = _picture(handle, place, max_pixels)
     except FileNotFoundError as error:  # gone since, or no such row in its Parquet file
         raise _unreadable(place, "missing", _said(error)) from error
     except OSError as error:  # of the disk; those of decoders are dealt with
         raise _unreadable(place, "unreadable", _said(error)) from error
+    _, said = region(place)
+    return _cropped(image, said, place) if said else image
 
 
 def inside(path: Path, root: Path) -> bool:
@@ -103,6 +109,25 @@ def pixel_digest(image: Image.Image) -> str:
     digest = hashlib.sha256(f"RGB {rgb.width}x{rgb.height}\n".encode())
     digest.update(rgb.tobytes())
     return digest.hexdigest()
+
+
+def _cropped(image: Image.Image, said: str, path: Path) -> Image.Image:
+    """A region of a picture, to whole pixels outwards; one that is not inside is not guessed at."""
+    found = _BOX.fullmatch(said)
+    if found is None:
+        detail = f"its region '{said}' is not 'xywh=LEFT,TOP,WIDTH,HEIGHT'"
+        raise _unreadable(path, "unreadable", detail)
+    left, top, width, height = map(float, found.groups()[1:])
+    if found[1]:
+        left, width = (part * image.width / 100 for part in (left, width))
+        top, height = (part * image.height / 100 for part in (top, height))
+    beyond = max(left + width - image.width, top + height - image.height)
+    if beyond > 1 or width <= 0 or height <= 0 or left >= image.width or top >= image.height:
+        detail = f"its region '{said}' does not lie in its {image.width} x {image.height} pixels"
+        raise _unreadable(path, "unreadable", detail)
+    right, low = (math.ceil(round(end, 6)) for end in (left + width, top + height))
+    box = int(left), int(top), min(right, image.width), min(low, image.height)
+    return image.crop(box)
 
 
 def _unreadable(path: Path, reason: Reason, detail: str) -> Unreadable:

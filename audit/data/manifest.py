@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -14,11 +15,12 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest
-from audit.data.packed import packed_name
+from audit.data.packed import packed_name, stream
 from audit.data.values import BLANKS
 
 PART: Final = "part"
@@ -77,10 +79,14 @@ def read_manifests(paths: Sequence[Path], where: str) -> Manifest:
 
 
 def _read(path: Path, where: str) -> Manifest:
-    readers = {".csv": _read_csv, ".tsv": _read_csv, ".parquet": _read_parquet}
+    readers = {
+        ".csv": _read_csv, ".tsv": _read_csv, ".parquet": _read_parquet, ".arrow": _read_arrow,
+    }  # fmt: skip
     if path.suffix.lower() not in readers:
         got = f"{where}: manifest is '{path.name}'"
-        raise InputError(sentence(f"{got}, and only .csv, .tsv and .parquet files are read"))
+        raise InputError(
+            sentence(f"{got}, and only .csv, .tsv, .parquet and .arrow files are read")
+        )
     if path.is_dir():
         parts = sum(1 for part in path.rglob("*") if part.name.startswith("part-"))
         got = f"{where}: manifest '{path.name}' is a folder"
@@ -216,41 +222,76 @@ def _row(row: list[str], names: list[str], where: str, separators: str) -> list[
     return [value.strip(BLANKS) or None for value in row[: len(names)]]
 
 
-# --- Parquet ----------------------------------------------------------------------------------
+# --- Parquet and Arrow ------------------------------------------------------------------------
 
 
 def _read_parquet(path: Path) -> Manifest:
-    try:
+    with _sound(path, "a Parquet file"):
         file = pq.ParquetFile(path, buffer_size=1 << 16)  # else columns are read whole
         schema = file.schema_arrow
         _refuse_twice(path, schema.names)
-        pictures = frozenset(f.name for f in schema if _holds_pictures(f.type))
-        plain = [f.name for f in schema if not _is_nested(f.type)]
-        skipped = {
-            f.name: _held(f.type) for f in schema if _is_nested(f.type) and f.name not in pictures
+        found = file.read(columns=[f.name for f in schema if not _is_nested(f.type)])
+        elsewhere = {
+            name: file.read(columns=[f"{name}.path"]).column(name).combine_chunks().field("path")
+            for name in _pairs(schema)
+            if _are_elsewhere(file, name)
         }
-        found = file.read(columns=plain)
-        columns = {f.name: _texts(found.column(f.name)) for f in schema if f.name in plain}
-        count = file.metadata.num_rows
+        return _of_columns(path, schema, found, file.metadata.num_rows, elsewhere)
+
+
+def _read_arrow(path: Path) -> Manifest:
+    """An Arrow stream, as Hugging Face's ``save_to_disk`` writes it; what holds pictures stays."""
+    with _sound(path, "an Arrow stream"):
+        table = stream(path)
+        schema = table.schema
+        _refuse_twice(path, schema.names)
+        elsewhere = {
+            name: pc.struct_field(table.column(name), "path")
+            for name in _pairs(schema)
+            if pc.struct_field(table.column(name), "bytes").null_count == table.num_rows
+        }
+        return _of_columns(path, schema, table, table.num_rows, elsewhere)
+
+
+@contextmanager
+def _sound(path: Path, what: str) -> Iterator[None]:
+    """Turn whatever Arrow says of a file into one sentence."""
+    try:
+        yield
     except (ValueError, TypeError, KeyError, NotImplementedError) as error:
         # pyarrow's ArrowInvalid is a ValueError
-        said = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(sentence(f"{path}: not a Parquet file: {said}")) from error
-    structs = [name for name in pictures if pa.types.is_struct(schema.field(name).type)]
-    for name in [name for name in structs if _are_elsewhere(file, name)]:
-        pairs = file.read(columns=[f"{name}.path"]).column(name).combine_chunks()
-        columns[name] = _texts(pairs.field("path"))
-        pictures -= {name}
-    for name in pictures:
-        columns[name] = [packed_name(path.name, name, i) for i in range(count)]
-    order = [f.name for f in schema if f.name in columns]
+        told = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(sentence(f"{path}: not {what}: {told}")) from error
+
+
+def _of_columns(
+    path: Path, schema: pa.Schema, found: pa.Table, count: int, elsewhere: Mapping[str, Any]
+) -> Manifest:
+    """Columns as text; ``elsewhere`` are the paths of columns that hold no bytes after all."""
+    nested = {f.name: f.type for f in schema if _is_nested(f.type)}
+    plain = [name for name in schema.names if name not in nested]
+    pictures = {name for name, kind in nested.items() if _holds_pictures(kind)} - {*elsewhere}
+    skipped = {
+        name: _held(kind)
+        for name, kind in nested.items()
+        if name not in pictures and name not in elsewhere
+    }
+    columns = {name: _texts(found.column(name)) for name in plain}
+    columns |= {name: _texts(paths) for name, paths in elsewhere.items()}
+    columns |= {name: [packed_name(path.name, name, i) for i in range(count)] for name in pictures}
+    order = [name for name in schema.names if name in columns]
     table = pd.DataFrame({name: columns[name] for name in order}, index=range(count), dtype=object)
     rounded = frozenset(
         name
         for name in plain
         if pa.types.is_floating(schema.field(name).type) and _is_rounded(found.column(name))
     )
-    return Manifest(table, pictures, skipped, rounded)
+    return Manifest(table, frozenset(pictures), skipped, rounded)
+
+
+def _pairs(schema: pa.Schema) -> list[str]:
+    """Columns that hold pictures as Hugging Face's pair of bytes and path."""
+    return [f.name for f in schema if pa.types.is_struct(f.type) and _holds_pictures(f.type)]
 
 
 def _is_nested(kind: pa.DataType) -> bool:

@@ -1,11 +1,14 @@
-"""Pictures that lie in a column of a Parquet file, as data sets are published on hubs.
+"""Pictures that lie in a column of a Parquet or Arrow file, as data sets are published on hubs.
 
 ``people.parquet#image.12`` names the picture in row 12 (from 0) of the column ``image``, which
-holds bytes, or Hugging Face's pair of bytes and path.
+holds bytes, or Hugging Face's pair of bytes and path. ``crowd.jpg#xywh=10,20,30,40`` names a region
+of a picture, as media fragments on the web do (W3C 2012): left, top, width and height in pixels, or
+in percent of the picture's size after ``percent:``.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import tempfile
@@ -21,7 +24,10 @@ from typing import Any, BinaryIO, Final, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-_PACKED: Final = re.compile(r"(.+\.parquet)#(.+)\.(\d+)", re.IGNORECASE | re.DOTALL)
+from audit.core.errors import InputError, sentence
+
+_PACKED: Final = re.compile(r"(.+\.(?:parquet|arrow))#(.+)\.(\d+)", re.IGNORECASE | re.DOTALL)
+_REGION: Final = re.compile(r"(.+)#(xywh=[^#/]*)", re.DOTALL)
 _LOCK: Final = threading.Lock()
 
 
@@ -30,22 +36,63 @@ def packed_name(file: str, column: str, row: int) -> str:
     return f"{file}#{column}.{row}"
 
 
+def stream(path: Path) -> pa.Table:
+    """The table of an Arrow stream; it stays on disk until it is looked at.
+
+    Raises:
+        OSError: the file can't be read.
+        pyarrow.ArrowInvalid: it is no Arrow stream.
+    """
+    with pa.memory_map(str(path)) as source:
+        return pa.ipc.open_stream(source).read_all()
+
+
+def saved_parts(place: Path) -> list[Path]:
+    """The Arrow streams of a data set that Hugging Face's ``save_to_disk`` wrote to a folder.
+
+    Raises:
+        InputError: its list can't be read, names a file elsewhere, or picks rows by an index.
+    """
+    listed = place / "state.json"
+    try:
+        said = json.loads(listed.read_text(encoding="utf-8"))
+        names = [str(part["filename"]) for part in said["_data_files"]]
+    except OSError as error:
+        raise InputError(f"{listed}: can't be read: {error.strerror or error}.") from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(sentence(f"{listed}: not what save_to_disk writes: {error}")) from error
+    if said.get("_indices_data_files"):
+        told = f"{place}: its rows are picked by an index of their own"
+        raise InputError(sentence(told, "Save it after flatten_indices()"))
+    if bad := next((name for name in names if Path(name).name != name), None):
+        raise InputError(sentence(f"{place}: state.json names a file outside of it: {bad}"))
+    return [place / name for name in names]
+
+
+def region(path: Path) -> tuple[Path, str]:
+    """The path of the whole picture, and the region of it that is named; blank if none is."""
+    found = _REGION.fullmatch(str(path))
+    return (Path(found[1]), found[2]) if found and not os.path.lexists(path) else (path, "")
+
+
 def container(path: Path) -> Path:
-    """The file on disk that holds a picture: its Parquet file, or the picture's own."""
-    found = _PACKED.fullmatch(str(path))
-    return Path(found[1]) if found and not os.path.lexists(path) else path
+    """The file on disk that holds a picture: its Parquet or Arrow file, or the picture's own."""
+    whole, _ = region(path)
+    found = _PACKED.fullmatch(str(whole))
+    return Path(found[1]) if found and not os.path.lexists(whole) else whole
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[BinaryIO]:
-    """The bytes of a picture as a file on disk, wherever they lie.
+    """The bytes of a picture, whole, as a file on disk, wherever they lie.
 
     Raises:
         OSError: it can't be read; ``FileNotFoundError`` where the row or column isn't there.
     """
-    found = _PACKED.fullmatch(str(path))
-    if found is None or container(path) == path:
-        with path.open("rb") as handle:
+    whole, _ = region(path)
+    found = _PACKED.fullmatch(str(whole))
+    if found is None or container(whole) == whole:
+        with whole.open("rb") as handle:
             yield handle
         return
     with tempfile.TemporaryFile() as handle:  # has no name, so nobody finds it afterwards
@@ -58,11 +105,7 @@ def _content(file: Path, column: str, row: int) -> bytes:
     state = file.stat()
     with _LOCK:  # neighbours are asked for at the same time: one reads, the others find it
         try:
-            ends = _ends(file, state.st_mtime_ns, state.st_size)
-            group = bisect_right(ends, row)
-            before = ends[group - 1] if group else 0
-            held = _group(file, state.st_mtime_ns, state.st_size, column, group)
-            value = held[row - before].as_py()
+            value = _value(file, (state.st_mtime_ns, state.st_size), column, row)
         except (pa.ArrowException, ValueError, IndexError, KeyError) as error:
             raise FileNotFoundError(2, "there is no such row or column", str(file)) from error
     content = value.get("bytes") if isinstance(value, dict) else value
@@ -71,14 +114,29 @@ def _content(file: Path, column: str, row: int) -> bytes:
     return content or b""
 
 
+def _value(file: Path, version: tuple[int, int], column: str, row: int) -> Any:
+    """What a row of a column holds; ``version`` is when the file was modified, and its size."""
+    if file.suffix.lower() == ".arrow":
+        return _mapped(file, version).column(column)[row].as_py()
+    ends = _ends(file, version)
+    group = bisect_right(ends, row)
+    before = ends[group - 1] if group else 0
+    return _group(file, version, column, group)[row - before].as_py()
+
+
 @lru_cache(maxsize=64)
-def _ends(file: Path, modified: int, size: int) -> tuple[int, ...]:
+def _mapped(file: Path, version: tuple[int, int]) -> pa.Table:
+    return stream(file)
+
+
+@lru_cache(maxsize=64)
+def _ends(file: Path, version: tuple[int, int]) -> tuple[int, ...]:
     metadata = pq.read_metadata(file)
     groups = range(metadata.num_row_groups)
     return tuple(accumulate(metadata.row_group(i).num_rows for i in groups))
 
 
 @lru_cache(maxsize=2)
-def _group(file: Path, modified: int, size: int, column: str, group: int) -> Any:
+def _group(file: Path, version: tuple[int, int], column: str, group: int) -> Any:
     with pq.ParquetFile(file) as parquet:
         return parquet.read_row_group(group, columns=[column]).column(column).combine_chunks()

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import pandas as pd
 
+from audit.core.tables import UNKNOWN
 from audit.data.dataset import Dataset
 from audit.data.images import Unreadable, decode, pixel_digest
 from audit.data.packed import container, opened
-from audit.data.remarks import Remark, counted
+from audit.data.remarks import Remark, counted, tally
 
 #: pictures that are opened before a run
 OPENED: Final = 100
@@ -28,7 +29,7 @@ class Sight:
 
     ``faults``: image id to the sentence about it; ``opened``: how many were decoded; ``digests``:
     image id to a digest of its pixels, or of its file where ``of_files``; ``unsearched`` lie inside
-    a Parquet file and have none.
+    a Parquet file, or are regions of a picture, and have none.
     """
 
     faults: Mapping[str, str]
@@ -76,6 +77,22 @@ def look(dataset: Dataset, opened: int = OPENED, searched: int = SEARCHED) -> Si
 def _of_file(path: Path) -> bytes:
     with opened(path) as handle:
         return hashlib.sha256(handle.read()).digest()
+
+
+def of_faults(groups: Mapping[str, pd.Series[Any]], faults: Collection[str]) -> list[Remark]:
+    """The pictures that can't be used, counted by group.
+
+    Args:
+        groups: groups by picture of every attribute and intersection; the latter are left out.
+        faults: image ids.
+    """
+    found = []
+    for attribute, values in groups.items():
+        of = tally(values.reindex(list(faults)).astype(object).fillna(UNKNOWN))
+        if " x " not in attribute and of:
+            text = f"'{attribute}': pictures that would be set aside: {counted(of)}"
+            found.append(Remark(text, attribute, groups=frozenset(of)))
+    return found
 
 
 def of_copies(

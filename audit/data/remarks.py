@@ -18,7 +18,7 @@ from audit.data.manifest import Manifest
 from audit.data.values import number
 
 if TYPE_CHECKING:
-    from audit.data.dataset import AttributeCard, Card
+    from audit.data.card import AttributeCard, Card
 
 #: spellings by which files say that there is no value, where they may also be values
 _NO_VALUE: Final = {
@@ -26,14 +26,21 @@ _NO_VALUE: Final = {
     "not known", "not available", "not given", "not stated", "#n/a", "#na", "missing",
 }  # fmt: skip
 #: months by name in the languages that spreadsheets speak, and their short forms
-_MONTHS: Final = (
-    "jan(?:uary|uar|vier|v)?|ene(?:ro)?|gen(?:naio)?|feb(?:ruary|ruar|rero|braio|r)?|f[eé]vr?(?:ier)?"
-    "|mar(?:ch|s|zo|t)?|m[aä]rz?|mrz|mrt|apr(?:il|ile)?|avr(?:il)?|abr(?:il)?|may|mai|mayo|maggio|mag"
-    "|mei|maj|june?|juni?|juin|junio|giu(?:gno)?|july?|juli?|juil(?:let)?|julio|lug(?:lio)?"
-    "|aug(?:ust)?|ao[uû]t?|ago(?:sto)?|sept?(?:ember|embre|tembre)?|set(?:tembre)?|oct(?:ober|obre)?"
-    "|okt(?:ober)?|ott(?:obre)?|nov(?:ember|embre|iembre)?|dec(?:ember)?|dez(?:ember)?|dic(?:embre)?"
-    "|d[eé]c(?:embre)?"
+_BY_MONTH: Final = (
+    "jan(?:uary|uar|vier|v)?|ene(?:ro)?|gen(?:naio)?",
+    "feb(?:ruary|ruar|rero|braio|r)?|f[eé]vr?(?:ier)?",
+    "mar(?:ch|s|zo|t)?|m[aä]rz?|mrz|mrt",
+    "apr(?:il|ile)?|avr(?:il)?|abr(?:il)?",
+    "may|mai|mayo|maggio|mag|mei",
+    "june?|juni?|juin|junio|giu(?:gno)?",
+    "july?|juli?|juil(?:let)?|julio|lug(?:lio)?",
+    "aug(?:ust)?|ao[uû]t?|ago(?:sto)?",
+    "sept?(?:ember|embre|tembre)?|set(?:tembre)?",
+    "oct(?:ober|obre)?|okt(?:ober)?|ott(?:obre)?",
+    "nov(?:ember|embre|iembre)?",
+    "dec(?:ember)?|dez(?:ember)?|dic(?:embre)?|d[eé]c(?:embre)?",
 )
+_MONTHS: Final = "|".join(_BY_MONTH)
 _DAY: Final = r"(?:0?[1-9]|[12]\d|3[01])"
 _DAY_MONTH: Final = re.compile(
     rf"{_DAY}[-./ ]+(?:{_MONTHS})\.?|(?:{_MONTHS})\.?-(?:{_DAY}|\d\d)", re.IGNORECASE
@@ -213,6 +220,25 @@ def _dates(name: str, counts: Mapping[str, int], order: Iterable[str]) -> Iterat
     if dates:
         told = "look like dates: a spreadsheet makes them of ranges such as '3-9' or '10-19'"
         yield f"'{name}': {counted(dates)} {told}; get the file as it was published"
+
+
+def unspoilt(value: str, ranges: Iterable[str]) -> str | None:
+    """The range that a spreadsheet made this date of; None if it is none of these.
+
+    >>> unspoilt("Oct-19", ["3-9", "10-19"]), unspoilt("9-Mar", ["3-9", "10-19"])
+    ('10-19', '3-9')
+    """
+    if not (_DAY_MONTH.fullmatch(value) or _DATE.fullmatch(value)):
+        return None
+    word = re.sub(r"[\d\W_]+", "", value)
+    digits = re.findall(r"\d+", re.sub(r"[ T]\d\d:.*", "", value))
+    months = [n for n, name in enumerate(_BY_MONTH, 1) if re.fullmatch(name, word, re.IGNORECASE)]
+    parts = {*map(int, digits), *months}
+    for one in ranges:
+        between = _RANGE.fullmatch(one)
+        if between and {int(between[1]), int(between[2])} <= parts:
+            return one
+    return None
 
 
 def _is_impossible(name: str, value: str) -> bool:

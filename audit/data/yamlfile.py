@@ -34,6 +34,7 @@ _NEEDED = {
     "tuple_type": "a list is needed",
     "list_type": "a list is needed",
     "string_type": "text is needed",
+    "path_type": "the path of a folder is needed",
     "int_type": "a whole number is needed",
     "int_from_float": "a whole number is needed",
     "int_parsing": "a whole number is needed",

@@ -28,7 +28,12 @@ def beside(data: dict[str, Any], folder: Path) -> dict[str, Any]:
     def model(value: Any) -> Any:
         return within(value, lambda name: _absolute(name, folder))
 
-    resolvers = {"model": model, "dataset": resolve}
+    def dataset(value: Any) -> Any:
+        if isinstance(value, dict) and isinstance(value.get("root"), str):
+            return value | {"root": _absolute(value["root"], folder)}
+        return resolve(value)
+
+    resolvers = {"model": model, "dataset": dataset}
     probes = data.get("probes")
     if isinstance(probes, list):
         data["probes"] = [_resolved(p, resolve) if isinstance(p, dict) else p for p in probes]

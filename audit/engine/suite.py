@@ -113,7 +113,7 @@ class Suite(BaseModel):
     purpose: str = ""
     model: str = Field(description="bundled name, folder, hub id or FAMILY:NAME")
     precision: str = Field("float32", pattern="^(float32|bfloat16|float16)$")
-    dataset: str = Field(description="bundled name or path of a data card")
+    dataset: str | Mapping[str, Any] = Field(description="bundled name, data card, or source")
     attributes: tuple[Attribute, ...] = Field(min_length=1)
     intersections: tuple[tuple[str, ...], ...] = ()
     probes: tuple[Mapping[str, Any], ...] = Field(min_length=1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
@@ -26,6 +27,8 @@ from audit.data.labels import (
     load_prompt_set,
     prompt_set_names,
 )
+from audit.data.sources import SOURCES
+from audit.data.sources.base import Published, Source
 from audit.data.yamlfile import load_yaml
 from audit.engine.suite import load_suite, suite_names
 from audit.explore.replication_card import card_names, load_card
@@ -67,13 +70,35 @@ def _dump(model: BaseModel) -> str:
     )
 
 
+def _dataset_purpose(name: str) -> str:
+    return SOURCES[name].about if name in SOURCES else str(load_dataset(name).card.provenance)
+
+
 def _dataset_card(name: str) -> str:
+    if name in SOURCES:
+        return _source_card(SOURCES[name])
     dataset = load_dataset(name)
     groups = {a: list(dataset.groups(a)) for a, d in dataset.attributes.items() if not d.numeric}
     counts = {"pictures": len(dataset), "subjects": dataset.table["cluster_id"].nunique()}
     return _dump(dataset.card) + yaml.safe_dump(
         {**counts, "groups": groups}, sort_keys=False, allow_unicode=True, width=100
     )
+
+
+def _source_card(source: type[Source]) -> str:
+    """How a source is named in a suite, and the card of what it reads."""
+    keys = [
+        f"  {field.alias or key}: {_key_card(field)}" for key, field in source.model_fields.items()
+    ]
+    lines = [source.about, "", inspect.getdoc(source) or "", ""]
+    lines += [f"grain: a row is a {source.grain}", f"access: {source.access or 'your own files'}"]
+    lines += ["keys of 'dataset' in a suite:", *keys, ""]
+    if issubclass(source, Published):
+        counts = {part: asdict(of) for part, of in source.official.items()}
+        official = yaml.safe_dump({"official": counts}, sort_keys=False, width=100)
+        cluster = source.facts.cluster_column or "none: intervals are too narrow"
+        lines += [_dump(source.facts) + official, f"cluster: {cluster}"]
+    return "\n".join(lines)
 
 
 def _key_card(field: FieldInfo) -> str:
@@ -120,7 +145,7 @@ _SHELVES: Final[Mapping[str, Shelf]] = {
         lambda n: suites()[n].read_text(encoding="utf-8"),
     ),
     "models": (_model_names, _model_purpose, _model_card),
-    "datasets": (dataset_names, lambda n: str(load_dataset(n).card.provenance), _dataset_card),
+    "datasets": (lambda: [*dataset_names(), *SOURCES], _dataset_purpose, _dataset_card),
     "label-sets": (
         label_set_names,
         lambda n: _words_purpose(load_label_set(n)),

@@ -6,7 +6,6 @@ data set saved to disk, and the folders that clip-retrieval writes.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 from audit.core.errors import AuditError, InputError, sentence
 from audit.core.registry import suggest
 from audit.data.manifest import read_manifests
+from audit.data.packed import saved_parts, stream
 
 #: what a .npz may call its vectors and their names
 _ARRAYS: Final = {
@@ -267,18 +267,10 @@ def _table(place: Path) -> pa.Table:
 
 def _saved_to_disk(place: Path) -> pa.Table:
     """A data set that Hugging Face's ``save_to_disk`` wrote: Arrow streams and their list."""
-    with _readable(place / "state.json"):
-        said = json.loads((place / "state.json").read_text(encoding="utf-8"))
-        names = [str(part["filename"]) for part in said["_data_files"]]
-    if said.get("_indices_data_files"):
-        told = f"{place}: its rows are picked by an index of their own"
-        raise InputError(sentence(told, "Save it after flatten_indices()"))
-    if bad := next((name for name in names if Path(name).name != name), None):
-        raise InputError(sentence(f"{place}: state.json names a file outside of it: {bad}"))
     tables = []
-    for name in names:
-        with _readable(place / name), pa.memory_map(str(place / name)) as source:
-            tables.append(pa.ipc.open_stream(source).read_all())
+    for part in saved_parts(place):
+        with _readable(part):
+            tables.append(stream(part))
     return _joined(tables, place)
 
 

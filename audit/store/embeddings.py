@@ -31,7 +31,7 @@ from PIL.Image import Image
 from audit.core.errors import AuditError, InputError, sentence
 from audit.data import intact
 from audit.data.images import MAX_PIXELS, Reason, Unreadable, decode, inside, pixel_digest
-from audit.data.packed import container, opened
+from audit.data.packed import container, opened, region
 from audit.models.encoder import (
     Encoder,
     EncoderCard,
@@ -363,7 +363,7 @@ class _Desk:
                 with opened(place) as file:
                     content = hashlib.sha256(file.read())
                 how = f"pillow {PIL.__version__}, {self.max_pixels}, checks {intact.VERSION}"
-                content.update(how.encode())
+                content.update((how + region(place)[1]).encode())
                 return content.digest()
         return b""
 

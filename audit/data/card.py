@@ -1,0 +1,173 @@
+"""What a person states of a data set: the card, its attributes, and who agreed to what."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    field_validator,
+    model_validator,
+)
+
+from audit.core.errors import sentence
+from audit.core.registry import suggest
+from audit.core.tables import EVERYONE, UNKNOWN
+from audit.data.yamlfile import written
+
+Provenance = Literal["self-reported", "annotator-perceived", "assigned", "generator"]
+KEYS = ("image_id", "path", "cluster_id")
+"""The columns that every dataset's table begins with."""
+
+PROVENANCES = (
+    "self-reported (the person said so), annotator-perceived (someone looking at the picture "
+    "judged), assigned (taken from a record or computed), generator (a setting of the program "
+    "that made the picture)"
+)
+
+
+def _names(value: Any) -> Any:
+    """One name or a list of them as text; yes/no without quotes is YAML's true/false."""
+    items = value if isinstance(value, list | tuple) else [value]
+    if any(isinstance(item, bool) for item in items):
+        raise ValueError("yes, no, on, off, true and false need quotes here")
+    plain = all(isinstance(item, str | int | float) for item in items)
+    return tuple(written(item) for item in items) if plain else value
+
+
+def _prose(value: Any) -> Any:
+    """Text as typed; 'no' means nothing is stated, a bare 'yes' states nothing either."""
+    if value is True:
+        raise ValueError("'yes' says too little: write it in words, or leave the key out")
+    if value is False:
+        return ""
+    return written(value) if isinstance(value, int | float) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
+Prose = Annotated[str, BeforeValidator(_prose)]
+
+
+def _plain(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise ValueError(f"got '{name}'; use letters, digits, '.', '_' and '-' only")
+    return name
+
+
+Title = Annotated[str, AfterValidator(_plain)]
+"""What a data set is called: part of file names."""
+
+
+class Written(BaseModel):
+    """Base of what people type: frozen, unknown keys refused, an empty key is its default."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_empty(cls, data: Any) -> Any:
+        if isinstance(data, dict):
+            return {key: value for key, value in data.items() if value is not None}
+        return data
+
+
+class AttributeCard(Written):
+    """One attribute as the card declares it: whose word it is, how its groups are ordered."""
+
+    source: Provenance
+    description: str = ""
+    order: Names = ()
+    unknown: Names = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _says_whose_word(cls, data: Any) -> Any:
+        given = data.get("source") if isinstance(data, dict) else None
+        if given is None:
+            example = "Write it as {source: annotator-perceived}"
+            raise ValueError(sentence(f"has no source; say one of {PROVENANCES}", example))
+        if given not in get_args(Provenance):
+            near = suggest(str(given), get_args(Provenance))
+            raise ValueError(sentence(f"no source is called '{given}'", near, f"Use {PROVENANCES}"))
+        return data
+
+
+class Facts(Written):
+    """What is to be known of pictures whatever file lists them.
+
+    ``named_people`` left out means nobody has said, and is treated as named. ``photographs`` is
+    false only for drawn or rendered people.
+    """
+
+    licence: Prose = ""
+    consent: Prose = ""
+    legal_basis: Prose = ""
+    provenance: Prose = ""
+    version: Prose = ""
+    known_limits: Names = ()
+    forbidden_uses: Names = ()
+    named_people: bool | None = None
+    photographs: bool = True
+    url: str = ""
+
+
+class Card(Facts):
+    """The data card: where the manifest is, what its columns mean, and who agreed to what.
+
+    Several manifests of one folder make one table, whose column ``part`` says which a row is from.
+    ``pictures`` is false where there are none to look at, because a model's answers were recorded;
+    then ``id_column`` names the rows.
+    """
+
+    name: Title
+    manifest: str | tuple[str, ...]
+    image_column: str = "path"
+    id_column: str | None = None
+    cluster_column: str | None = None
+    attributes: Mapping[str, AttributeCard] = {}
+    pictures: bool = True
+
+    def nothing(self, column: str) -> frozenset[str]:
+        """Which values of a column mean that nobody knows."""
+        declared = self.attributes.get(column)
+        return frozenset({UNKNOWN, *declared.unknown}) if declared else frozenset()
+
+    @field_validator("manifest")
+    @classmethod
+    def _names_a_file(cls, manifest: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if not manifest or not all([manifest] if isinstance(manifest, str) else manifest):
+            raise ValueError("names no file; give the table of pictures, such as people.csv")
+        return manifest
+
+    @model_validator(mode="after")
+    def _names_its_rows(self) -> Card:
+        if not self.pictures and self.id_column is None:
+            raise ValueError("with 'pictures: false', 'id_column' has to name the rows")
+        return self
+
+    @field_validator("attributes")
+    @classmethod
+    def _not_taken(cls, attributes: Mapping[str, AttributeCard]) -> Mapping[str, AttributeCard]:
+        for name in attributes:
+            if name in KEYS:
+                raise ValueError(f"'{name}' names a picture, not a group; use another column")
+            if name == EVERYONE:
+                told = f"'{name}' names all pictures together in every table"
+                raise ValueError(f"{told}; rename the column")
+        return dict(attributes)
+
+
+# what people write where there is nothing to state
+_NOTHING = {"", "-", "?", "no", "none", "unknown", "n/a", "na", "tbd", "todo"} | {
+    f"not {word}" for word in ("stated", "given", "obtained", "known", "applicable", "available")
+}
+
+
+def stated(text: str) -> bool:
+    """Whether a card's prose says anything at all."""
+    return text.strip().strip(".").lower() not in _NOTHING

@@ -1,0 +1,276 @@
+"""What every source of a data set is: its keys in a suite, and a reader of its official folder.
+
+A source reads rows and words as they were published. Of a published set the values are known, so
+another value is an error, never 'unknown'; and so are the counts, which are held against the copy
+at hand.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar, Final, Literal
+
+import pandas as pd
+from pydantic import Field, field_validator
+
+from audit.core.characters import spelt
+from audit.core.errors import InputError, sentence
+from audit.core.registry import suggest
+from audit.data.card import AttributeCard, Card, Facts, Prose, Title, Written
+from audit.data.dataset import Dataset, assemble
+from audit.data.manifest import Manifest
+from audit.data.remarks import Remark, counted, tally, unspoilt
+from audit.data.yamlfile import validate
+
+Grain = Literal["picture", "person", "region", "video"]
+#: names in one sentence
+_SHOWN: Final = 3
+#: official values that are all listed in one sentence
+_LISTED: Final = 10
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a source read.
+
+    ``file`` is what lists them, or the folder that does; ``root`` the folder that paths of pictures
+    are relative to.
+    ``aside``: how many pictures are listed and can't be used, which ``remarks`` tell.
+    ``nouns``: what a row is called in a sentence, by its place; 'row 3 below the header' if empty.
+    """
+
+    manifest: Manifest
+    file: Path
+    root: Path
+    remarks: tuple[Remark, ...] = ()
+    aside: int = 0
+    nouns: Sequence[str] = ()
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """Text, a row a picture; the index is the row's place from 0."""
+        return self.manifest.table
+
+
+@dataclass(frozen=True)
+class Official:
+    """How many pictures a part has, and of each attribute's values; None where not known."""
+
+    pictures: int | None
+    values: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+
+class Source(Written, ABC):
+    """A data set by its name: the fields are the keys of ``dataset`` in a suite.
+
+    ``about`` is one line for lists; ``grain`` says what a row is; ``access`` what a person has to
+    accept before the files are given out, and where.
+    """
+
+    name: str = Field(description="which source it is")
+    root: Path = Field(description="the folder that the files were unpacked into")
+
+    about: ClassVar[str]
+    grain: ClassVar[Grain] = "picture"
+    access: ClassVar[str] = ""
+
+    @field_validator("root")
+    @classmethod
+    def _is_a_folder(cls, root: Path) -> Path:
+        folder = root.expanduser()
+        if not folder.is_dir():
+            beside = "A relative path begins at the suite's file, or where the command is given"
+            near = _nearest(folder) or (None if root.is_absolute() else beside)
+            raise ValueError(sentence(f"there is no folder {root}", near))
+        return folder
+
+    @abstractmethod
+    def describe(self) -> Card:
+        """The data card of what these keys choose."""
+
+    @abstractmethod
+    def read(self) -> Rows:
+        """The rows that these keys choose.
+
+        Raises:
+            InputError: a file isn't there or isn't in the official layout.
+        """
+
+    def dataset(self) -> Dataset:
+        """The data set, every row of it checked; pictures are decoded later.
+
+        Raises:
+            InputError: as ``read``; a value that isn't in the official set.
+        """
+        return self._assembled(self.describe(), self.read())
+
+    def file(self, *names: str) -> Path:
+        """The first of these files that is in the folder.
+
+        Raises:
+            InputError: none is.
+        """
+        return self._first([self.root / name for name in names if (self.root / name).is_file()],
+                           names, "file")  # fmt: skip
+
+    def folder(self, *names: str) -> Path:
+        """The first of these folders that is in the folder; ``.`` is the folder itself.
+
+        Raises:
+            InputError: none is.
+        """
+        return self._first([self.root / name for name in names if (self.root / name).is_dir()],
+                           names, "folder")  # fmt: skip
+
+    def _first(self, found: Sequence[Path], names: Sequence[str], what: str) -> Path:
+        if found:
+            return found[0]
+        wanted = " or ".join(f"'{name}'" for name in names[:_SHOWN])
+        told = f"{self.root}: has no {what} {wanted}, as '{self.name}' is laid out"
+        near = _nearest(self.root / names[0])
+        raise InputError(sentence(told, near, f"'clip-audit show {self.name}' says where it is"))
+
+    def _assembled(self, card: Card, rows: Rows) -> Dataset:
+        if rows.table.empty:
+            raise InputError(sentence(f"{rows.file}: no picture is left", "Get the whole copy"))
+        data = assemble(card, rows.manifest, rows.file, rows.root, f"'{self.name}'")
+        return replace(data, remarks=(*rows.remarks, *data.remarks))
+
+
+class Own(Source):
+    """A layout of files in which anybody keeps pictures: the keys say what is to be known of them.
+
+    ``title`` is what the data set is called, ``card`` holds what a data card states besides.
+    """
+
+    title: Title | None = Field(None, description="what the data set is called (the source's name)")
+    card: Facts = Field(Facts(), description="licence, consent and what else a data card states")
+
+    def with_facts(self, **keys: Any) -> Card:
+        """A data card of these keys and of what is stated under ``card``."""
+        named = {"name": self.title or self.name, "manifest": self.name}
+        return validate(Card, named | keys | self.card.model_dump(), f"'{self.name}'")
+
+
+class Published(Source):
+    """A data set that somebody published: what its card says and what it may hold is fixed.
+
+    The ``order`` and ``unknown`` of an attribute in ``facts`` list all values that it may have;
+    ``values`` adds those of other columns. ``official`` counts each part.
+    """
+
+    legal_basis: Prose = Field("", description="what allows you to use these pictures")
+
+    facts: ClassVar[Card]
+    values: ClassVar[Mapping[str, Sequence[str]]] = {}
+    official: ClassVar[Mapping[str, Official]]
+
+    @property
+    @abstractmethod
+    def part(self) -> str:
+        """Which part of the data set the keys choose; a key of ``official``."""
+
+    @property
+    def version(self) -> str:
+        """The part, and whatever else was stated and can't be told from the files."""
+        return self.part
+
+    def describe(self) -> Card:
+        """The published card, with what these keys state."""
+        return self.facts.model_copy(
+            update={"version": self.version, "legal_basis": self.legal_basis}
+        )
+
+    def dataset(self) -> Dataset:
+        """The data set; counts that differ from the official ones are remarks."""
+        rows = self.read()
+        card = self.describe()
+        closed = {n: (*a.order, *a.unknown) if a.order else () for n, a in card.attributes.items()}
+        for column, allowed in (closed | dict(self.values)).items():
+            if allowed and column in rows.table:
+                self._require_official(rows, column, allowed)
+        data = self._assembled(card, rows)
+        return replace(data, remarks=(*self._of_counts(rows, card.attributes), *data.remarks))
+
+    def _require_official(self, rows: Rows, column: str, allowed: Sequence[str]) -> None:
+        """Refuse a value that the data set as published does not have."""
+        values = rows.table[column]
+        wrong = ~values.isin(allowed).to_numpy()
+        if not wrong.any():
+            return
+        place = int(wrong.argmax())
+        value = values.iloc[place]
+        at = rows.nouns[place] if rows.nouns else f"row {values.index[place] + 1} below the header"
+        got = f"has no {column}" if value is None else f"has the {column} '{spelt(str(value))}'"
+        others = tally(values[wrong])
+        so = f"Rows with such a value: {int(wrong.sum()):,}"
+        so += f", {counted(others)}" if len(others) > 1 else ""
+        raise InputError(
+            sentence(
+                f"{rows.file}: {at} {got}",
+                f"Official are {', '.join(_short(allowed))}",
+                _cause(value, allowed),
+                so,
+                f"Get the files as they were published: {self.facts.url}",
+            )
+        )
+
+    def _of_counts(self, rows: Rows, attributes: Mapping[str, AttributeCard]) -> Iterable[Remark]:
+        """Where this copy differs from what was published."""
+        official = self.official[self.part]
+        listed = len(rows.table) + rows.aside
+        if official.pictures not in (None, listed):
+            told = f"{self.part}: {listed:,} pictures are listed, officially {official.pictures:,}"
+            assert official.pictures is not None
+            cut = listed < official.pictures and listed % 1000 == 0
+            why = "this looks like a copy that was cut" if cut else "this copy is another"
+            yield Remark(f"{told}; {why}, so numbers can't be held against published ones")
+        for name, counts in official.values.items():
+            found = tally(rows.table[name])
+            differ = {v: n for v, n in counts.items() if found.get(v, 0) != n}
+            if differ and name in attributes:
+                each = [f"'{v}' {found.get(v, 0):,} of {n:,}" for v, n in differ.items()]
+                more = f" and {len(each) - _SHOWN} more" if len(each) > _SHOWN else ""
+                told = f"pictures here and officially: {', '.join(each[:_SHOWN])}{more}"
+                yield Remark(f"'{name}': {told}", name, of_values=True)
+
+
+def aside(what: str, names: Sequence[str], groups: Mapping[str, Mapping[str, int]]) -> Remark:
+    """What is said of files that a quirk of the data set sets aside.
+
+    Args:
+        what: the quirk.
+        names: of the pictures.
+        groups: attribute to counts of its values, as far as these are known.
+    """
+    some = ", ".join(f"'{spelt(name)}'" for name in names[:_SHOWN])
+    more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
+    of = "".join(f"; by {name}: {counted(each)}" for name, each in groups.items() if each)
+    return Remark(f"{len(names):,} files are set aside, {what}: {some}{more}{of}")
+
+
+def _cause(value: Any, allowed: Sequence[str]) -> str | None:
+    """Why a value is probably not an official one."""
+    if value is None:
+        return "A published row has one: this copy was changed"
+    if meant := unspoilt(str(value), allowed):
+        return f"It is '{meant}', which a spreadsheet took for a date"
+    if re.fullmatch(r"-?\d{1,2}", str(value)) and not any(map(str.isdigit, allowed)):
+        return "It is a code, whose meaning another file of this copy may give"
+    return suggest(str(value), allowed)
+
+
+def _short(allowed: Sequence[str]) -> list[str]:
+    if len(allowed) <= _LISTED:
+        return [f"'{value}'" for value in allowed]
+    return [f"'{allowed[0]}', '{allowed[1]}', ... '{allowed[-1]}'"]
+
+
+def _nearest(path: Path) -> str | None:
+    """The name beside a path that is not there which is most like it."""
+    folder = path.parent
+    return suggest(path.name, [p.name for p in folder.iterdir()]) if folder.is_dir() else None

@@ -1,0 +1,110 @@
+"""MIAP: boxes of people in pictures of Open Images, with perceived gender and age presentation.
+
+Schumann et al. 2021, storage.googleapis.com/openimages/web/extended.html.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Final, Literal
+
+from pydantic import Field
+
+from audit.core.errors import InputError, sentence
+from audit.data.card import AttributeCard, Card
+from audit.data.manifest import Manifest, read_manifests
+from audit.data.remarks import Remark, tally
+from audit.data.sources.base import Official, Published, Rows, aside
+from audit.data.values import number
+
+#: in the order of the file, which is not the usual one
+_SIDES: Final = ("XMin", "XMax", "YMin", "YMax")
+#: boxes that show no single person, where 1, and why; -1 says that nobody looked
+_NO_PERSON: Final = {"IsGroupOf": "which are boxes of groups", "IsDepictionOf": "which are drawn"}
+_ATTRIBUTES: Final = ("GenderPresentation", "AgePresentation")
+
+
+class MIAP(Published):
+    """MIAP's boxes, a row a person: each is cut out of its picture."""
+
+    split: Literal["train", "val", "test"] = Field("test", description="train, val or test")
+    pictures: str = Field(".", description="the folder of the pictures below root")
+
+    about: ClassVar = "people in pictures of Open Images, each cut out by its box"
+    access: ClassVar = "no agreement; boxes and lists on https://storage.googleapis.com/openimages/web/extended.html"
+    grain: ClassVar = "person"
+    values: ClassVar = {"LabelName": ("/m/01g317",)} | dict.fromkeys(_NO_PERSON, ("-1", "0", "1"))
+    official: ClassVar = dict.fromkeys(("train", "val", "test"), Official(None))
+    facts: ClassVar = Card(
+        name="miap",
+        manifest="open_images_extended_miap_boxes_test.csv",
+        image_column="region",
+        cluster_column="ImageID",
+        attributes={
+            "GenderPresentation": AttributeCard(
+                source="annotator-perceived",
+                description="gender presentation, as annotators saw it",
+                order=("Predominantly Feminine", "Predominantly Masculine"),
+                unknown=("Unknown",),
+            ),
+            "AgePresentation": AttributeCard(
+                source="annotator-perceived",
+                description="age presentation, as annotators saw it",
+                order=("Young", "Middle", "Older"),
+                unknown=("Unknown",),
+            ),
+        },
+        licence="annotations CC BY 4.0; pictures CC BY, each its own",
+        consent="not obtained",
+        provenance="Open Images MIAP, Schumann et al. 2021; a row is the box of a person",
+        known_limits=(
+            "public photographs of Flickr; nobody shown was asked",
+            "the gender presentation of young people was left unknown on purpose",
+            "a box may hold parts of other people",
+            "a picture is a cluster, as no subject ids are published",
+        ),
+        url="https://storage.googleapis.com/openimages/web/extended.html",
+    )
+
+    @property
+    def part(self) -> str:
+        """Train, val or test."""
+        return self.split
+
+    def describe(self) -> Card:
+        """The published card, with the list of this part."""
+        listed = {"manifest": f"open_images_extended_miap_boxes_{self.split}.csv"}
+        return super().describe().model_copy(update=listed)
+
+    def read(self) -> Rows:
+        """A region a person; boxes of groups and of drawn people are set aside and counted."""
+        listed = self.file(f"open_images_extended_miap_boxes_{self.split}.csv")
+        table = read_manifests([listed], f"'{self.name}'").table
+        if lost := [c for c in ("ImageID", *_SIDES, *_NO_PERSON) if c not in table]:
+            raise InputError(sentence(f"{listed}: has no column '{lost[0]}'", "Get it again"))
+        table["region"] = [
+            _region(row, f"{listed}: row {n + 1} below the header")
+            for n, *row in table[["ImageID", *_SIDES]].itertuples()
+        ]
+        remarks: list[Remark] = []
+        kept = table
+        for column, why in _NO_PERSON.items():
+            gone = kept[kept[column] == "1"]
+            counts = {name: tally(gone[name]) for name in _ATTRIBUTES if name in gone}
+            remarks += [aside(why, list(gone["region"]), counts)] if len(gone) else []
+            kept = kept.drop(gone.index)
+        gone_in_all = len(table) - len(kept)
+        return Rows(Manifest(kept), listed, self.folder(self.pictures), (*remarks,), gone_in_all)
+
+
+def _region(row: list[Any], where: str) -> str:
+    """The region of a box in fractions of the picture: left, RIGHT, top, low."""
+    picture, *sides = row
+    left, right, top, low = (number(str(side)) for side in sides)
+    if left is None or right is None or top is None or low is None:
+        raise InputError(sentence(f"{where} has a side that is no number", "Get the list again"))
+    if not (0 <= left < right <= 1 and 0 <= top < low <= 1):
+        told = f"{where} has the box {', '.join(map(str, sides))}"
+        order = "XMin, XMax, YMin, YMax are fractions of the picture, each minimum the smaller one"
+        raise InputError(sentence(told, order))
+    parts = (left, top, right - left, low - top)
+    return f"{picture}.jpg#xywh=percent:{','.join(f'{100 * part:.6f}' for part in parts)}"

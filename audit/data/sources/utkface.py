@@ -1,0 +1,137 @@
+"""UTKFace: faces found on the web, whose labels are their file names.
+
+Zhang, Song and Qi 2017, susanqq.github.io/UTKFace.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar, Final, Literal
+
+import pandas as pd
+from pydantic import Field
+
+from audit.core.errors import InputError, sentence
+from audit.data.card import AttributeCard, Card
+from audit.data.manifest import Manifest
+from audit.data.remarks import Remark
+from audit.data.sources.base import Official, Published, Rows, aside
+
+#: age, gender, race, time; whatever ends a name, since 'jpg.chip.jpg' and ' .jpg' occur
+_NAME: Final = re.compile(r"(\d{1,3})_(\d)_(\d)_\d{8,}[^_]*")
+#: a name that lacks gender or race, and nobody knows which
+_PART_MISSING: Final = re.compile(r"(\d{1,3})_(?:\d_)?\d{8,}[^_]*")
+_GENDERS: Final = ("male", "female")
+_RACES: Final = ("White", "Black", "Asian", "Indian", "Others")
+_IN_THE_WILD: Final = ("part1", "part2", "part3")
+_SUFFIXES: Final = (".jpg", ".jpeg", ".png")
+
+
+class UTKFace(Published):
+    """UTKFace's pictures: aligned and cropped faces, or the whole pictures they are from."""
+
+    faces: Literal["aligned", "in-the-wild"] = Field(
+        "aligned", description="aligned faces, or in-the-wild: the pictures they are from"
+    )
+
+    about: ClassVar = "faces found on the web; age, gender and race stand in the file names"
+    access: ClassVar = "research only, as https://susanqq.github.io/UTKFace/ says"
+    values: ClassVar = {"age": tuple(map(str, range(117)))}
+    official: ClassVar = {"aligned": Official(23_708), "in-the-wild": Official(None)}
+    facts: ClassVar = Card(
+        name="utkface",
+        manifest="UTKFace",
+        image_column="file",
+        attributes={
+            "age": AttributeCard(
+                source="assigned", description="estimated by a program, checked by an annotator"
+            ),
+            "gender": AttributeCard(
+                source="assigned",
+                description="in two values; estimated by a program, checked by an annotator",
+                order=_GENDERS,
+            ),
+            "race": AttributeCard(
+                source="assigned",
+                description="in five values; estimated by a program, checked by an annotator",
+                order=_RACES,
+            ),
+        },
+        licence="research only, not commercial; pictures belong to whoever made them",
+        consent="not obtained",
+        provenance="UTKFace, Zhang, Song and Qi 2017; a row is a picture of one face",
+        known_limits=(
+            "pictures were found on the web; nobody shown was asked",
+            "no subject ids are published, and near-duplicates occur: intervals are too narrow",
+            "labels were estimated by a program and then checked by an annotator",
+            "'Others' holds Hispanic, Latino, Middle Eastern and more",
+        ),
+        url="https://susanqq.github.io/UTKFace/",
+    )
+
+    @property
+    def part(self) -> str:
+        """Aligned faces or whole pictures."""
+        return self.faces
+
+    def read(self) -> Rows:
+        """A row a picture, from its name; names with a part missing are set aside and counted."""
+        root, names = self._named()
+        rows: list[tuple[str, ...]] = []
+        lacking: list[str] = []
+        other: list[str] = []
+        for name in names:
+            stem = Path(name).name
+            if found := _NAME.fullmatch(stem):
+                age, gender, race = (str(int(code)) for code in found.groups())
+                words = _word(_GENDERS, gender), _word(_RACES, race)
+                rows.append((name, age, *words))
+            else:
+                (lacking if _PART_MISSING.fullmatch(stem) else other).append(name)
+        table = pd.DataFrame(rows, columns=["file", "age", "gender", "race"], dtype=object)
+        return Rows(
+            Manifest(table),
+            root,
+            root,
+            tuple(_set_aside(lacking, other)),
+            aside=len(lacking) + len(other),
+            nouns=[f"the name '{name}'" for name in table["file"]],
+        )
+
+    def _named(self) -> tuple[Path, list[str]]:
+        """The folder of the pictures, and their paths in it."""
+        if self.faces == "aligned":
+            root = self.folder("UTKFace", ".")
+            names = [n for n in _pictures(root) if ".chip." in n]
+            if not names:
+                told = f"{root}: holds no picture '*.jpg.chip.jpg', as aligned faces are called"
+                wild = "Whole pictures are 'faces: in-the-wild'"
+                raise InputError(sentence(told, wild if _pictures(root) else ""))
+            return root, names
+        self.folder(*_IN_THE_WILD)
+        return self.root, [
+            f"{part}/{name}" for part in _IN_THE_WILD for name in _pictures(self.root / part)
+        ]
+
+
+def _pictures(folder: Path) -> list[str]:
+    if not folder.is_dir():
+        return []
+    return sorted(p.name for p in folder.iterdir() if p.name.lower().endswith(_SUFFIXES))
+
+
+def _word(words: Sequence[str], code: str) -> str:
+    """What a code stands for; one that stands for nothing stays, and is refused."""
+    return words[int(code)] if int(code) < len(words) else code
+
+
+def _set_aside(lacking: Sequence[str], other: Sequence[str]) -> list[Remark]:
+    ages = Counter(Path(name).name.split("_")[0] for name in lacking)
+    told = "whose name lacks gender or race"
+    return [
+        *([aside(told, lacking, {"age": dict(ages.most_common())})] if lacking else []),
+        *([aside("whose name has no known form", other, {})] if other else []),
+    ]
