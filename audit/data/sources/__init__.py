@@ -22,6 +22,8 @@ SOURCES: Final[Registry[type[Source]]] = Registry(
         "utkface": "audit.data.sources.utkface:UTKFace",
         "celeba": "audit.data.sources.celeba:CelebA",
         "miap": "audit.data.sources.miap:MIAP",
+        "pa-100k": "audit.data.sources.pa100k:PA100K",
+        "market-1501": "audit.data.sources.market1501:Market1501",
         "image-folder": "audit.data.sources.image_folder:ImageFolder",
         "hugging-face": "audit.data.sources.hugging_face:HuggingFace",
     },

@@ -1,0 +1,182 @@
+"""Market-1501 with attributes: people in front of a supermarket, by identity and camera.
+
+Zheng et al. 2015 (pictures); Lin et al. 2019, arXiv 1703.07220, github.com/vana77 (attributes).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Final, Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+
+from audit.core.errors import InputError, sentence
+from audit.data.card import AttributeCard, Card
+from audit.data.manifest import Manifest
+from audit.data.remarks import Remark
+from audit.data.sources.base import Official, Published, Rows, aside
+from audit.data.sources.matlab import numbers, read_matlab, texts
+
+_NAME: Final = re.compile(r"(?P<identity>-1|\d{4})_c(?P<camera>\d)s(?P<sequence>\d)_\d+_\d+\.jpg")
+_YES: Final = {1: "no", 2: "yes"}
+#: column of the file: what its codes mean
+CODES: Final[Mapping[str, Mapping[int, str]]] = {
+    "gender": {1: "male", 2: "female"},
+    "age": {1: "young", 2: "teenager", 3: "adult", 4: "old"},
+    "hair": {1: "short", 2: "long"},
+    "up": {1: "long sleeves", 2: "short sleeves"},
+    "down": {1: "long", 2: "short"},
+    "clothes": {1: "dress", 2: "pants"},
+    "hat": _YES, "backpack": _YES, "bag": _YES, "handbag": _YES,
+}  # fmt: skip
+#: of these columns the README says that exactly one is yes
+COLOURS: Final = {
+    "upper colour": ("black", "white", "red", "purple", "yellow", "gray", "blue", "green"),
+    "lower colour": (
+        "black", "white", "pink", "purple", "yellow", "gray", "blue", "green", "brown",
+    ),
+}  # fmt: skip
+_PREFIX: Final = {"upper colour": "up", "lower colour": "down"}
+_ODD: Final = "none or several"
+_FOLDERS: Final = {"train": ("bounding_box_train",), "test": ("bounding_box_test", "query")}
+
+
+class Market1501(Published):
+    """Market-1501's pictures with the attributes of their identity, which are the clusters."""
+
+    split: Literal["train", "test"] = Field("test", description="train or test (with query)")
+
+    about: ClassVar = "people in front of a supermarket, by identity and camera, with attributes"
+    access: ClassVar = (
+        "research only; pictures from the authors of Market-1501, attributes from "
+        "https://github.com/vana77/Market-1501_Attribute"
+    )
+    # how many pictures a part has was not read at a source
+    official: ClassVar = {"train": Official(None), "test": Official(None)}
+    facts: ClassVar = Card(
+        name="market-1501",
+        manifest="market_attribute.mat",
+        image_column="file",
+        cluster_column="identity",
+        attributes={
+            name: AttributeCard(
+                source="annotator-perceived",
+                description=f"'{name}' of the identity, as an annotator saw it",
+                order=tuple(words.values()),
+            )
+            for name, words in CODES.items()
+        }
+        | {
+            name: AttributeCard(
+                source="annotator-perceived",
+                description=f"the {name.split()[0]} colour of the identity, if one alone is marked",
+                order=(*words, _ODD),
+                unknown=(_ODD,),
+            )
+            for name, words in COLOURS.items()
+        }
+        | {
+            "camera": AttributeCard(
+                source="assigned", description="which of the six cameras, from the file's name"
+            )
+        },
+        licence="research only; the attributes state none",
+        consent="not obtained",
+        provenance="Market-1501 and its attributes, Lin et al. 2019; a row is a picture",
+        known_limits=(
+            "people filmed in public, who were not asked",
+            "attributes are an identity's, not a picture's: what a picture shows may differ",
+            "few are old (8 and 5 identities) or young (14 and 2)",
+            "the README says that one colour is marked, and for about a tenth none is",
+        ),
+        named_people=False,
+        url="https://github.com/vana77/Market-1501_Attribute",
+    )
+
+    @property
+    def part(self) -> str:
+        """Train or test."""
+        return self.split
+
+    def read(self) -> Rows:
+        """Every picture of an identity that has attributes; distractors and junk are set aside."""
+        listed = self.file("market_attribute.mat", "attribute/market_attribute.mat")
+        people, remarks = _people(listed, self.split)
+        found, odd = self._pictures()
+        known = found["identity"].isin(people.index)
+        nobody = found.loc[~known, "file"].tolist()
+        what = "of nobody (distractors, junk), or of an identity without attributes"
+        notes = [aside(what, nobody, {})] if nobody else []
+        notes += [aside("with names that are none of Market-1501's", odd, {})] if odd else []
+        table = found[known].reset_index(drop=True)
+        table = table.join(people, on="identity")
+        unseen = [identity for identity in people.index if identity not in set(table["identity"])]
+        if unseen:
+            text = f"{len(unseen):,} identities have attributes and no picture, such as {unseen[0]}"
+            notes.append(Remark(text))
+        gone = len(nobody) + len(odd)
+        return Rows(Manifest(table), listed, self.root, (*remarks, *notes), gone)
+
+    def _pictures(self) -> tuple[pd.DataFrame, list[str]]:
+        """File, identity and camera of every picture of this part, and names that say neither."""
+        rows, odd = [], []
+        for name in _FOLDERS[self.split]:
+            folder = self.folder(name) if name == _FOLDERS[self.split][0] else self.root / name
+            for path in sorted(folder.glob("*.jpg")):
+                said = _NAME.fullmatch(path.name)
+                if said is None:
+                    odd.append(f"{name}/{path.name}")
+                else:
+                    rows.append((f"{name}/{path.name}", said["identity"], said["camera"]))
+        return pd.DataFrame(rows, columns=["file", "identity", "camera"], dtype=object), odd
+
+
+def _people(path: Path, split: str) -> tuple[pd.DataFrame, list[Remark]]:
+    """Attributes by identity, in words, whatever order the file has its fields in."""
+    held = read_matlab(path)
+    part = getattr(held.get("market_attribute"), split, None)
+    if part is None:
+        told = f"{path}: has no market_attribute.{split}"
+        raise InputError(sentence(told, f"Get it from {Market1501.facts.url}"))
+    identities = texts(_field(part, "image_index", path))
+    columns: dict[str, Any] = {}
+    for name, words in CODES.items():
+        columns[name] = _in_words(part, name, words, path)
+    remarks = []
+    for name, colours in COLOURS.items():
+        marked = np.array(
+            [_in_words(part, _PREFIX[name] + c, _YES, path) == "yes" for c in colours]
+        )
+        one = np.array(colours, object)[marked.argmax(axis=0)]
+        single = marked.sum(axis=0) == 1
+        columns[name] = np.where(single, one, _ODD)
+        if not single.all():
+            told = f"none or several are marked for {int((~single).sum()):,} of {len(single):,}"
+            text = f"'{name}': {told} identities, which are in no group of it"
+            remarks.append(Remark(text, name, of_values=True))
+    table = pd.DataFrame(columns, index=pd.Index(identities, dtype=object), dtype=object)
+    if table.index.has_duplicates:
+        twice = table.index[table.index.duplicated()][0]
+        raise InputError(sentence(f"{path}: identity {twice} is listed twice", "Get it again"))
+    return table, remarks
+
+
+def _field(part: Any, name: str, path: Path) -> Any:
+    if not hasattr(part, name):
+        told = f"{path}: has no field '{name}'"
+        raise InputError(sentence(told, f"Get it from {Market1501.facts.url}"))
+    return getattr(part, name)
+
+
+def _in_words(part: Any, name: str, words: Mapping[int, str], path: Path) -> np.ndarray[Any, Any]:
+    codes = numbers(_field(part, name, path), f"{path}: {name}")
+    wrong = ~np.isin(codes, list(words))
+    if wrong.any():
+        official = ", ".join(f"{code} ({word})" for code, word in words.items())
+        told = f"{path}: '{name}' is {codes[wrong][0]} for {int(wrong.sum()):,} identities"
+        raise InputError(sentence(told, f"Official are {official}"))
+    return np.array([words[int(code)] for code in codes], object)

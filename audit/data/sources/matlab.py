@@ -1,0 +1,49 @@
+"""MATLAB files, as data sets keep lists in them: cells in cells in cells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy import io
+
+from audit.core.errors import InputError, sentence
+
+
+def read_matlab(path: Path) -> dict[str, Any]:
+    """The variables of a .mat file; structures are objects with their fields as attributes.
+
+    Raises:
+        InputError: it isn't there or can't be read.
+    """
+    try:
+        found: dict[str, Any] = io.loadmat(path, squeeze_me=True, struct_as_record=False)
+    except Exception as error:  # scipy raises anything here
+        said = (str(error).splitlines() or [type(error).__name__])[0]
+        told = f"{path}: can't be read as a MATLAB file: {said:.120}"
+        raise InputError(sentence(told, "Get the file again")) from error
+    return found
+
+
+def texts(value: Any) -> list[str]:
+    """The words of a cell array, however deep each lies."""
+    return [_word(one) for one in np.atleast_1d(value)]
+
+
+def _word(value: Any) -> str:
+    while isinstance(value, np.ndarray) and value.size == 1:
+        value = value.item()
+    return str(value).strip()
+
+
+def numbers(value: Any, where: str) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Whole numbers of an array.
+
+    Raises:
+        InputError: it holds something else.
+    """
+    array = np.atleast_1d(value)
+    if array.dtype.kind not in "iuf" or (array != np.floor(array)).any():
+        raise InputError(sentence(f"{where}: holds {array.dtype}, and whole numbers are expected"))
+    return array.astype(np.int64)
