@@ -219,7 +219,7 @@ def test_the_exit_code_of_a_run_is_that_of_its_gates(
         "render": lambda: monkeypatch.setattr(report, "rendered", broken),
         "figure": lambda: monkeypatch.setitem(report._DRAW, "group_counts", broken),  # type: ignore[index]
         "section": lambda: monkeypatch.setattr(report, "_section", broken),
-        "summary": lambda: monkeypatch.setattr(cli, "_summary", broken),
+        "summary": lambda: monkeypatch.setattr(cli, "of_run", broken),
         "junit": lambda: monkeypatch.setattr(gates, "junit", broken),
         "disk": lambda: monkeypatch.setattr(report, "write_renderings", _full),
     }

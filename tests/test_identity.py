@@ -30,6 +30,7 @@ from audit.engine.suite import load_suite
 from audit.measure.confidence import Confidence
 from audit.measure.metrics import Groups, grouped
 from audit.models.planted import PlantedEncoder, picture_key
+from audit.probes.identity import names as called
 from audit.probes.identity import probe as i
 from audit.probes.identity.figures import det_curves, error_rates
 from audit.probes.identity.probe import Identity
@@ -153,21 +154,21 @@ def test_rates_are_what_plain_loops_count(tmp_path: Path) -> None:
     table = people(40)
     vectors = vectors_of(table)
     rows = measured(tmp_path, table, vectors)
-    threshold = one(rows, metric=i.THRESHOLD).value
+    threshold = one(rows, metric=called.THRESHOLD).value
     expected = by_hand(table, vectors, threshold)
     for (kind, *groups), matches in expected.items():
         if kind == "mated":
-            got = one(rows, metric=i.FNMR, attribute="gender", group=groups[0])
+            got = one(rows, metric=called.FNMR, attribute="gender", group=groups[0])
             assert got.events == len(matches) - sum(matches)
         else:
-            got = one(rows, metric=i.FMR, attribute="gender", group=groups[0], other=groups[1])
+            got = one(rows, metric=called.FMR, attribute="gender", group=groups[0], other=groups[1])
             assert got.events == sum(matches)
-            assert got.label == (i.WITHIN if groups[0] == groups[1] else i.ACROSS)
+            assert got.label == (called.WITHIN if groups[0] == groups[1] else called.ACROSS)
         assert got.n == len(matches)
         assert got.value == pytest.approx(got.events / got.n)
         assert not got.value > got.high
         assert not got.value < got.low
-    everyone = one(rows, metric=i.FMR, attribute=EVERYONE)
+    everyone = one(rows, metric=called.FMR, attribute=EVERYONE)
     impostors = [m for key, matches in expected.items() if key[0] == "impostor" for m in matches]
     assert (everyone.n, everyone.events) == (len(impostors), sum(impostors))
 
@@ -177,13 +178,13 @@ def test_the_worst_group_is_held_against_all_pairs_within_groups(tmp_path: Path)
     table = people(120)
     toward = np.where(table["gender"] == "female", 0.5, 0.0)
     rows = measured(tmp_path, table, vectors_of(table, toward=toward), targets=(0.3,))
-    within = only(rows, metric=i.FMR, attribute="gender", label=i.WITHIN)
+    within = only(rows, metric=called.FMR, attribute="gender", label=called.WITHIN)
     together = within["events"].sum() / within["n"].sum()
-    worst = one(rows, metric=i.WORST_FMR, attribute="gender")
+    worst = one(rows, metric=called.WORST_FMR, attribute="gender")
     assert worst.group == within.loc[within["value"].idxmax(), "group"]
     assert worst.value == pytest.approx(within["value"].max() / together)
-    across = one(rows, metric=i.FMR, attribute="gender", label=i.ACROSS)
-    ratio = one(rows, metric=i.WITHIN_ACROSS, attribute="gender")
+    across = one(rows, metric=called.FMR, attribute="gender", label=called.ACROSS)
+    ratio = one(rows, metric=called.WITHIN_ACROSS, attribute="gender")
     assert ratio.value == pytest.approx(together / across.value)
 
 
@@ -197,12 +198,12 @@ def test_a_threshold_is_fixed_on_other_people_than_are_measured(tmp_path: Path) 
     changed = vectors.copy()
     changed[measured_ones] = vectors_of(table, seed=9)[measured_ones]
     before, after = (measured(tmp_path, table, v) for v in (vectors, changed))
-    first, second = (one(rows, metric=i.THRESHOLD) for rows in (before, after))
+    first, second = (one(rows, metric=called.THRESHOLD) for rows in (before, after))
     assert first.value == second.value
     assert first.subjects == sum(fixing.values())
     assert (
-        one(before, metric=i.FMR, attribute=EVERYONE).events
-        != one(after, metric=i.FMR, attribute=EVERYONE).events
+        one(before, metric=called.FMR, attribute=EVERYONE).events
+        != one(after, metric=called.FMR, attribute=EVERYONE).events
     )
     # at the lowest threshold that the target allows, among those who fixed it
     assert first.events / first.n <= 0.1
@@ -214,8 +215,8 @@ def test_det_points_are_both_rates_at_the_same_thresholds(tmp_path: Path) -> Non
     vectors = vectors_of(table)
     rows = measured(tmp_path, table, vectors)
     own = only(rows, attribute="gender", group="female")
-    curve = own[own["metric"] == i.DET_FNMR].set_index("condition")["value"]
-    false = own[own["metric"] == i.DET_FMR].set_index("condition")["value"]
+    curve = own[own["metric"] == called.DET_FNMR].set_index("condition")["value"]
+    false = own[own["metric"] == called.DET_FMR].set_index("condition")["value"]
     assert list(curve.index) == list(false.index)
     assert len(curve) > 8
     assert curve.is_monotonic_increasing
@@ -235,14 +236,14 @@ def test_people_who_are_hard_to_tell_apart_are_found(tmp_path: Path) -> None:
     table = people(300)
     toward = np.where(table["gender"] == "female", 0.8, 0.0)
     rows = measured(tmp_path, table, vectors_of(table, toward=toward))
-    worst = one(rows, metric=i.WORST_FMR, attribute="gender")
+    worst = one(rows, metric=called.WORST_FMR, attribute="gender")
     assert (worst.group, worst.verdict, worst.status) == ("female", EXCEEDS, OK)
     assert worst.low_simultaneous > 1.25
     assert worst.value > worst.null_high
-    assert worst.p == worst.smallest_p == pytest.approx(1 / (i.DEALS + 1))
+    assert worst.p == worst.smallest_p == pytest.approx(1 / (called.DEALS + 1))
     assert "two people with gender female" in worst.statement
     assert "exceeds the margin of 1.25 times" in worst.statement
-    assert one(rows, metric=i.WORST_FNMR, attribute="gender").verdict != EXCEEDS
+    assert one(rows, metric=called.WORST_FNMR, attribute="gender").verdict != EXCEEDS
 
 
 @pytest.mark.slow
@@ -250,11 +251,11 @@ def test_people_whose_pictures_do_not_hold_together_are_found(tmp_path: Path) ->
     table = people(300)
     noise = np.where(table["gender"] == "male", 1.2, 0.2)
     rows = measured(tmp_path, table, vectors_of(table, noise=noise))
-    worst = one(rows, metric=i.WORST_FNMR, attribute="gender")
+    worst = one(rows, metric=called.WORST_FNMR, attribute="gender")
     assert (worst.group, worst.verdict) == ("male", EXCEEDS)
     assert worst.p < 0.01
     assert "pictures of one person with gender male" in worst.statement
-    assert one(rows, metric=i.WORST_FMR, attribute="gender").verdict != EXCEEDS
+    assert one(rows, metric=called.WORST_FMR, attribute="gender").verdict != EXCEEDS
 
 
 @pytest.mark.slow
@@ -262,8 +263,8 @@ def test_groups_that_lie_apart_are_more_alike_within(tmp_path: Path) -> None:
     table = people(300)
     toward = np.where(table["gender"] == "female", 0.25, -0.25)
     rows = measured(tmp_path, table, vectors_of(table, toward=toward), targets=(0.2,))
-    assert one(rows, metric=i.WITHIN_ACROSS, attribute="gender").verdict == EXCEEDS
-    assert one(rows, metric=i.WORST_FMR, attribute="gender").verdict != EXCEEDS
+    assert one(rows, metric=called.WITHIN_ACROSS, attribute="gender").verdict == EXCEEDS
+    assert one(rows, metric=called.WORST_FMR, attribute="gender").verdict != EXCEEDS
 
 
 @pytest.mark.slow
@@ -274,10 +275,12 @@ def test_nothing_is_found_where_groups_are_dealt_by_lot(tmp_path: Path) -> None:
         rows = measured(
             tmp_path / str(seed), table, vectors_of(table, seed=seed, noise=0.6), targets=(0.2,)
         )
-        judged = rows[rows["metric"].isin([i.WORST_FMR, i.WORST_FNMR, i.WITHIN_ACROSS])]
+        judged = rows[
+            rows["metric"].isin([called.WORST_FMR, called.WORST_FNMR, called.WITHIN_ACROSS])
+        ]
         assert len(judged) == 3
         assert (judged["verdict"] != EXCEEDS).all()
-        worst = one(rows, metric=i.WORST_FMR, attribute="gender")
+        worst = one(rows, metric=called.WORST_FMR, attribute="gender")
         assert worst.null_low <= worst.null_mean <= worst.null_high
         chances += list(judged["p"].dropna())
     assert min(chances) > 0.005
@@ -293,10 +296,10 @@ def test_one_picture_each_leaves_pairs_of_persons(tmp_path: Path) -> None:
     every, single = (
         measured(tmp_path, table, vectors_of(table), one_each=chosen) for chosen in (False, True)
     )
-    few, many = (one(rows, metric=i.FMR, attribute=EVERYONE) for rows in (single, every))
+    few, many = (one(rows, metric=called.FMR, attribute=EVERYONE) for rows in (single, every))
     assert few.n == few.subjects * (few.subjects - 1) / 2
     assert many.n == 9 * few.n
-    missed = (one(rows, metric=i.FNMR, attribute=EVERYONE) for rows in (single, every))
+    missed = (one(rows, metric=called.FNMR, attribute=EVERYONE) for rows in (single, every))
     assert len({row.n for row in missed}) == 1
 
 
@@ -304,14 +307,14 @@ def test_one_picture_each_leaves_pairs_of_persons(tmp_path: Path) -> None:
 def test_too_few_to_establish_a_rate_is_said_and_not_compared(tmp_path: Path) -> None:
     table = people(40)
     rows = measured(tmp_path, table, vectors_of(table), targets=(0.01,))
-    within = only(rows, metric=i.FMR, attribute="gender", label=i.WITHIN)
+    within = only(rows, metric=called.FMR, attribute="gender", label=called.WITHIN)
     assert (within["status"] == TOO_FEW).all()
     assert within["value"].notna().all()
     assert within["reason"].str.contains("of which no two share one").all()
-    worst = one(rows, metric=i.WORST_FMR, attribute="gender")
+    worst = one(rows, metric=called.WORST_FMR, attribute="gender")
     assert (worst.status, worst.verdict) == (TOO_FEW, INCONCLUSIVE)
     assert worst.statement.endswith("inconclusive.")
-    threshold = one(rows, metric=i.THRESHOLD)
+    threshold = one(rows, metric=called.THRESHOLD)
     assert threshold.status == TOO_FEW
     assert "needs 300 independent pairs" in threshold.reason
 
@@ -323,8 +326,8 @@ def test_small_groups_enter_no_comparison(tmp_path: Path) -> None:
     probe = Identity(kind="identity", targets=(0.3,))
     design = design_of(seen, {"gender": None}, min_group=10_000)
     rows = probe.measures(PAIRS.empty(), seen, design)
-    assert (only(rows, metric=i.FNMR, attribute="gender")["status"] == TOO_FEW).all()
-    assert one(rows, metric=i.WORST_FNMR, attribute="gender").status == TOO_FEW
+    assert (only(rows, metric=called.FNMR, attribute="gender")["status"] == TOO_FEW).all()
+    assert one(rows, metric=called.WORST_FNMR, attribute="gender").status == TOO_FEW
 
 
 @pytest.mark.slow
@@ -335,12 +338,14 @@ def test_unknown_groups_are_in_no_pair_and_torn_subjects_stop_the_attribute(tmp_
     vectors = vectors_of(table)
     rows = measured(tmp_path / "known", known, vectors)
     left = measured(tmp_path / "left", table[10 * 2 :], vectors[10 * 2 :])
-    counted = [int(only(r, metric=i.FNMR, attribute="gender")["n"].sum()) for r in (rows, left)]
+    counted = [
+        int(only(r, metric=called.FNMR, attribute="gender")["n"].sum()) for r in (rows, left)
+    ]
     assert counted[0] == counted[1]
     torn = table.copy()
     torn.loc[0, "gender"] = "male" if torn.loc[1, "gender"] == "female" else "female"
     rows = measured(tmp_path / "torn", torn, vectors)
-    row = one(rows, metric=i.FMR, attribute="gender")
+    row = one(rows, metric=called.FMR, attribute="gender")
     assert row.status == UNDEFINED
     assert row.reason == "1 of 40 subjects have pictures in several groups"
 
@@ -349,10 +354,10 @@ def test_unknown_groups_are_in_no_pair_and_torn_subjects_stop_the_attribute(tmp_
 def test_without_a_second_picture_no_one_can_be_missed(tmp_path: Path) -> None:
     table = people(80, each=1)
     rows = measured(tmp_path, table, vectors_of(table))
-    missed = only(rows, metric=i.FNMR, attribute="gender")
+    missed = only(rows, metric=called.FNMR, attribute="gender")
     assert (missed["status"] == UNDEFINED).all()
     assert missed["value"].isna().all()
-    assert only(rows, metric=i.WORST_FNMR).empty
+    assert only(rows, metric=called.WORST_FNMR).empty
 
 
 @pytest.mark.slow
@@ -360,7 +365,7 @@ def test_sittings_are_told_and_may_be_told_apart(tmp_path: Path) -> None:
     table = people(60, each=3).assign(day=["d0", "d0", "d1"] * 60, once="d0")
     vectors = vectors_of(table)
     said = {
-        name: one(rows, metric=i.FNMR, attribute=EVERYONE)
+        name: one(rows, metric=called.FNMR, attribute=EVERYONE)
         for name, fields in {
             "unknown": {},
             "one": {"sitting": "once"},
@@ -382,11 +387,11 @@ def test_many_pairs_are_sampled_and_then_have_no_null(tmp_path: Path) -> None:
     vectors = vectors_of(table)
     rows = measured(tmp_path, table, vectors, pairs=1000)
     every = measured(tmp_path, table, vectors)
-    n = only(rows, metric=i.FMR, attribute="gender")["n"]
+    n = only(rows, metric=called.FMR, attribute="gender")["n"]
     assert (n <= 1000).all()
     assert (n > 300).all()
-    assert (only(every, metric=i.FMR, attribute="gender")["n"] > 1000).all()
-    worst = only(rows, metric=i.WORST_FMR, attribute="gender")
+    assert (only(every, metric=called.FMR, attribute="gender")["n"] > 1000).all()
+    worst = only(rows, metric=called.WORST_FMR, attribute="gender")
     assert worst["null_mean"].isna().all()
     assert worst["p"].isna().all()
 
@@ -525,7 +530,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.mark.slow
 def test_a_whole_audit_finds_the_planted_group(run: Run) -> None:
-    found = [f for f in run.findings if f["metric"] == i.WORST_FMR]
+    found = [f for f in run.findings if f["metric"] == called.WORST_FMR]
     assert [(f["verdict"], f["groups"], f["harm"]) for f in found] == [
         ("exceeds margin", ["female"], "quality of service")
     ]

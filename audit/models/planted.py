@@ -54,16 +54,17 @@ class PlantedEncoder:
 
     def encode_images(self, images: Sequence[Image]) -> Rows:
         """The planted direction of each picture; KeyError for a picture that was not planted."""
+        found = self._stack([self._images[self._key(image)] for image in images])
         self.images_seen += len(images)
-        return self._stack([self._images[self._key(image)] for image in images])
+        return found
 
     def encode_texts(self, texts: Sequence[str]) -> Rows:
         """The planted direction of each text; InputError for a text that was not planted."""
-        self.texts_seen += len(texts)
         for text in texts:
             if text not in self._texts:
                 nearest = suggest(text, self._texts)
                 raise InputError(sentence(f"nothing is planted for the text '{text}'", nearest))
+        self.texts_seen += len(texts)
         return self._stack([self._texts[text] for text in texts])
 
     def _stack(self, rows: Sequence[Rows]) -> Rows:
