@@ -18,10 +18,10 @@ LINES, BODY, PARAMETERS = 500, 50, 6
 LONG: dict[str, int] = {
     "audit/cli/verbs.py": 524,
     "audit/data/corruptions.py": 525,
-    "audit/data/labels.py": 523,
+    "audit/data/labels.py": 502,
     "audit/engine/suite.py": 619,
     "audit/explore/compare.py": 556,
-    "audit/explore/gallery.py": 567,
+    "audit/explore/gallery.py": 564,
     "audit/explore/lab.py": 622,
     "audit/explore/replication.py": 557,
     "audit/measure/controls.py": 561,

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from audit.core.errors import InputError
 from audit.core.resources import shipped
+from audit.data.articles import vowel_sound
 from audit.data.labels import (
     HARMS,
     PHRASINGS,
@@ -26,7 +27,6 @@ from audit.data.labels import (
     load_prompt_set,
     normalise,
     prompt_set_names,
-    vowel_sound,
 )
 from audit.data.yamlfile import Document, load_yaml, place, validate
 
@@ -245,6 +245,13 @@ def test_an_addition_that_is_a_label_already_is_refused(tmp_path: Path) -> None:
         *(("user", "a"), ("uniformed officer", "a"), ("UNION member", "a")),
         *(("unidentified person", "an"), ("uncle", "an"), ("onion", "an"), ("usher", "an")),
         *(("8-year-old", "an"), ("18 year old", "an"), ("11 year old", "an"), ("80-89", "an")),
+        *((word, "a") for word in ("UN soldier", "EU citizen", "UK flag", "USB stick", "Eurasian")),
+        *((word, "a") for word in ("Uyghur man", "Uruguayan", "union", "unions", "Europeans")),
+        *((word, "a") for word in ("Mr Smith", "NATO soldier", "MAN", "Ñandú", "U-turn")),
+        *((word, "an") for word in ("un-american person", "uninsured person", "untrustworthy one")),
+        *((word, "an") for word in ("LGBTQ person", "HIV test", "SUV", "SUVs", "NHS nurse", "MPs")),
+        *((word, "an") for word in ("NYPD officer", "MI5 agent", "hours", "LED lamp")),
+        *(("led person", "a"), ("mi-parti robe", "a")),
         *(("1 year old", "a"), ("10-19", "a"), ("110", "a"), ("élève", "an"), ("'odd' one", "an")),
     ],
 )
@@ -509,8 +516,41 @@ def test_the_digest_is_a_known_value() -> None:
 
 
 def test_a_set_without_other_phrasings_has_the_digest_it_had_before_there_were_any() -> None:
-    before = "49361270a0c2572adfd7d9c04897343ec73f1c3497d91f9e2864f9e34596db9d"
-    assert load_label_set("facet-52").digest == before
+    before = "bf13bf1f34f7d82c551d968f926f3c4216eebfca606df30280deac7e3a7ea132"
+    assert load_label_set("berg-29").digest == before
+
+
+def test_notes_are_kept_and_leave_the_digest_as_it_was(tmp_path: Path) -> None:
+    plain = load_label_set(label_file(tmp_path))
+    noted = load_label_set(label_file(tmp_path, notes="Read again since."))
+    assert noted.digest == plain.digest
+    assert noted.model_dump(mode="json")["notes"] == "Read again since."
+
+
+#: sets whose notes grew since their digests were first recorded
+NOTED = {
+    "clip-paper-21": "126005dabfb6f306",
+    "clip-paper-age": "c1ff867a90d6fd2b",
+    "clip-paper-surveillance": "260c3d750e568946",
+    "datacomp-race": "b83369c8b43a98cb",
+    "birhane-8": "2bdadd28ecce02f8",
+    "visogender-23": "5cbaf3e309ad0511",
+    "ucf-crime-13": "aa21c4b2938af0b3",
+    "pa-100k-26": "832af2ae3f8a7b33",
+    "market-1501-12": "1d205ff2436f77e3",
+    "suspicion-twins": "3e68ec65d7064eeb",
+    "goyal-casual-conversations": "595a7508bbe80dde",
+    "invented-names": "eaa97684460a65ad",
+    "plain": "40b7955f36cae4f3",
+    "birhane": "9f2e188cfae4a8e9",
+}
+
+
+@pytest.mark.parametrize("name", NOTED)
+def test_a_noted_set_has_the_digest_that_it_had_before(name: str) -> None:
+    found = load_prompt_set(name) if name in ("plain", "birhane") else load_label_set(name)
+    assert found.notes
+    assert found.digest.startswith(NOTED[name])
 
 
 def test_another_phrasing_is_felt_by_the_digest_and_kept_on_paper(tmp_path: Path) -> None:
@@ -586,6 +626,7 @@ def test_every_tag_says_what_it_means() -> None:
         "crime",
         "suspicion",
         "special",
+        "health",
     }
 
 

@@ -489,6 +489,22 @@ def test_gates_are_told_with_what_failed_first(run: Run, tmp_path: Path) -> None
     assert len(lines_of(told, "| ✓ passes |")) == len(results) - len(failing)
 
 
+def test_notes_of_labels_and_templates_are_printed_and_a_run_of_before_has_none(
+    run: Run, tmp_path: Path
+) -> None:
+    first = run.questions[0]
+    noted = {
+        kind: [words | {"notes": f"Read again: {words['name']}."} for words in first[kind]]
+        for kind in ("label_sets", "prompt_sets")
+    }
+    for number, kind in ((8, "label_sets"), (9, "prompt_sets")):
+        before = [{k: v for k, v in words.items() if k != "notes"} for words in first[kind]]
+        told = part(altered(run, questions=[first | {kind: before}]), tmp_path, number)
+        assert "Notes:" not in told
+        told = part(altered(run, questions=[first | noted]), tmp_path, number)
+        assert f"Notes: Read again: {first[kind][0]['name']}." in told
+
+
 # ---- wording ----------------------------------------------------------------------------------
 
 

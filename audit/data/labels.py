@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import unicodedata
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -29,6 +28,7 @@ from audit.core.characters import apart, plain, spelt, unseen, visible
 from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest, unknown
 from audit.core.resources import shipped
+from audit.data.articles import vowel_sound
 from audit.data.yamlfile import FieldError, load_yaml, validate
 
 Harm = Literal[
@@ -48,7 +48,6 @@ PHRASINGS: tuple[Phrasing, ...] = get_args(Phrasing)
 
 _PLACE = "{}"
 _ARTICLE = re.compile(r"\b([Aa])n? (?=\{\})")
-_FIRST_WORD = re.compile(r"\W*(\d+|[^\W\d_]+)")
 
 
 def _one_line_of_text(text: str) -> str:
@@ -141,6 +140,7 @@ class Cited(BaseModel):
     licence: Text
     complete: bool = Field(True, description="every word was read at its source")
     missing: Text | None = Field(None, description="what is missing where complete is false")
+    notes: Text | None = Field(None, description="what was learnt since; decides nothing")
 
     @model_validator(mode="after")
     def _says_what_is_missing(self) -> Self:
@@ -150,8 +150,9 @@ class Cited(BaseModel):
 
     @property
     def digest(self) -> str:
-        """Sha256 of everything in it, as canonical JSON: any difference shows here."""
-        content = json.dumps(self.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
+        """Sha256 of everything in it but its notes, as canonical JSON: a difference shows here."""
+        told = self.model_dump(mode="json", exclude={"notes"})
+        content = json.dumps(told, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(content.encode()).hexdigest()
 
 
@@ -432,28 +433,6 @@ def bundled_tags() -> dict[str, Tag]:
 def normalise(text: str) -> str:
     """``text`` as it counts for 'the same label': no case, joiners, Unicode form, single spaces."""
     return plain(text)
-
-
-def vowel_sound(text: str) -> bool:
-    """Whether 'an' goes before ``text``: by its first letter or digit, with a list of exceptions.
-
-    The exceptions are in ``label_sets/articles.yaml``. Letters read one by one (FBI) go by their
-    first letter unless they are listed there.
-    """
-    first = _FIRST_WORD.match(unicodedata.normalize("NFKD", text).casefold())
-    if first is None:
-        return False
-    word = "".join(c for c in first[1] if not unicodedata.combining(c))
-    if word.isdigit():
-        return word.startswith("8") or word in ("11", "18")
-    exceptions = _article_exceptions()
-    return exceptions[word] == "an" if word in exceptions else word[0] in "aeiou"
-
-
-@lru_cache(maxsize=1)
-def _article_exceptions() -> dict[str, str]:
-    listed = load_yaml(shipped("label_sets") / "articles.yaml")
-    return {word.casefold(): article for article, words in listed.items() for word in words}
 
 
 C = TypeVar("C", bound=Cited)

@@ -224,7 +224,7 @@ def difference(one: str, other: str) -> list[str]:
         raise InputError(sentence(told, "Compare two label sets or two template sets"))
     lines = [
         f"{name}: {getattr(old, name)} -> {getattr(new, name)}"
-        for name in ("name", "version", "purpose", "source", "licence", "complete")
+        for name in ("name", "version", "purpose", "source", "licence", "complete", "notes")
         if getattr(old, name) != getattr(new, name)
     ]
     before, after = _words(old), _words(new)

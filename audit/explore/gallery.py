@@ -50,7 +50,7 @@ TEMPLATE: Final = "template: "
 #: longer side in pixels to which a picture is brought before it is blurred: colours, no person
 BLURRED: Final = 8
 #: a tag of labels that may state a harm (a stereotype) and accuse nobody
-_OCCUPATION: Final = "occupation"
+_DOINGS: Final = frozenset({"occupation", "activity"})
 _DEMOGRAPHIC: Final = "demographic"
 _ASKED_IN: Final = ("wording", "label", "score", "margin")
 _COLUMNS: Final = ("family", "changed", "base")
@@ -486,8 +486,8 @@ def not_for_real_people(labels: LabelSet) -> frozenset[str]:
     """Texts of the labels by which no real person is listed.
 
     Those that cast suspicion, deny humanity or ask what the law protects, by tag or, in a set that
-    tags nothing, by the word; those that state a harm, occupations aside; and all names of groups
-    of people in a set in which one of them is such a word.
+    tags nothing, by the word; those that state a harm, occupations and activities aside; and all
+    names of groups of people in a set in which one of them is such a word.
     """
     bad = {label.text for label in labels.labels if _hidden(label, labels)}
     groups = {label.text for label in labels.labels if _DEMOGRAPHIC in label.tags}
@@ -505,7 +505,7 @@ def _hidden(label: Label, labels: LabelSet) -> bool:
 def _harmful(label: Label, labels: LabelSet) -> bool:
     """Whether a label's own tags or harm say that no real person should be listed by it."""
     accuses = any(tag in DENIGRATING or labels.tag(tag).acknowledge for tag in label.tags)
-    return accuses or (label.harm is not None and _OCCUPATION not in label.tags)
+    return accuses or (label.harm is not None and _DOINGS.isdisjoint(label.tags))
 
 
 @lru_cache(maxsize=1)
@@ -514,17 +514,14 @@ def _bundled_words() -> tuple[frozenset[str], frozenset[str]]:
 
     So that care goes with the word, whatever one's own set says of it.
     """
-    bundled = [load_label_set(name) for name in label_set_names()]
-    every = [
-        (normalise(label.text), label, labels) for labels in bundled for label in labels.labels
-    ]
-    harmful = {word for word, label, labels in every if _harmful(label, labels)}
-    groups = {
-        word
-        for word, label, labels in every
-        if labels.needs_acknowledgement and _DEMOGRAPHIC in label.tags
-    }
-    return frozenset(harmful), frozenset(groups)
+    sets = [load_label_set(name) for name in label_set_names()]
+    harmful = [x for of in sets for x in (*of.labels, *of.additions.values()) if _harmful(x, of)]
+    asked = [label for of in sets if of.needs_acknowledgement for label in of.labels]
+    return _words(harmful), _words(label for label in asked if _DEMOGRAPHIC in label.tags)
+
+
+def _words(labels: Iterable[Label]) -> frozenset[str]:
+    return frozenset(normalise(word) for label in labels for word in (label.text, label.key))
 
 
 # ---- small parts -------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict, PositiveFloat, RootModel
 
 from audit.core.resources import bundled
-from audit.data.labels import vowel_sound
+from audit.data.articles import vowel_sound
 from audit.data.people.planted import Planter
 from audit.data.yamlfile import load_yaml, validate
 

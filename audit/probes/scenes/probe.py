@@ -451,11 +451,12 @@ def suspicious_words() -> tuple[re.Pattern[str], dict[str, str]]:
     where: dict[str, str] = {}
     for name in label_set_names():
         found = load_label_set(name)
-        for label in found.labels:
+        for label in (*found.labels, *found.additions.values()):
             careful = any(found.tag(tag).acknowledge for tag in label.tags)
             accusing = not _ACCUSING.isdisjoint(label.tags)
-            if accusing or (careful and " " in normalise(label.text)):
-                where.setdefault(normalise(label.text), name)
+            for word in map(normalise, (label.text, label.key)):  # 'violent person' and 'violent'
+                if accusing or (careful and " " in word):
+                    where.setdefault(word, name)
     longest_first = sorted(where, key=len, reverse=True)
     return re.compile(rf"\b(?:{'|'.join(map(re.escape, longest_first))})\b"), where
 
