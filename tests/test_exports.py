@@ -60,6 +60,7 @@ manifest: people.csv
 cluster_column: subject
 named_people: false
 consent: drawn by a test
+url: https://huggingface.co/datasets/example/tiny
 attributes:
   gender: {source: generator}
   age_group: {source: generator, unknown: ["?"]}
@@ -603,12 +604,44 @@ def test_a_model_index_is_read_by_the_hub_s_own_library(run: Run, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_evaluation_results_have_the_date_of_the_run(run: Run, tmp_path: Path) -> None:
+def test_a_model_card_written_by_the_hub_s_library_keeps_tasks_apart(
+    run: Run, tmp_path: Path
+) -> None:
+    from huggingface_hub import ModelCard
+
+    data = yaml.safe_load(write_model_index(run, tmp_path / "m.yaml").read_text())
+    given = {r["task"]["name"]: len(r["metrics"]) for r in data["model-index"][0]["results"]}
+    assert len(given) > 1
+    card = ModelCard(f"---\n{yaml.safe_dump(data)}---\n# A model\n")
+    again = ModelCard(str(card)).data.to_dict()["model-index"][0]["results"]
+    assert {r["task"]["name"]: len(r["metrics"]) for r in again} == given
+    for result in again:
+        told = {m["args"]["finding"].split(".")[0] for m in result["metrics"]}
+        assert told == {result["task"]["name"]}
+
+
+@pytest.mark.slow
+def test_evaluation_results_are_read_by_the_hub_s_own_library(run: Run, tmp_path: Path) -> None:
+    from huggingface_hub import parse_eval_result_entries
+
     rows = yaml.safe_load(write_eval_results(run, tmp_path / "e.yaml").read_text())
     assert {row["date"] for row in rows} == {run.manifest["finished"][:10]}
     (first,) = [r for r in rows if r["dataset"]["task_id"] == run.findings[0]["id"]]
     assert first["value"] == run.findings[0]["estimate"]
-    assert first["notes"].startswith(run.findings[0]["statement"])
+    assert first["notes"].startswith(run.findings[0]["verdict"])
+    read = parse_eval_result_entries(rows)
+    assert [entry.task_id for entry in read] == [row["dataset"]["task_id"] for row in rows]
+    assert {entry.dataset_id for entry in read} == {"example/tiny"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("url", ["", "https://example.org/tiny", "https://huggingface.co/tiny"])
+def test_evaluation_results_are_refused_for_a_data_set_that_the_hub_does_not_have(
+    run: Run, tmp_path: Path, url: str
+) -> None:
+    elsewhere = run.dataset | {"card": run.dataset["card"] | {"url": url}}
+    with pytest.raises(InputError, match=r"names no data set of the Hugging Face hub.*'url: https"):
+        write_eval_results(altered(run, dataset=elsewhere), tmp_path / "e.yaml")
 
 
 @pytest.mark.slow
@@ -628,9 +661,30 @@ def test_croissant_names_every_table_and_column(copy: Run) -> None:
     fields = {s["@id"]: [f["name"] for f in s["field"]] for s in data["recordSet"]}
     assert fields == {name: list(schema.columns) for name, schema in TABLES.items()}
     assert "http://mlcommons.org/croissant/RAI/1.0" in data["conformsTo"]
+    # a digest is schema.org's word, which the context's @vocab gives; the reader knows no other
+    assert data["@context"]["@vocab"] == "https://schema.org/"
+    assert "sha256" not in data["@context"]
+    assert re.fullmatch(r"\d+\.\d+\.\d+", data["version"])
+    assert copy.manifest["tables"] in data["identifier"]
     for key in ("dataBiases", "dataLimitations", "personalSensitiveInformation", "dataUseCases"):
         assert data[f"rai:{key}"]
     assert "west" not in json.dumps(data)
+
+
+@pytest.mark.slow
+def test_croissant_is_read_by_the_format_s_own_library(copy: Run) -> None:
+    reader = pytest.importorskip(
+        "mlcroissant", reason="needs jsonpath-rw, of which there is no wheel: pip install it"
+    )
+    path = write_croissant(copy, copy.path / "croissant.json")
+    read = reader.Dataset(str(path))
+    assert not read.metadata.ctx.issues.errors
+    assert all("schema.org/license" in w for w in read.metadata.ctx.issues.warnings)
+    for name in ("rates", "controls"):
+        table = getattr(copy, name)
+        rows = list(read.records(name))
+        assert len(rows) == len(table) > 0
+        assert [row[f"{name}/task"].decode() for row in rows] == list(table["task"])
 
 
 @pytest.mark.slow

@@ -22,7 +22,8 @@ from audit.core.files import digest_of, write_json, write_text
 from audit.core.registry import unknown
 from audit.core.rundir import TABLES, Run
 from audit.core.schema import COUNT, FLAG, NUMBER, TEXT
-from audit.core.tables import ENSEMBLE, EVERYONE, UNDEFINED, UNKNOWN, WITHHELD, records
+from audit.core.tables import ENSEMBLE, EVERYONE, UNDEFINED, UNKNOWN, WITHHELD, WITHIN, records
+from audit.measure.findings import NO_HARM
 
 FOLDER: Final = "exports"
 #: categories under this share of all may be left out of impact ratios by Local Law 144; said, not
@@ -31,8 +32,10 @@ SMALL_SHARE: Final = 0.02
 #: the key of a suite that declares labels to be favourable selections, by task
 FAVOURABLE: Final = "favourable"
 
+_HUB: Final = "https://huggingface.co/datasets/"
 _RAI: Final = "http://mlcommons.org/croissant/RAI/1.0"
 _CROISSANT: Final = "http://mlcommons.org/croissant/1.0"
+#: the context that the format's specification prints; a reader warns of any other
 _CONTEXT: Final = {
     "@language": "en",
     "@vocab": "https://schema.org/",
@@ -41,15 +44,19 @@ _CONTEXT: Final = {
     "rai": "http://mlcommons.org/croissant/RAI/",
     "dct": "http://purl.org/dc/terms/",
     "conformsTo": "dct:conformsTo",
-    "column": "cr:column",
+    "data": {"@id": "cr:data", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
-    "extract": "cr:extract",
-    "field": "cr:field",
-    "fileObject": "cr:fileObject",
-    "recordSet": "cr:recordSet",
-    "source": "cr:source",
-    "sha256": "cr:sha256",
-}
+    "examples": {"@id": "cr:examples", "@type": "@json"},
+    **{
+        term: f"cr:{term}"
+        for term in (
+            "citeAs", "column", "equivalentProperty", "extract", "field", "fileObject",
+            "fileProperty", "fileSet", "format", "includes", "isLiveDataset", "jsonPath", "key",
+            "md5", "parentField", "path", "recordSet", "references", "regex", "repeated",
+            "replace", "samplingRate", "separator", "source", "subField", "transform",
+        )
+    },
+}  # fmt: skip
 _TYPES: Final = {TEXT: "sc:Text", NUMBER: "sc:Float", COUNT: "sc:Integer", FLAG: "sc:Boolean"}
 
 
@@ -59,8 +66,9 @@ _TYPES: Final = {TEXT: "sc:Text", NUMBER: "sc:Float", COUNT: "sc:Integer", FLAG:
 def write_model_index(run: Run, to: Path) -> Path:
     """Write the findings as a ``model-index``, to be put into a model card's YAML head.
 
-    One result a task. A value is what the finding estimates: a gap in shares (0.12 is 12 points),
-    or in the unit named; bounds, margin and verdict stand in ``args``.
+    One result a task; ``config`` names it too, since the hub's library takes results of one data
+    set and configuration for one. A value is what the finding estimates: a gap in shares (0.12 is
+    12 points), or in the unit named; bounds, margin and verdict stand in ``args``.
     """
     dataset = run.dataset
     results = [
@@ -68,7 +76,8 @@ def write_model_index(run: Run, to: Path) -> Path:
             "task": {"type": "zero-shot-image-classification", "name": task},
             "dataset": {
                 "name": dataset["name"],
-                "type": _slug(dataset["name"]),
+                "type": _hub_id(run) or _slug(dataset["name"]),
+                "config": task,
                 "split": "audit",
                 "revision": dataset["digest"],
             },
@@ -98,24 +107,47 @@ def _metric(finding: Mapping[str, Any], run_name: str) -> dict[str, Any]:
 
 
 def write_eval_results(run: Run, to: Path) -> Path:
-    """Write the findings as evaluation results, a file for a hub's folder ``.eval_results``."""
-    date = str(run.manifest["finished"])[:10]
-    rows = [
+    """Write the findings as evaluation results, a file for a hub's folder ``.eval_results``.
+
+    Raises:
+        InputError: no finding has a number, or the data set's card names no data set of the hub.
+    """
+    write_text(to, _yaml(eval_rows(run)))
+    return to
+
+
+def eval_rows(run: Run) -> list[dict[str, Any]]:
+    """The rows of ``write_eval_results``.
+
+    Raises:
+        InputError: as ``write_eval_results``.
+    """
+    found, hub_id = findings_by_task(run), _hub_id(run)
+    if not hub_id:
+        raise InputError(
+            sentence(
+                f"{run.name}: the card of the data set '{run.dataset['name']}' names no data set "
+                "of the Hugging Face hub, and the hub shows results on its own data sets alone",
+                f"If it is one, say so in the card before the run: 'url: {_HUB}NAME/NAME'",
+            )
+        )
+    return [
         {
-            "dataset": {
-                "id": run.dataset["name"],
-                "task_id": finding["id"],
-                "revision": run.dataset["digest"],
-            },
+            "dataset": {"id": hub_id, "task_id": finding["id"]},
             "value": finding["estimate"],
-            "date": date,
-            "notes": f"{finding['statement']} clip-audit, run {run.sealed_name}.",
+            "date": str(run.manifest["finished"])[:10],
+            "notes": f"{finding['verdict']}; clip-audit, run {run.sealed_name}",
         }
-        for findings in findings_by_task(run).values()
+        for findings in found.values()
         for finding in findings
     ]
-    write_text(to, _yaml(rows))
-    return to
+
+
+def _hub_id(run: Run) -> str:
+    """The data set's name on the hub, if its card gives its address there."""
+    address = str(run.dataset["card"].get("url") or "")
+    named = re.fullmatch(re.escape(_HUB) + r"([\w.-]+/[\w.-]+?)/?", address)
+    return named[1] if named else ""
 
 
 def findings_by_task(run: Run) -> dict[str, list[dict[str, Any]]]:
@@ -148,21 +180,24 @@ def write_croissant(run: Run, to: Path) -> Path:
 
     It describes the tables of the run, and by ``isBasedOn`` the pictures they are about.
     """
-    card = run.dataset["card"]
+    asked = f"{run.manifest['model']} on the data set {run.dataset['name']}"
+    day = str(run.manifest["finished"])[:10]
     data = {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
         "conformsTo": [_CROISSANT, _RAI],
         "name": _slug(run.sealed_name),
         "description": (
-            f"Rates of groups and disparities between them, with intervals, from an audit of "
-            f"{run.manifest['model']} on the data set {run.dataset['name']}."
+            f"Rates of groups and disparities between them, with intervals, from an audit of {asked}."
         ),
-        "datePublished": str(run.manifest["finished"])[:10],
-        "version": str(run.manifest["tables"])[:12],
+        "datePublished": day,
+        # a run is never changed; the identifier is the digest of its tables
+        "version": "1.0.0",
+        "identifier": f"sha256:{run.manifest['tables']}",
+        "citeAs": f"Audit of {asked}, {day}. clip-audit, run {run.sealed_name}.",
         "creator": {"@type": "sc:Organization", "name": "clip-audit"},
         "isBasedOn": _pictures(run),
-        **_rai(run, card),
+        **_rai(run),
         "distribution": [_file(run, name) for name in _present(run)],
         "recordSet": [_record_set(name) for name in _present(run)],
     }
@@ -179,32 +214,43 @@ def _pictures(run: Run) -> dict[str, Any]:
     facts = {
         "name": run.dataset["name"],
         "version": card.get("version"),
-        "license": card.get("licence"),
         "url": card.get("url"),
         "description": card.get("provenance"),
     }
-    return {"@type": "sc:Dataset"} | {k: _words(v) for k, v in facts.items() if v}
+    told: dict[str, Any] = {key: _words(value) for key, value in facts.items() if value}
+    licence = _words(card.get("licence"))
+    if licence:  # an address, or a work that is described
+        address = licence.startswith(("https://", "http://"))
+        told["license"] = licence if address else {"@type": "CreativeWork", "description": licence}
+    return {"@type": "sc:Dataset"} | told
 
 
-def _rai(run: Run, card: Mapping[str, Any]) -> dict[str, Any]:
+def _rai(run: Run) -> dict[str, Any]:
     """The fields of RAI 1.0; what a card doesn't state is said not to be."""
+    card = run.dataset["card"]
     cells = [c for c in run.dataset["cells"] if " x " not in c["attribute"]]
     counts = "; ".join(f"{c['attribute']} {c['group']}: {c['pictures']} pictures" for c in cells)
     sources = "; ".join(
         f"{name}: {attribute['source']}" for name, attribute in run.dataset["attributes"].items()
     )
-    forbidden = _words(card.get("forbidden_uses")) or "not stated"
-    harms = sorted({f["harm"] for f in run.findings if f["verdict"] != "within margin"})
+    forbidden = _words(card.get("forbidden_uses")) or "not stated."
+    harms = {f["harm"] for f in run.findings if f["verdict"] != WITHIN} - {NO_HARM}
     return {
         "rai:dataBiases": f"Pictures of each group: {counts}.",
         "rai:dataLimitations": _words(card.get("known_limits")) or "not stated",
         "rai:personalSensitiveInformation": f"Groups, and whose word they are: {sources}.",
         "rai:dataUseCases": (
             "To assess disparities of the model named. Not for surveillance or recognising faces; "
-            f"no certificate. The card of the pictures forbids: {forbidden}."
+            f"no certificate. The card of the pictures forbids: {forbidden}"
         ),
-        "rai:dataSocialImpact": f"Kinds of harm that findings can be: {', '.join(harms)}.",
-        "rai:hasSyntheticData": not card.get("photographs", True),
+        "rai:dataSocialImpact": (
+            f"Kinds of harm that findings can be: {', '.join(sorted(harms)) or 'none is named'}."
+        ),
+        "rai:dataCollection": (
+            "The pictures are photographs."
+            if card.get("photographs", True)
+            else "The pictures are drawn or rendered: no photographs."
+        ),
     }
 
 
