@@ -188,7 +188,8 @@ def write_croissant(run: Run, to: Path) -> Path:
         "conformsTo": [_CROISSANT, _RAI],
         "name": _slug(run.sealed_name),
         "description": (
-            f"Rates of groups and disparities between them, with intervals, from an audit of {asked}."
+            "Rates of groups and disparities between them, with intervals, from an audit of "
+            f"{asked}."
         ),
         "datePublished": day,
         # a run is never changed; the identifier is the digest of its tables
