@@ -18,7 +18,7 @@ from worlds import people
 
 from audit.core.errors import InputError
 from audit.core.rundir import TABLES, Run, open_run
-from audit.core.tables import OK, REST, WITHHELD
+from audit.core.tables import OK, RATES, REST, WITHHELD
 from audit.engine.run import carry_out
 from audit.engine.suite import load_suite
 from audit.measure.measures import measured
@@ -712,16 +712,66 @@ def test_impact_ratios_by_hand(run: Run, tmp_path: Path) -> None:
     is_doctor = chosen.set_index("image_id")["predicted"].eq("doctor")
     by_gender = is_doctor.groupby(groups.set_index("image_id")["gender"]).agg(["sum", "size"])
     rates = by_gender["sum"] / by_gender["size"]
+    large = rates[by_gender["size"] >= 0.02 * len(groups)]
+    assert {*rates.index} - {*large.index} == {"other"}
     for gender in rates.index:
         row = table.loc[("gender", gender)]
         assert (row["selected"], row["pictures"]) == tuple(by_gender.loc[gender])
         assert row["selection_rate"] == pytest.approx(rates[gender], abs=1e-4)
-        assert row["impact_ratio"] == pytest.approx(rates[gender] / rates.max(), abs=1e-4)
-    assert table.loc[("gender", "other"), "under_2_percent"] == "yes"
+        if gender in large.index:
+            assert row["impact_ratio"] == pytest.approx(rates[gender] / large.max(), abs=1e-4)
+            assert row["compared_with"] == large.idxmax()
+    other = table.loc[("gender", "other")]
+    assert other["under_2_percent"] == "yes"
+    assert np.isnan(other["impact_ratio"])
+    assert "the rule allows to be left out" in other["reason"]
+    nobody = table.loc[("gender", "unknown")]
+    assert (nobody["pictures"], nobody["selected"]) == (0, 0)
+    assert "intersections" not in table.index
     unknown = table.loc[("age_group", "unknown")]
     assert unknown["pictures"] == 4
     assert np.isnan(unknown["impact_ratio"])
     assert ("gender x age_group", "female x old") in table.index
+
+
+def rates_of(counts: Mapping[str, tuple[int, int]]) -> pd.DataFrame:
+    """Rates of one attribute by pictures and selected of each group."""
+    everyone = {"everyone": tuple(map(sum, zip(*counts.values(), strict=True)))}
+    rows = [
+        RATES.blank | {
+            "task": "t", "condition": "ensemble", "metric": "selection", "label": "=1+1",
+            "attribute": "everyone" if group in everyone else "race", "group": group, "n": n,
+            "subjects": n, "events": selected, "value": selected / n, "status": OK,
+        }
+        for group, (n, selected) in (everyone | counts).items()
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_a_category_under_2_percent_is_no_denominator_and_what_is_missing_is_said(
+    tmp_path: Path,
+) -> None:
+    counts = {"a": (300, 60), "b": (294, 30), "Été": (6, 6)}
+    made = altered(
+        Run(tmp_path, {"run": "r", "finished": "2026-11-24T10:00:00+00:00"}),
+        rates=rates_of(counts),
+        suite={"favourable": {"t": ["=1+1"]}},
+        dataset={"name": "tiny", "card": {"provenance": "drawn by a test"}},
+    )
+    path = write_ll144(made, tmp_path / "l.csv")
+    assert path.read_bytes().startswith(b"\xef\xbb\xbf")  # by which a spreadsheet knows UTF-8
+    table = pd.read_csv(path, keep_default_na=False).set_index("category")
+    ratios = table["impact_ratio"].to_dict()
+    assert ratios == {"a": "1.0000", "b": "0.5102", "Été": "", "unknown": "", "": ""}
+    assert list(table["compared_with"]) == ["a", "a", "", "", ""]
+    assert set(table["selection"]) == {"'=1+1"}  # no formula
+    small = table.loc["Été"]
+    assert (small["pictures"], small["selection_rate"]) == ("6", "1.0000")
+    assert set(table["explanation_of_data"]) == {"drawn by a test"}
+    assert table["distribution_date"].str.startswith("not stated").all()
+    none = table.loc[""]
+    assert (none["attribute"], none["status"]) == ("intersections", "not_asked")
+    assert "declares none" in none["reason"]
 
 
 @pytest.mark.slow

@@ -22,16 +22,27 @@ from audit.core.files import digest_of, write_json, write_text
 from audit.core.registry import unknown
 from audit.core.rundir import TABLES, Run
 from audit.core.schema import COUNT, FLAG, NUMBER, TEXT
-from audit.core.tables import ENSEMBLE, EVERYONE, UNDEFINED, UNKNOWN, WITHHELD, WITHIN, records
+from audit.core.tables import (
+    ENSEMBLE,
+    EVERYONE,
+    NOT_ASKED,
+    OK,
+    UNDEFINED,
+    UNKNOWN,
+    WITHHELD,
+    WITHIN,
+    records,
+)
 from audit.measure.findings import NO_HARM
 
 FOLDER: Final = "exports"
-#: categories under this share of all may be left out of impact ratios by Local Law 144; said, not
-#: done, since their counts and rates have to be shown
+#: categories under this share of all are left out of impact ratios, as Local Law 144 allows; their
+#: counts and rates are shown, as it asks
 SMALL_SHARE: Final = 0.02
 #: the key of a suite that declares labels to be favourable selections, by task
 FAVOURABLE: Final = "favourable"
 
+_NOT_STATED: Final = "not stated"
 _HUB: Final = "https://huggingface.co/datasets/"
 _RAI: Final = "http://mlcommons.org/croissant/RAI/1.0"
 _CROISSANT: Final = "http://mlcommons.org/croissant/1.0"
@@ -238,7 +249,7 @@ def _rai(run: Run) -> dict[str, Any]:
     harms = {f["harm"] for f in run.findings if f["verdict"] != WITHIN} - {NO_HARM}
     return {
         "rai:dataBiases": f"Pictures of each group: {counts}.",
-        "rai:dataLimitations": _words(card.get("known_limits")) or "not stated",
+        "rai:dataLimitations": _words(card.get("known_limits")) or _NOT_STATED,
         "rai:personalSensitiveInformation": f"Groups, and whose word they are: {sources}.",
         "rai:dataUseCases": (
             "To assess disparities of the model named. Not for surveillance or recognising faces; "
@@ -288,17 +299,20 @@ def _record_set(name: str) -> dict[str, Any]:
 
 _COLUMNS: Final = (
     "task", "selection", "attribute", "category", "pictures", "selected", "selection_rate",
-    "impact_ratio", "share_of_all", "under_2_percent", "status", "reason", "pictures_from", "date",
-    "run",
+    "impact_ratio", "compared_with", "share_of_all", "under_2_percent", "status", "reason",
+    "pictures_from", "explanation_of_data", "distribution_date", "date", "run",
 )  # fmt: skip
 
 
 def write_ll144(run: Run, to: Path) -> Path:
     """Write selection rates and impact ratios in the form that New York's Local Law 144 asks for.
 
-    Impact ratio = selection rate / rate of the most selected category; 0 to 1, 1 is the most
-    selected, lower is worse. It does not show whether a difference is more than chance, and these
-    are pictures of a data set, no applicants: by itself it is no bias audit under that law.
+    Impact ratio = selection rate / rate of the most selected category (``compared_with``); 0 to 1,
+    1 is the most selected, lower is worse. Categories under 2 % of all are left out of that, as
+    section 5-301(d) of the rule allows, with their counts and rates shown. What the rule asks for
+    and a run lacks is said in its place: the date of distribution, an intersection. It does not
+    show whether a difference is more than chance, and these are pictures of a data set, no
+    applicants: by itself it is no bias audit under that law.
 
     Raises:
         InputError: the suite declares no label to be a favourable selection, or one that the run
@@ -343,47 +357,65 @@ def _selection(run: Run, task: str, label: str) -> Iterator[dict[str, Any]]:
         raise unknown(f"label of '{task}'", label, set(here["label"]), where=where)
     here = here[here["label"] == label]
     everyone = int(here.loc[here["attribute"] == EVERYONE, "n"].iloc[0])
+    same = dict.fromkeys(_COLUMNS, "") | {
+        "task": task,
+        "selection": label,
+        "pictures_from": run.dataset["name"],
+        "explanation_of_data": _words(run.dataset["card"].get("provenance")) or _NOT_STATED,
+        "distribution_date": "not stated: the day the tool was first used is the employer's to say",
+        "date": str(run.manifest["finished"])[:10],
+        "run": run.sealed_name,
+    }
     for attribute, part in here[here["attribute"] != EVERYONE].groupby("attribute", sort=False):
-        yield from _categories(run, str(attribute), part, everyone)
+        for row in _categories(part, everyone):
+            yield same | {"attribute": attribute} | row
+    if not run.suite.get("intersections"):
+        yield same | {
+            "attribute": "intersections",
+            "status": NOT_ASKED,
+            "reason": "the suite declares none, and the rule asks for those of sex and race",
+        }
 
 
-def _categories(
-    run: Run, attribute: str, part: pd.DataFrame, everyone: int
-) -> Iterator[dict[str, Any]]:
-    known = part[part["group"] != UNKNOWN]
+def _categories(part: pd.DataFrame, everyone: int) -> Iterator[dict[str, Any]]:
+    """The categories of one attribute, those whose category is not known last, if only as 0."""
     hidden = bool((part["status"] == WITHHELD).any())
-    best = math.nan if hidden else float(known["value"].max())
+    large = part[(part["group"] != UNKNOWN) & (part["n"] >= SMALL_SHARE * everyone)]
+    chosen = large[large["value"] > 0].sort_values("value", ascending=False, kind="stable")
+    most = None if hidden or chosen.empty else records(chosen)[0]
     for row in records(part):
-        gone, nobody = row["status"] == WITHHELD, row["status"] == UNDEFINED
-        of_known = row["group"] != UNKNOWN
-        ratio = row["value"] / best if of_known and best > 0 and not nobody else math.nan
-        share = row["n"] / everyone
+        gone = row["status"] == WITHHELD
+        small = row["n"] < SMALL_SHARE * everyone
+        why = _no_ratio(row, hidden, small, most is not None)
+        held = most if most is not None and not why else None
         yield {
-            "task": row["task"],
-            "selection": row["label"],
-            "attribute": attribute,
             "category": row["group"],
             "pictures": "" if gone else row["n"],
             "selected": "" if gone else row["events"],
             "selection_rate": _digits(row["value"]),
-            "impact_ratio": _digits(ratio),
-            "share_of_all": "" if gone else _digits(share),
-            "under_2_percent": "" if gone else "yes" if share < SMALL_SHARE else "no",
+            "impact_ratio": _digits(row["value"] / held["value"]) if held else "",
+            "compared_with": held["group"] if held else "",
+            "share_of_all": "" if gone else _digits(row["n"] / everyone),
+            "under_2_percent": "" if gone else "yes" if small else "no",
             "status": row["status"],
-            "reason": row["reason"] or _no_ratio(hidden, best, of_known),
-            "pictures_from": run.dataset["name"],
-            "date": str(run.manifest["finished"])[:10],
-            "run": run.sealed_name,
+            "reason": "; ".join(filter(None, (row["reason"], why))),
         }
+    if UNKNOWN not in set(part["group"]) and not hidden:
+        nobody = {"pictures": 0, "selected": 0, "share_of_all": _digits(0.0), "status": OK}
+        yield {"category": UNKNOWN} | nobody
 
 
-def _no_ratio(hidden: bool, best: float, of_known: bool) -> str:
-    """Why a row with a rate has no ratio."""
-    if not of_known:
+def _no_ratio(row: Mapping[str, Any], hidden: bool, small: bool, any_chosen: bool) -> str:
+    """Why a row has no ratio."""
+    if row["group"] == UNKNOWN:
         return "no ratio: of these the category is not known"
     if hidden:
         return "no ratio: the most selected category may be among those withheld"
-    return "" if best > 0 else "no ratio: the label is chosen in no category"
+    if row["status"] == UNDEFINED:
+        return "no ratio: there is no rate"
+    if small:
+        return "no ratio: under 2 % of all, which the rule allows to be left out of it"
+    return "" if any_chosen else "no ratio: the label is chosen in no category of 2 % or more"
 
 
 def _digits(value: float) -> str:
