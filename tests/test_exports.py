@@ -660,6 +660,9 @@ def test_croissant_names_every_table_and_column(copy: Run) -> None:
     assert files == {k: v for k, v in copy.manifest["files"].items() if k.endswith(".parquet")}
     fields = {s["@id"]: [f["name"] for f in s["field"]] for s in data["recordSet"]}
     assert fields == {name: list(schema.columns) for name, schema in TABLES.items()}
+    assert all(
+        s["description"] and all(f["description"] for f in s["field"]) for s in data["recordSet"]
+    )
     assert "http://mlcommons.org/croissant/RAI/1.0" in data["conformsTo"]
     # a digest is schema.org's word, which the context's @vocab gives; the reader knows no other
     assert data["@context"]["@vocab"] == "https://schema.org/"

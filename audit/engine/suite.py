@@ -144,7 +144,7 @@ class Suite(BaseModel):
         "stop", description="what happens where a model fails easy questions"
     )
     seed: int = 0
-    _written: Written | None = PrivateAttr(None)
+    _written: Written = PrivateAttr(default_factory=Written)
 
     @model_validator(mode="before")
     @classmethod
@@ -570,7 +570,7 @@ class Suite(BaseModel):
     @property
     def written_in(self) -> tuple[str, dict[str, int]] | None:
         """Its own file, if that lies below the working directory, and each task's line there."""
-        return self._written.below_here([p.task for p in self.asked]) if self._written else None
+        return self._written.below_here([probe.task for probe in self.asked])
 
     def harms(self) -> Iterator[tuple[str, str, str]]:
         """(task, label, harm) of every label whose set names a kind of harm."""
@@ -614,5 +614,5 @@ def load_suite(ref: str, **changes: str) -> Suite:
     bundled, written = path in bundled_suites.values(), load_yaml(path)
     data = written if bundled else beside(dict(written), path.parent)
     suite = validate(Suite, data | beside(changes, Path()), path.name)
-    suite._written = None if bundled else Written(path.resolve(), written.lines)
+    suite._written = Written() if bundled else Written(path.resolve(), written.lines)
     return suite

@@ -17,6 +17,7 @@ import pandas as pd
 import yaml
 
 from audit.core.csvfile import csv_text
+from audit.core.dictionary import ROWS, meaning
 from audit.core.errors import InputError, sentence
 from audit.core.files import digest_of, write_json, write_text
 from audit.core.registry import unknown
@@ -284,6 +285,7 @@ def _record_set(name: str) -> dict[str, Any]:
             "@type": "cr:Field",
             "@id": f"{name}/{column}",
             "name": column,
+            "description": meaning(name, column),
             "dataType": _TYPES[dtype],
             "source": {
                 "fileObject": {"@id": f"{name}.parquet"},
@@ -292,7 +294,8 @@ def _record_set(name: str) -> dict[str, Any]:
         }
         for column, dtype in TABLES[name].columns.items()
     ]
-    return {"@type": "cr:RecordSet", "@id": name, "name": name, "field": fields}
+    about = {"@type": "cr:RecordSet", "@id": name, "name": name, "description": ROWS[name]}
+    return about | {"field": fields}
 
 
 # ---- selection rates and impact ratios ---------------------------------------------------------
