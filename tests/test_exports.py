@@ -534,6 +534,105 @@ def test_blocks_of_a_report(tmp_path: Path) -> None:
     assert outline.plain(html.spans) == "<b>t</b>"
 
 
+def test_no_level_of_headings_is_left_out(tmp_path: Path) -> None:
+    found = outline.blocks("# a\n\n### b\n\n#### c\n\n## d\n\n#### e\n", tmp_path)
+    assert [block.level for block in found if isinstance(block, outline.Heading)] == [1, 2, 3, 2, 3]
+
+
+REPORT = """# A report
+
+## Lists
+
+- one
+- two
+
+  of two
+
+1. first
+2. second
+
+Between.
+
+1. again
+   - below
+
+#### Deep
+
+| Question | n | Found |
+| --- | ---: | --- |
+| misclassification | 1,280 | {sentence} |
+"""
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Run:
+    """A run of which there is a report and nothing else."""
+    text = REPORT.format(sentence="a longer sentence that goes over several lines " * 4)
+    (tmp_path / "report.md").write_text(text, encoding="utf-8")
+    finished = "2026-11-24T10:15:30+01:00"
+    return Run(tmp_path, {"run": "2026-r", "model": "planted", "finished": finished})
+
+
+def test_a_word_document_has_lists_levels_widths_and_page_numbers(written: Run) -> None:
+    document = docx.Document(str(write_docx(written, written.path / "a.docx")))
+    styles = {p.text: p.style.name for p in document.paragraphs}
+    assert [styles[text] for text in ("one", "of two", "first", "below", "Between.")] == [
+        "List Bullet", "List Continue", "List Number", "List Bullet 2", "Normal",
+    ]  # fmt: skip
+    assert styles["Deep"] == "Heading 3"
+    lists = {
+        p.text: p._p.pPr.numPr.numId.val
+        for p in document.paragraphs
+        if p.style.name == "List Number"
+    }
+    assert lists["first"] == lists["second"] != lists["again"]
+    numbering = document.part.numbering_part.numbering_definitions._numbering
+    starts = numbering.num_having_numId(lists["again"]).xpath("./w:lvlOverride/w:startOverride")
+    assert [start.val for start in starts] == [1]
+    (table,) = document.tables
+    wide = [cell.width.cm for cell in table.rows[1].cells]
+    assert sum(wide) == pytest.approx(16, abs=0.01)
+    assert wide[2] > 3 * wide[0] > 3 * wide[1]
+    assert not table.autofit
+    (section,) = document.sections
+    inside = section.page_width.cm - section.left_margin.cm - section.right_margin.cm
+    assert inside == pytest.approx(16, abs=0.01)
+    assert 'w:instr="PAGE"' in section.footer._element.xml
+
+
+def test_a_pdf_has_the_date_of_the_run_and_brings_its_fonts(written: Run) -> None:
+    reader = pytest.importorskip("pypdf", reason="the extra 'dev' is not installed")
+    read = reader.PdfReader(write_pdf(written, written.path / "a.pdf"))
+    assert read.metadata.creation_date.isoformat() == "2026-11-24T09:15:30+00:00"
+    assert read.metadata.modification_date == read.metadata.creation_date
+    assert read.metadata.creator == "clip-audit"
+    assert "2026-r" in read.metadata.subject
+    assert [mark.title for mark in read.outline if not isinstance(mark, list)] == [
+        "A report",
+        "Lists",
+    ]
+    fonts = [f.get_object() for p in read.pages for f in p["/Resources"]["/Font"].values()]
+    assert all("/FontFile2" in font["/FontDescriptor"] for font in fonts)
+
+
+@pytest.mark.slow
+def test_no_word_of_a_table_is_broken_in_a_pdf(copy: Run, documents: dict[str, bytes]) -> None:
+    reader = pytest.importorskip("pypdf", reason="the extra 'dev' is not installed")
+    pages = reader.PdfReader(io.BytesIO(documents["pdf"])).pages
+    printed = {word for page in pages for word in page.extract_text().split()}
+    text = (copy.path / "report.md").read_text(encoding="utf-8")
+    tables = [b for b in outline.blocks(text, copy.path) if isinstance(b, outline.Table)]
+    words = {
+        word
+        for table in tables
+        for row in table.rows
+        for cell in row
+        for word in outline.plain(cell).split()
+    }
+    assert len(words) > 200
+    assert words - printed == set()
+
+
 @pytest.fixture(scope="module")
 def documents(copy: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("documents")
@@ -581,7 +680,8 @@ def test_signs_and_words_are_escaped_in_a_pdf() -> None:
 
 def test_columns_fill_the_page_and_none_vanishes() -> None:
     cell = [outline.Span("word " * 60)]
-    widths = pdf._widths([[[outline.Span("12")], cell, cell]], 400)
+    size, widths = pdf._columns([[[outline.Span("12")], cell, cell]], 400)
+    assert size == 7
     assert sum(widths) == pytest.approx(400)
     assert min(widths) > 10
     assert widths[1] == widths[2] > widths[0]
