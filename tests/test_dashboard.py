@@ -677,7 +677,9 @@ def test_a_spreadsheet_takes_no_label_for_a_formula(monkeypatch: pytest.MonkeyPa
     monkeypatch.syspath_prepend(FOLDER)
     from parts.words import csv
 
-    text = csv(pd.DataFrame({"label": ["=HYPERLINK(1)", "thief"], "value": [-1.0, 2.0]})).decode()
+    text = csv(pd.DataFrame({"label": ["=HYPERLINK(1)", "thief"], "value": [-1.0, 2.0]})).decode(
+        "utf-8-sig"
+    )
     assert text.splitlines() == ["label,value", "'=HYPERLINK(1),-1.0", "thief,2.0"]
 
 

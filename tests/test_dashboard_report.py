@@ -313,9 +313,11 @@ def test_every_kind_is_made_or_refused_in_a_sentence(
     before = sorted(p.name for p in run.path.rglob("*"))
     page = at_report(run, monkeypatch)
     choose(page, "Export")
-    for name in ("HTML", "Markdown", "Word", "PDF", "model-index", "eval-results", "Croissant"):
+    for name in ("HTML", "Markdown", "Word", "PDF", "model-index", "Croissant"):
         press(page, f"Make {name}")
         assert f"Download {name}" in [d.label for d in page.get("download_button")]
+    press(page, "Make eval-results")
+    assert "names no data set of the Hugging Face hub" in said(page)
     press(page, "Make LL144")
     assert "declares no label to be a favourable selection" in said(page)
     assert sorted(p.name for p in run.path.rglob("*")) == before

@@ -18,7 +18,7 @@ from worlds import people
 
 from audit.core.errors import InputError
 from audit.core.rundir import TABLES, Run, open_run
-from audit.core.tables import OK, REST, WITHHELD
+from audit.core.tables import OK, RATES, REST, WITHHELD
 from audit.engine.run import carry_out
 from audit.engine.suite import load_suite
 from audit.measure.measures import measured
@@ -60,6 +60,7 @@ manifest: people.csv
 cluster_column: subject
 named_people: false
 consent: drawn by a test
+url: https://huggingface.co/datasets/example/tiny
 attributes:
   gender: {source: generator}
   age_group: {source: generator, unknown: ["?"]}
@@ -533,6 +534,105 @@ def test_blocks_of_a_report(tmp_path: Path) -> None:
     assert outline.plain(html.spans) == "<b>t</b>"
 
 
+def test_no_level_of_headings_is_left_out(tmp_path: Path) -> None:
+    found = outline.blocks("# a\n\n### b\n\n#### c\n\n## d\n\n#### e\n", tmp_path)
+    assert [block.level for block in found if isinstance(block, outline.Heading)] == [1, 2, 3, 2, 3]
+
+
+REPORT = """# A report
+
+## Lists
+
+- one
+- two
+
+  of two
+
+1. first
+2. second
+
+Between.
+
+1. again
+   - below
+
+#### Deep
+
+| Question | n | Found |
+| --- | ---: | --- |
+| misclassification | 1,280 | {sentence} |
+"""
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Run:
+    """A run of which there is a report and nothing else."""
+    text = REPORT.format(sentence="a longer sentence that goes over several lines " * 4)
+    (tmp_path / "report.md").write_text(text, encoding="utf-8")
+    finished = "2026-11-24T10:15:30+01:00"
+    return Run(tmp_path, {"run": "2026-r", "model": "planted", "finished": finished})
+
+
+def test_a_word_document_has_lists_levels_widths_and_page_numbers(written: Run) -> None:
+    document = docx.Document(str(write_docx(written, written.path / "a.docx")))
+    styles = {p.text: p.style.name for p in document.paragraphs}
+    assert [styles[text] for text in ("one", "of two", "first", "below", "Between.")] == [
+        "List Bullet", "List Continue", "List Number", "List Bullet 2", "Normal",
+    ]  # fmt: skip
+    assert styles["Deep"] == "Heading 3"
+    lists = {
+        p.text: p._p.pPr.numPr.numId.val
+        for p in document.paragraphs
+        if p.style.name == "List Number"
+    }
+    assert lists["first"] == lists["second"] != lists["again"]
+    numbering = document.part.numbering_part.numbering_definitions._numbering
+    starts = numbering.num_having_numId(lists["again"]).xpath("./w:lvlOverride/w:startOverride")
+    assert [start.val for start in starts] == [1]
+    (table,) = document.tables
+    wide = [cell.width.cm for cell in table.rows[1].cells]
+    assert sum(wide) == pytest.approx(16, abs=0.01)
+    assert wide[2] > 3 * wide[0] > 3 * wide[1]
+    assert not table.autofit
+    (section,) = document.sections
+    inside = section.page_width.cm - section.left_margin.cm - section.right_margin.cm
+    assert inside == pytest.approx(16, abs=0.01)
+    assert 'w:instr="PAGE"' in section.footer._element.xml
+
+
+def test_a_pdf_has_the_date_of_the_run_and_brings_its_fonts(written: Run) -> None:
+    reader = pytest.importorskip("pypdf", reason="the extra 'dev' is not installed")
+    read = reader.PdfReader(write_pdf(written, written.path / "a.pdf"))
+    assert read.metadata.creation_date.isoformat() == "2026-11-24T09:15:30+00:00"
+    assert read.metadata.modification_date == read.metadata.creation_date
+    assert read.metadata.creator == "clip-audit"
+    assert "2026-r" in read.metadata.subject
+    assert [mark.title for mark in read.outline if not isinstance(mark, list)] == [
+        "A report",
+        "Lists",
+    ]
+    fonts = [f.get_object() for p in read.pages for f in p["/Resources"]["/Font"].values()]
+    assert all("/FontFile2" in font["/FontDescriptor"] for font in fonts)
+
+
+@pytest.mark.slow
+def test_no_word_of_a_table_is_broken_in_a_pdf(copy: Run, documents: dict[str, bytes]) -> None:
+    reader = pytest.importorskip("pypdf", reason="the extra 'dev' is not installed")
+    pages = reader.PdfReader(io.BytesIO(documents["pdf"])).pages
+    printed = {word for page in pages for word in page.extract_text().split()}
+    text = (copy.path / "report.md").read_text(encoding="utf-8")
+    tables = [b for b in outline.blocks(text, copy.path) if isinstance(b, outline.Table)]
+    words = {
+        word
+        for table in tables
+        for row in table.rows
+        for cell in row
+        for word in outline.plain(cell).split()
+    }
+    assert len(words) > 200
+    assert words - printed == set()
+
+
 @pytest.fixture(scope="module")
 def documents(copy: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("documents")
@@ -580,7 +680,8 @@ def test_signs_and_words_are_escaped_in_a_pdf() -> None:
 
 def test_columns_fill_the_page_and_none_vanishes() -> None:
     cell = [outline.Span("word " * 60)]
-    widths = pdf._widths([[[outline.Span("12")], cell, cell]], 400)
+    size, widths = pdf._columns([[[outline.Span("12")], cell, cell]], 400)
+    assert size == 7
     assert sum(widths) == pytest.approx(400)
     assert min(widths) > 10
     assert widths[1] == widths[2] > widths[0]
@@ -603,12 +704,44 @@ def test_a_model_index_is_read_by_the_hub_s_own_library(run: Run, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_evaluation_results_have_the_date_of_the_run(run: Run, tmp_path: Path) -> None:
+def test_a_model_card_written_by_the_hub_s_library_keeps_tasks_apart(
+    run: Run, tmp_path: Path
+) -> None:
+    from huggingface_hub import ModelCard
+
+    data = yaml.safe_load(write_model_index(run, tmp_path / "m.yaml").read_text())
+    given = {r["task"]["name"]: len(r["metrics"]) for r in data["model-index"][0]["results"]}
+    assert len(given) > 1
+    card = ModelCard(f"---\n{yaml.safe_dump(data)}---\n# A model\n")
+    again = ModelCard(str(card)).data.to_dict()["model-index"][0]["results"]
+    assert {r["task"]["name"]: len(r["metrics"]) for r in again} == given
+    for result in again:
+        told = {m["args"]["finding"].split(".")[0] for m in result["metrics"]}
+        assert told == {result["task"]["name"]}
+
+
+@pytest.mark.slow
+def test_evaluation_results_are_read_by_the_hub_s_own_library(run: Run, tmp_path: Path) -> None:
+    from huggingface_hub import parse_eval_result_entries
+
     rows = yaml.safe_load(write_eval_results(run, tmp_path / "e.yaml").read_text())
     assert {row["date"] for row in rows} == {run.manifest["finished"][:10]}
     (first,) = [r for r in rows if r["dataset"]["task_id"] == run.findings[0]["id"]]
     assert first["value"] == run.findings[0]["estimate"]
-    assert first["notes"].startswith(run.findings[0]["statement"])
+    assert first["notes"].startswith(run.findings[0]["verdict"])
+    read = parse_eval_result_entries(rows)
+    assert [entry.task_id for entry in read] == [row["dataset"]["task_id"] for row in rows]
+    assert {entry.dataset_id for entry in read} == {"example/tiny"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("url", ["", "https://example.org/tiny", "https://huggingface.co/tiny"])
+def test_evaluation_results_are_refused_for_a_data_set_that_the_hub_does_not_have(
+    run: Run, tmp_path: Path, url: str
+) -> None:
+    elsewhere = run.dataset | {"card": run.dataset["card"] | {"url": url}}
+    with pytest.raises(InputError, match=r"names no data set of the Hugging Face hub.*'url: https"):
+        write_eval_results(altered(run, dataset=elsewhere), tmp_path / "e.yaml")
 
 
 @pytest.mark.slow
@@ -627,10 +760,34 @@ def test_croissant_names_every_table_and_column(copy: Run) -> None:
     assert files == {k: v for k, v in copy.manifest["files"].items() if k.endswith(".parquet")}
     fields = {s["@id"]: [f["name"] for f in s["field"]] for s in data["recordSet"]}
     assert fields == {name: list(schema.columns) for name, schema in TABLES.items()}
+    assert all(
+        s["description"] and all(f["description"] for f in s["field"]) for s in data["recordSet"]
+    )
     assert "http://mlcommons.org/croissant/RAI/1.0" in data["conformsTo"]
+    # a digest is schema.org's word, which the context's @vocab gives; the reader knows no other
+    assert data["@context"]["@vocab"] == "https://schema.org/"
+    assert "sha256" not in data["@context"]
+    assert re.fullmatch(r"\d+\.\d+\.\d+", data["version"])
+    assert copy.manifest["tables"] in data["identifier"]
     for key in ("dataBiases", "dataLimitations", "personalSensitiveInformation", "dataUseCases"):
         assert data[f"rai:{key}"]
     assert "west" not in json.dumps(data)
+
+
+@pytest.mark.slow
+def test_croissant_is_read_by_the_format_s_own_library(copy: Run) -> None:
+    reader = pytest.importorskip(
+        "mlcroissant", reason="needs jsonpath-rw, of which there is no wheel: pip install it"
+    )
+    path = write_croissant(copy, copy.path / "croissant.json")
+    read = reader.Dataset(str(path))
+    assert not read.metadata.ctx.issues.errors
+    assert all("schema.org/license" in w for w in read.metadata.ctx.issues.warnings)
+    for name in ("rates", "controls"):
+        table = getattr(copy, name)
+        rows = list(read.records(name))
+        assert len(rows) == len(table) > 0
+        assert [row[f"{name}/task"].decode() for row in rows] == list(table["task"])
 
 
 @pytest.mark.slow
@@ -658,16 +815,66 @@ def test_impact_ratios_by_hand(run: Run, tmp_path: Path) -> None:
     is_doctor = chosen.set_index("image_id")["predicted"].eq("doctor")
     by_gender = is_doctor.groupby(groups.set_index("image_id")["gender"]).agg(["sum", "size"])
     rates = by_gender["sum"] / by_gender["size"]
+    large = rates[by_gender["size"] >= 0.02 * len(groups)]
+    assert {*rates.index} - {*large.index} == {"other"}
     for gender in rates.index:
         row = table.loc[("gender", gender)]
         assert (row["selected"], row["pictures"]) == tuple(by_gender.loc[gender])
         assert row["selection_rate"] == pytest.approx(rates[gender], abs=1e-4)
-        assert row["impact_ratio"] == pytest.approx(rates[gender] / rates.max(), abs=1e-4)
-    assert table.loc[("gender", "other"), "under_2_percent"] == "yes"
+        if gender in large.index:
+            assert row["impact_ratio"] == pytest.approx(rates[gender] / large.max(), abs=1e-4)
+            assert row["compared_with"] == large.idxmax()
+    other = table.loc[("gender", "other")]
+    assert other["under_2_percent"] == "yes"
+    assert np.isnan(other["impact_ratio"])
+    assert "the rule allows to be left out" in other["reason"]
+    nobody = table.loc[("gender", "unknown")]
+    assert (nobody["pictures"], nobody["selected"]) == (0, 0)
+    assert "intersections" not in table.index
     unknown = table.loc[("age_group", "unknown")]
     assert unknown["pictures"] == 4
     assert np.isnan(unknown["impact_ratio"])
     assert ("gender x age_group", "female x old") in table.index
+
+
+def rates_of(counts: Mapping[str, tuple[int, int]]) -> pd.DataFrame:
+    """Rates of one attribute by pictures and selected of each group."""
+    everyone = {"everyone": tuple(map(sum, zip(*counts.values(), strict=True)))}
+    rows = [
+        RATES.blank | {
+            "task": "t", "condition": "ensemble", "metric": "selection", "label": "=1+1",
+            "attribute": "everyone" if group in everyone else "race", "group": group, "n": n,
+            "subjects": n, "events": selected, "value": selected / n, "status": OK,
+        }
+        for group, (n, selected) in (everyone | counts).items()
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def test_a_category_under_2_percent_is_no_denominator_and_what_is_missing_is_said(
+    tmp_path: Path,
+) -> None:
+    counts = {"a": (300, 60), "b": (294, 30), "Été": (6, 6)}
+    made = altered(
+        Run(tmp_path, {"run": "r", "finished": "2026-11-24T10:00:00+00:00"}),
+        rates=rates_of(counts),
+        suite={"favourable": {"t": ["=1+1"]}},
+        dataset={"name": "tiny", "card": {"provenance": "drawn by a test"}},
+    )
+    path = write_ll144(made, tmp_path / "l.csv")
+    assert path.read_bytes().startswith(b"\xef\xbb\xbf")  # by which a spreadsheet knows UTF-8
+    table = pd.read_csv(path, keep_default_na=False).set_index("category")
+    ratios = table["impact_ratio"].to_dict()
+    assert ratios == {"a": "1.0000", "b": "0.5102", "Été": "", "unknown": "", "": ""}
+    assert list(table["compared_with"]) == ["a", "a", "", "", ""]
+    assert set(table["selection"]) == {"'=1+1"}  # no formula
+    small = table.loc["Été"]
+    assert (small["pictures"], small["selection_rate"]) == ("6", "1.0000")
+    assert set(table["explanation_of_data"]) == {"drawn by a test"}
+    assert table["distribution_date"].str.startswith("not stated").all()
+    none = table.loc[""]
+    assert (none["attribute"], none["status"]) == ("intersections", "not_asked")
+    assert "declares none" in none["reason"]
 
 
 @pytest.mark.slow

@@ -13,9 +13,11 @@ import worlds
 from audit.core.errors import InputError
 from audit.core.rundir import Run
 from audit.core.tables import ENSEMBLE, EXCEEDS, INCONCLUSIVE, WITHIN
-from audit.engine.gates import NOTHING, GateResult, judge, junit, read, sarif, write
+from audit.engine.gates import NOTHING, GateResult, Origin, judge, junit, read, sarif, write
 from audit.engine.suite import Gate, load_suite
 from audit.measure.findings import Finding
+
+ORIGIN = Origin("quick", "planted", "1.0")
 
 
 def gate(attribute: str = "gender", family: str = "crime", **rule: object) -> Gate:
@@ -183,10 +185,51 @@ def test_junit_has_a_suite_a_gate_and_a_case_a_gap() -> None:
     assert first[1].find("failure") is None
 
 
+#: what the schema of Jenkins' JUnit files (junit-10.xsd of its xUnit plugin) has for each element
+JENKINS = {
+    "testsuites": ({"name", "tests", "failures", "errors", "time", "disabled"}, {"testsuite"}),
+    "testsuite": (
+        {"name", "tests", "failures", "errors", "skipped", "time", "timestamp", "hostname", "id"},
+        {"testcase"},
+    ),
+    "testcase": (
+        {"classname", "name", "time"},
+        {"skipped", "error", "failure", "system-out", "system-err"},
+    ),
+    "failure": ({"message", "type"}, set()),
+    "skipped": ({"message", "type"}, set()),
+    "system-out": (set(), set()),
+}
+
+
+@pytest.mark.parametrize("gated", [True, False])
+def test_junit_holds_nothing_that_jenkins_refuses(gated: bool) -> None:
+    root = ElementTree.fromstring(junit(results() if gated else [], "quick"))
+    for element in root.iter():
+        attributes, children = JENKINS[element.tag]
+        assert set(element.keys()) <= attributes, element.tag
+        assert {child.tag for child in element} <= children, element.tag
+    assert list(root.iter("testcase"))
+
+
+@pytest.mark.parametrize("gated", [True, False])
+def test_junit_is_read_by_a_library_for_it(gated: bool) -> None:
+    junitparser = pytest.importorskip("junitparser", reason="the extra 'dev' is not installed")
+    read = junitparser.JUnitXml.fromstring(junit(results() if gated else [], "quick").encode())
+    counts = [(s.tests, s.failures, s.skipped) for s in read]
+    assert counts == ([(3, 2, 0), (3, 1, 0)] if gated else [(1, 0, 1)])
+    read.update_statistics()  # counted again from the cases
+    assert [(s.tests, s.failures, s.skipped) for s in read] == counts
+
+
 def test_no_policy_gives_files_that_say_so(tmp_path: Path) -> None:
-    write(tmp_path, [], [], "quick", "1.0")
+    write(tmp_path, [], [], ORIGIN)
     root = ElementTree.fromstring((tmp_path / "junit.xml").read_text())
-    assert (root.get("tests"), root.get("failures"), len(root)) == ("0", "0", 0)
+    assert (root.get("tests"), root.get("failures")) == ("1", "0")
+    # a file without a testcase is a failed build to a build server
+    ((case,),) = root
+    assert [child.tag for child in case] == ["skipped"]
+    assert case[0].get("message") == "the suite has no gates"
     assert json.loads((tmp_path / "gates.json").read_text()) == []
     assert json.loads((tmp_path / "findings.sarif").read_text())["runs"][0]["results"] == []
     assert read(Run(tmp_path, {})) == []
@@ -219,7 +262,7 @@ def test_sarif_is_what_a_code_host_reads() -> None:
         finding("boss", EXCEEDS, "allocation"),
         finding("ape", "seen", "denigration"),
     ]
-    log = json.loads(sarif(found, results(), "1.0"))
+    log = json.loads(sarif(found, results(), ORIGIN))
     assert log["version"] == "2.1.0"
     (run,) = log["runs"]
     rules = run["tool"]["driver"]["rules"]
@@ -238,14 +281,63 @@ def test_sarif_is_what_a_code_host_reads() -> None:
     for result in run["results"]:
         assert rules[result["ruleIndex"]]["id"] == result["ruleId"]
         place = result["locations"][0]["physicalLocation"]
-        assert place == {"artifactLocation": {"uri": "suite.yaml"}, "region": {"startLine": 1}}
+        assert place["artifactLocation"] == {"uri": "suite.yaml", "uriBaseId": "%SRCROOT%"}
+        assert place["region"] == {"startLine": 1}
     prints = [r["partialFingerprints"]["primaryLocationLineHash"] for r in run["results"]]
     assert len(set(prints)) == len(prints)
 
 
+def test_sarif_is_read_by_a_library_for_it(tmp_path: Path) -> None:
+    loader = pytest.importorskip("sarif.loader", reason="pip install sarif-tools")
+    (tmp_path / "f.sarif").write_text(sarif([finding("thief", EXCEEDS)], results(), ORIGIN))
+    read = loader.load_sarif_files(str(tmp_path / "f.sarif"))
+    assert read.get_report().get_issue_count_for_severity("error") == 2
+    (first, _) = read.get_records()
+    assert (first["Location"], first["Line"]) == ("suite.yaml", 1)
+
+
+def test_uploads_of_two_suites_or_two_models_replace_nothing_of_each_other() -> None:
+    def category(*of: str) -> str:
+        (run,) = json.loads(sarif([], [], Origin(*of, "1.0")))["runs"]
+        return run["automationDetails"]["id"]
+
+    pairs = [("quick", "a/clip"), ("quick", "b/clip"), ("gated", "a/clip"), ("Été", "a/clip")]
+    found = [category(*pair) for pair in pairs]
+    assert found[0] == "clip-audit/quick/a-clip/"  # what follows the last slash tells runs apart
+    assert len({*found}) == len(pairs)
+    assert category("quick", "/home/ann/clip") == "clip-audit/quick/clip/"
+    assert category("quick", "open_clip:/home/ann/clip") == "clip-audit/quick/open_clip-clip/"
+
+
+@pytest.mark.slow
+def test_alerts_point_to_the_suite_s_file_at_its_probe(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worlds.people(world, 40)
+    path = worlds.suite_file(world, "people-nonce")
+    (world / "my audits").mkdir()
+    path = path.rename(world / "my audits" / "suite 1.yaml")
+    path.write_text(path.read_text().replace("card.yaml", "../card.yaml"))
+    monkeypatch.chdir(world)
+    suite = load_suite("my audits/suite 1.yaml")
+    task = suite.asked[0].task
+    found = finding("wug", EXCEEDS).model_copy(update={"task": task})
+    (run,) = json.loads(sarif([found], [], Origin("s", "m", "1.0", suite.written_in)))["runs"]
+    place = run["results"][0]["locations"][0]["physicalLocation"]
+    assert place["artifactLocation"]["uri"] == "my%20audits/suite%201.yaml"
+    line = path.read_text().splitlines()[place["region"]["startLine"] - 1]
+    assert "people-nonce" in line
+    monkeypatch.chdir(world / "my audits")
+    assert suite.written_in == ("suite 1.yaml", {task: place["region"]["startLine"]})
+    (world / "elsewhere").mkdir()
+    monkeypatch.chdir(world / "elsewhere")
+    assert suite.written_in is None
+    assert load_suite("quick").written_in is None
+
+
 def test_an_alert_stays_the_same_alert_when_its_numbers_move() -> None:
     def fingerprint(f: Finding) -> object:
-        (run,) = json.loads(sarif([f], [], "1.0"))["runs"]
+        (run,) = json.loads(sarif([f], [], ORIGIN))["runs"]
         return run["results"][0]["partialFingerprints"], run["results"][0]["ruleId"]
 
     one = finding("thief", EXCEEDS)
@@ -256,5 +348,5 @@ def test_an_alert_stays_the_same_alert_when_its_numbers_move() -> None:
 
 def test_results_come_back_from_disk(tmp_path: Path) -> None:
     assert read(Run(tmp_path, {})) == []  # a run of before there were gates
-    write(tmp_path, [], results(), "quick", "1.0")
+    write(tmp_path, [], results(), ORIGIN)
     assert read(Run(tmp_path, {})) == results()

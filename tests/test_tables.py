@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import runpy
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from pandera.errors import SchemaErrors
 
+from audit.core import dictionary
+from audit.core.dictionary import meaning
+from audit.core.rundir import TABLES
 from audit.core.schema import COUNT, FLAG, NUMBER, TEXT, Schema
+from audit.core.tables import OUTCOMES, RATES
 
 SCHEMA = Schema(
     "sample",
@@ -79,3 +85,36 @@ def test_tables_and_blocks_are_put_below_one_another_and_may_be_none() -> None:
     pd.testing.assert_frame_equal(joined[2:].reset_index(drop=True), good())
     pd.testing.assert_frame_equal(SCHEMA.joined([]), SCHEMA.empty())
     pd.testing.assert_frame_equal(SCHEMA.stacked([]), SCHEMA.empty())
+
+
+# ---- the data dictionary -----------------------------------------------------------------------
+
+SCHEMAS = {schema.name: schema for schema in (*TABLES.values(), *OUTCOMES.values())}
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def test_every_column_of_every_table_is_described_and_nothing_else() -> None:
+    columns = {(name, column) for name, schema in SCHEMAS.items() for column in schema.columns}
+    assert [at for at in sorted(columns) if not meaning(*at)] == []
+    assert set(dictionary.ROWS) == set(SCHEMAS)
+    assert set(dictionary._HERE) <= columns
+    elsewhere = {column for at, column in columns - set(dictionary._HERE)}
+    assert set(dictionary._COLUMNS) == elsewhere
+
+
+def test_a_file_says_what_its_columns_hold(tmp_path: Path) -> None:
+    path = tmp_path / "rates.parquet"
+    RATES.write(RATES.empty(), path)
+    read = pq.read_schema(path)
+    told = {field.name: field.metadata[b"description"].decode() for field in read}
+    assert told == {column: meaning("rates", column) for column in RATES.columns}
+    pd.testing.assert_frame_equal(RATES.read(path), RATES.empty())
+    first = path.read_bytes()
+    RATES.write(RATES.empty(), path)
+    assert path.read_bytes() == first
+
+
+def test_the_page_of_the_data_dictionary_is_that_of_the_schemas() -> None:
+    made = runpy.run_path(str(DOCS / "dictionary.py"))
+    told = "run 'python docs/dictionary.py'"
+    assert (DOCS / "tables.md").read_text(encoding="utf-8") == made["page"](), told

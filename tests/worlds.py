@@ -50,7 +50,8 @@ def people(folder: Path, n: int, *, per_subject: int = 1, seed: int = 0) -> pd.D
     table.to_csv(folder / "people.csv", index=False)
     (folder / "card.yaml").write_text(
         "name: tiny\nmanifest: people.csv\ncluster_column: subject\nnamed_people: false\n"
-        "consent: drawn by a test\nattributes:\n"
+        "consent: drawn by a test\nurl: https://huggingface.co/datasets/example/tiny\n"
+        "attributes:\n"
         "  gender: {source: generator}\n  age_group: {source: generator}\n"
     )
     return table

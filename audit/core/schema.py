@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from audit.core.dictionary import meaning
 from audit.core.files import write_bytes
 
 TEXT: Final = "str"
@@ -105,8 +106,21 @@ class Schema:
         return not table.duplicated(list(self.key)).any()
 
     def write(self, table: pd.DataFrame, path: Path) -> None:
-        """Write as Parquet, checked; the same table gives the same bytes."""
-        write_bytes(path, self.validate(self.conform(table)).to_parquet(None, index=False))
+        """Write as Parquet, checked; the same table gives the same bytes.
+
+        The file says what each of its columns holds, in the field's metadata ``description``.
+        """
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        held = pa.Table.from_pandas(self.validate(self.conform(table)), preserve_index=False)
+        fields = [
+            field.with_metadata({"description": meaning(self.name, field.name)})
+            for field in held.schema
+        ]
+        buffer = pa.BufferOutputStream()
+        pq.write_table(held.cast(pa.schema(fields, held.schema.metadata)), buffer)
+        write_bytes(path, buffer.getvalue().to_pybytes())
 
     @cached_property
     def blank(self) -> Row:

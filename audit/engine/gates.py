@@ -11,9 +11,11 @@ import json
 import re
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 from xml.etree import ElementTree
 
 import numpy as np
@@ -22,6 +24,7 @@ from pydantic import BaseModel, ConfigDict
 
 from audit.core.damage import Damage, DamagedWarning
 from audit.core.files import write_json, write_text
+from audit.core.names import slug
 from audit.core.rundir import Run
 from audit.core.tables import (
     DISPARITIES,
@@ -42,12 +45,29 @@ SARIF: Final = "findings.sarif"
 RESULTS: Final = "gates.json"
 #: what a gate comes to that finds no gap to judge
 NOTHING: Final = "nothing to judge"
+_NO_GATES: Final = "the suite has no gates"
 
 _SCHEMA: Final = "https://json.schemastore.org/sarif-2.1.0.json"
-#: a code host refuses a file with more results than this
-_MOST: Final = 25_000
+#: a code host shows no more results of a file than this, the first
+_MOST: Final = 5_000
+#: what the path of the suite is relative to
+_BASE: Final = "%SRCROOT%"
 #: what XML 1.0 can't hold, not even escaped
 _NOT_XML: Final = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where results come from: the suite, the model it was put to, and clip-audit's version.
+
+    ``file`` is the suite as a code host finds it, relative to the repository's root, with the line
+    of each task; none where it is in no repository, as a bundled suite is.
+    """
+
+    suite: str
+    model: str
+    version: str
+    file: tuple[str, Mapping[str, int]] | None = None
 
 
 class GateResult(BaseModel):
@@ -166,27 +186,36 @@ def _never_asked(gate: Gate) -> GateResult:
 
 
 def junit(results: Sequence[GateResult], run_name: str) -> str:
-    """The results as JUnit XML: one testsuite a gate, one testcase a gap."""
-    root = _element(None, "testsuites", run_name, results)
+    """The results as JUnit XML: one testsuite a gate, one testcase a gap.
+
+    A build server takes a file without a testcase for a failed build. So a suite without gates has
+    one that is skipped, and says why.
+    """
+    counts = {"tests": len(results) or 1, "failures": _failures(results), "errors": 0}
+    root = ElementTree.Element("testsuites", _attributes(run_name, counts))
     for gate in dict.fromkeys(r.gate for r in results):
         mine = [r for r in results if r.gate == gate]
-        suite = _element(root, "testsuite", gate, mine)
+        counts = {"tests": len(mine), "failures": _failures(mine), "errors": 0, "skipped": 0}
+        suite = ElementTree.SubElement(root, "testsuite", _attributes(gate, counts))
         for result in mine:
             _testcase(suite, result)
+    if not results:
+        counts = {"tests": 1, "failures": 0, "errors": 0, "skipped": 1}
+        suite = ElementTree.SubElement(root, "testsuite", _attributes(_NO_GATES, counts))
+        named = {"classname": "gate", "name": NOTHING, "time": "0"}
+        case = ElementTree.SubElement(suite, "testcase", named)
+        ElementTree.SubElement(case, "skipped", {"message": _NO_GATES})
     ElementTree.indent(root)
     written: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
     return written.decode() + "\n"
 
 
-def _element(
-    parent: ElementTree.Element | None, tag: str, name: str, results: Sequence[GateResult]
-) -> ElementTree.Element:
-    failures = sum(not r.passed for r in results)
-    counts = {"tests": len(results), "failures": failures, "errors": 0, "skipped": 0}
-    values = {"name": _xml(name), **{key: str(count) for key, count in counts.items()}}
-    if parent is None:
-        return ElementTree.Element(tag, values)
-    return ElementTree.SubElement(parent, tag, values)
+def _failures(results: Sequence[GateResult]) -> int:
+    return sum(not result.passed for result in results)
+
+
+def _attributes(name: str, counts: Mapping[str, int]) -> dict[str, str]:
+    return {"name": _xml(name), **{key: str(count) for key, count in counts.items()}}
 
 
 def _testcase(suite: ElementTree.Element, result: GateResult) -> None:
@@ -206,39 +235,38 @@ def _xml(text: str) -> str:
     return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
-def sarif(
-    findings: Sequence[Finding],
-    results: Sequence[GateResult],
-    version: str,
-    uri: str = "suite.yaml",
-) -> str:
+def sarif(findings: Sequence[Finding], results: Sequence[GateResult], origin: Origin) -> str:
     """Findings and failed gates as SARIF 2.1.0, with what GitHub's code scanning needs.
 
     A rule is a kind of harm. A finding is an error where it fails a gate, a warning where a gap
     exceeds the margin or a denigrating label was seen, else a note. Fingerprints come from the
-    findings' ids, so that one finding stays one alert over runs.
+    findings' ids, so that one finding stays one alert over runs; the category is the suite and the
+    model, so that an upload replaces no other's.
 
     Args:
         findings: every finding of the run, most important first.
         results: what the gates say.
-        version: of clip-audit.
-        uri: the file that alerts point to, relative to the repository's root: the suite.
+        origin: the suite, which alerts point to, the model and the version.
     """
     failed: dict[str, list[str]] = {}
     for result in results:
         if not result.passed:
             failed.setdefault(result.key, []).append(result.sentence)
-    alerts = [_alert(f, [s for key in f.evidence for s in failed.pop(key, [])]) for f in findings]
-    alerts += [_bare_alert(key, told) for key, told in failed.items()]
+    alerts = [
+        _alert(f, [s for key in f.evidence for s in failed.pop(key, [])], origin) for f in findings
+    ]
+    alerts += [_bare_alert(key, told, origin) for key, told in failed.items()]
     alerts.sort(key=lambda alert: ("error", "warning", "note").index(alert["level"]))
     rules = sorted({alert["ruleId"]: alert.pop("rule") for alert in alerts}.items())
     at = {rule: i for i, (rule, _) in enumerate(rules)}
-    place = {"physicalLocation": {"artifactLocation": {"uri": uri}, "region": {"startLine": 1}}}
-    kept = [{**a, "ruleIndex": at[a["ruleId"]], "locations": [place]} for a in alerts[:_MOST]]
+    kept = [{**a, "ruleIndex": at[a["ruleId"]]} for a in alerts[:_MOST]]
     described = [_rule(name, harm) for name, harm in rules]
-    driver = {"name": "clip-audit", "version": version, "rules": described}
+    driver = {"name": "clip-audit", "version": origin.version, "rules": described}
+    category = f"clip-audit/{slug(origin.suite)}/{slug(_place_left_out(origin.model))}/"
     run = {
         "tool": {"driver": driver},
+        "automationDetails": {"id": category},
+        "originalUriBaseIds": {_BASE: {"description": {"text": _base(origin)}}},
         "columnKind": "unicodeCodePoints",
         "results": kept,
         "properties": {"leftOut": len(alerts) - len(kept)},
@@ -247,13 +275,35 @@ def sarif(
     return json.dumps(log, indent=2, ensure_ascii=False) + "\n"
 
 
-def _alert(finding: Finding, failed: Sequence[str]) -> dict[str, Any]:
+def _location(origin: Origin, task: str = "") -> dict[str, Any]:
+    """The suite's file at the task, or the resolved suite, which lies beside the results."""
+    name, lines = origin.file or ("suite.yaml", {})
+    artifact = {"uri": quote(name), "uriBaseId": _BASE}
+    region = {"startLine": lines.get(task, 1)}
+    return {"physicalLocation": {"artifactLocation": artifact, "region": region}}
+
+
+def _place_left_out(model: str) -> str:
+    """A model without the folders of this machine: ``open_clip:/home/ann/m`` is ``open_clip:m``."""
+    family, colon, name = model.rpartition(":")
+    return family + colon + (Path(name).name if Path(name).is_absolute() else name)
+
+
+def _base(origin: Origin) -> str:
+    """What the suite's path is relative to."""
+    return (
+        "the root of the repository" if origin.file else "the run's folder, which holds this file"
+    )
+
+
+def _alert(finding: Finding, failed: Sequence[str], origin: Origin) -> dict[str, Any]:
     serious = finding.verdict in (EXCEEDS, "seen")
     level = "error" if failed else "warning" if serious else "note"
     facts = ("verdict", "severity", "task", "metric", "label", "attribute", "evidence", "caveats")
     return {
         "ruleId": _rule_id(finding.harm),
         "rule": finding.harm,
+        "locations": [_location(origin, finding.task)],
         "level": level,
         "message": {"text": " ".join([finding.statement, *failed])},
         "partialFingerprints": _fingerprint(finding.id),
@@ -261,11 +311,12 @@ def _alert(finding: Finding, failed: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _bare_alert(key: str, told: Sequence[str]) -> dict[str, Any]:
+def _bare_alert(key: str, told: Sequence[str], origin: Origin) -> dict[str, Any]:
     """A failed gate without a finding of its own."""
     return {
         "ruleId": _rule_id("gate"),
         "rule": "gate",
+        "locations": [_location(origin)],
         "level": "error",
         "message": {"text": " ".join(told)},
         "partialFingerprints": _fingerprint(key or " ".join(told)),
@@ -306,8 +357,7 @@ def write(
     folder: Path,
     findings: Sequence[Finding],
     results: Sequence[GateResult],
-    name: str,
-    version: str,
+    origin: Origin,
 ) -> None:
     """Write gates.json, junit.xml and findings.sarif into a run's folder.
 
@@ -316,8 +366,8 @@ def write(
     """
     write_json(folder / RESULTS, [result.model_dump(mode="json") for result in results])
     for file, rendered in (
-        (JUNIT, partial(junit, results, name)),
-        (SARIF, partial(sarif, findings, results, version)),
+        (JUNIT, partial(junit, results, origin.suite)),
+        (SARIF, partial(sarif, findings, results, origin)),
     ):
         try:
             write_text(folder / file, rendered())

@@ -3,14 +3,39 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from audit.data.yamlfile import Loc
 from audit.models.families import within
 
 #: where a probe's word lists lie, which decides nothing: their digests are counted
 LISTS: Final = ("label_set", "templates", "named_by", "contents", "candidates")
+
+
+@dataclass(frozen=True)
+class Written:
+    """The file that a suite was read from, and the line of every key and item in it.
+
+    None of a bundled suite, or of one that no file holds. Suites of two files may be equal.
+    """
+
+    path: Path | None = field(default=None, compare=False)
+    lines: Mapping[Loc, int] = field(default_factory=dict, compare=False)
+
+    def below_here(self, tasks: Sequence[str]) -> tuple[str, dict[str, int]] | None:
+        """The path relative to the working directory, with ``/``, and the line of each task.
+
+        Build servers work at a repository's root; None where the file is elsewhere. ``tasks`` are
+        the suite's, in the order of its probes.
+        """
+        here = Path.cwd().resolve()
+        if self.path is None or not self.path.is_relative_to(here):
+            return None
+        found = {task: self.lines.get(("probes", i), 1) for i, task in enumerate(tasks)}
+        return self.path.relative_to(here).as_posix(), found
 
 
 def beside(data: dict[str, Any], folder: Path) -> dict[str, Any]:

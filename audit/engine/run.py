@@ -123,7 +123,10 @@ def carry_out(
         )
         _write_tables(build.folder, tables, found)
         _write_rows(build.folder / PRIVATE, answers, suite, groups)
-        gates.write(build.folder, found, judged_gates, suite.name, versions()["clip-audit"])
+        origin = gates.Origin(
+            suite.name, encoder.card.ref, versions()["clip-audit"], suite.written_in
+        )
+        gates.write(build.folder, found, judged_gates, origin)
     assert build.sealed is not None
     return open_run(build.sealed)
 

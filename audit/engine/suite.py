@@ -14,7 +14,15 @@ import numpy as np
 import pandas as pd
 import yaml
 from numpy.typing import NDArray
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    field_validator,
+    model_validator,
+)
 
 from audit.core.earlier import as_sealed, key_of_now
 from audit.core.errors import InputError, sentence
@@ -25,10 +33,11 @@ from audit.data.dataset import Dataset
 from audit.data.dataset import load as load_dataset
 from audit.data.remarks import Remark
 from audit.data.yamlfile import FieldError, load_yaml, validate
-from audit.engine.paths import LISTS, beside
+from audit.engine.counted import counted
+from audit.engine.paths import LISTS, Written, beside
 from audit.measure.claims import ERRORS, Claim
 from audit.measure.confidence import Confidence
-from audit.measure.metrics import DEFAULT_FAMILY, METRICS, grouped, named
+from audit.measure.metrics import DEFAULT_FAMILY, grouped, named
 from audit.measure.planning import BASES, detectable, needed_to_be_within, needed_to_exceed
 from audit.probes.kit.base import PROBES, Probe
 from audit.stats.significance import bonferroni_level, smallest_p
@@ -135,6 +144,7 @@ class Suite(BaseModel):
         "stop", description="what happens where a model fails easy questions"
     )
     seed: int = 0
+    _written: Written = PrivateAttr(default_factory=Written)
 
     @model_validator(mode="before")
     @classmethod
@@ -422,7 +432,7 @@ class Suite(BaseModel):
     @cached_property
     def questions(self) -> pd.DataFrame:
         """What is counted of every attribute; columns task, metric, label, family (of margins)."""
-        rows = [row for probe in self.asked if probe.emits is CHOICES for row in _counted(probe)]
+        rows = [row for probe in self.asked if probe.emits is CHOICES for row in counted(probe)]
         return pd.DataFrame(rows, columns=["task", "metric", "label", "family"])
 
     @property
@@ -557,6 +567,11 @@ class Suite(BaseModel):
         ]
         return (*of_data, *(r for probe in self.asked for r in probe.remarks(self.pictures)))
 
+    @property
+    def written_in(self) -> tuple[str, dict[str, int]] | None:
+        """Its own file, if that lies below the working directory, and each task's line there."""
+        return self._written.below_here([probe.task for probe in self.asked])
+
     def harms(self) -> Iterator[tuple[str, str, str]]:
         """(task, label, harm) of every label whose set names a kind of harm."""
         for probe in self.asked:
@@ -578,23 +593,6 @@ def _own_name(probe: Probe, name: str) -> str:
     return next((s.own_name for s in probe.label_sets() if s.name == name), name)
 
 
-def _counted(probe: Probe) -> Iterator[tuple[str, str, str, str]]:
-    """Task, metric, label and margin family of all that is counted of a probe's choices.
-
-    Each metric is put to a single made-up row, so that those of other packages are known too.
-    """
-    blank = CHOICES.blank | {"score": 0.5, "margin": 0.5}
-    for labels in probe.label_sets():
-        text = labels.labels[0].text
-        truth = text if getattr(probe, "truth", None) else None
-        row = pd.DataFrame([blank | {"predicted": text, "truth": truth}])
-        for name in METRICS:
-            events = METRICS[name](row, labels)
-            if events.asked.any():
-                for label, family in zip(events.labels, events.families, strict=True):
-                    yield probe.task, name, label, family
-
-
 def _count(groups: list[str]) -> str:
     return f"only the group '{groups[0]}'" if groups else "no known value"
 
@@ -613,7 +611,8 @@ def load_suite(ref: str, **changes: str) -> Suite:
     path = (bundled_suites := suites()).get(ref, Path(ref))
     if not path.is_file():
         raise unknown("suite", ref, suite_names(), see=SEE)
-    data: dict[str, Any] = load_yaml(path)
-    if path not in bundled_suites.values():
-        data = beside(data, path.parent)
-    return validate(Suite, data | beside(changes, Path()), path.name)
+    bundled, written = path in bundled_suites.values(), load_yaml(path)
+    data = written if bundled else beside(dict(written), path.parent)
+    suite = validate(Suite, data | beside(changes, Path()), path.name)
+    suite._written = Written() if bundled else Written(path.resolve(), written.lines)
+    return suite

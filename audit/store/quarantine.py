@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import fisher_exact
 
+from audit.core.csvfile import csv_text
 from audit.core.files import write_bytes
 from audit.store.embeddings import Quarantined
 
@@ -26,7 +27,7 @@ def write_list(path: Path, quarantined: Sequence[Quarantined], subjects: Mapping
     """Write image id, subject, path, reason and detail of each picture, readable by its owner."""
     rows = [(q.image_id, subjects[q.image_id], q.path, q.reason, q.detail) for q in quarantined]
     columns = ["image_id", "cluster_id", "path", "reason", "detail"]
-    text = pd.DataFrame(rows, columns=columns).to_csv(index=False)
+    text = csv_text(pd.DataFrame(rows, columns=columns))
     write_bytes(path, text.encode(), mode=0o600)
 
 

@@ -32,7 +32,11 @@ OFFERED: Final = (
     ("docx", "Word", "to comment on and to sign"),
     ("pdf", "PDF", "with bookmarks; for scripts beyond Europe’s print the HTML"),
     ("model-index", "model-index", "YAML for the head of a model card"),
-    ("eval-results", "eval-results", "YAML for a model’s folder .eval_results"),
+    (
+        "eval-results",
+        "eval-results",
+        "YAML for a model’s folder .eval_results, if the data set is on the Hugging Face hub",
+    ),
     ("croissant", "Croissant", "JSON that describes the run’s tables and pictures"),
     ("ll144", "LL144", "CSV of selection rates and impact ratios, where a label selects"),
 )

@@ -14,6 +14,7 @@ from audit.core.registry import unknown
 from audit.core.rundir import Run
 from audit.report.exports.machine import (
     FOLDER,
+    eval_rows,
     findings_by_task,
     selection_rows,
     write_croissant,
@@ -41,7 +42,7 @@ _NEEDS: Final[Mapping[str, Callable[[Run], object]]] = {
     "docx": lambda run: require_library("docx", "a Word document"),
     "pdf": lambda run: require_library("reportlab", "a PDF"),
     "model-index": findings_by_task,
-    "eval-results": findings_by_task,
+    "eval-results": eval_rows,
     "ll144": selection_rows,
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -94,6 +94,7 @@ class _Reader:
         self.folder = folder
         self.lists: list[int | None] = []  # the next number; None in a list of bullets
         self.mark, self.quotes = "", 0
+        self.level = 0  # of the last heading
 
     def read(self, tokens: Sequence[Token]) -> Iterator[Block]:
         at = 0
@@ -128,7 +129,9 @@ class _Reader:
     def _text(self, before: Token, token: Token) -> Iterator[Block]:
         children = token.children or []
         if before.type == "heading_open":
-            yield Heading(int(before.tag[1:]), spans(children))
+            # none is left out, since some readers jump from one to the next below
+            self.level = min(int(before.tag[1:]), self.level + 1)
+            yield Heading(self.level, spans(children))
             return
         if len(children) == 1 and children[0].type == "image":
             path = self.folder / str(children[0].attrs["src"])
@@ -186,6 +189,31 @@ _NOT_XML: Final = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010
 
 #: kept on one line, also in a narrow column
 _VERDICTS: Final = frozenset(f"{sign} {verdict}" for verdict, (sign, _) in MARKS.items())
+
+
+def widths(
+    rows: Sequence[Sequence[Sequence[Span]]], width: float, measure: Callable[[str], float]
+) -> list[float]:
+    """Widths of a table's columns, in proportion to their words, none so narrow that words break.
+
+    Where the longest words of all columns are wider than the page, those over a third of it break;
+    if that is not enough, the columns are together wider than ``width``.
+
+    Args:
+        rows: of the table, as ``Table.rows``.
+        width: of the page, in any unit.
+        measure: how wide a word is in its cell, in the same unit.
+    """
+    columns = list(zip(*rows, strict=True))
+    longest = [max(len(plain(cell)) for cell in column) for column in columns]
+    words = [{w for cell in column for w in plain(cell).split(" ")} for column in columns]
+    least = [max(map(measure, found)) for found in words]
+    if sum(least) > width:
+        least = [min(wide, width / 3) for wide in least]
+    spare = max(0.0, width - sum(least))
+    letters = [max(map(len, found)) for found in words]
+    share = [max(0.0, min(n, 120) - w) + 0.1 for n, w in zip(longest, letters, strict=True)]
+    return [m + spare * s / sum(share) for m, s in zip(least, share, strict=True)]
 
 
 def plain(pieces: Sequence[Span]) -> str:

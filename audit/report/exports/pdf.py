@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from datetime import UTC, datetime
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final
 from xml.sax.saxutils import escape
@@ -21,6 +22,7 @@ from audit.report.exports.outline import (
     allowed,
     blocks,
     plain,
+    widths,
 )
 from audit.report.exports.word import report_of, require_library
 
@@ -33,6 +35,12 @@ _FACES: Final = {
 }
 #: characters of a table's head, over which it goes on over the next page like any row
 _LONGEST_HEAD: Final = 200
+#: between the text of a cell and its edge
+_PADDING: Final = 3
+#: of the letters of tables: the first at which the longest word of every column fits, else the last
+_TABLE_SIZES: Final = (7.0, 6.5, 6.0, 5.5, 5.0)
+#: the widest fonts of a cell
+_WIDE: Final = ("Sans-Bold", "Mono")
 _SIZES: Final = {1: 17, 2: 13, 3: 10.5, 4: 9.5}
 
 
@@ -57,12 +65,15 @@ def write_pdf(run: Run, to: Path) -> Path:
         bottomMargin=50,
         title=allowed(f"Bias audit of {run.manifest['model']}"),
         author="clip-audit",
+        creator="clip-audit",
+        subject=allowed(f"Run {run.sealed_name}"),
         lang="en",
+        initialFontName="Sans",
         invariant=1,
     )
     parts = enumerate(blocks(text, run.path))
     story = [part for i, block in parts for part in _flowables(block, document.width, i)]
-    foot = _foot(visible(run.sealed_name))
+    foot = _foot(visible(run.sealed_name), datetime.fromisoformat(run.manifest["finished"]))
     document.build(story, onFirstPage=foot, onLaterPages=foot)
     return to
 
@@ -81,10 +92,15 @@ def _fonts() -> None:
     pdfmetrics.registerFontFamily("Mono", "Mono", "Mono", "Mono", "Mono")
 
 
-def _foot(name: str) -> Any:
-    """What stands at the foot of every page: the run and the page's number."""
+def _foot(name: str, finished: datetime) -> Any:
+    """What stands at the foot of every page: the run and the page's number.
+
+    The file's date is that of the run, which is told with the first page.
+    """
+    day = f"D:{finished.astimezone(UTC):%Y%m%d%H%M%S}+00'00'"
 
     def draw(canvas: Any, document: Any) -> None:
+        canvas.setDateFormatter(lambda *now: day)
         canvas.setFont("Sans", 7)
         canvas.drawString(54, 30, name)
         canvas.drawRightString(document.pagesize[0] - 54, 30, str(canvas.getPageNumber()))
@@ -96,7 +112,8 @@ def _style(size: float = 9, **more: Any) -> Any:
     from reportlab.lib.styles import ParagraphStyle
 
     given = {"fontName": "Sans", "fontSize": size, "leading": 1.35 * size, "spaceAfter": 4}
-    return ParagraphStyle("body", **(given | {"splitLongWords": 1} | more))
+    always = {"splitLongWords": 1, "bulletFontName": "Sans"}
+    return ParagraphStyle("body", **(given | always | more))
 
 
 def _flowables(block: Block, width: float, place: int) -> Iterator[Any]:
@@ -160,8 +177,10 @@ def _table(block: Table, width: float) -> Any:
     from reportlab.platypus import LongTable
     from reportlab.platypus import Paragraph as Text
 
-    left, right, head = _style(7), _style(7, alignment=2), _style(7, fontName="Sans-Bold")
     rows = block.rows if block.headed else block.rows[1:]
+    size, columns = _columns(rows, width)
+    left, right = _style(size), _style(size, alignment=2)
+    head = _style(size, fontName="Sans-Bold")
     cells = [
         [
             Text(_marked(piece), head if block.headed and i == 0 else right if r else left)
@@ -169,17 +188,17 @@ def _table(block: Table, width: float) -> Any:
         ]
         for i, row in enumerate(rows)
     ]
-    widths = _widths(rows, width)
     # a head is repeated on every page, so it has to leave room on them
     head_rows = int(block.headed and max(len(plain(cell)) for cell in rows[0]) <= _LONGEST_HEAD)
     # a row higher than a page goes on over the next
-    table = LongTable(cells, colWidths=widths, repeatRows=head_rows, splitInRow=1)
+    table = LongTable(cells, colWidths=columns, repeatRows=head_rows, splitInRow=1)
     table.setStyle(
         [
             ("LINEBELOW", (0, 0), (-1, -1), 0.4, "#d9dee2"),
+            ("FONTNAME", (0, 0), (-1, -1), "Sans"),
             ("VALIGN", (0, 0), (-1, -1), "TOP"),
-            ("LEFTPADDING", (0, 0), (-1, -1), 3),
-            ("RIGHTPADDING", (0, 0), (-1, -1), 3),
+            ("LEFTPADDING", (0, 0), (-1, -1), _PADDING),
+            ("RIGHTPADDING", (0, 0), (-1, -1), _PADDING),
             ("TOPPADDING", (0, 0), (-1, -1), 2),
             ("BOTTOMPADDING", (0, 0), (-1, -1), 1),
         ]
@@ -187,17 +206,22 @@ def _table(block: Table, width: float) -> Any:
     return table
 
 
-def _widths(rows: Sequence[Sequence[Sequence[Span]]], width: float) -> list[float]:
-    """Columns in proportion to their words, none so narrow that words break in it."""
-    columns = list(zip(*rows, strict=True))
-    longest = [max(len(plain(cell)) for cell in column) for column in columns]
-    word = [max((len(w) for c in col for w in plain(c).split(" ")), default=1) for col in columns]
-    least = [min(4.7 * n + 8, width / 3) for n in word]
-    spare = max(0.0, width - sum(least))
-    share = [max(0.0, min(n, 120) - w) + 0.1 for n, w in zip(longest, word, strict=True)]
-    total = sum(least) + spare
-    widths = [m + spare * s / sum(share) for m, s in zip(least, share, strict=True)]
-    return [w * width / total for w in widths]
+def _columns(rows: Sequence[Sequence[Sequence[Span]]], width: float) -> tuple[float, list[float]]:
+    """The size of a table's letters, at which no word breaks, and the widths of its columns."""
+    _fonts()
+    for size in _TABLE_SIZES:
+        columns = widths(rows, width, partial(_width, size))
+        if sum(columns) <= width + 0.1:
+            break
+    return size, [w * width / sum(columns) for w in columns]
+
+
+def _width(size: float, word: str) -> float:
+    """The room that a word needs in a cell, whichever of the fonts it is set in."""
+    from reportlab.pdfbase import pdfmetrics
+
+    widest: float = max(pdfmetrics.stringWidth(word, font, size) for font in _WIDE)
+    return widest + 2 * _PADDING + 0.5  # for rounding
 
 
 def _marked(pieces: Sequence[Span]) -> str:

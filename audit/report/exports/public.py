@@ -391,7 +391,9 @@ def _write_gates(
     results = [r.model_copy(update={"left_out": ""}) for r in results]
     found = [Finding.model_validate(f) for f in findings]
     version = str(run.manifest["versions"].get("clip-audit", ""))
-    gates.write(to, found, results, str(run.manifest["suite"]), version)
+    # the file of the suite is a path of this machine: the copy points to its own
+    origin = gates.Origin(str(run.manifest["suite"]), str(run.manifest["model"]), version)
+    gates.write(to, found, results, origin)
 
 
 def _without_names(result: gates.GateResult) -> str:

@@ -22,12 +22,15 @@ from audit.report.exports.outline import (
     Table,
     allowed,
     blocks,
+    widths,
 )
 
 #: a place in a ZIP file that tells no time
 _NO_TIME: Final = (1980, 1, 1, 0, 0, 0)
 #: characters that the format has room for
 _LONGEST_TITLE: Final = 255
+#: centimetres of text on a page, of a letter in a table's head, and between a cell's text and edge
+_WIDTH, _LETTER, _PADDING = 16.0, 0.17, 0.19
 _QUOTE: Final = "Intense Quote"
 
 
@@ -45,9 +48,10 @@ def write_docx(run: Run, to: Path) -> Path:
     document.styles["Normal"].font.name = "Calibri"
     document.styles["Normal"].font.size = Pt(10)
     _properties(document, run)
-    document.sections[0].header.paragraphs[0].text = allowed(run.sealed_name)
+    _page(document, allowed(run.sealed_name))
+    lists = _Lists(document)
     for block in blocks(report_of(run), run.path):
-        _add(document, block)
+        _add(document, block, lists)
     buffer = io.BytesIO()
     document.save(buffer)
     to.write_bytes(_without_times(buffer.getvalue()))
@@ -88,19 +92,63 @@ def _properties(document: Any, run: Run) -> None:
     about.language, about.revision = "en", 1
 
 
-def _add(document: Any, block: Block) -> None:
+def _page(document: Any, name: str) -> None:
+    """A4 with room for a figure's width, the run at its head and its number at its foot."""
+    from docx.oxml import OxmlElement
+    from docx.oxml.ns import qn
+    from docx.shared import Cm
+
+    section = document.sections[0]
+    section.page_width, section.page_height = Cm(21), Cm(29.7)
+    section.left_margin = section.right_margin = Cm((21 - _WIDTH) / 2)
+    section.header.paragraphs[0].text = name
+    number = OxmlElement("w:fldSimple")
+    number.set(qn("w:instr"), "PAGE")
+    section.footer.paragraphs[0]._p.append(number)
+
+
+class _Lists:
+    """The styles of list items; every list of numbers counts for itself."""
+
+    def __init__(self, document: Any) -> None:
+        self.document = document
+        self.last = dict[int, tuple[int, Any]]()  # by depth: the last number, and its list in Word
+
+    def mark(self, paragraph: Any, block: Paragraph) -> None:
+        """Make a paragraph of a list what its mark says: an item, or the text of one going on."""
+        numbered = block.mark.removesuffix(".").isdigit()
+        kind = "List Number" if numbered else "List Bullet" if block.mark else "List Continue"
+        depth = min(block.depth, 3)  # of which there are styles
+        paragraph.style = kind if depth == 1 else f"{kind} {depth}"
+        if numbered:
+            self._count(paragraph, int(block.mark.removesuffix(".")), block.depth)
+
+    def _count(self, paragraph: Any, number: int, depth: int) -> None:
+        before, counted = self.last.get(depth, (0, None))
+        if counted is None or number != before + 1:
+            every = self.document.part.numbering_part.numbering_definitions._numbering
+            own = paragraph.style.element.pPr.numPr.numId.val
+            counted = every.add_num(every.num_having_numId(own).abstractNumId.val)
+            counted.add_lvlOverride(ilvl=0).add_startOverride(number)
+        self.last[depth] = (number, counted)
+        numbering = paragraph._p.get_or_add_pPr().get_or_add_numPr()
+        numbering.get_or_add_numId().val = counted.numId
+        numbering.get_or_add_ilvl().val = 0
+
+
+def _add(document: Any, block: Block, lists: _Lists) -> None:
     from docx.shared import Cm, Pt
 
     if isinstance(block, Heading):
         _set(document.add_heading(level=min(block.level, 4)), block.spans)
     elif isinstance(block, Paragraph):
-        style = _QUOTE if block.quote and not block.mark else None
+        style = _QUOTE if block.quote and not block.depth else None
         paragraph = document.add_paragraph(style=style)
-        paragraph.paragraph_format.left_indent = Cm(0.6 * block.depth) if block.depth else None
-        mark = [Span(f"{block.mark}\u00a0")] if block.mark else []
-        _set(paragraph, [*mark, *block.spans])
+        if block.depth:
+            lists.mark(paragraph, block)
+        _set(paragraph, block.spans)
     elif isinstance(block, Image):
-        document.add_picture(str(block.path), width=Cm(16))
+        document.add_picture(str(block.path), width=Cm(_WIDTH))
         _describe(document.inline_shapes[-1], block.words)
     elif isinstance(block, Code):
         _set(document.add_paragraph(), [Span(block.text, code=True)])
@@ -126,12 +174,21 @@ def _describe(shape: Any, words: str) -> None:
 
 def _table(document: Any, block: Table) -> None:
     from docx.enum.text import WD_ALIGN_PARAGRAPH
-    from docx.shared import Pt
+    from docx.oxml import OxmlElement
+    from docx.shared import Cm, Pt
 
     rows = block.rows if block.headed else block.rows[1:]
     if not rows:
         return
     table = document.add_table(rows=len(rows), cols=len(block.right), style="Table Grid")
+    table.autofit = False
+    columns = widths(rows, _WIDTH, lambda word: _LETTER * len(word) + 2 * _PADDING)
+    for column, wide in zip(table.columns, columns, strict=True):
+        column.width = Cm(wide * _WIDTH / sum(columns))
+        for cell in column.cells:
+            cell.width = column.width
+    for row in table.rows:
+        row._tr.get_or_add_trPr().append(OxmlElement("w:cantSplit"))
     for cells, row in zip([r.cells for r in table.rows], rows, strict=True):
         for cell, pieces, right in zip(cells, row, block.right, strict=True):
             paragraph = cell.paragraphs[0]
