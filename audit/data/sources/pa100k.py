@@ -83,7 +83,7 @@ class PA100K(Published):
                 for name in ATTRIBUTES
             },
         },
-        licence="CC BY 4.0, as the authors' page says",
+        licence="CC BY 4.0 as its label list has it, research only as public loaders have it: ask",
         consent="not obtained",
         provenance="PA-100K, Liu et al. 2017; a row is a picture of one pedestrian",
         known_limits=(
