@@ -190,6 +190,7 @@ def _card(names: Sequence[str]) -> dict[str, Any]:
         "name": "random", "manifest": "people.csv", "cluster_column": "subject",
         "named_people": False, "photographs": False, "consent": "drawn by a test",
         "attributes": attributes, "known_limits": ["made up"],
+        "url": "https://huggingface.co/datasets/example/random",
     }  # fmt: skip
 
 
