@@ -65,7 +65,7 @@ def build_suite(**keys: Any) -> Suite:
 def run(
     suite: Suite | Ref,
     *,
-    model: Encoder | None = None,
+    model: Encoder | Ref | None = None,
     out: Ref = "runs",
     cache: Ref | None = None,
     device: str = "auto",
@@ -80,7 +80,7 @@ def run(
 
     Args:
         suite: a suite, or what ``load_suite`` takes.
-        model: an encoder to ask instead of the one that the suite names.
+        model: who is asked instead of whom the suite names: a name, or any encoder.
         out: the folder of all runs.
         cache: the folder of stored embeddings; ``$CLIP_AUDIT_CACHE`` or ``./cache`` if None.
         device: where the model runs: ``auto``, ``cpu``, ``cuda``.
@@ -94,8 +94,13 @@ def run(
 
     asked = load_suite(suite) if isinstance(suite, str | Path) else suite
 
+    if isinstance(model, str | Path):
+        asked = asked.model_copy(update={"model": str(model)})
+
     def ask() -> Encoder:
-        return model or load_model(asked.model, device=device, precision=asked.precision)
+        if model is not None and not isinstance(model, str | Path):
+            return model
+        return load_model(asked.model, device=device, precision=asked.precision)
 
     store = Store(Path(cache) if cache else None)
     return carry_out(asked, Path(out), store, ask, progress or quiet)

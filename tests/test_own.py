@@ -112,3 +112,12 @@ def test_rows_that_break_the_protocol_are_refused(rows, said: str, tmp_path: Pat
         store.images(Wrong(np.array(rows)), pictures(tmp_path))
     good = Wrong(np.array([[0.0, 0.6, 0.8]]))  # float64 is taken
     assert store.texts(good, ["a"]).dtype == np.float32
+
+
+def test_a_model_may_be_named_too(tmp_path: Path) -> None:
+    asked = {"kind": "classification", "label_set": "people-gender"}
+    suite = audit.build_suite(
+        name="s", model="specimen-even", dataset="people", attributes=["age_group"], probes=[asked]
+    )
+    with pytest.raises(InputError, match="no folder|not on this machine|'nosuch'"):
+        audit.run(suite, model="nosuch", out=tmp_path / "runs", cache=tmp_path / "cache")
