@@ -39,6 +39,6 @@ def without_paths(data: Any, names: frozenset[str]) -> Any:
     if not isinstance(data, str) or data in names:
         return data
     # a model is named with its family before its path
-    family, place = re.fullmatch(r"([a-z_]+:(?=[/~.]))?(.*)", data, re.DOTALL).groups("")  # type: ignore[union-attr]
+    family, place = re.fullmatch(r"([a-z_]+:(?=[/~.])(?!//))?(.*)", data, re.DOTALL).groups("")  # type: ignore[union-attr]
     path = re.match(r"(/|~/|[A-Za-z]:[\\/]|\.\.?/)[^\s]", place)
     return family + PurePath(place.replace("\\", "/")).name if path else data
