@@ -93,7 +93,7 @@ def _require_records(suite: Suite, encoder: Recorded) -> None:
         InputError: more than the suite allows.
     """
     ids = [str(i) for i in suite.pictures.table["image_id"]]
-    _, missing = encoder.recorded(ids)
+    missing = encoder.missing(ids)
     if len(missing) / len(ids) > suite.max_quarantined:
         first = next(iter(missing))
         told = (

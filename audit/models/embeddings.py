@@ -81,13 +81,12 @@ class RecordedEmbeddings(Records):
         return np.array([self._texts[text] for text in texts], np.float32)
 
     def require(self, texts: Sequence[str], image_ids: Sequence[str]) -> None:
-        """Refuse texts that are not recorded, and other pictures.
+        """Refuse other pictures; texts are refused where they are read, one as well as a set.
 
         Raises:
-            InputError: as ``encode_texts`` and ``recorded``.
+            InputError: as ``missing``.
         """
-        self.encode_texts(texts)
-        self.recorded(image_ids)
+        self.missing(image_ids)
 
 
 def _require_texts(texts: Vectors) -> None:

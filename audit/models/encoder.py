@@ -140,6 +140,9 @@ class Recorded(Encoder, Protocol):
             InputError: none has one: these are other pictures.
         """
 
+    def missing(self, image_ids: Sequence[str]) -> Mapping[str, str]:
+        """Why each of these pictures has no row that has none; as ``recorded``, without rows."""
+
     def require(self, texts: Sequence[str], image_ids: Sequence[str]) -> None:
         """Refuse texts that can't be answered for these pictures, asked as one set of labels.
 

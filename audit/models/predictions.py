@@ -76,7 +76,7 @@ class RecordedPredictions(Records):
                 what a picture was given.
         """
         self.encode_texts(texts)
-        self.recorded(image_ids)
+        self.missing(image_ids)
         at = self.places(image_ids)
         there = ~np.isnan(self._scores.given[at][:, [self._place[text] for text in texts]])
         none = ~there.any(axis=1)

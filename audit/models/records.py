@@ -86,12 +86,20 @@ class Records:
         Raises:
             InputError: none of them has one.
         """
-        known = [i for i in image_ids if i in self._at]
+        missing = self.missing(image_ids)
+        return self._rows[self.places(image_ids)], missing
+
+    def missing(self, image_ids: Sequence[str]) -> Mapping[str, str]:
+        """Why each of these pictures has no row that has none.
+
+        Raises:
+            InputError: none of them has one.
+        """
         if image_ids and not self._at:
             why = next(iter(self._lost.values()), "there are none")
             told = f"{self.card.ref}: none of its records can be used: {why}"
             raise InputError(sentence(told, "Make them again"))
-        if image_ids and not known:
+        if image_ids and not any(i in self._at for i in image_ids):
             told = (
                 f"{self.card.ref}: none of its {len(self._at):,} records is of one of the "
                 f"{len(image_ids):,} pictures asked about"
@@ -103,8 +111,7 @@ class Records:
             )
             raise InputError(sentence(told, advice))
         blank = f"{self.card.ref} has no record of it"
-        missing = {i: self._lost.get(i, blank) for i in image_ids if i not in self._at}
-        return self._rows[[self._at[i] for i in known]], missing
+        return {i: self._lost.get(i, blank) for i in image_ids if i not in self._at}
 
     def places(self, image_ids: Sequence[str]) -> NDArray[np.int64]:
         """Where the rows are of those pictures that have one."""

@@ -8,6 +8,7 @@ from pathlib import PurePath
 from typing import Any
 
 from audit.core.rundir import Run
+from audit.models.families import parted
 
 
 def names_in(run: Run) -> frozenset[str]:
@@ -38,7 +39,9 @@ def without_paths(data: Any, names: frozenset[str]) -> Any:
         return [without_paths(value, names) for value in data]
     if not isinstance(data, str) or data in names:
         return data
-    # a model is named with its family before its path
-    family, place = re.fullmatch(r"([a-z_]+:(?=[/~.])(?!//))?(.*)", data, re.DOTALL).groups("")  # type: ignore[union-attr]
+    family, place = parted(data)  # a model is named with its family before its path
     path = re.match(r"(/|~/|[A-Za-z]:[\\/]|\.\.?/)[^\s]", place)
-    return family + PurePath(place.replace("\\", "/")).name if path else data
+    if path is None:
+        return data
+    name = PurePath(place.replace("\\", "/")).name
+    return f"{family}:{name}" if family else name
