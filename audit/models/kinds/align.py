@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from audit.models.kinds.base import Activation, BertTower, Dual, Part
+from audit.models.kinds.base import Activation, BertTower, Part, Projected
 from audit.stats.scoring import Scoring
 
 Coefficient = Annotated[float, Field(gt=0, le=20)]
@@ -61,7 +61,7 @@ class EfficientNet(Part):
         return self
 
 
-class Align(Dual):
+class Align(Projected):
     """A BERT without its pooler, an EfficientNet without a head."""
 
     model_type: ClassVar = "align"
@@ -77,11 +77,6 @@ class Align(Dual):
     projection_dim: int = Field(640, ge=1, le=65_536)
     text_config: BertTower = BertTower()
     vision_config: EfficientNet = EfficientNet()
-
-    @property
-    def dim(self) -> int:
-        """Width of the shared space."""
-        return self.projection_dim
 
     @property
     def image_size(self) -> None:

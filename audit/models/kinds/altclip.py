@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from audit.models.kinds.base import LARGEST_VOCABULARY, LONGEST, Dual, RobertaTower
+from audit.models.kinds.base import LARGEST_VOCABULARY, LONGEST, Projected, RobertaTower
 from audit.models.kinds.clip import VisionTower
 
 
@@ -27,7 +27,7 @@ class AltText(RobertaTower):
     project_dim: int = Field(768, ge=1, le=65_536)
 
 
-class AltClip(Dual):
+class AltClip(Projected):
     """A RoBERTa with a layer more, a CLIP's picture tower."""
 
     model_type: ClassVar = "altclip"
@@ -44,8 +44,3 @@ class AltClip(Dual):
     projection_dim: int = Field(768, ge=1, le=65_536)
     text_config: AltText = AltText()
     vision_config: VisionTower = VisionTower()
-
-    @property
-    def dim(self) -> int:
-        """Width of the shared space."""
-        return self.projection_dim

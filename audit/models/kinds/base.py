@@ -52,12 +52,17 @@ class Tower(Part):
         return self
 
 
-class PatchTower(Tower):
-    """A picture tower that cuts a square picture into square patches."""
+class BaseTower(Tower):
+    """One as wide as BERT's and ViT's base."""
 
     hidden_size: int = Field(768, ge=1, le=65_536)
     intermediate_size: int = Field(3072, ge=1, le=1_048_576)
     num_attention_heads: int = Field(12, ge=1)
+
+
+class PatchTower(BaseTower):
+    """A picture tower that cuts a square picture into square patches."""
+
     num_channels: Literal[3] = 3
     image_size: int = Field(224, ge=1, le=MAX_SIDE)
     patch_size: int = Field(32, ge=1, le=MAX_SIDE)
@@ -70,12 +75,9 @@ class PatchTower(Tower):
         return self
 
 
-class BertTower(Tower):
+class BertTower(BaseTower):
     """A text tower as BERT, read at its first token, which sees all others."""
 
-    hidden_size: int = Field(768, ge=1, le=65_536)
-    intermediate_size: int = Field(3072, ge=1, le=1_048_576)
-    num_attention_heads: int = Field(12, ge=1)
     hidden_act: Activation = "gelu"
     layer_norm_eps: float = Field(1e-12, gt=0, le=1)
     vocab_size: int = Field(30_522, ge=2, le=LARGEST_VOCABULARY)
@@ -203,6 +205,17 @@ class Dual(Part):
     def scoring(cls, numbers: Mapping[str, float]) -> Scoring:
         """How similarities become scores, from the weights that ``numbers`` names."""
         return Scoring(exponentiated(numbers["logit_scale"]))
+
+
+class Projected(Dual):
+    """A model whose towers are projected into a space of a stated width."""
+
+    projection_dim: int = Field(512, ge=1, le=65_536)
+
+    @property
+    def dim(self) -> int:
+        """Width of the shared space."""
+        return self.projection_dim
 
 
 def exponentiated(value: float) -> float:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pydantic import Field
-
-from audit.models.kinds.base import BertTower, Dual
+from audit.models.kinds.base import BertTower, Projected
 from audit.models.kinds.clip import VisionTower
 
 
-class ChineseClip(Dual):
+class ChineseClip(Projected):
     """A BERT without its pooler, a CLIP's picture tower."""
 
     model_type: ClassVar = "chinese_clip"
@@ -21,11 +19,5 @@ class ChineseClip(Dual):
     pictures_by: ClassVar = "ChineseCLIPImageProcessor"
     reading: ClassVar = "start"
 
-    projection_dim: int = Field(512, ge=1, le=65_536)
     text_config: BertTower = BertTower()
     vision_config: VisionTower = VisionTower()
-
-    @property
-    def dim(self) -> int:
-        """Width of the shared space."""
-        return self.projection_dim

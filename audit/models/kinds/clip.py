@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from audit.models.kinds.base import LARGEST_VOCABULARY, LONGEST, Dual, PatchTower, Tower
+from audit.models.kinds.base import LARGEST_VOCABULARY, LONGEST, PatchTower, Projected, Tower
 
 
 class TextTower(Tower):
@@ -25,7 +25,7 @@ class VisionTower(PatchTower):
     """The picture tower."""
 
 
-class ClipConfig(Dual):
+class ClipConfig(Projected):
     """A CLIP's two towers and the width of the space they share."""
 
     model_type: ClassVar = "clip"
@@ -34,14 +34,8 @@ class ClipConfig(Dual):
     model: ClassVar = "CLIPModel"
     configured_by: ClassVar = "CLIPConfig"
 
-    projection_dim: int = Field(512, ge=1, le=65_536)
     text_config: TextTower = TextTower()
     vision_config: VisionTower = VisionTower()
-
-    @property
-    def dim(self) -> int:
-        """Width of the shared space."""
-        return self.projection_dim
 
     @property
     def end(self) -> int | None:

@@ -19,10 +19,10 @@ from audit.models.kinds.base import (
     LARGEST_VOCABULARY,
     LONGEST,
     Activation,
+    BaseTower,
     Dual,
     PatchTower,
     Prepare,
-    Tower,
     exponentiated,
 )
 from audit.stats.scoring import Scoring
@@ -34,12 +34,9 @@ _PROBE: Final = "A Photo,  of a CAT."
 _PUNCTUATION: Final = str.maketrans("", "", string.punctuation)
 
 
-class SiglipText(Tower):
+class SiglipText(BaseTower):
     """The text tower; ``projection_size`` is as wide as the tower where nothing is said."""
 
-    hidden_size: int = Field(768, ge=1, le=65_536)
-    intermediate_size: int = Field(3072, ge=1, le=1_048_576)
-    num_attention_heads: int = Field(12, ge=1)
     hidden_act: Activation = "gelu_pytorch_tanh"
     layer_norm_eps: float = Field(1e-6, gt=0, le=1)
     vocab_size: int = Field(32_000, ge=2, le=LARGEST_VOCABULARY)

@@ -12,17 +12,14 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from audit.core.errors import InputError
-from audit.models.kinds.base import Activation, Tower
+from audit.models.kinds.base import Activation, BaseTower
 from audit.models.kinds.siglip import SigmoidTrained
 from audit.models.naflex import Patches
 
 
-class NaflexVision(Tower):
+class NaflexVision(BaseTower):
     """The picture tower; ``num_patches`` is that of the square on which places were learnt."""
 
-    hidden_size: int = Field(768, ge=1, le=65_536)
-    intermediate_size: int = Field(3072, ge=1, le=1_048_576)
-    num_attention_heads: int = Field(12, ge=1)
     hidden_act: Activation = "gelu_pytorch_tanh"
     layer_norm_eps: float = Field(1e-6, gt=0, le=1)
     num_channels: Literal[3] = 3

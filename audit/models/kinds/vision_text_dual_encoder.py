@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from audit.models.kinds.base import Activation, BertTower, Dual, PatchTower, RobertaTower
+from audit.models.kinds.base import Activation, BertTower, PatchTower, Projected, RobertaTower
 from audit.models.kinds.clip import VisionTower
 
 
@@ -45,7 +45,7 @@ class Vit(PatchTower):
     pooler_act: Activation = "tanh"
 
 
-class VisionTextDual(Dual):
+class VisionTextDual(Projected):
     """Two towers of kinds that config.json names."""
 
     model_type: ClassVar = "vision-text-dual-encoder"
@@ -66,11 +66,5 @@ class VisionTextDual(Dual):
         (r"^(vision_model\.layers\.\d+\.)output\.dense\.", r"\1mlp.fc2."),
     )
 
-    projection_dim: int = Field(512, ge=1, le=65_536)
     text_config: Annotated[Bert | Roberta, Field(discriminator="model_type")]
     vision_config: Annotated[ClipVision | Vit, Field(discriminator="model_type")]
-
-    @property
-    def dim(self) -> int:
-        """Width of the shared space."""
-        return self.projection_dim
