@@ -14,7 +14,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from audit.core.characters import spelt
@@ -251,6 +253,32 @@ def aside(what: str, names: Sequence[str], groups: Mapping[str, Mapping[str, int
     more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
     of = "".join(f"; by {name}: {counted(each)}" for name, each in groups.items() if each)
     return Remark(f"{len(names):,} files are set aside, {what}: {some}{more}{of}")
+
+
+def only_one(
+    name: str,
+    marked: NDArray[np.bool_],
+    words: Sequence[str],
+    odd: str,
+    of: str,
+    lead: str = "",
+) -> tuple[NDArray[np.object_], list[Remark]]:
+    """Words for flags of which one alone is meant to hold, and a remark where it isn't so.
+
+    Args:
+        name: of the attribute.
+        marked: which flags hold, (rows, words).
+        words: what each flag means.
+        odd: the word where none or several hold.
+        of: what the rows are, in the plural.
+        lead: what the remark begins with.
+    """
+    single = marked.sum(axis=1) == 1
+    found = np.where(single, np.array(words, object)[marked.argmax(axis=1)], odd)
+    if single.all():
+        return found, []
+    told = f"{lead}none or several are marked for {int((~single).sum()):,} {of}"
+    return found, [Remark(f"'{name}': {told}, which are in no group of it", name, of_values=True)]
 
 
 def _cause(value: Any, allowed: Sequence[str]) -> str | None:

@@ -18,7 +18,7 @@ from audit.core.errors import InputError, sentence
 from audit.data.card import AttributeCard, Card
 from audit.data.manifest import Manifest
 from audit.data.remarks import Remark
-from audit.data.sources.base import Official, Published, Rows, aside
+from audit.data.sources.base import Official, Published, Rows, aside, only_one
 from audit.data.sources.matlab import numbers, read_matlab, texts
 
 _NAME: Final = re.compile(r"(?P<identity>-1|\d{4})_c(?P<camera>\d)s(?P<sequence>\d)_\d+_\d+\.jpg")
@@ -146,18 +146,12 @@ def _people(path: Path, split: str) -> tuple[pd.DataFrame, list[Remark]]:
     columns: dict[str, Any] = {}
     for name, words in CODES.items():
         columns[name] = _in_words(part, name, words, path)
-    remarks = []
+    remarks: list[Remark] = []
+    everyone = f"of {len(identities):,} identities"
     for name, colours in COLOURS.items():
-        marked = np.array(
-            [_in_words(part, _PREFIX[name] + c, _YES, path) == "yes" for c in colours]
-        )
-        one = np.array(colours, object)[marked.argmax(axis=0)]
-        single = marked.sum(axis=0) == 1
-        columns[name] = np.where(single, one, _ODD)
-        if not single.all():
-            told = f"none or several are marked for {int((~single).sum()):,} of {len(single):,}"
-            text = f"'{name}': {told} identities, which are in no group of it"
-            remarks.append(Remark(text, name, of_values=True))
+        of_each = [_in_words(part, _PREFIX[name] + c, _YES, path) == "yes" for c in colours]
+        columns[name], odd = only_one(name, np.stack(of_each, axis=1), colours, _ODD, everyone)
+        remarks += odd
     table = pd.DataFrame(columns, index=pd.Index(identities, dtype=object), dtype=object)
     if table.index.has_duplicates:
         twice = table.index[table.index.duplicated()][0]

@@ -17,7 +17,7 @@ from audit.core.errors import InputError, sentence
 from audit.data.card import AttributeCard, Card
 from audit.data.manifest import Manifest
 from audit.data.remarks import Remark
-from audit.data.sources.base import Official, Published, Rows
+from audit.data.sources.base import Official, Published, Rows, only_one
 from audit.data.sources.matlab import numbers, read_matlab, texts
 
 ATTRIBUTES: Final = (
@@ -108,17 +108,12 @@ class PA100K(Published):
         splits = _SPLITS if self.split == "all" else (self.split,)
         table = pd.concat([_part(held, split, listed) for split in splits], ignore_index=True)
         table["gender"] = np.where(table["Female"] == "yes", "female", "not female")
-        remarks = []
+        remarks: list[Remark] = []
         for name, words in ONE_OF.items():
             marked = (table[list(words)] == "yes").to_numpy()
-            one = np.array(list(words.values()), object)[marked.argmax(axis=1)]
-            single = marked.sum(axis=1) == 1
-            table[name] = np.where(single, one, _ODD)
-            if not single.all():
-                of_these = " and ".join(words)
-                told = f"of {of_these} none or several are marked for {int((~single).sum()):,}"
-                text = f"'{name}': {told} pictures, which are in no group of it"
-                remarks.append(Remark(text, name, of_values=True))
+            lead = f"of {' and '.join(words)} "
+            table[name], odd = only_one(name, marked, list(words.values()), _ODD, "pictures", lead)
+            remarks += odd
         return Rows(Manifest(table), listed, self._pictures(), tuple(remarks))
 
     def _pictures(self) -> Path:
