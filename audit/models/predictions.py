@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from audit.core.errors import InputError, sentence
-from audit.core.registry import suggest
 from audit.data.manifest import read_manifests
 from audit.data.values import number
 from audit.models.encoder import EncoderCard, Family, Located, Rows, digest_of
 from audit.models.records import SHOWN, Description, Records, axes, describe
+from audit.models.vectors import no_column
 from audit.stats.scoring import Kind
 
 #: scores that are held in memory at once: half a gigabyte
@@ -158,11 +158,8 @@ def _read(said: Predictions, path: Path) -> Scores:
     wanted = (said.id_column, said.label_column, *([column] if column else []))
     for name in wanted:
         if name not in table:
-            listing = "Its columns are " + ", ".join(f"'{c}'" for c in table.columns[:12])
-            told = f"{path}: there is no column '{name}'"
-            name_it = "Name yours in a YAML file, see docs/records.md"
-            near = suggest(name, list(table.columns))
-            raise InputError(sentence(told, near, listing, name_it))
+            advice = "Name yours in a YAML file, see docs/records.md"
+            raise no_column(path, name, list(table.columns), advice)
         blank = table[name].isna()
         if blank.any():
             at = int(table.index[int(blank.to_numpy().argmax())]) + 1

@@ -84,8 +84,8 @@ def read_images(
     """
     if (place / _PICTURES).is_dir():
         column = id_column or "image_path"
-        found = _of_clip_retrieval(place, _PICTURES, column)
-        return Vectors(found.names, found.rows, found.place)
+        names, rows = _of_clip_retrieval(place, _PICTURES, column)
+        return Vectors(tuple(names), rows, str(place))
     column = id_column or "image_id"
     if place.suffix == ".npy":
         if ids is None:
@@ -100,7 +100,9 @@ def read_images(
 def read_texts(place: Path, text_column: str | None, vector_column: str | None) -> Vectors:
     """Embeddings of texts by the text itself; as ``read_images``."""
     if (place / _CAPTIONS).is_dir():
-        return _once(_of_clip_retrieval(place, _CAPTIONS, text_column or "caption"))
+        names, rows = _of_clip_retrieval(place, _CAPTIONS, text_column or "caption")
+        first = _first_places(names)  # people's captions come again
+        return Vectors(tuple(first), rows[list(first.values())], str(place))
     if place.suffix == ".npz":
         return _of_npz(place, "text embeddings", "texts", None, "")
     return _of_table(place, text_column or "text", vector_column, or_only=True)
@@ -143,7 +145,7 @@ def read_names(place: Path, column: str) -> tuple[str, ...]:
             return tuple(place.read_text(encoding="utf-8-sig").splitlines())
     table = read_manifests([place], str(place)).table
     if column not in table:
-        raise _no_column(place, column, list(table.columns))
+        raise no_column(place, column, list(table.columns))
     return _whole(table[column].tolist(), f"{place}: {column}")
 
 
@@ -164,10 +166,11 @@ def _whole(values: Sequence[str | None], where: str) -> tuple[str, ...]:
     return tuple(value for value in values if value is not None)
 
 
-def _no_column(place: Path, column: str, known: Sequence[str]) -> InputError:
+def no_column(place: Path, column: str, known: Sequence[str], advice: str = "") -> InputError:
+    """The error for a column that a table of records has not."""
     listing = "Its columns are " + ", ".join(f"'{name}'" for name in known[:12])
     told = f"{place}: there is no column '{column}'"
-    return InputError(sentence(told, suggest(column, known), listing))
+    return InputError(sentence(told, suggest(column, known), listing, advice))
 
 
 # --- arrays -----------------------------------------------------------------------------------
@@ -207,7 +210,7 @@ def _of_table(
 ) -> Vectors:
     table = _table(place)
     if name_column not in table.column_names:
-        raise _no_column(place, name_column, table.column_names)
+        raise no_column(place, name_column, table.column_names)
     able = [f.name for f in table.schema if _is_vector(f.type)]
     only = able[0] if len(able) == 1 else "embedding"
     column = only if or_only and vector_column not in able else vector_column or only
@@ -284,16 +287,9 @@ def _joined(tables: Sequence[pa.Table], place: Path) -> pa.Table:
 # --- clip-retrieval ---------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Part:
-    """Names and rows of a folder's parts together; names may come again."""
-
-    names: tuple[str, ...]
-    rows: NDArray[np.float32]
-    place: str
-
-
-def _of_clip_retrieval(place: Path, what: str, column: str) -> _Part:
+def _of_clip_retrieval(
+    place: Path, what: str, column: str
+) -> tuple[list[str], NDArray[np.float32]]:
     """``img_emb/img_emb_0.npy`` and so on, with ``metadata/metadata_0.parquet``."""
     arrays = {_number(p): p for p in (place / what).glob("*.npy")}
     tables = {_number(p): p for p in (place / _METADATA).glob("*.parquet")}
@@ -312,15 +308,15 @@ def _of_clip_retrieval(place: Path, what: str, column: str) -> _Part:
         rows.append(part)
     if len(widths := {part.shape[-1] for part in rows}) > 1:
         raise InputError(sentence(f"{place}: parts have several widths: {sorted(widths)}"))
-    return _Part(tuple(names), np.concatenate(rows), str(place))
+    return names, np.concatenate(rows)
 
 
-def _once(captions: _Part) -> Vectors:
-    """Captions that come again, as people's captions do, with their first embedding."""
+def _first_places(names: Sequence[str]) -> dict[str, int]:
+    """Each name with the place where it first stands."""
     first: dict[str, int] = {}
-    for i, name in enumerate(captions.names):
+    for i, name in enumerate(names):
         first.setdefault(name, i)
-    return Vectors(tuple(first), captions.rows[list(first.values())], captions.place)
+    return first
 
 
 def _number(path: Path) -> int:
