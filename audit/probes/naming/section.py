@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from audit.core.evidence import each
 from audit.core.page import Markdown
+from audit.core.rows import Record
 from audit.core.rundir import Run
 from audit.core.tables import ENSEMBLE
 from audit.probes.kit.blocks import OUT_OF_SCOPE, Block, Part, Section
@@ -52,7 +53,7 @@ gives more than chance where there is nothing to know."""
 )
 
 
-def _named(row: Any, smallest: int) -> dict[str, object]:
+def _named(row: Record, smallest: int) -> dict[str, object]:
     size = f"{smallest:,} names" if row.condition == ENSEMBLE else row.condition
     ends = row.low_simultaneous, row.high_simultaneous
     return {
