@@ -18,7 +18,6 @@ LINES, BODY, PARAMETERS = 500, 50, 6
 LONG: dict[str, int] = {
     "audit/cli/verbs.py": 524,
     "audit/data/corruptions.py": 525,
-    "audit/data/labels.py": 502,
     "audit/engine/suite.py": 618,
     "audit/explore/compare.py": 556,
     "audit/explore/gallery.py": 564,

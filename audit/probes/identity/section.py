@@ -26,6 +26,7 @@ from audit.probes.identity.names import (
     at_target,
 )
 from audit.probes.kit.blocks import (
+    A_FAILURE,
     OUT_OF_SCOPE,
     Block,
     Folded,
@@ -42,7 +43,7 @@ from audit.probes.kit.tasks import tasks_of
 def tell(run: Run) -> Sequence[Block]:
     """Every task of verification."""
     parts = [_of_identity(run, task.name) for task in tasks_of(run, "identity")]
-    return [OUT_OF_SCOPE, _WHAT, *parts] if parts else ()
+    return [OUT_OF_SCOPE, A_FAILURE, _WHAT, *parts] if parts else ()
 
 
 _WHAT: Final = Markdown(

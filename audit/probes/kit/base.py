@@ -271,6 +271,7 @@ PROBES: Final[Registry[type[Probe]]] = Registry(
     "clip_audit.probes",
     "'clip-audit list probes' shows all.",
     {
+        "alarms": "audit.probes.alarms.probe:Alarms",
         "classification": "audit.probes.classification.probe:Classification",
         "linear": "audit.probes.linear.probe:Linear",
         "mitigation": "audit.probes.mitigation.probe:Mitigation",
