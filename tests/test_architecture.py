@@ -21,7 +21,7 @@ LONG: dict[str, int] = {
     "audit/data/labels.py": 502,
     "audit/engine/suite.py": 618,
     "audit/explore/compare.py": 556,
-    "audit/explore/gallery.py": 564,
+    "audit/explore/gallery.py": 562,
     "audit/explore/lab.py": 622,
     "audit/explore/replication.py": 557,
     "audit/measure/controls.py": 561,

@@ -28,7 +28,7 @@ from audit.data.sources.facet import CHOSEN, MARKED, TONES
 from audit.data.sources.pata import SCENES
 from audit.data.sources.visogender import OCCUPATIONS
 from audit.measure.metrics import Groups, grouped
-from audit.stats.clustered import difference_interval
+from audit.stats.clustered import correlation
 from audit.stats.counts import count
 
 
@@ -117,24 +117,19 @@ def test_each_skin_tone_of_facet_is_chosen_or_not_and_the_lightest_is_not_taken(
 
 
 def test_groups_of_skin_tone_that_share_people_are_compared_as_such(tmp_path: Path) -> None:
-    """Tones 4 and 5 of the same people differ by nothing, and surely; of other people they may."""
-    shared = [person(n, f"{n}.jpg", skin_tone_4=1, skin_tone_5=1) for n in range(300)]
-    data = load(facet(tmp_path, shared) | {"rows": "tones"})
+    """The rates of two groups of m people that share k correlate by k / m."""
+    tones = [{"skin_tone_4": int(n < 200), "skin_tone_5": int(n >= 100)} for n in range(300)]
+    rows = [person(n, f"{n}.jpg", **each) for n, each in enumerate(tones)]
+    data = load(facet(tmp_path, rows) | {"rows": "tones"})
     keys = list(data.table["image_id"])
-    attributes = grouped(data, {"skin_tone": None}, [])
+    groups = Groups.of(data, keys, grouped(data, {"skin_tone": None}, []))
+    assert list(groups.index)[1:] == [("skin_tone", "4"), ("skin_tone", "5")]
     chosen = [[int(key.split(",")[0]) % 3 == 0] for key in keys]
-
-    def width(cluster_ids: list[str]) -> float:
-        data.table["cluster_id"] = cluster_ids
-        groups = Groups.of(data, keys, attributes)
-        assert list(groups.index)[1:] == [("skin_tone", "4"), ("skin_tone", "5")]
-        weights = groups.draws(keys, seed=1, resamples=400).weights
-        found = count(chosen, groups.member, groups.clusters, len(groups.cluster_ids), weights)
-        sample = found.sample(groups.columns("skin_tone"))
-        low, high = difference_interval(sample, np.array([0]), np.array([1]))
-        return float((high - low)[0, 0])
-
-    assert width(list(data.table["cluster_id"])) < 0.25 * width(keys)
+    weights = groups.draws(keys, seed=1, resamples=1000).weights
+    found = count(chosen, groups.member, groups.clusters, len(groups.cluster_ids), weights)
+    sample = found.sample(groups.columns("skin_tone"))
+    assert sample.shared[0, 1]
+    assert correlation(sample, np.array([0]), np.array([1])) == pytest.approx(0.5, abs=0.08)
 
 
 @pytest.mark.parametrize(
@@ -319,7 +314,7 @@ VIDEOS = [
 
 
 def conversations(folder: Path, videos: Sequence[object] = tuple(VIDEOS)) -> dict[str, Any]:
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "CasualConversationsV2.json").write_text(json.dumps(list(videos)))
     for part, subject, name in (
         (1, "0001", "0001_portuguese_nonscripted_1_raw_frame00000381"),
@@ -385,7 +380,7 @@ NAME = "fhibe.20260110.u.gT5_rFTA_downsampled_public"
 
 def fhibe_row(image: str, subject: str, **more: Any) -> dict[str, Any]:
     return {
-        "image_id": image, "keypoints": "x" * 200_000 if image == "i1" else "{}",
+        "image_id": image, "keypoints": "x" * 140_000 if image == "i1" else "{}",
         "filepath": f"data/raw/fhibe_downsampled/{subject}/{image}/main_{image}.png",
         "subject_id": subject, "is_primary": True, "age": 30, "pronoun": "['0. She/her/hers']",
         "ancestry": "['11. Asia', '13. Eastern Asia']",
@@ -446,10 +441,26 @@ def test_an_old_version_of_fhibe_is_pointed_at(tmp_path: Path) -> None:
     assert old.card.version.endswith("downloaded 2025-12-30 as stated")
     with pytest.raises(InputError, match="downloaded: got 2026-02-01, which is still to come"):
         load(keys | {"downloaded": "2026-02-01"})
-    Path(keys["root"]).rename(tmp_path / "data set")
-    unknown = load(keys | {"root": str(tmp_path / "data set")})
-    assert "says how old this version is" in said(unknown)
-    assert "days old" not in said(unknown)
+    for name in ("data set", NAME.replace("20260110", "v1")):
+        Path(keys["root"]).rename(tmp_path / name)
+        keys["root"] = str(tmp_path / name)
+        unknown = load(keys)
+        assert "says how old this version is" in said(unknown)
+        assert "days old" not in said(unknown)
+
+
+def test_faces_of_fhibe_are_pictures_of_their_own(tmp_path: Path) -> None:
+    rows = [row | {"filepath": row["filepath"].replace("main_", f"faces_{row['subject_id']}_")}
+            for row in FACES]  # fmt: skip
+    keys = fhibe_folder(tmp_path, rows)
+    processed = Path(keys["root"]) / "data" / "processed"
+    (processed / "fhibe_face_crop_align").mkdir()
+    (processed / "fhibe_downsampled" / "fhibe_downsampled.csv").rename(
+        processed / "fhibe_face_crop_align" / "fhibe_face_crop_align.csv"
+    )
+    data = load(keys | {"crop": "face"})
+    assert list(data.table["cluster_id"]) == ["007", "007", "100", "200", "300"]
+    assert "set aside" not in said(data)
 
 
 def test_no_picture_of_fhibe_is_shown(tmp_path: Path) -> None:
@@ -546,14 +557,23 @@ def test_two_of_three_annotators_of_phase_decide(tmp_path: Path) -> None:
     assert "worker" not in data.table
 
 
+def test_people_of_phase_without_a_region_are_set_aside(tmp_path: Path) -> None:
+    lacking = {"person3": {"region": [1, 2, 5, 6]}, "person4": phase_person() | {"region": None}}
+    data = load(phase(tmp_path, PHOTOS | {"948611_2": PHOTOS["948611_2"] | lacking}))
+    assert len(data) == 3
+    assert "2 files are set aside, which are people without a region or without annotations: " in (
+        said(data)
+    )
+
+
 @pytest.mark.parametrize(
     ("held", "told"),
     [
         (phase_person(gender="woman"), "the person '489254_1 person1' has the gender 'woman'"),
         (phase_person(age=""), "'person1' has no age"),
         (phase_person() | {"region": [5, 6, 1, 2]}, r"has the region \[5, 6, 1, 2\]. It holds"),
-        (phase_person() | {"region": None}, "has the region None"),
-        ({"region": [1, 2, 5, 6]}, "'person1' has no annotations"),
+        (phase_person() | {"region": [1, 2, 5]}, r"has the region \[1, 2, 5\]"),
+        ({"region": [1, 2, 5, 6], "annotations": ["x"]}, "'person1' has no age"),
     ],
 )
 def test_a_person_that_phase_could_not_have_is_an_error(
@@ -573,7 +593,7 @@ LINES = (
 
 
 def pata(folder: Path, lines: Sequence[str] = LINES) -> dict[str, Any]:
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "pata_fairness.files.lst").write_text("\n".join(lines))
     for n, line in enumerate(lines[:2]):
         picture(folder / "images" / f"{line.split('|')[0]}_{n}.png", n)

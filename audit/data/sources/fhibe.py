@@ -25,7 +25,7 @@ from audit.data.sources.files import require_columns
 
 #: subjects who left are taken out every month
 _DAYS: Final = 31
-_VERSION: Final = re.compile(r"fhibe\.((\d{4})(\d\d)(\d\d)[\w.-]*?)(?:_downsampled)?_public")
+_VERSION: Final = re.compile(r"fhibe\.([\w.-]+?)(?:_downsampled)?_public")
 _LISTS: Final = {"whole": "fhibe_downsampled", "face": "fhibe_face_crop_align"}
 _SEVERAL, _PREFER_NOT = "several", "Prefer not to say"
 #: what each code of 'N. text' stands for, by its number
@@ -132,9 +132,8 @@ class FHIBE(Published):
     @property
     def version(self) -> str:
         """The part, what the folder's name says, and the day that was stated."""
-        named = self._named()
         stated = f"downloaded {self.downloaded} as stated" if self.downloaded else ""
-        return ", ".join(filter(None, (self.part, named and named[1], stated)))
+        return ", ".join(filter(None, (self.part, self._named(), stated)))
 
     def describe(self) -> Card:
         """The published card, with the list of this part."""
@@ -176,13 +175,14 @@ class FHIBE(Published):
         root = below[0] if below and not (self.root / inside).is_file() else self.root
         return root, root / inside if below else self.file(inside)
 
-    def _named(self) -> re.Match[str] | None:
-        return _VERSION.search(self._found()[0].resolve().name)
+    def _named(self) -> str:
+        """The version in the folder's name, such as 20250716.u.gT5_rFTA; blank if it has none."""
+        found = _VERSION.fullmatch(self._found()[0].resolve().name)
+        return found[1] if found else ""
 
     def _of_age(self) -> list[Remark]:
         """What is to be said of a version that may hold people who have left."""
-        named = self._named()
-        day = self.downloaded or (named and date(*map(int, named.groups()[1:])))
+        day = self.downloaded or _day_of(self._named())
         leave = "people who withdrew their consent are taken out every month"
         newest = f"get the newest version, and delete this one: {self.facts.url}/download"
         if day is None:
@@ -190,6 +190,13 @@ class FHIBE(Published):
             return [Remark(f"{told}; {leave}, so {newest}")]
         days = (_today() - day).days
         return [Remark(f"this version is {days:,} days old; {leave}, so {newest}")] * (days > _DAYS)
+
+
+def _day_of(version: str) -> date | None:
+    try:
+        return datetime.strptime(version[:8], "%Y%m%d").replace(tzinfo=UTC).date()
+    except ValueError:
+        return None
 
 
 def _today() -> date:

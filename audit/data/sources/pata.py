@@ -58,6 +58,7 @@ class PATA(Published):
         name="pata",
         manifest=_LIST,
         image_column="file",
+        id_column="label",
         cluster_column="address",
         attributes={
             "race": AttributeCard(
@@ -107,10 +108,10 @@ class PATA(Published):
                 told = f"{listed}:{n + 1}: '{label}' is not scene_race_gender_age|address"
                 raise InputError(sentence(told, f"Get it again: {self.facts.url}"))
             rows.append((n, f"{label}_{n}", address, *parts))
-        table = pd.DataFrame(rows, columns=["place", "file", "address", *_COLUMNS], dtype=object)
+        table = pd.DataFrame(rows, columns=["place", "label", "address", *_COLUMNS], dtype=object)
         if len(table):
             # the first line with an address stands for it: addresses may hold names of people
-            table["address"] = table.groupby("address")["file"].transform("first")
+            table["address"] = table.groupby("address")["label"].transform("first")
         nouns = [f"line {n + 1}" for n in table.pop("place")]
-        table["file"] = locate(self.root, table["file"].tolist())
+        table["file"] = locate(self.root, table["label"].tolist())
         return Rows(Manifest(table), listed, self.root, nouns=nouns)

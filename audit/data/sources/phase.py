@@ -15,7 +15,7 @@ from pydantic import Field
 from audit.core.errors import InputError, sentence
 from audit.data.card import AttributeCard, Card
 from audit.data.manifest import Manifest
-from audit.data.sources.base import Official, Published, Rows
+from audit.data.sources.base import Official, Published, Rows, aside
 from audit.data.sources.files import locate, read_json
 
 #: no value has two of three annotators; annotators chose 'unsure'
@@ -95,26 +95,28 @@ class PHASE(Published):
         listed = self.file(*names)
         held = cast(dict[str, object], read_json(listed, dict))
         places = dict(zip(held, locate(self.root, list(held)), strict=True))
-        rows = [
-            {"picture": name, "person": f"{name} {person}", "region": f"{places[name]}#{region}"}
-            | values
-            for name, said in held.items()
-            for person, region, values in _people(said, f"{listed}: '{name}'")
-        ]
+        rows, lacking = [], []
+        for picture, key, said in _people(held):
+            person, where = f"{picture} {key}", f"{listed}: '{picture}': '{key}'"
+            if not said.get("region") or not said.get("annotations"):
+                lacking.append(person)
+                continue
+            region = f"{places[picture]}#{_region(said['region'], where)}"
+            row = {"picture": picture, "person": person, "region": region}
+            rows.append(row | _voted(said["annotations"], where))
         table = pd.DataFrame(rows, dtype=object)
-        nouns = [f"the person '{name}'" for name in table.get("person", ())]
-        return Rows(Manifest(table), listed, self.root, nouns=nouns)
+        nouns = [f"the person '{row['person']}'" for row in rows]
+        told = "which are people without a region or without annotations"
+        remarks = (aside(told, lacking, {}),) if lacking else ()
+        return Rows(Manifest(table), listed, self.root, remarks, len(lacking), nouns)
 
 
-def _people(said: object, where: str) -> Iterator[tuple[str, str, dict[str, str]]]:
-    """Each person of a picture: key, region and values. Other keys, as 'caption', are no person."""
-    for key, held in said.items() if isinstance(said, Mapping) else ():
-        if not str(key).startswith("person"):
-            continue
-        told = f"{where}: '{key}'"
-        found = held if isinstance(held, Mapping) else {}
-        voted = _voted(found.get("annotations"), told)
-        yield str(key), _region(found.get("region"), told), voted
+def _people(held: Mapping[str, object]) -> Iterator[tuple[str, str, Mapping[str, object]]]:
+    """Picture, key and entry of each person; other keys, as 'caption', are no person."""
+    for picture, said in held.items():
+        for key, person in said.items() if isinstance(said, Mapping) else ():
+            if str(key).startswith("person"):
+                yield picture, str(key), person if isinstance(person, Mapping) else {}
 
 
 def _region(sides: object, where: str) -> str:
@@ -132,8 +134,6 @@ def _region(sides: object, where: str) -> str:
 def _voted(said: object, where: str) -> dict[str, str]:
     """Values of a person: as they are in the list, or what two of three annotators say."""
     each = [one for one in (said if isinstance(said, list) else [said]) if isinstance(one, Mapping)]
-    if not each:
-        raise InputError(sentence(f"{where} has no annotations", "Get the list again"))
     found = {}
     for name in (*_VALUES, *_CONTEXT):
         values = [str(one[name]).replace("_", " ").strip() for one in each if one.get(name)]
