@@ -20,12 +20,13 @@ import pytest
 from PIL import Image
 
 from audit.core.errors import InputError
+from audit.core.files import digest_of
 from audit.data.dataset import Dataset, load
 from audit.data.images import Unreadable, decode
 from audit.data.pictures import look, of_faults
 from audit.data.sources import SOURCES, fhibe
 from audit.data.sources.facet import CHOSEN, MARKED, TONES
-from audit.data.sources.pata import SCENES
+from audit.data.sources.pata import PATA, SCENES
 from audit.data.sources.visogender import OCCUPATIONS
 from audit.measure.metrics import Groups, grouped
 from audit.stats.clustered import correlation
@@ -153,6 +154,9 @@ def test_a_row_that_facet_could_not_have_is_an_error(
 
 def test_pictures_of_facet_lie_in_renamed_folders_once(tmp_path: Path) -> None:
     keys = facet(tmp_path)
+    picture(tmp_path / "crops" / "a.jpg")  # not looked at beside the official folders
+    assert [path.parent.name for _, path in load(keys).files()] == ["imgs_1", "imgs_1", "imgs_3"]
+    (tmp_path / "crops" / "a.jpg").unlink()
     (tmp_path / "imgs_1").rename(tmp_path / "image")
     (tmp_path / "imgs_3").rename(tmp_path / "more")
     (tmp_path / "more" / "b.jpg").rename(tmp_path / "more" / "b.JPG")
@@ -335,6 +339,7 @@ def test_frames_have_what_the_list_says_of_their_video(tmp_path: Path) -> None:
     assert data.attributes["gender"].source == "self-reported"
     assert data.attributes["monk_skin_tone"].source == "annotator-perceived"
     assert "1 listed videos have no frame here, by gender: 'not stated' (1)" in said(data)
+    (tmp_path / "ccv2-frames-part-1" / "0001" / "._x.jpg").write_bytes(b"of a Mac")
     picture(tmp_path / "ccv2-frames-part-1" / "0999" / "0999_hindi_scripted_1_raw_frame01.jpg")
     assert "1 files are set aside, whose name is of no listed video" in said(
         load(conversations(tmp_path))
@@ -660,6 +665,16 @@ def test_a_picture_of_coco_is_named_by_twelve_digits(tmp_path: Path) -> None:
 def test_a_row_that_coco_could_not_have_is_an_error(tmp_path: Path, row: str, told: str) -> None:
     with pytest.raises(InputError, match=told):
         load(coco(tmp_path, [row]))
+
+
+def test_a_list_that_is_the_published_one_has_no_remark_on_its_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = pata(tmp_path)
+    listed = tmp_path / "pata_fairness.files.lst"
+    assert "its bytes are not" in said(load(keys))
+    monkeypatch.setattr(PATA, "digests", {listed.name: digest_of(listed)})
+    assert "its bytes are not" not in said(load(keys))
 
 
 # --- all of them --------------------------------------------------------------------------------

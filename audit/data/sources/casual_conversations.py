@@ -69,15 +69,14 @@ class CasualConversations(Published):
             ),
         },
         licence="Meta's own agreement; not checked: read yours",
-        consent="given by everyone shown, who were paid, for assessing models; may be withdrawn: "
-        "keep to the newest list",
+        consent="given by everyone shown, who were paid, for assessing models",
         provenance="Casual Conversations v2, Porgali et al. 2023; a row is a frame of a video",
         known_limits=(
             "26,467 videos of 5,567 people: several of each, and many frames; a person is a "
             "cluster",
             "few have a tone of 1, 9 or 10: 30, 39 and 6 people, as a public reader of it counts",
             "skin tones have a confidence, which is not used",
-            "not checked: what the agreement forbids to infer, and how consent is withdrawn",
+            "not checked: what the agreement forbids to infer, whether consent may be withdrawn",
         ),
         named_people=False,
         url="https://ai.meta.com/datasets/casual-conversations-v2-dataset/",

@@ -192,7 +192,8 @@ class FACET(Published):
 
 def _counts(columns: pd.DataFrame, listed: Path) -> pd.DataFrame:
     """Numbers of annotators; what is none is refused."""
-    found = columns.map(lambda text: number(str(text)))
+    sizes = {text: number(str(text)) for text in pd.unique(columns.to_numpy().ravel())}
+    found = pd.DataFrame({name: columns[name].map(sizes) for name in columns}, dtype=float)
     wrong = ~(found.notna() & (found >= 0) & (found % 1 == 0)).to_numpy()
     if wrong.any():
         row, column = (int(i[0]) for i in np.nonzero(wrong))
