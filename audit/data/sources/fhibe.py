@@ -156,13 +156,14 @@ class FHIBE(Published):
                 )
                 for n, text in zip(table.index, table[name], strict=True)
             ]
-        notes = [*self._of_age(), *_of_several(table)]
+        notes = self._of_age()
         other = table[(table["is_primary"] == "False") & (self.crop == "whole")]
         if len(other):
             groups = {name: tally(other[name]) for name in ("pronoun", "ancestry")}
             notes.append(aside("which are of who is not primary", list(other["filepath"]), groups))
-        kept = Manifest(table.drop(other.index))
-        return Rows(kept, listed, root, tuple(notes), len(other))
+        kept = table.drop(other.index)
+        notes += _of_several(kept)
+        return Rows(Manifest(kept), listed, root, tuple(notes), len(other))
 
     def _found(self) -> tuple[Path, Path]:
         """The version's own folder, which paths are relative to, and its list."""
