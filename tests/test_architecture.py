@@ -20,7 +20,7 @@ LONG: dict[str, int] = {
     "audit/data/corruptions.py": 525,
     "audit/engine/suite.py": 618,
     "audit/explore/compare.py": 556,
-    "audit/explore/gallery.py": 564,
+    "audit/explore/gallery.py": 562,
     "audit/explore/lab.py": 621,
     "audit/explore/replication.py": 554,
     "audit/measure/controls.py": 561,

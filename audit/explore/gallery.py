@@ -455,7 +455,7 @@ def open_gallery(run: Run, store: Store) -> Gallery:
 
     Raises:
         InputError: no private part, or a run of an earlier version; rows that were changed; a data
-            set that is gone, has changed since, or shows or may show named people.
+            set that is gone, has changed since, or whose pictures may not be shown.
     """
     groups = run.groups().set_index("image_id")
     _require_sealed(run, f"{PRIVATE}/groups.parquet")
@@ -464,10 +464,8 @@ def open_gallery(run: Run, store: Store) -> Gallery:
     if dataset.digest != run.manifest.get("dataset_digest"):
         told = f"{run.name}: the data set '{dataset.name}' has changed since this run"
         raise InputError(sentence(f"{told}, so its pictures are not shown", "Run the suite again"))
-    if dataset.card.named_people is not False:
-        shows = "shows" if dataset.card.named_people else "may show (its card doesn't say)"
-        told = f"the data set '{dataset.name}' {shows} named people, so no picture of it is shown"
-        raise InputError(sentence(told, "The other pages tell what was found by group"))
+    if refused := dataset.refuse_showing():
+        raise InputError(refused)
     return Gallery(run, suite, groups[groups.index.isin(dataset.table["image_id"])], store)
 
 

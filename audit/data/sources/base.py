@@ -21,6 +21,7 @@ from pydantic import Field, field_validator
 
 from audit.core.characters import spelt
 from audit.core.errors import InputError, sentence
+from audit.core.files import digest_of
 from audit.core.registry import suggest
 from audit.data.card import AttributeCard, Card, Facts, Prose, Title, Written
 from audit.data.dataset import Dataset, assemble
@@ -51,6 +52,12 @@ class Rows:
     remarks: tuple[Remark, ...] = ()
     aside: int = 0
     nouns: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        """Text and None again, whatever pandas made of them on the way."""
+        table = self.manifest.table.astype(object)
+        plain = replace(self.manifest, table=table.where(table.notna(), None))
+        object.__setattr__(self, "manifest", plain)
 
     @property
     def table(self) -> pd.DataFrame:
@@ -162,12 +169,15 @@ class Published(Source):
     """A data set that somebody published: what its card says and what it may hold is fixed.
 
     The ``order`` and ``unknown`` of an attribute in ``facts`` list all values that it may have;
-    ``values`` adds those of other columns. ``official`` counts each part.
+    ``values`` adds those of other columns. ``official`` counts each part. What was read at no
+    source is said in ``known_limits``, as not checked.
     """
 
     legal_basis: Prose = Field("", description="what allows you to use these pictures")
 
     facts: ClassVar[Card]
+    #: sha256 of lists as they were published, by the name of the file
+    digests: ClassVar[Mapping[str, str]] = {}
     values: ClassVar[Mapping[str, Sequence[str]]] = {}
     official: ClassVar[Mapping[str, Official]]
 
@@ -196,7 +206,15 @@ class Published(Source):
             if allowed and column in rows.table:
                 self._require_official(rows, column, allowed)
         data = self._assembled(card, rows)
-        return replace(data, remarks=(*self._of_counts(rows, card.attributes), *data.remarks))
+        found = (*self._of_digest(rows.file), *self._of_counts(rows, card.attributes))
+        return replace(data, remarks=(*found, *data.remarks))
+
+    def _of_digest(self, file: Path) -> Iterable[Remark]:
+        """A list that is not the published one, byte for byte."""
+        published = self.digests.get(file.name)
+        if published and digest_of(file) != published:
+            told = f"{file.name}: its bytes are not those that were published"
+            yield Remark(f"{told}; other line ends alone do that, and so does a changed value")
 
     def _require_official(self, rows: Rows, column: str, allowed: Sequence[str]) -> None:
         """Refuse a value that the data set as published does not have."""

@@ -1,0 +1,95 @@
+"""Files of a published folder: where pictures lie in it, columns that a list needs, JSON lists."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+import pandas as pd
+
+from audit.core.errors import InputError, sentence
+from audit.data.sources.image_folder import SUFFIXES
+from audit.data.yamlfile import read_text
+
+#: bytes of a list that is read whole
+_LARGEST: Final = 2_000_000_000
+
+
+def locate(root: Path, names: Sequence[str], *places: str) -> list[str]:
+    """Where pictures lie below a folder, in whichever folders, and whatever their names end in.
+
+    Args:
+        root: the folder that the paths are relative to.
+        names: of the pictures, with an ending or without.
+        places: folders below ``root``; if one of them is there, only these are looked into.
+
+    Returns:
+        A path a name. A name that is nowhere stays as it is, so that it is counted as missing.
+
+    Raises:
+        InputError: two pictures have a name.
+    """
+    there: dict[str, list[str]] = defaultdict(list)
+    for folder in [root / p for p in places if (root / p).is_dir()] or [root]:
+        for path in _files(folder):
+            there[_stem(path.name).casefold()].append(path.relative_to(root).as_posix())
+    return [_only(name, there[_stem(name).casefold()], root) for name in names]
+
+
+def pictures_below(root: Path) -> list[Path]:
+    """The pictures in a folder and in all folders of it, by name; hidden files are passed over."""
+    return sorted(path for path in _files(root) if path.suffix.lower() in SUFFIXES)
+
+
+def require_columns(table: pd.DataFrame, columns: Iterable[str], listed: Path) -> None:
+    """Refuse a list that lacks a column.
+
+    Raises:
+        InputError: the first one that isn't there.
+    """
+    if lost := [name for name in columns if name not in table]:
+        raise InputError(sentence(f"{listed}: has no column '{lost[0]}'", "Get it again"))
+
+
+def read_json(path: Path, kind: type[list[object]] | type[dict[str, object]]) -> object:
+    """What a JSON file holds, a list or an object.
+
+    Raises:
+        InputError: it can't be read, is no JSON, is cut, holds something else, or nothing.
+    """
+    try:
+        held = json.loads(read_text(path, _LARGEST))
+    except (ValueError, RecursionError) as error:
+        raise InputError(sentence(f"{path}: no whole JSON: {error}", "Get it again")) from error
+    if not isinstance(held, kind) or not held:
+        wanted = "a list" if kind is list else "an object"
+        raise InputError(sentence(f"{path}: is not {wanted} with anything in it", "Get it again"))
+    return held
+
+
+def _files(folder: Path) -> list[Path]:
+    return [
+        Path(at) / name
+        for at, _, names in os.walk(folder)
+        for name in names
+        if not name.startswith(".")
+    ]
+
+
+def _stem(name: str) -> str:
+    """A name without its folder, and without its ending if that is one of pictures."""
+    last = PurePosixPath(name)
+    return last.stem if last.suffix.lower() in SUFFIXES else last.name
+
+
+def _only(name: str, found: Sequence[str], root: Path) -> str:
+    exact = [path for path in found if PurePosixPath(path).name == PurePosixPath(name).name]
+    if len(exact or found) > 1:
+        one, other = sorted(exact or found)[:2]
+        told = f"{root}: the picture '{name}' is there twice, as '{one}' and '{other}'"
+        raise InputError(sentence(told, "Take one of them out"))
+    return next(iter(exact or found), name)
