@@ -34,7 +34,7 @@ from audit.probes.alarms.rows import (
     THRESHOLD,
     TURN,
 )
-from audit.probes.alarms.section import SECTION
+from audit.probes.alarms.section import SECTION, curves_of, rates_at
 from audit.probes.alarms.units import Units
 from audit.probes.kit.base import Design
 from audit.report.render import rendered
@@ -315,3 +315,9 @@ def test_a_run_from_suite_to_report(tmp_path: Path) -> None:
     assert SECTION.tell(run)
     figures.alarm_curves(run, str(run.questions[0]["task"]), "age_group")
     assert (run.measures.loc[run.measures["metric"] == CURVE[DETECTED], "status"] == OK).any()
+    points, attributes = curves_of(run, str(run.questions[0]["task"]))
+    assert "threshold 0.5" in points
+    assert attributes == ["age_group"]
+    moved = rates_at(run, str(run.questions[0]["task"]), "threshold 0.5", "age_group")
+    (young,) = (line for line in moved.splitlines() if line.startswith("| young"))
+    assert young.count("100%") == 2

@@ -6,19 +6,19 @@ from parts.topics import show_topics
 from parts.words import as_markdown, plain
 
 from audit import Run
-from audit.probes.alarms.section import rates_at, thresholds_of
+from audit.probes.alarms.section import curves_of, rates_at
 from audit.probes.kit.tasks import tasks_of
 
 
 def move_thresholds(run: Run) -> None:
     """A slider for each alarm: who pays, and with what, at another threshold."""
     for task in tasks_of(run, "alarms"):
-        points = thresholds_of(run, task.name)
-        if len(points) < 2 or not task.attributes:
+        points, attributes = curves_of(run, task.name)
+        if len(points) < 2 or not attributes:
             continue
         st.subheader(plain(f"Move the threshold: {task.name}"))
         key = f"{run.name} {task.name}"
-        by = st.selectbox("By", task.attributes, key=f"{key} by")
+        by = st.selectbox("By", attributes, key=f"{key} by")
         words = {point: point.rpartition(" ")[2] for point in points}
         point = st.select_slider(
             "Threshold of the score", points, points[len(points) // 2],

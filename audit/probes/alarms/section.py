@@ -203,12 +203,12 @@ def _price(rows: pd.DataFrame, attribute: str) -> Markdown:
     return table(sorted(lines, key=lambda line: float(str(line["Threshold"])), reverse=True))
 
 
-def thresholds_of(run: Run, task: str) -> list[str]:
-    """The points of a task's curves, as conditions, rising."""
-    rows = run.measures[
-        (run.measures["task"] == task) & run.measures["metric"].isin(CURVE.values())
-    ]
-    return sorted(dict.fromkeys(rows["condition"]), key=threshold_of)
+def curves_of(run: Run, task: str) -> tuple[list[str], list[str]]:
+    """The points of a task's curves, as conditions, rising; and by which attributes they are."""
+    rows = run.measures[run.measures["task"] == task]
+    rows = rows[rows["metric"].isin(CURVE.values())]
+    points = sorted(dict.fromkeys(rows["condition"]), key=threshold_of)
+    return points, [a for a in dict.fromkeys(rows["attribute"]) if a != EVERYONE]
 
 
 def rates_at(run: Run, task: str, condition: str, attribute: str) -> Markdown:
