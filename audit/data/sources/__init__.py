@@ -25,6 +25,10 @@ SOURCES: Final[Registry[type[Source]]] = Registry(
         "pa-100k": "audit.data.sources.pa100k:PA100K",
         "market-1501": "audit.data.sources.market1501:Market1501",
         "image-folder": "audit.data.sources.image_folder:ImageFolder",
+        "archive": "audit.data.sources.archive:Archived",
+        "webdataset": "audit.data.sources.webdataset:WebDataset",
+        "video-frames": "audit.data.sources.video_frames:VideoFrames",
+        "frame-folders": "audit.data.sources.frame_folders:FrameFolders",
         "hugging-face": "audit.data.sources.hugging_face:HuggingFace",
     },
 )

@@ -28,11 +28,15 @@ from audit.data.manifest import Manifest
 from audit.data.remarks import Remark, counted, tally, unspoilt
 from audit.data.yamlfile import validate
 
-Grain = Literal["picture", "person", "region", "video"]
+Grain = Literal["picture", "person", "region", "frame", "video"]
 #: names in one sentence
 _SHOWN: Final = 3
 #: official values that are all listed in one sentence
 _LISTED: Final = 10
+#: what codes hold where there is no label
+_NO_LABEL: Final = "-1"
+#: different numbers that may be codes
+_CODES: Final = 20
 
 
 @dataclass(frozen=True)
@@ -279,6 +283,28 @@ def only_one(
         return found, []
     told = f"{lead}none or several are marked for {int((~single).sum()):,} {of}"
     return found, [Remark(f"'{name}': {told}, which are in no group of it", name, of_values=True)]
+
+
+def meant_by_codes(codes: pd.Series[Any], names: Sequence[str], where: str) -> pd.Series[Any]:
+    """Names in place of the codes 0, 1, ...; None where there is no label.
+
+    Raises:
+        InputError: a code has no name.
+    """
+    meant = {str(code): name for code, name in enumerate(names)} | {_NO_LABEL: None}
+    strange = codes[codes.notna() & ~codes.isin(list(meant))]
+    if len(strange):
+        told = f"{where}: row {strange.index[0] + 1} has the code {strange.iloc[0]}"
+        raise InputError(sentence(told, f"Its classes have {len(names)} names, from 0"))
+    return pd.Series([meant.get(code) for code in codes], index=codes.index, dtype=object)
+
+
+def looks_like_codes(values: pd.Series[Any]) -> bool:
+    """Whether a column holds a few small whole numbers, and nothing else."""
+    known = values.dropna()
+    return bool(len(known)) and bool(known.str.fullmatch(r"-?\d{1,2}").all()) and (
+        known.nunique() <= _CODES
+    )  # fmt: skip
 
 
 def _cause(value: Any, allowed: Sequence[str]) -> str | None:
