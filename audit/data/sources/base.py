@@ -24,7 +24,7 @@ from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest
 from audit.data.card import AttributeCard, Card, Facts, Prose, Title, Written
 from audit.data.dataset import Dataset, assemble
-from audit.data.manifest import Manifest
+from audit.data.manifest import Manifest, read_table
 from audit.data.remarks import Remark, counted, tally, unspoilt
 from audit.data.yamlfile import validate
 
@@ -112,7 +112,14 @@ class Source(Written, ABC):
         Raises:
             InputError: as ``read``; a value that isn't in the official set.
         """
-        return self._assembled(self.describe(), self.read())
+        return self._assembled(self.describe(), self._rows())
+
+    def _rows(self) -> Rows:
+        """What ``read`` gives, None wherever there is nothing: pandas also says so by a number."""
+        rows = self.read()
+        table = rows.table.astype(object)
+        manifest = replace(rows.manifest, table=table.where(table.notna(), None))
+        return replace(rows, manifest=manifest)
 
     def file(self, *names: str) -> Path:
         """The first of these files that is in the folder.
@@ -193,7 +200,7 @@ class Published(Source):
 
     def dataset(self) -> Dataset:
         """The data set; counts that differ from the official ones are remarks."""
-        rows = self.read()
+        rows = self._rows()
         card = self.describe()
         closed = {n: (*a.order, *a.unknown) if a.order else () for n, a in card.attributes.items()}
         for column, allowed in (closed | dict(self.values)).items():
@@ -243,6 +250,25 @@ class Published(Source):
                 more = f" and {len(each) - _SHOWN} more" if len(each) > _SHOWN else ""
                 told = f"pictures here and officially: {', '.join(each[:_SHOWN])}{more}"
                 yield Remark(f"'{name}': {told}", name, of_values=True)
+
+
+def table_of(file: Path, columns: Sequence[str], url: str) -> pd.DataFrame:
+    """A list as it was published: its rows as text.
+
+    Args:
+        file: CSV, commas, semicolons or tabs.
+        columns: that it has to have.
+        url: where it is published.
+
+    Raises:
+        InputError: it is no such table, or lacks a column.
+    """
+    table = read_table(file).table
+    if lost := [name for name in columns if name not in table]:
+        near = suggest(lost[0], [str(name) for name in table])
+        told = f"{file}: has no column '{lost[0]}'"
+        raise InputError(sentence(told, near, f"Get the list as it was published: {url}"))
+    return table
 
 
 def aside(what: str, names: Sequence[str], groups: Mapping[str, Mapping[str, int]]) -> Remark:

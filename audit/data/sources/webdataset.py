@@ -64,7 +64,6 @@ class WebDataset(Own):
         samples = [sample for shard in shards for sample in self._samples(shard)]
         skipped = {key: _NESTED for held in samples for key, v in held.items() if v is _NESTED}
         table = pd.DataFrame(samples, dtype=object).drop(columns=list(skipped))
-        table = table.where(table.notna(), None)
         for column, names in self.classes.items():
             if column not in table:
                 raise InputError(sentence(f"{self.root}: classes: no column '{column}'"))
