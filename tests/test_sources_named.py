@@ -295,7 +295,13 @@ def test_pictures_of_lfw_are_clustered_by_person_and_lost_ones_counted(tmp_path:
     assert "2 files are set aside, whose name is none of LFW's" in told
     assert "4 pictures of 2 people that lfw-names.txt counts are not there" in told
     assert "deep-funneled: 5 pictures are listed, officially 13,233" in told
-    assert not data.attributes
+    (tmp_path / "mine.csv").write_text("person,gender\nA_B,woman\n")
+    gender = {"gender": {"source": "annotator-perceived"}}
+    labelled = load(keys | {"labels": "mine.csv", "attributes": gender})
+    assert labelled.grouping("gender").tolist() == ["woman", "woman", None]
+    (tmp_path / "mine.csv").write_text("person,gender\nC,woman\nC,man\n")
+    with pytest.raises(InputError, match="lists 'C' twice"):
+        load(keys | {"labels": "mine.csv"})
     assert "named people" in str(data.refuse_suspicion())
     (tmp_path / "lfw-names.txt").write_text("A_B 4 5\n")
     with pytest.raises(InputError, match="not a name and a count in each line"):

@@ -252,13 +252,13 @@ class Published(Source):
                 yield Remark(f"'{name}': {told}", name, of_values=True)
 
 
-def table_of(file: Path, columns: Sequence[str], url: str) -> pd.DataFrame:
-    """A list as it was published: its rows as text.
+def table_of(file: Path, columns: Sequence[str], url: str = "") -> pd.DataFrame:
+    """A list: its rows as text.
 
     Args:
         file: CSV, commas, semicolons or tabs.
         columns: that it has to have.
-        url: where it is published.
+        url: where it is published, if it is.
 
     Raises:
         InputError: it is no such table, or lacks a column.
@@ -267,7 +267,7 @@ def table_of(file: Path, columns: Sequence[str], url: str) -> pd.DataFrame:
     if lost := [name for name in columns if name not in table]:
         near = suggest(lost[0], [str(name) for name in table])
         told = f"{file}: has no column '{lost[0]}'"
-        raise InputError(sentence(told, near, f"Get the list as it was published: {url}"))
+        raise InputError(sentence(told, near, f"Get it again: {url}" if url else ""))
     return table
 
 

@@ -6,6 +6,7 @@ Huang, Ramesh, Berg and Learned-Miller 2007, vis-www.cs.umass.edu/lfw.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import ClassVar, Final, Literal
 
@@ -13,10 +14,10 @@ import pandas as pd
 from pydantic import Field
 
 from audit.core.errors import InputError, sentence
-from audit.data.card import Card
+from audit.data.card import AttributeCard, Card
 from audit.data.manifest import Manifest
 from audit.data.remarks import Remark
-from audit.data.sources.base import Official, Published, Rows, aside
+from audit.data.sources.base import Official, Published, Rows, aside, table_of
 from audit.data.sources.image_folder import files_below
 from audit.data.yamlfile import read_text
 
@@ -29,7 +30,9 @@ _NAMES: Final = "lfw-names.txt"
 
 
 class LFW(Published):
-    """LFW's pictures, a folder a person, who is the cluster; no attribute of people is published.
+    """LFW's pictures, a folder a person, who is the cluster.
+
+    No attribute of people is published with it: what groups them is a list of your own.
 
     All alignments have the same file names, so which one lies in the folder is to be stated.
     """
@@ -38,7 +41,14 @@ class LFW(Published):
         description="of the pictures in the folder: original, funneled or deep-funneled"
     )
 
-    about: ClassVar = "faces of people in the news, by name; without attributes"
+    labels: str = Field(
+        "", description="a CSV of your own below root, a row a person: 'person', ..."
+    )
+    attributes: Mapping[str, AttributeCard] = Field(
+        {}, description="columns of your list, as in a data card"
+    )
+
+    about: ClassVar = "faces of people in the news, by name; attributes from a list of your own"
     access: ClassVar = "no agreement; http://vis-www.cs.umass.edu/lfw/ (not always reachable)"
     official: ClassVar = dict.fromkeys(_FOLDERS, Official(13_233))
     facts: ClassVar = Card(
@@ -87,9 +97,27 @@ class LFW(Published):
             elif path.suffix.lower() in (".jpg", ".jpeg", ".png"):
                 odd.append(name)
         table = pd.DataFrame(rows, columns=["file", "person"], dtype=object)
+        if self.labels:
+            table = table.join(self._labels(), on="person")
         remarks = [aside("whose name is none of LFW's", odd, {})] if odd else []
         remarks += self._of_names(Counter(person for _, person in rows))
         return Rows(Manifest(table), folder, folder, tuple(remarks), len(odd))
+
+    def describe(self) -> Card:
+        """The published card, with the attributes of the list."""
+        return super().describe().model_copy(update={"attributes": dict(self.attributes)})
+
+    def _labels(self) -> pd.DataFrame:
+        """What a list says of each person."""
+        file = self.file(self.labels)
+        said = table_of(file, ("person", *self.attributes))
+        if taken := {"file", "person"} & {*self.attributes}:
+            told = f"lfw: attributes: '{min(taken)}' names a picture or a person, not a group"
+            raise InputError(sentence(told, "Name another column"))
+        if said["person"].duplicated().any():
+            told = f"{file}: lists '{said['person'][said['person'].duplicated()].iloc[0]}' twice"
+            raise InputError(sentence(told, "A person has one row"))
+        return said.set_index("person")[list(self.attributes)]
 
     def _of_names(self, found: Counter[str]) -> list[Remark]:
         """How many pictures of whom the set's own list counts and the folder lacks, if it is there.

@@ -19,7 +19,6 @@ from audit.data.sources.base import Official, Published, Rows, aside, table_of
 
 _HOME: Final = "https://doi.org/10.6084/m9.figshare.5047666"
 _NAME: Final = re.compile(r"(\d{1,3})_\d\d\.jpe?g", re.IGNORECASE)
-_NOT_STATED: Final = "not stated"
 _COLUMNS: Final = {"face_age": "age", "face_gender": "gender", "face_eth": "ethnicity"}
 
 
@@ -37,18 +36,14 @@ class London(Published):
         image_column="file",
         cluster_column="face_id",
         attributes={
-            "age": AttributeCard(
-                source="self-reported", description="in years", unknown=(_NOT_STATED,)
-            ),
+            "age": AttributeCard(source="self-reported", description="in years"),
             "gender": AttributeCard(
                 source="self-reported",
                 description="as the person said, in the words of the list",
-                unknown=(_NOT_STATED,),
             ),
             "ethnicity": AttributeCard(
                 source="self-reported",
                 description="as the person said, in the words of the list",
-                unknown=(_NOT_STATED,),
             ),
         },
         licence="CC BY 4.0",
@@ -80,7 +75,7 @@ class London(Published):
         table = table.rename(columns={"face_sex": "face_gender"})
         if "face_gender" not in table:
             raise InputError(sentence(f"{listed}: has no column 'face_gender'", f"Get {_HOME}"))
-        people = table[list(_COLUMNS)].rename(columns=_COLUMNS).fillna(_NOT_STATED)
+        people = table[list(_COLUMNS)].rename(columns=_COLUMNS)
         people.index = pd.Index([_number(name) for name in table["face_id"]])
         folder = self.folder(f"{self.expression}_front")
         rows, odd = [], []

@@ -76,8 +76,8 @@ class UCFCrime(Published):
         consent="not obtained",
         provenance="UCF-Crime, Sultani, Chen and Shah 2018; a row is a frame of a test video",
         known_limits=(
-            "people filmed by surveillance cameras, some at the worst moment of their lives, who "
-            "were not asked; some videos are from the news, and may name people",
+            "people filmed by surveillance cameras, some of them hurt or accused, who were "
+            "not asked; some videos are from the news, and may name people",
             "no attribute of people is published: no group of people can be compared",
             "a class is of a video, most of which shows nothing of the kind; Arrest is no crime",
             "290 test videos, 140 of them with spans; frames of one video are not independent",
