@@ -296,7 +296,7 @@ def test_pictures_of_lfw_are_clustered_by_person_and_lost_ones_counted(tmp_path:
     assert "4 pictures of 2 people that lfw-names.txt counts are not there" in told
     assert "deep-funneled: 5 pictures are listed, officially 13,233" in told
     (tmp_path / "mine.csv").write_text("person,gender\nA_B,woman\n")
-    gender = {"gender": {"source": "annotator-perceived"}}
+    gender = {"gender": {"source": "annotator-perceived", "order": ["woman", "man"]}}
     labelled = load(keys | {"labels": "mine.csv", "attributes": gender})
     assert labelled.grouping("gender").tolist() == ["woman", "woman", None]
     (tmp_path / "mine.csv").write_text("person,gender\nC,woman\nC,man\n")

@@ -104,7 +104,7 @@ def test_regions_and_manifests_name_pictures_in_archives(tmp_path: Path) -> None
         decode(tmp_path / "other.zip#man/2.png")
 
 
-@pytest.mark.parametrize("name", ["../1.png", "/etc/1.png", "a/../../1.png", "C:\\a\\1.png"])
+@pytest.mark.parametrize("name", [".", "../1.png", "/etc/1.png", "a/../../1.png", "C:\\a\\1.png"])
 @pytest.mark.parametrize("pack", [zipped, tarred])
 def test_a_path_that_leads_out_of_its_archive_is_refused(
     tmp_path: Path, name: str, pack: Any
@@ -319,6 +319,7 @@ def test_classes_give_codes_a_name_and_codes_without_are_pointed_at(tmp_path: Pa
     [
         ({"000.json": b"{"}, "holds '000.json' twice"),
         ({"5.json": b"{"}, "sample '5': its json can't be read"),
+        ({"5.json": b"[" * 100_000}, "sample '5': its json can't be read"),
         ({"5.json": b"[1]"}, "sample '5': its json is no object"),
         ({"5.json": b'{"a": 1, "a": 2}'}, "it gives a key twice"),
         ({"5.json": b'{"picture": 1}', "5.jpg": b""}, "gives 'picture' twice"),
@@ -438,6 +439,15 @@ def test_a_frame_is_the_one_that_is_shown_at_its_time(
     with pytest.raises(Unreadable, match="missing: the video has no frame at 3.2 s"):
         decode(Path(f"{file}#t=3.2"))
     assert decode(Path(f"{file}#t=1#xywh=0,0,10,20")).size == (10, 20)
+
+
+def test_a_video_whose_header_asks_for_frames_without_end_is_set_aside(tmp_path: Path) -> None:
+    raw = bytearray(film(tmp_path / "a.mkv").read_bytes())
+    at = raw.index(b"\x44\x89\x88") + 3  # Matroska's Duration, in milliseconds
+    raw[at : at + 8] = struct.pack(">d", 1e14)
+    (tmp_path / "a.mkv").write_bytes(raw)
+    with pytest.raises(InputError, match="says that it lasts"):
+        video.length(tmp_path / "a.mkv")
 
 
 def test_pixels_that_are_not_square_are_made_so(tmp_path: Path) -> None:

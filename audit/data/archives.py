@@ -104,7 +104,7 @@ def _listed(file: Path, version: Version) -> Archive:
 def _normal(raw: str, file: Path) -> str:
     """The path of a member with slashes only; one that leads out is no picture's."""
     name = posixpath.normpath(raw if "/" in raw else raw.replace("\\", "/"))
-    if name.startswith(("/", "../")) or name == ".." or PureWindowsPath(name).drive:
+    if name.startswith(("/", "../")) or name in (".", "..") or PureWindowsPath(name).drive:
         told = f"{file}: holds '{raw}', which leads out of the archive"
         raise InputError(sentence(told, "Get it from whoever made it, or pack it again"))
     return name

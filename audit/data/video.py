@@ -27,6 +27,8 @@ SUFFIXES: Final = frozenset(
 )
 #: times are written to the millisecond, so a frame that begins half of one later is meant
 _HALF: Final = Fraction(1, 2000)
+#: seconds that a video may last: thirty days
+_LONGEST: Final = 30 * 24 * 3600
 _MISSING: Final = "video files are read by PyAV, which is not installed"
 
 
@@ -67,10 +69,14 @@ def length(file: Path) -> tuple[Fraction, Fraction | None]:
             stream = _stream(video, file)
             rate = stream.average_rate
             if stream.duration and stream.time_base:
-                return stream.duration * stream.time_base, rate
-            if video.duration:
-                return Fraction(video.duration, av.time_base), rate
-            return _last(video, stream), rate
+                seconds = stream.duration * stream.time_base
+            elif video.duration:
+                seconds = Fraction(video.duration, av.time_base)
+            else:
+                seconds = _last(video, stream)
+            if not 0 <= seconds <= _LONGEST:  # else a damaged header asks for frames without end
+                raise InputError(sentence(f"{file}: says that it lasts {float(seconds):,.0f} s"))
+            return seconds, rate
     except (av.FFmpegError, ValueError) as error:
         told = f"{file}: can't be read as a video: {getattr(error, 'strerror', None) or error}"
         raise InputError(sentence(told)) from error

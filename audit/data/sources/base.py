@@ -202,7 +202,8 @@ class Published(Source):
         """The data set; counts that differ from the official ones are remarks."""
         rows = self._rows()
         card = self.describe()
-        closed = {n: (*a.order, *a.unknown) if a.order else () for n, a in card.attributes.items()}
+        known = self.facts.attributes.items()
+        closed = {name: (*a.order, *a.unknown) if a.order else () for name, a in known}
         for column, allowed in (closed | dict(self.values)).items():
             if allowed and column in rows.table:
                 self._require_official(rows, column, allowed)

@@ -136,7 +136,7 @@ def _of_json(text: str, where: str) -> dict[str, str | None]:
     try:
         # numbers stay text: 1.10 and 1.1 may be groups of their own
         said = json.loads(text, parse_float=str, parse_int=str, object_pairs_hook=_once)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(sentence(f"{where}: its json can't be read: {error}")) from error
     if not isinstance(said, dict):
         raise InputError(sentence(f"{where}: its json is no object of keys and values"))
