@@ -476,6 +476,10 @@ def test_videos_are_clusters_and_what_cannot_be_opened_is_counted_by_group(
     assert "2 files are set aside, which by their name are no video, or in no folder" in said(data)
     assert not look(data).faults
     assert VideoFrames.grain == "frame"
+    (tmp_path / "lost").mkdir()
+    (tmp_path / "lost" / "a.mp4").write_bytes(b"no video")
+    with pytest.raises(InputError, match="no picture is left; 1 files are set aside, which can't"):
+        load(keys | {"root": str(tmp_path / "lost")})
     with pytest.raises(InputError, match="'time' names a picture"):
         load(keys | {"attribute": "time", "source": "assigned"})
     with pytest.raises(InputError, match="every"):

@@ -54,7 +54,8 @@ class Archived(ByFolder):
             pictures = {name: path for name, path in pictures.items() if len(path.parts) > 1}
             self._check_classes(list(pictures.values()))
         other = [name for name, _ in found if name not in pictures and name not in nested]
-        place = f" or are not in {'a class of ' if self.attribute else ''}'{self.inside or '.'}'"
+        place = f" or are not in '{self.inside}'" if self.inside else ""
+        place += " or are in no folder of a class" if self.attribute else ""
         notes = {
             f"which by their name are no picture{place}": other,
             "which are archives in archives": nested,

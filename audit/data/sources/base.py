@@ -149,7 +149,8 @@ class Source(Written, ABC):
 
     def _assembled(self, card: Card, rows: Rows) -> Dataset:
         if rows.table.empty:
-            raise InputError(sentence(f"{rows.file}: no picture is left", "Get the whole copy"))
+            told = "; ".join(["no picture is left", *(remark.text for remark in rows.remarks)])
+            raise InputError(sentence(f"{rows.file}: {told}", "Get the whole copy"))
         data = assemble(card, rows.manifest, rows.file, rows.root, f"'{self.name}'")
         return replace(data, remarks=(*rows.remarks, *data.remarks))
 
