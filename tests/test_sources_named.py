@@ -481,7 +481,7 @@ def test_videos_of_ucf_crime_that_are_lost_or_of_another_rate_are_counted(
     (root / "Arson011_X264.MP4").unlink()
     monkeypatch.setattr(video, "length", lambda file: (video.Fraction(3), video.Fraction(25)))
     told = said(load(crimes))
-    assert "1 files are set aside, which are not there or can't be opened as videos" in told
+    assert "1 files are set aside, which are not there or can't be opened" in told
     assert "by class: 'Arson' (1)" in told
     assert "2 videos have another number of frames a second than 30: '25' (2)" in told
     (root / "more").mkdir()
@@ -490,6 +490,28 @@ def test_videos_of_ucf_crime_that_are_lost_or_of_another_rate_are_counted(
     (root / "more" / "Abuse028_x264.mp4").write_bytes(b"other")
     with pytest.raises(InputError, match="have one name and differ in size"):
         load(crimes)
+
+
+def test_copies_of_ucf_crime_that_hold_pictures_are_read_by_number(tmp_path: Path) -> None:
+    (tmp_path / LIST).write_text(CLIPS)
+    for number in (0, 10, 20, 30, 60, 100):
+        picture(tmp_path / "Test" / "Abuse" / f"Abuse028_x264_{number}.png", number)
+    picture(tmp_path / "Test" / "NormalVideos" / "Normal_Videos_003_x264_0.PNG")
+    picture(tmp_path / "Test" / "Abuse" / "Abuse999_x264_0.png")
+    picture(tmp_path / "Train" / "Abuse" / "Abuse028_x264_40.png")
+    keys = {"name": "ucf-crime", "root": str(tmp_path), "files": "pictures"}
+    data = load(keys | {"every": 0.333})
+    abuse = data.table[data.table["class"] == "Abuse"]
+    assert list(abuse["number"]) == ["1", "11", "21", "31", "61", "101"]
+    assert list(abuse["happens"]) == ["no", "no", "no", "yes", "no", "no"]
+    assert list(load(keys).table["number"]) == ["1", "31", "61", "101", "1"]
+    assert suits_the_files(data)
+    told = said(data)
+    assert "1 pictures are frames of videos that the list does not name" in told
+    assert "by class: 'Arson' (1)" in told
+    picture(tmp_path / "Test" / "Abuse028_x264_10.png")
+    with pytest.raises(InputError, match="holds 'Abuse028_x264_10.png' twice"):
+        load(keys)
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,11 @@ Sultani, Chen and Shah 2018, www.crcv.ucf.edu/projects/real-world.
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict
 from fractions import Fraction
 from pathlib import Path
-from typing import ClassVar, Final, NamedTuple
+from typing import ClassVar, Final, Literal, NamedTuple
 
 import pandas as pd
 from pydantic import Field
@@ -28,6 +30,8 @@ _CLASSES: Final = (
 )  # fmt: skip
 _LISTED: Final = "Temporal_Anomaly_Annotation_for_Testing_Videos.txt"
 _VIDEOS: Final = 290
+#: a frame in a copy of pictures: 'Abuse028_x264_1010.png'
+_FRAME: Final = re.compile(r"(.+_x264)_(\d+)\.(?:png|jpe?g)", re.IGNORECASE)
 #: frames a second in which the list counts
 _RATE: Final = 30
 _HOME: Final = "https://www.crcv.ucf.edu/projects/real-world/"
@@ -40,18 +44,31 @@ class Clip(NamedTuple):
     kind: str
     spans: tuple[tuple[int, int], ...]
 
+    def holds(self, number: int) -> bool:
+        """Whether a frame, counted from 1, is in a span."""
+        return any(first <= number <= last for first, last in self.spans)
+
+
+#: name of a video: its frames as paths below root, each with its number from 1
+_Found = dict[str, list[tuple[str, int]]]
+
 
 class UCFCrime(Published):
     """Frames of UCF-Crime's test videos, every so many seconds; videos are the clusters.
 
-    Videos may lie in any folders below root. ``happens`` says whether a frame is in a span that
-    the list gives, ``class`` is the video's; neither says anything of the people in it.
+    Videos may lie in any folders below root. Much-used copies hold pictures of 64 pixels in their
+    place, every tenth frame, as ``Test/CLASS/VIDEO_NUMBER.png``. ``happens`` says whether a frame
+    is in a span that the list gives, ``class`` is the video's; neither says anything of the people
+    in it.
     """
 
+    files: Literal["videos", "pictures"] = Field(
+        "videos", description="what the folder holds: videos, or pictures of their frames"
+    )
     every: float = Field(1.0, ge=0.001, description="seconds from one frame to the next")
 
     about: ClassVar = "test videos of surveillance cameras: 13 classes of crimes and accidents"
-    access: ClassVar = f"research only, {_HOME}; needs pip install 'clip-audit[video]'"
+    access: ClassVar = f"research only, {_HOME}; videos need pip install 'clip-audit[video]'"
     grain: ClassVar[Grain] = "frame"
     # of frames there is no official count; the 290 videos are held against the list
     official: ClassVar = {"test": Official(None)}
@@ -93,34 +110,80 @@ class UCFCrime(Published):
 
     @property
     def version(self) -> str:
-        """The part and how far frames are apart."""
-        return f"test, a frame every {self.every:g} s"
+        """The part, what was read of it and how far frames are apart."""
+        return f"test, from {self.files}, a frame every {self.every:g} s"
 
     def read(self) -> Rows:
         """A row a frame; videos that are not there or can't be opened are counted by class."""
-        video.require_av()
         listed = self.file(_LISTED, f"UCF_Crimes-Train-Test-Split/{_LISTED}")
         clips = _clips(listed)
+        read = self._of_pictures if self.files == "pictures" else self._of_videos
+        found, remarks = read(clips)
+        if len(clips) != _VIDEOS:
+            told = f"{len(clips):,} videos are listed, officially {_VIDEOS}"
+            remarks.insert(0, Remark(f"{told}; this copy is another"))
+        if lost := [clip for clip in clips if clip.name not in found]:
+            kinds = tally(pd.Series([clip.kind for clip in lost], dtype=object))
+            told = "which are not there or can't be opened"
+            remarks.append(aside(told, [clip.name for clip in lost], {"class": kinds}))
+        rows = [
+            (frame, clip.name, str(number), clip.kind, "yes" if clip.holds(number) else "no")
+            for clip in clips
+            for frame, number in found.get(clip.name, ())
+        ]
+        columns = ["frame", "video", "number", "class", "happens"]
+        table = pd.DataFrame(rows, columns=columns, dtype=object)
+        packed = frozenset({"frame"} if self.files == "videos" else ())
+        return Rows(Manifest(table, packed), listed, self.root, tuple(remarks))
+
+    def _of_pictures(self, clips: list[Clip]) -> tuple[_Found, list[Remark]]:
+        """Frames that are files, which a copy names by video and number, from 0."""
+        numbered: dict[str, dict[int, str]] = defaultdict(dict)
+        for name in files_below(self.folder("Test", ".")):
+            if said := _FRAME.fullmatch(Path(name).name):
+                if (number := int(said[2]) + 1) in numbered[said[1].lower()]:
+                    told = f"{self.root}: holds '{Path(name).name}' twice"
+                    raise InputError(sentence(told, "Take one of them away"))
+                numbered[said[1].lower()][number] = name
+        below = self.folder("Test", ".").relative_to(self.root)
+        found: _Found = {}
+        for clip in clips:
+            frames = numbered.pop(Path(clip.name).stem.lower(), {})
+            due = 1.0
+            for number in sorted(frames):
+                if number >= due:
+                    found.setdefault(clip.name, []).append((str(below / frames[number]), number))
+                    due = number + self.every * _RATE
+        others = sum(map(len, numbered.values()))
+        told = f"{others:,} pictures are frames of videos that the list does not name"
+        return found, [Remark(f"{told}; they are not read")] if others else []
+
+    def _of_videos(self, clips: list[Clip]) -> tuple[_Found, list[Remark]]:
+        """Frames of video files, by their time."""
+        video.require_av()
         there = self._videos()
-        rows: list[tuple[str, ...]] = []
-        lost: list[Clip] = []
+        found: _Found = {}
         rates: list[str] = []
         for clip in clips:
             name = there.get(Path(clip.name).stem.lower())
+            if name is None:
+                continue
             try:
-                seconds, rate = video.length(self.root / name) if name else (None, None)
+                seconds, rate = video.length(self.root / name)
             except InputError:
-                seconds = None
-            if name is None or seconds is None:
-                lost.append(clip)
                 continue
             if rate is not None and round(rate) != _RATE:
                 rates.append(f"{float(rate):.4g}")
-            rows += _frames(clip, name, seconds, self.every)
-        columns = ["frame", "video", "time", "class", "happens"]
-        table = pd.DataFrame(rows, columns=columns, dtype=object)
-        remarks = self._of_videos(clips, lost, rates)
-        return Rows(Manifest(table, frozenset({"frame"})), listed, self.root, tuple(remarks))
+            found[clip.name] = [
+                (video.frame_name(name, time), int(Fraction(time) * _RATE) + 1)
+                for time in video.times(seconds, self.every)
+            ]
+        if not rates:
+            return found, []
+        of = counted(tally(pd.Series(rates, dtype=object)))
+        told = f"{len(rates):,} videos have another number of frames a second than {_RATE}: {of}"
+        why = "if they were made anew, 'happens' is still by seconds"
+        return found, [Remark(f"{told}; {why}", "happens")]
 
     def _videos(self) -> dict[str, str]:
         """Paths of all videos below root by their name without its ending."""
@@ -136,33 +199,6 @@ class UCFCrime(Published):
                 told = f"{self.root}: '{other}' and '{name}' have one name and differ in size"
                 raise InputError(sentence(told, "Take one of them away"))
         return found
-
-    def _of_videos(self, clips: list[Clip], lost: list[Clip], rates: list[str]) -> list[Remark]:
-        remarks = []
-        if len(clips) != _VIDEOS:
-            told = f"{len(clips):,} videos are listed, officially {_VIDEOS}"
-            remarks.append(Remark(f"{told}; this copy is another"))
-        if lost:
-            kinds = tally(pd.Series([clip.kind for clip in lost], dtype=object))
-            told = "which are not there or can't be opened as videos"
-            remarks.append(aside(told, [clip.name for clip in lost], {"class": kinds}))
-        if rates:
-            of = counted(tally(pd.Series(rates, dtype=object)))
-            told = f"{len(rates):,} videos have another number of frames a second than {_RATE}"
-            why = "if they were made anew, 'happens' is still by seconds"
-            remarks.append(Remark(f"{told}: {of}; {why}", "happens"))
-        return remarks
-
-
-def _frames(clip: Clip, name: str, seconds: Fraction, every: float) -> list[tuple[str, ...]]:
-    """Rows of a video: frame, video, time, class, and whether a span holds the frame."""
-    rows: list[tuple[str, ...]] = []
-    for time in video.times(seconds, every):
-        number = int(Fraction(time) * _RATE) + 1
-        happens = any(first <= number <= last for first, last in clip.spans)
-        place = video.frame_name(name, time)
-        rows.append((place, clip.name, time, clip.kind, "yes" if happens else "no"))
-    return rows
 
 
 def _clips(listed: Path) -> list[Clip]:
