@@ -400,6 +400,14 @@ def test_named_people_are_not_shown(said: bool | None, shows: str, tmp_path: Pat
             shown(run)
 
 
+@pytest.mark.slow
+def test_a_card_may_say_that_no_picture_is_shown(tmp_path: Path) -> None:
+    assert shown(elsewhere(made(), tmp_path / "may", show_pictures=True))
+    run = elsewhere(made(), tmp_path / "may not", show_pictures=False)
+    with pytest.raises(InputError, match="says that no picture of it is shown. The other pages"):
+        shown(run)
+
+
 @pytest.mark.parametrize("name", ["groups.parquet", "outcomes/people-occupations.parquet"])
 def test_rows_that_were_changed_are_not_shown(name: str, tmp_path: Path) -> None:
     run = elsewhere(made(), tmp_path)

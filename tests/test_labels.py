@@ -324,7 +324,8 @@ def test_joiners_belong_to_words_and_make_no_second_one() -> None:
         (
             {"labels": ["man", {"text": "thief", "harm": "denigrating"}]},
             "labels[1].harm: got 'denigrating'; allowed: 'allocation', 'quality of service', "
-            "'stereotyping', 'denigration', 'over-representation' or 'under-representation'. "
+            "'stereotyping', 'denigration', 'over-representation', 'under-representation' or "
+            "'being watched, stopped or searched'. "
             "Did you mean 'denigration'?",
         ),
         (

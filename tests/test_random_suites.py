@@ -198,6 +198,8 @@ def _suite(draw: st.DrawFn, names: Sequence[str], sets: Sequence[dict[str, Any]]
     some = draw(st.lists(st.sampled_from(sorted(_PROBES)), min_size=0, max_size=2, unique=True))
     probes = [_classification(draw, i, sets) for i in range(len(sets))]
     probes += [_PROBES[kind](draw, names) for kind in some]
+    for probe in (p for p in probes if p["kind"] == "alarms"):
+        probe["alarm"] = [sets[0]["labels"][0]["text"]]
     suite: dict[str, Any] = {
         "name": draw(words(1, 1))[0],
         "purpose": draw(words(1, 1))[0],
@@ -258,6 +260,11 @@ def _own(**fields: Any) -> dict[str, Any]:
 
 
 _PROBES: Final[dict[str, Any]] = {
+    # 'alarm' is named by ``_suite``, which knows the labels
+    "alarms": lambda draw, names: _own(
+        kind="alarms", thresholds=[0.3],
+        **draw(st.sampled_from([{}, {"together": {"column": "subject", "rule": 2}}])),
+    ),
     "association": lambda draw, names: _own(
         kind="association", permutations=50,
         compare=draw(st.sampled_from(["rest", "pairs"])),

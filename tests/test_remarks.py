@@ -59,6 +59,7 @@ def of(folder: Path, values: list[str], extra: str = "") -> list[str]:
         (["39-30", "20-29"], "", "'39-30' (1) can't be"),
         (["200", "-1", "30"], "", "can't be: check the file"),
         (["NA", "nan", "20"], "", "'NA' (1), 'nan' (1) is a group of its own; list it under"),
+        (["\u00a0", "a", "b"], "", "'\\u00a0' (1) is a group of its own; list it under"),
         (["unknown", "a", "b"], "", "'unknown' (1) is read as nobody knows"),
     ],
 )
@@ -313,6 +314,14 @@ def test_subjects_spelt_in_two_ways_are_pointed_at(tmp_path: Path) -> None:
     told = "'who': 'p1' (2), 'P1' (1), 'p1\\u00a0' (1) are subjects of their own, and they differ"
     assert remark.text.startswith(told)
     assert not remark.attribute
+
+
+def test_attributes_of_nearly_one_name_are_pointed_at(tmp_path: Path) -> None:
+    (tmp_path / "people.csv").write_text("path,who,age,Age\n0.png,a,3,4\n", encoding="utf-8")
+    card = CARD % "" + "  Age: {source: annotator-perceived}\n"
+    (tmp_path / "card.yaml").write_text(card, encoding="utf-8")
+    said = "'age', 'Age' are attributes of their own, and their names differ only in case"
+    assert said in [remark.text for remark in load(tmp_path / "card.yaml").remarks]
 
 
 def test_many_twins_make_few_sentences(tmp_path: Path) -> None:

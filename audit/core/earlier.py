@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import pandas as pd
 
+from audit.core.rows import Fields, Record, Row
 from audit.core.verdicts import Verdict
 
 #: the words of tables and findings
@@ -62,7 +63,7 @@ _HOLD_KEYS: Final = frozenset({"fail_if", "unless", "allow"})
 _HOLD_SENTENCES: Final = frozenset({"statement", "sentence", "gate", "caveats"})
 
 
-def in_words_of_now(found: Any) -> Any:
+def in_words_of_now(found: Record) -> Any:
     """A table, findings, gates or a suite of an earlier run, in the words of now."""
     if isinstance(found, pd.DataFrame):
         return _table(found)
@@ -114,7 +115,7 @@ def key_of_now(word: Any) -> Any:
     return KEYS.get(word, word) if isinstance(word, str) else word
 
 
-def as_sealed(fixed: Mapping[str, Any]) -> dict[str, Any]:
+def as_sealed(fixed: Fields) -> Row:
     """What a suite fixes, its gates in the words that digests are of: plans sealed before hold."""
     gates = [
         {n: _each(v, lambda w: _SEALED.get(w, w)) if n in _HOLD_KEYS else v for n, v in g.items()}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections import namedtuple
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import groupby
 from typing import Any, Final, NamedTuple
@@ -20,6 +20,7 @@ import pandas as pd
 from audit.core.errors import InputError, sentence
 from audit.core.page import Markdown, escaped
 from audit.core.registry import suggest
+from audit.core.rows import Fields, Record
 from audit.core.rundir import TABLES, Run
 from audit.core.tables import records
 
@@ -49,7 +50,7 @@ def addresses(rows: pd.DataFrame) -> list[Address]:
     return [Address(name, int(i)) for i in rows.index] if name in TABLES else []
 
 
-def each(frame: pd.DataFrame) -> list[Any]:
+def each(frame: pd.DataFrame) -> list[Record]:
     """Rows with their columns as attributes, which know where they stand in their table."""
     name = str(frame.index.name)
     kind = _kind(name if name in TABLES else "Row", ("Index", *frame.columns))
@@ -62,7 +63,7 @@ def _kind(name: str, fields: tuple[str, ...]) -> Any:
     return namedtuple(name, fields, rename=True)
 
 
-def address(row: Any) -> Address | None:
+def address(row: Record) -> Address | None:
     """Where one of ``each`` stands; None for a row that is no part of a table of a run."""
     name = type(row).__name__
     return Address(name, int(row.Index)) if name in TABLES else None
@@ -186,7 +187,7 @@ def _rows_told(rows: pd.DataFrame, name: str) -> str:
     return "\n".join(lines)
 
 
-def _held(row: Mapping[str, Any], about: Sequence[str]) -> Iterator[tuple[str, Markdown]]:
+def _held(row: Fields, about: Sequence[str]) -> Iterator[tuple[str, Markdown]]:
     for column, value in row.items():
         if column not in (*about, "key", "probe") and not _empty(value):
             yield column, escaped(_value(value))

@@ -15,10 +15,11 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from audit.core.errors import InputError, sentence
 from audit.core.files import digest_of, write_bytes, write_json
+from audit.core.rows import Row
 from audit.core.rundir import MANIFEST, SEAL, SEALED, Run, with_seal
 
 RENDERINGS: Final = "renderings.json"
@@ -149,7 +150,7 @@ def write_renderings(folder: Path, files: Mapping[str, bytes]) -> None:
     write_json(folder / RENDERINGS, {"writing": False, "files": known})
 
 
-def _known(folder: Path) -> dict[str, Any]:
+def _known(folder: Path) -> Row:
     path = folder / RENDERINGS
-    empty: dict[str, Any] = {"writing": False, "files": {}}
+    empty: Row = {"writing": False, "files": {}}
     return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else empty

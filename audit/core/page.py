@@ -8,12 +8,14 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
+from markdown_it.utils import EnvType, OptionsDict
 
 from audit.core.characters import visible
+from audit.core.rows import Row
 from audit.core.verdicts import JUDGED, Verdict
 
 
@@ -60,7 +62,7 @@ def to_html(text: str, pictures: Mapping[str, bytes], mark: str = "") -> str:
     in sight, and stands on every printed page.
     """
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
-    rules: dict[str, Any] = parser.renderer.rules  # type: ignore[attr-defined]
+    rules: Row = parser.renderer.rules  # type: ignore[attr-defined]
     rules |= {
         "image": partial(_image, pictures),
         "strong_open": _strong,
@@ -123,7 +125,11 @@ def _raw(content: str) -> Token:
 
 
 def _image(
-    pictures: Mapping[str, bytes], tokens: Sequence[Token], at: int, options: Any, env: Any
+    pictures: Mapping[str, bytes],
+    tokens: Sequence[Token],
+    at: int,
+    options: OptionsDict,
+    env: EnvType,
 ) -> str:
     """A picture of this report inlined; any other stays its words, so that nothing is fetched."""
     token = tokens[at]
@@ -135,7 +141,7 @@ def _image(
     return f'<span class="figure"><img alt="{words}" src="data:image/svg+xml;base64,{data}"></span>'
 
 
-def _strong(tokens: Sequence[Token], at: int, options: Any, env: Any) -> str:
+def _strong(tokens: Sequence[Token], at: int, options: OptionsDict, env: EnvType) -> str:
     words = tokens[at + 1].content
     if words == BLANK:
         return '<strong class="blank">'
@@ -143,7 +149,7 @@ def _strong(tokens: Sequence[Token], at: int, options: Any, env: Any) -> str:
     return f'<strong class="verdict {kind}">' if kind else "<strong>"
 
 
-def _link(tokens: Sequence[Token], at: int, options: Any, env: Any) -> str:
+def _link(tokens: Sequence[Token], at: int, options: OptionsDict, env: EnvType) -> str:
     """A link within the page leads to a row; one to itself is the row's place."""
     href, words = str(tokens[at].attrs["href"]), tokens[at + 1].content
     if not href.startswith("#"):
@@ -152,11 +158,11 @@ def _link(tokens: Sequence[Token], at: int, options: Any, env: Any) -> str:
     return f'<a class="row"{place} href="{html.escape(href, quote=True)}">'
 
 
-def _before_table(tokens: Sequence[Token], at: int, options: Any, env: Any) -> str:
+def _before_table(tokens: Sequence[Token], at: int, options: OptionsDict, env: EnvType) -> str:
     return '<div class="scroll"><table>\n'
 
 
-def _after_table(tokens: Sequence[Token], at: int, options: Any, env: Any) -> str:
+def _after_table(tokens: Sequence[Token], at: int, options: OptionsDict, env: EnvType) -> str:
     return "</table></div>\n"
 
 

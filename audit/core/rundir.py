@@ -39,6 +39,7 @@ from audit.core.earlier import in_words_of_now
 from audit.core.errors import InputError, sentence
 from audit.core.files import digest_of, unwritable, write_json, write_text
 from audit.core.names import file_names, slug
+from audit.core.rows import Fields, Record, Row
 from audit.core.schema import Schema
 from audit.core.tables import (
     CALIBRATION,
@@ -89,7 +90,7 @@ class Build:
     """A run being built: the folder to write into, facts for its manifest, the sealed place."""
 
     folder: Path
-    facts: dict[str, Any] = field(default_factory=dict)
+    facts: Row = field(default_factory=dict)
     sealed: Path | None = None
 
 
@@ -156,7 +157,7 @@ def _seal(build: Build, out: Path, name: str, started: datetime) -> Path:
     return final
 
 
-def _asked(facts: Mapping[str, Any], tables: str) -> str:
+def _asked(facts: Fields, tables: str) -> str:
     """The digest that a run's name ends in: of the plan, the pictures and the model.
 
     Not of its tables: their last bits may differ with the number of threads, and the same plan put
@@ -169,7 +170,7 @@ def _asked(facts: Mapping[str, Any], tables: str) -> str:
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
 
-def with_seal(manifest: Mapping[str, Any]) -> dict[str, Any]:
+def with_seal(manifest: Fields) -> Row:
     """A manifest with the digest of all else in it, so that a change of it is seen too."""
     facts = {name: value for name, value in manifest.items() if name != SEAL}
     # as it is read again: what JSON has no word for is text there
@@ -216,7 +217,7 @@ class Run:
     """A finished run, read only: what the report, the dashboard and notebooks read."""
 
     path: Path
-    manifest: Mapping[str, Any]
+    manifest: Fields
 
     @property
     def name(self) -> str:
@@ -246,28 +247,28 @@ class Run:
     measures = _held("measures")
 
     @cached_property
-    def findings(self) -> list[dict[str, Any]]:
+    def findings(self) -> list[Row]:
         """The findings, most important first."""
         return list(self.in_words_of_now(self._json("findings.json")))
 
     @cached_property
-    def suite(self) -> dict[str, Any]:
+    def suite(self) -> Row:
         """The resolved suite."""
         text = (self.path / "suite.yaml").read_text(encoding="utf-8")
         return dict(self.in_words_of_now(yaml.safe_load(text)))
 
     @cached_property
-    def dataset(self) -> dict[str, Any]:
+    def dataset(self) -> Row:
         """Card, attributes, cell counts and quarantined pictures of the data set."""
         return dict(self._json("dataset.json"))
 
     @cached_property
-    def model(self) -> dict[str, Any]:
+    def model(self) -> Row:
         """The encoder's card."""
         return dict(self._json("model.json"))
 
     @cached_property
-    def questions(self) -> list[dict[str, Any]]:
+    def questions(self) -> list[Row]:
         """What each probe asked: its sentence, label sets and templates."""
         return list(self._json("questions.json"))
 
@@ -336,7 +337,7 @@ class Run:
         shutil.copytree(self.path, to, ignore=shutil.ignore_patterns(PRIVATE, ".*"))
         return to
 
-    def in_words_of_now(self, found: Any) -> Any:
+    def in_words_of_now(self, found: Record) -> Any:
         """What a file of this run holds, its verdicts in the words of now; the file stays."""
         return in_words_of_now(found) if self.manifest.get("schema", SCHEMA) < REWORDED else found
 
@@ -393,7 +394,7 @@ def open_run(path: Path) -> Run:
     return Run(path, facts)
 
 
-def _facts(found: Any) -> dict[str, Any]:
+def _facts(found: Any) -> Row:
     """What a manifest holds, if it has the form of one; else ValueError."""
     files = found.get("files") if isinstance(found, dict) else None
     if not isinstance(files, dict) or not isinstance(found.get("schema", 0), int):

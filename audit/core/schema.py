@@ -10,22 +10,22 @@ from typing import Any, Final, cast
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from audit.core.dictionary import meaning
 from audit.core.files import write_bytes
+from audit.core.rows import Array, Fields, Row
 
 TEXT: Final = "str"
 NUMBER: Final = "float64"
 COUNT: Final = "int64"
 FLAG: Final = "bool"
 #: what stands where nothing is known, by the type of the column
-_NOTHING: Final[Mapping[str, Any]] = {TEXT: "", COUNT: 0, NUMBER: float("nan"), FLAG: False}
+_NOTHING: Final[Fields] = {TEXT: "", COUNT: 0, NUMBER: float("nan"), FLAG: False}
 
 #: a row of a table to be: column to value
-Row = dict[str, Any]
+Row = Row
 #: equally long columns of a table to be, by name: cheaper to stack than tables
-Columns = dict[str, NDArray[Any]]
+Columns = dict[str, Array]
 
 
 def texts(names: str) -> dict[str, str]:
@@ -131,7 +131,7 @@ class Schema:
         """The table with every column of this schema; those that it lacks are blank."""
         return table.assign(**{n: value for n, value in self.blank.items() if n not in table})
 
-    def laid_out(self, columns: Mapping[str, Any], shape: tuple[int, int]) -> Columns:
+    def laid_out(self, columns: Fields, shape: tuple[int, int]) -> Columns:
         """Questions by comparisons as rows, question by question; what is not given is blank.
 
         Args:
@@ -170,7 +170,7 @@ class Schema:
         return self.validate(self.conform(self.filled(mend(pd.read_parquet(path)))))
 
 
-def _long(value: Any, shape: tuple[int, int]) -> NDArray[Any]:
+def _long(value: Any, shape: tuple[int, int]) -> Array:
     """A value, column, row or matrix as one long column."""
     array = np.asarray(value, dtype=object) if isinstance(value, str) else np.asarray(value)
     return np.broadcast_to(array, shape).reshape(-1)

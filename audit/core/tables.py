@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 
 from audit.core.errors import InputError, sentence
-from audit.core.schema import COUNT, FLAG, NUMBER, TEXT, Row, Schema, counts, numbers, texts
+from audit.core.rows import Row
+from audit.core.schema import COUNT, FLAG, NUMBER, TEXT, Schema, counts, numbers, texts
 from audit.core.verdicts import Verdict
 
 OK: Final = "ok"

@@ -16,6 +16,7 @@ from typing import Any, Final, TextIO
 
 from audit.core import quiet
 from audit.core.characters import one_line
+from audit.core.rows import Row
 
 #: on a narrower terminal a table is printed as lines
 NARROW: Final = 60
@@ -197,7 +198,7 @@ def progress() -> Iterator[Any]:
     name = TextColumn("{task.description:<18}", markup=False, table_column=Column(overflow="fold"))
     columns = name, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, console=screen) as bars:
-        stages: dict[str, Any] = {}
+        stages: Row = {}
 
         def tell(stage: str, done: int, total: int) -> None:
             if stage not in stages:

@@ -101,7 +101,8 @@ class Facts(Written):
     """What is to be known of pictures whatever file lists them.
 
     ``named_people`` left out means nobody has said, and is treated as named. ``photographs`` is
-    false only for drawn or rendered people.
+    false only for drawn or rendered people. ``show_pictures`` is false where no picture may be
+    shown to anybody, as those who are in it may withdraw their consent.
     """
 
     licence: Prose = ""
@@ -113,6 +114,7 @@ class Facts(Written):
     forbidden_uses: Names = ()
     named_people: bool | None = None
     photographs: bool = True
+    show_pictures: bool = True
     url: str = ""
 
 

@@ -105,6 +105,21 @@ class Dataset:
             )
         return None
 
+    def refuse_showing(self) -> str | None:
+        """Why no picture may be shown to a reader; None if they may.
+
+        The card says so, or the people in them are named or may be.
+        """
+        whose = f"the data set '{self.name}'"
+        instead = "The other pages tell what was found by group"
+        if self.card.named_people is not False:
+            shows = "shows" if self.card.named_people else "may show (its card doesn't say)"
+            told = f"{whose} {shows} named people, so no picture of it is shown"
+            return sentence(told, instead)
+        if not self.card.show_pictures:
+            return sentence(f"the card of {whose} says that no picture of it is shown", instead)
+        return None
+
     def refuse_sending(self, address: str) -> str | None:
         """Why these pictures may not be sent to another machine; None if they may.
 
@@ -358,7 +373,8 @@ def _digest(card: Card, table: pd.DataFrame) -> str:
     """Sha256 over the card and the table; the order of rows and columns doesn't matter."""
     canonical = table.sort_values("image_id")[sorted(table.columns)]
     # a key that came later counts where it is used, so that digests of before hold
-    said = card.model_dump(mode="json", exclude=None if not card.pictures else {"pictures"})
+    unused = {key for key in ("pictures", "show_pictures") if getattr(card, key)}
+    said = card.model_dump(mode="json", exclude=unused)
     content = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
     content.update(canonical.to_csv(index=False, lineterminator="\n").encode())
     return content.hexdigest()

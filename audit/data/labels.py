@@ -32,13 +32,9 @@ from audit.data.articles import vowel_sound
 from audit.data.yamlfile import FieldError, load_yaml, validate
 
 Harm = Literal[
-    "allocation",
-    "quality of service",
-    "stereotyping",
-    "denigration",
-    "over-representation",
-    "under-representation",
-]
+    "allocation", "quality of service", "stereotyping", "denigration", "over-representation",
+    "under-representation", "being watched, stopped or searched",
+]  # fmt: skip
 HARMS: tuple[str, ...] = get_args(Harm)
 
 Article = Literal["as written", "right", "wrong", "absent"]

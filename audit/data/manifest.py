@@ -32,6 +32,8 @@ EXACT: Final = {16: 2.0**11, 32: 2.0**24, 64: 2.0**53}
 _SEPARATORS: Final = {",": "commas", ";": "semicolons", "\t": "tabs"}
 #: how many pictures follow; thousands may be set apart
 _COUNT: Final = re.compile(r"\d+|\d{1,3}(?:[,.' \u00a0\u202f]\d{3})+", re.ASCII)
+_DECLARED: Final = re.compile(r'"?sep=(.)"?[\r\n]*', re.IGNORECASE)
+_WORD: Final = re.compile(r"\s*[^\W\d][\w-]*\s*")
 #: '# made in May, by us' or '#made in May'; '#path,age' are names
 _COMMENT: Final = re.compile(r"#(?:[\s#]|[^,;\t]*$)")
 
@@ -181,13 +183,24 @@ def _preamble(lines: list[str]) -> tuple[int, int | None, str]:
     count, separator = None, ""
     for i, line in enumerate(lines):
         said = line.strip(BLANKS + '",;')
-        if declared := re.fullmatch(r"sep=(.)[\r\n]*", line):
+        if declared := _DECLARED.fullmatch(line):
             separator = declared[1]
         elif count is None and _COUNT.fullmatch(said):
             count = int(re.sub(r"\D", "", said))
         elif said and not _COMMENT.match(said):
             return i, count, separator
+        elif said.startswith("#") and _is_header(said, lines[i + 1 :], separator):
+            lines[i] = line.replace("#", "", 1)
+            return i, count, separator
     return len(lines), count, separator
+
+
+def _is_header(comment: str, below: list[str], separator: str) -> bool:
+    """Whether what looks like a comment names the columns, a word each; no names are below it."""
+    parts = separator or _separator(comment)
+    names, row = (line.strip(BLANKS).split(parts) for line in (comment[1:], *below[:1], "")[:2])
+    words, values = (all(map(_WORD.fullmatch, line)) for line in (names, row))
+    return len(names) == len(row) > 1 and words and not values
 
 
 def _separator(header: str) -> str:

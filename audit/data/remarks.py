@@ -82,7 +82,7 @@ class Remark:
 
 def of_data(card: Card, manifest: Manifest, table: pd.DataFrame) -> tuple[Remark, ...]:
     """Everything to be said of a data set before a picture is opened."""
-    found = list(_of_subjects(card, manifest))
+    found = [*_of_subjects(card, manifest), *map(Remark, _twins(card.attributes))]
     for name in sorted(manifest.rounded):
         told = "its numbers are floats so large that neighbouring codes become one"
         touched = name if name in card.attributes else ""
@@ -123,7 +123,7 @@ def of_column(column: str, values: pd.Series[str], named: Collection[str]) -> It
 
 def says_nothing(value: str) -> bool:
     """Whether files write this where there is no value; some mean it as a value."""
-    return value.casefold() in _NO_VALUE
+    return plain(value) in _NO_VALUE
 
 
 def _of_subjects(card: Card, manifest: Manifest) -> Iterator[Remark]:
@@ -139,6 +139,16 @@ def _of_subjects(card: Card, manifest: Manifest) -> Iterator[Remark]:
             "the card names no 'cluster_column', so every picture counts as a subject of its own; "
             "if a person, a family or a video has several pictures, intervals are too narrow"
         )
+
+
+def _twins(names: Iterable[str]) -> Iterator[str]:
+    """Attributes whose names a reader takes for one."""
+    same: dict[str, list[str]] = defaultdict(list)
+    for name in names:
+        same[plain(name)].append(name)
+    for twins in same.values():
+        if len(twins) > 1:
+            yield f"{_quoted(twins)} are attributes of their own, and their names {apart(twins)}"
 
 
 def _of_attribute(

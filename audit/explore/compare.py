@@ -24,6 +24,7 @@ from audit.core.errors import InputError, sentence
 from audit.core.files import unwritable, write_text
 from audit.core.integrity import unedited
 from audit.core.registry import unknown
+from audit.core.rows import Fields, Row
 from audit.core.rundir import Run
 from audit.core.tables import CHANGES, DIFFERENCE, ENSEMBLE, OK, WORST, keys_of
 from audit.core.verdicts import JUDGED, RULE, Verdict, size_bounds, verdicts
@@ -120,7 +121,7 @@ def largest(changes: pd.DataFrame, comparison: str, most: int = 10) -> pd.DataFr
     return rows.loc[first.index[:most]].reset_index(drop=True)
 
 
-def in_columns(row: Mapping[str, Any]) -> tuple[str, str, str, str, str, str]:
+def in_columns(row: Fields) -> tuple[str, str, str, str, str, str]:
     """A change in short cells: verdict, asked, between whom, gap in A, gap in B, change."""
     task = " / ".join(dict.fromkeys((row["task"], row["task_b"])))
     sides = f"{row['group']} v {row['other']}", f"{row['group_b']} v {row['other_b']}"
@@ -194,8 +195,7 @@ class _Side:
     @cached_property
     def rows(self) -> pd.DataFrame:
         """The outcomes by picture."""
-        table = self.run.outcomes(self.task)
-        known = table["condition"].unique()
+        known = (table := self.run.outcomes(self.task))["condition"].unique()
         if self.condition not in known:
             where = f"{self.run.name}, task '{self.task}'"
             raise unknown("condition", self.condition, known, where=where)
@@ -299,12 +299,12 @@ class _Family:
     def pairs(self) -> Pairs:
         return Pairs.of(self.standing[0] == OK, self.groups.names)
 
-    def table(self, columns: Mapping[str, Any], one: Integers, other: Integers) -> pd.DataFrame:
+    def table(self, columns: Fields, one: Integers, other: Integers) -> pd.DataFrame:
         """Rows of labels by comparisons from arrays (Q, P); ``one, other`` (Q, P) are groups."""
         names, at = np.array(self.groups.names, dtype=object), np.arange(len(one))[:, np.newaxis]
         s, _, gained, lost = self.parts
         counted = {"n": s.n, "subjects": s.subjects, "gained": gained.events, "lost": lost.events}
-        every: dict[str, Any] = {
+        every: Row = {
             "run_a": self.a.run.name,
             "run_b": self.b.run.name,
             "task": self.a.task,
@@ -422,7 +422,7 @@ def _tasks_of(run: Run) -> list[str]:
     return [str(question["task"]) for question in run.questions]
 
 
-def _label_set(run: Run, task: str) -> dict[str, Any]:
+def _label_set(run: Run, task: str) -> Row:
     """The label set of a task as it was asked, without its digest."""
     (question,) = (q for q in run.questions if q["task"] == task)
     (labels,) = question["label_sets"]

@@ -23,6 +23,7 @@ from PIL import Image
 from audit.core.errors import InputError, sentence
 from audit.core.files import digest_of
 from audit.core.registry import suggest, unknown
+from audit.core.rows import Row, Values
 from audit.core.rundir import PRIVATE, Run
 from audit.core.tables import ENSEMBLE, EVERYONE
 from audit.data.alterations import AS_IT_IS, alteration
@@ -84,7 +85,7 @@ class Gallery:
     suite: Suite
     groups: pd.DataFrame
     store: Store
-    _kept: dict[str, Any] = field(default_factory=dict)
+    _kept: Row = field(default_factory=dict)
 
     # ---- what there is -------------------------------------------------------------------------
 
@@ -330,8 +331,7 @@ class Gallery:
 
     @cached_property
     def _asked_about(self) -> pd.DataFrame:
-        table = self.dataset.table.set_index("image_id", drop=False)
-        return table.loc[list(self.groups.index)]
+        return self.dataset.table.set_index("image_id", drop=False).loc[list(self.groups.index)]
 
     def family(self, name: str, task: str, label: str) -> pd.DataFrame:
         """The pictures of a family with the score of a label, the unchanged one first.
@@ -455,7 +455,7 @@ def open_gallery(run: Run, store: Store) -> Gallery:
 
     Raises:
         InputError: no private part, or a run of an earlier version; rows that were changed; a data
-            set that is gone, has changed since, or shows or may show named people.
+            set that is gone, has changed since, or whose pictures may not be shown.
     """
     groups = run.groups().set_index("image_id")
     _require_sealed(run, f"{PRIVATE}/groups.parquet")
@@ -464,10 +464,8 @@ def open_gallery(run: Run, store: Store) -> Gallery:
     if dataset.digest != run.manifest.get("dataset_digest"):
         told = f"{run.name}: the data set '{dataset.name}' has changed since this run"
         raise InputError(sentence(f"{told}, so its pictures are not shown", "Run the suite again"))
-    if dataset.card.named_people is not False:
-        shows = "shows" if dataset.card.named_people else "may show (its card doesn't say)"
-        told = f"the data set '{dataset.name}' {shows} named people, so no picture of it is shown"
-        raise InputError(sentence(told, "The other pages tell what was found by group"))
+    if refused := dataset.refuse_showing():
+        raise InputError(refused)
     return Gallery(run, suite, groups[groups.index.isin(dataset.table["image_id"])], store)
 
 
@@ -533,7 +531,7 @@ def _together(table: pd.DataFrame) -> str:
     return f"all {templates} templates together" if templates else "as asked"
 
 
-def _differences(before: pd.Series[Any], after: pd.Series[Any]) -> str:
+def _differences(before: Values, after: Values) -> str:
     """'age_group: child' for every attribute that differs, blank where none does."""
     pairs: Iterable[tuple[str, Any, Any]] = zip(before.index, before, after, strict=True)
     told = [f"{name}: {_short(b)}" for name, a, b in pairs if not (a == b or pd.isna(b))]

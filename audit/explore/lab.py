@@ -21,6 +21,7 @@ import yaml
 from numpy.typing import NDArray
 
 from audit.core.errors import InputError, sentence
+from audit.core.rows import Fields, Row
 from audit.core.rundir import Run
 from audit.core.tables import CONDITION, EFFECTS, ENSEMBLE, EVERYONE
 from audit.data.alterations import AS_IT_IS, alteration
@@ -353,7 +354,7 @@ class Worded:
     truth: Codes | None
     confidence: Confidence
 
-    def rates(self, row: Mapping[str, Any]) -> pd.DataFrame:
+    def rates(self, row: Fields) -> pd.DataFrame:
         """The rates of all groups in one wording, counted as the run counts its headline's.
 
         The rate of ``row['group']`` less that of ``row['other']`` is the gap that the run measured.
@@ -376,15 +377,13 @@ class Worded:
         self._require_as_many(found, row)
         return found.reset_index(drop=True)
 
-    def _counted(self, row: Mapping[str, Any]) -> Counts:
+    def _counted(self, row: Fields) -> Counts:
         if row["wording"] not in self.answers.names:
             raise InputError(
                 sentence(f"'{row['wording']}' is no wording of this run", "Run its suite again")
             )
         at = [self.answers.names.index(row["wording"])]
-        asked_of: dict[str, Any] = {
-            n: str(row[n]) for n in ("metric", "label", "attribute", "group", "other")
-        }
+        asked_of: Row = {n: str(row[n]) for n in ("metric", "label", "attribute", "group", "other")}
         gap = Gap(**asked_of, margin=float(row["margin"]))
         if gap.metric != "misclassification":
             places, truth = np.arange(len(self.answers.keys)), None
@@ -404,7 +403,7 @@ class Worded:
             self.draws.rows(clusters),
         )
 
-    def _require_as_many(self, found: pd.DataFrame, row: Mapping[str, Any]) -> None:
+    def _require_as_many(self, found: pd.DataFrame, row: Fields) -> None:
         """The gap's two groups must have as many pictures as the run asked about."""
         n = found[found["attribute"] == row["attribute"]].set_index("group")["n"]
         if (n.get(row["group"]), n.get(row["other"])) != (row["n"], row["n_other"]):
@@ -465,7 +464,7 @@ def _no_model() -> Encoder:
     )
 
 
-def wording_prompts(run: Run, row: Mapping[str, Any]) -> list[str]:
+def wording_prompts(run: Run, row: Fields) -> list[str]:
     """The prompts that the text side saw in one wording, those of the labels counted first.
 
     Args:
@@ -522,7 +521,7 @@ def typed(labels: Iterable[str], templates: Iterable[str], saved: Question) -> Q
     return Question(validate(LabelSet, asked), validate(PromptSet, worded))
 
 
-def _own(purpose: str, source: str) -> dict[str, Any]:
+def _own(purpose: str, source: str) -> Row:
     told = f"changed by hand; it began as: {source}"
     return {"version": 1, "purpose": purpose, "source": told, "complete": True, "missing": None}
 
@@ -571,7 +570,7 @@ def label_set_yaml(labels: LabelSet) -> str:
     return _yaml(full)
 
 
-def _without_own_key(label: Mapping[str, Any]) -> Any:
+def _without_own_key(label: Fields) -> Any:
     kept = {k: v for k, v in label.items() if not (k == "key" and v == label["text"])}
     return kept["text"] if list(kept) == ["text"] else kept
 
@@ -584,7 +583,7 @@ def suite_files(
     The three files belong in one folder. The suite keeps the run's model, the task's pictures,
     attributes and confidence; its gates, which may be about other labels, are left out.
     """
-    probe: dict[str, Any] = {
+    probe: Row = {
         "kind": "classification",
         "label_set": f"./{LABELS_FILE}",
         "templates": f"./{TEMPLATES_FILE}",
@@ -618,5 +617,5 @@ def zipped(files: Mapping[str, str | bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def _yaml(data: Mapping[str, Any]) -> str:
+def _yaml(data: Fields) -> str:
     return yaml.safe_dump(dict(data), sort_keys=False, allow_unicode=True, width=100)

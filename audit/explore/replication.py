@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 import pandas as pd
 
 from audit.core.digits import bounds, percent
+from audit.core.rows import Fields, Row
 from audit.core.tables import (
     ENSEMBLE,
     EVERYONE,
@@ -52,15 +53,15 @@ class Finished(Protocol):
         """The table RATES."""
 
     @property
-    def model(self) -> dict[str, Any]:
+    def model(self) -> Row:
         """The encoder's card."""
 
     @property
-    def dataset(self) -> dict[str, Any]:
+    def dataset(self) -> Row:
         """Name, pictures, quarantined pictures, attributes and card of the data set."""
 
     @property
-    def questions(self) -> list[dict[str, Any]]:
+    def questions(self) -> list[Row]:
         """What each probe asked."""
 
 
@@ -173,7 +174,7 @@ def replicate_all(cards: Iterable[ReplicationCard], run: Finished) -> pd.DataFra
     return REPLICATIONS.conform(pd.DataFrame(rows, columns=list(REPLICATIONS.columns)))
 
 
-def _rows_of(card: ReplicationCard, view: _View) -> Iterator[dict[str, Any]]:
+def _rows_of(card: ReplicationCard, view: _View) -> Iterator[Row]:
     everywhere = list(_about_run(card.protocol, view))
     asked = {name: _find(q, view) for name, q in card.protocol.questions.items()}
     for number in card.numbers:
@@ -212,11 +213,11 @@ class _View:
         return {str(a): tuple(g) for a, g in pairs.groupby("attribute", sort=False)["group"]}
 
     @cached_property
-    def _rows(self) -> dict[tuple[str, str], dict[tuple[Any, ...], dict[str, Any]]]:
+    def _rows(self) -> dict[tuple[str, str], dict[tuple[Any, ...], Row]]:
         """Filled task by task: most tasks of a run are on no card."""
         return {}
 
-    def _of(self, task: str, condition: str) -> dict[tuple[Any, ...], dict[str, Any]]:
+    def _of(self, task: str, condition: str) -> dict[tuple[Any, ...], Row]:
         if (task, condition) not in self._rows:
             rates = self.run.rates
             rates = rates[(rates["task"] == task) & (rates["condition"] == condition)]
@@ -226,7 +227,7 @@ class _View:
             }
         return self._rows[task, condition]
 
-    def row(self, found: _Found, number: Number, label: str) -> dict[str, Any] | None:
+    def row(self, found: _Found, number: Number, label: str) -> Row | None:
         """The row of RATES for one label of a number, or None."""
         metric = "misclassification" if number.metric == ACCURACY else number.metric
         place = _place(number.attribute, number.group)
@@ -290,7 +291,7 @@ def _apart(gaps: Iterable[Gap]) -> tuple[int, int]:
     return sum(g.serious for g in kept), len(kept)
 
 
-def _answer(question: Question, asked: Mapping[str, Any]) -> _Found:
+def _answer(question: Question, asked: Fields) -> _Found:
     labels = asked["label_sets"][0]
     condition, gaps = _about_wording(question, asked)
     if question.wording == "reconstructed":
@@ -300,7 +301,7 @@ def _answer(question: Question, asked: Mapping[str, Any]) -> _Found:
     return _Found(tuple(gaps), str(asked["task"]), condition, _families(labels))
 
 
-def _families(labels: Mapping[str, Any]) -> dict[str, frozenset[str]]:
+def _families(labels: Fields) -> dict[str, frozenset[str]]:
     """The labels of every tag of a label set."""
     found: dict[str, frozenset[str]] = {}
     for label in labels["labels"]:
@@ -309,17 +310,17 @@ def _families(labels: Mapping[str, Any]) -> dict[str, frozenset[str]]:
     return found
 
 
-def _same_labels(question: Question, labels: Mapping[str, Any]) -> bool:
+def _same_labels(question: Question, labels: Fields) -> bool:
     if question.digest:
         return bool(labels.get("digest") == question.digest)
     return _texts(labels) == set(map(normalise, question.labels))
 
 
-def _texts(labels: Mapping[str, Any]) -> set[str]:
+def _texts(labels: Fields) -> set[str]:
     return {normalise(label["text"]) for label in labels["labels"]}
 
 
-def _no_such_labels(question: Question, tasks: Sequence[Mapping[str, Any]]) -> Gap:
+def _no_such_labels(question: Question, tasks: Sequence[Fields]) -> Gap:
     wanted = set(map(normalise, question.labels))
     told = f"'{question.label_set}' there, asked by none of {len(tasks)} tasks here"
     near = max(tasks, key=lambda q: len(wanted & _texts(q["label_sets"][0])), default=None)
@@ -329,7 +330,7 @@ def _no_such_labels(question: Question, tasks: Sequence[Mapping[str, Any]]) -> G
     return Gap("label set", told, serious=True)
 
 
-def _about_choice(question: Question, tasks: Sequence[Mapping[str, Any]]) -> list[Gap]:
+def _about_choice(question: Question, tasks: Sequence[Fields]) -> list[Gap]:
     rules = sorted({_rule(q) for q in tasks})
     if question.choice in rules:
         return []
@@ -338,7 +339,7 @@ def _about_choice(question: Question, tasks: Sequence[Mapping[str, Any]]) -> lis
     return [Gap("choice", told, serious=True)]
 
 
-def _rule(asked: Mapping[str, Any]) -> str:
+def _rule(asked: Fields) -> str:
     """How a task's answers are made, as cards name it: which is chosen, and what it counts as."""
     rule = CHOICE.get(str(asked["kind"]), str(asked["kind"]))
     for labels in asked["label_sets"]:
@@ -354,7 +355,7 @@ def _counted(n: int) -> str:
     return words[n - 2] if 2 <= n <= 10 else str(n)
 
 
-def _about_wording(question: Question, asked: Mapping[str, Any]) -> tuple[str, list[Gap]]:
+def _about_wording(question: Question, asked: Fields) -> tuple[str, list[Gap]]:
     """The condition with the nearest wording, and how template and article differ in it."""
     sets = asked.get("prompt_sets") or []
     here = tuple(t for s in sets for t in s["templates"])
@@ -407,9 +408,7 @@ def _named(groups: Sequence[str]) -> str:
     return ", ".join(groups) if len(groups) <= 3 else f"{len(groups)} groups ({groups[0]}, ...)"
 
 
-def _row(
-    card: ReplicationCard, number: Number, found: _Found, gaps: list[Gap], view: _View
-) -> dict[str, Any]:
+def _row(card: ReplicationCard, number: Number, found: _Found, gaps: list[Gap], view: _View) -> Row:
     """One row of REPLICATIONS."""
     gaps = gaps + _about_families(card.protocol.questions[card.question(number)], number, found)
     rows = [row for label in number.counted if (row := view.row(found, number, label))]
@@ -446,7 +445,7 @@ def _row(
     }
 
 
-def _names(card: ReplicationCard, number: Number, found: _Found) -> dict[str, Any]:
+def _names(card: ReplicationCard, number: Number, found: _Found) -> Row:
     return {
         "key": card.key(number),
         "card": card.name,
@@ -470,7 +469,7 @@ def _theirs(card: ReplicationCard, number: Number) -> Rate:
     return Rate(number.share, size, 0.0 if exact else card.rounding / 200)
 
 
-def _ours(number: Number, rows: Sequence[Mapping[str, Any]]) -> tuple[Rate, float]:
+def _ours(number: Number, rows: Sequence[Fields]) -> tuple[Rate, float]:
     """The run's rate and pictures; families that exclude each other are added up.
 
     A sum is given the smallest effective number of its parts: where every picture shows another
@@ -509,9 +508,7 @@ def _not_comparable(gaps: Iterable[Gap], number: Number, found: _Found) -> str:
     return f"task '{found.task}' has no {number.metric} of '{label}' for {place}"
 
 
-def _worded(
-    number: Number, rows: Sequence[Mapping[str, Any]], measured: Mapping[str, Any]
-) -> tuple[str, str]:
+def _worded(number: Number, rows: Sequence[Fields], measured: Fields) -> tuple[str, str]:
     """The word for a comparable number, and why it can't be told or what to know of it."""
     if math.isnan(measured["low"]):
         told = next((str(row["reason"]) for row in rows if row["reason"]), "")
@@ -544,7 +541,7 @@ def in_short(table: pd.DataFrame) -> str:
     return ", ".join(told) or "no published number"
 
 
-def in_columns(row: Mapping[str, Any]) -> tuple[str, ...]:
+def in_columns(row: Fields) -> tuple[str, ...]:
     """A row as text cells: verdict, number, published, ours, difference (bounds), distance, why."""
     what = f"{row['question']}: {row['metric'].replace('_', ' ')} of {row['label']}"
     who = "" if row["attribute"] == EVERYONE else f", {row['group']}"

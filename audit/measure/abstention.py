@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
 
 from audit.core.digits import bounds, percent
 from audit.core.errors import InputError, sentence
+from audit.core.rows import Fields, Row
 from audit.core.tables import (
     ENSEMBLE,
     EVERYONE,
@@ -238,14 +239,14 @@ def measures_of(question: Question, asked: Asked, gaps: bool = True) -> pd.DataF
     return measured(rows, **every)
 
 
-def _rates(sample: Sample, asked: Asked) -> Iterator[dict[str, Any]]:
+def _rates(sample: Sample, asked: Asked) -> Iterator[Row]:
     c = asked.confidence
     for row in rows_of_rates(sample, asked.groups, c.level, c.min_group):
         why = _NONE_SURE if row["status"] == UNDEFINED else row["reason"]
         yield row | {"method": EITHER, "reason": why, "verdict": NOT_JUDGED}
 
 
-def _gap(sample: Sample, question: Question, asked: Asked, attribute: str) -> dict[str, Any]:
+def _gap(sample: Sample, question: Question, asked: Asked, attribute: str) -> Row:
     """The widest gap between two groups of one attribute."""
     columns = asked.groups.columns(attribute)
     part = pick_groups(sample, columns)
@@ -253,7 +254,7 @@ def _gap(sample: Sample, question: Question, asked: Asked, attribute: str) -> di
     ok = standing(part.n, part.subjects, asked.confidence.min_group)[0] == OK
     pairs = Pairs.of(ok, names.tolist())
     margin = asked.confidence.margin(question.margin_family).difference
-    row: dict[str, Any] = {
+    row: Row = {
         "attribute": attribute,
         "margin": margin,
         "family": f"{asked.task}, {question.metric}, by {attribute}",
@@ -276,7 +277,7 @@ def _gap(sample: Sample, question: Question, asked: Asked, attribute: str) -> di
     )
 
 
-def _by_chance(question: Question, asked: Asked, attribute: str) -> tuple[dict[str, Any], str]:
+def _by_chance(question: Question, asked: Asked, attribute: str) -> tuple[Row, str]:
     """The widest gap if groups did not matter, and how subjects were dealt or why they weren't."""
     dealt = Dealt(question.happened[:, np.newaxis], question.asked, asked.at)
     found = range_by_chance(dealt, asked.groups, attribute, asked.confidence, asked.seed)
@@ -299,7 +300,7 @@ def _told(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _worth_telling(table: pd.DataFrame) -> list[Any]:
+def _worth_telling(table: pd.DataFrame) -> list[int]:
     """Rows to tell: of each metric and attribute the surest gap, if large, and the surest of all.
 
     Where nothing was withheld from anybody the answers are those of the headline, told elsewhere.
@@ -314,18 +315,18 @@ def _worth_telling(table: pd.DataFrame) -> list[Any]:
     return list(surest.index[first | (surest["verdict"] == EXCEEDS)])
 
 
-def _what(row: Mapping[str, Any]) -> str:
+def _what(row: Fields) -> str:
     sure = f"at least {100 * threshold_of(row['condition']):.4g} % sure"
     if row["metric"] == LABELLED:
         return f"Asked '{row['task']}', the model is {sure} of its answer"
     return f"Asked '{row['task']}' and heard only where it is {sure}, the model is right"
 
 
-def _of(row: Mapping[str, Any]) -> str:
+def _of(row: Fields) -> str:
     return "pictures" if row["metric"] == LABELLED else "answered pictures"
 
 
-Rates = Mapping[tuple[str, str, str, str], Mapping[str, Any]]
+Rates = Mapping[tuple[str, str, str, str], Fields]
 
 
 def rates_in(table: pd.DataFrame) -> pd.DataFrame:
@@ -342,7 +343,7 @@ def rates_by_name(table: pd.DataFrame) -> Rates:
     }
 
 
-def gap_sentence(row: Mapping[str, Any], rates: Rates, what: str, of: str = "pictures") -> str:
+def gap_sentence(row: Fields, rates: Rates, what: str, of: str = "pictures") -> str:
     """A widest gap of ``measures_of`` in a sentence that begins with ``what``.
 
     Args:

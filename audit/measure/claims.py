@@ -9,7 +9,7 @@ primary verdict.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from audit.core.errors import sentence
+from audit.core.rows import Fields, Row, Values
 from audit.core.tables import (
     DIFFERENCE,
     ENSEMBLE,
@@ -81,7 +82,7 @@ class Claim(BaseModel):
             return "selection"
         return ERRORS if self.category == ERRORS else _CATEGORY
 
-    def asks(self, row: Mapping[str, Any]) -> bool:
+    def asks(self, row: Fields) -> bool:
         """Whether a question, with task, metric and label, is the one meant."""
         right = row["metric"] == self.metric and self.task in ("", row["task"])
         return right and (self.metric == ERRORS or row["label"] == (self.label or self.category))
@@ -225,12 +226,12 @@ _JUDGED: Final = ("ratio", "ratio_low", "ratio_high", "basis", "p_margin", "verd
 
 
 def _bounded(
-    row: pd.Series[Any],
+    row: Values,
     claim: Claim | None,
     tallies: Sequence[Tally],
     confidence: Confidence,
     level: float,
-) -> dict[str, Any]:
+) -> Row:
     """One claim's bounds and verdict at another level."""
     asked: Asked = (row["probe"], row["task"], row["condition"], row["metric"])
     tally = next(t for t in tallies if asked in t.blocks)
@@ -261,7 +262,7 @@ def _two_groups(
     return two, replace(block, counts=block.counts.pick([0], at))
 
 
-def resting_bounds(row: Mapping[str, Any]) -> tuple[float, float]:
+def resting_bounds(row: Fields) -> tuple[float, float]:
     """The bounds of a gap that its verdict rests on; see DISPARITIES.
 
     The simultaneous ones, but of one *within margin* the upper one is that of the claim that no
@@ -275,7 +276,7 @@ def resting_bounds(row: Mapping[str, Any]) -> tuple[float, float]:
     return low, high
 
 
-def within_but_for_the_left_out(row: Mapping[str, Any]) -> bool:
+def within_but_for_the_left_out(row: Fields) -> bool:
     """Whether a gap would be *within margin* if no group were too small to be compared."""
     ratio = row.get("ratio_margin", np.nan)
     near = row.get("high_equivalence", np.nan) < row["margin"]

@@ -9,7 +9,7 @@ get worst-case gaps only: they show the spread of wordings and are not tested.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final
@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from audit.core.rows import Array, Fields, Row
 from audit.core.schema import Columns
 from audit.core.tables import (
     DEPARTURE,
@@ -164,8 +165,7 @@ class Compared:
     @cached_property
     def pairs(self) -> Pairs:
         """Every pair of groups."""
-        ok = self.standing[0][:, : self.size] == OK
-        return Pairs.of(ok, self.names[: self.size])
+        return Pairs.of(self.standing[0][:, : self.size] == OK, self.names[: self.size])
 
     @cached_property
     def against_rest(self) -> Pairs:
@@ -209,7 +209,7 @@ class Compared:
         found = simultaneous(self.sample, rest.one, rest.other, rest.usable, levels, level)
         return [self.claims.found, found]
 
-    def of_all(self, value: Callable[[Families], Any]) -> NDArray[Any]:
+    def of_all(self, value: Callable[[Families], Any]) -> Array:
         """A value (Q, P) or (Q, 1) of each family, side by side for all comparisons."""
         sides = (self.pairs, self.against_rest)
         parts = [
@@ -231,7 +231,7 @@ class Compared:
         named = [f"{self.asked[1]}, {self.asked[3]}: {x}, by {over}" for x in self.block.labels]
         return np.array(named, dtype=object)[:, np.newaxis]
 
-    def table(self, columns: Mapping[str, Any], pairs: Any = None) -> Columns:
+    def table(self, columns: Fields, pairs: Any = None) -> Columns:
         """Rows of questions by comparisons from arrays (Q, P); ``pairs`` are group indices."""
         q = len(self.block.labels)
         if pairs is None:
@@ -245,7 +245,7 @@ class Compared:
             for name in ("n", "subjects", "events")
             for end, side in (("", one), ("_other", other))
         }
-        every: dict[str, Any] = dict(zip(QUESTION, self.asked, strict=False)) | {
+        every: Row = dict(zip(QUESTION, self.asked, strict=False)) | {
             "label": np.array(self.block.labels, dtype=object)[:, np.newaxis],
             "margin_family": np.array(self.block.families, dtype=object)[:, np.newaxis],
             "attribute": self.attribute,
@@ -324,7 +324,7 @@ def differences(groups: Compared) -> Columns:
     )
 
 
-def _compared(groups: Compared) -> dict[str, Any]:
+def _compared(groups: Compared) -> Row:
     """What differences and ratios of the same comparisons have in common."""
     c = groups.comparisons
     status, reason = joint_status(groups.names, groups.standing, c.one, c.other)

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 from numpy.typing import NDArray
 
+from audit.core.rows import Fields, Row
 from audit.core.schema import Columns
 from audit.core.tables import CONDITION, EFFECTS, ENSEMBLE, OK, RATE, WORST
 from audit.core.verdicts import verdicts
@@ -220,7 +221,7 @@ class Frame:
         """What the simultaneous bounds of an attribute's rows hold for."""
         return f"{self.task}, {self.edits} edits, by " + attribute
 
-    def columns(self, edit: Edit, columns: Mapping[str, Any], shape: tuple[int, int]) -> Columns:
+    def columns(self, edit: Edit, columns: Fields, shape: tuple[int, int]) -> Columns:
         """Columns of EFFECTS from arrays (Q, P), blank where none is given."""
         every = {
             "probe": self.probe,
@@ -275,13 +276,13 @@ def rate_rows(edit: Edit, parts: Parts, frame: Frame, carries: Mapping[str, Floa
     return frame.columns(edit, columns, gained.n.shape)
 
 
-def _named(parts: Parts) -> dict[str, Any]:
+def _named(parts: Parts) -> Row:
     """What is counted, as columns (Q, 1)."""
     names = {"metric": parts.metric, "label": parts.labels, "margin_family": parts.families}
     return {k: np.array(v, dtype=object)[:, np.newaxis] for k, v in names.items()}
 
 
-def _counted(gained: Sample, lost: Sample) -> dict[str, Any]:
+def _counted(gained: Sample, lost: Sample) -> Row:
     counted = {"n": gained.n, "subjects": gained.subjects}
     return {**counted, "gained": gained.events, "lost": lost.events}
 
@@ -327,7 +328,7 @@ class GapChange:
     each: float
     size: int
 
-    def columns(self, margin: Floats) -> dict[str, Any]:
+    def columns(self, margin: Floats) -> Row:
         """What tables of paired changes hold of it, (Q, 1), with the verdict against a margin."""
         return {
             "comparison": WORST,

@@ -6,7 +6,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from audit.core.digits import bounds, percent, share
 from audit.core.names import short_digest
+from audit.core.rows import Fields
 from audit.core.tables import (
     BETWEEN,
     DIFFERENCE,
@@ -206,7 +207,7 @@ def judged(disparities: pd.DataFrame, rates: pd.DataFrame) -> pd.DataFrame:
 
 
 def _of_gap(
-    row: Mapping[str, Any],
+    row: Fields,
     harms: Mapping[tuple[str, str], str],
     sources: Mapping[str, str],
     label_errors: Verdicts | None,
@@ -238,7 +239,7 @@ def _of_gap(
     )
 
 
-def _of_measure(row: Mapping[str, Any], sources: Mapping[str, str]) -> Finding:
+def _of_measure(row: Fields, sources: Mapping[str, str]) -> Finding:
     """A measure that its probe put into a sentence."""
     named = [row[side] for side in ("group", "other") if row[side] not in ("", EVERYONE)]
     parts = [row[k] for k in ("task", "metric", "label", "attribute", "condition")]
@@ -263,7 +264,7 @@ def _of_measure(row: Mapping[str, Any], sources: Mapping[str, str]) -> Finding:
     )
 
 
-def _ratio(row: Mapping[str, Any]) -> dict[str, float | None] | None:
+def _ratio(row: Fields) -> dict[str, float | None] | None:
     """The largest ratio with its bounds, where a ratio margin binds."""
     if np.isnan(row["ratio_margin"]):
         return None
@@ -271,7 +272,7 @@ def _ratio(row: Mapping[str, Any]) -> dict[str, float | None] | None:
     return {name: _number(v) for name, v in values.items()} | {"margin": row["ratio_margin"]}
 
 
-def _gap_sentence(row: Mapping[str, Any]) -> str:
+def _gap_sentence(row: Fields) -> str:
     ends = resting_bounds(row)
     between = "" if row["comparison"] == DIFFERENCE else ", the largest gap between two groups"
     return (
@@ -282,7 +283,7 @@ def _gap_sentence(row: Mapping[str, Any]) -> str:
     )
 
 
-def _bounds_in_words(row: Mapping[str, Any], ends: tuple[float, float]) -> str:
+def _bounds_in_words(row: Fields, ends: tuple[float, float]) -> str:
     """The bounds that the verdict rests on, and what they hold over."""
     level = f"{100 * row['level']:.0f} %"
     if row["verdict"] == Verdict.WITHIN:
@@ -295,7 +296,7 @@ def _bounds_in_words(row: Mapping[str, Any], ends: tuple[float, float]) -> str:
     return f"{told}; {_ratio_in_words(row)}"
 
 
-def _ratio_in_words(row: Mapping[str, Any]) -> str:
+def _ratio_in_words(row: Fields) -> str:
     """The largest ratio of two rates with what is sure of it."""
     surely = row["ratio_low"] > 1
     if np.isnan(row["ratio"]):
@@ -306,7 +307,7 @@ def _ratio_in_words(row: Mapping[str, Any]) -> str:
     return f"{which} is {row['ratio']:.3g} times{least}"
 
 
-def _verdict_in_words(row: Mapping[str, Any]) -> str:
+def _verdict_in_words(row: Fields) -> str:
     """The verdict against the margin, or margins, that it rests on."""
     points, verdict = f"{100 * row['margin']:g} points", Verdict(row["verdict"])
     eventless = not row["value"] and not row["events"] + row["events_other"]
@@ -320,11 +321,11 @@ def _verdict_in_words(row: Mapping[str, Any]) -> str:
     return verdict.against(f"{points} or {times}", small)
 
 
-def _what(row: Mapping[str, Any]) -> str:
+def _what(row: Fields) -> str:
     return f"Asked '{row['task']}', {METRICS[row['metric']].clause(row['label'])}"
 
 
-def _unusable_sentence(row: Mapping[str, Any]) -> str:
+def _unusable_sentence(row: Fields) -> str:
     pair = f" {row['group']} v {row['other']}" if row["comparison"] == DIFFERENCE else ""
     return (
         f"{_what(row)} at rates that can't be compared by {row['attribute']}{pair}: "
@@ -332,7 +333,7 @@ def _unusable_sentence(row: Mapping[str, Any]) -> str:
     )
 
 
-def _severity(row: Mapping[str, Any], harm: str) -> Literal["high", "medium", "low", "none"]:
+def _severity(row: Fields, harm: str) -> Literal["high", "medium", "low", "none"]:
     """Beyond the margin: high for harmful families, medium for other harms; open ones are low."""
     if row["verdict"] == EXCEEDS and row["margin_family"] in _HARMFUL:
         return "high"
@@ -345,14 +346,14 @@ def _severity(row: Mapping[str, Any], harm: str) -> Literal["high", "medium", "l
 TOO_FEW_SUBJECTS: Final = "not compared, since they have too few subjects"
 
 
-def _whose(row: Mapping[str, Any], sources: Mapping[str, str]) -> Iterator[str]:
+def _whose(row: Fields, sources: Mapping[str, str]) -> Iterator[str]:
     """Whose perception the groups compared are."""
     for attribute in str(row["attribute"]).split(" x "):
         if attribute in sources:
             yield f"groups of '{attribute}' are {_WHOSE_WORD.get(sources[attribute], '')}"
 
 
-def _caveats(row: Mapping[str, Any], sources: Mapping[str, str]) -> Iterator[str]:
+def _caveats(row: Fields, sources: Mapping[str, str]) -> Iterator[str]:
     yield from _whose(row, sources)
     if row["subjects"] < row["n"] or row["subjects_other"] < row["n_other"]:
         yield (
@@ -406,7 +407,7 @@ def _of_denigration(rates: pd.DataFrame) -> Iterator[Finding]:
         )
 
 
-def in_columns(finding: Mapping[str, Any]) -> tuple[str, str, str, str]:
+def in_columns(finding: Fields) -> tuple[str, str, str, str]:
     """A finding in four short cells: verdict, what was asked, between whom, gap with bounds."""
     what = _counted(finding["metric"], finding["label"])
     groups = " v ".join(finding["groups"])
@@ -436,7 +437,7 @@ def _span(low: float | None, high: float | None) -> str:
     return "no bounds" if low is None or high is None else f"{low:.2g} to {high:.2g}"
 
 
-def tally_verdicts(findings: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+def tally_verdicts(findings: Sequence[Fields]) -> dict[str, int]:
     """How many findings have each verdict."""
     verdicts = [f["verdict"] for f in findings]
     return {v: verdicts.count(v) for v in (EXCEEDS, INCONCLUSIVE, WITHIN, "seen")}

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from audit.core.rows import Array
 from audit.core.verdicts import GapSize, decide, size_bounds
 from audit.stats.clustered import Floats, Integers, Sample, difference_interval, rate_interval
 from audit.stats.pooling import Pooled, partial_pooling, pooled_differences, pooled_variance
@@ -127,9 +128,7 @@ def compare_pooled(
     return Comparisons(np.where(known, d, np.nan), *bounds)
 
 
-def largest(
-    compared: Comparisons | None, pairs: int, margin: npt.ArrayLike
-) -> dict[str, npt.NDArray[Any]]:
+def largest(compared: Comparisons | None, pairs: int, margin: npt.ArrayLike) -> dict[str, Array]:
     """The largest pooled gap between two cells: columns (Q, 1) of the first ``pairs`` comparisons.
 
     Lower bound: the largest simultaneous one of a pair; upper bound: the largest of the pairs' own,
@@ -152,7 +151,7 @@ def largest(
     }
 
 
-def columns(compared: Comparisons | None, margin: npt.ArrayLike) -> dict[str, npt.NDArray[Any]]:
+def columns(compared: Comparisons | None, margin: npt.ArrayLike) -> dict[str, Array]:
     """Columns (Q, P) of the table DISPARITIES for its differences; none where none is pooled."""
     if compared is None:
         return {}

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from audit.core.errors import InputError, sentence
+from audit.core.rows import Array
 from audit.core.schema import Columns
 from audit.core.tables import ADD, DROP, EFFECTS, EVERYONE, INCONCLUSIVE, NOT_ASKED, RATE, SWAP
 from audit.data.labels import Label, LabelSet
@@ -311,7 +312,8 @@ def _samples(base: Counts, moves: Counts) -> tuple[Sample, Sample, Sample, Sampl
     Counts add up, so the many pictures that no edit moves are counted once for all edits.
     """
 
-    def four(first: Any, moved: Any, axis: int) -> Any:
+    def four(first: Array, moved: Array | None, axis: int) -> Array:
+        assert moved is not None
         into, out, gained, lost = np.split(moved, 4, axis=axis)
         before = first + into - out
         return np.concatenate([before, before + gained - lost, gained, lost], axis=axis)

@@ -8,13 +8,13 @@ be the largest.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from audit.core.rows import Fields
 from audit.core.tables import DIFFERENCE, ENSEMBLE, EVERYONE, OK, REST, UNKNOWN, records
 from audit.core.verdicts import GapSize, decide, size_bounds
 from audit.stats.mislabelled import at_random, at_worst
@@ -73,12 +73,12 @@ def _questions(table: pd.DataFrame) -> list[tuple[Any, ...]]:
     return list(table[_QUESTION].itertuples(index=False, name=None))
 
 
-def _by_differences(row: Mapping[str, Any], pairs: pd.DataFrame) -> bool:
+def _by_differences(row: Fields, pairs: pd.DataFrame) -> bool:
     """Whether a verdict is that of the differences of its pairs."""
     return bool(_verdict(row, *_ends(_of_claim(row, pairs))) == row["verdict"])
 
 
-def _of_claim(row: Mapping[str, Any], pairs: pd.DataFrame) -> pd.DataFrame:
+def _of_claim(row: Fields, pairs: pd.DataFrame) -> pd.DataFrame:
     """The pairs that a claim is about: all, or the declared one."""
     if row["comparison"] != DIFFERENCE:
         return pairs
@@ -94,7 +94,7 @@ def _ends(pairs: pd.DataFrame) -> list[Bounds]:
     ]
 
 
-def _again(row: Mapping[str, Any], pairs: pd.DataFrame, groups: pd.DataFrame) -> Verdicts:
+def _again(row: Fields, pairs: pd.DataFrame, groups: pd.DataFrame) -> Verdicts:
     """The verdict on one largest gap, or declared pair, under every kind and share of errors."""
     pairs = _of_claim(row, pairs)
     place = pd.Index(groups["group"])
@@ -112,7 +112,7 @@ def _again(row: Mapping[str, Any], pairs: pd.DataFrame, groups: pd.DataFrame) ->
     }
 
 
-def _verdict(row: Mapping[str, Any], joint: Bounds, alone: Bounds) -> str:
+def _verdict(row: Fields, joint: Bounds, alone: Bounds) -> str:
     """The verdict on the largest of gaps with these bounds; without bounds it may be any size.
 
     Where a ratio margin binds too, or a group is left out, nothing is *within margin*.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 import pandas as pd
 
-from audit.core.schema import NUMBER, Row
+from audit.core.rows import Fields, Row
+from audit.core.schema import NUMBER
 from audit.core.tables import EVERYONE, INCONCLUSIVE, MEASURES, OK, keys_of
 from audit.measure.metrics import standing
 from audit.stats.clustered import Sample, rate_interval
@@ -21,7 +22,7 @@ _KEY: Final = (
 )  # fmt: skip
 
 
-def measured(rows: pd.DataFrame | Iterable[Mapping[str, Any]], **every: Any) -> pd.DataFrame:
+def measured(rows: pd.DataFrame | Iterable[Fields], **every: Any) -> pd.DataFrame:
     """Rows as the table MEASURES.
 
     What a row leaves out is blank, 0 or nan; ``status`` is *ok* and ``verdict`` *inconclusive*

@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from audit.core.errors import InputError, sentence
 from audit.core.registry import Registry
+from audit.core.rows import Values
 from audit.core.schema import Columns
 from audit.core.tables import ENSEMBLE, EVERYONE, OK, RATES, REST, TOO_FEW, UNDEFINED, UNKNOWN
 from audit.data.dataset import Dataset, intersect
@@ -179,9 +180,7 @@ class Groups:
     rows: Mapping[str, int]
 
     @classmethod
-    def of(
-        cls, dataset: Dataset, keys: Sequence[str], attributes: Mapping[str, pd.Series[Any]]
-    ) -> Groups:
+    def of(cls, dataset: Dataset, keys: Sequence[str], attributes: Mapping[str, Values]) -> Groups:
         """Groups of the pictures ``keys``, in this order; ``attributes`` are groups by picture.
 
         A picture whose group is unknown belongs to the row 'unknown' of that attribute.
@@ -250,7 +249,7 @@ def grouped(
     dataset: Dataset,
     attributes: Mapping[str, Sequence[float] | None],
     intersections: Iterable[Sequence[str]],
-) -> dict[str, pd.Series[Any]]:
+) -> dict[str, Values]:
     """Group of each picture for every attribute (with its bins) and intersection.
 
     Returns:
@@ -296,7 +295,7 @@ def _refuse_joined(what: str, names: Iterable[str]) -> None:
             raise InputError(sentence(told, "Rename it in the manifest and the card"))
 
 
-def named(values: pd.Series[Any]) -> pd.Series[str]:
+def named(values: Values) -> pd.Series[str]:
     """Group names with the row 'unknown' for pictures whose group isn't known."""
     return values.astype(object).where(values.notna(), UNKNOWN)
 

@@ -12,13 +12,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
+from audit.core.rows import Fields, Row
 from audit.core.tables import (
     CHOSEN,
     DECLARED,
@@ -378,8 +379,7 @@ class Question:
     @property
     def candidates(self) -> Candidates:
         """What it was chosen from; itself alone if declared."""
-        alone = Candidates((self.label,), (self.margin,), ((self.group, self.other),))
-        return self.among or alone
+        return self.among or Candidates((self.label,), (self.margin,), ((self.group, self.other),))
 
     def happened(self, codes: Codes, labels: LabelSet, truth: Codes | None) -> NDArray[np.bool_]:
         """Whether it happened, (n, W), to pictures with these choices, (n, W), and right labels."""
@@ -705,7 +705,7 @@ def declared_question(question: Question, compared: pd.DataFrame) -> Question:
     return replace(question, reason=str(unfit["reason"].iloc[0])) if len(unfit) else question
 
 
-def _among(compared: pd.DataFrame, chosen: Mapping[str, Any], c: Confidence) -> Candidates:
+def _among(compared: pd.DataFrame, chosen: Fields, c: Confidence) -> Candidates:
     """Labels and pairs of groups that were compared; the pair that was chosen as it was named."""
     pairs = compared[compared["comparison"] == DIFFERENCE]
     pairs = pairs[pairs["other"] != REST]
@@ -750,7 +750,7 @@ def specifications(curve: Curve, answers: Answers, where: Mapping[str, str]) -> 
     )
 
 
-def _asked(q: Question) -> dict[str, Any]:
+def _asked(q: Question) -> Row:
     names = ("metric", "label", "attribute", "group", "other", "selection")
     return {name: getattr(q, name) for name in names} | {"candidates": len(q.candidates)}
 
@@ -763,7 +763,7 @@ def _in_order(band: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray
     return placed
 
 
-def sensitivity(curve: Curve, compared: pd.DataFrame, where: Mapping[str, str]) -> dict[str, Any]:
+def sensitivity(curve: Curve, compared: pd.DataFrame, where: Mapping[str, str]) -> Row:
     """What the curve says, as a row of the table SENSITIVITY.
 
     Args:

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from audit.core.schema import Row
+from audit.core.rows import Row
 from audit.core.tables import ENSEMBLE, OK, TOO_FEW, UNDEFINED
 from audit.core.verdicts import Verdict
 from audit.data.labels import LabelSet

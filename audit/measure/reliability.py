@@ -9,13 +9,14 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from audit.core.errors import InputError, sentence
+from audit.core.rows import Array
 from audit.core.tables import (
     CALIBRATION,
     CALIBRATION_GAPS,
@@ -178,7 +179,7 @@ class _Known:
     clusters: NDArray[np.int64]
 
     @property
-    def arrays(self) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any], NDArray[Any]]:
+    def arrays(self) -> tuple[Array, Array, Array, Array]:
         return self.score, self.correct, self.member, self.clusters
 
 

@@ -6,7 +6,7 @@ none. From stored embeddings alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import sparse, special
 
 from audit.core.errors import InputError, sentence
+from audit.core.rows import Fields, Row
 from audit.core.schema import Columns
 from audit.core.tables import NOT_JUDGED, OK, RATE, THRESHOLDS, WORST, require_finite
 from audit.data.labels import LabelSet
@@ -215,12 +216,12 @@ def _against(kept: Flags, right: Integers) -> tuple[Flags, Flags]:
     return ~hit[:, np.newaxis], (kept.sum(axis=1) > hit)[:, np.newaxis]
 
 
-def _threshold_rows(columns: Mapping[str, Any], shape: tuple[int, int]) -> Columns:
+def _threshold_rows(columns: Fields, shape: tuple[int, int]) -> Columns:
     """Columns of THRESHOLDS from arrays (Q, P), not judged where nothing else is said."""
     return THRESHOLDS.laid_out({"verdict": NOT_JUDGED, **columns}, shape)
 
 
-def _kept_rates(sample: Sample, frame: Frame) -> dict[str, Any]:
+def _kept_rates(sample: Sample, frame: Frame) -> Row:
     """The rate of every group."""
     low, high = rate_interval(sample, frame.confidence.level)
     status, reason = standing(sample.n, sample.subjects, frame.confidence.min_group)
@@ -242,7 +243,7 @@ def _kept_rates(sample: Sample, frame: Frame) -> dict[str, Any]:
 
 def _kept_gaps(
     sample: Sample, names: NDArray[np.object_], frame: Frame, margin: Floats, judged: bool
-) -> dict[str, Any]:
+) -> Row:
     """The worst-case gap of every question; bounds hold for all thresholds that are judged."""
     ok = standing(sample.n, sample.subjects, frame.confidence.min_group)[0] == OK
     pairs = Pairs.of(ok, names.tolist())
@@ -282,7 +283,7 @@ def _apart(sample: Sample, ok: Flags) -> tuple[Floats, Floats]:
     return homogeneity(events, n, worth)
 
 
-def _mean_rates(sums: sparse.csr_array, frame: Frame) -> dict[str, Any]:
+def _mean_rates(sums: sparse.csr_array, frame: Frame) -> Row:
     """The mean number of labels kept in every group, with Student's interval over subjects.
 
     The variance is the linearised one of a ratio, ``sum over subjects of (x_c - mean n_c)² / n²``,

@@ -29,6 +29,7 @@ from audit.core.evidence import linked, place_of_key
 from audit.core.files import write_text
 from audit.core.page import BLANK, Markdown, code, escaped
 from audit.core.registry import suggest
+from audit.core.rows import Fields, Row
 from audit.core.rundir import Run
 from audit.core.tables import EVERYONE, EXCEEDS, INCONCLUSIVE, WITHIN
 from audit.data.yamlfile import Document, Loc, parse_yaml, read_text, validate
@@ -255,7 +256,7 @@ class Narrative:
         return linked(words, place) if place else words
 
     @cached_property
-    def _by_id(self) -> dict[str, dict[str, Any]]:
+    def _by_id(self) -> dict[str, Row]:
         return {finding["id"]: finding for finding in self.run.findings}
 
     @cached_property
@@ -272,7 +273,7 @@ class Narrative:
             **{f"run.{verdict.replace(' ', '-')}": str(n) for verdict, n in counts.items()},
         }
 
-    def _finding(self, name: str) -> dict[str, Any] | None:
+    def _finding(self, name: str) -> Row | None:
         return self._by_id.get(name) or self._by_id.get(name.rpartition(".")[0])
 
     def _value(self, name: str) -> _Value:
@@ -296,8 +297,7 @@ class Narrative:
         return _Value(sentence(told, "Quote its .statement, which says why"), ok=False)
 
     def _unknown(self, name: str) -> str:
-        near = suggest(name, [*self._by_id, *self.facts])
-        if near is None:
+        if (near := suggest(name, [*self._by_id, *self.facts])) is None:
             near = suggest(name.rpartition(".")[0], self._by_id)
         told = f"no finding of this run has the id '{name}'"
         return sentence(told, near, None if near else "'findings.json' beside the run has them all")
@@ -367,7 +367,7 @@ class _Value:
     ok: bool = True
 
 
-def quoted(finding: Mapping[str, Any], field: str = "") -> str | None:
+def quoted(finding: Fields, field: str = "") -> str | None:
     """A field of a finding in the words and digits of the report; None where it has none.
 
     Gaps are in points, shares of everyone in %, other values in their own unit.
@@ -392,14 +392,14 @@ def quoted(finding: Mapping[str, Any], field: str = "") -> str | None:
     return f"{_in_unit(finding, _number(finding, 'estimate'))} ({whole})"
 
 
-def _number(finding: Mapping[str, Any], field: str) -> str:
+def _number(finding: Fields, field: str) -> str:
     value, low, high = finding[field], finding["low"], finding["high"]
     if finding.get("unit") or low is None or high is None:
         return f"{value:.2g}" if finding.get("unit") else f"{100 * value:.0f}"
     return percent(value, low, high) if field != "bounds" else bounds(low, high)
 
 
-def _in_unit(finding: Mapping[str, Any], number: str) -> str:
+def _in_unit(finding: Fields, number: str) -> str:
     unit = finding.get("unit") or ("%" if finding["attribute"] == EVERYONE else "points")
     return f"{number} {'point' if (number, unit) == ('1', 'points') else unit}"
 
@@ -562,7 +562,7 @@ def _identity(run_name: str) -> str:
     return re.sub(r"-\d$", "", run_name.partition("Z-")[2] or run_name)
 
 
-def _table(names: Sequence[str], rows: Sequence[Mapping[str, Any]], cell: Any) -> Markdown:
+def _table(names: Sequence[str], rows: Sequence[Fields], cell: Any) -> Markdown:
     """Rows of the author's; an empty table has a blank to be filled in."""
     if not rows:
         rows = [{"": ""}]

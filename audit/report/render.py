@@ -36,6 +36,7 @@ from audit.core.integrity import FIGURES, unedited, write_renderings
 from audit.core.names import slug
 from audit.core.page import BLANK, EVIDENCE, MARKS, Markdown, as_text, code, escaped, to_html
 from audit.core.resources import shipped
+from audit.core.rows import Fields, Row
 from audit.core.rundir import Run
 from audit.engine import gates
 from audit.measure.findings import tally_verdicts
@@ -205,7 +206,7 @@ def fill(
     return visible(re.sub(r"\n{3,}", "\n\n", text).strip()) + "\n"
 
 
-def _filled(source: str, names: Mapping[str, Any], template: Path) -> str:
+def _filled(source: str, names: Fields, template: Path) -> str:
     """The text of a template, or of a piece of it."""
     environment = SandboxedEnvironment(
         undefined=jinja2.StrictUndefined, finalize=printed, trim_blocks=True, lstrip_blocks=True
@@ -220,7 +221,7 @@ def _filled(source: str, names: Mapping[str, Any], template: Path) -> str:
 
 
 def _piece_by_piece(
-    run: Run, source: str, names: Mapping[str, Any], template: Path, damage: list[Damage]
+    run: Run, source: str, names: Fields, template: Path, damage: list[Damage]
 ) -> str | None:
     """The text section by section, a damaged one named in its place; None without its head."""
     head, *parts = re.split(r"^(?=## )", source, flags=re.MULTILINE)
@@ -256,9 +257,7 @@ def _bare(run: Run, damage: list[Damage], error: Exception) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def context(
-    run: Run, drawn: dict[str, Drawn], damage: list[Damage] | None = None
-) -> dict[str, Any]:
+def context(run: Run, drawn: dict[str, Drawn], damage: list[Damage] | None = None) -> Row:
     """Every name that a template may use."""
     author, card = checked(run), card_of(run.model, run.name)
     damage = [] if damage is None else damage

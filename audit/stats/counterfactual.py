@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse, special
 
 from audit.core.errors import InputError, sentence
+from audit.core.rows import Array
 from audit.core.tables import OK, TOO_FEW, UNDEFINED
 from audit.stats.clustered import Floats, Integers, Sample, effective_events, rate_interval
 from audit.stats.counts import sample_of
@@ -624,7 +625,7 @@ def _effects(
     )
 
 
-def _statuses(found: _Estimates, none: npt.NDArray[Any]) -> tuple[Texts, Texts, Flags]:
+def _statuses(found: _Estimates, none: Array) -> tuple[Texts, Texts, Flags]:
     """Status and reason of each estimate, and whether it has a value."""
     families, why = found.families[:, np.newaxis], none[:, np.newaxis]
     known = (families > 0) & (why == "") & ~np.isnan(found.value)
@@ -804,5 +805,4 @@ def _steps_missing(kind: Integers, steps: Floats, number: int) -> Texts:
 def _distinct(steps: Floats) -> int:
     """Sizes of step that differ by more than rounding."""
     known = np.sort(steps[~np.isnan(steps)])
-    gaps = np.diff(known, prepend=-np.inf)
-    return int((gaps > 1e-6 * np.abs(known).max(initial=0.0)).sum())
+    return int((np.diff(known, prepend=-np.inf) > 1e-6 * np.abs(known).max(initial=0.0)).sum())

@@ -9,13 +9,14 @@ number a subject and group, and one a subject, group and question that had an ev
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
 from audit.core.errors import InputError, sentence
+from audit.core.rows import Array
 from audit.stats.clustered import Integers, Sample
 from audit.stats.resampling import Weights, bootstrap_counts, cluster_weights
 
@@ -110,7 +111,7 @@ class Counts:
         pictures = seen.data.astype(np.float64)
         group = np.repeat(np.arange(seen.shape[1]), np.diff(seen.indptr))
 
-        def summed(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        def summed(values: Array) -> Array:
             return np.bincount(group, values, minlength=seen.shape[1])
 
         n, subjects = (summed(v).astype(np.int64) for v in (pictures, pictures > 0))
@@ -131,7 +132,7 @@ class Counts:
 
     def _by_subject(
         self, at: Integers, rest: bool, seen: sparse.csc_array, events: Integers
-    ) -> dict[str, npt.NDArray[Any]]:
+    ) -> dict[str, Array]:
         """How unlike subjects are: what a sample holds of it, by name."""
         if self.happened is None or not seen.nnz or seen.max() <= 1:  # nobody repeats
             return {}
@@ -271,7 +272,7 @@ def _unlike(
     inverse = np.divide(1.0, size, out=np.zeros_like(size), where=size > 0)
     row = np.repeat(np.arange(len(events)), np.diff(counted.indptr))
 
-    def summed(values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+    def summed(values: Array) -> npt.NDArray[np.float64]:
         return np.bincount(row, values, minlength=len(events)).astype(np.float64)
 
     x, of = counted.data.astype(np.float64), counted.indices

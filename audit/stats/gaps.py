@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from audit.core.rows import Row
 from audit.core.tables import OK, TOO_FEW
 from audit.core.verdicts import GapSize, Verdict, decide, size_bounds, verdicts
 from audit.stats.clustered import (
@@ -92,7 +92,7 @@ class LargestGap:
         out = np.where(self.left_out == "", "", "too few subjects of: " + self.left_out)
         return np.where(self.some, out, TOO_FEW_GROUPS).astype(object)
 
-    def row(self, names: Sequence[str], question: int = 0, unit: float = 1.0) -> dict[str, Any]:
+    def row(self, names: Sequence[str], question: int = 0, unit: float = 1.0) -> Row:
         """One question's gap as columns of a table; without two groups these are blank.
 
         Args:

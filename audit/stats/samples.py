@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from audit.core.rows import Row
 from audit.stats.clustered import Flags, Integers, Sample
 
 
@@ -24,7 +25,7 @@ def pick_groups(sample: Sample, at: Integers) -> Sample:
 
 def _picked(sample: Sample, pick: Callable[[Any], Any]) -> Sample:
     """A sample whose arrays by question and group went through ``pick``."""
-    picked: dict[str, Any] = {}
+    picked: Row = {}
     for field in fields(sample):
         value = getattr(sample, field.name)
         picked[field.name] = value if field.name == "shared" or value is None else pick(value)

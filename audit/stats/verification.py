@@ -16,12 +16,13 @@ import hashlib
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from audit.core.errors import InputError, sentence
+from audit.core.rows import Array
 from audit.core.tables import OK, TOO_FEW, UNDEFINED
 from audit.stats.clustered import Floats, Integers, Sample, effective_n, rate_interval
 from audit.stats.resampling import cluster_weights
@@ -559,15 +560,14 @@ def _edges(thresholds: npt.ArrayLike) -> tuple[Floats, Integers]:
     return first * 2 / BINS - 1, first
 
 
-def _by_group(values: npt.NDArray[Any], counts: Impostors) -> npt.NDArray[Any]:
+def _by_group(values: Array, counts: Impostors) -> Array:
     """Sums (G, G, ...) over the subjects of each group of values (S, G, ...)."""
     member = np.arange(values.shape[1])[:, np.newaxis] == counts.group
     return np.tensordot(member.astype(values.dtype), values, 1)
 
 
 def _blocks(total: int) -> list[slice]:
-    starts = range(0, total, _SUBJECTS_AT_ONCE)
-    return [slice(start, start + _SUBJECTS_AT_ONCE) for start in starts]
+    return [slice(start, start + _SUBJECTS_AT_ONCE) for start in range(0, total, _SUBJECTS_AT_ONCE)]
 
 
 def _coded(values: npt.ArrayLike, length: int) -> Integers:

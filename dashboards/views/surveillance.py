@@ -1,11 +1,37 @@
-"""Words of suspicion, stressed captions, answering only when sure, and telling people apart."""
+"""Alarms, words of suspicion, stressed captions, answering only when sure, telling people apart."""
 
+import streamlit as st
+from parts.runs import current
 from parts.topics import show_topics
+from parts.words import as_markdown, plain
+
+from audit import Run
+from audit.probes.alarms.section import curves_of, rates_at
+from audit.probes.kit.tasks import tasks_of
+
+
+def move_thresholds(run: Run) -> None:
+    """A slider for each alarm: who pays, and with what, at another threshold."""
+    for task in tasks_of(run, "alarms"):
+        points, attributes = curves_of(run, task.name)
+        if len(points) < 2 or not attributes:
+            continue
+        st.subheader(plain(f"Move the threshold: {task.name}"))
+        key = f"{run.name} {task.name}"
+        by = st.selectbox("By", attributes, key=f"{key} by")
+        words = {point: point.rpartition(" ")[2] for point in points}
+        point = st.select_slider(
+            "Threshold of the score", points, points[len(points) // 2],
+            format_func=words.__getitem__, key=f"{key} at",
+        )  # fmt: skip
+        st.markdown(as_markdown(rates_at(run, task.name, point, by)))
+
 
 show_topics(
     "Surveillance",
-    ["scenes", "identity"],
-    "The suite ‘surveillance’ would, or a probe of the kind ‘scenes’ or ‘identity’. This is for "
-    "assessing a model: surveillance is out of scope of CLIP's model card.",
+    ["alarms", "scenes", "identity"],
+    "The suites ‘alarms’ and ‘surveillance’ would, or a probe of the kind ‘alarms’, ‘scenes’ or "
+    "‘identity’. This is for assessing a model: surveillance is out of scope of CLIP's model card.",
     harmful=True,
 )
+move_thresholds(current())

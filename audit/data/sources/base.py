@@ -21,10 +21,11 @@ from pydantic import Field, field_validator
 
 from audit.core.characters import spelt
 from audit.core.errors import InputError, sentence
+from audit.core.files import digest_of
 from audit.core.registry import suggest
 from audit.data.card import AttributeCard, Card, Facts, Prose, Title, Written
 from audit.data.dataset import Dataset, assemble
-from audit.data.manifest import Manifest, read_table
+from audit.data.manifest import Manifest
 from audit.data.remarks import Remark, counted, tally, unspoilt
 from audit.data.yamlfile import validate
 
@@ -55,6 +56,12 @@ class Rows:
     remarks: tuple[Remark, ...] = ()
     aside: int = 0
     nouns: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        """Text and None again, whatever pandas made of them on the way."""
+        table = self.manifest.table.astype(object)
+        plain = replace(self.manifest, table=table.where(table.notna(), None))
+        object.__setattr__(self, "manifest", plain)
 
     @property
     def table(self) -> pd.DataFrame:
@@ -112,14 +119,7 @@ class Source(Written, ABC):
         Raises:
             InputError: as ``read``; a value that isn't in the official set.
         """
-        return self._assembled(self.describe(), self._rows())
-
-    def _rows(self) -> Rows:
-        """What ``read`` gives, None wherever there is nothing: pandas also says so by a number."""
-        rows = self.read()
-        table = rows.table.astype(object)
-        manifest = replace(rows.manifest, table=table.where(table.notna(), None))
-        return replace(rows, manifest=manifest)
+        return self._assembled(self.describe(), self.read())
 
     def file(self, *names: str) -> Path:
         """The first of these files that is in the folder.
@@ -174,12 +174,15 @@ class Published(Source):
     """A data set that somebody published: what its card says and what it may hold is fixed.
 
     The ``order`` and ``unknown`` of an attribute in ``facts`` list all values that it may have;
-    ``values`` adds those of other columns. ``official`` counts each part.
+    ``values`` adds those of other columns. ``official`` counts each part. What was read at no
+    source is said in ``known_limits``, as not checked.
     """
 
     legal_basis: Prose = Field("", description="what allows you to use these pictures")
 
     facts: ClassVar[Card]
+    #: sha256 of lists as they were published, by the name of the file
+    digests: ClassVar[Mapping[str, str]] = {}
     values: ClassVar[Mapping[str, Sequence[str]]] = {}
     official: ClassVar[Mapping[str, Official]]
 
@@ -201,7 +204,7 @@ class Published(Source):
 
     def dataset(self) -> Dataset:
         """The data set; counts that differ from the official ones are remarks."""
-        rows = self._rows()
+        rows = self.read()
         card = self.describe()
         known = self.facts.attributes.items()
         closed = {name: (*a.order, *a.unknown) if a.order else () for name, a in known}
@@ -209,7 +212,15 @@ class Published(Source):
             if allowed and column in rows.table:
                 self._require_official(rows, column, allowed)
         data = self._assembled(card, rows)
-        return replace(data, remarks=(*self._of_counts(rows, card.attributes), *data.remarks))
+        found = (*self._of_digest(rows.file), *self._of_counts(rows, card.attributes))
+        return replace(data, remarks=(*found, *data.remarks))
+
+    def _of_digest(self, file: Path) -> Iterable[Remark]:
+        """A list that is not the published one, byte for byte."""
+        published = self.digests.get(file.name)
+        if published and digest_of(file) != published:
+            told = f"{file.name}: its bytes are not those that were published"
+            yield Remark(f"{told}; other line ends alone do that, and so does a changed value")
 
     def _require_official(self, rows: Rows, column: str, allowed: Sequence[str]) -> None:
         """Refuse a value that the data set as published does not have."""
@@ -252,25 +263,6 @@ class Published(Source):
                 more = f" and {len(each) - _SHOWN} more" if len(each) > _SHOWN else ""
                 told = f"pictures here and officially: {', '.join(each[:_SHOWN])}{more}"
                 yield Remark(f"'{name}': {told}", name, of_values=True)
-
-
-def table_of(file: Path, columns: Sequence[str], url: str = "") -> pd.DataFrame:
-    """A list: its rows as text.
-
-    Args:
-        file: CSV, commas, semicolons or tabs.
-        columns: that it has to have.
-        url: where it is published, if it is.
-
-    Raises:
-        InputError: it is no such table, or lacks a column.
-    """
-    table = read_table(file).table
-    if lost := [name for name in columns if name not in table]:
-        near = suggest(lost[0], [str(name) for name in table])
-        told = f"{file}: has no column '{lost[0]}'"
-        raise InputError(sentence(told, near, f"Get it again: {url}" if url else ""))
-    return table
 
 
 def aside(what: str, names: Sequence[str], groups: Mapping[str, Mapping[str, int]]) -> Remark:

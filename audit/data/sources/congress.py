@@ -12,7 +12,8 @@ from pydantic import Field
 from audit.data.card import AttributeCard, Card
 from audit.data.manifest import Manifest
 from audit.data.remarks import Remark
-from audit.data.sources.base import Official, Published, Rows, table_of
+from audit.data.sources.base import Official, Published, Rows
+from audit.data.sources.files import table_of
 
 _WORDS: Final = {
     "gender": {"F": "female", "M": "male"},

@@ -14,7 +14,8 @@ from audit.core.errors import InputError, sentence
 from audit.data.card import AttributeCard, Card
 from audit.data.manifest import Manifest
 from audit.data.remarks import Remark
-from audit.data.sources.base import Official, Published, Rows, table_of
+from audit.data.sources.base import Official, Published, Rows
+from audit.data.sources.files import table_of
 
 _REGIONS: Final = {"af": "Africa", "am": "Americas", "as": "Asia", "eu": "Europe"}
 _FILES: Final = {

@@ -10,7 +10,8 @@ from typing import ClassVar, Final
 from audit.core.errors import InputError, sentence
 from audit.data.card import AttributeCard, Card
 from audit.data.manifest import Manifest
-from audit.data.sources.base import Official, Published, Rows, table_of
+from audit.data.sources.base import Official, Published, Rows
+from audit.data.sources.files import table_of
 
 _REGIONS: Final = ("Africa", "Americas", "East Asia", "Europe", "Southeast Asia", "West Asia")
 _SPELT: Final = {region.replace(" ", "").lower(): region for region in _REGIONS}

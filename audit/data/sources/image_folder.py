@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection
 from pathlib import Path, PurePosixPath
 from typing import ClassVar, Final
@@ -82,8 +83,13 @@ class ImageFolder(ByFolder):
 
 def files_below(folder: Path) -> list[str]:
     """Paths of all files in and below a folder, but for names that begin with a dot."""
-    found = (p for p in sorted(folder.rglob("*")) if p.is_file() and p.name[0] != ".")
-    return [path.relative_to(folder).as_posix() for path in found]
+    found = (
+        Path(at, name)
+        for at, _, names in os.walk(folder)
+        for name in names
+        if not name.startswith(".")
+    )
+    return [path.relative_to(folder).as_posix() for path in sorted(found)]
 
 
 def is_picture(name: str) -> bool:

@@ -17,7 +17,8 @@ from audit.core.errors import InputError, sentence
 from audit.data.card import AttributeCard, Card
 from audit.data.manifest import Manifest
 from audit.data.remarks import Remark
-from audit.data.sources.base import Official, Published, Rows, aside, table_of
+from audit.data.sources.base import Official, Published, Rows, aside
+from audit.data.sources.files import table_of
 from audit.data.sources.image_folder import files_below
 from audit.data.yamlfile import read_text
 

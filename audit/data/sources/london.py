@@ -15,7 +15,8 @@ from audit.core.errors import InputError, sentence
 from audit.data.card import AttributeCard, Card
 from audit.data.manifest import Manifest
 from audit.data.remarks import Remark, counted, tally
-from audit.data.sources.base import Official, Published, Rows, aside, table_of
+from audit.data.sources.base import Official, Published, Rows, aside
+from audit.data.sources.files import table_of
 
 _HOME: Final = "https://doi.org/10.6084/m9.figshare.5047666"
 _NAME: Final = re.compile(r"(\d{1,3})_\d\d\.jpe?g", re.IGNORECASE)

@@ -14,6 +14,7 @@ from audit.data.card import AttributeCard, Card
 from audit.data.manifest import Manifest, read_manifests
 from audit.data.remarks import Remark, tally
 from audit.data.sources.base import Official, Published, Rows, aside
+from audit.data.sources.files import require_columns
 from audit.data.values import number
 
 #: in the order of the file, which is not the usual one
@@ -79,8 +80,7 @@ class MIAP(Published):
         """A region a person; boxes of groups and of drawn people are set aside and counted."""
         listed = self.file(f"open_images_extended_miap_boxes_{self.split}.csv")
         table = read_manifests([listed], f"'{self.name}'").table
-        if lost := [c for c in ("ImageID", *_SIDES, *_NO_PERSON) if c not in table]:
-            raise InputError(sentence(f"{listed}: has no column '{lost[0]}'", "Get it again"))
+        require_columns(table, ("ImageID", *_SIDES, *_NO_PERSON), listed)
         table["region"] = [
             _region(row, f"{listed}: row {n + 1} below the header")
             for n, *row in table[["ImageID", *_SIDES]].itertuples()

@@ -10,7 +10,8 @@ from typing import ClassVar, Final
 from audit.data.card import AttributeCard, Card
 from audit.data.manifest import Manifest
 from audit.data.remarks import Remark
-from audit.data.sources.base import Official, Published, Rows, table_of
+from audit.data.sources.base import Official, Published, Rows
+from audit.data.sources.files import table_of
 
 _RACES: Final = {"B": "Black", "W": "White", "A": "Asian", "H": "Hispanic", "O": "Other"}
 _GENDERS: Final = {"F": "female", "M": "male"}

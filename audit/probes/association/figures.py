@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest
+from audit.core.rows import Record, Row
 from audit.core.rundir import Run
 from audit.core.tables import ENSEMBLE, OK, REST
 from audit.core.verdicts import size_bounds
@@ -97,7 +99,7 @@ def effect_sizes(run: Run, task: str) -> Figure:
     return figure
 
 
-def _draw(axis: Axes, y: int, row: Any) -> None:
+def _draw(axis: Axes, y: int, row: Record) -> None:
     """A verdict's mark with bounds; under it chance, and the span of single templates."""
     draw_judged(axis, y, row, "d")
     if not np.isnan(row.null_low):
@@ -108,7 +110,7 @@ def _draw(axis: Axes, y: int, row: Any) -> None:
         axis.plot(span, [y - 0.28] * 2, color=INK, lw=1, marker="|", ms=5, gid="templates")
 
 
-def _name(row: Any, several: bool) -> str:
+def _name(row: Record, several: bool) -> str:
     """Who is compared with whom, and of several words which."""
     other = "all others" if row.other == REST else row.other
     by = "" if row.attribute == "targets" else f"{row.attribute}: "
@@ -122,10 +124,10 @@ def _title(task: str, chosen: pd.DataFrame, of: int) -> str:
     return f"Who leans more, asked '{task}': {some}, with {level}"
 
 
-def _legend(chosen: pd.DataFrame) -> list[Any]:
+def _legend(chosen: pd.DataFrame) -> list[Artist]:
     """The verdicts that occur, the margin, and what lies above and below each mark."""
     level = f"{chosen['level'].iloc[0]:.0%}"
-    chance: dict[str, Any] = {"color": PINK, "lw": 3, "alpha": 0.65}
+    chance: Row = {"color": PINK, "lw": 3, "alpha": 0.65}
     found = [
         *verdict_handles(chosen),
         margin_patch(f"within the margin of {chosen['margin'].iloc[0]:g}"),

@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest
-from audit.core.schema import Row
+from audit.core.rows import Row
 from audit.core.tables import ENSEMBLE, EXCEEDS, NOT_JUDGED, OK, REST, SCORES, TOO_FEW, UNDEFINED
 from audit.core.verdicts import Verdict, size_bounds, verdicts
 from audit.data.dataset import Dataset
@@ -65,14 +65,14 @@ Words = tuple[str, ...]
 Pictures = dict[str, Words]
 
 
-def _several(value: Any) -> Any:
+def _several(value: object) -> object:
     """One text as several; nothing as none."""
     if value is None:
         return ()
     return (value,) if isinstance(value, str) else value
 
 
-def _stimuli(value: Any) -> Any:
+def _stimuli(value: object) -> object:
     """Words, or columns of the manifest with their values."""
     if isinstance(value, Mapping) and value:
         return {str(column): _read(values) for column, values in value.items()}

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
 
 from audit.core.evidence import each
 from audit.core.page import Markdown
+from audit.core.rows import Record
 from audit.core.rundir import Run
 from audit.core.tables import EXCEEDS, OK, REST, WITHIN
 from audit.core.verdicts import Verdict
@@ -141,7 +142,7 @@ def _table(rows: pd.DataFrame, most: int) -> Markdown:
     return with_rest(shown, len(rows) - most, "comparisons", "measures.parquet")
 
 
-def _cells(row: Any, several: bool) -> dict[str, object]:
+def _cells(row: Record, several: bool) -> dict[str, object]:
     other = "all others" if row.other == REST else row.other
     by = "" if row.attribute == "targets" else f"{row.attribute}, "
     cells = measure_cells(row)

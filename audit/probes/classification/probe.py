@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Final, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ from pydantic import (
 
 from audit.core.errors import InputError, sentence
 from audit.core.registry import unknown
+from audit.core.rows import Values
 from audit.core.tables import CHOICES, ENSEMBLE
 from audit.data.alterations import AS_IT_IS, alteration
 from audit.data.dataset import Dataset
@@ -174,7 +175,7 @@ class Classification(Choice):
             add = "Give 'wordings' more templates, articles or phrasings, or leave 'questions' out"
             raise InputError(sentence(f"{where}: there is one wording only", add))
 
-    def resolve_groups(self, dataset: Dataset, groups: Mapping[str, pd.Series[Any]]) -> None:
+    def resolve_groups(self, dataset: Dataset, groups: Mapping[str, Values]) -> None:
         """Attribute and groups of every declared question are among the pictures asked about.
 
         Raises:

@@ -9,6 +9,7 @@ from typing import Any, Final
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -16,6 +17,7 @@ from matplotlib.lines import Line2D
 from audit.core.errors import InputError, sentence
 from audit.core.evidence import each
 from audit.core.registry import suggest
+from audit.core.rows import Record
 from audit.core.rundir import Run
 from audit.core.tables import OK
 from audit.probes.counterfactual.probe import (
@@ -117,7 +119,7 @@ def what_each_change_does(run: Run, task: str) -> Figure:
     return figure
 
 
-def _draw(axis: Axes, y: int, row: Any, role: str) -> None:
+def _draw(axis: Axes, y: int, row: Record, role: str) -> None:
     if row is None or math.isnan(row.value):
         return
     scale = 100 if row.metric == FLIPS else 1
@@ -161,7 +163,7 @@ def _named(rows: pd.DataFrame, kind: str, role: str) -> str:
     return plain(f"{who}\n{', '.join(told)}")
 
 
-def _handles(kinds: Sequence[tuple[str, str]]) -> list[Any]:
+def _handles(kinds: Sequence[tuple[str, str]]) -> list[Artist]:
     told = {DEMOGRAPHIC: "demographic: who is shown", NUISANCE: "nuisance: nothing of the person"}
     return [
         Line2D([], [], color=colour, marker=mark, ms=6, lw=1.6, label=told[role])
@@ -244,7 +246,7 @@ def _scatter(axis: Axes, rows: pd.DataFrame, label: str, kinds: Sequence[tuple[s
     _name_furthest(axis, shown)
 
 
-def _name_furthest(axis: Axes, shown: Sequence[Any]) -> None:
+def _name_furthest(axis: Axes, shown: Sequence[tuple[Record, Record, str]]) -> None:
     """Names beside the points that lie highest, where there is room for one."""
     wide, high = _root(axis.get_xlim()[1]), axis.get_ylim()[1]
     taken: list[tuple[float, float]] = []

@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 from audit.core.digits import share
 from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest
-from audit.core.schema import Row
+from audit.core.rows import Array, Row, Values
 from audit.core.tables import (
     ENSEMBLE,
     MEASURES,
@@ -42,7 +42,7 @@ from audit.probes.kit.base import Design, Probe, Seen, no_such_value, require_co
 from audit.probes.kit.choice import Choice
 from audit.stats import counterfactual as stats
 from audit.stats.counterfactual import ORIGINAL, Effects, Flips, Pairs
-from audit.stats.multiplicity import Family
+from audit.stats.multiplicity import Estimates, Family
 
 #: ``metric`` of rows of MEASURES; ``group`` is what was changed, ``label`` blank for all labels
 FAMILIES: Final = "families"
@@ -419,9 +419,9 @@ class _Colours:
 class _Moved:
     """R pairs: ids of both pictures, family, kind; L score changes, flip, step, distance."""
 
-    bases: NDArray[Any]
-    others: NDArray[Any]
-    families: NDArray[Any]
+    bases: Array
+    others: Array
+    families: Array
     kinds: Integers
     deltas: Floats
     flips: NDArray[np.bool_]
@@ -481,7 +481,7 @@ class _Told:
     # ---- whom and what rows are about
 
     @property
-    def _settings(self) -> dict[str, Any]:
+    def _settings(self) -> Row:
         c = self.design.confidence
         return {"level": c.level, "seed": self.design.seed, "resamples": c.resamples}
 
@@ -641,7 +641,7 @@ class _Told:
             "harm": self._label(len(self.probe.labels.labels))["harm"] if more else "",
         }
 
-    def _families(self, k: int) -> NDArray[Any]:
+    def _families(self, k: int) -> Array:
         at, kinds = self._stacked
         return np.unique(self.moved.families[at[kinds == k]])
 
@@ -674,7 +674,7 @@ class _Told:
             yield from self._signed(deltas, moved.families[at], codes, towards, "changes towards")
 
     def _signed(
-        self, deltas: Floats, families: NDArray[Any], kinds: Integers, who: Sequence[Row], what: str
+        self, deltas: Floats, families: Array, kinds: Integers, who: Sequence[Row], what: str
     ) -> Iterator[Row]:
         found = stats.mean_changes(deltas, families, kinds, len(who), **self._settings)
         signs = stats.sign_test(deltas, families, kinds, len(who))
@@ -996,7 +996,7 @@ class _Told:
         return f"the step in {_plain(kind)} is {row['value']:.3g} in {row['unit']} on average"
 
 
-def _ends(found: Any, at: tuple[int, int]) -> Row:
+def _ends(found: Effects | Flips | Estimates, at: tuple[int, int]) -> Row:
     """Bounds alone and of all at once."""
     names = {"low": "low", "high": "high"}
     names |= {"low_simultaneous": "low_all", "high_simultaneous": "high_all"}
@@ -1022,7 +1022,7 @@ def _either(names: Sequence[str]) -> str:
     return " or ".join(filter(None, [", ".join(others), last]))
 
 
-def _sizes(column: pd.Series[Any]) -> NDArray[np.float64]:
+def _sizes(column: Values) -> NDArray[np.float64]:
     """A column's numbers, also with decimal commas; nan for what is none."""
     found = (number(str(value)) if value is not None else None for value in column)
     return np.array([np.nan if size is None else size for size in found])

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import pandas as pd
 
 from audit.core.evidence import each
 from audit.core.page import MARKS, Markdown
+from audit.core.rows import Record
 from audit.core.rundir import Run
 from audit.core.tables import EXCEEDS, INCONCLUSIVE, OK, WITHIN
 from audit.core.verdicts import size_bounds
@@ -131,7 +132,7 @@ def _against_nuisances(rows: pd.DataFrame) -> Sequence[Block]:
     return [told, shown]
 
 
-def _gap(row: Any) -> object:
+def _gap(row: Record) -> object:
     if row.status != OK:
         return row.reason
     marked = MARKS[row.verdict][0] if row.verdict in MARKS else ""
@@ -158,7 +159,7 @@ def _step(rows: pd.DataFrame, kind: str, role: str) -> dict[str, object]:
     }
 
 
-def _cell(row: Any) -> str:
+def _cell(row: Record) -> str:
     """A value with its simultaneous bounds, or why there is none."""
     if row is None:
         return "–"
@@ -189,7 +190,7 @@ def _surest(rows: pd.DataFrame) -> Markdown:
     )
 
 
-def _how(row: Any) -> str:
+def _how(row: Record) -> str:
     if row.metric == SIZE:
         return "up or down"
     return f"with {_who(row.condition.removeprefix(TOWARDS))}, less without"

@@ -8,6 +8,7 @@ from typing import Any, Final
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -123,8 +124,8 @@ def _to_others(across: pd.DataFrame, groups: Sequence[str]) -> list[tuple[int, f
     return told
 
 
-def _handles(targets: list[float], found: pd.DataFrame) -> list[Any]:
-    marks = [
+def _handles(targets: list[float], found: pd.DataFrame) -> list[Artist]:
+    marks: list[Artist] = [
         Line2D([], [], color=_COLOURS[t % 4], marker=_MARKS[t % 4], ms=6, lw=1.3,
                label=f"target false match rate {100 * target:g}%")
         for t, target in enumerate(targets)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import AfterValidator, Field, model_validator
 
 from audit.core.errors import InputError, sentence
+from audit.core.rows import Array
 from audit.core.tables import (
     PAIRS,
 )
@@ -229,7 +230,7 @@ class Identity(Probe):
         return bool(pictures.max() ** 2 > self.pairs)
 
 
-def _one_each(keys: Sequence[str], names: NDArray[Any]) -> NDArray[np.bool_]:
+def _one_each(keys: Sequence[str], names: Array) -> NDArray[np.bool_]:
     """One picture of each person, that of the lowest digest of its id."""
     digests = [hashlib.blake2b(key.encode(), digest_size=8).hexdigest() for key in keys]
     order = np.lexsort((np.array(digests), names))

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from audit.core.schema import Row
+from audit.core.rows import Array, Row
 from audit.core.tables import EVERYONE, NOT_JUDGED, OK, TOO_FEW, UNDEFINED
 from audit.core.verdicts import Verdict, verdicts
 from audit.measure.metrics import DEFAULT_FAMILY
@@ -621,7 +621,7 @@ def _deals(group: Integers, seed: int) -> Iterator[Integers]:
         yield random.permutation(group)
 
 
-def _worst_ratio(events: NDArray[Any], n: NDArray[Any], enough: NDArray[np.bool_]) -> Floats:
+def _worst_ratio(events: Array, n: Array, enough: NDArray[np.bool_]) -> Floats:
     """Largest rate of the groups that are compared over the rate of all, (T,)."""
     with np.errstate(divide="ignore", invalid="ignore"):
         rate = np.where(enough & (n > 0), events / n, -np.inf).max(axis=1)

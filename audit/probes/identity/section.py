@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Final
 
 import pandas as pd
 
 from audit.core.evidence import each
 from audit.core.page import Markdown
+from audit.core.rows import Record
 from audit.core.rundir import Run
 from audit.core.tables import EVERYONE, OK, UNDEFINED
 from audit.probes.identity.figures import det_curves, error_rates, groups_of, of_task, targets_of
@@ -25,6 +26,7 @@ from audit.probes.identity.names import (
     at_target,
 )
 from audit.probes.kit.blocks import (
+    A_FAILURE,
     OUT_OF_SCOPE,
     Block,
     Folded,
@@ -41,7 +43,7 @@ from audit.probes.kit.tasks import tasks_of
 def tell(run: Run) -> Sequence[Block]:
     """Every task of verification."""
     parts = [_of_identity(run, task.name) for task in tasks_of(run, "identity")]
-    return [OUT_OF_SCOPE, _WHAT, *parts] if parts else ()
+    return [OUT_OF_SCOPE, A_FAILURE, _WHAT, *parts] if parts else ()
 
 
 _WHAT: Final = Markdown(
@@ -112,7 +114,7 @@ def _thresholds(rows: pd.DataFrame) -> Markdown:
     return Markdown("\n\n".join([cells, "\n".join(lines)])) if lines else cells
 
 
-def _threshold(row: Any, rows: pd.DataFrame) -> dict[str, object]:
+def _threshold(row: Record, rows: pd.DataFrame) -> dict[str, object]:
     others = rows[(rows["condition"] == row.condition) & (rows["attribute"] == EVERYONE)]
     rates = {r.metric: r for r in each(others)}
     fixed = "–" if row.status == UNDEFINED else f"{row.value:.3f}"
@@ -142,7 +144,7 @@ _RATIOS: Final = {
 }
 
 
-def _ratio(row: Any) -> dict[str, object]:
+def _ratio(row: Record) -> dict[str, object]:
     ends = f" [{row.low_simultaneous:.2f}, {row.high_simultaneous:.2f}]"
     chance = "–" if math.isnan(row.null_mean) else f"{row.null_mean:.2f} [to {row.null_high:.2f}]"
     return {
@@ -264,14 +266,14 @@ def _confusions(rows: pd.DataFrame, attribute: str) -> Markdown:
     )
 
 
-def _cell(row: Any | None) -> str:
+def _cell(row: Record | None) -> str:
     if row is None or math.isnan(row.value):
         return "–"
     shown = _percent(row.value)
     return at(row, shown if row.status == OK else f"{shown}*")
 
 
-def _rate(row: Any | None) -> str:
+def _rate(row: Record | None) -> str:
     """A rate with its interval, and its status where it is not ok; '–' without a pair."""
     if row is None or math.isnan(row.value):
         return "–"
@@ -279,7 +281,7 @@ def _rate(row: Any | None) -> str:
     return at(row, measured(row.value, row.low, row.high, "%") + few)
 
 
-def _counted(row: Any | None) -> str:
+def _counted(row: Record | None) -> str:
     """The same with how many pairs are wrong."""
     if row is None or math.isnan(row.value):
         return "–"

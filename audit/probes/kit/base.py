@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from audit.core.errors import InputError, sentence
 from audit.core.registry import Registry, suggest
+from audit.core.rows import Fields, Values
 from audit.core.schema import Schema
 from audit.core.tables import MEASURES
 from audit.data.dataset import Dataset
@@ -48,7 +49,7 @@ class Seen:
         altered = {name: images.only(keys) for name, images in self.altered.items()}
         return replace(self, images=self.images.only(keys), altered=altered)
 
-    def column(self, name: str) -> pd.Series[Any]:
+    def column(self, name: str) -> Values:
         """A manifest column of these pictures, in their order."""
         return self.dataset.table.set_index("image_id")[name].reindex(list(self.images.keys))
 
@@ -82,7 +83,7 @@ class Probe(BaseModel):
     #: the least that a model has to give; see ``audit.models.encoder.GIVES``
     needs: ClassVar[Gives] = "embeddings"
     #: keys that plans sealed before had, with the only value they could have
-    earlier: ClassVar[Mapping[str, Any]] = {}
+    earlier: ClassVar[Fields] = {}
     #: keys that came after plans were sealed, empty by default: unused they are in no digest
     later: ClassVar[frozenset[str]] = frozenset()
 
@@ -130,7 +131,7 @@ class Probe(BaseModel):
             InputError: a label set, template set or column that isn't there.
         """
 
-    def resolve_groups(self, dataset: Dataset, groups: Mapping[str, pd.Series[Any]]) -> None:
+    def resolve_groups(self, dataset: Dataset, groups: Mapping[str, Values]) -> None:
         """Resolve names of attributes and groups, which are the suite's.
 
         Args:
@@ -270,6 +271,7 @@ PROBES: Final[Registry[type[Probe]]] = Registry(
     "clip_audit.probes",
     "'clip-audit list probes' shows all.",
     {
+        "alarms": "audit.probes.alarms.probe:Alarms",
         "classification": "audit.probes.classification.probe:Classification",
         "linear": "audit.probes.linear.probe:Linear",
         "mitigation": "audit.probes.mitigation.probe:Mitigation",

@@ -102,13 +102,16 @@ def said(text: str, **names: object) -> Markdown:
     return Markdown(text.format(**{name: printed(value) for name, value in names.items()}))
 
 
-#: what stands before everything about recognising people
+#: what stands before everything about watching and recognising people
 OUT_OF_SCOPE: Final = Markdown(
     """\
 > “Certain use cases which would fall under the domain of surveillance and facial recognition are
 > always out-of-scope regardless of performance of the model.”
-> OpenAI, *Model Card: CLIP*, Out-of-Scope Use Cases (`model-card.md` in github.com/openai/CLIP)
-
+> OpenAI, *Model Card: CLIP*, Out-of-Scope Use Cases (`model-card.md` in github.com/openai/CLIP)"""
+)
+#: and before everything about recognising them
+A_FAILURE: Final = Markdown(
+    """\
 The numbers here are about a failure: of whom the embeddings do not tell people apart. None of them,
 however low, recommends the model for recognising anybody."""
 )

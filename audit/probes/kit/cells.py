@@ -16,6 +16,7 @@ from audit.core import evidence
 from audit.core.digits import bounds, percent
 from audit.core.errors import InputError, sentence
 from audit.core.page import MARKS, Markdown, escaped
+from audit.core.rows import Record
 from audit.core.tables import OK, UNDEFINED
 from audit.measure.metrics import noun
 
@@ -92,13 +93,13 @@ def with_rest(shown: Markdown, more: int, what: str, where: str) -> Markdown:
     return Markdown(f"{shown}\n\n{more:,} more {one_or_more} in `{where}`.")
 
 
-def at(row: Any, words: str) -> str:
+def at(row: Record, words: str) -> str:
     """Words that lead to the row they rest on, where that is one of ``each`` of a run's table."""
     place = evidence.address(row)
     return evidence.linked(escaped(words), place) if place else words
 
 
-def rate_in_words(row: Any, n: int | None = None) -> str:
+def rate_in_words(row: Record, n: int | None = None) -> str:
     """A rate with interval and events, or its status and reason; never a blank.
 
     ``n`` is printed elsewhere; it is added here where the row's own differs.
@@ -127,7 +128,7 @@ def like(rows: pd.DataFrame, others: pd.DataFrame, columns: Sequence[str]) -> ND
     return np.asarray(found, dtype=bool)
 
 
-def asked(row: Any) -> str:
+def asked(row: Record) -> str:
     """What a rate or gap counts, in a few words."""
     return noun(row.metric, row.label)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Collection
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pandas as pd
 
+from audit.core.rows import Fields, Row
 from audit.core.tables import (
     EVERYONE,
     EXCEEDS,
@@ -83,11 +84,11 @@ def gap_changes(
     )
 
 
-def _is_told(row: Mapping[str, Any], told: Collection[str]) -> bool:
+def _is_told(row: Fields, told: Collection[str]) -> bool:
     return bool(row["status"] == OK and row["condition"] in told)
 
 
-def _common(row: dict[str, Any]) -> dict[str, Any]:
+def _common(row: Row) -> Row:
     names = (
         "probe", "task", "condition", "label", "margin_family", "attribute", "n", "subjects",
         "level", "family", "family_size", "method", "status", "reason", "verdict",
@@ -95,7 +96,7 @@ def _common(row: dict[str, Any]) -> dict[str, Any]:
     return {name: row[name] for name in names} | {"unit": "points", "margin": 100 * row["margin"]}
 
 
-def _turned(row: dict[str, Any]) -> dict[str, Any]:
+def _turned(row: Row) -> Row:
     """The change of errors as one of right choices."""
     ends = {"value": "value", "low": "high", "high": "low"}
     ends |= {"low_simultaneous": "high_simultaneous", "high_simultaneous": "low_simultaneous"}
@@ -104,7 +105,7 @@ def _turned(row: dict[str, Any]) -> dict[str, Any]:
     return turned | {"metric": ACCURACY_CHANGE, "label": "", "group": row["group"]}
 
 
-def _accuracy(row: dict[str, Any]) -> str:
+def _accuracy(row: Row) -> str:
     return (
         f"Asked '{row['task']}', the model chooses the right label for "
         f"{100 * (1 - row['before']):.0f} % of {row['n']} pictures as it is, and for "
@@ -113,7 +114,7 @@ def _accuracy(row: dict[str, Any]) -> str:
     )
 
 
-def _gap(row: dict[str, Any]) -> str:
+def _gap(row: Row) -> str:
     return (
         f"Asked '{row['task']}', the widest gap by {row['attribute']} in {_chosen(row)} is "
         f"{100 * row['before']:.0f} points as it is ({row['group']} over {row['other']}), and "
@@ -122,24 +123,24 @@ def _gap(row: dict[str, Any]) -> str:
     )
 
 
-def _chosen(row: dict[str, Any]) -> str:
+def _chosen(row: Row) -> str:
     if row["metric"] == "misclassification":
         return "wrong labels"
     family = row["metric"] == "family_selection"
     return f"choices of {'the family ' if family else ''}'{row['label']}'"
 
 
-def _scaled(row: dict[str, Any]) -> dict[str, float]:
+def _scaled(row: Row) -> dict[str, float]:
     return {n: 100 * row[n] for n in ("value", "low_simultaneous", "high_simultaneous")}
 
 
-def _points(row: dict[str, Any]) -> str:
+def _points(row: Row) -> str:
     value, low, high = (row[n] for n in ("value", "low_simultaneous", "high_simultaneous"))
     level = f"{100 * row['level']:.0f} % simultaneous bounds"
     return f"{value:+z.0f} points ({level} {low:+z.0f} to {high:+z.0f})"
 
 
-def said_of_change(row: Mapping[str, Any]) -> str:
+def said_of_change(row: Fields) -> str:
     """The verdict on a change in words; a change may be for the better."""
     return Verdict(row["verdict"]).against(f"{100 * row['margin']:g} points", EITHER_WAY)
 
@@ -151,8 +152,8 @@ UNEQUAL_DROP: Final = "difference of drops in accuracy"
 UNEQUAL_CHANGE: Final = "difference of changes"
 
 
-def surest(rows: pd.DataFrame) -> Any:
-    """The row that speaks for the rest: of those with the verdict of all, the surest.
+def surest(rows: pd.DataFrame) -> int:
+    """The index of the row that speaks for the rest: of those with the verdict of all, the surest.
 
     All are within the margin only if every one is; then the largest speaks.
     """
@@ -160,10 +161,10 @@ def surest(rows: pd.DataFrame) -> Any:
     whole = next(v for v in (EXCEEDS, INCONCLUSIVE, WITHIN) if v in given)
     among = rows[rows["verdict"] == whole]
     sizes = size_bounds(*(among[f"{end}_simultaneous"].to_numpy(float) for end in ("low", "high")))
-    return among.index[np.lexsort((among["value"].abs(), sizes[0]))[-1]]
+    return int(among.index[np.lexsort((among["value"].abs(), sizes[0]))[-1]])
 
 
-def said(row: dict[str, Any], conditions: int) -> str:
+def said(row: Row, conditions: int) -> str:
     """The verdict in words; one that is small speaks for all it was chosen from."""
     margin = f"{row['margin']:g} points"
     small = f"none of them reaches {margin}" if conditions > 1 else f"less than {margin}"

@@ -13,6 +13,7 @@ from pydantic import Field, model_validator
 
 from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest, unknown
+from audit.core.rows import Fields
 from audit.core.tables import CHOICES
 from audit.data.dataset import Dataset
 from audit.data.labels import LabelSet, PromptSet, load_label_set, load_prompt_set
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 TIE: Final = 1e-5
 
 #: the keys by which a classification asks again; other kinds had them with these values only
-ONCE: Final[Mapping[str, Any]] = {
+ONCE: Final[Fields] = {
     "wordings": Wordings().model_dump(),
     "label_effects": True,
     "thresholds": CLIP_THRESHOLDS,
@@ -47,7 +48,7 @@ class Choice(Probe):
     """
 
     emits: ClassVar = CHOICES
-    earlier: ClassVar[Mapping[str, Any]] = {
+    earlier: ClassVar[Fields] = {
         "wordings": Wordings().model_dump(exclude={"templates"}),
         "label_effects": ONCE["label_effects"],
         "thresholds": ONCE["thresholds"],
@@ -64,7 +65,7 @@ class Choice(Probe):
 
     @model_validator(mode="before")
     @classmethod
-    def _asks_once(cls, keys: Any) -> Any:
+    def _asks_once(cls, keys: object) -> object:
         """Leave out the keys of ``ONCE`` where they hold nothing else: earlier suites have them.
 
         Raises:

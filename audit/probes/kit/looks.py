@@ -10,6 +10,7 @@ from typing import Any, Final
 import matplotlib as mpl
 import pandas as pd
 import seaborn as sns
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -17,6 +18,7 @@ from matplotlib.patches import Patch
 
 from audit.core.characters import visible
 from audit.core.evidence import addresses, named
+from audit.core.rows import Record
 from audit.core.tables import EXCEEDS, INCONCLUSIVE, OK, WITHIN
 
 WIDTH: Final = 8.6
@@ -79,7 +81,7 @@ def drawn_from(figure: Figure, *rows: pd.DataFrame) -> None:
     figure.set_label(named([place for part in rows for place in addresses(part)]))
 
 
-def legend(figure: Figure, handles: Sequence[Any], columns: int = 0) -> None:
+def legend(figure: Figure, handles: Sequence[Artist], columns: int = 0) -> None:
     """A legend below the figure, in as many columns as fit."""
     names = [str(handle.get_label()) for handle in handles]
     figure.legend(
@@ -106,7 +108,7 @@ def verdict_handles(rows: pd.DataFrame) -> list[Line2D]:
     ]  # fmt: skip
 
 
-def beside_handles(rows: pd.DataFrame) -> list[Any]:
+def beside_handles(rows: pd.DataFrame) -> list[Artist]:
     """The margin, and the null where any value has one, for a legend."""
     told = f"by chance alone: mean to {rows['level'].iloc[0]:.0%}"
     null = [Line2D([], [], color=PINK, lw=3, alpha=0.65, label=told)]
@@ -137,7 +139,7 @@ def log_percent_axis(axis: Any) -> None:
     axis.set_minor_formatter(_LogPercent(labelOnlyBase=False))
 
 
-def draw_judged(axis: Axes, y: float, row: Any, name: str, scale: int = 1, **look: Any) -> None:
+def draw_judged(axis: Axes, y: float, row: Record, name: str, scale: int = 1, **look: Any) -> None:
     """The simultaneous bounds of a row at height ``y``, and the mark of its verdict.
 
     ``name`` is the mark's in the drawing, ``scale`` 100 for shares that are shown in percent.

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Final
+from typing import Final
 
 from audit.core.digits import percent
 from audit.core.page import MARKS
+from audit.core.rows import Record
 from audit.core.tables import OK
 from audit.probes.kit.cells import NBSP, at, measured, p_value, tag
 
@@ -28,7 +29,7 @@ def in_unit(value: float, low: float, high: float, unit: str = "") -> str:
     return f"{value:z.{digits}f}{within}".replace(" ", NBSP)
 
 
-def by_chance(row: Any) -> str:
+def by_chance(row: Record) -> str:
     """The mean of a widest gap's null and its outer quantile, in the digits of the gap."""
     if math.isnan(row.null_mean):
         return "–"
@@ -38,7 +39,7 @@ def by_chance(row: Any) -> str:
     return f"{percent(mean, *ends)}, up to {percent(high, *ends)}".replace(" ", NBSP)
 
 
-def measure_cells(row: Any) -> dict[str, object]:
+def measure_cells(row: Record) -> dict[str, object]:
     """Value with simultaneous bounds, what chance alone gives, p and verdict, by heading.
 
     Who and what is measured differs by probe and stands before these. A value that can't be given

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
+from audit.core.rows import Fields
 from audit.core.rundir import Run
 from audit.core.tables import EVERYONE
 
@@ -21,8 +22,8 @@ class Task:
     name: str
     kind: str
     asks: str
-    label_sets: Sequence[Mapping[str, Any]]
-    prompt_sets: Sequence[Mapping[str, Any]]
+    label_sets: Sequence[Fields]
+    prompt_sets: Sequence[Fields]
     attributes: Sequence[str]
     intersections: Sequence[str]
     has_truth: bool
@@ -46,7 +47,7 @@ def tasks_of(run: Run, kind: str) -> list[Task]:
     return [task for task in tasks(run) if task.kind == kind]
 
 
-def _task(run: Run, question: Mapping[str, Any]) -> Task:
+def _task(run: Run, question: Fields) -> Task:
     rates = run.rates[run.rates["task"] == question["task"]]
     attributes = [a for a in dict.fromkeys(rates["attribute"]) if a != EVERYONE]
     return Task(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,7 @@ from pydantic import AfterValidator, Field
 from scipy import stats
 
 from audit.core.errors import InputError, sentence
+from audit.core.rows import Row, Values
 from audit.core.tables import CHOICES, ENSEMBLE, MEASURES, NOT_ASKED, NOT_JUDGED
 from audit.data.dataset import Dataset
 from audit.measure.measures import measured
@@ -96,7 +97,7 @@ class Linear(Choice):
         for k in self.examples:
             self._require(outside, k, "pictures outside a fold", "examples")
 
-    def _require(self, each: pd.Series[Any], needed: int, what: str, field: str) -> None:
+    def _require(self, each: Values, needed: int, what: str, field: str) -> None:
         if (each >= needed).sum() >= 2:
             return
         second = int(each.nlargest(2).iloc[-1]) if len(each) > 1 else 0
@@ -188,7 +189,7 @@ class Linear(Choice):
         ]
         return MEASURES.joined(tables)
 
-    def _accuracies(self, every: pd.DataFrame, design: Design) -> Iterator[dict[str, Any]]:
+    def _accuracies(self, every: pd.DataFrame, design: Design) -> Iterator[Row]:
         base = every["condition"].str.split(_DRAW, regex=False).str[0]
         by = [base.rename("asked"), "attribute", "group"]
         for (condition, attribute, group), draws in every.groupby(by, sort=False):
@@ -209,7 +210,7 @@ class Linear(Choice):
                     "method": f"standard deviation over {len(draws)} draws",
                 }
 
-    def _not_taught(self, rows: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    def _not_taught(self, rows: pd.DataFrame) -> Iterator[Row]:
         """Which labels had too few examples in which condition."""
         known = rows[rows["truth"].notna()]
         asked = set(known["truth"])
@@ -226,7 +227,7 @@ class Linear(Choice):
                 }
 
 
-def _over_draws(draws: pd.DataFrame, level: float) -> dict[str, Any]:
+def _over_draws(draws: pd.DataFrame, level: float) -> Row:
     """Mean accuracy over draws with its bounds; of a single one, those of its rate."""
     several = len(draws)
     right = 1 - draws["value"]

@@ -11,6 +11,7 @@ import pandas as pd
 from audit.core.digits import percent
 from audit.core.evidence import each
 from audit.core.page import Markdown
+from audit.core.rows import Record
 from audit.core.rundir import Run
 from audit.core.tables import EVERYONE, NOT_ASKED, OK, RATE, UNDEFINED, WORST
 from audit.probes.kit.blocks import Block, Folded, Part, Picture, Section, probe_would, said
@@ -76,7 +77,7 @@ def _changes(run: Run, task: Task) -> Markdown:
     return table(lines)
 
 
-def _right(row: Any) -> dict[str, object]:
+def _right(row: Record) -> dict[str, object]:
     ends = -row.high_simultaneous, -row.low_simultaneous
     return {
         "What": "right labels, everyone",
@@ -87,7 +88,7 @@ def _right(row: Any) -> dict[str, object]:
     }
 
 
-def _gap(row: Any) -> dict[str, object]:
+def _gap(row: Record) -> dict[str, object]:
     ends = row.low_simultaneous, row.high_simultaneous
     return {
         "What": f"widest gap in errors by {row.attribute}",
@@ -120,7 +121,7 @@ def _examples(word: str) -> str:
     return f"{word} example{'s' if word != '1' else ''}" if word != "zero-shot" else word
 
 
-def _accuracy(row: Any | None) -> str:
+def _accuracy(row: Record | None) -> str:
     if row is None or row.status == UNDEFINED or math.isnan(row.value):
         return "–"
     few = "" if row.status == OK else f" ({row.status.replace('_', ' ')})"

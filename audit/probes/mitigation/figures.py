@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -123,7 +124,7 @@ def _draw(axis: Axes, rows: pd.DataFrame, conditions: Sequence[str]) -> None:
     axis.locator_params(axis="x", nbins=5)
 
 
-def _legend(rows: pd.DataFrame) -> list[Any]:
+def _legend(rows: pd.DataFrame) -> list[Artist]:
     marks = [
         Line2D([], [], color=COLOURS[v], marker=MARKS[v], ms=6, lw=1.4, label=v)
         for v in MARKS

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Final
 
 import pandas as pd
 
 from audit.core.digits import percent
 from audit.core.evidence import each
 from audit.core.page import MARKS, Markdown
+from audit.core.rows import Record
 from audit.core.rundir import Run
 from audit.core.tables import CONDITION, EVERYONE, OK, RATE, WORST
 from audit.probes.kit.blocks import Block, Folded, Part, Picture, Section, said
@@ -113,18 +114,18 @@ def _lines(gaps: pd.DataFrame, prices: pd.DataFrame, names: dict[str, str]) -> I
         yield said("Surely fewer right labels after: {costs}.", costs=_listed(costs))
 
 
-def _after(row: Any, names: dict[str, str]) -> Markdown:
+def _after(row: Record, names: dict[str, str]) -> Markdown:
     left = at(row, f"{100 * row.after:.0f}")
     return said("{name}, {left}", name=names[row.condition], left=left)
 
 
-def _cost(row: Any, names: dict[str, str]) -> Markdown:
+def _cost(row: Record, names: dict[str, str]) -> Markdown:
     name = f"{names[row.condition]}, {_label_set(row.task)}"
     ends = at(row, f"{100 * (1 - row.before):.0f} to {100 * (1 - row.after):.0f}%")
     return said("{name} {ends}", name=name, ends=ends)
 
 
-def _by(row: Any) -> str:
+def _by(row: Record) -> str:
     return f"{asked(row)} by {row.attribute}"
 
 
@@ -160,14 +161,14 @@ def _untold(condition: str) -> str:
     return "untouched" if condition.startswith(COUNTER_LABEL) else "not asked"
 
 
-def _gap_cell(row: Any) -> str:
+def _gap_cell(row: Record) -> str:
     ends = row.low_simultaneous, row.high_simultaneous
     before, after = (percent(x, *ends) for x in (row.before, row.after))
     moved = f"{before} → {after}: {measured(row.value, *ends)}"
     return at(row, f"{moved}{NBSP}{MARKS[row.verdict][0]}")
 
 
-def _price_cell(row: Any) -> str:
+def _price_cell(row: Record) -> str:
     ends = -row.high_simultaneous, -row.low_simultaneous
     before, after = (percent(1 - x, *ends) for x in (row.before, row.after))
     moved = f"{before}% → {after}%: {measured(-row.value, *ends)}"

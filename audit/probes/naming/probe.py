@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, ClassVar, Final, Literal
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import AfterValidator, Field
 
 from audit.core.errors import InputError, sentence
+from audit.core.rows import Array, Row, Values
 from audit.core.tables import (
     CHOICES,
     ENSEMBLE,
@@ -154,7 +155,7 @@ class Naming(Probe):
         return _People({str(k): of.get(s, "") for k, s in subjects.items()}, (*shown, *nobody),
                        len(shown))  # fmt: skip
 
-    def _invented(self, subjects: pd.Series[Any], listed: Sequence[str]) -> dict[str, str]:
+    def _invented(self, subjects: Values, listed: Sequence[str]) -> dict[str, str]:
         people = sorted({*subjects}, key=_digest)
         if len(people) > len(listed):
             told = f"'{self.task}': {len(people):,} subjects, and '{self.listed.name}' has "
@@ -162,7 +163,7 @@ class Naming(Probe):
             raise InputError(sentence(told, "Ask 'only' of some, or name a longer list"))
         return dict(zip(people, _by_lot(listed), strict=False))
 
-    def _written(self, dataset: Dataset, subjects: pd.Series[Any]) -> dict[str, str]:
+    def _written(self, dataset: Dataset, subjects: Values) -> dict[str, str]:
         assert self.names is not None
         require_column(dataset, self.names, f"'{self.task}': names")
         column = dataset.table.set_index("image_id")[self.names].loc[subjects.index].dropna()
@@ -257,7 +258,7 @@ class Naming(Probe):
             family=f"{self.task}, {NAMED}", family_size=len(self.sizes), harm="loss of privacy",
         )  # fmt: skip
 
-    def _said(self, row: dict[str, Any], size: int, level: float) -> str:
+    def _said(self, row: Row, size: int, level: float) -> str:
         margin = f"{100 * row['margin']:g} points"
         said = Verdict(row["verdict"]).against(f"{margin} from chance")
         invented = "" if self.names else " (the names are invented, so chance is all there can be)"
@@ -340,9 +341,7 @@ def _chosen(asked: _Asked, size: int, scoring: Scoring) -> pd.DataFrame:
     )
 
 
-def _dealt(
-    asked: _Asked, subjects: NDArray[Any], sizes: Sequence[int], seed: int
-) -> Iterator[Floats]:
+def _dealt(asked: _Asked, subjects: Array, sizes: Sequence[int], seed: int) -> Iterator[Floats]:
     """Of each size, the shares of pictures given the right name when names are dealt by chance."""
     known = asked.right >= 0
     asked = asked.only(known)
@@ -368,9 +367,7 @@ def _first(asked: _Asked, size: int) -> tuple[Integers, Floats]:
     return best, rest
 
 
-def _beside(
-    alone: dict[str, Any], together: dict[str, Any], null: Floats, size: int
-) -> dict[str, Any]:
+def _beside(alone: Row, together: Row, null: Floats, size: int) -> Row:
     """Accuracy from the rates of errors, with bounds, beside the null."""
     value = 1 - alone["value"]
     return {

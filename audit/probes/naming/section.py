@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from audit.core.evidence import each
 from audit.core.page import Markdown
+from audit.core.rows import Record
 from audit.core.rundir import Run
 from audit.core.tables import ENSEMBLE
-from audit.probes.kit.blocks import OUT_OF_SCOPE, Block, Part, Section
+from audit.probes.kit.blocks import A_FAILURE, OUT_OF_SCOPE, Block, Part, Section
 from audit.probes.kit.cells import at, measured, p_value, table, tag
 from audit.probes.kit.tasks import tasks_of
 from audit.probes.naming.probe import NAMED
@@ -19,7 +20,8 @@ from audit.probes.naming.probe import NAMED
 def tell(run: Run) -> Sequence[Block]:
     """Every task of naming, after those of verification if there are any."""
     parts = [_of_naming(run, task.name) for task in tasks_of(run, "naming")]
-    return [*([] if tasks_of(run, "identity") else [OUT_OF_SCOPE]), *parts] if parts else ()
+    scope = [] if tasks_of(run, "identity") else [OUT_OF_SCOPE, A_FAILURE]
+    return [*scope, *parts] if parts else ()
 
 
 def _of_naming(run: Run, name: str) -> Part:
@@ -52,7 +54,7 @@ gives more than chance where there is nothing to know."""
 )
 
 
-def _named(row: Any, smallest: int) -> dict[str, object]:
+def _named(row: Record, smallest: int) -> dict[str, object]:
     size = f"{smallest:,} names" if row.condition == ENSEMBLE else row.condition
     ends = row.low_simultaneous, row.high_simultaneous
     return {

@@ -8,6 +8,7 @@ from typing import Any, Final
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -16,6 +17,7 @@ from matplotlib.patches import Rectangle
 from audit.core.errors import InputError, sentence
 from audit.core.evidence import each
 from audit.core.registry import suggest
+from audit.core.rows import Record, Values
 from audit.core.rundir import Run
 from audit.core.tables import INCONCLUSIVE, NOT_JUDGED, OK
 from audit.probes.kit.looks import (
@@ -103,7 +105,7 @@ def skews_beside_chance(run: Run, task: str, target: str) -> Figure:
     return figure
 
 
-def _draw_mean(axis: Axes, y: int, row: Any) -> None:
+def _draw_mean(axis: Axes, y: int, row: Record) -> None:
     if not np.isnan(row.margin):
         band = (0, y - 0.5), row.margin, 1
         axis.add_patch(Rectangle(*band, color=MARGIN_FILL, lw=0, zorder=0))
@@ -119,11 +121,11 @@ def _draw_mean(axis: Axes, y: int, row: Any) -> None:
     axis.plot(row.value, y - 0.12, mark, ms=5.5, mfc=fill, mec=_colour(row), gid="value")
 
 
-def _colour(row: Any) -> str:
+def _colour(row: Record) -> str:
     return COLOURS.get(row.verdict, INK)
 
 
-def _in_order(column: pd.Series[Any]) -> pd.Series[Any]:
+def _in_order(column: Values) -> Values:
     """Attributes in the order of the run."""
     if column.name == "k":
         return column
@@ -149,7 +151,7 @@ def _aim(target: str) -> str:
     return told.get(target, f"target: {target}")
 
 
-def _means_legend(means: pd.DataFrame) -> list[Any]:
+def _means_legend(means: pd.DataFrame) -> list[Artist]:
     judged = [v for v in MARKS if v in set(means.loc[means["metric"] == "max_skew", "verdict"])]
     marks = [
         Line2D([], [], color=COLOURS[v], marker=MARKS[v], ms=6,
@@ -217,7 +219,7 @@ def who_is_at_the_top(run: Run, task: str) -> Figure:
     return figure
 
 
-def _shares(rows: pd.DataFrame, query: Any) -> pd.DataFrame:
+def _shares(rows: pd.DataFrame, query: Record) -> pd.DataFrame:
     """Shares of the top of one query, of at most ``GROUPS`` groups in their order."""
     same = (rows["label"] == query.label) & (rows["attribute"] == query.attribute)
     shares = rows[same & (rows["metric"] == "share") & (rows["k"] == query.k)]
@@ -226,7 +228,7 @@ def _shares(rows: pd.DataFrame, query: Any) -> pd.DataFrame:
     return shown.assign(of=len(shares))
 
 
-def _draw_shares(axis: Axes, shares: pd.DataFrame, query: Any) -> None:
+def _draw_shares(axis: Axes, shares: pd.DataFrame, query: Record) -> None:
     for y, row in enumerate(each(shares)):
         ends = [100 * row.low_simultaneous, 100 * row.high_simultaneous]
         axis.plot(ends, [y - 0.12] * 2, color=BLUE, lw=1.6, gid="interval")

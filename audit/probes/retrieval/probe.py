@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest, unknown
-from audit.core.schema import Row
+from audit.core.rows import Array, Row
 from audit.core.tables import ENSEMBLE, MEASURES, RANKS, TOO_FEW, UNDEFINED
 from audit.data.dataset import Dataset
 from audit.data.labels import (
@@ -47,7 +47,7 @@ _ALLOWED: Final = (
 )
 
 
-def _several(value: Any) -> Any:
+def _several(value: object) -> object:
     return (value,) if isinstance(value, str | int | Mapping) else value
 
 
@@ -73,7 +73,7 @@ def _rising(values: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(sorted(set(values)))
 
 
-def _depths(value: Any) -> Any:
+def _depths(value: object) -> object:
     """Depths of the top, with a hint for who wants NDKL of the whole list."""
     values = _several(value)
     if isinstance(values, list | tuple) and ALL in values:
@@ -82,7 +82,7 @@ def _depths(value: Any) -> Any:
     return values
 
 
-def _ndkl_depths(value: Any) -> Any:
+def _ndkl_depths(value: object) -> object:
     values = _several(value)
     for name in values if isinstance(values, list | tuple) else ():
         if isinstance(name, str) and name != ALL:
@@ -157,7 +157,7 @@ class Retrieval(Probe):
 
     @model_validator(mode="before")
     @classmethod
-    def _names_a_target(cls, data: Any) -> Any:
+    def _names_a_target(cls, data: object) -> object:
         if isinstance(data, dict) and not data.get("target"):
             told = sentence(
                 "no target is named, and a skew is one away from something",
@@ -333,7 +333,7 @@ class Retrieval(Probe):
         wanted = (known if d == ALL else int(d) for d in self.ndkl_at or ks)
         return tuple(dict.fromkeys(d for d in wanted if d <= known))
 
-    def _rows(self, best: Top, ids: NDArray[Any]) -> pd.DataFrame:
+    def _rows(self, best: Top, ids: Array) -> pd.DataFrame:
         """The best places as a table; ``ids`` are image ids by key."""
         kept = best.keys.shape[1]
         names = np.array([query.text for query in self.asked], dtype=object)
@@ -357,7 +357,7 @@ class Retrieval(Probe):
             best += other
         return self._rows(best, ids)
 
-    def _top(self, rows: pd.DataFrame, ids: NDArray[Any]) -> Top:
+    def _top(self, rows: pd.DataFrame, ids: Array) -> Top:
         """Rows of RANKS as best places; ``ids`` are all image ids, sorted."""
         place = {query.text: i for i, query in enumerate(self.asked)}
         codes, names = pd.factorize(rows["query"])
@@ -391,8 +391,8 @@ class Retrieval(Probe):
         return MEASURES.conform(headlines(table))
 
     def _of_attribute(
-        self, attribute: str, best: Top, ids: NDArray[Any], seen: Seen, design: Design
-    ) -> Iterator[dict[str, Any]]:
+        self, attribute: str, best: Top, ids: Array, seen: Seen, design: Design
+    ) -> Iterator[Row]:
         """Every row of one attribute."""
         field = Ranked.of(attribute, design)
         known = int((field.codes >= 0).sum())
@@ -417,7 +417,7 @@ class Retrieval(Probe):
         list_ = ranking.ranking(best, keys, codes, field.clusters, parity.NEITHER + 1)
         return list_.first(ranking.places(self.k[-1], len(keys)))
 
-    def _of_known(self, field: Ranked, best: Top, ids: NDArray[Any], k: int, seen: Seen) -> Top:
+    def _of_known(self, field: Ranked, best: Top, ids: Array, k: int, seen: Seen) -> Top:
         """The best places of pictures that take part; ranked again where others had places."""
         if (field.codes >= 0).all():
             return best
@@ -451,7 +451,7 @@ def _guarded() -> set[str]:
     return {label.text for labels in sets for label in labels.labels if tags & {*label.tags}}
 
 
-def _keys(names: Any, ids: NDArray[Any]) -> NDArray[np.int64]:
+def _keys(names: Any, ids: Array) -> NDArray[np.int64]:
     """The place of each image id among all, which are sorted."""
     codes, distinct = pd.factorize(pd.Series(names, dtype="str"))
     return np.searchsorted(ids, np.asarray(distinct, str))[codes].astype(np.int64)

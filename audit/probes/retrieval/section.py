@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import pandas as pd
 
 from audit.core.evidence import each
 from audit.core.page import Markdown
+from audit.core.rows import Record
 from audit.core.rundir import Run
 from audit.core.tables import OK
 from audit.probes.kit.blocks import Block, Folded, Part, Picture, Section, probe_would, said
@@ -157,13 +158,13 @@ def _means(rows: pd.DataFrame, target: str) -> Folded:
     return Folded(f"Every measure against the target ‘{target}’", [shown])
 
 
-def _measure(row: Any) -> str:
+def _measure(row: Record) -> str:
     if row.metric == "bias":
         return f"bias, {row.group} less {row.other}, points"
     return f"{_NAMES[row.metric]}, {row.unit}" if row.unit == "nats" else _NAMES[row.metric]
 
 
-def _cells(row: Any) -> dict[str, object]:
+def _cells(row: Record) -> dict[str, object]:
     """The cells of a measure under headings that do not depend on its unit."""
     value, *others = measure_cells(row).items()
     return {"Value [bounds]": value[1], **dict(others)}

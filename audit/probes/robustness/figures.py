@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from audit.core.errors import InputError, sentence
+from audit.core.rows import Record, Row
 from audit.core.rundir import Run
 from audit.core.tables import ENSEMBLE, OK, UNKNOWN
 from audit.probes.kit.changes import UNEQUAL_CHANGE, UNEQUAL_DROP
@@ -148,9 +150,9 @@ def _severity_axis(axis: Axes, severities: Sequence[float]) -> None:
     axis.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: f"{v:g}%"))
 
 
-def _groups_legend(rows: pd.DataFrame, groups: Sequence[str], named: Sequence[str]) -> list[Any]:
+def _groups_legend(rows: pd.DataFrame, groups: Sequence[str], named: Sequence[str]) -> list[Artist]:
     n = rows[rows["severity"] == 0].groupby("group")["n"].max()
-    handles: list[Any] = []
+    handles: list[Artist] = []
     for i, group in enumerate(named):
         mark, colour = many_looks(i, len(named))
         told = plain(f"{group}  (n = {n[group]:,})")
@@ -215,18 +217,18 @@ def surest_of_each(rows: pd.DataFrame) -> pd.DataFrame:
     return chosen.sort_values("attribute", kind="stable", key=lambda names: names.map(place))
 
 
-def _draw_difference(axis: Axes, y: int, row: Any) -> None:
+def _draw_difference(axis: Axes, y: int, row: Record) -> None:
     """A verdict's mark with bounds on the margin's band; under it the null, from its mean on."""
     band = (0, y - 0.51), row.margin, 1.02
     axis.add_patch(Rectangle(*band, color=MARGIN_FILL, lw=0, zorder=0))
     draw_judged(axis, y, row, "difference", clip_on=False)
     if np.isnan(row.null_mean):
         return
-    chance: dict[str, Any] = {"color": PINK, "clip_on": False}
+    chance: Row = {"color": PINK, "clip_on": False}
     axis.plot([row.null_mean, row.null_high], [y + 0.3] * 2, lw=3, alpha=0.65, gid="null", **chance)
     axis.plot(row.null_mean, y + 0.3, "|", ms=7, mew=1.8, gid="null mean", **chance)
 
 
-def _difference_name(row: Any) -> str:
+def _difference_name(row: Record) -> str:
     what = f", ‘{row.label}’" if row.label else ""
     return f"{row.condition}{what}: {row.group} v {row.other} ({row.attribute})"

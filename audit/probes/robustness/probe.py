@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Final, Literal, Self, TypeAlias
+from typing import ClassVar, Final, Literal, Self, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from audit.core.errors import InputError, sentence
+from audit.core.rows import Array, Fields, Row, Values
 from audit.core.tables import (
     CHOICES,
     ENSEMBLE,
@@ -162,7 +163,7 @@ class Robustness(Choice):
         other = changed.index[~changed.isin(named)]
         return tuple(table.index.difference(other, sort=False))
 
-    def _require_pairs(self, changed: pd.Series[str], subjects: pd.Series[Any]) -> None:
+    def _require_pairs(self, changed: pd.Series[str], subjects: Values) -> None:
         """Every subject has one picture as it is."""
         assert self.rendered is not None
         where = f"probe '{self.kind}': rendered"
@@ -260,18 +261,19 @@ class Robustness(Choice):
         conditions = found["condition"].nunique()
         for _, rows in usable.groupby(["counted", "metric", "attribute"], sort=False):
             at = surest(rows)
-            found.loc[at, "statement"] = self._statement(found.loc[at].to_dict(), conditions)
+            (row,) = records(found.loc[[at]])
+            found.at[at, "statement"] = self._statement(row, conditions)
         kept = [name for name in found if name in MEASURES.columns]
         return measured(found[kept], probe=self.kind, task=self.task, unit="points")
 
-    def _harm(self, row: dict[str, Any]) -> str:
+    def _harm(self, row: Row) -> str:
         if row["counted"] == _WRONG:
             return "quality of service"
         if row["counted"] == _FAMILY:
             return self.labels.family_harm(row["label"]) or ""
         return next((x.harm or "" for x in self.labels.labels if x.text == row["label"]), "")
 
-    def _statement(self, row: dict[str, Any], conditions: int) -> str:
+    def _statement(self, row: Row, conditions: int) -> str:
         ends = f"{row['low_simultaneous']:z.0f} to {row['high_simultaneous']:z.0f}"
         which = "the largest" if row["verdict"] == WITHIN else "the surest"
         one = row["attribute"] == EVERYONE
@@ -305,7 +307,7 @@ def _changes(
 
 
 #: of a condition, metric and attribute: columns of MEASURES, question by question
-_Chance: TypeAlias = Mapping[tuple[str, str, str], Sequence[Mapping[str, Any]]]
+_Chance: TypeAlias = Mapping[tuple[str, str, str], Sequence[Fields]]
 
 
 def _by_chance(moved: Sequence[_Moved], design: Design) -> _Chance:
@@ -317,7 +319,7 @@ def _by_chance(moved: Sequence[_Moved], design: Design) -> _Chance:
     for one in moved:
         asked = one.dealt.at.tobytes() + one.dealt.asked.tobytes()
         alike.setdefault(asked, []).append(one)
-    found: dict[tuple[str, str, str], list[dict[str, Any]]] = {}
+    found: dict[tuple[str, str, str], list[Row]] = {}
     for several in alike.values():
         first = several[0].dealt
         values: NDArray[np.int8] = np.hstack([one.dealt.values for one in several])
@@ -329,7 +331,7 @@ def _by_chance(moved: Sequence[_Moved], design: Design) -> _Chance:
     return found
 
 
-def _null_columns(dealt: Dealt, attribute: str, design: Design) -> list[dict[str, Any]]:
+def _null_columns(dealt: Dealt, attribute: str, design: Design) -> list[Row]:
     """What chance gives of every question, or why that can't be told, in points."""
     found = range_by_chance(dealt, design.groups, attribute, design.confidence, design.seed)
     numbers, how = null_columns(found, 100)
@@ -348,7 +350,7 @@ class _Moved:
     level: float
     conditions: int
 
-    def everyone(self) -> Iterator[dict[str, Any]]:
+    def everyone(self) -> Iterator[Row]:
         """How much the rate of everyone moves; of errors, how much accuracy does."""
         p, questions = self.parts, len(self.parts.labels)
         smallest = self.design.confidence.min_group
@@ -387,7 +389,7 @@ class _Moved:
         """A rate in points; of errors, the share of right labels."""
         return 100 * (1 - rate if self.metric == _WRONG else rate)
 
-    def apart(self, chance: _Chance) -> Iterator[dict[str, Any]]:
+    def apart(self, chance: _Chance) -> Iterator[Row]:
         """The two groups of each attribute whose rates move most unequally, beside chance."""
         groups = self.design.groups
         for attribute in groups.attributes:
@@ -398,9 +400,7 @@ class _Moved:
                 rows = self._apart(attribute, at, [str(n) for n in names])
                 yield from map(_with_chance, rows, beside)
 
-    def _apart(
-        self, attribute: str, at: np.ndarray[Any, Any], names: Sequence[str]
-    ) -> Iterator[dict[str, Any]]:
+    def _apart(self, attribute: str, at: Array, names: Sequence[str]) -> Iterator[Row]:
         parts = self.parts.of(at)
         sample, smallest = parts.gained, self.design.confidence.min_group
         pairs = Pairs.of(standing(sample.n, sample.subjects, smallest)[0] == OK, names)
@@ -420,7 +420,7 @@ class _Moved:
                 "method": "largest over pairs of paired changes, max-T",
             }
 
-    def _row(self, q: int, at: Sequence[int], attribute: str) -> dict[str, Any]:
+    def _row(self, q: int, at: Sequence[int], attribute: str) -> Row:
         """What a row of the q-th question has whatever it measures; ``at``: its groups."""
         p, confidence = self.parts, self.design.confidence
         changed = p.gained.events + p.lost.events
@@ -440,7 +440,7 @@ class _Moved:
         }
 
 
-def _with_chance(row: dict[str, Any], chance: Mapping[str, Any]) -> dict[str, Any]:
+def _with_chance(row: Row, chance: Fields) -> Row:
     """The row with its null; one without a value has none."""
     if row["status"] != OK:
         return row
@@ -448,7 +448,7 @@ def _with_chance(row: dict[str, Any], chance: Mapping[str, Any]) -> dict[str, An
     return row | numbers | {"method": f"{row['method']}; {chance['dealt']}"}
 
 
-def _how_often(row: dict[str, Any]) -> str:
+def _how_often(row: Row) -> str:
     """What is counted, with the change as its verb."""
     if row["counted"] == _WRONG:
         return "changes how often the model chooses the right label"
@@ -456,11 +456,11 @@ def _how_often(row: dict[str, Any]) -> str:
     return f"changes how often the model chooses {family}'{row['label']}'"
 
 
-def _of_everyone(row: dict[str, Any]) -> str:
+def _of_everyone(row: Row) -> str:
     return f"from {row['before']:.0f} % to {row['after']:.0f} % of {row['n']} pictures"
 
 
-def _of_two(row: dict[str, Any]) -> str:
+def _of_two(row: Row) -> str:
     return (
         f"by {row['moves']:+z.0f} points for pictures with {row['attribute']} {row['group']} and "
         f"by {row['other_moves']:+z.0f} for those with {row['other']}"

@@ -10,6 +10,7 @@ import pandas as pd
 
 from audit.core.evidence import each
 from audit.core.page import MARKS, Markdown
+from audit.core.rows import Record
 from audit.core.rundir import Run
 from audit.core.tables import (
     CONDITION,
@@ -101,7 +102,7 @@ _EVERYONE: Final = (
 )
 
 
-def _metric(run: Run, task: Task, row: Any) -> str:
+def _metric(run: Run, task: Task, row: Record) -> str:
     """The metric of the table RATES that a row of MEASURES is about."""
     if row.metric == UNEQUAL_DROP:
         return "misclassification"
@@ -128,7 +129,7 @@ def _everyone(rows: pd.DataFrame) -> list[Markdown]:
     return shown + ([_rendered(rendered)] if len(rendered) else [])
 
 
-def _change(row: Any | None) -> str:
+def _change(row: Record | None) -> str:
     """A change with its bounds and the sign of its verdict."""
     if row is None:
         return "–"
@@ -162,7 +163,7 @@ def _apart(run: Run, rows: pd.DataFrame) -> Markdown:
     return with_rest(shown, len(rows) - len(chosen), "differences", "measures.parquet")
 
 
-def _cells(row: Any, moves: dict[Any, Any]) -> dict[str, object]:
+def _cells(row: Record, moves: dict[Any, Any]) -> dict[str, object]:
     sides = [_moves(row, moves, group) for group in (row.group, row.other)]
     return {
         "Degradation": row.condition,
@@ -178,7 +179,7 @@ def _cells(row: Any, moves: dict[Any, Any]) -> dict[str, object]:
     }
 
 
-def _moves(row: Any, moves: dict[Any, Any], group: str) -> str:
+def _moves(row: Record, moves: dict[Any, Any], group: str) -> str:
     """How much one group's rate changes, in whole points."""
     if row.metric == UNEQUAL_DROP:
         asked = [("misclassification", "any label", -1)]

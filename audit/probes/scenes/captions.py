@@ -22,6 +22,7 @@ from pydantic import (
 )
 
 from audit.core.errors import InputError, sentence
+from audit.core.rows import Array, Row, Values
 from audit.data.dataset import Dataset
 from audit.data.labels import Text, normalise, prompt
 from audit.probes.kit.base import require_column, require_values
@@ -56,7 +57,7 @@ class Offered:
     truth: Integers
     roles: tuple[str, ...] = ROLES
 
-    def only(self, rows: Any) -> Offered:
+    def only(self, rows: Integers | Flags) -> Offered:
         """The same for some of the pictures."""
         return replace(self, at=self.at[rows], truth=self.truth[rows], asked=self.asked[rows])
 
@@ -78,7 +79,7 @@ class Offered:
         return row, caption, self.roles[self.role[one]], self.roles[self.role[other]]
 
 
-def _several(value: Any) -> Any:
+def _several(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
@@ -287,7 +288,7 @@ class Detail(BaseModel):
         return self
 
     @model_serializer(mode="wrap")
-    def _without_absent(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_absent(self, dump: SerializerFunctionWrapHandler) -> Row:
         """Plans sealed before there was 'absent' hold where it is not used."""
         return {k: v for k, v in dump(self).items() if k != "absent" or v}
 
@@ -326,7 +327,7 @@ class Detail(BaseModel):
         )
 
 
-def uniform(keys: Sequence[str] | NDArray[Any], name: str, width: int) -> NDArray[np.float64]:
+def uniform(keys: Sequence[str] | Array, name: str, width: int) -> NDArray[np.float64]:
     """Numbers from 0 to 1 that depend on the key and the name alone, (keys, width).
 
     Formula: a 64-bit hash of each name and key starts a SplitMix64 stream. The same whatever other
@@ -348,15 +349,13 @@ def uniform(keys: Sequence[str] | NDArray[Any], name: str, width: int) -> NDArra
     return np.asarray(((z ^ (z >> np.uint64(31))) >> np.uint64(11)) * 2.0**-53)
 
 
-def _values(dataset: Dataset, column: str, keys: Sequence[str], where: str) -> pd.Series[Any]:
+def _values(dataset: Dataset, column: str, keys: Sequence[str], where: str) -> Values:
     """A column's values of these pictures as text, missing where there is none."""
     require_column(dataset, column, where)
     return dataset.texts(column).reindex(list(keys))
 
 
-def _placed(
-    columns: Sequence[pd.Series[Any]], separator: str, places: dict[str, int], n: int
-) -> Integers:
+def _placed(columns: Sequence[Values], separator: str, places: dict[str, int], n: int) -> Integers:
     """Captions of every picture by their number in ``places``, (n, most of a picture)."""
     numbers: list[list[int]] = [[] for _ in range(n)]
     known: dict[str | None, list[int]] = {None: []}

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final, cast
 
 import matplotlib as mpl
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest
+from audit.core.rows import Row, Values
 from audit.core.rundir import Run
 from audit.core.tables import ENSEMBLE, EVERYONE, OK, UNDEFINED, UNKNOWN
 from audit.measure.abstention import LABELLED, RIGHT, rates_in, threshold_of
@@ -72,7 +74,7 @@ def stress_by_group(run: Run, task: str, attribute: str) -> Figure:
 def _draw_stress(axis: Axes, y: int, rows: pd.DataFrame) -> None:
     """Both shares of one group, from the coarse question to the stressed one."""
     for condition, lift in ((WITHOUT, -0.11), (ENSEMBLE, 0.11)):
-        row: Any = rows.loc[condition]
+        row = cast(Values, rows.loc[condition])
         if row["status"] == UNDEFINED:
             continue
         colour, mark = (BLUE, "o") if condition == WITHOUT else (ORANGE, "^")
@@ -83,8 +85,8 @@ def _draw_stress(axis: Axes, y: int, rows: pd.DataFrame) -> None:
         axis.plot(right, y + lift, mark, ms=7, mec=colour, mfc=fill, gid=condition, clip_on=False)
 
 
-def _stress_legend() -> list[Any]:
-    look: dict[str, Any] = {"ls": "", "ms": 7}
+def _stress_legend() -> list[Artist]:
+    look: Row = {"ls": "", "ms": 7}
     return [
         Line2D([], [], marker="o", color=BLUE, label="captions of other scenes alone", **look),
         Line2D([], [], marker="^", color=ORANGE, label="with close wrong captions", **look),
@@ -142,12 +144,12 @@ def compared_at(run: Run, task: str) -> list[float]:
     return sorted({threshold_of(condition) for condition in gaps["condition"]})
 
 
-def _curves_legend(rows: pd.DataFrame, groups: list[str]) -> list[Any]:
+def _curves_legend(rows: pd.DataFrame, groups: list[str]) -> list[Artist]:
     sizes = rows[rows["metric"] == LABELLED].drop_duplicates("group").set_index("group")["n"]
-    handles: list[Any] = []
+    handles: list[Artist] = []
     for place, group in enumerate(groups):
         mark, colour = many_looks(place, NAMED)
-        look: dict[str, Any] = {"color": colour, "marker": mark, "ms": 5, "lw": 1.4}
+        look: Row = {"color": colour, "marker": mark, "ms": 5, "lw": 1.4}
         handles.append(Line2D([], [], **look, label=f"{plain(group)} (n = {sizes[group]:,})"))
     dotted = Line2D([], [], color=INK, lw=1, ls=":", label="thresholds compared")
     return [*handles, dotted]

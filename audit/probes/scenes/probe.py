@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property, lru_cache
-from typing import Any, ClassVar, Final, Literal, Self
+from typing import ClassVar, Final, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from audit.core.errors import InputError, sentence
+from audit.core.rows import Row
 from audit.core.tables import (
     CHOICES,
     ENSEMBLE,
@@ -347,9 +348,7 @@ class Scenes(Probe):
             tables.append(self._detected(rows, design))
         return MEASURES.joined(tables)
 
-    def _counted(
-        self, rows: pd.DataFrame, offered: Offered, design: Design
-    ) -> Iterator[dict[str, Any]]:
+    def _counted(self, rows: pd.DataFrame, offered: Offered, design: Design) -> Iterator[Row]:
         """How many captions a picture has, what guessing would get, ties, and who is left out."""
         n = int(offered.asked.sum())
         sure = {"n": n, "subjects": len(np.unique(design.groups.clusters[offered.asked]))}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from audit.core.digits import bounds, percent
+from audit.core.rows import Fields, Row
 from audit.core.tables import ENSEMBLE, EVERYONE, NOT_JUDGED
 from audit.measure.abstention import Asked, Question
 from audit.measure.metrics import joint_status, standing
@@ -19,7 +19,7 @@ from audit.stats.clustered import difference_interval
 from audit.stats.defaults import OF_DIFFERENCE_IN_CLUSTERS
 
 
-def told_apart_rows(said: Flags, there: Flags, asked: Asked) -> Iterator[dict[str, Any]]:
+def told_apart_rows(said: Flags, there: Flags, asked: Asked) -> Iterator[Row]:
     """How much more often a detail is seen where it is there than where it isn't, by group.
 
     Formula: share seen of the pictures that show it, less that of those that don't (Youden's J),
@@ -65,7 +65,7 @@ def told_apart_rows(said: Flags, there: Flags, asked: Asked) -> Iterator[dict[st
         }
 
 
-def _common(row: Mapping[str, Any]) -> dict[str, Any]:
+def _common(row: Fields) -> Row:
     names = (
         "probe", "task", "condition", "margin_family", "attribute", "n", "subjects", "level",
         "family", "family_size", "method", "status", "reason", "margin", "verdict",
@@ -78,7 +78,7 @@ def _common(row: Mapping[str, Any]) -> dict[str, Any]:
     return {name: row[name] for name in names} | ends | harm
 
 
-def cost_row(row: Mapping[str, Any], close: float) -> dict[str, Any]:
+def cost_row(row: Fields, close: float) -> Row:
     """Errors of everyone with close captions, less those of this condition."""
     found = _common(row) | {"group": EVERYONE, "events": row["lost"]}
     alone = row["condition"] == WITHOUT
@@ -95,7 +95,7 @@ def cost_row(row: Mapping[str, Any], close: float) -> dict[str, Any]:
     }
 
 
-def gap_cost_row(row: Mapping[str, Any]) -> dict[str, Any]:
+def gap_cost_row(row: Fields) -> Row:
     """How much wider the widest gap in errors is with close captions."""
     found = _common(row) | {"metric": GAP_COST, "group": row["group"], "other": row["other"]}
     before, after = (100 * row[side] for side in ("after", "before"))
@@ -109,11 +109,11 @@ def gap_cost_row(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _points(found: Mapping[str, Any]) -> str:
+def _points(found: Fields) -> str:
     ends = found["low_simultaneous"], found["high_simultaneous"]
     return f"{percent(found['value'], *ends)} points"
 
 
-def _simultaneous(found: Mapping[str, Any]) -> str:
+def _simultaneous(found: Fields) -> str:
     ends = found["low_simultaneous"], found["high_simultaneous"]
     return f"({100 * found['level']:.0f} % simultaneous bounds {bounds(*ends)})"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import pandas as pd
 
 from audit.core.digits import percent
 from audit.core.evidence import each
 from audit.core.page import Markdown
+from audit.core.rows import Record
 from audit.core.rundir import Run
 from audit.core.tables import ENSEMBLE, EVERYONE, OK, RATE, UNDEFINED, UNKNOWN
 from audit.measure.abstention import LABELLED, RIGHT, rates_in, threshold_of
@@ -142,7 +143,7 @@ def _in_words(condition: str, stressed: bool) -> str:
     return condition
 
 
-def _right(row: Any) -> str:
+def _right(row: Record) -> str:
     """The share right of a row about errors."""
     if row.status == UNDEFINED:
         return f"{row.status}: {row.reason}"
@@ -164,7 +165,7 @@ def _stress(run: Run, task: Task, rows: pd.DataFrame, attribute: str) -> Sequenc
     ]
 
 
-def _cost_cells(row: Any, what: str) -> dict[str, object]:
+def _cost_cells(row: Record, what: str) -> dict[str, object]:
     return {
         "What": what[0].upper() + what[1:],
         "Points [bounds]": at(
@@ -184,7 +185,7 @@ def _by_group(run: Run, task: Task) -> Markdown:
     return with_rest(cells, len(rows) - len(shown), "groups", "effects.parquet")
 
 
-def _group_cells(row: Any) -> dict[str, object]:
+def _group_cells(row: Record) -> dict[str, object]:
     ends = -row.high_simultaneous, -row.low_simultaneous
     without, with_them = (percent(1 - v, *ends) for v in (row.after, row.before))
     return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,7 @@ from pydantic import Field, model_validator
 
 from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest
+from audit.core.rows import Row
 from audit.core.tables import (
     CHOICES,
     ENSEMBLE,
@@ -20,6 +21,7 @@ from audit.core.tables import (
     NOT_JUDGED,
     OK,
     WITHIN,
+    records,
 )
 from audit.core.verdicts import verdicts
 from audit.data.dataset import Dataset
@@ -198,7 +200,7 @@ class Shift(Choice):
         """
         conditions = self.conditions(seen.dataset)
         sources = Sources.of(rows, list(conditions), design)
-        found: list[dict[str, Any]] = []
+        found: list[Row] = []
         for attribute in (EVERYONE, *design.groups.attributes):
             at = _columns(design.groups, attribute)
             cells = Cells(attribute, at, sources, design)
@@ -208,7 +210,7 @@ class Shift(Choice):
 
     def _effective(
         self, conditions: Mapping[str, str], sources: Sources, design: Design
-    ) -> Iterator[dict[str, Any]]:
+    ) -> Iterator[Row]:
         """Effective robustness on each shifted source, or why it can't be told."""
         everyone = Cells(EVERYONE, _columns(design.groups, EVERYONE), sources, design)
         level = 1 - (1 - design.confidence.level) / (len(conditions) - 1)
@@ -234,13 +236,13 @@ class Shift(Choice):
         told &= (found["metric"] != ACCURACY_CHANGE) | (found["attribute"] == EVERYONE)
         for (metric, _), rows in found[told].groupby(["metric", "attribute"], sort=False):
             for at in rows.index if metric == ROBUSTNESS else [surest(rows)]:
-                row = found.loc[at].to_dict()
-                found.loc[at, "statement"] = self._statement(row, conditions)
+                (row,) = records(found.loc[[at]])
+                found.at[at, "statement"] = self._statement(row, conditions)
         every = {"unit": "points", "harm": "quality of service", "margin_family": FAMILY}
         kept = found.drop(columns=[c for c in found if str(c).startswith("_")])
         return measured(kept, probe=self.kind, task=self.task, **every)
 
-    def _statement(self, row: dict[str, Any], conditions: Mapping[str, str]) -> str:
+    def _statement(self, row: Row, conditions: Mapping[str, str]) -> str:
         many = len(conditions) - 1
         here = f"{self.column} {conditions[row['condition']]}"
         there = f"{self.column} {self.reference}"

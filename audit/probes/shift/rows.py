@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
+from audit.core.rows import Row
 from audit.core.tables import OK, UNDEFINED
 from audit.measure.confidence import Confidence
 from audit.measure.controls import Answered, drops_by_chance, null_columns
@@ -98,7 +99,7 @@ class Sources:
         """How many subjects are in any of these cells."""
         return int((self.counts.seen[:, cells].sum(axis=1) > 0).sum())
 
-    def cell(self, source: Any, groups: Integers) -> Integers:
+    def cell(self, source: int | Integers, groups: Integers) -> Integers:
         """Where these groups of a source are."""
         return np.asarray(source * self.groups + groups)
 
@@ -131,7 +132,7 @@ class Cells:
         status, reason = standing(s.n, s.subjects, self._confidence.min_group)
         return status[0], reason[0]
 
-    def accuracies(self) -> Iterator[dict[str, Any]]:
+    def accuracies(self) -> Iterator[Row]:
         """Every group's share of right labels in every source."""
         sample = self.sources.sample
         low, high = rate_interval(sample, self._confidence.level)
@@ -147,7 +148,7 @@ class Cells:
                     "reason": self._standing[1][cell],
                 }
 
-    def drops(self) -> Iterator[dict[str, Any]]:
+    def drops(self) -> Iterator[Row]:
         """How much more or less often the model is right for each group in each shifted source."""
         sample, ref, rest = self.sources.sample, *self._cells
         one, other = ref.ravel(), rest.ravel()
@@ -174,7 +175,7 @@ class Cells:
                 "_m": sample.n[0, cell],
             }
 
-    def apart(self) -> Iterator[dict[str, Any]]:
+    def apart(self) -> Iterator[Row]:
         """The two groups whose drops differ most, in each shifted source."""
         if self.at.size < 2:
             return
@@ -209,7 +210,7 @@ class Cells:
         numbers, how = null_columns(found, 100)
         return (numbers[0] if numbers else {}), f"; {how}"
 
-    def effective(self, s: int, baseline: Baseline, level: float) -> dict[str, Any]:
+    def effective(self, s: int, baseline: Baseline, level: float) -> Row:
         """How much more often everyone's label is right than other models' line expects.
 
         Formula: ``p_shifted - expit(a + b logit(p_reference))``, its bounds by MOVER from those of
@@ -256,7 +257,7 @@ class Cells:
     def _name(self, group: int) -> str:
         return str(self.design.groups.index[self.at[group]][1])
 
-    def row(self, sources: Sequence[int], groups: Sequence[int]) -> dict[str, Any]:
+    def row(self, sources: Sequence[int], groups: Sequence[int]) -> Row:
         """What a row has whatever it measures: of these sources and groups, pairwise."""
         sample, c = self.sources.sample, self._confidence
         cells = [

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 import pandas as pd
 
 from audit.core.evidence import each
 from audit.core.page import Markdown
+from audit.core.rows import Fields, Record
 from audit.core.rundir import Run
 from audit.core.tables import ENSEMBLE, EVERYONE, NOT_ASKED
 from audit.probes.kit.blocks import Block, Folded, Part, Picture, Section, said
@@ -46,7 +47,7 @@ large; the verdict rests on the bounds and the margin alone."""
 )
 
 
-def _of_task(run: Run, task: Task, probe: Mapping[str, Any]) -> Part:
+def _of_task(run: Run, task: Task, probe: Fields) -> Part:
     rows = run.measures[run.measures["task"] == task.name]
     reference = str(probe["reference"])
     lead = lead_attribute(run, task) or EVERYONE
@@ -90,14 +91,14 @@ def _source(condition: str, reference: str) -> str:
     return f"{reference} (reference)" if condition == ENSEMBLE else condition
 
 
-def _accuracy(row: Any | None) -> str:
+def _accuracy(row: Record | None) -> str:
     if row is None or math.isnan(row.value):
         return "–"
     few = "" if row.status == "ok" else f"; {row.status.replace('_', ' ')}"
     return at(row, f"{in_unit(row.value, row.low, row.high, row.unit)} (n = {row.n:,}{few})")
 
 
-def _change(row: Any | None) -> str:
+def _change(row: Record | None) -> str:
     if row is None or math.isnan(row.low_simultaneous):
         return "–" if row is None else f"{row.status.replace('_', ' ')}: {row.reason}"
     return at(row, in_unit(row.value, row.low_simultaneous, row.high_simultaneous, row.unit))
@@ -116,7 +117,7 @@ def _apart(rows: pd.DataFrame) -> Markdown:
     )
 
 
-def _with_chance(row: Any) -> dict[str, object]:
+def _with_chance(row: Record) -> dict[str, object]:
     """The cells of a measure; its null has one outer quantile."""
     cells = measure_cells(row)
     return {("By chance" if k == OUTER else k): v for k, v in cells.items()} | {

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from audit.core.dictionary import ROWS, meaning
 from audit.core.errors import InputError, sentence
 from audit.core.files import digest_of, write_json, write_text
 from audit.core.registry import unknown
+from audit.core.rows import Fields, Row
 from audit.core.rundir import TABLES, Run
 from audit.core.schema import COUNT, FLAG, NUMBER, TEXT
 from audit.core.tables import (
@@ -102,7 +103,7 @@ def write_model_index(run: Run, to: Path) -> Path:
     return to
 
 
-def _metric(finding: Mapping[str, Any], run_name: str) -> dict[str, Any]:
+def _metric(finding: Fields, run_name: str) -> Row:
     asked = " ".join(filter(None, (finding["metric"], finding["label"])))
     return {
         "type": _kind(finding),
@@ -128,7 +129,7 @@ def write_eval_results(run: Run, to: Path) -> Path:
     return to
 
 
-def eval_rows(run: Run) -> list[dict[str, Any]]:
+def eval_rows(run: Run) -> list[Row]:
     """The rows of ``write_eval_results``.
 
     Raises:
@@ -162,13 +163,13 @@ def _hub_id(run: Run) -> str:
     return named[1] if named else ""
 
 
-def findings_by_task(run: Run) -> dict[str, list[dict[str, Any]]]:
+def findings_by_task(run: Run) -> dict[str, list[Row]]:
     """The findings that have a number, by task.
 
     Raises:
         InputError: there is none.
     """
-    found: dict[str, list[dict[str, Any]]] = {}
+    found: dict[str, list[Row]] = {}
     for finding in run.findings:
         if finding["estimate"] is not None:
             found.setdefault(finding["task"], []).append(finding)
@@ -178,7 +179,7 @@ def findings_by_task(run: Run) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-def _kind(finding: Mapping[str, Any]) -> str:
+def _kind(finding: Fields) -> str:
     if finding["verdict"] == "seen":
         return "rate"
     return _slug(finding["metric"]) if finding.get("unit") else "worst_case_gap"
@@ -222,7 +223,7 @@ def _present(run: Run) -> list[str]:
     return [name for name in TABLES if (run.path / f"{name}.parquet").is_file()]
 
 
-def _pictures(run: Run) -> dict[str, Any]:
+def _pictures(run: Run) -> Row:
     card = run.dataset["card"]
     facts = {
         "name": run.dataset["name"],
@@ -230,7 +231,7 @@ def _pictures(run: Run) -> dict[str, Any]:
         "url": card.get("url"),
         "description": card.get("provenance"),
     }
-    told: dict[str, Any] = {key: _words(value) for key, value in facts.items() if value}
+    told: Row = {key: _words(value) for key, value in facts.items() if value}
     licence = _words(card.get("licence"))
     if licence:  # an address, or a work that is described
         address = licence.startswith(("https://", "http://"))
@@ -238,7 +239,7 @@ def _pictures(run: Run) -> dict[str, Any]:
     return {"@type": "sc:Dataset"} | told
 
 
-def _rai(run: Run) -> dict[str, Any]:
+def _rai(run: Run) -> Row:
     """The fields of RAI 1.0; what a card doesn't state is said not to be."""
     card = run.dataset["card"]
     cells = [c for c in run.dataset["cells"] if " x " not in c["attribute"]]
@@ -267,7 +268,7 @@ def _rai(run: Run) -> dict[str, Any]:
     }
 
 
-def _file(run: Run, name: str) -> dict[str, Any]:
+def _file(run: Run, name: str) -> Row:
     path = run.path / f"{name}.parquet"
     return {
         "@type": "cr:FileObject",
@@ -279,7 +280,7 @@ def _file(run: Run, name: str) -> dict[str, Any]:
     }
 
 
-def _record_set(name: str) -> dict[str, Any]:
+def _record_set(name: str) -> Row:
     fields = [
         {
             "@type": "cr:Field",
@@ -325,7 +326,7 @@ def write_ll144(run: Run, to: Path) -> Path:
     return to
 
 
-def selection_rows(run: Run) -> list[dict[str, Any]]:
+def selection_rows(run: Run) -> list[Row]:
     """The rows of ``write_ll144``.
 
     Raises:
@@ -349,7 +350,7 @@ def selection_rows(run: Run) -> list[dict[str, Any]]:
     ]
 
 
-def _selection(run: Run, task: str, label: str) -> Iterator[dict[str, Any]]:
+def _selection(run: Run, task: str, label: str) -> Iterator[Row]:
     rates = run.rates
     asked = rates[(rates["condition"] == ENSEMBLE) & (rates["metric"] == "selection")]
     where = f"{run.name}: {FAVOURABLE}"
@@ -380,7 +381,7 @@ def _selection(run: Run, task: str, label: str) -> Iterator[dict[str, Any]]:
         }
 
 
-def _categories(part: pd.DataFrame, everyone: int) -> Iterator[dict[str, Any]]:
+def _categories(part: pd.DataFrame, everyone: int) -> Iterator[Row]:
     """The categories of one attribute, those whose category is not known last, if only as 0."""
     hidden = bool((part["status"] == WITHHELD).any())
     large = part[(part["group"] != UNKNOWN) & (part["n"] >= SMALL_SHARE * everyone)]
@@ -408,7 +409,7 @@ def _categories(part: pd.DataFrame, everyone: int) -> Iterator[dict[str, Any]]:
         yield {"category": UNKNOWN} | nobody
 
 
-def _no_ratio(row: Mapping[str, Any], hidden: bool, small: bool, any_chosen: bool) -> str:
+def _no_ratio(row: Fields, hidden: bool, small: bool, any_chosen: bool) -> str:
     """Why a row has no ratio."""
     if row["group"] == UNKNOWN:
         return "no ratio: of these the category is not known"

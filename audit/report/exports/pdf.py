@@ -10,6 +10,7 @@ from typing import Any, Final
 from xml.sax.saxutils import escape
 
 from audit.core.characters import visible
+from audit.core.rows import Row
 from audit.core.rundir import Run
 from audit.report.exports.outline import (
     Block,
@@ -154,7 +155,7 @@ def _paragraph(block: Paragraph) -> Any:
     from reportlab.platypus import Paragraph as Text
 
     indent = 12 * block.depth
-    looks: dict[str, Any] = {"leftIndent": indent, "bulletIndent": max(0, indent - 10)}
+    looks: Row = {"leftIndent": indent, "bulletIndent": max(0, indent - 10)}
     if block.quote:
         looks |= {"backColor": "#fff6e5", "borderPadding": 4, "leftIndent": indent + 6}
         looks |= {"rightIndent": 6, "spaceBefore": 4}

@@ -21,6 +21,7 @@ import yaml
 from audit.core.errors import InputError, sentence
 from audit.core.files import digest_of, unwritable, write_json, write_text
 from audit.core.integrity import unedited
+from audit.core.rows import Fields, Row
 from audit.core.rundir import MANIFEST, PRIVATE, TABLES, Run, open_run, with_seal
 from audit.core.schema import COUNT, NUMBER, TEXT, Schema
 from audit.core.tables import (
@@ -228,7 +229,7 @@ def cut(name: str, table: pd.DataFrame, hidden: Hidden) -> Cut:
     return Cut(schema.conform(kept), keys, int(out.sum()))
 
 
-def _tells(row: Mapping[str, Any], hidden: Hidden) -> bool:
+def _tells(row: Fields, hidden: Hidden) -> bool:
     """Whether a row is about a withheld group, or about all groups where one is withheld."""
     groups, attribute = hidden.of_task(row["task"]), row["attribute"]
     if any((attribute, row.get(side)) in groups for side in _SIDES):
@@ -253,7 +254,7 @@ def _about_few(table: pd.DataFrame, fewest: Fewest) -> Any:
 
 def _blank(table: pd.DataFrame, out: Any, schema: Schema) -> pd.DataFrame:
     """The rows ``out`` with nothing left but what was asked, the status and the reason."""
-    empty: dict[str, Any] = {NUMBER: np.nan, COUNT: 0}
+    empty: Row = {NUMBER: np.nan, COUNT: 0}
     for column, dtype in schema.columns.items():
         if dtype in empty and column not in (*_KEPT, *schema.key):
             table.loc[out, column] = empty[dtype]
@@ -342,7 +343,7 @@ _WITHHELD_REMARKS: Final = "remarks on the data are withheld, since they count s
 _NAMELESS_UNEVEN: Final = f"{UNEVEN}; how many of which groups is not said here"
 
 
-def _finding(finding: Mapping[str, Any], keys: Mapping[str, str]) -> dict[str, Any]:
+def _finding(finding: Fields, keys: Mapping[str, str]) -> Row:
     """A finding whose evidence is withheld keeps its verdict, and says no more."""
     if not any(key in keys for key in finding["evidence"]):
         # a group left out of a comparison is small: it is withheld, and not named here
@@ -377,9 +378,7 @@ def _finding(finding: Mapping[str, Any], keys: Mapping[str, str]) -> dict[str, A
     }
 
 
-def _write_gates(
-    run: Run, to: Path, findings: Sequence[Mapping[str, Any]], keys: Mapping[str, str]
-) -> None:
+def _write_gates(run: Run, to: Path, findings: Sequence[Fields], keys: Mapping[str, str]) -> None:
     if not (run.path / gates.RESULTS).is_file():
         return
     results = [
@@ -409,10 +408,10 @@ def _gate_sentence(result: gates.GateResult) -> str:
     return f"{did} '{result.gate}': {asked}: {result.outcome}; how far is withheld, {REASON}."
 
 
-def _dataset(dataset: Mapping[str, Any], hidden: Hidden, names: frozenset[str]) -> dict[str, Any]:
+def _dataset(dataset: Fields, hidden: Hidden, names: frozenset[str]) -> Row:
     """Counts of the groups that are published; what of each attribute rests on all is left out."""
     touched = {attribute for attribute, _ in hidden.groups}
-    named: dict[str, Any] = without_paths(dataset, names)
+    named: Row = without_paths(dataset, names)
     return (
         named
         | {

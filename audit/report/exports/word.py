@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from audit.core.errors import InputError, sentence
+from audit.core.rows import Record
 from audit.core.rundir import Run
 from audit.report.exports.outline import (
     Block,
@@ -200,7 +201,7 @@ def _table(document: Any, block: Table) -> None:
         _repeat_head(table.rows[0])
 
 
-def _repeat_head(row: Any) -> None:
+def _repeat_head(row: Record) -> None:
     """The head again on every page, in bold."""
     from docx.oxml import OxmlElement
 

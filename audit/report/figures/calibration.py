@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from audit.core.errors import InputError, sentence
 from audit.core.evidence import each
+from audit.core.rows import Record, Row
 from audit.core.rundir import Run
 from audit.core.tables import OK, UNDEFINED
 from audit.probes.kit.looks import (
@@ -59,20 +59,20 @@ def reliability_by_group(run: Run, task: str, attribute: str) -> Figure:
     return figure
 
 
-def _furthest_off(rows: pd.DataFrame) -> list[Any]:
+def _furthest_off(rows: pd.DataFrame) -> list[Record]:
     """Index of the groups to name: those large enough first, then the furthest off, in order."""
     off = rows["overconfidence"].abs().where(rows["status"] == OK, -1.0)
     return [i for i in rows.index if i in set(off.nlargest(NAMED).index)]
 
 
-def _draw_reliability(axis: Axes, row: Any, place: int | None) -> list[Any]:
+def _draw_reliability(axis: Axes, row: Record, place: int | None) -> list[Artist]:
     """One group's mark and bar; its line of the legend, if it is named."""
     mark, colour = ("o", GREY) if place is None else many_looks(place, NAMED)
     x = 100 * row.mean_score
     ends = [100 * (row.mean_score - row.high), 100 * (row.mean_score - row.low)]
     width = 1.0 if place is None else 1.6
     axis.plot([x, x], ends, color=colour, lw=width, alpha=0.8, gid="interval")
-    look: dict[str, Any] = {
+    look: Row = {
         "marker": mark, "ms": 4.5 if place is None else 7.5, "mec": colour,
         "mfc": colour if row.status == OK else "white",
     }  # fmt: skip
@@ -101,7 +101,7 @@ def _reliability_frame(axis: Axes, rows: pd.DataFrame) -> None:
     axis.yaxis.set_major_formatter(axis.xaxis.get_major_formatter())
     axis.set_xlabel("mean score: how often the model expects to be right")
     axis.set_ylabel("how often it is right")
-    said: dict[str, Any] = {
+    said: Row = {
         "transform": axis.transAxes,
         "color": INK,
         "size": 9,

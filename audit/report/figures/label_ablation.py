@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import matplotlib as mpl
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -14,6 +15,7 @@ from matplotlib.patches import Rectangle
 from audit.core.digits import percent
 from audit.core.errors import InputError, sentence
 from audit.core.evidence import each
+from audit.core.rows import Record, Row
 from audit.core.rundir import Run
 from audit.core.tables import ADD, DROP, EVERYONE, NOT_ASKED, RATE, SWAP, UNKNOWN
 from audit.probes.kit.looks import (
@@ -99,7 +101,7 @@ def some_edits(changes: pd.DataFrame, most: int) -> pd.DataFrame:
     return changes[changes.index.isin(chosen)]
 
 
-def edit_in_words(row: Any) -> str:
+def edit_in_words(row: Record) -> str:
     """What was changed about a label set: 'without ‘thief’', 'with ‘child’ added' ..."""
     if row.edit == DROP:
         return f"without ‘{row.dropped}’"
@@ -108,7 +110,7 @@ def edit_in_words(row: Any) -> str:
     return f"‘{row.added}’ in place of ‘{row.dropped}’"
 
 
-def _draw_effect(axis: Axes, y: int, row: Any) -> None:
+def _draw_effect(axis: Axes, y: int, row: Record) -> None:
     """The group's change with its bounds; under it everyone's, thin."""
     margin = 100 * row.margin
     axis.add_patch(
@@ -128,13 +130,13 @@ def _effects_title(task: str, chosen: pd.DataFrame, of: int) -> str:
     )
 
 
-def _effects_legend(chosen: pd.DataFrame) -> list[Any]:
-    tick: dict[str, Any] = {"color": INK, "lw": 1, "marker": "|", "ms": 8, "mew": 1.6}
+def _effects_legend(chosen: pd.DataFrame) -> list[Artist]:
+    tick: Row = {"color": INK, "lw": 1, "marker": "|", "ms": 8, "mew": 1.6}
     everyone = Line2D([], [], **tick, label="everyone")
     return [*verdict_handles(chosen), everyone, margin_patch("within the margin")]
 
 
-def _effect_name(row: Any) -> str:
+def _effect_name(row: Record) -> str:
     """The edit and what is counted; below, the group with its rate before and after."""
     ends = row.low_simultaneous, row.high_simultaneous
     rates = f"{percent(row.before, *ends)} → {percent(row.after, *ends)}%"

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from audit.core.digits import percent
 from audit.core.errors import InputError, sentence
 from audit.core.evidence import each
+from audit.core.rows import Record, Row, Values
 from audit.core.rundir import Run
 from audit.core.tables import ENSEMBLE, EXCEEDS, INCONCLUSIVE, OK, WORST
 from audit.core.verdicts import Verdict
@@ -120,7 +122,7 @@ def specification_curve(run: Run, task: str, attribute: str) -> Figure:
 
 
 def _draw_spread(
-    axis: Axes, y: int, row: Any, same: pd.DataFrame, conditions: Sequence[str]
+    axis: Axes, y: int, row: Record, same: pd.DataFrame, conditions: Sequence[str]
 ) -> None:
     draw_margin(axis, y, row.margin)
     values = 100 * same["value"]
@@ -148,7 +150,7 @@ def _draw_curve(axis: Axes, curve: pd.DataFrame) -> None:
     if curve["null_low"].notna().all():
         edges = np.r_[0.5, x, len(curve) + 0.5]  # the outermost steps are as wide as all others
         low, high = (np.pad(100 * curve[name], 1, "edge") for name in ("null_low", "null_high"))
-        look: dict[str, Any] = {"color": PINK, "alpha": 0.22, "lw": 0, "step": "mid"}
+        look: Row = {"color": PINK, "alpha": 0.22, "lw": 0, "step": "mid"}
         axis.fill_between(edges, low, high, **look, gid="null", zorder=1)
     pitch = _pitch(len(curve))
     thin, thick, size = (
@@ -158,7 +160,7 @@ def _draw_curve(axis: Axes, curve: pd.DataFrame) -> None:
     for verdict in MARKS:
         at = (curve["verdict"] == verdict).to_numpy()
         colour, rows = COLOURS[verdict], 100 * curve.loc[at, _BOUNDS]
-        bars: dict[str, Any] = {"colors": colour, "snap": False}
+        bars: Row = {"colors": colour, "snap": False}
         axis.vlines(x[at], rows["low_simultaneous"], rows["high_simultaneous"], lw=thin, **bars)
         axis.vlines(x[at], rows["low"], rows["high"], lw=thick, alpha=0.5, **bars)
         fill = "white" if verdict == INCONCLUSIVE else colour
@@ -173,15 +175,15 @@ def _draw_curve(axis: Axes, curve: pd.DataFrame) -> None:
 _BOUNDS: Final = ["low", "high", "low_simultaneous", "high_simultaneous"]
 
 
-def _draw_headline(axis: Axes, run: Run, curve: pd.DataFrame) -> list[Any]:
+def _draw_headline(axis: Axes, run: Run, curve: pd.DataFrame) -> list[Artist]:
     """The gap of the headline as a line across all wordings; its line of the legend."""
     names = ["task", "metric", "label", "attribute"]
     found = run.sensitivity.merge(curve[names].head(1), on=names)["headline"]
     if found.isna().all():
         return []
-    look: dict[str, Any] = {"color": INK, "lw": 1.4, "ls": (0, (6, 2))}
+    look: Row = {"color": INK, "lw": 1.4, "ls": (0, (6, 2))}
     axis.axhline(100 * found.iloc[0], **look, gid="headline", zorder=2.5)
-    at: dict[str, Any] = {"transform": axis.get_yaxis_transform(), "clip_on": False}
+    at: Row = {"transform": axis.get_yaxis_transform(), "clip_on": False}
     axis.plot([0, 1], [100 * found.iloc[0]] * 2, ls="", marker="D", ms=4, color=INK, **at)
     first = curve.iloc[0]
     gap = percent(found.iloc[0], first["low_simultaneous"], first["high_simultaneous"])
@@ -246,7 +248,7 @@ def _shift_name(shift: float) -> str:
 
 def _draw_choices(axis: Axes, curve: pd.DataFrame, choices: Sequence[_Choice]) -> None:
     """A mark wherever a choice holds; beside the row, the mean gap of its wordings."""
-    beside: dict[str, Any] = {"transform": axis.get_yaxis_transform(), "ha": "right"}
+    beside: Row = {"transform": axis.get_yaxis_transform(), "ha": "right"}
     axis.text(1.06, -0.1, "mean gap", size=9, **beside)
     for y, choice in enumerate(choices):
         if choice.at is None:
@@ -273,8 +275,8 @@ def _draw_choice(axis: Axes, y: int, at: NDArray[np.bool_], colour: str) -> None
     axis.broken_barh(runs, (y - 0.3, 0.6), color=colour, lw=0, gid="choice")
 
 
-def _template_legend(conditions: Sequence[str]) -> list[Any]:
-    handles: list[Any] = [
+def _template_legend(conditions: Sequence[str]) -> list[Artist]:
+    handles: list[Artist] = [
         Line2D([], [], ls="", marker="|", ms=13, mew=2.6, color=INK, label="all templates together")
     ]
     if len(conditions) > len(MANY_MARKS):
@@ -303,7 +305,7 @@ def _curve_title(curve: pd.DataFrame) -> str:
     )
 
 
-def _curve_label(row: pd.Series[Any]) -> str:
+def _curve_label(row: Values) -> str:
     one, other = (
         f"{shortened(row[who], 24)} (n = {row[n]:,})"
         for who, n in (("group", "n"), ("other", "n_other"))
@@ -311,11 +313,11 @@ def _curve_label(row: pd.Series[Any]) -> str:
     return f"gap in points: {one}\nless {other}"
 
 
-def _curve_legend(run: Run, curve: pd.DataFrame) -> list[Any]:
+def _curve_legend(run: Run, curve: pd.DataFrame) -> list[Artist]:
     level = f"{run.suite['confidence']['level']:.0%}"
     margin = f"{100 * curve['margin'].iloc[0]:g}"
-    line: dict[str, Any] = {"color": GREY, "ls": "-"}
-    handles: list[Any] = [
+    line: Row = {"color": GREY, "ls": "-"}
+    handles: list[Artist] = [
         *verdict_handles(curve),
         Line2D([], [], **line, lw=4, alpha=0.5, label=f"{level} interval of one wording"),
         Line2D([], [], **line, lw=1.1, label=f"{level} bounds for all wordings at once"),

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from audit.core.errors import InputError, sentence
 from audit.core.evidence import each
+from audit.core.rows import Record, Row, Values
 from audit.core.rundir import Run
 from audit.core.tables import EVERYONE, NOT_JUDGED, OK, UNDEFINED, UNKNOWN
 from audit.core.verdicts import Verdict
@@ -150,7 +151,7 @@ def _overall(everyone: pd.DataFrame, metric: str, label: str) -> float:
     return float(rows["value"].iloc[0])
 
 
-def _margin(run: Run, row: pd.Series[Any]) -> float:
+def _margin(run: Run, row: Values) -> float:
     margins = run.suite["confidence"]["margins"]
     family = margins.get(row["margin_family"], margins["default"])
     return float(family["difference"])
@@ -172,13 +173,13 @@ def _draw_rates(axis: Axes, rows: pd.DataFrame, overall: float, margin: float) -
             axis.plot(100 * row.pooled, y, "|", ms=13, mew=2.2, color=ORANGE, gid="pooled")
 
 
-def _draw_gap(axis: Axes, y: int, row: Any) -> None:
+def _draw_gap(axis: Axes, y: int, row: Record) -> None:
     draw_margin(axis, y, row.margin)
     draw_judged(axis, y, row, "gap", 100, clip_on=False)
     _draw_null(axis, y + 0.3, row)
 
 
-def _draw_null(axis: Axes, y: float, row: Any) -> None:
+def _draw_null(axis: Axes, y: float, row: Record) -> None:
     """A bar under the gap from the null's mean, which has a foot, to its quantile."""
     if np.isnan(row.null_mean):
         return
@@ -195,35 +196,35 @@ def _rates_title(task: str, attribute: str, metric: str, labels: Sequence[str]) 
     return f"{task}: how often {what}, by {shortened(attribute)}"
 
 
-def _rates_legend(rates: pd.DataFrame) -> list[Any]:
-    handles: list[Any] = [
+def _rates_legend(rates: pd.DataFrame) -> list[Artist]:
+    handles: list[Artist] = [
         Line2D([], [], color=GREY, ls=":", label="everyone"),
         margin_patch("band as wide as the margin"),
     ]
     if rates["pooled"].notna().any():
-        tick: dict[str, Any] = {"ls": "", "marker": "|", "ms": 12, "mew": 2.2, "color": ORANGE}
+        tick: Row = {"ls": "", "marker": "|", "ms": 12, "mew": 2.2, "color": ORANGE}
         handles.append(Line2D([], [], **tick, label="pooled: drawn towards its attributes' sum"))
     if not rates["status"].isin([OK, UNDEFINED]).all():
-        hollow: dict[str, Any] = {"color": BLUE, "marker": "o", "mfc": "white"}
+        hollow: Row = {"color": BLUE, "marker": "o", "mfc": "white"}
         handles.append(Line2D([], [], **hollow, label="too few subjects to compare"))
     return handles
 
 
-def _gap_name(row: Any) -> str:
+def _gap_name(row: Record) -> str:
     asked = f"{shortened(row.task)}, {asked_name(row)}, by {shortened(row.attribute)}"
     return f"{asked}\n{_groups_name(row)}"
 
 
-def two_lines(row: Any) -> str:
+def two_lines(row: Record) -> str:
     """A gap's name: what was asked, and below it who is compared."""
     return f"{asked_name(row)}\n{_groups_name(row)}"
 
 
-def _groups_name(row: Any) -> str:
+def _groups_name(row: Record) -> str:
     sizes = f"n = {row.n:,}" if row.n == row.n_other else f"n = {row.n:,}, {row.n_other:,}"
     return f"{shortened(row.group)} v {shortened(row.other)} ({sizes})"
 
 
-def asked_name(row: Any) -> str:
+def asked_name(row: Record) -> str:
     """What a row counts, in words."""
     return noun(row.metric, shortened(row.label))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from audit.core.rows import Values
 from audit.core.rundir import Run
 from audit.core.tables import OK, RATE
 from audit.measure.thresholds import FAMILY_KEPT, KEPT
@@ -72,7 +73,7 @@ def _furthest_apart(rates: pd.DataFrame) -> list[str]:
 
 
 def _threshold_frame(
-    axis: Axes, thresholds: pd.Series[Any], asked: Sequence[float], steps: Sequence[int]
+    axis: Axes, thresholds: Values, asked: Sequence[float], steps: Sequence[int]
 ) -> None:
     """Both axes in per cent, the lower one by size; the thresholds asked about are dotted."""
     axis.set_xscale("log")
@@ -87,9 +88,9 @@ def _threshold_frame(
     axis.set_xlabel("kept if the probability is above", loc="left")
 
 
-def _curves_legend(curves: pd.DataFrame, named: Sequence[str], asked: int) -> list[Any]:
+def _curves_legend(curves: pd.DataFrame, named: Sequence[str], asked: int) -> list[Artist]:
     sizes = curves.drop_duplicates("group").set_index("group")["n"]
-    handles: list[Any] = []
+    handles: list[Artist] = []
     for place, group in enumerate(named):
         mark, colour = many_looks(place, NAMED)
         told = f"{shortened(group, 24)} (n = {sizes[group]:,})"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import pandas as pd
 
 from audit.core.evidence import each
 from audit.core.page import Markdown
+from audit.core.rows import Record
 from audit.core.rundir import Run
 from audit.core.tables import EVERYONE, OK
 from audit.measure.rates_by_truth import BALANCED, BALANCED_GAP, FALSE, ODDS, RECALL, RECALL_GAP
@@ -67,7 +68,7 @@ def _of_task(name: str, rows: pd.DataFrame) -> Part:
     )  # fmt: skip
 
 
-def _gap(row: Any) -> dict[str, object]:
+def _gap(row: Record) -> dict[str, object]:
     ends = row.low_simultaneous, row.high_simultaneous
     value = at(row, in_unit(row.value, *ends)) if row.status == OK else row.reason
     return {
@@ -79,7 +80,7 @@ def _gap(row: Any) -> dict[str, object]:
     }
 
 
-def _rate(row: Any) -> dict[str, object]:
+def _rate(row: Record) -> dict[str, object]:
     value = at(row, in_unit(row.value, row.low, row.high)) if row.n else row.reason
     return {
         "By": row.attribute,

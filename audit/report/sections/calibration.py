@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from audit.core.digits import percent
 from audit.core.evidence import each
 from audit.core.page import Markdown
+from audit.core.rows import Record
 from audit.core.rundir import Run
 from audit.core.tables import EVERYONE, OK, UNDEFINED
 from audit.probes.kit.cells import at, measured, table
@@ -30,7 +31,7 @@ def calibration_table(run: Run, task: Task, attribute: str) -> Markdown:
     return table(_calibration_cells(row) for row in [*each(groups), *each(everyone)])
 
 
-def _calibration_cells(row: Any) -> dict[str, str]:
+def _calibration_cells(row: Record) -> dict[str, str]:
     names = (
         "Right", "Mean score", "Overconfidence, points [bounds]", "Calibration error",
         "If calibrated",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import pandas as pd
 
 from audit.core.digits import percent
 from audit.core.evidence import each
 from audit.core.page import Markdown
+from audit.core.rows import Fields, Record
 from audit.core.rundir import PRIVATE, Run
 from audit.core.tables import ENSEMBLE, EVERYONE
 from audit.measure.controls import failed
@@ -52,7 +52,7 @@ def failed_controls(run: Run) -> list[str]:
     return [f"{row['task']} by {row['attribute']}: {_failure(row)}" for row in failed(run.controls)]
 
 
-def _failure(row: Mapping[str, Any]) -> str:
+def _failure(row: Fields) -> str:
     asked_of = f"{row['comparisons']} comparison{'s' if row['comparisons'] != 1 else ''}"
     if row["control"] == "shuffled":
         number = row["shuffles"] or 1
@@ -79,7 +79,7 @@ def controls_table(run: Run) -> Markdown:
     )
 
 
-def _shuffled_cells(row: Any) -> dict[str, str]:
+def _shuffled_cells(row: Record) -> dict[str, str]:
     """Of how many shuffles something exceeds the margin, and bounds leave out 0."""
     if not row.comparisons:
         return dict(zip(_SHUFFLED, (f"– {row.reason}", "–"), strict=True))
@@ -93,7 +93,7 @@ def _shuffled_cells(row: Any) -> dict[str, str]:
 _SHUFFLED: Final = ("Shuffled: exceeds margin", "Shuffled: bounds leave out 0")
 
 
-def _injected_cells(row: Any) -> dict[str, str]:
+def _injected_cells(row: Record) -> dict[str, str]:
     names = ("Injected, points", "Found, points [bounds]", "Exceeds margin", "Covered")
     if not row.comparisons:
         return dict(zip(names, (f"none: {row.reason}", "–", "–", "–"), strict=True))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import pandas as pd
 
 from audit.core.digits import percent
 from audit.core.evidence import each
 from audit.core.page import Markdown
+from audit.core.rows import Record
 from audit.core.rundir import Run
 from audit.core.tables import DEPARTURE, ENSEMBLE, EVERYONE, NOT_JUDGED, OK, SPREAD, UNKNOWN
 from audit.measure.findings import judged
@@ -57,7 +58,7 @@ def gaps_table(run: Run, asked_tasks: Sequence[Task], intersections: bool = Fals
     )
 
 
-def _gap_cells(row: Any) -> dict[str, str]:
+def _gap_cells(row: Record) -> dict[str, str]:
     """The two groups with their rates, and the gap with its bounds, in points."""
     names = ("Highest", "Lowest", "Gap, points [bounds]")
     if row.status != OK:
@@ -70,11 +71,11 @@ def _gap_cells(row: Any) -> dict[str, str]:
     return dict(zip(names, cells, strict=True))
 
 
-def _sides(row: Any) -> tuple[tuple[int, int], tuple[int, int]]:
+def _sides(row: Record) -> tuple[tuple[int, int], tuple[int, int]]:
     return (row.events, row.n), (row.events_other, row.n_other)
 
 
-def _chance_cell(row: Any) -> str:
+def _chance_cell(row: Record) -> str:
     """The mean of a gap's null and what 95 % of shuffles stay under."""
     if math.isnan(row.null_mean):
         return "–"
@@ -100,7 +101,7 @@ def _with_spread(gaps: pd.DataFrame, run: Run) -> pd.DataFrame:
 _QUESTION: Final = ["task", "condition", "metric", "label", "attribute"]
 
 
-def _spread_cell(row: Any) -> str:
+def _spread_cell(row: Record) -> str:
     return measured(row.spread, row.spread_low, row.spread_high)
 
 
@@ -140,7 +141,7 @@ def rates_table(run: Run, task: Task, attribute: str) -> Markdown:
     return with_rest(shown, more, "labels", "rates.parquet")
 
 
-def _rate_cells(rows: Sequence[Any], pooled: bool) -> dict[str, str]:
+def _rate_cells(rows: Sequence[Record], pooled: bool) -> dict[str, str]:
     """One group's line: how many, and its rates, each with the pooled one beside it if wanted."""
     n = max(row.n for row in rows)
     cells = {
@@ -161,7 +162,7 @@ def has_pooled(run: Run) -> bool:
     return bool(run.rates["pooled"].notna().any())
 
 
-def _is_everyone(rows: Sequence[Any]) -> bool:
+def _is_everyone(rows: Sequence[Record]) -> bool:
     return bool(rows[0].attribute == EVERYONE)
 
 

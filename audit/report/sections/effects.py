@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Final
 
 import pandas as pd
 
 from audit.core.digits import percent
 from audit.core.evidence import each
 from audit.core.page import Markdown
+from audit.core.rows import Record
 from audit.core.rundir import Run
 from audit.core.tables import ADD, DROP, EVERYONE, EXCEEDS, OK, RATE, SWAP, UNKNOWN, WORST
 from audit.models.encoder import card_of
@@ -97,7 +98,7 @@ def _carriers(run: Run, task: Task) -> pd.DataFrame:
     return joined.sort_values(["label", "carries"], ascending=[True, False], kind="stable")
 
 
-def _carrier_cells(row: Any) -> dict[str, object]:
+def _carrier_cells(row: Record) -> dict[str, object]:
     most = f"{row.group_most}: {_carried(row, '_most')}" if row.carries_most > 0 else "–"
     return {
         "Family": row.label,
@@ -166,7 +167,7 @@ def _changes_table(run: Run, changes: pd.DataFrame, several: bool = False) -> Ma
 _GAP: Final = ["task", "edit", "dropped", "added", "metric", "label", "attribute"]
 
 
-def _change_cells(row: Any, several: bool) -> dict[str, object]:
+def _change_cells(row: Record, several: bool) -> dict[str, object]:
     task = f"{row.task}, " if several else ""
     return {
         "Edit, and what is chosen": f"{task}{figures.edit_in_words(row)}: {asked(row)}",
@@ -198,19 +199,19 @@ def _errors(run: Run, changes: pd.DataFrame) -> Sequence[Block]:
     return [Part("Which labels draw errors", [told, figure, surest])]
 
 
-def _carried(row: Any, of: str = "") -> str:
+def _carried(row: Record, of: str = "") -> str:
     value, low, high = (getattr(row, f"carries{end}{of}") for end in ("", "_low", "_high"))
     return measured(value, low, high, "%")
 
 
-def _before_after(row: Any, of: str = "", between: str = " → ", unit: str = "%") -> str:
+def _before_after(row: Record, of: str = "", between: str = " → ", unit: str = "%") -> str:
     """Two rates or gaps in the digits that the bounds of their change support."""
     ends = getattr(row, f"low_simultaneous{of}"), getattr(row, f"high_simultaneous{of}")
     one, other = (percent(getattr(row, f"{side}{of}"), *ends) for side in ("before", "after"))
     return f"{one}{between}{other}{unit}".replace(" ", "\u00a0")
 
 
-def _change(row: Any, of: str = "") -> str:
+def _change(row: Record, of: str = "") -> str:
     names = ("value", "low_simultaneous", "high_simultaneous")
     return measured(*(getattr(row, f"{name}{of}") for name in names))
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import pandas as pd
 
 from audit.core.evidence import each
 from audit.core.page import Markdown
+from audit.core.rows import Record
 from audit.core.rundir import Run
 from audit.core.tables import DIFFERENCE, ENSEMBLE, INCONCLUSIVE, REST
 from audit.measure.findings import judged
@@ -58,7 +59,7 @@ def _surest_first(rows: pd.DataFrame) -> pd.DataFrame:
     return ranked.drop(columns=["least", "size"])
 
 
-def _both(row: Any) -> dict[str, object]:
+def _both(row: Record) -> dict[str, object]:
     """Raw and pooled side by side; the model's word without the sign of a verdict."""
     raw = measured(row.value, row.low_simultaneous, row.high_simultaneous)
     ends = row.pooled_low_simultaneous, row.pooled_high_simultaneous

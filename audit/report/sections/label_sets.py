@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from audit.core.page import Markdown
+from audit.core.rows import Fields
 from audit.core.rundir import Run
 from audit.probes.kit.cells import table
 
@@ -16,7 +16,7 @@ def label_warnings(run: Run) -> list[str]:
     return list(dict.fromkeys(s["content_warning"] for s in sets if s.get("content_warning")))
 
 
-def labels_table(labels: Mapping[str, Any]) -> Markdown:
+def labels_table(labels: Fields) -> Markdown:
     """The labels of a set with tags, harm and counter-labels."""
     return table(
         {

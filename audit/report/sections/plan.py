@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 from audit.core.digits import percent
 from audit.core.evidence import each
 from audit.core.page import Markdown
+from audit.core.rows import Fields, Record
 from audit.core.rundir import Run
 from audit.core.tables import DIFFERENCE, EXPLORATORY, PRIMARY
 from audit.measure.claims import Claim
@@ -35,7 +36,7 @@ def margins_table(run: Run) -> Markdown:
     )
 
 
-def _ratio(family: str, margin: Mapping[str, Any]) -> str:
+def _ratio(family: str, margin: Fields) -> str:
     """The ratio that matters of a label family, and the rate under which none does."""
     ratio = margin.get("ratio")
     if ratio is None:
@@ -60,7 +61,7 @@ def primary_table(run: Run) -> Markdown:
     )
 
 
-def _why(row: Any, claims: Sequence[Claim]) -> str:
+def _why(row: Record, claims: Sequence[Claim]) -> str:
     """The reason that the suite gives for a question."""
     question = {"task": row.task, "metric": row.metric, "label": row.label}
     found = [c.why for c in claims if c.concerns(row.attribute) and c.asks(question)]
@@ -87,7 +88,7 @@ def power_table(run: Run) -> Markdown:
     return table(_power_cells(row) for row in run.dataset["power"])
 
 
-def _power_cells(row: Mapping[str, Any]) -> dict[str, str]:
+def _power_cells(row: Fields) -> dict[str, str]:
     labels = f" x {row['labels']}" if "labels" in row else ""
     bases = [key.removeprefix("base ") for key in row if key.startswith("base ")]
     return (

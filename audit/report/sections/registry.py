@@ -37,6 +37,7 @@ _OWN: Final = {
     "linear": "audit.probes.linear.section:SECTION",
     "retrieval": "audit.probes.retrieval.section:SECTION",
     "association": "audit.probes.association.section:SECTION",
+    "alarms": "audit.probes.alarms.section:SECTION",
     "scenes": "audit.probes.scenes.section:SECTION",
     "identity": "audit.probes.identity.section:SECTION",
     "naming": "audit.probes.naming.section:SECTION",

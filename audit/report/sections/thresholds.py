@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import pandas as pd
 
 from audit.core.evidence import each
 from audit.core.page import Markdown
+from audit.core.rows import Record
 from audit.core.rundir import Run
 from audit.core.tables import EVERYONE, OK, RATE, WORST
 from audit.measure.thresholds import FAMILY_KEPT, KEPT, MEAN_KEPT, MISSED, WRONG_KEPT
@@ -96,11 +97,11 @@ def _kept(run: Run) -> Markdown:
     )
 
 
-def _rate(row: Any | None) -> str:
+def _rate(row: Record | None) -> str:
     return "–" if row is None else rate_in_words(row)
 
 
-def _mean(row: Any) -> str:
+def _mean(row: Record) -> str:
     if pd.isna(row.value):
         return "–"
     within = "" if pd.isna(row.low) else f" [{row.low:.1f}, {row.high:.1f}]"
@@ -164,7 +165,7 @@ def _gaps(run: Run, task: Task) -> pd.DataFrame:
     return rows.sort_values(["low_simultaneous", "value"], ascending=False, kind="stable")
 
 
-def _gap_cells(row: Any) -> dict[str, object]:
+def _gap_cells(row: Record) -> dict[str, object]:
     return {
         "Kept": f"any ‘{row.label}’ above {_share(row.threshold)}",
         "By": row.attribute,

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Final
 
 from audit.core import evidence
 from audit.core.page import MARKS, Markdown, code, escaped
+from audit.core.rows import Fields
 from audit.core.rundir import Run
 from audit.core.tables import EXCEEDS
 from audit.engine import gates
 from audit.measure.findings import in_columns
-from audit.probes.kit.cells import MOST_ROWS, asked, table, tag, with_rest
+from audit.measure.metrics import noun
+from audit.probes.kit.cells import MOST_ROWS, table, tag, with_rest
 
 
 def findings_table(run: Run, most: int = 100) -> Markdown:
@@ -29,13 +31,13 @@ def findings_table(run: Run, most: int = 100) -> Markdown:
     return with_rest(shown, len(run.findings) - most, "findings", "findings.json")
 
 
-def _keys(run: Run, finding: Mapping[str, Any]) -> Iterator[str]:
+def _keys(run: Run, finding: Fields) -> Iterator[str]:
     for key in finding["evidence"]:
         words, place = code(key, in_table=True), evidence.place_of_key(run, key)
         yield evidence.linked(words, place) if place else words
 
 
-def evidence_of(run: Run, finding: Mapping[str, Any]) -> Markdown:
+def evidence_of(run: Run, finding: Fields) -> Markdown:
     """The rows a finding rests on, to stand behind its statement."""
     places = (evidence.place_of_key(run, key) for key in finding["evidence"])
     told = [evidence.linked(f"{p.table} {p.row}", p) for p in places if p]
@@ -54,7 +56,7 @@ def gates_table(run: Run) -> Markdown:
             "Gate": result.gate,
             "Result": "✓ passes" if result.passed else Markdown("**✗ fails**"),
             "Task": result.task or "–",
-            "Chosen": asked(result) if result.key else "–",
+            "Chosen": noun(result.metric, result.label) if result.key else "–",
             "By": result.attribute,
             "Outcome": tag(result.outcome) if result.outcome in MARKS else result.outcome,
         }
@@ -76,7 +78,7 @@ def label_errors_summary(run: Run) -> Markdown:
     )
 
 
-def _moves(finding: Mapping[str, Any], how: str, share: str) -> bool:
+def _moves(finding: Fields, how: str, share: str) -> bool:
     return bool(finding["label_errors"][how][share] != finding["verdict"])
 
 
@@ -91,7 +93,7 @@ def label_errors_table(run: Run) -> Markdown:
     return with_rest(shown, len(moved) - 2 * MOST_ROWS, "findings", "findings.json")
 
 
-def _turns(finding: Mapping[str, Any], how: str) -> Markdown | None:
+def _turns(finding: Fields, how: str) -> Markdown | None:
     """The first share of wrong labels that changes the verdict, and to what."""
     verdicts = (finding.get("label_errors") or {}).get(how) or {}
     changed = [(share, v) for share, v in verdicts.items() if v != finding["verdict"]]

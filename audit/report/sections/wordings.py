@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any, Final
+from typing import Final
 
 import pandas as pd
 
 from audit.core.digits import percent
 from audit.core.evidence import each
 from audit.core.page import MARKS, Markdown
+from audit.core.rows import Record
 from audit.core.rundir import Run
 from audit.core.tables import CHOSEN, DECLARED, ENSEMBLE, EVERYONE, OK, WORST
 from audit.probes.kit.cells import (
@@ -54,7 +55,7 @@ def templates_table(run: Run) -> Markdown:
     return with_rest(shown, len(joined) - MOST_ROWS, "questions", "disparities.parquet")
 
 
-def _points(value: float, row: Any) -> str:
+def _points(value: float, row: Record) -> str:
     """A gap in the digits that this row's bounds support."""
     return percent(value, row.low_simultaneous, row.high_simultaneous)
 
@@ -65,7 +66,7 @@ def curve_lead(run: Run) -> tuple[str, str] | None:
     return (ranked[0].task, ranked[0].attribute) if ranked else None
 
 
-def _ranked_curves(run: Run) -> list[Any]:
+def _ranked_curves(run: Run) -> list[Record]:
     """The curves in the order of the findings: of each task the first, then all others."""
     place = {tuple(f[name] for name in _CURVE): -i for i, f in enumerate(run.findings)}
     keys = run.sensitivity[_CURVE].itertuples(index=False, name=None)
@@ -97,7 +98,7 @@ def curves_table(run: Run, others: bool = False) -> Markdown:
     return with_rest(shown, len(chosen) - MOST_CURVES, "curves", "sensitivity.parquet")
 
 
-def _curve_cells(row: Any) -> dict[str, str]:
+def _curve_cells(row: Record) -> dict[str, str]:
     share = row.model_share, row.model_share_low, row.model_share_high
     verdict = f"{MARKS[row.common_verdict][0]} {row.common_verdict}".replace(" ", NBSP)
     sign = _of(row.agree_sign, row.wordings)
@@ -116,7 +117,7 @@ def _curve_cells(row: Any) -> dict[str, str]:
     }
 
 
-def _selection(row: Any) -> str:
+def _selection(row: Record) -> str:
     """How the question came to be asked; blank in runs of earlier versions."""
     if row.selection == CHOSEN:
         return f"{CHOSEN} of {row.candidates:,}".replace(" ", NBSP)
@@ -206,7 +207,7 @@ _PARTS: Final = {
 }
 
 
-def _coefficient(row: Any) -> str:
+def _coefficient(row: Record) -> str:
     if math.isnan(row.generalisability):
         return "–"
     ends = row.generalisability_low, row.generalisability_high

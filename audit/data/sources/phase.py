@@ -1,0 +1,144 @@
+"""PHASE: people in pictures of Google's Conceptual Captions, with perceived attributes.
+
+Garcia et al. 2023, arXiv 2304.02828, github.com/noagarcia/phase.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from typing import ClassVar, Final, Literal, cast
+
+import pandas as pd
+from pydantic import Field
+
+from audit.core.errors import InputError, sentence
+from audit.data.card import AttributeCard, Card
+from audit.data.manifest import Manifest
+from audit.data.sources.base import Official, Published, Rows, aside
+from audit.data.sources.files import locate, read_json
+
+#: no value has two of three annotators; annotators chose 'unsure'
+_DISAGREEMENT, _UNSURE = "disagreement", "unsure"
+_UNKNOWN: Final = (_UNSURE, _DISAGREEMENT)
+#: closed sets, and the attributes of which no list of values was read
+_VALUES: Final[Mapping[str, tuple[str, ...]]] = {
+    "age": ("baby", "child", "young", "adult", "senior"),
+    "gender": ("female", "male"),
+    "ethnicity": (
+        "black", "east asian", "indian", "latino", "middle eastern", "southeast asian", "white",
+        "other",
+    ),
+    "skintone": (),
+}  # fmt: skip
+_CONTEXT: Final = ("activity", "emotion")
+
+
+class PHASE(Published):
+    """PHASE's people, each cut out by a region; a value has two of three annotators.
+
+    The list of majorities is read, or the list of all annotations, whose majority is taken here.
+    Save each picture under its key in the list, in any folder below root.
+    """
+
+    split: Literal["train", "val"] = Field("val", description="train or val")
+
+    about: ClassVar = "people in pictures of the web, each cut out, with perceived attributes"
+    access: ClassVar = "no agreement; links on https://github.com/noagarcia/phase; research only"
+    grain: ClassVar = "person"
+    official: ClassVar = {"train": Official(None), "val": Official(None)}
+    facts: ClassVar = Card(
+        name="phase",
+        manifest="phase_gcc_val_regions_20221101.json",
+        image_column="region",
+        cluster_column="picture",
+        id_column="person",
+        attributes={
+            name: AttributeCard(
+                source="annotator-perceived",
+                description=f"{name}, as at least two of three annotators saw it",
+                order=values,
+                unknown=_UNKNOWN,
+            )
+            for name, values in _VALUES.items()
+        },
+        licence="research only; pictures belong to whoever made them",
+        consent="not obtained",
+        provenance="PHASE, Garcia et al. 2023, on Google's Conceptual Captions; a row is a region",
+        known_limits=(
+            "pictures that were found on the web; nobody shown was asked",
+            "pictures vanish from the web, and annotators may withdraw: keep to the newest list",
+            "two of three annotators decide; where they don't, a person is in no group",
+            "a region may hold parts of other people",
+            "a picture is a cluster, as no subject ids are published",
+            "not checked: that regions are left, top, right, low, as a public reader cuts them",
+            "not checked: values of skintone, activity and emotion, which are taken as they are",
+        ),
+        forbidden_uses=("anything commercial",),
+        url="https://github.com/noagarcia/phase",
+    )
+
+    @property
+    def part(self) -> str:
+        """Train or val."""
+        return self.split
+
+    def describe(self) -> Card:
+        """The published card, with the list of this part."""
+        listed = {"manifest": f"phase_gcc_{self.split}_regions_20221101.json"}
+        return super().describe().model_copy(update=listed)
+
+    def read(self) -> Rows:
+        """A region a person, with the majority of annotators."""
+        kinds = (f"phase_gcc_{self.split}_{kind}_20221101.json" for kind in ("regions", "all"))
+        names = [f"{folder}{name}" for name in kinds for folder in ("", "phase_annotations/")]
+        listed = self.file(*names)
+        held = cast(dict[str, object], read_json(listed, dict))
+        places = dict(zip(held, locate(self.root, list(held)), strict=True))
+        rows, lacking = [], []
+        for picture, key, said in _people(held):
+            person, where = f"{picture} {key}", f"{listed}: '{picture}': '{key}'"
+            if not said.get("region") or not said.get("annotations"):
+                lacking.append(person)
+                continue
+            region = f"{places[picture]}#{_region(said['region'], where)}"
+            row = {"picture": picture, "person": person, "region": region}
+            rows.append(row | _voted(said["annotations"], where))
+        table = pd.DataFrame(rows, dtype=object)
+        nouns = [f"the person '{row['person']}'" for row in rows]
+        told = "which are people without a region or without annotations"
+        remarks = (aside(told, lacking, {}),) if lacking else ()
+        return Rows(Manifest(table), listed, self.root, remarks, len(lacking), nouns)
+
+
+def _people(held: Mapping[str, object]) -> Iterator[tuple[str, str, Mapping[str, object]]]:
+    """Picture, key and entry of each person; other keys, as 'caption', are no person."""
+    for picture, said in held.items():
+        for key, person in said.items() if isinstance(said, Mapping) else ():
+            if str(key).startswith("person"):
+                yield picture, str(key), person if isinstance(person, Mapping) else {}
+
+
+def _region(sides: object, where: str) -> str:
+    try:
+        left, top, right, low = (float(side) for side in cast(list[float], sides))
+    except (TypeError, ValueError) as error:
+        told = f"{where} has the region {sides}"
+        raise InputError(sentence(told, "It holds left, top, right and low")) from error
+    if not (right > left and low > top):
+        told = f"{where} has the region {sides}"
+        raise InputError(sentence(told, "It holds left, top, right and low, each end the larger"))
+    return f"xywh={left:.2f},{top:.2f},{right - left:.2f},{low - top:.2f}"
+
+
+def _voted(said: object, where: str) -> dict[str, str]:
+    """Values of a person: as they are in the list, or what two of three annotators say."""
+    each = [one for one in (said if isinstance(said, list) else [said]) if isinstance(one, Mapping)]
+    found = {}
+    for name in (*_VALUES, *_CONTEXT):
+        values = [str(one[name]).replace("_", " ").strip() for one in each if one.get(name)]
+        if not values and name in _VALUES:
+            raise InputError(sentence(f"{where} has no {name}", "Get the list again"))
+        for value, votes in Counter(values).most_common(1):
+            found[name] = value if votes > len(each) / 2 else _DISAGREEMENT
+    return found

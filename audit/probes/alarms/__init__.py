@@ -1,0 +1,1 @@
+"""Who is alarmed about wrongly, whose events are missed, and what would moving the threshold do?"""

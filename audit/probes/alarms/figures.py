@@ -1,0 +1,152 @@
+"""False alarms and detections over the threshold, and against each other, by group."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from audit.core.errors import InputError, sentence
+from audit.core.rundir import Run
+from audit.core.tables import OK
+from audit.probes.alarms.rows import (
+    ALARMS,
+    CURVE,
+    DETECTED,
+    FALSE_ALARMS,
+    THRESHOLD,
+    threshold_of,
+)
+from audit.probes.kit.looks import (
+    GREY,
+    INK,
+    MANY_MARKS,
+    blank,
+    drawn_from,
+    legend,
+    many_looks,
+    plain,
+    styled,
+    title,
+)
+
+_TOLD: Final = {
+    FALSE_ALARMS: "false alarms, of those without an event",
+    DETECTED: "alarms, of those with an event",
+    ALARMS: "alarms, of all",
+}
+
+
+def alarm_curves(run: Run, task: str, attribute: str) -> Figure:
+    """Each rate over the threshold, a line a group, with bands that hold all at once.
+
+    Raises:
+        InputError: the run has no curves of this task by this attribute.
+    """
+    rows = _curves(run, task, attribute)
+    metrics = [m for m in _TOLD if (rows["metric"] == CURVE[m]).any()]
+    groups = _groups(rows)
+    with styled():
+        figure = blank(4.2)
+        for axis, metric in zip(
+            np.atleast_1d(figure.subplots(1, len(metrics), sharey=True)), metrics, strict=True
+        ):
+            here = rows[rows["metric"] == CURVE[metric]]
+            for i, group in enumerate(groups):
+                _draw(axis, here[here["group"] == group], i, len(groups))
+            for threshold in _in_use(run, task):
+                axis.axvline(threshold, color=INK, lw=1, ls=":")
+            axis.set_xlabel("threshold of the score")
+            if (here["condition"].map(threshold_of) > 0).all():
+                axis.set_xscale("log")
+                axis.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: f"{v:g}"))
+            axis.set_title(_TOLD[metric], loc="left")
+            axis.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: f"{v:g}%"))
+        level = f"{rows['level'].iloc[0]:.0%} bands for all groups and thresholds"
+        title(figure, f"{task}: by {attribute}, with {level}")
+        legend(figure, _handles(groups, "threshold in use"), columns=4)
+    drawn_from(figure, rows)
+    return figure
+
+
+def roc_curves(run: Run, task: str, attribute: str) -> Figure:
+    """Detections against false alarms, a line a group: the price of each in the other.
+
+    Raises:
+        InputError: the run has no curves of both by this attribute.
+    """
+    rows = _curves(run, task, attribute)
+    sides = [rows[rows["metric"] == CURVE[m]] for m in (FALSE_ALARMS, DETECTED)]
+    if any(side.empty for side in sides):
+        raise InputError(sentence(f"{run.name}: '{task}' has no truth, so no detections"))
+    at = ["group", "condition"]
+    both = sides[0].merge(sides[1], on=at, suffixes=("", "_detected"))
+    groups = [g for g in _groups(rows) if g in set(both["group"])]
+    if not groups:
+        raise InputError(sentence(f"{run.name}: no group by '{attribute}' has events and others"))
+    with styled():
+        figure = blank(4.4)
+        axis = figure.subplots()
+        for i, group in enumerate(groups):
+            here = both[both["group"] == group].sort_values("value")
+            mark, colour = many_looks(i, len(groups))
+            x, y = 100 * here["value"], 100 * here["value_detected"]
+            axis.plot(x, y, color=colour, marker=mark, ms=5, lw=1.4, gid="curve")
+        axis.plot([0, 100], [0, 100], color=GREY, lw=0.8, ls="--")
+        for side, name in ((axis.xaxis, FALSE_ALARMS), (axis.yaxis, DETECTED)):
+            side.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: f"{v:g}%"))
+            side.set_label_text(_TOLD[name])
+        title(figure, f"{task}: detections against false alarms, by {attribute}")
+        legend(figure, _handles(groups, ""), columns=4)
+    drawn_from(figure, *sides)
+    return figure
+
+
+def _curves(run: Run, task: str, attribute: str) -> pd.DataFrame:
+    rows = run.measures[(run.measures["task"] == task) & (run.measures["attribute"] == attribute)]
+    rows = rows[rows["metric"].isin(CURVE.values()) & (rows["status"] == OK)]
+    if rows.empty:
+        raise InputError(sentence(f"{run.name}: no curves of '{task}' by '{attribute}'"))
+    return rows
+
+
+def _groups(rows: pd.DataFrame) -> list[str]:
+    """The groups, or the largest of them where there are more than marks."""
+    sizes = rows.groupby("group", sort=False)["n"].max()
+    largest = set(sizes.nlargest(len(MANY_MARKS)).index)
+    return [str(g) for g in sizes.index if g in largest]
+
+
+def _draw(axis: Axes, rows: pd.DataFrame, i: int, of: int) -> None:
+    """One group's rate over the thresholds."""
+    x = rows["condition"].map(threshold_of).to_numpy(float)
+    order = np.argsort(x)
+    y, low, high = (
+        100 * rows[name].to_numpy(float)[order]
+        for name in ("value", "low_simultaneous", "high_simultaneous")
+    )
+    mark, colour = many_looks(i, of)
+    axis.plot(x[order], y, color=colour, marker=mark, ms=5, lw=1.4, gid="curve")
+    axis.fill_between(x[order], low, high, color=colour, alpha=0.12, lw=0)
+
+
+def _in_use(run: Run, task: str) -> list[float]:
+    rows = run.measures[(run.measures["task"] == task) & (run.measures["metric"] == THRESHOLD)]
+    return [float(v) for v in rows.loc[rows["status"] == OK, "value"]]
+
+
+def _handles(groups: Sequence[str], line: str) -> list[Artist]:
+    handles: list[Artist] = []
+    for i, group in enumerate(groups):
+        mark, colour = many_looks(i, len(groups))
+        handles.append(Line2D([], [], color=colour, marker=mark, ms=5, label=plain(group)))
+    if line:
+        handles.append(Line2D([], [], color=INK, lw=1, ls=":", label=line))
+    return handles

@@ -1,0 +1,323 @@
+"""Alarms: rates conditional on truth, thresholds chosen on other people, and what they cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import worlds
+from scipy.stats import norm
+
+from audit.core.errors import InputError
+from audit.core.tables import EVERYONE, EXCEEDS, MEASURES, OK, WITHIN
+from audit.data.dataset import Dataset, load
+from audit.data.yamlfile import validate
+from audit.engine.run import carry_out
+from audit.engine.suite import load_suite
+from audit.measure.confidence import Confidence
+from audit.measure.measures import measured
+from audit.measure.metrics import Groups
+from audit.probes.alarms import figures
+from audit.probes.alarms import rows as alarm_rows
+from audit.probes.alarms.probe import Alarms
+from audit.probes.alarms.rows import (
+    ALARMS,
+    CURVE,
+    DETECTED,
+    FALSE_ALARMS,
+    GAP,
+    PER_HOUR,
+    PRECISION,
+    REVIEWS,
+    THRESHOLD,
+    TURN,
+)
+from audit.probes.alarms.section import SECTION, curves_of, rates_at
+from audit.probes.alarms.units import Units
+from audit.probes.kit.base import Design
+from audit.report.render import rendered
+from audit.store.embeddings import Store
+
+KEYS = {"kind": "alarms", "label_set": "people-gender", "alarm": ["female"], "truth": "gender"}
+
+
+def probe(**keys: object) -> Alarms:
+    return validate(Alarms, {k: v for k, v in (KEYS | keys).items() if v is not None}, "a probe")
+
+
+def design(group: np.ndarray, clusters: np.ndarray, resamples: int = 300) -> Design:
+    """Units 'a' and 'b' of one attribute, and everyone."""
+    ids, cluster = np.unique(clusters.astype(str), return_inverse=True)
+    names = [(EVERYONE, EVERYONE), ("side", "a"), ("side", "b")]
+    index = pd.MultiIndex.from_tuples(names, names=["attribute", "group"])
+    member = np.stack([np.ones(len(group), bool), group == 0, group == 1], axis=1)
+    keys = {str(i): i for i in range(len(group))}
+    groups = Groups(index, member, cluster, tuple(ids), keys)
+    c = Confidence(resamples=resamples)
+    return Design(groups, groups.draws(list(keys), 0, resamples), c, 0)
+
+
+def found(
+    score: np.ndarray, event: np.ndarray | None, group: np.ndarray, per: int = 1, **keys: object
+) -> pd.DataFrame:
+    """What the probe makes of these scores."""
+    held = design(group, np.arange(len(group)) // per)
+    units = Units.of([str(i) for i in range(len(group))], score, event, held.groups)
+    asked = probe(**keys)
+    return measured(alarm_rows.Alarms(asked, units, held).every(), probe="alarms", task="t")
+
+
+def row(table: pd.DataFrame, **where: str) -> pd.Series:
+    for column, value in where.items():
+        table = table[table[column] == value]
+    assert len(table) == 1, table
+    return table.iloc[0]
+
+
+def world(n: int, apart: float, seed: int = 0, prevalence: float = 0.3) -> tuple[np.ndarray, ...]:
+    """Normal scores of n units: events lie 2 higher, and those of group b ``apart`` higher."""
+    rng = np.random.default_rng(seed)
+    group, event = rng.integers(0, 2, n), (rng.random(n) < prevalence).astype(int)
+    return norm.cdf(rng.normal(2 * event + apart * group, 1)), event, group
+
+
+AT = norm.cdf(1.0)  # the threshold at a normal score of 1
+
+
+def test_rates_are_those_of_the_world_and_the_planted_gap_is_found() -> None:
+    score, event, group = world(6000, 1.0)
+    table = MEASURES.validate(found(score, event, group, thresholds=[AT]))
+    for metric, shift in ((FALSE_ALARMS, 0), (DETECTED, 2)):
+        for g, name in enumerate("ab"):
+            here = row(table, metric=metric, group=name)
+            asked = (event == (shift > 0)) & (group == g)
+            assert here["n"] == asked.sum()
+            assert here["value"] == (score[asked] >= AT).mean()  # and nothing pooled
+            assert here["low"] < norm.sf(1, shift + g) < here["high"]
+    gap = row(table, metric=GAP[FALSE_ALARMS], attribute="side")
+    assert (gap["group"], gap["other"], gap["verdict"]) == ("b", "a", EXCEEDS)
+    assert gap["low_simultaneous"] < 100 * (norm.sf(0) - norm.sf(1)) < gap["high_simultaneous"]
+    assert gap["harm"] == "being watched, stopped or searched"
+    assert "exceeds the margin of 5 points or 1.25 times" in gap["statement"]
+
+
+def test_in_a_null_world_nothing_exceeds_and_much_data_is_within() -> None:
+    table = found(*world(40_000, 0.0), thresholds=[AT])
+    gaps = table[table["metric"].isin(GAP.values())]
+    assert (gaps["verdict"] != EXCEEDS).all()
+    assert row(table, metric=GAP[DETECTED])["verdict"] == WITHIN
+    assert "no two groups differ by 5 points" in row(table, metric=GAP[DETECTED])["statement"]
+    assert not table["metric"].isin(TURN.values()).any()
+
+
+def test_how_many_events_there_are_moves_no_rate() -> None:
+    score, event, group = world(20_000, 1.0)
+    kept = (event == 0) | (np.arange(20_000) % 7 == 0)
+    whole = found(score, event, group, thresholds=[AT])
+    fewer = found(score[kept], event[kept], group[kept], thresholds=[AT])
+    same = [row(t, metric=FALSE_ALARMS, group="a")["value"] for t in (whole, fewer)]
+    assert same[0] == same[1]
+
+
+def test_rare_false_alarms_are_judged_as_a_ratio() -> None:
+    group = np.repeat([0, 1], 5000)
+    score = np.zeros(10_000)
+    score[:3], score[5000:5200] = 1, 1  # 0.06 % against 4 %: under five points
+    table = found(score, np.zeros(10_000, int), group, thresholds=[0.5])
+    gap = row(table, metric=GAP[FALSE_ALARMS])
+    assert gap["value"] < 5
+    assert gap["verdict"] == EXCEEDS
+    assert "67 times" in gap["statement"]
+
+
+def test_a_threshold_for_a_wanted_rate_is_chosen_on_other_people() -> None:
+    score, event, group = world(8000, 0.5)
+    table = found(score, event, group, per=4, false_alarm_rates=[0.05])
+    chosen = row(table, metric=THRESHOLD)
+    everyone = row(table, metric=FALSE_ALARMS, group=EVERYONE)
+    assert chosen["n"] + everyone["n"] == (event == 0).sum()
+    assert everyone["subjects"] < 2000 * 0.6
+    assert everyone["value"] == pytest.approx(0.05, abs=0.02)
+    # of those who fixed it, no more than one in twenty reach it
+    at_or_above = (score[event == 0] >= chosen["value"]).sum() - everyone["events"]
+    assert at_or_above <= 0.05 * chosen["n"]
+    assert at_or_above + 1 > 0.05 * chosen["n"] - 1
+
+
+def test_a_rate_too_low_for_the_data_is_told() -> None:
+    table = found(*world(300, 0), false_alarm_rates=[0.001])
+    chosen = row(table, metric=THRESHOLD)
+    assert "can't show so low a rate" in chosen["reason"]
+    assert not (table["metric"] == FALSE_ALARMS).any()
+
+
+def test_work_is_what_the_formulas_say() -> None:
+    score, event, group = world(4000, 1.0)
+    work = {"per_hour": 3600, "prevalence": 0.001, "cameras": 3}
+    table = found(score, event, group, thresholds=[AT], workload=work)
+    for name in ("a", "b", EVERYONE):
+        f, d = (row(table, metric=m, group=name) for m in (FALSE_ALARMS, DETECTED))
+        hour = row(table, metric=PER_HOUR, group=name)
+        assert hour["value"] == pytest.approx(3600 * (0.001 * d["value"] + 0.999 * f["value"]))
+        precise = row(table, metric=PRECISION, group=name)
+        right, wrong = 0.001 * d["value"], 0.999 * f["value"]
+        assert precise["value"] == pytest.approx(right / (right + wrong))
+        assert precise["low"] < precise["value"] < precise["high"]
+        reviews = row(table, metric=REVIEWS, group=name)
+        assert reviews["value"] == pytest.approx(1 / precise["value"])
+        assert reviews["low"] == pytest.approx(1 / precise["high"])
+
+
+def test_bounds_of_work_hold_as_often_as_stated() -> None:
+    true = [norm.sf(1), norm.sf(-1)]
+    precision = 0.01 * true[1] / (0.01 * true[1] + 0.99 * true[0])
+    held = 0
+    for seed in range(60):
+        score, event, group = world(400, 0.0, seed, prevalence=0.5)
+        work = {"per_hour": 100, "prevalence": 0.01}
+        table = found(score, event, group, thresholds=[AT], workload=work)
+        here = row(table, metric=PRECISION, group=EVERYONE)
+        held += here["low"] <= precision <= here["high"]
+    assert held >= 54  # 57 expected at least; two standard errors are 3.4
+
+
+def test_groups_that_change_places_are_named() -> None:
+    rng = np.random.default_rng(0)
+    group = np.repeat([0, 1], 4000)
+    score = norm.cdf(rng.normal(0, np.where(group == 0, 1.0, 0.3)))  # a is spread wider
+    table = found(score, np.zeros(8000, int), group, thresholds=[0.5])
+    turn = row(table, metric=TURN[FALSE_ALARMS])
+    assert (turn["group"], turn["other"]) == ("a", "b")
+    low, high = turn["condition"].split("; ")[::-1]
+    assert float(low.split()[-1]) < 0.5 < float(high.split()[1])
+
+
+def test_curves_fall_and_are_bounded_together() -> None:
+    table = found(*world(3000, 0.5), thresholds=[AT])
+    curve = table[(table["metric"] == CURVE[FALSE_ALARMS]) & (table["group"] == "a")]
+    points = len(alarm_rows.POINTS) + len(alarm_rows.DETECTIONS) + 1
+    assert len(curve) == points
+    assert f"threshold {AT:.6g}" in set(curve["condition"])  # the one in use is a point
+    at = curve["condition"].str.split().str[-1].astype(float)
+    assert curve.set_index(at).sort_index()["value"].is_monotonic_decreasing
+    assert (curve["low_simultaneous"] <= curve["low"]).all()
+    assert (curve["high_simultaneous"] >= curve["high"]).all()
+
+
+def test_without_a_truth_only_the_rate_of_alarms_is_known() -> None:
+    score, _, group = world(4000, 1.0)
+    table = found(score, None, group, thresholds=[AT], truth=None)
+    assert {*table["metric"]} <= {THRESHOLD, ALARMS, GAP[ALARMS], CURVE[ALARMS], TURN[ALARMS]}
+    assert row(table, metric=GAP[ALARMS])["verdict"] == EXCEEDS
+    assert "events or not" in row(table, metric=GAP[ALARMS])["statement"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "scores", "events"),
+    [
+        ("any", [0.9, 0.5], [1, -1]),
+        ("all", [0.1, 0.4], [1, -1]),
+        ("mean", [0.5, 0.45], [1, -1]),
+        (2, [0.5, 0.4], [1, -1]),
+        (3, [0.1, -np.inf], [1, -1]),
+    ],
+)
+def test_frames_become_clips(rule: object, scores: list[float], events: list[int]) -> None:
+    held = design(np.array([0, 0, 0, 0, 1]), np.array([7, 7, 7, 8, 8]))
+    score, event = np.array([0.5, 0.9, 0.1, 0.4, 0.5]), np.array([0, 1, -1, 0, -1])
+    units = Units.of(list("01234"), score, event, held.groups)
+    clips = units.together(np.array(["x", "x", "x", "y", "y"]), rule)  # type: ignore[arg-type]
+    assert clips.score.tolist() == scores
+    assert clips.event is not None
+    assert clips.event.tolist() == events
+    # clip y shows both groups, and is of neither
+    assert clips.member.tolist() == [[True, True, False], [True, False, False]]
+    assert [held.groups.cluster_ids[c] for c in clips.clusters] == ["7", "8"]
+
+
+def test_a_threshold_above_every_score_says_so() -> None:
+    table = found(*world(300, 0), thresholds=[0.999999999])
+    assert row(table, metric=THRESHOLD)["reason"] == "it is above every score"
+    assert not table["metric"].isin(GAP.values()).any()
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ({}, "no operating point"),
+        ({"thresholds": [1.5]}, "less than 1"),
+        ({"thresholds": [0.5], "workload": {"per_hour": 10}}, "'prevalence' is not stated"),
+        ({"thresholds": [0.5], "workload": {"per_hour": 10, "prevalence": 1}}, "settled without"),
+        ({"truth": None, "false_alarm_rates": [0.1]}, "needs to know which pictures show an event"),
+        ({"thresholds": [0.5], "together": {"column": "c", "rule": 0}}, "rule"),
+    ],
+)
+def test_what_can_not_be_asked_is_a_sentence(keys: dict[str, object], told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        probe(**keys)
+
+
+def of_people(folder: Path, n: int, **columns: object) -> Dataset:
+    table = worlds.people(folder, n, per_subject=2).assign(**columns)
+    table.to_csv(folder / "people.csv", index=False)
+    return load(folder / "card.yaml")
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ({"alarm": ["woman"]}, "'woman'"),
+        ({"alarm": ["female", "male"]}, "every label raises the alarm"),
+        ({"truth": "one"}, "every picture of known truth in 'one' is an event"),
+        ({"together": {"column": "clp"}}, "has no column 'clp'"),
+        ({"together": {"column": "half"}}, "column 'half' is empty for 20 of 40 pictures"),
+        ({"together": {"column": "two"}}, "pictures of 'x' are of 20 subjects"),
+    ],
+)
+def test_what_the_data_do_not_have_is_a_sentence(
+    tmp_path: Path, keys: dict[str, object], told: str
+) -> None:
+    half = ["", *["y"]] * 20
+    data = of_people(tmp_path, 40, one="female", two="x", half=half)
+    with pytest.raises(InputError, match=told):
+        probe(thresholds=[0.5], **keys).resolve(data)
+
+
+@pytest.mark.slow
+def test_a_run_from_suite_to_report(tmp_path: Path) -> None:
+    """Men are taken for women if young: false alarms of the young, in clips of two."""
+    table = worlds.people(tmp_path, 400, per_subject=2)
+    path = worlds.suite_file(tmp_path, "people-gender", "gender")
+    wrong = (table["gender"] == "male") & (table["age_group"] == "young")
+    model = worlds.planted(
+        tmp_path, table, "people-gender",
+        lambda r: "woman" if wrong[r.name] or r["gender"] == "female" else "man",
+    )  # fmt: skip
+    asked = (
+        "{kind: alarms, alarm: [female], thresholds: [0.5], together: {column: subject, rule: all},"
+        " workload: {per_hour: 3600, prevalence: 0.01, cameras: 12},"
+    )
+    text = path.read_text().replace("{kind: classification,", asked)
+    text = text.replace("[gender, age_group]", "[age_group]", 1)
+    path.write_text(text.replace("intersections: [[gender, age_group]]", "intersections: []"))
+    run = carry_out(load_suite(str(path)), tmp_path / "runs", Store(tmp_path / "c"), lambda: model)
+    gap = row(run.measures, metric=GAP[FALSE_ALARMS], attribute="age_group")
+    assert (gap["group"], gap["other"], gap["verdict"]) == ("young", "old", EXCEEDS)
+    assert row(run.measures, metric=FALSE_ALARMS, group="young")["value"] == 1
+    assert row(run.measures, metric=FALSE_ALARMS, group="old")["value"] == 0
+    (finding,) = (f for f in run.findings if f["metric"] == GAP[FALSE_ALARMS])
+    assert finding["severity"] == "high"
+    told = rendered(run).text
+    assert "clips without an event" in told
+    assert "12 cameras" in told
+    assert SECTION.tell(run)
+    figures.alarm_curves(run, str(run.questions[0]["task"]), "age_group")
+    assert (run.measures.loc[run.measures["metric"] == CURVE[DETECTED], "status"] == OK).any()
+    points, attributes = curves_of(run, str(run.questions[0]["task"]))
+    assert "threshold 0.5" in points
+    assert attributes == ["age_group"]
+    moved = rates_at(run, str(run.questions[0]["task"]), "threshold 0.5", "age_group")
+    (young,) = (line for line in moved.splitlines() if line.startswith("| young"))
+    assert young.count("100%") == 2
