@@ -90,7 +90,7 @@ class ChicagoFaces(Published):
             "a studio, one background, one grey shirt: pictures elsewhere differ",
             "ratings are of the neutral picture; those of the Indian set are by raters in India",
             "the codebook does not say which expressions a person has: their files do",
-            "not checked at its source: licence, what its models agreed to, counts",
+            "not checked at its source: licence, its address, what its models agreed to, counts",
         ),
         named_people=False,
         url=_HOME,

@@ -64,6 +64,7 @@ class Congress(Published):
             "gender is what the list says, in two values; it has no race",
             "party and state are not to be read off a face: they are groups to compare only",
             "lists of another date name other members",
+            "not checked at its source: licence, columns of the list",
         ),
         named_people=True,
         url=_HOME,

@@ -67,7 +67,7 @@ class DollarStreet(Published):
             "homes of people, some of whom are in the pictures; what they agreed to is not known",
             "quartiles of income in test end at 200, 684, 1,997 and 19,671 dollars",
             "many pictures a household, and several topics for some pictures",
-            "not checked at its source: licence, consent, how income is adjusted",
+            "not checked at its source: licence, its address, consent, how income is adjusted",
         ),
         url=_HOME,
     )
