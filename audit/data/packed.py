@@ -98,10 +98,17 @@ def opened(path: Path) -> Iterator[BinaryIO]:
             yield handle
         return
     _, read = packed
-    with tempfile.TemporaryFile() as handle:  # has no name, so nobody finds it afterwards
+    with _nameless() as handle:
         handle.write(read())
         handle.seek(0)
-        yield cast(BinaryIO, handle)
+        yield handle
+
+
+def _nameless() -> BinaryIO:
+    """A file that nobody finds afterwards: in memory, or without a name where that can't be."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("picture"), "w+b")
+    return cast(BinaryIO, tempfile.TemporaryFile())
 
 
 def _packed(path: Path) -> tuple[Path, Callable[[], bytes]] | None:

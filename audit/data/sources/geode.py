@@ -46,7 +46,7 @@ class GeoDE(Published):
             "pictures of things: it says where a model is good, and nothing of people's looks",
             "who sent a picture is not published: intervals are too narrow",
             "a country is that of an address on the net",
-            "not checked at its source: licence, its address, columns, how regions are spelt, counts",
+            "not checked at its source: licence, address, columns, how regions are spelt, counts",
         ),
         url=_HOME,
     )

@@ -59,7 +59,7 @@ class Morph(Published):
             "people photographed when they were arrested, who were not asked and may be innocent",
             "gender and race are what an officer wrote, and differ between pictures of some people",
             "several pictures a person; most people are men, and most are Black or White",
-            "not checked at its source: licence, its address, how many pictures, what 'O' stands for",
+            "not checked at its source: licence, address, how many pictures, what 'O' stands for",
         ),
         url="https://uncw.edu/research/major-centers/face-aging",
     )
