@@ -77,7 +77,7 @@ def decode(path: Path, root: Path | None = None, max_pixels: int = MAX_PIXELS) -
     must stay inside it, symbolic links followed. Raises Unreadable.
     """
     place = root / path if root is not None else path
-    if root is not None and not inside(place, root):
+    if root is not None and not inside(container(place), root):
         raise _unreadable(place, "outside the folder", f"it leads out of {root}")
     _check_file(place)
     _quiet()
@@ -87,7 +87,7 @@ def decode(path: Path, root: Path | None = None, max_pixels: int = MAX_PIXELS) -
                 raise _unreadable(place, "empty", "there are no bytes")
             handle.seek(0)
             image = _picture(handle, place, max_pixels)
-    except FileNotFoundError as error:  # gone since, or no such row in its Parquet file
+    except FileNotFoundError as error:  # gone since, or not in the file that is to hold it
         raise _unreadable(place, "missing", _said(error)) from error
     except OSError as error:  # of the disk; those of decoders are dealt with
         raise _unreadable(place, "unreadable", _said(error)) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -98,8 +98,21 @@ def _read(path: Path, where: str) -> Manifest:
         near = suggest(path.name, [p.name for p in path.parent.glob("*.*")])
         advice = "Its path is taken relative to the card"
         raise InputError(sentence(f"{where}: there is no manifest {path}", near, advice))
+    return _checked(path, readers[path.suffix.lower()])
+
+
+def read_table(path: Path) -> Manifest:
+    """A table of text, whatever the file's name ends with.
+
+    Raises:
+        InputError: it can't be read, is no table, is empty or names a column twice.
+    """
+    return _checked(path, _read_csv)
+
+
+def _checked(path: Path, read: Callable[[Path], Manifest]) -> Manifest:
     try:
-        manifest = readers[path.suffix.lower()](path)
+        manifest = read(path)
     except OSError as error:
         raise InputError(f"{path}: can't be read: {error.strerror or error}.") from error
     _refuse_twice(path, [*manifest.table.columns, *manifest.skipped])

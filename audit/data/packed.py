@@ -1,9 +1,11 @@
-"""Pictures that lie in a column of a Parquet or Arrow file, as data sets are published on hubs.
+"""Pictures that lie in other files: tables as data sets are published on hubs, archives, videos.
 
 ``people.parquet#image.12`` names the picture in row 12 (from 0) of the column ``image``, which
-holds bytes, or Hugging Face's pair of bytes and path. ``crowd.jpg#xywh=10,20,30,40`` names a region
-of a picture, as media fragments on the web do (W3C 2012): left, top, width and height in pixels, or
-in percent of the picture's size after ``percent:``.
+holds bytes, or Hugging Face's pair of bytes and path; ``faces.zip#woman/1.jpg`` one in an archive
+(:mod:`audit.data.archives`), ``clip.mp4#t=12.5`` a frame (:mod:`audit.data.video`).
+``crowd.jpg#xywh=10,20,30,40`` names a region of a picture, as media fragments on the web do (W3C
+2012): left, top, width and height in pixels, or in percent of the picture's size after
+``percent:``.
 """
 
 from __future__ import annotations
@@ -14,9 +16,9 @@ import re
 import tempfile
 import threading
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, BinaryIO, Final, cast
@@ -25,8 +27,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from audit.core.errors import InputError, sentence
+from audit.data import archives, video
 
-_PACKED: Final = re.compile(r"(.+\.(?:parquet|arrow))#(.+)\.(\d+)", re.IGNORECASE | re.DOTALL)
 _REGION: Final = re.compile(r"(.+)#(xywh=[^#/]*)", re.DOTALL)
 _LOCK: Final = threading.Lock()
 
@@ -76,10 +78,10 @@ def region(path: Path) -> tuple[Path, str]:
 
 
 def container(path: Path) -> Path:
-    """The file on disk that holds a picture: its Parquet or Arrow file, or the picture's own."""
+    """The file on disk that holds a picture: a table, archive or video, or the picture's own."""
     whole, _ = region(path)
-    found = _PACKED.fullmatch(str(whole))
-    return Path(found[1]) if found and not os.path.lexists(whole) else whole
+    packed = _packed(whole)
+    return packed[0] if packed else whole
 
 
 @contextmanager
@@ -87,18 +89,35 @@ def opened(path: Path) -> Iterator[BinaryIO]:
     """The bytes of a picture, whole, as a file on disk, wherever they lie.
 
     Raises:
-        OSError: it can't be read; ``FileNotFoundError`` where the row or column isn't there.
+        OSError: it can't be read; ``FileNotFoundError`` where what is named isn't in its file.
     """
     whole, _ = region(path)
-    found = _PACKED.fullmatch(str(whole))
-    if found is None or container(whole) == whole:
+    packed = _packed(whole)
+    if packed is None:
         with whole.open("rb") as handle:
             yield handle
         return
-    with tempfile.TemporaryFile() as handle:  # has no name, so nobody finds it afterwards
-        handle.write(_content(Path(found[1]), found[2], int(found[3])))
+    _, read = packed
+    with _nameless() as handle:
+        handle.write(read())
         handle.seek(0)
-        yield cast(BinaryIO, handle)
+        yield handle
+
+
+def _nameless() -> BinaryIO:
+    """A file that nobody finds afterwards: in memory, or without a name where that can't be."""
+    if hasattr(os, "memfd_create"):
+        return os.fdopen(os.memfd_create("picture"), "w+b")
+    return cast(BinaryIO, tempfile.TemporaryFile())
+
+
+def _packed(path: Path) -> tuple[Path, Callable[[], bytes]] | None:
+    """The file that holds a picture, and what reads it there; None of a picture's own file."""
+    for form, read in _FORMS:
+        if (found := form.fullmatch(str(path))) and not os.path.lexists(path):
+            file, *place = found.groups()
+            return Path(file), partial(read, Path(file), *place)
+    return None
 
 
 def _content(file: Path, column: str, row: int) -> bytes:
@@ -140,3 +159,14 @@ def _ends(file: Path, version: tuple[int, int]) -> tuple[int, ...]:
 def _group(file: Path, version: tuple[int, int], column: str, group: int) -> Any:
     with pq.ParquetFile(file) as parquet:
         return parquet.read_row_group(group, columns=[column]).column(column).combine_chunks()
+
+
+#: how a picture in another file is named, and what reads it there
+_FORMS: Final[tuple[tuple[re.Pattern[str], Callable[..., bytes]], ...]] = (
+    (
+        re.compile(r"(.+\.(?:parquet|arrow))#(.+)\.(\d+)", re.IGNORECASE | re.DOTALL),
+        lambda file, column, row: _content(file, column, int(row)),
+    ),
+    (re.compile(r"(.+?\.(?:zip|tar))#(.+)", re.IGNORECASE | re.DOTALL), archives.content),
+    (re.compile(r"(.+)#t=(\d+(?:\.\d+)?)", re.DOTALL), video.frame),
+)

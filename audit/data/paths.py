@@ -10,6 +10,7 @@ from pathlib import Path, PureWindowsPath
 
 from audit.core.errors import InputError, sentence
 from audit.data.images import inside
+from audit.data.packed import container
 
 
 def on_disk(paths: Sequence[str], root: Path) -> list[str]:
@@ -68,7 +69,7 @@ def require_inside(paths: Sequence[str], root: Path, where: Callable[[int], str]
     """
     contained = lru_cache(maxsize=None)(lambda folder: inside(folder, root))
     for i, text in enumerate(paths):
-        path = root / text
+        path = container(root / text)
         absolute = Path(text).is_absolute() or PureWindowsPath(text).is_absolute()
         fine = "\0" not in text and not absolute and contained(path.parent)
         if not fine or path.name == ".." or (os.path.islink(path) and not inside(path, root)):

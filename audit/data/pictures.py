@@ -29,7 +29,7 @@ class Sight:
 
     ``faults``: image id to the sentence about it; ``opened``: how many were decoded; ``digests``:
     image id to a digest of its pixels, or of its file where ``of_files``; ``unsearched`` lie inside
-    a Parquet file, or are regions of a picture, and have none.
+    a table, an archive or a video, or are regions of a picture, and have none.
     """
 
     faults: Mapping[str, str]
@@ -42,7 +42,7 @@ class Sight:
 def look(dataset: Dataset, opened: int = OPENED, searched: int = SEARCHED) -> Sight:
     """Look for every file, open the first pictures, and digest what could be copies.
 
-    Of many pictures inside a Parquet file no more are read: it would be all of it.
+    Of many pictures inside another file no more are read: it would be all of it.
     """
     files = dict(dataset.files())
     every = len(files) <= searched

@@ -41,7 +41,7 @@ BATCH: Final = 8192
 MERGED: Final = 16
 _PACKAGES: Final = (
     "clip-audit", "torch", "transformers", "tokenizers", "numpy", "pandas", "pyarrow", "scipy",
-    "statsmodels", "pillow",
+    "statsmodels", "pillow", "av",
 )  # fmt: skip
 
 

@@ -356,7 +356,7 @@ class _Desk:
         it can't be fooled.
         """
         place = self.root / path if self.root is not None else path
-        if self.root is not None and not inside(place, self.root):
+        if self.root is not None and not inside(container(place), self.root):
             return b""
         with contextlib.suppress(OSError, ValueError):
             if stat.S_ISREG(container(place).stat().st_mode):

@@ -29,11 +29,15 @@ from audit.data.manifest import Manifest
 from audit.data.remarks import Remark, counted, tally, unspoilt
 from audit.data.yamlfile import validate
 
-Grain = Literal["picture", "person", "region", "video"]
+Grain = Literal["picture", "person", "region", "frame", "video"]
 #: names in one sentence
 _SHOWN: Final = 3
 #: official values that are all listed in one sentence
 _LISTED: Final = 10
+#: what codes hold where there is no label
+_NO_LABEL: Final = "-1"
+#: different numbers that may be codes
+_CODES: Final = 20
 
 
 @dataclass(frozen=True)
@@ -145,7 +149,8 @@ class Source(Written, ABC):
 
     def _assembled(self, card: Card, rows: Rows) -> Dataset:
         if rows.table.empty:
-            raise InputError(sentence(f"{rows.file}: no picture is left", "Get the whole copy"))
+            told = "; ".join(["no picture is left", *(remark.text for remark in rows.remarks)])
+            raise InputError(sentence(f"{rows.file}: {told}", "Get the whole copy"))
         data = assemble(card, rows.manifest, rows.file, rows.root, f"'{self.name}'")
         return replace(data, remarks=(*rows.remarks, *data.remarks))
 
@@ -201,7 +206,8 @@ class Published(Source):
         """The data set; counts that differ from the official ones are remarks."""
         rows = self.read()
         card = self.describe()
-        closed = {n: (*a.order, *a.unknown) if a.order else () for n, a in card.attributes.items()}
+        known = self.facts.attributes.items()
+        closed = {name: (*a.order, *a.unknown) if a.order else () for name, a in known}
         for column, allowed in (closed | dict(self.values)).items():
             if allowed and column in rows.table:
                 self._require_official(rows, column, allowed)
@@ -297,6 +303,28 @@ def only_one(
         return found, []
     told = f"{lead}none or several are marked for {int((~single).sum()):,} {of}"
     return found, [Remark(f"'{name}': {told}, which are in no group of it", name, of_values=True)]
+
+
+def meant_by_codes(codes: pd.Series[Any], names: Sequence[str], where: str) -> pd.Series[Any]:
+    """Names in place of the codes 0, 1, ...; None where there is no label.
+
+    Raises:
+        InputError: a code has no name.
+    """
+    meant = {str(code): name for code, name in enumerate(names)} | {_NO_LABEL: None}
+    strange = codes[codes.notna() & ~codes.isin(list(meant))]
+    if len(strange):
+        told = f"{where}: row {strange.index[0] + 1} has the code {strange.iloc[0]}"
+        raise InputError(sentence(told, f"Its classes have {len(names)} names, from 0"))
+    return pd.Series([meant.get(code) for code in codes], index=codes.index, dtype=object)
+
+
+def looks_like_codes(values: pd.Series[Any]) -> bool:
+    """Whether a column holds a few small whole numbers, and nothing else."""
+    known = values.dropna()
+    return bool(len(known)) and bool(known.str.fullmatch(r"-?\d{1,2}").all()) and (
+        known.nunique() <= _CODES
+    )  # fmt: skip
 
 
 def _cause(value: Any, allowed: Sequence[str]) -> str | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
@@ -12,7 +11,9 @@ from typing import Final
 import pandas as pd
 
 from audit.core.errors import InputError, sentence
-from audit.data.sources.image_folder import SUFFIXES
+from audit.core.registry import suggest
+from audit.data.manifest import read_table
+from audit.data.sources.image_folder import SUFFIXES, files_below, is_picture
 from audit.data.yamlfile import read_text
 
 #: bytes of a list that is read whole
@@ -35,24 +36,45 @@ def locate(root: Path, names: Sequence[str], *places: str) -> list[str]:
     """
     there: dict[str, list[str]] = defaultdict(list)
     for folder in [root / p for p in places if (root / p).is_dir()] or [root]:
-        for path in _files(folder):
+        for name in files_below(folder):
+            path = folder / name
             there[_stem(path.name).casefold()].append(path.relative_to(root).as_posix())
     return [_only(name, there[_stem(name).casefold()], root) for name in names]
 
 
 def pictures_below(root: Path) -> list[Path]:
     """The pictures in a folder and in all folders of it, by name; hidden files are passed over."""
-    return sorted(path for path in _files(root) if path.suffix.lower() in SUFFIXES)
+    return [root / name for name in files_below(root) if is_picture(name)]
 
 
-def require_columns(table: pd.DataFrame, columns: Iterable[str], listed: Path) -> None:
+def table_of(listed: Path, columns: Iterable[str], url: str = "") -> pd.DataFrame:
+    """The rows of a list, whatever its name ends with.
+
+    Args:
+        listed: CSV: commas, semicolons or tabs.
+        columns: that it has to have.
+        url: where it is published.
+
+    Raises:
+        InputError: it is no such table, or lacks a column.
+    """
+    table = read_table(listed).table
+    require_columns(table, columns, listed, url)
+    return table
+
+
+def require_columns(
+    table: pd.DataFrame, columns: Iterable[str], listed: Path, url: str = ""
+) -> None:
     """Refuse a list that lacks a column.
 
     Raises:
         InputError: the first one that isn't there.
     """
     if lost := [name for name in columns if name not in table]:
-        raise InputError(sentence(f"{listed}: has no column '{lost[0]}'", "Get it again"))
+        near = suggest(lost[0], [str(name) for name in table])
+        again = f"Get it again: {url}" if url else "Get it again"
+        raise InputError(sentence(f"{listed}: has no column '{lost[0]}'", near, again))
 
 
 def read_json(path: Path, kind: type[list[object]] | type[dict[str, object]]) -> object:
@@ -69,15 +91,6 @@ def read_json(path: Path, kind: type[list[object]] | type[dict[str, object]]) ->
         wanted = "a list" if kind is list else "an object"
         raise InputError(sentence(f"{path}: is not {wanted} with anything in it", "Get it again"))
     return held
-
-
-def _files(folder: Path) -> list[Path]:
-    return [
-        Path(at) / name
-        for at, _, names in os.walk(folder)
-        for name in names
-        if not name.startswith(".")
-    ]
 
 
 def _stem(name: str) -> str:

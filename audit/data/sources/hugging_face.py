@@ -8,9 +8,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
-import pandas as pd
 import pyarrow.parquet as pq
 from pydantic import Field
 
@@ -20,12 +19,10 @@ from audit.data.card import AttributeCard, Card
 from audit.data.manifest import read_manifests
 from audit.data.packed import saved_parts, stream
 from audit.data.remarks import Remark
-from audit.data.sources.base import Own, Rows
+from audit.data.sources.base import Own, Rows, looks_like_codes, meant_by_codes
 
 #: 'test-00000-of-00003.parquet', on the hub also with some digits of a hash
 _SHARD: Final = re.compile(r"(.+)-(\d{5})-of-(\d{5})(?:-[0-9a-f]+)?")
-#: what a ClassLabel holds where there is no label
-_NO_LABEL: Final = "-1"
 _NAMELESS: Final = "its groups look like codes, and the file names no ClassLabel that says them"
 
 
@@ -60,11 +57,13 @@ class HuggingFace(Own):
         table = manifest.table
         names = _class_labels(files[0])
         for column in names.keys() & {*table.columns}:
-            table[column] = _named(table[column], names[column], f"{files[0].parent}: {column}")
+            table[column] = meant_by_codes(
+                table[column], names[column], f"{files[0].parent}: {column}"
+            )
         remarks = [
             Remark(f"'{name}': {_NAMELESS}", name, of_values=True)
             for name in self.attributes
-            if name in table and name not in names and _are_codes(table[name])
+            if name in table and name not in names and looks_like_codes(table[name])
         ]
         return Rows(replace(manifest, table=table), files[0], files[0].parent, tuple(remarks))
 
@@ -116,20 +115,3 @@ def _class_labels(file: Path) -> dict[str, list[str]]:
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         told = f"{file}: what it says of its features can't be read: {error}"
         raise InputError(sentence(told, "Save it again with the library datasets")) from error
-
-
-def _named(codes: pd.Series[Any], names: list[str], where: str) -> pd.Series[Any]:
-    """Names in place of codes; None where there is no label."""
-    meant = {str(code): name for code, name in enumerate(names)} | {_NO_LABEL: None}
-    strange = codes[codes.notna() & ~codes.isin(list(meant))]
-    if len(strange):
-        told = f"{where}: row {strange.index[0] + 1} has the code {strange.iloc[0]}"
-        raise InputError(sentence(told, f"Its ClassLabel names {len(names)}, from 0"))
-    return pd.Series([meant.get(code) for code in codes], index=codes.index, dtype=object)
-
-
-def _are_codes(values: pd.Series[Any]) -> bool:
-    known = values.dropna()
-    return bool(len(known)) and bool(known.str.fullmatch(r"-?\d{1,2}").all()) and (
-        known.nunique() <= 20
-    )  # fmt: skip

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Collection
+from pathlib import Path, PurePosixPath
 from typing import ClassVar, Final
 
 import pandas as pd
-from pydantic import Field, field_validator
+from pydantic import Field, model_validator
 
 from audit.core.errors import InputError, sentence
-from audit.data.card import Card, Names, Provenance
+from audit.data.card import PROVENANCES, Card, Names, Provenance
 from audit.data.manifest import Manifest
 from audit.data.sources.base import Own, Rows, aside
 
@@ -19,42 +22,76 @@ SUFFIXES: Final = frozenset(
 _PARTS: Final = frozenset({"train", "training", "val", "valid", "validation", "dev", "test"})
 
 
-class ImageFolder(Own):
+class ByFolder(Own):
+    """Your own pictures, of which folders may say an attribute."""
+
+    attribute: str = Field("", description="what the folders' names say (nothing, if left out)")
+    source: Provenance | None = Field(None, description="whose word the folders' names are")
+    order: Names = Field((), description="of the groups")
+
+    #: columns that say which picture a row is
+    own: ClassVar[tuple[str, ...]] = ("picture",)
+
+    @model_validator(mode="after")
+    def _says_whose_word(self) -> ByFolder:
+        if self.attribute in self.own:
+            told = f"'{self.attribute}' names a picture, not a group"
+            raise ValueError(f"attribute: {told}; use another name")
+        if bool(self.attribute) != bool(self.source):
+            raise ValueError(sentence("'attribute' and 'source' go together", PROVENANCES))
+        return self
+
+    def with_folders(self, **keys: str) -> Card:
+        """A data card whose one attribute, if there is any, is what the folders' names say."""
+        said = {"source": self.source, "order": self.order}
+        return self.with_facts(**keys, attributes={self.attribute: said} if self.attribute else {})
+
+    def refuse_parts(self, folders: Collection[str], where: Path | str, example: str) -> None:
+        """Refuse folders that divide pictures into parts where classes are meant."""
+        if self.attribute and folders and all(name.lower() in _PARTS for name in folders):
+            told = f"{where}: its folders are parts, {', '.join(sorted(folders))}"
+            raise InputError(sentence(told, f"Name one of them: '{example}'"))
+
+
+class ImageFolder(ByFolder):
     """Your own pictures, each in the folder of its class."""
 
     attribute: str = Field("class", description="what the folders' names say of a picture")
     source: Provenance = Field(description="whose word the folders' names are")
-    order: Names = Field((), description="of the groups")
-
-    @field_validator("attribute")
-    @classmethod
-    def _is_no_other_column(cls, attribute: str) -> str:
-        if attribute == "picture":
-            raise ValueError("'picture' names a picture, not a group; use another name")
-        return attribute
 
     about: ClassVar = "your own pictures, a folder a class; the folder's name is an attribute"
 
     def describe(self) -> Card:
         """The card with the folders' names as its one attribute."""
-        said = {"source": self.source, "order": self.order}
-        return self.with_facts(image_column="picture", attributes={self.attribute: said})
+        return self.with_folders(image_column="picture")
 
     def read(self) -> Rows:
         """Every picture below the folder of a class; other files are counted."""
-        folders = [p for p in sorted(self.root.iterdir()) if p.is_dir() and p.name[0] != "."]
-        if folders and all(p.name.lower() in _PARTS for p in folders):
-            told = f"{self.root}: its folders are parts, {', '.join(p.name for p in folders)}"
-            raise InputError(sentence(told, f"Name one of them: 'root: {folders[0]}'"))
-        files = [p for p in sorted(self.root.rglob("*")) if p.is_file() and p.name[0] != "."]
+        folders = [p.name for p in sorted(self.root.iterdir()) if p.is_dir() and p.name[0] != "."]
+        self.refuse_parts(folders, self.root, f"root: {self.root / (folders or ['.'])[0]}")
         rows, other = [], []
-        for path in files:
-            name = path.relative_to(self.root)
-            if len(name.parts) > 1 and path.suffix.lower() in SUFFIXES:
-                rows.append((name.as_posix(), name.parts[0]))
+        for name in files_below(self.root):
+            if "/" in name and is_picture(name):
+                rows.append((name, name.split("/")[0]))
             else:
-                other.append(name.as_posix())
+                other.append(name)
         told = "which are in no folder of a class or by their name no picture"
         remarks = (aside(told, other, {}),) if other else ()
         table = pd.DataFrame(rows, columns=["picture", self.attribute], dtype=object)
         return Rows(Manifest(table), self.root, self.root, remarks, len(other))
+
+
+def files_below(folder: Path) -> list[str]:
+    """Paths of all files in and below a folder, but for names that begin with a dot."""
+    found = (
+        Path(at, name)
+        for at, _, names in os.walk(folder)
+        for name in names
+        if not name.startswith(".")
+    )
+    return [path.relative_to(folder).as_posix() for path in sorted(found)]
+
+
+def is_picture(name: str) -> bool:
+    """Whether a file is a picture by its name."""
+    return PurePosixPath(name).suffix.lower() in SUFFIXES

@@ -1,0 +1,124 @@
+"""Adience: faces in albums of Flickr, of which age and gender were labelled.
+
+Eidinger, Enbar and Hassner 2014, talhassner.github.io/home/projects/Adience/Adience-data.html.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import ClassVar, Final, Literal
+
+import pandas as pd
+from pydantic import Field
+
+from audit.core.errors import InputError, sentence
+from audit.data.card import AttributeCard, Card
+from audit.data.manifest import Manifest
+from audit.data.remarks import Remark, counted, tally
+from audit.data.sources.base import Official, Published, Rows
+from audit.data.sources.files import table_of
+
+_AGES: Final = ("0-2", "4-6", "8-12", "15-20", "25-32", "38-43", "48-53", "60-100")
+_BAND: Final = re.compile(r"\(\s*(\d{1,3})\s*,\s*(\d{1,3})\s*\)")
+_OTHER: Final = "other"
+_NOT_STATED: Final = "not stated"
+_GENDERS: Final = {"f": "female", "m": "male", "u": "unsure"}
+_NAMES: Final = {
+    "aligned": "landmark_aligned_face",
+    "faces": "coarse_tilt_aligned_face",
+}
+_FOLDERS: Final = {"aligned": ("aligned", "images"), "faces": ("faces", "images")}
+_COLUMNS: Final = ("user_id", "original_image", "face_id", "age", "gender")
+_HOME: Final = "https://talhassner.github.io/home/projects/Adience/Adience-data.html"
+
+
+class Adience(Published):
+    """Adience's faces, of all five folds; whoever owns an album is the cluster."""
+
+    faces: Literal["all", "frontal"] = Field(
+        "all", description="all, or frontal: the nearly frontal"
+    )
+    pictures: Literal["aligned", "faces"] = Field(
+        "aligned", description="aligned by landmarks, or faces: turned upright only"
+    )
+
+    about: ClassVar = "faces in albums of Flickr, with age in eight bands and gender"
+    access: ClassVar = f"a request with name and address, at {_HOME}"
+    # 26,580 pictures of 2,284 people are in the set; how many the folds list is from memory only
+    official: ClassVar = {"all": Official(None), "frontal": Official(None)}
+    facts: ClassVar = Card(
+        name="adience",
+        manifest="fold_0_data.txt",
+        image_column="file",
+        cluster_column="user_id",
+        attributes={
+            "age": AttributeCard(
+                source="annotator-perceived",
+                description="one of eight bands with gaps between them, as annotators judged",
+                order=_AGES,
+                unknown=(_OTHER, _NOT_STATED),
+            ),
+            "gender": AttributeCard(
+                source="annotator-perceived",
+                description="in two values, as annotators judged",
+                order=("female", "male"),
+                unknown=("unsure", _NOT_STATED),
+            ),
+        },
+        licence="research only, by request; pictures are under Creative Commons (not checked)",
+        consent="not obtained",
+        provenance="Adience, Eidinger, Enbar and Hassner 2014; a row is a face",
+        known_limits=(
+            "albums that people put on Flickr; those shown, children among them, were not asked",
+            "the cluster is the owner of an album, in which several people may be",
+            "ages have gaps: nobody is 3, 7, 13, 21, 33, 44 or 54 years old",
+            "not checked at its source: licence, how many pictures the folds list",
+        ),
+        url=_HOME,
+    )
+
+    @property
+    def part(self) -> str:
+        """All or frontal."""
+        return self.faces
+
+    @property
+    def version(self) -> str:
+        """The part, and how its pictures were aligned, since both have the same rows."""
+        return f"{self.faces}, {self.pictures} as stated"
+
+    def read(self) -> Rows:
+        """The five folds as one; ages that are no band are in no group, and counted."""
+        stem = "fold_frontal" if self.faces == "frontal" else "fold"
+        listed = [self.file(f"{stem}_{n}_data.txt") for n in range(5)]
+        folds = [table_of(f, _COLUMNS, _HOME).assign(fold=str(n)) for n, f in enumerate(listed)]
+        table = pd.concat(folds)[[*_COLUMNS, "fold"]]
+        for file, fold in zip(listed, folds, strict=True):
+            if (blank := fold[list(_COLUMNS[:3])].isna().any(axis=1)).any():
+                at = (
+                    f"{file}: row {fold.index[int(blank.to_numpy().argmax())] + 1} below the header"
+                )
+                raise InputError(sentence(f"{at} names no picture", f"Get it again: {_HOME}"))
+        nouns = [f"the picture '{name}'" for name in table["original_image"]]
+        table = table.reset_index(drop=True)
+        given = table["age"]
+        table["age"] = [_band(age) for age in given]
+        table["gender"] = table["gender"].fillna(_NOT_STATED).replace(_GENDERS)
+        table["file"] = (
+            table["user_id"] + f"/{_NAMES[self.pictures]}." + table["face_id"] + "."
+        ) + table["original_image"]
+        odd = tally(given[table["age"] == _OTHER])
+        told = f"'age': {sum(odd.values()):,} pictures have an age that is none of the eight bands"
+        remarks = (Remark(f"{told}: {counted(odd)}; they are in no group of it", "age"),)
+        root = self.folder(*_FOLDERS[self.pictures])
+        return Rows(Manifest(table), listed[0], root, remarks if odd else (), nouns=nouns)
+
+
+def _band(age: str | None) -> str:
+    """A band as its ages; what is known to occur besides is other, anything else stays."""
+    if age is None or age == "None":
+        return _NOT_STATED
+    if found := _BAND.fullmatch(age):
+        band = "8-12" if found.groups() == ("8", "13") else "-".join(found.groups())
+        return band if band in _AGES else _OTHER
+    return _OTHER if re.fullmatch(r"\d{1,3}", age) else age

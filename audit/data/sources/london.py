@@ -1,0 +1,101 @@
+"""Face Research Lab London Set: 102 adults who agreed, photographed in a studio.
+
+DeBruine and Jones 2017, doi.org/10.6084/m9.figshare.5047666.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import ClassVar, Final, Literal
+
+import pandas as pd
+from pydantic import Field
+
+from audit.core.errors import InputError, sentence
+from audit.data.card import AttributeCard, Card
+from audit.data.manifest import Manifest
+from audit.data.remarks import Remark, counted, tally
+from audit.data.sources.base import Official, Published, Rows, aside
+from audit.data.sources.files import table_of
+
+_HOME: Final = "https://doi.org/10.6084/m9.figshare.5047666"
+_NAME: Final = re.compile(r"(\d{1,3})_\d\d\.jpe?g", re.IGNORECASE)
+_COLUMNS: Final = {"face_age": "age", "face_gender": "gender", "face_eth": "ethnicity"}
+
+
+class London(Published):
+    """The London Set's faces from the front, neutral or smiling; people are the clusters."""
+
+    expression: Literal["neutral", "smiling"] = Field("neutral", description="neutral or smiling")
+
+    about: ClassVar = "102 adults in a studio, who agreed and say their age, gender and ethnicity"
+    access: ClassVar = f"no agreement; {_HOME}"
+    official: ClassVar = {"neutral": Official(102), "smiling": Official(102)}
+    facts: ClassVar = Card(
+        name="london",
+        manifest="london_faces_info.csv",
+        image_column="file",
+        cluster_column="face_id",
+        attributes={
+            "age": AttributeCard(source="self-reported", description="in years"),
+            "gender": AttributeCard(
+                source="self-reported",
+                description="as the person said, in the words of the list",
+            ),
+            "ethnicity": AttributeCard(
+                source="self-reported",
+                description="as the person said, in the words of the list",
+            ),
+        },
+        licence="CC BY 4.0",
+        consent=(
+            "signed, for 'lab-based and web-based studies in their original or altered forms and "
+            "to illustrate research (e.g., in scientific journals, news media or presentations)'"
+        ),
+        provenance="Face Research Lab London Set, DeBruine and Jones 2017; a row is a picture",
+        known_limits=(
+            "102 people, so few of each group that only large differences are detectable",
+            "taken in London in April 2012, in one studio, of adults of 18 to 54 years",
+            "two people state no age",
+            "which words gender and ethnicity may have was not checked: any word is taken",
+        ),
+        named_people=False,
+        url=_HOME,
+    )
+
+    @property
+    def part(self) -> str:
+        """The expression."""
+        return self.expression
+
+    def read(self) -> Rows:
+        """A row a picture of a person whom the list has; others are set aside and counted."""
+        listed = self.file("london_faces_info.csv")
+        table = table_of(listed, ("face_id", "face_age", "face_eth"), _HOME)
+        # an earlier version of the list says so
+        table = table.rename(columns={"face_sex": "face_gender"})
+        if "face_gender" not in table:
+            raise InputError(sentence(f"{listed}: has no column 'face_gender'", f"Get {_HOME}"))
+        people = table[list(_COLUMNS)].rename(columns=_COLUMNS)
+        people.index = pd.Index([_number(name) for name in table["face_id"]])
+        folder = self.folder(f"{self.expression}_front")
+        rows, odd = [], []
+        for path in sorted(p for p in folder.iterdir() if p.name[0] != "."):
+            said = _NAME.fullmatch(path.name)
+            if said and _number(said[1]) in people.index:
+                rows.append((path.name, _number(said[1])))
+            elif path.suffix.lower() != ".tem":  # landmarks lie beside the pictures
+                odd.append(path.name)
+        kept = pd.DataFrame(rows, columns=["file", "face_id"], dtype=object)
+        remarks = [aside("which show nobody that the list has", odd, {})] if odd else []
+        lost = people[~people.index.isin(kept["face_id"])]
+        if len(lost):
+            of = f"by gender: {counted(tally(lost['gender']))}"
+            remarks.append(Remark(f"{len(lost):,} people of the list have no picture; {of}"))
+        joined = Manifest(kept.join(people, on="face_id"))
+        return Rows(joined, listed, folder, tuple(remarks), len(odd))
+
+
+def _number(name: str | None) -> str:
+    """The number of a face: 'X001' in the list is '001' in the names of files."""
+    return (name or "").lstrip("Xx").zfill(3)
