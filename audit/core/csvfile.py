@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import Final
 
 import pandas as pd
 
@@ -30,7 +30,7 @@ def csv_text(table: pd.DataFrame) -> str:
     return _UTF8 + str(safe.to_csv(index=False, lineterminator="\n"))
 
 
-def _inert(cell: Any) -> Any:
+def _inert(cell: object) -> object:
     if not isinstance(cell, str) or _NUMBER.fullmatch(cell):
         return cell
     return visible(f"'{cell}" if _FORMULA.match(cell) else cell)

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from audit.core.rows import Fields, Record, Row
+from audit.core.rows import Fields, Row
 from audit.core.verdicts import Verdict
 
 #: the words of tables and findings
@@ -63,7 +63,7 @@ _HOLD_KEYS: Final = frozenset({"fail_if", "unless", "allow"})
 _HOLD_SENTENCES: Final = frozenset({"statement", "sentence", "gate", "caveats"})
 
 
-def in_words_of_now(found: Record) -> Any:
+def in_words_of_now(found: Any) -> Any:
     """A table, findings, gates or a suite of an earlier run, in the words of now."""
     if isinstance(found, pd.DataFrame):
         return _table(found)

@@ -193,9 +193,9 @@ def _held(row: Fields, about: Sequence[str]) -> Iterator[tuple[str, Markdown]]:
             yield column, escaped(_value(value))
 
 
-def _empty(value: Any) -> bool:
+def _empty(value: object) -> bool:
     return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
 
 
-def _value(value: Any) -> str:
+def _value(value: object) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)

@@ -39,7 +39,7 @@ from audit.core.earlier import in_words_of_now
 from audit.core.errors import InputError, sentence
 from audit.core.files import digest_of, unwritable, write_json, write_text
 from audit.core.names import file_names, slug
-from audit.core.rows import Fields, Record, Row
+from audit.core.rows import Fields, Row
 from audit.core.schema import Schema
 from audit.core.tables import (
     CALIBRATION,
@@ -337,7 +337,7 @@ class Run:
         shutil.copytree(self.path, to, ignore=shutil.ignore_patterns(PRIVATE, ".*"))
         return to
 
-    def in_words_of_now(self, found: Record) -> Any:
+    def in_words_of_now(self, found: Any) -> Any:
         """What a file of this run holds, its verdicts in the words of now; the file stays."""
         return in_words_of_now(found) if self.manifest.get("schema", SCHEMA) < REWORDED else found
 

@@ -170,7 +170,7 @@ class Schema:
         return self.validate(self.conform(self.filled(mend(pd.read_parquet(path)))))
 
 
-def _long(value: Any, shape: tuple[int, int]) -> Array:
+def _long(value: object, shape: tuple[int, int]) -> Array:
     """A value, column, row or matrix as one long column."""
     array = np.asarray(value, dtype=object) if isinstance(value, str) else np.asarray(value)
     return np.broadcast_to(array, shape).reshape(-1)

@@ -7,10 +7,11 @@ the status is ``ok``, a ``reason``; an undefined number is NaN and never 0.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from audit.core.errors import InputError, sentence
 from audit.core.rows import Row
@@ -59,7 +60,7 @@ BETWEEN: Final = " | "
 UNKNOWN: Final = "unknown"
 
 
-def require_finite(values: Any, what: str) -> None:
+def require_finite(values: ArrayLike, what: str) -> None:
     """Refuse scores that are not numbers: NaN would count as below every threshold.
 
     Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from pydantic import (
     AfterValidator,
@@ -31,7 +31,7 @@ PROVENANCES = (
 )
 
 
-def _names(value: Any) -> Any:
+def _names(value: object) -> object:
     """One name or a list of them as text; yes/no without quotes is YAML's true/false."""
     items = value if isinstance(value, list | tuple) else [value]
     if any(isinstance(item, bool) for item in items):
@@ -40,7 +40,7 @@ def _names(value: Any) -> Any:
     return tuple(written(item) for item in items) if plain else value
 
 
-def _prose(value: Any) -> Any:
+def _prose(value: object) -> object:
     """Text as typed; 'no' means nothing is stated, a bare 'yes' states nothing either."""
     if value is True:
         raise ValueError("'yes' says too little: write it in words, or leave the key out")
@@ -70,7 +70,7 @@ class Written(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _drop_empty(cls, data: Any) -> Any:
+    def _drop_empty(cls, data: object) -> object:
         if isinstance(data, dict):
             return {key: value for key, value in data.items() if value is not None}
         return data
@@ -86,7 +86,7 @@ class AttributeCard(Written):
 
     @model_validator(mode="before")
     @classmethod
-    def _says_whose_word(cls, data: Any) -> Any:
+    def _says_whose_word(cls, data: object) -> object:
         given = data.get("source") if isinstance(data, dict) else None
         if given is None:
             example = "Write it as {source: annotator-perceived}"

@@ -15,6 +15,7 @@ import pandas as pd
 from audit.core import resources
 from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest, unknown
+from audit.core.rows import Fields
 from audit.data import remarks as looks
 from audit.data import values as numbers
 from audit.data.card import KEYS, PROVENANCES, Card, stated
@@ -220,7 +221,7 @@ def _shipped() -> dict[str, Path]:
     }
 
 
-def load(ref: str | Path | Mapping[str, Any], where: str = "") -> Dataset:
+def load(ref: str | Path | Fields, where: str = "") -> Dataset:
     """A dataset by bundled name, by its card (YAML), or by a folder that holds a ``card.yaml``.
 
     A mapping names a source and gives its keys: ``{"name": "fairface", "root": FOLDER, ...}``.

@@ -10,9 +10,10 @@ import re
 import stat
 import warnings
 from pathlib import Path
-from typing import IO, Any, Literal, get_args
+from typing import IO, Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageCms, ImageFile, UnidentifiedImageError
 
 from audit.core.errors import InputError, sentence
@@ -240,7 +241,7 @@ def _rgb(image: Image.Image, path: Path) -> Image.Image:
     return rgb
 
 
-def _high_byte(image: Image.Image, path: Path) -> np.ndarray[Any, np.dtype[np.uint8]]:
+def _high_byte(image: Image.Image, path: Path) -> NDArray[np.uint8]:
     """Wide grey as 8 bits; where the file doesn't say which number is white, nothing is guessed."""
     values = np.asarray(image)
     if image.mode == "F" or values.min() < 0 or values.max() > 0xFFFF:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar, get_args
+from typing import Annotated, Literal, Self, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -28,6 +28,7 @@ from audit.core.characters import apart, plain, spelt, unseen, visible
 from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest, unknown
 from audit.core.resources import shipped
+from audit.core.rows import Row
 from audit.data.articles import vowel_sound
 from audit.data.yamlfile import FieldError, load_yaml, validate
 
@@ -109,14 +110,14 @@ class Label(BaseModel):
         return other[phrasing] or self.text
 
     @model_serializer(mode="wrap")
-    def _without_absent_phrasings(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _without_absent_phrasings(self, dump: SerializerFunctionWrapHandler) -> Row:
         """So that a set without other phrasings keeps the digest it had before there were any."""
         absent = [name for name in PHRASINGS[1:] if getattr(self, name) is None]
         return {key: value for key, value in dump(self).items() if key not in absent}
 
     @model_validator(mode="before")
     @classmethod
-    def _from_text(cls, data: Any) -> Any:
+    def _from_text(cls, data: object) -> object:
         if isinstance(data, str):
             data = {"text": data}
         if isinstance(data, dict) and data.get("text"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest
+from audit.core.rows import Fields
 from audit.data.packed import packed_name, stream
 from audit.data.values import BLANKS
 
@@ -291,7 +292,7 @@ def _sound(path: Path, what: str) -> Iterator[None]:
 
 
 def _of_columns(
-    path: Path, schema: pa.Schema, found: pa.Table, count: int, elsewhere: Mapping[str, Any]
+    path: Path, schema: pa.Schema, found: pa.Table, count: int, elsewhere: Fields
 ) -> Manifest:
     """Columns as text; ``elsewhere`` are the paths of columns that hold no bytes after all."""
     nested = {f.name: f.type for f in schema if _is_nested(f.type)}
@@ -386,7 +387,7 @@ def _float(value: Any) -> str:
     return np.format_float_positional(value, trim="-") if 1e-4 < abs(number) < 1e16 else str(value)
 
 
-def _text(value: Any) -> str | None:
+def _text(value: object) -> str | None:
     if value is None:
         return None
     text = f"{value:f}" if isinstance(value, Decimal) else str(value)

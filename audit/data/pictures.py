@@ -7,10 +7,11 @@ from collections import defaultdict
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pandas as pd
 
+from audit.core.rows import Values
 from audit.core.tables import UNKNOWN
 from audit.data.dataset import Dataset
 from audit.data.images import Unreadable, decode, pixel_digest
@@ -79,7 +80,7 @@ def _of_file(path: Path) -> bytes:
         return hashlib.sha256(handle.read()).digest()
 
 
-def of_faults(groups: Mapping[str, pd.Series[Any]], faults: Collection[str]) -> list[Remark]:
+def of_faults(groups: Mapping[str, Values], faults: Collection[str]) -> list[Remark]:
     """The pictures that can't be used, counted by group.
 
     Args:
@@ -96,7 +97,7 @@ def of_faults(groups: Mapping[str, pd.Series[Any]], faults: Collection[str]) -> 
 
 
 def of_copies(
-    dataset: Dataset, groups: Mapping[str, pd.Series[Any]], digests: Mapping[str, bytes]
+    dataset: Dataset, groups: Mapping[str, Values], digests: Mapping[str, bytes]
 ) -> list[Remark]:
     """Pictures that are equal and belong to different subjects: intervals take them for several.
 

@@ -7,12 +7,13 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import pandas as pd
 
 from audit.core.characters import LONG, apart, plain, spelt
 from audit.core.registry import suggest
+from audit.core.rows import Values
 from audit.core.tables import UNKNOWN
 from audit.data.manifest import Manifest
 from audit.data.values import number
@@ -97,7 +98,7 @@ def of_data(card: Card, manifest: Manifest, table: pd.DataFrame) -> tuple[Remark
     return tuple(found)
 
 
-def tally(values: pd.Series[Any]) -> dict[str, int]:
+def tally(values: Values) -> dict[str, int]:
     """How often each value occurs, where there is one; the most frequent first."""
     return {str(value): int(n) for value, n in values.value_counts().items()}
 

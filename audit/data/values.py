@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -56,7 +56,7 @@ def short(value: float) -> str:
     )
 
 
-def bin_edges(bins: Sequence[Any], where: str) -> list[float]:
+def bin_edges(bins: Sequence[object], where: str) -> list[float]:
     """Rising edges.
 
     Raises:

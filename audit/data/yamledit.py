@@ -11,6 +11,7 @@ import yaml
 from yaml.nodes import MappingNode, Node, SequenceNode
 
 from audit.core.errors import InputError, sentence
+from audit.core.rows import Fields, Row
 from audit.data.yamlfile import Loc, parse_yaml
 
 #: signs that can stand in a block of text as they are
@@ -57,14 +58,14 @@ def _kept(value: object) -> object:
     return value.replace("\r\n", "\n").replace("\r", "\n").strip("\n").rstrip()
 
 
-def _set(data: Mapping[str, Any], at: Loc, value: object) -> dict[str, Any]:
+def _set(data: Fields, at: Loc, value: object) -> Row:
     key, rest = str(at[0]), at[1:]
     inner = data.get(key) if rest else None
     new = _set(inner if isinstance(inner, Mapping) else {}, rest, value) if rest else value
     return {**data, key: new}
 
 
-def _says(made: str, wanted: Mapping[str, Any]) -> bool:
+def _says(made: str, wanted: Fields) -> bool:
     try:
         return bool(_bare(parse_yaml(made, "")) == _bare(wanted))
     except InputError:
@@ -109,7 +110,7 @@ class _Entry:
     value: Node
 
 
-def _spliced(text: str, at: Loc, wanted: Mapping[str, Any], over: bool, block: bool) -> str | None:
+def _spliced(text: str, at: Loc, wanted: Fields, over: bool, block: bool) -> str | None:
     """The text with the lines of a key exchanged; None where it is not laid out in lines.
 
     ``over``: a new key takes the line where it stands commented out; ``block``: text is one.

@@ -20,6 +20,7 @@ from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest
+from audit.core.rows import Row
 from audit.data.values import BLANKS
 
 Loc = tuple[str | int, ...]
@@ -49,10 +50,10 @@ _NEEDED = {
 }
 
 
-class Document(dict[str, Any]):
+class Document(Row):
     """The content of a YAML file, which remembers the line of every key and item."""
 
-    def __init__(self, content: dict[str, Any], lines: dict[Loc, int]) -> None:
+    def __init__(self, content: Row, lines: dict[Loc, int]) -> None:
         """``lines`` maps a path such as ``("labels", 3, "text")`` to its line, from 1."""
         super().__init__(content)
         self.lines = lines
@@ -101,7 +102,7 @@ def parse_yaml(text: str, where: str) -> Document:
 
 
 @lru_cache(maxsize=64)
-def _parsed(text: str) -> tuple[dict[str, Any], dict[Loc, int]] | None:
+def _parsed(text: str) -> tuple[Row, dict[Loc, int]] | None:
     """Content and lines of a mapping, else None: a run reads the same bundled files many times."""
     loader = _PlainLoader(text)
     node = loader.get_single_node()

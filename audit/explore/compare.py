@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -227,7 +227,7 @@ class _Groups:
 class _People:
     """The pictures asked in both runs, with their groups and bootstrap weights."""
 
-    ids: pd.Index[Any]
+    ids: pd.Index[str]
     clusters: Integers
     weights: Weights
     groups: Sequence[_Groups]
@@ -253,7 +253,7 @@ class _People:
         return counts.sample(np.arange(len(groups.names)))
 
 
-def _questions(a: _Side, b: _Side, ids: pd.Index[Any]) -> Iterator[_Both]:
+def _questions(a: _Side, b: _Side, ids: pd.Index[str]) -> Iterator[_Both]:
     """What every metric counts in both; metrics without a common label or picture are left out."""
     rows = [side.rows.loc[ids].reset_index() for side in (a, b)]
     for metric in METRICS:

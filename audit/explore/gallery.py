@@ -538,7 +538,7 @@ def _differences(before: Values, after: Values) -> str:
     return ", ".join(told)
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

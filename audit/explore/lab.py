@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -570,7 +570,7 @@ def label_set_yaml(labels: LabelSet) -> str:
     return _yaml(full)
 
 
-def _without_own_key(label: Fields) -> Any:
+def _without_own_key(label: Fields) -> Fields:
     kept = {k: v for k, v in label.items() if not (k == "key" and v == label["text"])}
     return kept["text"] if list(kept) == ["text"] else kept
 

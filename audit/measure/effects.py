@@ -428,7 +428,7 @@ def change_interval(
     return np.clip(low, -1.0, 1.0), np.clip(high, -1.0, 1.0)
 
 
-def _distances(sample: Sample, possible: Any, level: Any) -> Bounds:
+def _distances(sample: Sample, possible: npt.ArrayLike, level: npt.ArrayLike) -> Bounds:
     """How far below and above its rate each share's bounds are; 0 where it is 0 for certain."""
     low, high = rate_interval(sample, level)
     p = sample.rate

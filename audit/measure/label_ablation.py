@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -28,7 +28,7 @@ from audit.stats.clustered import Flags, Floats, Integers, Sample, rate_interval
 from audit.stats.counts import Counts, count
 from audit.stats.samples import pick_questions
 
-Vectors = NDArray[np.floating[Any]]
+Vectors = NDArray[np.floating]
 
 #: pictures compared at a time: bounds memory
 _AT_ONCE: Final = 8192
@@ -62,7 +62,7 @@ def label_effects(
     confidence: Confidence,
     additions: Mapping[Label, Vectors] | None = None,
     *,
-    truth: NDArray[np.integer[Any]] | None = None,
+    truth: NDArray[np.integer] | None = None,
     every_label: bool = False,
     probe: str = "classification",
     task: str = "",
@@ -179,7 +179,7 @@ class _Asked:
         answers: _Answers,
         groups: Groups,
         draws: Draws,
-        truth: NDArray[np.integer[Any]] | None,
+        truth: NDArray[np.integer] | None,
         level: float,
     ) -> _Asked:
         """Everything, with the questions that the labels and their tags make."""
@@ -425,7 +425,7 @@ def check_fit(
     classes: Vectors,
     labels: LabelSet,
     groups: Groups,
-    truth: NDArray[np.integer[Any]] | None,
+    truth: NDArray[np.integer] | None,
 ) -> None:
     """Refuse arrays that don't fit together.
 

@@ -55,7 +55,7 @@ def threshold_rates(
     draws: Draws | None = None,
     confidence: Confidence | None = None,
     sweep: Sequence[float] = SWEEP,
-    truth: NDArray[np.integer[Any]] | None = None,
+    truth: NDArray[np.integer] | None = None,
     probe: str = "classification",
     task: str = "",
 ) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from audit.core.files import write_text
 from audit.core.resources import bundled
+from audit.core.rows import Fields, Row
 from audit.data.images import decode
 from audit.data.people.captions import with_articles
 from audit.data.people.planted import Planted, rate_table
@@ -127,9 +128,7 @@ def evaluate(
     return Evaluation(_with_intervals(pd.DataFrame(accuracy)), merged[CHOICE_COLUMNS])
 
 
-def _accuracy(
-    name: str, question: Question, scores: pd.DataFrame, rows: pd.DataFrame
-) -> list[dict[str, Any]]:
+def _accuracy(name: str, question: Question, scores: pd.DataFrame, rows: pd.DataFrame) -> list[Row]:
     """One line for everyone, one for each group of ``by`` (the attribute itself, if not given)."""
     right = scores.idxmax(axis=1) == rows[question.attribute].astype(str)
     by = question.by or question.attribute
@@ -200,7 +199,7 @@ def choice_table(evaluation: Evaluation, slot: str, attribute: str) -> pd.DataFr
     return part.pivot(index="word", columns="group", values="rate")
 
 
-def write_card(folder: Path, facts: Mapping[str, Any], found: Evaluation) -> None:
+def write_card(folder: Path, facts: Fields, found: Evaluation) -> None:
     """Write ``README.md`` into a model's folder: what it is, what it can see, what was planted.
 
     ``facts`` are those that training leaves in ``training.json``. What it can be asked before an

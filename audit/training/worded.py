@@ -11,7 +11,6 @@ import argparse
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,6 +29,7 @@ from audit.core.errors import InputError, sentence
 from audit.core.files import write_json, write_text
 from audit.core.registry import unknown
 from audit.core.resources import bundled
+from audit.core.rows import Row
 from audit.data import dataset
 from audit.data.images import decode
 from audit.data.labels import LabelSet, load_label_set, load_prompt_set
@@ -271,7 +271,7 @@ def plant(
     return found
 
 
-def _describe(out: Path, facts: dict[str, Any], found: pd.DataFrame) -> None:
+def _describe(out: Path, facts: Row, found: pd.DataFrame) -> None:
     """The facts, and the model card with what was measured."""
     write_json(out / FACTS, facts)
     template = (bundled("training") / "worded.md").read_text(encoding="utf-8")
@@ -282,7 +282,7 @@ def _describe(out: Path, facts: dict[str, Any], found: pd.DataFrame) -> None:
     shutil.copy(bundled("training") / SELF_CHECK, out / SELF_CHECK)
 
 
-def _facts(planting: Planting, looks: Looks, reader: Reader) -> dict[str, Any]:
+def _facts(planting: Planting, looks: Looks, reader: Reader) -> Row:
     return {
         **planting.model_dump(mode="json"),
         "token": reader.place,

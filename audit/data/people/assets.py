@@ -18,12 +18,12 @@ import tempfile
 import zipfile
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audit.core.errors import InputError
+from audit.core.rows import Array, Row
 from audit.data.people.vocabulary import CLOTHES, EYE_COLOURS, HAIR
 
 PACK_NAME = "people-pack-1.npz"
@@ -40,7 +40,7 @@ IDENTITY_FOLDERS = (
     "head", "forehead", "nose", "mouth", "chin", "cheek", "eyes", "ears", "eyebrows", "neck",
 )  # fmt: skip
 
-Arrays = dict[str, NDArray[Any]]
+Arrays = dict[str, Array]
 
 
 def _proxies() -> dict[str, str]:
@@ -231,7 +231,7 @@ def _read_targets(body: zipfile.ZipFile) -> Arrays:
     }
 
 
-def _read_proxy(name: str, part: dict[str, Any]) -> Arrays:
+def _read_proxy(name: str, part: Row) -> Arrays:
     """A part that follows the body: each vertex is a mix of three body vertices plus an offset."""
     hidden = part["metadata"].get("deleteVerts") or []
     return {

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 from audit.core.errors import InputError
 from audit.core.files import written_aside
 from audit.core.registry import unknown
+from audit.core.rows import Row
 from audit.data.people import assets, engine, parameters
 
 QUALITY = 91
@@ -73,7 +73,7 @@ def build(
 
 
 def _render_all(
-    rows: list[dict[str, Any]], out: Path, processes: int, seconds: float | None,
+    rows: list[Row], out: Path, processes: int, seconds: float | None,
     progress: Progress | None, result: Built,
 ) -> None:  # fmt: skip
     """Keep every process busy with a few rows at a time until all are done or time is up."""
@@ -117,7 +117,7 @@ def _start() -> None:
     engine.load(threads=1)  # more threads add up light in another order: other last bits
 
 
-def _render(row: dict[str, Any], out: Path) -> tuple[str, str | None]:
+def _render(row: Row, out: Path) -> tuple[str, str | None]:
     """Render one row to its file; the reason why not, if it was refused."""
     from audit.data.people import scene
 

@@ -6,24 +6,23 @@ set by name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any
+from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.core.rows import Array, Fields
 from audit.data.people import skins
 from audit.data.people.assets import load_pack
 from audit.data.people.vocabulary import BACKGROUNDS, EYE_COLOURS, HAIR_COLOURS, PALETTE
 
-Row = Mapping[str, Any]
-Description = dict[str, Any]
+Description = Fields
 SIZE = 512  # of every texture but the skin and the backdrop
 BACKDROP = 64
 
 
-def texture(mi: Any, image: NDArray[Any]) -> Description:
+def texture(mi: ModuleType, image: Array) -> Description:
     """Description of a bitmap texture that holds this image as it is."""
     bitmap = mi.Bitmap(np.ascontiguousarray(image, dtype=np.float32))
     kind = {"type": "bitmap", "filter_type": "bilinear", "wrap_mode": "clamp"}
@@ -31,14 +30,14 @@ def texture(mi: Any, image: NDArray[Any]) -> Description:
 
 
 def _surface(
-    mi: Any, roughness: float, specular: float, size: int = SIZE, **more: float
+    mi: ModuleType, roughness: float, specular: float, size: int = SIZE, **more: float
 ) -> Description:
     colour = texture(mi, np.full((size, size, 3), 0.5))
     look = {"roughness": roughness, "specular": specular, **more}
     return {"type": "principled", "base_color": colour, **look}
 
 
-def _masked(mi: Any, nested: Description) -> Description:
+def _masked(mi: ModuleType, nested: Description) -> Description:
     opacity = texture(mi, np.full((SIZE, SIZE, 1), 0.5))
     return {"type": "mask", "opacity": opacity, "bsdf": nested}
 
@@ -47,7 +46,7 @@ def _two_sided(nested: Description) -> Description:
     return {"type": "twosided", "bsdf": nested}
 
 
-def materials(mi: Any, skin_size: int) -> dict[str, Description]:
+def materials(mi: ModuleType, skin_size: int) -> dict[str, Description]:
     """Part of a person -> material with placeholder textures."""
     relief = texture(mi, np.full((skin_size, skin_size, 1), 0.5))
     skin = _surface(mi, 0.5, 0.33, skin_size, sheen=0.15)
@@ -60,7 +59,7 @@ def materials(mi: Any, skin_size: int) -> dict[str, Description]:
     }
 
 
-def backdrop(mi: Any) -> Description:
+def backdrop(mi: ModuleType) -> Description:
     """Material of the wall behind the person."""
     image = np.full((BACKDROP, BACKDROP, 3), 0.5)
     return {"type": "diffuse", "reflectance": texture(mi, image)}
@@ -115,13 +114,13 @@ def _backdrop(colour: tuple[float, ...]) -> NDArray[np.float32]:
     return np.asarray(np.array(colour) ** 2.2 * shade, np.float32)
 
 
-def _brow_colour(row: Row) -> tuple[float, ...]:
+def _brow_colour(row: Fields) -> tuple[float, ...]:
     if row["hair_colour"] in ("white", "grey"):
         return (0.25, 0.24, 0.23)
     return tuple(0.8 * x for x in HAIR_COLOURS[row["hair_colour"]])
 
 
-def textures(row: Row, size: int, coarse: bool) -> dict[str, NDArray[np.float32]]:
+def textures(row: Fields, size: int, coarse: bool) -> dict[str, NDArray[np.float32]]:
     """Parameter name in the scene -> texture, for one person."""
     hair, clothes = f"hair/{row['hair']}", PALETTE[row["clothing_colour"]]
     iris = EYE_COLOURS[row["eye_colour"]]

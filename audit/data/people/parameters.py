@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from audit.core import resources
+from audit.core.rows import Row
 from audit.data.people import vocabulary as words
 from audit.data.people.vocabulary import ANCESTRIES, GENDERS
 
@@ -54,7 +55,7 @@ SHOWN = [
     "background",
     "skin_tone_ita",
 ]
-Row = dict[str, Any]
+Row = Row
 
 
 @lru_cache(1)

@@ -9,15 +9,16 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.core.rows import Array, Fields
 from audit.data.people import body, engine, materials, skins
 from audit.data.people.assets import load_pack
 
-Row = Mapping[str, Any]
 Vector = NDArray[np.float64]
 FIELD_OF_VIEW = 20
 
@@ -50,7 +51,7 @@ class Person:
     head: float  # height of the head
 
 
-def person(row: Row, subdivisions: int) -> Person:
+def person(row: Fields, subdivisions: int) -> Person:
     """Shape one person from a row of parameters."""
     race = row["ancestry_weights"]
     weights = {
@@ -78,13 +79,13 @@ def _puffed(surface: body.Surface) -> body.Surface:
     return body.Surface(positions, surface.normals, surface.coordinates, surface.triangles)
 
 
-def _flat(array: NDArray[Any], dtype: type) -> NDArray[Any]:
+def _flat(array: Array, dtype: type) -> Array:
     return np.ascontiguousarray(array, dtype=dtype).ravel()
 
 
-def meshes(surfaces: Mapping[str, body.Surface]) -> dict[str, NDArray[Any]]:
+def meshes(surfaces: Mapping[str, body.Surface]) -> dict[str, Array]:
     """Parameter name in the scene -> flat array, for every part."""
-    out: dict[str, NDArray[Any]] = {}
+    out: dict[str, Array] = {}
     for part, surface in surfaces.items():
         flipped = surface.coordinates * (1, -1) + (0, 1)  # pictures start at the top
         out[f"{part}.vertex_positions"] = _flat(surface.positions, np.float32)
@@ -94,7 +95,7 @@ def meshes(surfaces: Mapping[str, body.Surface]) -> dict[str, NDArray[Any]]:
     return out
 
 
-def placements(mi: Any, row: Row, who: Person) -> dict[str, Any]:
+def placements(mi: ModuleType, row: Fields, who: Person) -> Fields:
     """Parameter name in the scene -> camera, lights and backdrop around this person."""
     h = who.head
     centre = np.array([0, who.eyes[1] - 0.2 * h, who.eyes[2] - 0.5 * h])
@@ -125,14 +126,14 @@ def placements(mi: Any, row: Row, who: Person) -> dict[str, Any]:
     }
 
 
-def _grey(mi: Any, tint: tuple[float, ...], strength: float) -> Any:
+def _grey(mi: ModuleType, tint: tuple[float, ...], strength: float) -> Any:
     return mi.Color3f([x * strength for x in tint])
 
 
 # ----------------------------------------------------------------------------------- rendering
 
 
-def render(row: Row, settings: Settings) -> NDArray[np.uint8]:
+def render(row: Fields, settings: Settings) -> NDArray[np.uint8]:
     """The picture of one row as (pixels, pixels, 3) sRGB bytes."""
     who = person(row, settings.subdivisions)
     counts = {p: (len(s.positions), len(s.triangles)) for p, s in who.surfaces.items()}
@@ -158,7 +159,7 @@ class Stage:
         self.objects = self._objects(counts)
         self.parameters = {name: self.mi.traverse(x) for name, x in self.objects.items()}
 
-    def _objects(self, counts: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
+    def _objects(self, counts: Mapping[str, tuple[int, int]]) -> Fields:
         mi, size = self.mi, self.settings.pixels
         film = {"type": "hdrfilm", "width": size, "height": size, "pixel_format": "rgb"}
         film["rfilter"] = {"type": "box"}  # a wider filter hides noise from the denoiser
@@ -175,13 +176,13 @@ class Stage:
         parts = {part: self._mesh(part, bsdf, counts[part]) for part, bsdf in surfaces.items()}
         return {**parts, **{name: mi.load_dict(it) for name, it in described.items()}}
 
-    def _mesh(self, part: str, bsdf: dict[str, Any], counts: tuple[int, int]) -> Any:
+    def _mesh(self, part: str, bsdf: Fields, counts: tuple[int, int]) -> Any:
         properties = self.mi.Properties()
         properties["bsdf"] = self.mi.load_dict(bsdf)
         has = {"has_vertex_normals": True, "has_vertex_texcoords": True}
         return self.mi.Mesh(part, *counts, **has, props=properties)
 
-    def render(self, row: Row, who: Person) -> NDArray[np.uint8]:
+    def render(self, row: Fields, who: Person) -> NDArray[np.uint8]:
         """The picture of one person, placed and dressed as the row says."""
         import drjit as dr
 
@@ -198,7 +199,7 @@ class Stage:
         noisy = self.mi.render(scene, spp=self.settings.samples, seed=seed)
         return tone_map(_denoise(np.nan_to_num(np.array(noisy), posinf=0.0, neginf=0.0)))
 
-    def _set(self, name: str, value: Any) -> None:
+    def _set(self, name: str, value: object) -> None:
         """Set a parameter; a plain number would be compiled into the kernel, so hide it."""
         import drjit as dr
 
@@ -211,7 +212,7 @@ class Stage:
 _STAGES: dict[Settings, Stage] = {}
 
 
-def seed_of(row: Row) -> int:
+def seed_of(row: Fields) -> int:
     """The sampler's seed: a picture is the same whoever renders it, in any order."""
     return zlib.crc32(str(row["path"]).encode())
 

@@ -23,6 +23,7 @@ from audit.core.characters import spelt
 from audit.core.errors import InputError, sentence
 from audit.core.files import digest_of
 from audit.core.registry import suggest
+from audit.core.rows import Values
 from audit.data.card import AttributeCard, Card, Facts, Prose, Title, Written
 from audit.data.dataset import Dataset, assemble
 from audit.data.manifest import Manifest
@@ -305,7 +306,7 @@ def only_one(
     return found, [Remark(f"'{name}': {told}, which are in no group of it", name, of_values=True)]
 
 
-def meant_by_codes(codes: pd.Series[Any], names: Sequence[str], where: str) -> pd.Series[Any]:
+def meant_by_codes(codes: Values, names: Sequence[str], where: str) -> Values:
     """Names in place of the codes 0, 1, ...; None where there is no label.
 
     Raises:
@@ -319,7 +320,7 @@ def meant_by_codes(codes: pd.Series[Any], names: Sequence[str], where: str) -> p
     return pd.Series([meant.get(code) for code in codes], index=codes.index, dtype=object)
 
 
-def looks_like_codes(values: pd.Series[Any]) -> bool:
+def looks_like_codes(values: Values) -> bool:
     """Whether a column holds a few small whole numbers, and nothing else."""
     known = values.dropna()
     return bool(len(known)) and bool(known.str.fullmatch(r"-?\d{1,2}").all()) and (
@@ -327,7 +328,7 @@ def looks_like_codes(values: pd.Series[Any]) -> bool:
     )  # fmt: skip
 
 
-def _cause(value: Any, allowed: Sequence[str]) -> str | None:
+def _cause(value: object, allowed: Sequence[str]) -> str | None:
     """Why a value is probably not an official one."""
     if value is None:
         return "A published row has one: this copy was changed"

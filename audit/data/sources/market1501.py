@@ -15,6 +15,7 @@ import pandas as pd
 from pydantic import Field
 
 from audit.core.errors import InputError, sentence
+from audit.core.rows import Array, Row
 from audit.data.card import AttributeCard, Card
 from audit.data.manifest import Manifest
 from audit.data.remarks import Remark
@@ -143,7 +144,7 @@ def _people(path: Path, split: str) -> tuple[pd.DataFrame, list[Remark]]:
         told = f"{path}: has no market_attribute.{split}"
         raise InputError(sentence(told, f"Get it from {Market1501.facts.url}"))
     identities = texts(_field(part, "image_index", path))
-    columns: dict[str, Any] = {}
+    columns: Row = {}
     for name, words in CODES.items():
         columns[name] = _in_words(part, name, words, path)
     remarks: list[Remark] = []
@@ -166,7 +167,7 @@ def _field(part: Any, name: str, path: Path) -> Any:
     return getattr(part, name)
 
 
-def _in_words(part: Any, name: str, words: Mapping[int, str], path: Path) -> np.ndarray[Any, Any]:
+def _in_words(part: Any, name: str, words: Mapping[int, str], path: Path) -> Array:
     codes = numbers(_field(part, name, path), f"{path}: {name}")
     wrong = ~np.isin(codes, list(words))
     if wrong.any():

@@ -6,19 +6,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import io
 
 from audit.core.errors import InputError, sentence
+from audit.core.rows import Row
 
 
-def read_matlab(path: Path) -> dict[str, Any]:
+def read_matlab(path: Path) -> Row:
     """The variables of a .mat file; structures are objects with their fields as attributes.
 
     Raises:
         InputError: it isn't there or can't be read.
     """
     try:
-        found: dict[str, Any] = io.loadmat(path, squeeze_me=True, struct_as_record=False)
+        found: Row = io.loadmat(path, squeeze_me=True, struct_as_record=False)
     except Exception as error:  # scipy raises anything here
         said = (str(error).splitlines() or [type(error).__name__])[0]
         told = f"{path}: can't be read as a MATLAB file: {said:.120}"
@@ -37,7 +39,7 @@ def _word(value: Any) -> str:
     return str(value).strip()
 
 
-def numbers(value: Any, where: str) -> np.ndarray[Any, np.dtype[np.int64]]:
+def numbers(value: Any, where: str) -> NDArray[np.int64]:
     """Whole numbers of an array.
 
     Raises:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal
+from typing import ClassVar, Final, Literal
 
 import numpy as np
 import pandas as pd
 from pydantic import Field
 
 from audit.core.errors import InputError, sentence
+from audit.core.rows import Fields
 from audit.data.card import AttributeCard, Card
 from audit.data.manifest import Manifest
 from audit.data.remarks import Remark
@@ -120,7 +121,7 @@ class PA100K(Published):
         return self.folder("release_data/release_data", "release_data", "data")
 
 
-def _part(held: Mapping[str, Any], split: str, path: Path) -> pd.DataFrame:
+def _part(held: Fields, split: str, path: Path) -> pd.DataFrame:
     """One part: file names, and words for 0 and 1 in the file's own order of attributes."""
     for name in ("attributes", f"{split}_images_name", f"{split}_label"):
         if name not in held:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
-from typing import Annotated, Any, ClassVar, Final, Literal, Self
+from typing import Annotated, ClassVar, Final, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -79,7 +79,7 @@ def _stimuli(value: object) -> object:
     return _read(value)
 
 
-def _read(value: Any) -> Words:
+def _read(value: object) -> Words:
     """Texts, of which there may be none.
 
     Raises:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 import pandas as pd
@@ -224,7 +224,7 @@ def require_column(dataset: Dataset, column: str, where: str) -> None:
 
 
 def require_values(
-    dataset: Dataset, column: str, values: Iterable[str], present: Iterable[Any], where: str
+    dataset: Dataset, column: str, values: Iterable[str], present: Iterable[str | None], where: str
 ) -> None:
     """Refuse values that none of the pictures has that are asked about; ``present``: all they have.
 

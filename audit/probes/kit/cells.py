@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
 import jinja2
 import numpy as np
@@ -42,7 +42,7 @@ def printed(value: object) -> str:
     return escaped(str(value))
 
 
-def stated(value: Any) -> str:
+def stated(value: object) -> str:
     """A card's entry in words: 'not stated' where it is empty."""
     if isinstance(value, Markdown):
         return value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import numpy as np
 import pandas as pd
@@ -256,7 +256,7 @@ class Choice(Probe):
         return {}
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> object:
     """Nested values as lists and mappings, so that tuples equal what a file holds."""
     if isinstance(value, Mapping):
         return {key: _plain(one) for key, one in value.items()}

@@ -7,9 +7,10 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 from matplotlib import font_manager, ft2font
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
@@ -65,7 +66,7 @@ def _draw_in(figure: Figure, texts: Iterable[Text], more: list[str]) -> None:
         axis.set_tick_params(labelfontfamily=[*font_manager.FontProperties().get_family(), *more])
 
 
-def _axes(figure: Figure) -> Iterator[Any]:
+def _axes(figure: Figure) -> Iterator[Axis]:
     return (axis for axes in figure.axes for axis in (axes.xaxis, axes.yaxis))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Final
 
 import pandas as pd
 
@@ -113,7 +113,7 @@ def _accuracies(run: Run, task: Task, attribute: str) -> Markdown:
     )
 
 
-def _most(cells: dict[tuple[str, str], Any], group: str, conditions: dict[str, str]) -> int:
+def _most(cells: dict[tuple[str, str], Record], group: str, conditions: dict[str, str]) -> int:
     return max(int(cells[group, c].n) for c in conditions if (group, c) in cells)
 
 

@@ -62,7 +62,7 @@ def _both_places(template: str) -> str:
     return template
 
 
-def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
+def _distinct(values: tuple[object, ...]) -> tuple[object, ...]:
     return tuple(dict.fromkeys(values))
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 import pandas as pd
 
@@ -163,7 +163,9 @@ def _apart(run: Run, rows: pd.DataFrame) -> Markdown:
     return with_rest(shown, len(rows) - len(chosen), "differences", "measures.parquet")
 
 
-def _cells(row: Record, moves: dict[Any, Any]) -> dict[str, object]:
+def _cells(
+    row: Record, moves: Mapping[tuple[str, str, str, str, str], Record]
+) -> dict[str, object]:
     sides = [_moves(row, moves, group) for group in (row.group, row.other)]
     return {
         "Degradation": row.condition,
@@ -179,7 +181,7 @@ def _cells(row: Record, moves: dict[Any, Any]) -> dict[str, object]:
     }
 
 
-def _moves(row: Record, moves: dict[Any, Any], group: str) -> str:
+def _moves(row: Record, moves: Mapping[tuple[str, str, str, str, str], Record], group: str) -> str:
     """How much one group's rate changes, in whole points."""
     if row.metric == UNEQUAL_DROP:
         asked = [("misclassification", "any label", -1)]

@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import pandas as pd
 import yaml
@@ -429,7 +429,7 @@ def _digits(value: float) -> str:
 # ---- shared ------------------------------------------------------------------------------------
 
 
-def _words(value: Any) -> str:
+def _words(value: object) -> str:
     return sentence(*map(str, value)) if isinstance(value, list | tuple) else str(value or "")
 
 
@@ -437,6 +437,6 @@ def _slug(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-")
 
 
-def _yaml(data: Any) -> str:
+def _yaml(data: object) -> str:
     # through JSON, so that numbers of numpy are plain ones
     return yaml.safe_dump(json.loads(json.dumps(data)), sort_keys=False, allow_unicode=True)

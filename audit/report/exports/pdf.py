@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from xml.sax.saxutils import escape
 
 from audit.core.characters import visible
@@ -26,6 +26,9 @@ from audit.report.exports.outline import (
     widths,
 )
 from audit.report.exports.word import report_of, require_library
+
+if TYPE_CHECKING:
+    from reportlab.platypus import Flowable
 
 _FACES: Final = {
     "Sans": "DejaVuSans",
@@ -117,7 +120,7 @@ def _style(size: float = 9, **more: Any) -> Any:
     return ParagraphStyle("body", **(given | always | more))
 
 
-def _flowables(block: Block, width: float, place: int) -> Iterator[Any]:
+def _flowables(block: Block, width: float, place: int) -> Iterator[Flowable]:
     from reportlab.platypus import Paragraph as Text
     from reportlab.platypus import Spacer
 
@@ -135,7 +138,7 @@ def _flowables(block: Block, width: float, place: int) -> Iterator[Any]:
         yield Spacer(1, 6)
 
 
-def _heading(block: Heading, place: str) -> Any:
+def _heading(block: Heading, place: str) -> Flowable:
     """A heading that is also a bookmark."""
     from reportlab.platypus import Paragraph as Text
 
@@ -151,7 +154,7 @@ def _heading(block: Heading, place: str) -> Any:
     return (Bookmarked if level < 3 else Text)(_marked(block.spans), style)
 
 
-def _paragraph(block: Paragraph) -> Any:
+def _paragraph(block: Paragraph) -> Flowable:
     from reportlab.platypus import Paragraph as Text
 
     indent = 12 * block.depth
@@ -162,7 +165,7 @@ def _paragraph(block: Paragraph) -> Any:
     return Text(_marked(block.spans), _style(**looks), bulletText=block.mark or None)
 
 
-def _image(block: Image, width: float) -> Any:
+def _image(block: Image, width: float) -> Flowable:
     from reportlab.platypus import Image as Picture
 
     picture = Picture(str(block.path))
@@ -174,7 +177,7 @@ def _image(block: Image, width: float) -> Any:
     return picture
 
 
-def _table(block: Table, width: float) -> Any:
+def _table(block: Table, width: float) -> Flowable:
     from reportlab.platypus import LongTable
     from reportlab.platypus import Paragraph as Text
 

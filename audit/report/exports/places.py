@@ -19,7 +19,7 @@ def names_in(run: Run) -> frozenset[str]:
     return frozenset(named | set(_texts(run.questions)))
 
 
-def _texts(asked: Any) -> Iterator[str]:
+def _texts(asked: object) -> Iterator[str]:
     """Every label and template of questions."""
     if isinstance(asked, list | tuple):
         for one in asked:

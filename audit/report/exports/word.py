@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from audit.core.errors import InputError, sentence
 from audit.core.rows import Record
@@ -25,6 +25,10 @@ from audit.report.exports.outline import (
     blocks,
     widths,
 )
+
+if TYPE_CHECKING:
+    from docx.document import Document
+    from docx.text.paragraph import Paragraph as WordParagraph
 
 #: a place in a ZIP file that tells no time
 _NO_TIME: Final = (1980, 1, 1, 0, 0, 0)
@@ -83,7 +87,7 @@ def require_library(name: str, what: str) -> None:
         raise InputError(sentence(told, "pip install 'clip-audit[export]'"))
 
 
-def _properties(document: Any, run: Run) -> None:
+def _properties(document: Document, run: Run) -> None:
     """Title and dates of the run, so that nothing tells when the file was written."""
     finished = datetime.fromisoformat(run.manifest["finished"]).replace(tzinfo=None)
     about = document.core_properties
@@ -93,7 +97,7 @@ def _properties(document: Any, run: Run) -> None:
     about.language, about.revision = "en", 1
 
 
-def _page(document: Any, name: str) -> None:
+def _page(document: Document, name: str) -> None:
     """A4 with room for a figure's width, the run at its head and its number at its foot."""
     from docx.oxml import OxmlElement
     from docx.oxml.ns import qn
@@ -111,11 +115,11 @@ def _page(document: Any, name: str) -> None:
 class _Lists:
     """The styles of list items; every list of numbers counts for itself."""
 
-    def __init__(self, document: Any) -> None:
+    def __init__(self, document: Document) -> None:
         self.document = document
         self.last = dict[int, tuple[int, Any]]()  # by depth: the last number, and its list in Word
 
-    def mark(self, paragraph: Any, block: Paragraph) -> None:
+    def mark(self, paragraph: WordParagraph, block: Paragraph) -> None:
         """Make a paragraph of a list what its mark says: an item, or the text of one going on."""
         numbered = block.mark.removesuffix(".").isdigit()
         kind = "List Number" if numbered else "List Bullet" if block.mark else "List Continue"
@@ -124,7 +128,7 @@ class _Lists:
         if numbered:
             self._count(paragraph, int(block.mark.removesuffix(".")), block.depth)
 
-    def _count(self, paragraph: Any, number: int, depth: int) -> None:
+    def _count(self, paragraph: WordParagraph, number: int, depth: int) -> None:
         before, counted = self.last.get(depth, (0, None))
         if counted is None or number != before + 1:
             every = self.document.part.numbering_part.numbering_definitions._numbering
@@ -137,7 +141,7 @@ class _Lists:
         numbering.get_or_add_ilvl().val = 0
 
 
-def _add(document: Any, block: Block, lists: _Lists) -> None:
+def _add(document: Document, block: Block, lists: _Lists) -> None:
     from docx.shared import Cm, Pt
 
     if isinstance(block, Heading):
@@ -158,7 +162,7 @@ def _add(document: Any, block: Block, lists: _Lists) -> None:
         document.add_paragraph().paragraph_format.space_after = Pt(2)
 
 
-def _set(paragraph: Any, pieces: Sequence[Span]) -> None:
+def _set(paragraph: WordParagraph, pieces: Sequence[Span]) -> None:
     for piece in pieces:
         run = paragraph.add_run(allowed(piece.text))
         run.bold, run.italic = piece.bold or None, piece.italic or None
@@ -173,7 +177,7 @@ def _describe(shape: Any, words: str) -> None:
     shape._inline.docPr.set("descr", allowed(words))
 
 
-def _table(document: Any, block: Table) -> None:
+def _table(document: Document, block: Table) -> None:
     from docx.enum.text import WD_ALIGN_PARAGRAPH
     from docx.oxml import OxmlElement
     from docx.shared import Cm, Pt
