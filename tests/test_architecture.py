@@ -24,7 +24,7 @@ LONG: dict[str, int] = {
     "audit/explore/lab.py": 621,
     "audit/explore/replication.py": 554,
     "audit/measure/controls.py": 561,
-    "audit/measure/disparity.py": 574,
+    "audit/measure/disparity.py": 572,
     "audit/measure/prompt_variants.py": 848,
     "audit/probes/association/probe.py": 901,
     "audit/probes/counterfactual/probe.py": 1028,
@@ -37,7 +37,7 @@ LONG: dict[str, int] = {
     "audit/stats/ranking.py": 756,
     "audit/stats/reliability.py": 515,
     "audit/stats/verification.py": 830,
-    "audit/training/train.py": 572,
+    "audit/training/train.py": 571,
 }
 #: parameters of a function, of those above the limit
 MANY: dict[str, int] = {

@@ -343,9 +343,7 @@ def _compared(groups: Compared) -> Row:
     }
 
 
-def _pair_verdicts(
-    groups: Compared, low: NDArray[np.float64], high: NDArray[np.float64]
-) -> NDArray[np.str_]:
+def _pair_verdicts(groups: Compared, low: Array, high: Array) -> NDArray[np.str_]:
     """The verdict on every pair by bounds of all at once, on both scales where a ratio binds.
 
     Where no pair reaches the margin (see ``judge``), none of them does. Groups against the rest

@@ -32,7 +32,6 @@ from audit.core.errors import InputError, sentence
 from audit.core.files import write_json, write_text, written_aside
 from audit.core.registry import unknown
 from audit.core.resources import bundled, bundled_names
-from audit.core.rows import Row
 from audit.data.people.captions import ATTRIBUTES, CaptionWriter
 from audit.data.people.planted import Planter, Specimen, load_planted
 from audit.data.yamlfile import load_yaml, validate
@@ -492,7 +491,7 @@ class _Log:
         return f"loss {loss:.3f}, {seen / max(learner.seconds, 1e-9):.0f} pictures/s"
 
 
-def save_model(learner: Learner, feed: Feed, out: Path) -> Row:
+def save_model(learner: Learner, feed: Feed, out: Path) -> dict[str, object]:
     """The averaged weights, rounded to 16 bits, as an ordinary CLIPModel folder; gives its facts.
 
     The facts, for the model card, are also left in ``training.json``.
@@ -522,7 +521,7 @@ def _write(tensors: dict[str, torch.Tensor], path: Path, about: dict[str, str]) 
         raise InputError(sentence(f"{path} can't be written ({error})", advice)) from error
 
 
-def _facts(learner: Learner, feed: Feed) -> Row:
+def _facts(learner: Learner, feed: Feed) -> dict[str, object]:
     config, device = learner.config, feed.pictures.device
     named = config.name if config.name in _config_names() else "CONFIG.yaml"
     threads = torch.get_num_threads()
