@@ -67,6 +67,8 @@ def data_remarks(suite: Suite) -> None:
         say("look at the data again, nothing is changed:", style="bold yellow")
         for remark in remarks:
             say(f"  - {remark}")
+    if data.withdrawn and (unmatched := data.withdrawn.unmatched_in_words()):
+        say(unmatched, style="bold yellow")
     say()
 
 

@@ -13,6 +13,7 @@ import typer
 
 from audit.cli.levels import LEVELS, FailOn, level_of, require_below, say_words_of_now
 from audit.cli.machine import of_the_machine, require_port
+from audit.cli.people import people
 from audit.cli.preview import (
     LEFT,
     data_remarks,
@@ -22,6 +23,7 @@ from audit.cli.preview import (
     subjects_needed,
     suite_in_short,
 )
+from audit.cli.purging import Cache, purge
 from audit.cli.summary import author_words, gate_results, largest_changes, of_run
 from audit.core.errors import AuditError, InputError, sentence
 from audit.core.terminal import (
@@ -48,13 +50,11 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-people = typer.Typer(help="The rendered people that come with the tool.", no_args_is_help=True)
 app.add_typer(people, name="people")
 
 SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="a bundled suite or a YAML file")]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="the folder of a finished run")]
 Out = Annotated[Path, typer.Option(help="folder of all runs")]
-Cache = Annotated[Path, typer.Option(help="folder of stored embeddings", envvar="CLIP_AUDIT_CACHE")]
 Model = Annotated[str | None, typer.Option(help="ask another model than the suite's")]
 AllowEdited = Annotated[
     bool,
@@ -380,63 +380,20 @@ def dashboard(
         raise AuditError(sentence(told, "What it said itself is above"))
 
 
-@app.command()
-def purge(
-    dataset: Annotated[str, typer.Option(help="the data set's name")],
-    subject: Annotated[
-        list[str] | None, typer.Option(help="only these subjects (cluster ids)")
-    ] = None,
-    cache: Cache = Path("cache"),
-) -> None:
-    """Delete stored embeddings of a data set, or of some of its subjects."""
-    from audit.store.embeddings import Store
-
-    gone = Store(cache).purge(dataset=dataset, cluster_ids=subject)
-    say(f"{gone} stored embeddings deleted from {cache}")
-
-
-@people.command()
-def fetch() -> None:
-    """Download the body shapes and textures that rendering needs (about 137 MB, once)."""
-    from audit.data.people.assets import fetch_assets
-
-    say(f"body shapes and textures: {fetch_assets()}")
-
-
-@people.command()
-def build(
-    out: Annotated[Path, typer.Option(help="folder for the pictures")],
-    split: Annotated[str, typer.Option(help="audit, counterfactual or train")] = "train",
-    processes: Annotated[int | None, typer.Option(help="default: one a core")] = None,
-    limit: Annotated[int | None, typer.Option(help="only the first so many")] = None,
-) -> None:
-    """Render the pictures again from their parameters (needs the extra 'people')."""
-    from audit.data.people.build import build as build_pictures
-
-    with progress() as tell:
-        built = build_pictures(
-            split,
-            out,
-            processes=processes,
-            limit=limit,
-            progress=lambda done, total: tell("render", done, total),
-        )
-    say(f"{built.rendered} rendered, {built.present} were there: {out}")
-    if built.quarantined:
-        refused = ", ".join(
-            f"{path} ({reason})" for path, reason in list(built.quarantined.items())[:5]
-        )
-        raise AuditError(sentence(f"{len(built.quarantined)} pictures were refused: {refused}"))
+app.command()(purge)
 
 
 def _opened(path: Path, allow_edited: bool) -> Run:
     """A finished run; one that was edited only where that is allowed, and marked."""
     from audit.core.integrity import unedited
     from audit.core.rundir import open_run
+    from audit.engine.consent import withdrawn_since
 
     finished = unedited(open_run(path), allow_edited)
     if finished.manifest.get("edited"):
         say(f"{path} is an edited run, and what is made of it says so", stderr=True)
+    if told := withdrawn_since(finished):
+        say(f"warning: {told}", stderr=True, style="yellow")
     return finished
 
 

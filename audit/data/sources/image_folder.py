@@ -11,6 +11,7 @@ from audit.core.errors import InputError, sentence
 from audit.data.card import Card, Names, Provenance
 from audit.data.manifest import Manifest
 from audit.data.sources.base import Own, Rows, aside
+from audit.data.withdrawn import list_beside
 
 SUFFIXES: Final = frozenset(
     {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".jp2"}
@@ -46,9 +47,10 @@ class ImageFolder(Own):
         if folders and all(p.name.lower() in _PARTS for p in folders):
             told = f"{self.root}: its folders are parts, {', '.join(p.name for p in folders)}"
             raise InputError(sentence(told, f"Name one of them: 'root: {folders[0]}'"))
+        beside = list_beside(self.root, self.withdrawn)
         files = [p for p in sorted(self.root.rglob("*")) if p.is_file() and p.name[0] != "."]
         rows, other = [], []
-        for path in files:
+        for path in (p for p in files if p != beside):
             name = path.relative_to(self.root)
             if len(name.parts) > 1 and path.suffix.lower() in SUFFIXES:
                 rows.append((name.as_posix(), name.parts[0]))

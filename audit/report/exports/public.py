@@ -37,6 +37,7 @@ from audit.core.tables import (
     records,
 )
 from audit.engine import gates
+from audit.engine.consent import withdrawn_since
 from audit.measure.findings import REMARKED, TOO_FEW_SUBJECTS, Finding, in_columns
 from audit.measure.rates_by_truth import RECALL
 from audit.report import narrative
@@ -336,8 +337,6 @@ _NAMELESS_FEW: Final = (
     f"{TOO_FEW_SUBJECTS}: some that are withheld; 'within margin' is said of no group that "
     "nobody looked at"
 )
-
-
 _WITHHELD_REMARKS: Final = "remarks on the data are withheld, since they count single values"
 _NAMELESS_UNEVEN: Final = f"{UNEVEN}; how many of which groups is not said here"
 
@@ -441,7 +440,8 @@ def _write_manifest(
         "rows": dict(counts),
     }
     facts = without_paths(dict(run.manifest), names)
-    published = facts | {"public": True, "withheld": told, "files": files}
+    more_told = {"withdrawn": said} if (said := withdrawn_since(run)) else {}
+    published = facts | {"public": True, "withheld": told, "files": files} | more_told
     write_json(to / MANIFEST, with_seal(published))
 
 
