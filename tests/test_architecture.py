@@ -22,7 +22,7 @@ LONG: dict[str, int] = {
     "audit/explore/compare.py": 556,
     "audit/explore/gallery.py": 563,
     "audit/explore/lab.py": 612,
-    "audit/explore/replication.py": 557,
+    "audit/explore/replication.py": 544,
     "audit/measure/controls.py": 561,
     "audit/measure/disparity.py": 572,
     "audit/measure/prompt_variants.py": 848,

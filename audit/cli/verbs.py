@@ -108,19 +108,30 @@ def main() -> None:
 @app.command()
 def new(
     path: Annotated[Path, typer.Argument(help="where to write it")] = Path("suite.yaml"),
+    source: Annotated[
+        str | None,
+        typer.Option("--from", metavar="NAME", help="a data set of 'clip-audit list datasets'"),
+    ] = None,
+    root: Annotated[Path | None, typer.Option(help="the folder of that data set's files")] = None,
+    legal_basis: Annotated[
+        str, typer.Option(help="what allows you to use its pictures, in your words")
+    ] = "",
 ) -> None:
     """Write a commented suite to start from."""
     from audit.core.files import unwritable, write_text
-    from audit.core.resources import bundled
+    from audit.explore.starting import starter, to_set
 
     if path.exists():
         raise InputError(sentence(f"{path} exists already", "Name another file"))
+    text = starter(source, root, legal_basis)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, (bundled("suites") / "starter.yaml.txt").read_text(encoding="utf-8"))
+        write_text(path, text)
     except OSError as error:
         raise unwritable(path, "the suite", error, "'clip-audit new FILE'") from error
-    say(f"{path} written. Edit it, then: clip-audit check {path}")
+    keys = to_set(text)
+    first = f"Set {' and '.join(keys)} in it" if keys else "Edit it"
+    say(f"{path} written. {first}, then: clip-audit check {path}")
 
 
 @app.command()

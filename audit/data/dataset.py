@@ -104,7 +104,8 @@ class Dataset:
         if not (stated(self.card.consent) or stated(self.card.legal_basis)):
             return sentence(
                 f"the card of the dataset '{self.name}' states neither consent nor legal_basis",
-                "State in the card what the people shown agreed to, or the legal basis",
+                "State in the card what the people shown agreed to, or the legal basis; of a "
+                "named data set, 'legal_basis' beside its name in the suite",
             )
         return None
 
