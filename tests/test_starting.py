@@ -7,18 +7,24 @@ from typing import Any
 
 import numpy as np
 import pytest
+import worlds
 import yaml
 from scipy.io import savemat
 from test_sources_of_cameras import cells
 
+from audit.cli.preview import groups_in_numbers
 from audit.core.errors import InputError
 from audit.data.sources import SOURCES
 from audit.data.sources.base import Published
 from audit.data.sources.fairface import _AGES, _RACES
 from audit.data.sources.pa100k import ATTRIBUTES, ONE_OF
+from audit.engine.run import carry_out
 from audit.engine.suite import Suite, load_suite
 from audit.explore.replication_card import HIGHEST, load_card
 from audit.explore.starting import ROOT, SET, starter, to_set
+from audit.report.exports.public import write_public
+from audit.report.render import rendered
+from audit.store.embeddings import Store
 
 BASIS = 'consent: "of May" # signed'
 
@@ -112,6 +118,29 @@ def test_what_only_a_person_knows_is_never_filled_in() -> None:
     assert to_set(starter("hugging-face")) == ["root", "attributes"]
     with pytest.raises(InputError, match="Did you mean 'fairface'"):
         starter("farface")
+
+
+@pytest.mark.slow
+def test_pictures_of_whose_people_nothing_is_known_are_audited_as_far_as_that_goes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = worlds.people(tmp_path, 12)
+    encoder = worlds.planted(tmp_path, table, "people-nonce", lambda row: "wug")
+    text = starter("pictures", tmp_path / "pictures")
+    (tmp_path / "s.yaml").write_text(
+        text.replace("people-occupations, templates: plain", "people-nonce, templates: bare")
+    )
+    suite = load_suite(str(tmp_path / "s.yaml")).resolve()
+    groups_in_numbers(suite)
+    assert "no group is compared with another" in capsys.readouterr().out.replace("\n", " ")
+    run = carry_out(suite, tmp_path / "runs", Store(tmp_path / "cache"), lambda: encoder)
+    assert {*run.rates["attribute"]} == {"everyone"}
+    made = rendered(run).text
+    assert "**No groups.** Nothing is known of who is shown" in made
+    assert "Missing too are right answers" in made
+    assert "| ‘wug’ | 12 | 100%" in made
+    public = write_public(run, tmp_path / "public")
+    assert "**No groups.**" in rendered(public).text
 
 
 def test_a_plain_suite_is_sound_once_its_root_is_set(tmp_path: Path) -> None:

@@ -17,9 +17,8 @@ from audit.cli.people import people
 from audit.cli.preview import (
     LEFT,
     data_remarks,
-    how_to_read,
+    groups_in_numbers,
     plan_status,
-    smallest_gaps,
     subjects_needed,
     suite_in_short,
 )
@@ -152,9 +151,7 @@ def check(
     _told_of_model(model_here.caveats)
     require_askable(asked, model_here)
     data_remarks(asked)
-    numbers("Pictures of every group", asked.cells(), LEFT, once=True)
-    numbers("The smallest gap that would be found, in points", smallest_gaps(asked), LEFT)
-    how_to_read(asked)
+    groups_in_numbers(asked)
     if asked.primary:
         numbers("Subjects a group that each primary question needs", subjects_needed(asked), LEFT)
         say(

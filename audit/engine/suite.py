@@ -123,7 +123,7 @@ class Suite(BaseModel):
     model: str = Field(description="bundled name, folder, hub id or FAMILY:NAME")
     precision: str = Field("float32", pattern="^(float32|bfloat16|float16)$")
     dataset: str | Mapping[str, Any] = Field(description="bundled name, data card, or source")
-    attributes: tuple[Attribute, ...] = Field(min_length=1)
+    attributes: tuple[Attribute, ...]
     intersections: tuple[tuple[str, ...], ...] = ()
     probes: tuple[Mapping[str, Any], ...] = Field(min_length=1)
     acknowledge: tuple[str, ...] = Field(
@@ -459,11 +459,11 @@ class Suite(BaseModel):
                 for group in [*values.cat.categories, UNKNOWN]
                 if group in by_group.index
             ]
-        cells = pd.DataFrame(rows)
+        cells = pd.DataFrame(rows, columns=["attribute", "group", "pictures", "subjects"])
         fewest = self.confidence.min_group
         whys = [cells["group"] == UNKNOWN, cells["subjects"] < fewest]
         reasons = ["no: group not known", f"no: under {fewest} subjects"]
-        return cells.assign(compared=np.select(whys, reasons, "yes"))
+        return cells.assign(compared=np.select(whys, reasons, "yes").astype(object))
 
     def power(self, bases: tuple[float, ...] = BASES) -> pd.DataFrame:
         """What one question could show by each attribute, before any model is asked.

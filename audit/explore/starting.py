@@ -76,7 +76,7 @@ def _plain(name: str, source: type[Source]) -> str:
         "dataset:",
         *_keys(name, source),
         "",
-        *_grouped(attributes, chosen),
+        *_grouped(attributes, chosen, "attributes" in source.model_fields),
         "probes:",
         "  # whom does it call what, when nothing in the picture says so?",
         "  - {kind: classification, label_set: people-occupations, templates: plain}",
@@ -118,8 +118,15 @@ def _chosen(attributes: dict[str, AttributeCard | None]) -> list[str]:
     return sorted(attributes, key=place)[:_MOST]
 
 
-def _grouped(attributes: dict[str, AttributeCard | None], chosen: list[str]) -> Iterator[str]:
+def _grouped(
+    attributes: dict[str, AttributeCard | None], chosen: list[str], declared_here: bool
+) -> Iterator[str]:
     """The suite's attributes, those that are numbers with bins; what else there is as a comment."""
+    if not chosen and not declared_here:
+        yield "# nothing is known of who is shown, so no group is compared with another"
+        yield "attributes: []"
+        yield ""
+        return
     if not chosen:
         yield "# columns to group pictures by, of those declared above; a numeric one needs bins"
         yield f"attributes: [{_quoted(SET)}]"

@@ -37,6 +37,7 @@ from audit.core.names import slug
 from audit.core.page import BLANK, EVIDENCE, MARKS, Markdown, as_text, code, escaped, to_html
 from audit.core.resources import shipped
 from audit.core.rundir import Run
+from audit.core.tables import NO_GROUPS
 from audit.engine import gates
 from audit.engine.consent import withdrawn_since
 from audit.measure.findings import tally_verdicts
@@ -290,6 +291,7 @@ def context(
         "section": partial(_section, run, drawn, damage),
         "figure": partial(_named_figure, run, drawn, damage),
         "withheld": told(run),
+        "no_groups": NO_GROUPS,
         "words": author.words,
         "line": author.line,
         "harm_map": author.harms,

@@ -25,6 +25,7 @@ SOURCES: Final[Registry[type[Source]]] = Registry(
         "pa-100k": "audit.data.sources.pa100k:PA100K",
         "market-1501": "audit.data.sources.market1501:Market1501",
         "image-folder": "audit.data.sources.image_folder:ImageFolder",
+        "pictures": "audit.data.sources.pictures:Pictures",
         "hugging-face": "audit.data.sources.hugging_face:HuggingFace",
     },
 )
