@@ -18,7 +18,7 @@ LINES, BODY, PARAMETERS = 500, 50, 6
 LONG: dict[str, int] = {
     "audit/data/corruptions.py": 525,
     "audit/data/labels.py": 502,
-    "audit/engine/suite.py": 618,
+    "audit/engine/suite.py": 574,
     "audit/explore/compare.py": 556,
     "audit/explore/gallery.py": 563,
     "audit/explore/lab.py": 612,
