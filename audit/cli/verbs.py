@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from audit.cli.kinds import Export, Kind
 from audit.cli.levels import LEVELS, FailOn, level_of, require_below, say_words_of_now
 from audit.cli.machine import of_the_machine, require_port
 from audit.cli.people import people
@@ -60,31 +60,6 @@ AllowEdited = Annotated[
     typer.Option("--allow-edited", help="go on if files were changed since; marks every page"),
 ]
 Device = Annotated[str, typer.Option(help="auto, cuda, mps or cpu")]
-
-
-class Kind(StrEnum):
-    """What can be listed."""
-
-    models = "models"
-    datasets = "datasets"
-    label_sets = "label-sets"
-    templates = "templates"
-    probes = "probes"
-    metrics = "metrics"
-    corruptions = "corruptions"
-    suites = "suites"
-    replications = "replications"
-
-
-class Export(StrEnum):
-    """What a run can be written as, beside Markdown and HTML."""
-
-    docx = "docx"
-    pdf = "pdf"
-    model_index = "model-index"
-    eval_results = "eval-results"
-    croissant = "croissant"
-    ll144 = "ll144"
 
 
 def main() -> None:
@@ -236,6 +211,18 @@ def report(
         some([str(p) for p in narrative.narrative_of(finished).problems], stderr=True)
         say(f"report: {_rendered(finished)}")
         _export(finished, kinds)
+
+
+@app.command()
+def track(
+    path: RunPath,
+    to: Annotated[str, typer.Option(help="mlflow or wandb, where it is set up")],
+    allow_edited: AllowEdited = False,
+) -> None:
+    """Send a run's rates and gaps to a tracker that is set up, small groups suppressed."""
+    from audit.report.exports.trackers import send
+
+    say(f"sent to {to}: {send(_opened(path, allow_edited), to)}")
 
 
 @app.command()
