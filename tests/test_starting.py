@@ -116,6 +116,11 @@ def test_every_source_has_a_suite_that_names_what_is_to_be_set(name: str, tmp_pa
 def test_what_only_a_person_knows_is_never_filled_in() -> None:
     assert yaml.safe_load(starter("image-folder"))["dataset"]["source"] == SET
     assert to_set(starter("hugging-face")) == ["root", "attributes"]
+    for name in ("image-folder", "pictures"):
+        said = yaml.safe_load(starter(name, None, BASIS))["dataset"]["card"]
+        assert said == {"legal_basis": BASIS}
+    with pytest.raises(InputError, match="Name it with '--from'"):
+        starter(root=Path("somewhere"))
     with pytest.raises(InputError, match="Did you mean 'fairface'"):
         starter("farface")
 

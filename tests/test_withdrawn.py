@@ -153,6 +153,16 @@ def test_a_run_without_them_and_one_whose_data_are_gone_say_nothing(tmp_path: Pa
     assert withdrawn_since(run) is None
 
 
+def test_a_copy_without_rows_says_that_it_may_have_used_them(tmp_path: Path) -> None:
+    run = finished(tmp_path / "run", load(made(tmp_path)))
+    (tmp_path / "run" / "private" / "groups.parquet").unlink()
+    assert withdrawn_since(run) is None
+    made(tmp_path, "p2")
+    assert str(withdrawn_since(run)).startswith("run may have used pictures")
+    without = Run(run.path, {**run.manifest, "dataset_digest": load(tmp_path).digest})
+    assert withdrawn_since(without) is None
+
+
 def test_a_row_that_was_deleted_too_is_found_by_its_id(tmp_path: Path) -> None:
     run = finished(tmp_path / "run", load(made(tmp_path)))
     made(tmp_path, "p2")

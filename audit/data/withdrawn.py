@@ -73,9 +73,12 @@ class Withdrawn:
 def list_beside(folder: Path, named: str | None) -> Path | None:
     """The list of a data set whose card or root is in this folder; None if there is none.
 
+    Of a root that is a file, such as an archive, it lies beside that.
+
     Raises:
         InputError: one is named and isn't there.
     """
+    folder = folder.parent if folder.is_file() else folder
     if named is None:
         return folder / LIST if (folder / LIST).is_file() else None
     path = folder / Path(named).expanduser()

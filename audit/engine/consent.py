@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from audit.core.errors import InputError, sentence
@@ -28,12 +29,10 @@ def withdrawn_since(run: Run) -> str | None:
         return known
     try:
         listed = withdrawn_of(run.suite["dataset"])
-        if listed is None or not (entries := read(listed)):
-            return None
-        used = _used(run, entries)
+        used = _used(run, read(listed)) if listed else ""
     except (InputError, OSError, KeyError, TypeError, ValueError):
         return None
-    told = f"{run.name} used pictures of people who have withdrawn their consent since"
+    told = f"{run.name} {used} pictures of people who have withdrawn their consent since"
     return sentence(told, ADVICE) if used else None
 
 
@@ -51,15 +50,21 @@ def require_same_pictures(run: Run, dataset: Dataset) -> None:
         raise InputError(sentence(told, advice))
 
 
-def _used(run: Run, entries: tuple[str, ...]) -> bool:
-    """Whether a list names pictures of a run, by themselves or by what the data set says of them.
+def _used(run: Run, entries: Sequence[str]) -> str:
+    """Whether a run used, or may have used, pictures that a list names; blank if it did not.
 
     Raises:
-        InputError: the run has no rows of pictures, or the data set can't be read.
+        InputError: the data set can't be read.
     """
-    table = run.groups()
+    try:
+        table = run.groups()
+    except InputError:  # a copy without rows of pictures, or a run of an earlier version
+        data = load(run.suite["dataset"])
+        left_out = data.withdrawn is not None and data.withdrawn.image_ids
+        other = data.digest != run.manifest.get("dataset_digest")
+        return "may have used" if left_out and other else ""
     pictures, subjects = table["image_id"].astype(str), table["cluster_id"].astype(str)
     if named_by(entries, pictures) or named_by(entries, subjects):
-        return True
+        return "used"
     gone = load(run.suite["dataset"]).withdrawn
-    return bool(pictures.isin(gone.image_ids if gone else ()).any())
+    return "used" if pictures.isin(gone.image_ids if gone else ()).any() else ""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, get_args
 
+from audit.core.errors import InputError, sentence
 from audit.core.registry import unknown
 from audit.core.resources import bundled
 from audit.data.card import AttributeCard
@@ -31,8 +32,11 @@ def starter(source: str | None = None, root: Path | None = None, legal_basis: st
         legal_basis: what allows to use its pictures, in the person's words.
 
     Raises:
-        InputError: no source has this name.
+        InputError: no source has this name; a folder or a legal basis of none.
     """
+    if source is None and (root or legal_basis):
+        told = "a folder and a legal basis are those of a data set, and none is named"
+        raise InputError(sentence(told, "Name it with '--from'", SOURCES.see))
     if source is None:
         return _bundled("starter").read_text(encoding="utf-8")
     if source not in SOURCES:
@@ -155,6 +159,8 @@ def _keys(name: str, source: type[Source]) -> Iterator[str]:
         if key == "legal_basis":
             yield "  # in your words; without it nothing is asked that accuses or identifies people"
             yield "  legal_basis: {LEGAL_BASIS}"
+        elif key == "card":
+            yield f"  card: {{legal_basis: {{LEGAL_BASIS}}}}{told}"
         elif field.is_required():
             words = [c for c in get_args(field.annotation) if isinstance(c, str)]
             yield f"  {key}: {_quoted(SET)}{told}{': ' * bool(words)}{', '.join(words)}"
