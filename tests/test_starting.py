@@ -141,7 +141,7 @@ def test_pictures_of_whose_people_nothing_is_known_are_audited_as_far_as_that_go
     run = carry_out(suite, tmp_path / "runs", Store(tmp_path / "cache"), lambda: encoder)
     assert {*run.rates["attribute"]} == {"everyone"}
     made = rendered(run).text
-    assert "**No groups.** Nothing is known of who is shown" in made
+    assert "**No groups.** The suite names no attribute of who is shown" in made
     assert "Missing too are right answers" in made
     assert "| ‘wug’ | 12 | 100%" in made
     public = write_public(run, tmp_path / "public")

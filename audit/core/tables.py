@@ -58,9 +58,9 @@ BETWEEN: Final = " | "
 UNKNOWN: Final = "unknown"
 #: what is said where nobody is compared with anybody
 NO_GROUPS: Final = (
-    "Nothing is known of who is shown, so no group is compared with another: what is told is how "
-    "many get which label, and how that changes with words, thresholds and pictures. Whether it "
-    "falls on some people more than on others can't be told."
+    "The suite names no attribute of who is shown, so no group is compared with another: what is "
+    "told is how many get which label, and how that changes with words, thresholds and pictures. "
+    "Whether it falls on some people more than on others can't be told."
 )
 
 
