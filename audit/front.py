@@ -116,10 +116,19 @@ def open_run(path: Ref) -> Run:
 
     Raises:
         InputError: there is no run, it isn't finished, or a later version wrote it.
-    """
-    from audit.core.rundir import open_run
 
-    return open_run(Path(path))
+    Warns:
+        UserWarning: people whose pictures it used have withdrawn their consent since.
+    """
+    import warnings
+
+    from audit.core.rundir import open_run
+    from audit.engine.consent import withdrawn_since
+
+    found = open_run(Path(path))
+    if told := withdrawn_since(found):
+        warnings.warn(told, stacklevel=2)
+    return found
 
 
 def runs_in(folder: Ref = "runs") -> list[Run]:

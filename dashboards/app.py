@@ -13,7 +13,17 @@ from typing import Final
 
 import streamlit as st
 from parts.damage import attempt
-from parts.runs import CHOSEN, OTHERS, choose_run, manifests, nothing_yet, opened, refuse, stamp
+from parts.runs import (
+    CHOSEN,
+    OTHERS,
+    choose_run,
+    manifests,
+    nothing_yet,
+    opened,
+    refuse,
+    stamp,
+    withdrawn,
+)
 from parts.words import plain
 from streamlit.navigation.page import StreamlitPage
 
@@ -92,6 +102,8 @@ def main() -> None:
     st.session_state[CHOSEN], st.session_state[OTHERS] = run, found
     if damaged:
         told = f"Changed since the run was sealed, so not shown: {', '.join(damaged)}"
+        st.warning(plain(told), icon=":material/warning:")
+    if told := withdrawn(str(path), stamp(path)):
         st.warning(plain(told), icon=":material/warning:")
     attempt(f"The page '{page.title}'", page.run)
 

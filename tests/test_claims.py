@@ -12,7 +12,7 @@ from statsmodels.stats.proportion import confint_proportions_2indep, proportion_
 
 from audit.core.tables import MEASURES
 from audit.engine.gates import judge
-from audit.engine.suite import Gate
+from audit.engine.policy import Gate
 from audit.measure.claims import Claim, resting_bounds, settle
 from audit.measure.confidence import Confidence
 from audit.measure.disparity import disparities

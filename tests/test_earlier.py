@@ -23,7 +23,8 @@ from audit.core.resources import suites
 from audit.core.rundir import TABLES, Run, building, open_run
 from audit.core.tables import CONTROLS, DISPARITIES, MEASURES, STABILITY, VERDICTS
 from audit.engine import gates
-from audit.engine.suite import Gate, load_suite
+from audit.engine.policy import Gate
+from audit.engine.suite import load_suite
 from audit.explore.compare import in_short
 from audit.report.exports.public import write_public
 from audit.report.narrative import narrative_of, save

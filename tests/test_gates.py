@@ -14,7 +14,8 @@ from audit.core.errors import InputError
 from audit.core.rundir import Run
 from audit.core.tables import ENSEMBLE, EXCEEDS, INCONCLUSIVE, WITHIN
 from audit.engine.gates import NOTHING, GateResult, Origin, judge, junit, read, sarif, write
-from audit.engine.suite import Gate, load_suite
+from audit.engine.policy import Gate
+from audit.engine.suite import load_suite
 from audit.measure.findings import Finding
 
 ORIGIN = Origin("quick", "planted", "1.0")

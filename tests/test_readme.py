@@ -12,7 +12,8 @@ import yaml
 from PIL import Image
 
 from audit.data.labels import load_label_set
-from audit.engine.suite import Gate, load_suite
+from audit.engine.policy import Gate
+from audit.engine.suite import load_suite
 from audit.measure.metrics import METRICS
 from audit.probes.kit.base import PROBES, Seen, Texts
 from audit.stats.scoring import Scoring

@@ -335,6 +335,18 @@ def test_the_published_template_is_chosen_among_several(tmp_path: Path) -> None:
     assert (row["condition"], row["verdict"]) == ("ensemble", NOT_REPRODUCED)
 
 
+def test_a_linear_probe_is_held_against_the_answers_of_the_classifier(tmp_path: Path) -> None:
+    taught = Made(np.array([750]), 5000, condition="linear probe, all examples")
+    run = Made(np.array([2000]), 5000, also=(taught,))
+    run.questions[0]["kind"] = "linear"
+    changes = {"protocol__questions__toxic__choice": "linear probe"}
+    row = replicated(tmp_path, run, np.array([0.15]), 5000, **changes).iloc[0]
+    assert (row["condition"], row["verdict"]) == ("linear probe, all examples", REPRODUCED)
+    counted = {"protocol__questions__toxic__choice": "linear probe, seven answers counted as two"}
+    row = replicated(tmp_path, run, np.array([0.15]), 5000, **counted).iloc[0]
+    assert "differ in choice" in row["reason"]
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [

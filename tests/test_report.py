@@ -22,8 +22,9 @@ from audit.core.rundir import Run, open_run
 from audit.core.tables import DEPARTURE, NOT_JUDGED, SPREAD
 from audit.data.labels import load_label_set
 from audit.engine.gates import judge
+from audit.engine.policy import Gate
 from audit.engine.run import carry_out
-from audit.engine.suite import Gate, load_suite
+from audit.engine.suite import load_suite
 from audit.explore import replication
 from audit.explore.replication_card import card_names, load_card
 from audit.measure.findings import judged

@@ -13,11 +13,12 @@ from scipy.stats import binom
 
 import audit
 from audit.core.errors import InputError
+from audit.models.drawn import easy
 from audit.models.encoder import EncoderCard, digest_of
 from audit.models.planted import PlantedEncoder, picture_key
-from audit.models.self_check import FILE, by_luck, check, drawn, require
+from audit.models.self_check import FILE, by_luck, check, require
 
-BATTERIES = list(drawn())
+BATTERIES = list(easy())
 
 
 def planted(right: float, seed: int = 0) -> PlantedEncoder:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from audit.core.errors import InputError, sentence
-from audit.core.terminal import say
+from audit.core.tables import NO_GROUPS
+from audit.core.terminal import numbers, say
 
 if TYPE_CHECKING:
     from audit.engine.suite import Suite
@@ -67,7 +68,19 @@ def data_remarks(suite: Suite) -> None:
         say("look at the data again, nothing is changed:", style="bold yellow")
         for remark in remarks:
             say(f"  - {remark}")
+    if data.withdrawn and (unmatched := data.withdrawn.unmatched_in_words()):
+        say(unmatched, style="bold yellow")
     say()
+
+
+def groups_in_numbers(suite: Suite) -> None:
+    """How many pictures every group has, and which gaps between groups could be found."""
+    if not suite.groups:
+        say(f"{NO_GROUPS} Name 'attributes' in the suite once a column says who is shown.")
+        return
+    numbers("Pictures of every group", suite.cells(), LEFT, once=True)
+    numbers("The smallest gap that would be found, in points", smallest_gaps(suite), LEFT)
+    how_to_read(suite)
 
 
 def smallest_gaps(suite: Suite) -> Any:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 def of_run(finished: Run) -> None:
     """The terminal's last screen: the most important findings and where the report is."""
     from audit.core.verdicts import Verdict
+    from audit.engine.capability import capabilities_of
     from audit.measure.findings import in_columns, tally_verdicts
 
     rows = [in_columns(finding) for finding in finished.findings[:10]]
@@ -22,6 +23,10 @@ def of_run(finished: Run) -> None:
     cells(f"{finished.name}: most important findings", columns, rows)
     counts = tally_verdicts(finished.findings)
     say(", ".join(Verdict(verdict).counted(n) for verdict, n in counts.items() if n))
+    drawn, reason = capabilities_of(finished.manifest)
+    if drawn or reason:
+        told = ", ".join(f"{one.name} {one.right} of {one.pictures}" for one in drawn)
+        say(f"drawn pictures, right: {told or f'not asked, {reason}'}")
     page = finished.path / "report.html"
     if page.is_file():
         say(f"report: {page}")

@@ -5,23 +5,24 @@ from __future__ import annotations
 import contextlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from audit.cli.kinds import Export, Kind
 from audit.cli.levels import LEVELS, FailOn, level_of, require_below, say_words_of_now
 from audit.cli.machine import of_the_machine, require_port
+from audit.cli.people import people
 from audit.cli.preview import (
     LEFT,
     data_remarks,
-    how_to_read,
+    groups_in_numbers,
     plan_status,
-    smallest_gaps,
     subjects_needed,
     suite_in_short,
 )
+from audit.cli.purging import Cache, purge
 from audit.cli.summary import author_words, gate_results, largest_changes, of_run
 from audit.core.errors import AuditError, InputError, sentence
 from audit.core.terminal import (
@@ -48,44 +49,17 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-people = typer.Typer(help="The rendered people that come with the tool.", no_args_is_help=True)
 app.add_typer(people, name="people")
 
 SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="a bundled suite or a YAML file")]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="the folder of a finished run")]
 Out = Annotated[Path, typer.Option(help="folder of all runs")]
-Cache = Annotated[Path, typer.Option(help="folder of stored embeddings", envvar="CLIP_AUDIT_CACHE")]
 Model = Annotated[str | None, typer.Option(help="ask another model than the suite's")]
 AllowEdited = Annotated[
     bool,
     typer.Option("--allow-edited", help="go on if files were changed since; marks every page"),
 ]
 Device = Annotated[str, typer.Option(help="auto, cuda, mps or cpu")]
-
-
-class Kind(StrEnum):
-    """What can be listed."""
-
-    models = "models"
-    datasets = "datasets"
-    label_sets = "label-sets"
-    templates = "templates"
-    probes = "probes"
-    metrics = "metrics"
-    corruptions = "corruptions"
-    suites = "suites"
-    replications = "replications"
-
-
-class Export(StrEnum):
-    """What a run can be written as, beside Markdown and HTML."""
-
-    docx = "docx"
-    pdf = "pdf"
-    model_index = "model-index"
-    eval_results = "eval-results"
-    croissant = "croissant"
-    ll144 = "ll144"
 
 
 def main() -> None:
@@ -108,19 +82,30 @@ def main() -> None:
 @app.command()
 def new(
     path: Annotated[Path, typer.Argument(help="where to write it")] = Path("suite.yaml"),
+    source: Annotated[
+        str | None,
+        typer.Option("--from", metavar="NAME", help="a data set of 'clip-audit list datasets'"),
+    ] = None,
+    root: Annotated[Path | None, typer.Option(help="the folder of that data set's files")] = None,
+    legal_basis: Annotated[
+        str, typer.Option(help="what allows you to use its pictures, in your words")
+    ] = "",
 ) -> None:
     """Write a commented suite to start from."""
     from audit.core.files import unwritable, write_text
-    from audit.core.resources import bundled
+    from audit.explore.starting import starter, to_set
 
     if path.exists():
         raise InputError(sentence(f"{path} exists already", "Name another file"))
+    text = starter(source, root, legal_basis)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, (bundled("suites") / "starter.yaml.txt").read_text(encoding="utf-8"))
+        write_text(path, text)
     except OSError as error:
         raise unwritable(path, "the suite", error, "'clip-audit new FILE'") from error
-    say(f"{path} written. Edit it, then: clip-audit check {path}")
+    keys = to_set(text)
+    first = f"Set {' and '.join(keys)} in it" if keys else "Edit it"
+    say(f"{path} written. {first}, then: clip-audit check {path}")
 
 
 @app.command()
@@ -141,9 +126,7 @@ def check(
     _told_of_model(model_here.caveats)
     require_askable(asked, model_here)
     data_remarks(asked)
-    numbers("Pictures of every group", asked.cells(), LEFT, once=True)
-    numbers("The smallest gap that would be found, in points", smallest_gaps(asked), LEFT)
-    how_to_read(asked)
+    groups_in_numbers(asked)
     if asked.primary:
         numbers("Subjects a group that each primary question needs", subjects_needed(asked), LEFT)
         say(
@@ -228,6 +211,18 @@ def report(
         some([str(p) for p in narrative.narrative_of(finished).problems], stderr=True)
         say(f"report: {_rendered(finished)}")
         _export(finished, kinds)
+
+
+@app.command()
+def track(
+    path: RunPath,
+    to: Annotated[str, typer.Option(help="mlflow or wandb, where it is set up")],
+    allow_edited: AllowEdited = False,
+) -> None:
+    """Send a run's rates and gaps to a tracker that is set up, small groups suppressed."""
+    from audit.report.exports.trackers import send
+
+    say(f"sent to {to}: {send(_opened(path, allow_edited), to)}")
 
 
 @app.command()
@@ -380,63 +375,20 @@ def dashboard(
         raise AuditError(sentence(told, "What it said itself is above"))
 
 
-@app.command()
-def purge(
-    dataset: Annotated[str, typer.Option(help="the data set's name")],
-    subject: Annotated[
-        list[str] | None, typer.Option(help="only these subjects (cluster ids)")
-    ] = None,
-    cache: Cache = Path("cache"),
-) -> None:
-    """Delete stored embeddings of a data set, or of some of its subjects."""
-    from audit.store.embeddings import Store
-
-    gone = Store(cache).purge(dataset=dataset, cluster_ids=subject)
-    say(f"{gone} stored embeddings deleted from {cache}")
-
-
-@people.command()
-def fetch() -> None:
-    """Download the body shapes and textures that rendering needs (about 137 MB, once)."""
-    from audit.data.people.assets import fetch_assets
-
-    say(f"body shapes and textures: {fetch_assets()}")
-
-
-@people.command()
-def build(
-    out: Annotated[Path, typer.Option(help="folder for the pictures")],
-    split: Annotated[str, typer.Option(help="audit, counterfactual or train")] = "train",
-    processes: Annotated[int | None, typer.Option(help="default: one a core")] = None,
-    limit: Annotated[int | None, typer.Option(help="only the first so many")] = None,
-) -> None:
-    """Render the pictures again from their parameters (needs the extra 'people')."""
-    from audit.data.people.build import build as build_pictures
-
-    with progress() as tell:
-        built = build_pictures(
-            split,
-            out,
-            processes=processes,
-            limit=limit,
-            progress=lambda done, total: tell("render", done, total),
-        )
-    say(f"{built.rendered} rendered, {built.present} were there: {out}")
-    if built.quarantined:
-        refused = ", ".join(
-            f"{path} ({reason})" for path, reason in list(built.quarantined.items())[:5]
-        )
-        raise AuditError(sentence(f"{len(built.quarantined)} pictures were refused: {refused}"))
+app.command()(purge)
 
 
 def _opened(path: Path, allow_edited: bool) -> Run:
     """A finished run; one that was edited only where that is allowed, and marked."""
     from audit.core.integrity import unedited
     from audit.core.rundir import open_run
+    from audit.engine.consent import withdrawn_since
 
     finished = unedited(open_run(path), allow_edited)
     if finished.manifest.get("edited"):
         say(f"{path} is an edited run, and what is made of it says so", stderr=True)
+    if told := withdrawn_since(finished):
+        say(f"warning: {told}", stderr=True, style="yellow")
     return finished
 
 

@@ -30,7 +30,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import pandas as pd
 import yaml
@@ -47,6 +47,7 @@ from audit.core.tables import (
     CONTROLS,
     DISPARITIES,
     EFFECTS,
+    ENSEMBLE,
     MEASURES,
     OUTCOMES,
     RATES,
@@ -55,6 +56,7 @@ from audit.core.tables import (
     SPECIFICATIONS,
     STABILITY,
     THRESHOLDS,
+    UNKNOWN,
 )
 
 SCHEMA: Final = 6
@@ -212,6 +214,14 @@ def _held(name: str) -> cached_property[pd.DataFrame]:
     return cached_property(read)
 
 
+class Frames(NamedTuple):
+    """What ``fairlearn.metrics`` compares: right answers, answers, and groups by picture."""
+
+    y_true: pd.Series[Any]
+    y_pred: pd.Series[Any]
+    sensitive_features: pd.DataFrame
+
+
 @dataclass(frozen=True)
 class Run:
     """A finished run, read only: what the report, the dashboard and notebooks read."""
@@ -288,6 +298,39 @@ class Run:
             )
         emits = {q["task"]: q.get("emits", "choices") for q in self.questions}
         return OUTCOMES[emits.get(task, "choices")].read(path)
+
+    def to_fairlearn(self, task: str, condition: str = ENSEMBLE) -> Frames:
+        """Right answers, answers and groups of each picture, as ``fairlearn.metrics`` takes them.
+
+        ``MetricFrame(metrics=accuracy_score, **run.to_fairlearn("people-gender")._asdict())``.
+        Where a right answer is known for some pictures only, the others are left out; where for
+        none, ``y_true`` is empty values, and only metrics of ``y_pred`` alone can be asked. Its
+        bootstrap draws pictures, not subjects: where subjects repeat its intervals are too narrow.
+
+        Args:
+            task: a task that chose a label for each picture.
+            condition: the wording.
+
+        Returns:
+            Texts, by ``image_id``, and a column a grouping; 'unknown' where a group isn't known.
+
+        Raises:
+            InputError: as ``outcomes``; no such condition, or a task that chose no labels.
+        """
+        table = self.outcomes(task)
+        if not {"predicted", "truth"} <= {*table.columns}:
+            told = f"{self.name}: task '{task}' chose no label for a picture"
+            raise InputError(sentence(told, "Name a task of a classification"))
+        rows = table[table["condition"] == condition].set_index("image_id")
+        if rows.empty:
+            known = ", ".join(f"'{c}'" for c in dict.fromkeys(table["condition"]))
+            told = f"{self.name}: task '{task}' was not asked in the condition '{condition}'"
+            raise InputError(sentence(told, f"It has {known}"))
+        if rows["truth"].notna().any():
+            rows = rows[rows["truth"].notna()]
+        groups = self.groups().set_index("image_id").drop(columns="cluster_id").loc[rows.index]
+        known_groups = groups.astype(object).where(groups.notna(), UNKNOWN)
+        return Frames(rows["truth"], rows["predicted"], known_groups)
 
     def outcomes_file(self, task: str) -> str:
         """Where the rows of a task are, within the run."""

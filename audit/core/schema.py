@@ -54,7 +54,12 @@ class Schema:
     allowed: Mapping[str, tuple[str, ...]] | None = None
 
     def conform(self, table: pd.DataFrame) -> pd.DataFrame:
-        """The table with exactly these columns, in this order and type, a fresh index."""
+        """The table with exactly these columns, in this order and type, a fresh index.
+
+        What has neither rows nor columns, as a table made of no rows, is the empty table.
+        """
+        if table.shape == (0, 0):
+            return self.empty()
         kept = table.loc[:, list(self.columns)].reset_index(drop=True)
         dtypes = kept.dtypes
         wrong = {name: dtype for name, dtype in self.columns.items() if dtypes[name] != dtype}

@@ -58,6 +58,12 @@ EVERYONE: Final = "everyone"
 BETWEEN: Final = " | "
 #: pictures whose group isn't known: shown as their own row, never in a family
 UNKNOWN: Final = "unknown"
+#: what is said where nobody is compared with anybody
+NO_GROUPS: Final = (
+    "The suite names no attribute of who is shown, so no group is compared with another: what is "
+    "told is how many get which label, and how that changes with words, thresholds and pictures. "
+    "Whether it falls on some people more than on others can't be told."
+)
 
 
 def require_finite(values: ArrayLike, what: str) -> None:

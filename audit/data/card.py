@@ -123,7 +123,8 @@ class Card(Facts):
 
     Several manifests of one folder make one table, whose column ``part`` says which a row is from.
     ``pictures`` is false where there are none to look at, because a model's answers were recorded;
-    then ``id_column`` names the rows.
+    then ``id_column`` names the rows. ``withdrawn`` is the list of those to leave out, relative to
+    the card (``audit.data.withdrawn``).
     """
 
     name: Title
@@ -133,6 +134,7 @@ class Card(Facts):
     cluster_column: str | None = None
     attributes: Mapping[str, AttributeCard] = {}
     pictures: bool = True
+    withdrawn: str | None = None
 
     def nothing(self, column: str) -> frozenset[str]:
         """Which values of a column mean that nobody knows."""

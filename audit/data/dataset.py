@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from audit.data.manifest import Manifest, read_manifests
 from audit.data.paths import on_disk, require_inside
 from audit.data.remarks import Remark
 from audit.data.sources import SOURCES
+from audit.data.withdrawn import Withdrawn, found_in, list_beside
 from audit.data.yamlfile import load_yaml, validate
 
 MAX_VALUES = 20
@@ -47,7 +48,8 @@ class Dataset:
     ``table`` has a row a picture: ``image_id`` (unique), ``path`` (relative to ``root``),
     ``cluster_id`` (whatever repeats; the picture itself where the card names no column), then the
     manifest's columns: text in the file's own spelling, None where nobody knows. ``remarks`` are
-    what in it is probably not meant. ``digest`` covers card and table, not the pixels.
+    what in it is probably not meant. ``withdrawn`` are those left out of it, whom a list names.
+    ``digest`` covers card and table, not the pixels.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Dataset:
     card: Card
     digest: str
     remarks: tuple[Remark, ...] = ()
+    withdrawn: Withdrawn | None = None
 
     def __len__(self) -> int:
         return len(self.table)
@@ -102,7 +105,8 @@ class Dataset:
         if not (stated(self.card.consent) or stated(self.card.legal_basis)):
             return sentence(
                 f"the card of the dataset '{self.name}' states neither consent nor legal_basis",
-                "State in the card what the people shown agreed to, or the legal basis",
+                "State in the card what the people shown agreed to, or the legal basis; of a "
+                "named data set, 'legal_basis' beside its name in the suite",
             )
         return None
 
@@ -238,10 +242,30 @@ def load(ref: str | Path | Fields, where: str = "") -> Dataset:
     names = (card.manifest,) if isinstance(card.manifest, str) else card.manifest
     file = path.parent / names[0]
     manifest = read_manifests([path.parent / name for name in names], str(path))
-    return assemble(card, manifest, file, file.parent, str(path))
+    withdrawn = list_beside(path.parent, card.withdrawn)
+    return assemble(card, manifest, file, file.parent, str(path), withdrawn)
 
 
-def assemble(card: Card, manifest: Manifest, file: Path, root: Path, where: str) -> Dataset:
+def withdrawn_of(ref: str | Mapping[str, Any]) -> Path | None:
+    """The list of withdrawn consent of what ``load`` would read, as it is now; None if none.
+
+    Raises:
+        InputError: the data set isn't there any more, or the list isn't.
+    """
+    if isinstance(ref, Mapping):
+        return list_beside(Path(str(ref.get("root", ""))), ref.get("withdrawn"))
+    path = _find(ref, "")
+    return list_beside(path.parent, validate(Card, load_yaml(path), str(path)).withdrawn)
+
+
+def assemble(
+    card: Card,
+    manifest: Manifest,
+    file: Path,
+    root: Path,
+    where: str,
+    withdrawn: Path | None = None,
+) -> Dataset:
     """The dataset that a card makes of rows.
 
     Args:
@@ -250,19 +274,26 @@ def assemble(card: Card, manifest: Manifest, file: Path, root: Path, where: str)
         file: what lists them, for sentences about a row.
         root: the folder that paths of pictures are relative to.
         where: what names the columns, for sentences about them.
+        withdrawn: the list of those to leave out.
 
     Raises:
         InputError: a column isn't there, an id is given twice, a path leaves ``root``.
     """
     table = _table(manifest, card, file, root, where)
+    gone = found_in(table, withdrawn) if withdrawn else None
+    if gone:
+        kept = ~table["image_id"].isin(gone.image_ids)
+        manifest = replace(manifest, table=manifest.table[kept.to_numpy()])
+        table = table[kept].reset_index(drop=True)
     attributes = {
         name: Attribute(
             name, a.source, a.description, a.order, numbers.are_numbers(table[name].dropna())
         )
         for name, a in card.attributes.items()
     }
-    remarks = looks.of_data(card, manifest, table)
-    return Dataset(card.name, root, table, attributes, card, _digest(card, table), remarks)
+    said = (gone.remark(),) if gone and gone.entries else ()
+    remarks = (*said, *looks.of_data(card, manifest, table))
+    return Dataset(card.name, root, table, attributes, card, _digest(card, table), remarks, gone)
 
 
 def _find(ref: str, where: str) -> Path:
@@ -374,7 +405,7 @@ def _digest(card: Card, table: pd.DataFrame) -> str:
     """Sha256 over the card and the table; the order of rows and columns doesn't matter."""
     canonical = table.sort_values("image_id")[sorted(table.columns)]
     # a key that came later counts where it is used, so that digests of before hold
-    unused = {key for key in ("pictures", "show_pictures") if getattr(card, key)}
+    unused = {key for key in ("pictures", "show_pictures") if getattr(card, key)} | {"withdrawn"}
     said = card.model_dump(mode="json", exclude=unused)
     content = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
     content.update(canonical.to_csv(index=False, lineterminator="\n").encode())

@@ -36,7 +36,7 @@ from audit.core.tables import (
     WORST,
     records,
 )
-from audit.engine.suite import Gate
+from audit.engine.policy import Gate
 from audit.measure.claims import resting_bounds, within_but_for_the_left_out
 from audit.measure.findings import Finding, in_columns
 

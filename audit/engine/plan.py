@@ -18,7 +18,8 @@ from audit.core.errors import InputError, sentence
 from audit.core.files import unwritable, write_json
 from audit.core.names import slug
 from audit.core.rundir import Run, runs_in
-from audit.engine.suite import Gate, Suite
+from audit.engine.policy import Gate
+from audit.engine.suite import Suite
 from audit.measure.claims import Claim
 from audit.measure.confidence import Margin
 

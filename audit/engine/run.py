@@ -26,6 +26,7 @@ from audit.data.remarks import Remark
 from audit.engine import gates, plan
 from audit.engine.analysis import Answer, Tables, analyse, of_ties, together
 from audit.engine.askable import require_possible, require_readable, require_sound
+from audit.engine.capability import drawn_facts
 from audit.engine.suite import Suite
 from audit.measure.confidence import Confidence
 from audit.measure.findings import Finding, find, judged, with_caveats, with_remarks
@@ -115,12 +116,8 @@ def carry_out(
         )
         _write(build, suite, encoder, described)
         _list_quarantined(build.folder / PRIVATE / quarantine.LIST, suite, pictures.quarantined)
-        build.facts.update(
-            self_check=checked.facts,
-            plan=standing,
-            plan_digest=suite.plan_digest,
-            verdict_rule=RULE,
-        )
+        build.facts.update(self_check=checked.facts, **drawn_facts(suite, encoder))
+        build.facts.update(plan=standing, plan_digest=suite.plan_digest, verdict_rule=RULE)
         _write_tables(build.folder, tables, found)
         _write_rows(build.folder / PRIVATE, answers, suite, groups)
         origin = gates.Origin(

@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import pandas as pd
@@ -16,7 +16,6 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     PrivateAttr,
@@ -24,7 +23,7 @@ from pydantic import (
     model_validator,
 )
 
-from audit.core.earlier import as_sealed, key_of_now
+from audit.core.earlier import as_sealed
 from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest, unknown
 from audit.core.resources import suites
@@ -35,6 +34,7 @@ from audit.data.remarks import Remark
 from audit.data.yamlfile import FieldError, load_yaml, validate
 from audit.engine.counted import counted
 from audit.engine.paths import LISTS, Written, beside
+from audit.engine.policy import EVERY, Gate
 from audit.measure.claims import ERRORS, Claim
 from audit.measure.confidence import Confidence
 from audit.measure.metrics import DEFAULT_FAMILY, grouped, named
@@ -43,9 +43,6 @@ from audit.probes.kit.base import PROBES, Probe
 from audit.stats.significance import bonferroni_level, smallest_p
 
 SEE: Final = "'clip-audit list suites' shows all; a path to your own YAML works too"
-#: in a gate: every attribute and intersection, or every label family
-EVERY: Final = "*"
-_READ: Final = BeforeValidator(key_of_now)
 #: what says whom to ask and not what: one plan may be put to several models
 _WHO: Final = frozenset({"model", "precision"})
 #: what decides nothing that is asked
@@ -65,54 +62,6 @@ class Attribute(BaseModel):
     bins: tuple[float, ...] | None = Field(None, description="edges: [18, 35] gives three groups")
 
 
-class Gate(BaseModel):
-    """When a run fails: what may not be shown of a label family's gaps, or has to be.
-
-    The gated gaps are the suite's primary questions, or, where it declares none, every worst case
-    in the headline condition that a gate covers. One that exceeds the margin fails, one within
-    it passes; what stays open fails too, unless ``allow`` names it: *inconclusive*, or *too few*
-    where a group has too few subjects to be compared.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    attribute: str = Field(description="an attribute, an intersection 'a x b', or '*' for every")
-    family: str = Field(description="a label family such as suspicion, or '*' for every")
-    fail_if: Annotated[Literal["exceeds_margin"], _READ] | None = None
-    unless: Annotated[Literal["within_margin"], _READ] | None = None
-    allow: tuple[Annotated[Literal["too_few", "inconclusive"], _READ], ...] = ()
-
-    @model_validator(mode="after")
-    def _one_rule(self) -> Gate:
-        if (self.fail_if is None) == (self.unless is None):
-            given = "both rules" if self.fail_if else "no rule"
-            raise ValueError(
-                sentence(
-                    f"a gate with {given}",
-                    "Write either 'fail_if: exceeds_margin' or 'unless: within_margin'",
-                )
-            )
-        return self
-
-    def covers(self, attribute: str, family: str) -> bool:
-        """Whether gaps of this label family by this attribute are gated."""
-        return self.concerns(attribute) and self.family in (EVERY, family)
-
-    def concerns(self, attribute: str) -> bool:
-        """Whether this attribute is meant; 'a x b' is also 'b x a'."""
-        same = sorted(self.attribute.split(" x ")) == sorted(attribute.split(" x "))
-        return self.attribute == EVERY or same
-
-    def __str__(self) -> str:
-        """The gate in words, by which results name it."""
-        who = "every attribute" if self.attribute == EVERY else self.attribute
-        what = "every family" if self.family == EVERY else self.family
-        rule = "fails if a gap exceeds" if self.fail_if else "fails unless every gap is within"
-        allowed = " and ".join(sorted({a.replace("_", " ") for a in self.allow}, reverse=True))
-        told = f"{who}, {what}: {rule} the margin"
-        return told + (f"; {allowed} allowed" if allowed else "")
-
-
 class Suite(BaseModel):
     """Everything that decides what is asked and how sure to be."""
 
@@ -123,7 +72,7 @@ class Suite(BaseModel):
     model: str = Field(description="bundled name, folder, hub id or FAMILY:NAME")
     precision: str = Field("float32", pattern="^(float32|bfloat16|float16)$")
     dataset: str | Mapping[str, Any] = Field(description="bundled name, data card, or source")
-    attributes: tuple[Attribute, ...] = Field(min_length=1)
+    attributes: tuple[Attribute, ...]
     intersections: tuple[tuple[str, ...], ...] = ()
     probes: tuple[Mapping[str, Any], ...] = Field(min_length=1)
     acknowledge: tuple[str, ...] = Field(
@@ -142,6 +91,9 @@ class Suite(BaseModel):
     max_quarantined: float = Field(0.05, ge=0, le=1, description="share of unreadable pictures")
     self_check: Literal["stop", "warn", "skip"] = Field(
         "stop", description="what happens where a model fails easy questions"
+    )
+    capability: bool = Field(
+        False, description="also ask drawn pictures: colours, shapes, digits, words, counting"
     )
     seed: int = 0
     _written: Written = PrivateAttr(default_factory=Written)
@@ -423,7 +375,11 @@ class Suite(BaseModel):
         # where files lie on this machine decides nothing
         places = {"dataset": "", "probes": [_decisive(probe) for probe in self.asked]}
         fixed = as_sealed(self.model_dump(mode="json", exclude=set(without | _ASIDE))) | places
-        for name in ("favourable", "primary"):  # they came later, and plans sealed before hold
+        for name in (
+            "favourable",
+            "primary",
+            "capability",
+        ):  # they came later, and plans sealed before hold
             if not getattr(self, name):
                 fixed.pop(name, None)
         text = json.dumps([fixed, self.pictures.digest, asked], default=str, sort_keys=True)
@@ -459,11 +415,11 @@ class Suite(BaseModel):
                 for group in [*values.cat.categories, UNKNOWN]
                 if group in by_group.index
             ]
-        cells = pd.DataFrame(rows)
+        cells = pd.DataFrame(rows, columns=["attribute", "group", "pictures", "subjects"])
         fewest = self.confidence.min_group
         whys = [cells["group"] == UNKNOWN, cells["subjects"] < fewest]
         reasons = ["no: group not known", f"no: under {fewest} subjects"]
-        return cells.assign(compared=np.select(whys, reasons, "yes"))
+        return cells.assign(compared=np.select(whys, reasons, "yes").astype(object))
 
     def power(self, bases: tuple[float, ...] = BASES) -> pd.DataFrame:
         """What one question could show by each attribute, before any model is asked.

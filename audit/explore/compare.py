@@ -454,7 +454,7 @@ def _shared(run_a: Run, run_b: Run) -> pd.DataFrame:
         )
     attributes = [str(column) for column in a if column in b and column != "cluster_id"]
     if not attributes:
-        told = [", ".join(map(str, t.columns.drop("cluster_id"))) for t in (a, b)]
+        told = [", ".join(map(str, t.columns.drop("cluster_id"))) or "nothing" for t in (a, b)]
         raise InputError(
             sentence(
                 f"{where} group by no attribute in common: by {told[0]} and by {told[1]}",

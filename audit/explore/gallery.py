@@ -30,6 +30,7 @@ from audit.data.alterations import AS_IT_IS, alteration
 from audit.data.dataset import Dataset
 from audit.data.images import Unreadable, decode
 from audit.data.labels import Label, LabelSet, label_set_names, load_label_set, normalise
+from audit.engine.consent import require_same_pictures
 from audit.engine.suite import Suite, load_suite
 from audit.explore.lab import SUITE_FILE, can_be_asked, saved_question
 from audit.explore.saved_model import stored_model
@@ -455,15 +456,13 @@ def open_gallery(run: Run, store: Store) -> Gallery:
 
     Raises:
         InputError: no private part, or a run of an earlier version; rows that were changed; a data
-            set that is gone, has changed since, or whose pictures may not be shown.
+            set that is gone, has changed since, lost somebody's consent or may not be shown.
     """
     groups = run.groups().set_index("image_id")
     _require_sealed(run, f"{PRIVATE}/groups.parquet")
     suite = load_suite(str(run.path / SUITE_FILE))
     dataset = suite.pictures
-    if dataset.digest != run.manifest.get("dataset_digest"):
-        told = f"{run.name}: the data set '{dataset.name}' has changed since this run"
-        raise InputError(sentence(f"{told}, so its pictures are not shown", "Run the suite again"))
+    require_same_pictures(run, dataset)
     if refused := dataset.refuse_showing():
         raise InputError(refused)
     return Gallery(run, suite, groups[groups.index.isin(dataset.table["image_id"])], store)

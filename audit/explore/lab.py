@@ -39,6 +39,7 @@ from audit.data.labels import (
     prompt,
 )
 from audit.data.yamlfile import validate
+from audit.engine.consent import require_same_pictures
 from audit.engine.suite import Suite, load_suite
 from audit.explore.saved_model import Load, TextsOnly, saved_model
 from audit.measure.confidence import Confidence
@@ -299,7 +300,7 @@ class _Asked:
     @classmethod
     def of(cls, run: Run, task: str, load: Load | None) -> _Asked:
         suite = load_suite(str(run.path / SUITE_FILE))
-        _require_same(run, suite)
+        require_same_pictures(run, suite.pictures)
         probe = next((p for p in suite.asked if p.task == task), None)
         if not isinstance(probe, Classification):
             raise InputError(
@@ -328,17 +329,6 @@ def saved_question(run: Run, task: str) -> Question:
     )
     where = f"{run.name}: {task}"
     return Question(validate(LabelSet, labels, where), validate(PromptSet, prompts, where))
-
-
-def _require_same(run: Run, suite: Suite) -> None:
-    """The pictures and their groups must be those of the run."""
-    if suite.pictures.digest != run.manifest.get("dataset_digest"):
-        raise InputError(
-            sentence(
-                f"{run.name}: the data set '{suite.pictures.name}' has changed since this run",
-                "Run the suite again; what was encoded is kept, so that is quick",
-            )
-        )
 
 
 # ---- in the run's own wordings -----------------------------------------------------------------

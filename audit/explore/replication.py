@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import pandas as pd
 
@@ -30,12 +30,14 @@ from audit.data.labels import normalise
 from audit.explore.replication_card import (
     ACCURACY,
     CHOICE,
+    CONDITION,
     CROSS,
     NOT_COMPARABLE,
     NOT_REPRODUCED,
     REPLICATIONS,
     REPRODUCED,
     WORDS,
+    Finished,
     Number,
     PublishedProtocol,
     Question,
@@ -43,26 +45,6 @@ from audit.explore.replication_card import (
     cell,
 )
 from audit.stats.defaults import rate_bounds
-
-
-class Finished(Protocol):
-    """What is read of a run: ``audit.core.rundir.Run``, or anything that has as much of it."""
-
-    @property
-    def rates(self) -> pd.DataFrame:
-        """The table RATES."""
-
-    @property
-    def model(self) -> Row:
-        """The encoder's card."""
-
-    @property
-    def dataset(self) -> Row:
-        """Name, pictures, quarantined pictures, attributes and card of the data set."""
-
-    @property
-    def questions(self) -> list[Row]:
-        """What each probe asked."""
 
 
 @dataclass(frozen=True)
@@ -360,8 +342,12 @@ def _about_wording(question: Question, asked: Fields) -> tuple[str, list[Gap]]:
     sets = asked.get("prompt_sets") or []
     here = tuple(t for s in sets for t in s["templates"])
     rules = sorted({str(s["article"]) for s in sets})
-    condition, used = ENSEMBLE, here
-    if len(question.templates) == 1 < len(here) and question.templates[0] in here:
+    condition, used = CONDITION.get(str(asked["kind"]), ENSEMBLE), here
+    if (
+        condition == ENSEMBLE
+        and len(question.templates) == 1 < len(here)
+        and question.templates[0] in here
+    ):
         condition, used = f"template: {question.templates[0]}", question.templates
     gaps = []
     if not question.templates:
@@ -546,8 +532,9 @@ def in_columns(row: Fields) -> tuple[str, ...]:
     what = f"{row['question']}: {row['metric'].replace('_', ' ')} of {row['label']}"
     who = "" if row["attribute"] == EVERYONE else f", {row['group']}"
     low, high = row["low"], row["high"]
-    told = "–" if math.isnan(low) else f"{percent(row['difference'], low, high)} "
-    told += "" if math.isnan(low) else f"({bounds(low, high)})"
+    told = (
+        "–" if math.isnan(low) else f"{percent(row['difference'], low, high)} ({bounds(low, high)})"
+    )
     apart = f"{row['differs']} differ, {row['unstated']} unstated"
     ours = "–" if math.isnan(row["ours"]) else f"{100 * row['ours']:.1f}"
     cells = (row["verdict"], what + who, f"{100 * row['published']:.1f}", ours, told, apart)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Protocol, Self
 
+import pandas as pd
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from audit.core.errors import InputError, sentence
@@ -17,10 +18,7 @@ from audit.core.tables import EVERYONE, INCONCLUSIVE
 from audit.data.labels import Cited, Text, normalise
 from audit.data.yamlfile import FieldError, load_yaml, validate
 from audit.measure.metrics import METRICS
-
-if TYPE_CHECKING:
-    pass
-
+from audit.probes.linear.probe import ALL
 
 REPRODUCED: Final = "reproduced"
 
@@ -46,7 +44,29 @@ HIGHEST: Final = "highest similarity"
 SIZES: Final = ("printed", "whole split", "assumed", "unknown")
 
 
-CHOICE: Final = {"classification": HIGHEST}
+CHOICE: Final = {"classification": HIGHEST, "linear": "linear probe"}
+#: the condition that answers by that rule, where it isn't the headline
+CONDITION: Final = {"linear": ALL}
+
+
+class Finished(Protocol):
+    """What is read of a run: ``audit.core.rundir.Run``, or anything that has as much of it."""
+
+    @property
+    def rates(self) -> pd.DataFrame:
+        """The table RATES."""
+
+    @property
+    def model(self) -> dict[str, Any]:
+        """The encoder's card."""
+
+    @property
+    def dataset(self) -> dict[str, Any]:
+        """Name, pictures, quarantined pictures, attributes and card of the data set."""
+
+    @property
+    def questions(self) -> list[dict[str, Any]]:
+        """What each probe asked."""
 
 
 _ONLY_LABEL: Final = {ACCURACY: "any label", "misclassification": "any label"}

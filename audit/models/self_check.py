@@ -1,18 +1,17 @@
 """Easy questions that any CLIP answers, asked before an audit: is this model read as it is meant?
 
-Plain colours, shapes and digits are drawn here. A narrow model says in ``self_check.yaml``, beside
-its weights, what it can be asked instead.
+Plain colours, shapes and digits are drawn (``audit.models.drawn``). A narrow model says in
+``self_check.yaml``, beside its weights, what it can be asked instead.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
 from pydantic import BaseModel, ConfigDict, Field
 
 from audit.core.errors import AuditError, InputError, sentence
@@ -20,27 +19,12 @@ from audit.data.dataset import load as load_dataset
 from audit.data.images import decode
 from audit.data.yamlfile import load_yaml, validate
 from audit.models import hub
+from audit.models.drawn import Battery, easy
 from audit.models.encoder import Encoder
 
 FILE: Final = "self_check.yaml"
 #: as many right answers as this come by chance in one of a thousand checks
 _CHANCE: Final = 0.999
-_SIDE: Final = 224
-_COLOURS: Final = {
-    "red": "#e02020", "green": "#20a030", "blue": "#2040e0", "yellow": "#f0e020",
-    "black": "#000000", "white": "#ffffff", "orange": "#f08010", "purple": "#8020a0",
-}  # fmt: skip
-_SHAPES: Final = ("circle", "square", "triangle", "cross")
-
-
-@dataclass(frozen=True)
-class Battery:
-    """Pictures, a text for each answer, and the place of each picture's right one."""
-
-    name: str
-    texts: tuple[str, ...]
-    pictures: tuple[Image.Image, ...]
-    right: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -96,7 +80,7 @@ def check(encoder: Encoder) -> SelfCheck:
         return SelfCheck(reason="the system answers with labels of its own, and no others")
     try:
         batteries = batteries_of(card.ref)
-        found = [_ask(encoder, battery) for battery in batteries]
+        found = [asked(encoder, battery) for battery in batteries]
     except (AuditError, LookupError, ValueError, TypeError) as error:
         return SelfCheck(reason=f"the model refuses to be asked ({str(error)[:200]})")
     parts = tuple((b.name, right, len(b.right)) for b, right in zip(batteries, found, strict=True))
@@ -136,7 +120,7 @@ def by_luck(chances: Sequence[float], level: float = _CHANCE) -> int:
     return int(np.searchsorted(np.cumsum(shares), level))
 
 
-def _ask(encoder: Encoder, battery: Battery) -> int:
+def asked(encoder: Encoder, battery: Battery) -> int:
     """How many of a battery's pictures are nearest to their own text."""
     pictures = encoder.encode_images(battery.pictures)
     texts = encoder.encode_texts(battery.texts)
@@ -165,7 +149,7 @@ def batteries_of(ref: str) -> Sequence[Battery]:
     """
     folder = hub.here(ref)
     if folder is None or not (folder / FILE).is_file():
-        return list(drawn())
+        return list(easy())
     return [_declared(folder / FILE)]
 
 
@@ -181,48 +165,3 @@ def _declared(path: Path) -> Battery:
     pictures = tuple(decode(files[ids[0]]) for _, ids in shown)
     name = said.column.replace("_", " ")
     return Battery(name, tuple(said.prompts.values()), pictures, tuple(p for p, _ in shown))
-
-
-def drawn() -> Iterator[Battery]:
-    """Plain colours, shapes and digits."""
-    yield _battery("colours", _COLOURS, "a picture of the plain colour {}.", _colour)
-    yield _battery("shapes", _SHAPES, "a black {} on a white background.", _shape)
-    yield _battery("digits", [str(d) for d in range(10)], 'the number "{}".', _digit)
-
-
-def _battery(
-    name: str,
-    answers: Sequence[str] | dict[str, str],
-    text: str,
-    draw: Callable[[str], Image.Image],
-) -> Battery:
-    texts = tuple(text.format(answer) for answer in answers)
-    return Battery(name, texts, tuple(map(draw, answers)), tuple(range(len(texts))))
-
-
-def _colour(name: str) -> Image.Image:
-    return Image.new("RGB", (_SIDE, _SIDE), _COLOURS[name])
-
-
-def _shape(name: str) -> Image.Image:
-    image = Image.new("RGB", (_SIDE, _SIDE), "white")
-    pen, low, high = ImageDraw.Draw(image), _SIDE // 5, _SIDE - _SIDE // 5
-    middle, thick = _SIDE // 2, _SIDE // 14
-    if name == "circle":
-        pen.ellipse((low, low, high, high), fill="black")
-    elif name == "square":
-        pen.rectangle((low, low, high, high), fill="black")
-    elif name == "triangle":
-        pen.polygon([(middle, low), (low, high), (high, high)], fill="black")
-    else:
-        pen.rectangle((low, middle - thick, high, middle + thick), fill="black")
-        pen.rectangle((middle - thick, low, middle + thick, high), fill="black")
-    return image
-
-
-def _digit(name: str) -> Image.Image:
-    image = Image.new("RGB", (_SIDE, _SIDE), "white")
-    pen = ImageDraw.Draw(image)
-    font = ImageFont.load_default(size=_SIDE * 3 // 4)
-    pen.text((_SIDE // 2, _SIDE // 2), name, fill="black", font=font, anchor="mm")
-    return image

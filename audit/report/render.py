@@ -38,7 +38,9 @@ from audit.core.page import BLANK, EVIDENCE, MARKS, Markdown, as_text, code, esc
 from audit.core.resources import shipped
 from audit.core.rows import Fields, Row
 from audit.core.rundir import Run
+from audit.core.tables import NO_GROUPS
 from audit.engine import gates
+from audit.engine.consent import withdrawn_since
 from audit.measure.findings import tally_verdicts
 from audit.models.encoder import card_of
 from audit.probes.kit.blocks import Block, Folded, Part, Picture, Section
@@ -123,7 +125,7 @@ def rendered(run: Run, template: Path | None = None) -> Rendered:
     damage: list[Damage] = []
     run = legible(run)
     mark = _mark(run)
-    text = mark + fill(run, template or shipped(TEMPLATE), drawn, damage)
+    text = mark + _consent(run) + fill(run, template or shipped(TEMPLATE), drawn, damage)
     try:
         last = _evidence(run, text, drawn)
     except Exception as error:
@@ -148,6 +150,12 @@ def _mark(run: Run) -> str:
         return ""
     files = ", ".join(code(str(name)) for name in run.manifest["edited"])
     return f"> **⚠ {_IN_SHORT}.** After it was sealed: {files}.\n\n"
+
+
+def _consent(run: Run) -> str:
+    """What stands before the report of a run whose people have withdrawn their consent since."""
+    said = withdrawn_since(run)
+    return f"> **⚠ {escaped(said)}**\n\n" if said else ""
 
 
 def _placed(run: Run, damage: list[Damage], part: str, error: Exception) -> Damaged:
@@ -282,6 +290,7 @@ def context(run: Run, drawn: dict[str, Drawn], damage: list[Damage] | None = Non
         "section": partial(_section, run, drawn, damage),
         "figure": partial(_named_figure, run, drawn, damage),
         "withheld": told(run),
+        "no_groups": NO_GROUPS,
         "words": author.words,
         "line": author.line,
         "harm_map": author.harms,

@@ -51,7 +51,7 @@ from audit.store.shelf import (
 )
 from audit.store.stream import FLUSH_PICTURES, Encoded, encode_stream
 from audit.store.turns import Turn
-from audit.store.uses import Use, Uses
+from audit.store.uses import Use, Uses, subject_digest
 
 Progress = Callable[[int, int], None]
 
@@ -202,17 +202,18 @@ class Store:
         keys: Iterable[str] = (),
         dataset: str | None = None,
         cluster_ids: Iterable[str] | None = None,
+        image_ids: Iterable[str] | None = None,
     ) -> int:
         """Remove embeddings of pictures from every model's folder and forget their files.
 
         Pictures are named by ``keys`` (hex digests as ``pixel_digest`` gives them), or by the
-        ``dataset`` they were encoded for, or by some of its ``cluster_ids`` only. Embeddings that
-        another dataset shares go too; they are made again when asked for. Nothing else may be
-        filling the store meanwhile. Returns how many embeddings were removed.
+        ``dataset`` they were encoded for, or by some of its ``cluster_ids`` and ``image_ids`` only.
+        Embeddings that another dataset shares go too; they are made again when asked for. Nothing
+        else may be filling the store meanwhile. Returns how many embeddings were removed.
         """
         gone = {bytes.fromhex(key) for key in keys}
         pixels = set(gone)
-        for use in self._forget(dataset, cluster_ids) if dataset is not None else ():
+        for use in self._forget(dataset, cluster_ids, image_ids) if dataset is not None else ():
             gone.add(use.key)
             pixels.add(bytes.fromhex(use.pixels))
         removed = 0
@@ -233,12 +234,21 @@ class Store:
         shutil.rmtree(folder)
         return True
 
-    def _forget(self, dataset: str, cluster_ids: Iterable[str] | None) -> list[Use]:
+    def known(self, dataset: str) -> frozenset[str]:
+        """Digests of the subjects of whom pictures were encoded for a data set; empty if none."""
+        return frozenset(Uses(self.folder / "datasets", dataset, {}).clusters)
+
+    def _forget(
+        self,
+        dataset: str,
+        cluster_ids: Iterable[str] | None,
+        image_ids: Iterable[str] | None,
+    ) -> list[Use]:
         uses = Uses(self.folder / "datasets", dataset, {})
-        if cluster_ids is None:
+        if cluster_ids is None and image_ids is None:
             return uses.forget(lambda use: True)
-        wanted = {text_digest(str(cluster)) for cluster in cluster_ids}
-        return uses.forget(lambda use: use.cluster in wanted)
+        subjects, pictures = {*map(subject_digest, cluster_ids or ())}, {*(image_ids or ())}
+        return uses.forget(lambda use: use.cluster in subjects or use.image_id in pictures)
 
     def open(self) -> None:
         """Make the folders, private and out of git's sight; fail now rather than after an hour.

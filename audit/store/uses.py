@@ -26,6 +26,11 @@ class Use:
         return picture_key(self.pixels, self.alteration)
 
 
+def subject_digest(cluster_id: str) -> str:
+    """What stands for a subject in the store."""
+    return text_digest(str(cluster_id))
+
+
 class Uses:
     """Which pictures a dataset uses, so that they can be found again to be purged."""
 
@@ -41,6 +46,11 @@ class Uses:
             self._save(new)
             self._known |= new
 
+    @property
+    def clusters(self) -> set[str]:
+        """Digests of the subjects whose pictures are noted; blank of a picture without one."""
+        return {use.cluster for use in self._known}
+
     def forget(self, wanted: Callable[[Use], bool]) -> list[Use]:
         """Take out the uses that are wanted, and return them."""
         files = self._files()
@@ -54,7 +64,7 @@ class Uses:
 
     def _cluster(self, image_id: str) -> str:
         cluster = self._clusters.get(image_id)
-        return "" if cluster is None else text_digest(str(cluster))
+        return "" if cluster is None else subject_digest(cluster)
 
     def _save(self, uses: Iterable[Use]) -> None:
         private(self.folder)

@@ -13,10 +13,11 @@ from typing import Any, Final, TypeVar, cast
 import pandas as pd
 import streamlit as st
 
-from audit import InputError, Run, open_run
+from audit import InputError, Run
 from audit.core.files import digest_of
 from audit.core.integrity import unedited
-from audit.core.rundir import MANIFEST, TABLES
+from audit.core.rundir import MANIFEST, TABLES, open_run
+from audit.engine.consent import withdrawn_since
 from audit.report.narrative import FILE
 from parts.words import csv, plain
 
@@ -134,6 +135,12 @@ def refuse(path: Path, damaged: Sequence[str]) -> None:
         "Restore the files from a copy, or run the suite again: what was encoded is kept, so that "
         "is quick."
     )
+
+
+@st.cache_data(max_entries=8, ttl=60, show_spinner=False)
+def withdrawn(path: str, stamp: str) -> str | None:
+    """What is said of a run whose people have withdrawn their consent since; None if nothing."""
+    return withdrawn_since(open_run(Path(path)))
 
 
 def whole_or_stop(run: Run) -> None:

@@ -12,7 +12,7 @@ from parts.words import MEANINGS, SEEN, SIGNS, plain, signed, table, unbroken, u
 
 from audit import Run
 from audit.core.evidence import each
-from audit.core.tables import UNKNOWN
+from audit.core.tables import NO_GROUPS, UNKNOWN
 from audit.measure.findings import tally_verdicts
 from audit.report.sections.label_sets import label_warnings
 from audit.store.quarantine import uneven
@@ -114,6 +114,9 @@ def group_sizes(run: Run) -> None:
     """Pictures and subjects of every group, and what was set aside, before any number of it."""
     st.subheader("Groups")
     cells = run.dataset["cells"]
+    if not cells:
+        st.markdown(plain(f"{NO_GROUPS} {_set_aside(run)}"))
+        return
     single = [cell for cell in cells if " x " not in cell["attribute"]]
     few = sum(_compared(cell).startswith("no:") for cell in cells)
     number = len({cell["attribute"] for cell in single})

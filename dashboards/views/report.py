@@ -38,11 +38,14 @@ OFFERED: Final = (
         "YAML for a model’s folder .eval_results, if the data set is on the Hugging Face hub",
     ),
     ("croissant", "Croissant", "JSON that describes the run’s tables and pictures"),
+    ("csv", "CSV", "all rates, for a spreadsheet"),
+    ("xlsx", "XLSX", "workbook of rates and gaps, with what each column holds"),
     ("ll144", "LL144", "CSV of selection rates and impact ratios, where a label selects"),
 )
 MIME: Final = {
     "html": "text/html", "markdown": "text/markdown", ".csv": "text/csv", ZIP: "application/zip",
     ".yaml": "text/yaml", ".json": "application/json", ".pdf": "application/pdf",
+    ".xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
     ".docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
 }  # fmt: skip
 SUFFIX: Final = {"html": ".html", "markdown": ".md", ZIP: ".zip"}

@@ -43,6 +43,7 @@ SOURCES: Final[Registry[type[Source]]] = Registry(
         "dollar-street": "audit.data.sources.dollar_street:DollarStreet",
         "geode": "audit.data.sources.geode:GeoDE",
         "image-folder": "audit.data.sources.image_folder:ImageFolder",
+        "pictures": "audit.data.sources.pictures:Pictures",
         "archive": "audit.data.sources.archive:Archived",
         "webdataset": "audit.data.sources.webdataset:WebDataset",
         "video-frames": "audit.data.sources.video_frames:VideoFrames",

@@ -28,6 +28,7 @@ from audit.data.card import AttributeCard, Card, Facts, Prose, Title, Written
 from audit.data.dataset import Dataset, assemble
 from audit.data.manifest import Manifest
 from audit.data.remarks import Remark, counted, tally, unspoilt
+from audit.data.withdrawn import list_beside
 from audit.data.yamlfile import validate
 
 Grain = Literal["picture", "person", "region", "frame", "video"]
@@ -87,6 +88,11 @@ class Source(Written, ABC):
 
     name: str = Field(description="which source it is")
     root: Path = Field(description="the folder that the files were unpacked into")
+    withdrawn: str | None = Field(
+        None,
+        description="a list in root, whom to leave out since consent was withdrawn; withdrawn.txt "
+        "if it is there",
+    )
 
     about: ClassVar[str]
     grain: ClassVar[Grain] = "picture"
@@ -152,7 +158,8 @@ class Source(Written, ABC):
         if rows.table.empty:
             told = "; ".join(["no picture is left", *(remark.text for remark in rows.remarks)])
             raise InputError(sentence(f"{rows.file}: {told}", "Get the whole copy"))
-        data = assemble(card, rows.manifest, rows.file, rows.root, f"'{self.name}'")
+        gone = list_beside(self.root, self.withdrawn)
+        data = assemble(card, rows.manifest, rows.file, rows.root, f"'{self.name}'", gone)
         return replace(data, remarks=(*rows.remarks, *data.remarks))
 
 

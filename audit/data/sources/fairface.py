@@ -74,6 +74,11 @@ class FairFace(Published):
                 description=f"race in seven values, {_PERCEIVED}",
                 order=_RACES,
             ),
+            "white_or_not": AttributeCard(
+                source="annotator-perceived",
+                description="race in two values, as Tables 3 and 4 of the CLIP paper count it",
+                order=(_RACES[0], "Non-White"),
+            ),
         },
         licence="CC BY 4.0, as its README says",
         consent="not obtained",
@@ -115,6 +120,8 @@ class FairFace(Published):
             table["service_test"] = table["service_test"].replace(
                 {"TRUE": "True", "FALSE": "False"}
             )
+        if "race" in table:
+            table["white_or_not"] = table["race"].where(table["race"] == _RACES[0], "Non-White")
         return Rows(Manifest(table), listed, self._pictures())
 
     def _pictures(self) -> Path:

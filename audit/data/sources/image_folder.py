@@ -14,6 +14,7 @@ from audit.core.errors import InputError, sentence
 from audit.data.card import PROVENANCES, Card, Names, Provenance
 from audit.data.manifest import Manifest
 from audit.data.sources.base import Own, Rows, aside
+from audit.data.withdrawn import list_beside
 
 SUFFIXES: Final = frozenset(
     {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".jp2"}
@@ -70,7 +71,7 @@ class ImageFolder(ByFolder):
         folders = [p.name for p in sorted(self.root.iterdir()) if p.is_dir() and p.name[0] != "."]
         self.refuse_parts(folders, self.root, f"root: {self.root / (folders or ['.'])[0]}")
         rows, other = [], []
-        for name in files_below(self.root):
+        for name in files_below(self.root, list_beside(self.root, self.withdrawn)):
             if "/" in name and is_picture(name):
                 rows.append((name, name.split("/")[0]))
             else:
@@ -81,15 +82,13 @@ class ImageFolder(ByFolder):
         return Rows(Manifest(table), self.root, self.root, remarks, len(other))
 
 
-def files_below(folder: Path) -> list[str]:
-    """Paths of all files in and below a folder, but for names that begin with a dot."""
-    found = (
-        Path(at, name)
-        for at, _, names in os.walk(folder)
-        for name in names
-        if not name.startswith(".")
-    )
-    return [path.relative_to(folder).as_posix() for path in sorted(found)]
+def files_below(folder: Path, beside: Path | None = None) -> list[str]:
+    """Paths of all files in and below a folder but ``beside`` and what a dot in a name hides."""
+    found = []
+    for at, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [Path(at, name) for name in names if not name.startswith(".")]
+    return [path.relative_to(folder).as_posix() for path in sorted(found) if path != beside]
 
 
 def is_picture(name: str) -> bool:

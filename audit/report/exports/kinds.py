@@ -23,6 +23,7 @@ from audit.report.exports.machine import (
     write_model_index,
 )
 from audit.report.exports.pdf import write_pdf
+from audit.report.exports.sheets import write_csv, write_xlsx
 from audit.report.exports.word import require_library, write_docx
 
 #: what a finished run can be written as, beside Markdown and HTML: where, and by whom
@@ -34,6 +35,8 @@ KINDS: Final[Mapping[str, tuple[str, Callable[[Run, Path], Path]]]] = {
     # beside the tables it names
     "croissant": ("croissant.json", write_croissant),
     "ll144": (f"{FOLDER}/ll144.csv", write_ll144),
+    "csv": (f"{FOLDER}/rates.csv", write_csv),
+    "xlsx": (f"{FOLDER}/tables.xlsx", write_xlsx),
 }
 
 
@@ -41,6 +44,7 @@ KINDS: Final[Mapping[str, tuple[str, Callable[[Run, Path], Path]]]] = {
 _NEEDS: Final[Mapping[str, Callable[[Run], object]]] = {
     "docx": lambda run: require_library("docx", "a Word document"),
     "pdf": lambda run: require_library("reportlab", "a PDF"),
+    "xlsx": lambda run: require_library("openpyxl", "a workbook"),
     "model-index": findings_by_task,
     "eval-results": eval_rows,
     "ll144": selection_rows,

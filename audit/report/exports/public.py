@@ -38,11 +38,12 @@ from audit.core.tables import (
     records,
 )
 from audit.engine import gates
+from audit.engine.consent import withdrawn_since
 from audit.measure.findings import REMARKED, TOO_FEW_SUBJECTS, Finding, in_columns
 from audit.measure.rates_by_truth import RECALL
 from audit.report import narrative
 from audit.report.exports.places import names_in, without_paths
-from audit.report.exports.withholding import Cell, Fewest, withheld
+from audit.report.exports.withholding import Cell, Fewest, withheld_of
 from audit.store.quarantine import UNEVEN
 
 #: of fewer subjects than this no group is published, however many pictures there are of them
@@ -143,14 +144,14 @@ class Hidden:
     @classmethod
     def of(cls, run: Run, fewest: Fewest) -> Hidden:
         """Which groups of a run are small, anywhere, and which protect them."""
-        cells = pd.DataFrame(run.dataset["cells"])
-        everywhere = _withheld(cells.rename(columns={"pictures": "n"}), fewest, frozenset())
+        cells = pd.DataFrame(run.dataset["cells"]).rename(columns={"pictures": "n"})
+        everywhere = withheld_of(cells, fewest, frozenset())
         known: dict[Any, frozenset[Cell]] = {}
         by_task: dict[str, frozenset[Cell]] = {}
         for task, counted in _counted(run):
             same = tuple(counted[["attribute", "group", "n", "subjects"]].itertuples(index=False))
             if same not in known:
-                known[same] = _withheld(counted, fewest, everywhere)
+                known[same] = withheld_of(counted, fewest, everywhere)
             by_task[task] = by_task.get(task, everywhere) | known[same]
         return cls(fewest, everywhere, by_task)
 
@@ -161,14 +162,6 @@ class Hidden:
     def attributes(self, task: str) -> set[str]:
         """The attributes of which some group is withheld in a task."""
         return {attribute for attribute, _ in self.of_task(task)}
-
-
-def _withheld(counted: pd.DataFrame, fewest: Fewest, already: frozenset[Cell]) -> frozenset[Cell]:
-    some = counted[counted["n"] > 0]
-    cells = list(zip(some["attribute"], some["group"], strict=True))
-    pictures = dict(zip(cells, map(int, some["n"]), strict=True))
-    subjects = dict(zip(cells, map(int, some["subjects"]), strict=True))
-    return already | withheld(pictures, subjects, fewest, already)
 
 
 def _counted(run: Run) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -337,8 +330,6 @@ _NAMELESS_FEW: Final = (
     f"{TOO_FEW_SUBJECTS}: some that are withheld; 'within margin' is said of no group that "
     "nobody looked at"
 )
-
-
 _WITHHELD_REMARKS: Final = "remarks on the data are withheld, since they count single values"
 _NAMELESS_UNEVEN: Final = f"{UNEVEN}; how many of which groups is not said here"
 
@@ -441,6 +432,7 @@ def _write_manifest(
     }
     facts = without_paths(dict(run.manifest), names)
     published = facts | {"public": True, "withheld": told, "files": files}
+    published |= {"withdrawn": said} if (said := withdrawn_since(run)) else {}
     write_json(to / MANIFEST, with_seal(published))
 
 

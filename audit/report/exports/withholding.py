@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.optimize import linprog
 from scipy.sparse import csr_array, hstack, identity, vstack
@@ -189,3 +190,14 @@ def _members(cell: Cell, parts: Sequence[str], crossed: Sequence[Sequence[str]])
     if group == UNKNOWN:
         return [UNKNOWN in values for values in chosen]
     return [UNKNOWN not in values and _CROSS.join(values) == group for values in chosen]
+
+
+def withheld_of(counted: pd.DataFrame, fewest: Fewest, already: frozenset[Cell]) -> frozenset[Cell]:
+    """The groups withheld of a table of counts: attribute, group, n and subjects of each."""
+    if counted.empty:
+        return already
+    some = counted[counted["n"] > 0]
+    cells = list(zip(some["attribute"], some["group"], strict=True))
+    pictures = dict(zip(cells, map(int, some["n"]), strict=True))
+    subjects = dict(zip(cells, map(int, some["subjects"]), strict=True))
+    return already | withheld(pictures, subjects, fewest, already)

@@ -52,7 +52,7 @@ def rows_where(table: pd.DataFrame, column: str, value: str) -> pd.DataFrame:
             sentence(
                 f"this run has no {column} '{value}' here",
                 suggest(value, known),
-                f"It has {', '.join(known[:12])}",
+                f"It has {', '.join(known[:12])}" if known else "There are no groups to compare",
             )
         )
     return rows

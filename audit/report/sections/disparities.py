@@ -141,6 +141,19 @@ def rates_table(run: Run, task: Task, attribute: str) -> Markdown:
     return with_rest(shown, more, "labels", "rates.parquet")
 
 
+def everyone_table(run: Run, task: Task) -> Markdown:
+    """How many of all pictures each question holds of, the most first."""
+    rates = run.rates[(run.rates["task"] == task.name) & (run.rates["condition"] == ENSEMBLE)]
+    rates = rates[rates["attribute"] == EVERYONE]
+    ranked = rates.sort_values(["metric", "value"], ascending=[True, False], kind="stable")
+    shown = table(
+        {"Chosen": asked(row), "Pictures": f"{row.n:,}", "Rate [interval] (events)": words}
+        for row in each(ranked.head(MOST_ROWS))
+        for words in [rate_in_words(row, row.n)]
+    )
+    return with_rest(shown, len(ranked) - MOST_ROWS, "labels", "rates.parquet")
+
+
 def _rate_cells(rows: Sequence[Record], pooled: bool) -> dict[str, str]:
     """One group's line: how many, and its rates, each with the pooled one beside it if wanted."""
     n = max(row.n for row in rows)
@@ -181,6 +194,7 @@ def _most_uneven(rates: pd.DataFrame, most: int) -> list[tuple[str, str]]:
 OFFERS: Final = (
     gaps_table,
     rates_table,
+    everyone_table,
     departures_table,
     has_pooled,
 )

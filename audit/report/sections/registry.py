@@ -31,6 +31,7 @@ TOPICS: Final = (
 
 #: sections by the kind of the probe, or by topic, in the order in which they stand
 _OWN: Final = {
+    "capability": "audit.report.sections.capability:SECTION",
     "by_truth": "audit.report.sections.by_truth:SECTION",
     "effects": "audit.report.sections.effects:SECTION",
     "thresholds": "audit.report.sections.thresholds:SECTION",
