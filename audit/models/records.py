@@ -24,7 +24,7 @@ SHOWN = 3
 class Description(BaseModel):
     """What a person writes of records; paths are taken relative to its file."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str = ""
 
