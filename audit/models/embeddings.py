@@ -179,6 +179,10 @@ def _card(
     if bias is None and kind == "sigmoid":
         told = f"{images.place}: sigmoid scores need their bias, and none is stated"
         raise InputError(sentence(told, "State 'logit_bias', as the checkpoint stores it"))
+    if said.logit_bias and kind == "softmax":
+        told = f"{images.place}: a softmax over labels has no use for 'logit_bias'"
+        advice = "State 'scores: sigmoid' if that is what these are, or take the bias out"
+        raise InputError(sentence(told, advice))
     bias = bias or 0.0
     caveats = tuple(c for c in (_lengths(images), scaled, *(tower.caveats if tower else ())) if c)
     content: dict[str, Any] = {"images": _digest(images), "scale": scale, "bias": bias}
