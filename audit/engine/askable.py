@@ -46,6 +46,8 @@ def require_askable(suite: Suite, located: Located) -> None:
     """
     if located.model is not None:
         require_possible(suite, located.model)
+    elif not suite.pictures.card.pictures:
+        raise _no_pictures(suite)
     if located.read is not None:
         require_readable(suite, located.read)
 
@@ -78,12 +80,17 @@ def require_possible(suite: Suite, encoder: Encoder) -> None:
     if isinstance(encoder, Recorded):
         _require_records(suite, encoder)
     if not (recorded or suite.pictures.card.pictures):
-        told = (
-            f"the data set '{suite.pictures.name}' has no pictures ('pictures: false' in its "
-            f"card), and '{suite.model}' has to look at them"
-        )
-        advice = "Name recorded answers as the model (docs/records.md), or give the pictures"
-        raise InputError(sentence(told, advice))
+        raise _no_pictures(suite)
+
+
+def _no_pictures(suite: Suite) -> InputError:
+    """The error for a model that looks at pictures, of which there are none."""
+    told = (
+        f"the data set '{suite.pictures.name}' has no pictures ('pictures: false' in its "
+        f"card), and '{suite.model}' has to look at them"
+    )
+    advice = "Name recorded answers as the model (docs/records.md), or give the pictures"
+    return InputError(sentence(told, advice))
 
 
 def _require_records(suite: Suite, encoder: Recorded) -> None:

@@ -166,13 +166,15 @@ class Located:
     ``place``: where it would come from, in a few words. ``caveats``: what a reader of its numbers
     has to know. ``read``: reads texts as the model would, and refuses what it can't read whole;
     None where its files are not on this machine. ``model``: the model itself where it takes no time
-    to have.
+    to have, as it always is of recorded answers. ``card``: what its files say of any other, which
+    has no fingerprint yet; None where that is known only once it is loaded.
     """
 
     place: str
     caveats: tuple[str, ...] = ()
     read: Callable[[Sequence[str]], object] | None = None
     model: Encoder | None = None
+    card: EncoderCard | None = None
 
 
 @dataclass(frozen=True)
