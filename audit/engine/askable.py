@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from audit.core.errors import InputError, sentence
@@ -22,8 +23,10 @@ _GIVEN: Final[Mapping[Gives, str]] = {
 }
 
 
-def require_sound(suite: Suite, encoder: Encoder, progress: Progress) -> SelfCheck:
+def require_sound(suite: Suite, encoder: Encoder, kept: Path, progress: Progress) -> SelfCheck:
     """Whether the model answers easy questions, before an hour is spent on it.
+
+    ``kept`` is a folder that remembers it, by the model's fingerprint.
 
     Raises:
         InputError: it answers them as by chance, and the suite says to stop then.
@@ -31,7 +34,7 @@ def require_sound(suite: Suite, encoder: Encoder, progress: Progress) -> SelfChe
     if suite.self_check == "skip":
         return SelfCheck(reason="the suite says 'self_check: skip'")
     progress("ask the model easy questions", 0, 1)
-    found = self_check.check(encoder)
+    found = self_check.check(encoder, kept)
     if suite.self_check == "stop":
         self_check.require(found, suite.model)
     progress("ask the model easy questions", 1, 1)
