@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from audit.core.errors import InputError
 from audit.core.resources import suites
 from audit.engine.suite import load_suite
 from audit.explore import catalogue
 from audit.models import families
-from audit.models.encoder import Family, Located
+from audit.models.encoder import Encoder, Family, Located, require_rows
 from audit.models.planted import PlantedEncoder
 
 
@@ -69,6 +72,28 @@ def test_a_package_that_offers_no_family_is_a_sentence(
     monkeypatch.setattr("audit.core.registry._offered", lambda read, group: (point,))
     with pytest.raises(InputError, match=f"family of models 'mine'.*{said}"):
         families.locate("mine:x")
+
+
+def test_the_example_of_the_page_is_a_family(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "models.md").read_text(encoding="utf-8")
+    code = page.split("```python\n# colours.py")[1].split("```")[0]
+    module = ModuleType("colours")
+    exec(compile("#" + code, "colours.py", "exec"), module.__dict__)
+    monkeypatch.setitem(sys.modules, "colours", module)
+    entry = re.search(r'^colours = "(.*)"$', page, re.MULTILINE)
+    assert entry is not None
+    point = EntryPoint("colours", entry[1], "clip_audit.encoders")
+    monkeypatch.setattr("audit.core.registry._offered", lambda read, group: (point,))
+    assert families.locate("colours:mean").caveats
+    with pytest.raises(InputError, match="There is 'colours:mean'"):
+        families.load("colours:other")
+    model = families.load("colours:mean")
+    assert isinstance(model, Encoder)
+    for found in (
+        model.encode_images([Image.new("RGB", (4, 3), "red")]),
+        model.encode_texts(["a"]),
+    ):
+        require_rows(found, 1, model.card, "things")
 
 
 def test_a_model_of_a_family_has_a_card_before_it_is_loaded(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Final
 from audit.core.errors import InputError, sentence
 from audit.core.registry import Registry, suggest, unknown
 from audit.core.resources import bundled_names
-from audit.models.encoder import Encoder, Family, Located
+from audit.models.encoder import Encoder, Family, Located, require_encoder
 
 #: the family of a model that is named without one
 DEFAULT: Final = "clip"
@@ -63,7 +63,7 @@ def load(
         InputError: no such family or model, or one that can't be read as it is meant.
     """
     family, name = _of(ref)
-    return family.load(name, device, precision, cache)
+    return require_encoder(family.load(name, device, precision, cache))
 
 
 def locate(ref: str) -> Located:
