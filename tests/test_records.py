@@ -491,6 +491,8 @@ def test_a_probe_that_needs_more_than_there_is_says_so(
         ("1,doctor,0.5\n1,doctor,0.6\n", "'doctor' of '1' has two scores"),
         ("1,doctor,half\n", "row 1 below the header has the score 'half'"),
         ("1,doctor,nan\n", "the score 'nan'"),
+        ('1,doctor,"1,000"\n', "comma of the score '1,000' may be a decimal sign or.*points"),
+        ('1,doctor,"0,5"\n1,cook,0.25\n', "comma of the score '0,5'"),
         ("1,,0.5\n", "row 1 below the header has no 'label'"),
     ],
 )
