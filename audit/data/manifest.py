@@ -85,10 +85,7 @@ def _read(path: Path, where: str) -> Manifest:
     if path.suffix.lower() not in readers:
         got = f"{where}: manifest is '{path.name}'"
         raise InputError(
-            sentence(
-                f"{got}, and only .csv, .tsv, .parquet and .arrow files are read",
-                "Give one of these, or save it as one",
-            )
+            sentence(f"{got}, and only .csv, .tsv, .parquet and .arrow files are read")
         )
     if path.is_dir():
         parts = sum(1 for part in path.rglob("*") if part.name.startswith("part-"))
