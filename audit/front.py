@@ -90,6 +90,7 @@ def run(
         InputError: the suite, model or pictures can't be used.
     """
     from audit.engine.run import carry_out, quiet
+    from audit.models.encoder import require_encoder
     from audit.store.embeddings import Store
 
     asked = load_suite(suite) if isinstance(suite, str | Path) else suite
@@ -99,7 +100,7 @@ def run(
 
     def ask() -> Encoder:
         if model is not None and not isinstance(model, str | Path):
-            return model
+            return require_encoder(model)
         return load_model(asked.model, device=device, precision=asked.precision)
 
     store = Store(Path(cache) if cache else None)

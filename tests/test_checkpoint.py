@@ -14,6 +14,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 import torch
+import transformers
 import yaml
 from mutators_checkpoints import checkpoints
 from PIL import Image
@@ -36,6 +37,7 @@ from audit.engine.suite import Suite
 from audit.models.checkpoint import Checkpoint
 from audit.models.config import read_config
 from audit.models.huggingface import load
+from audit.models.kinds import KINDS
 from audit.models.kinds.base import Activation
 from audit.models.kinds.clip import ClipConfig, TextTower, VisionTower
 from audit.models.preprocessing import Pictures
@@ -128,6 +130,18 @@ def test_older_towers_stand_for_all_as_in_transformers(made: Path, tmp_path: Pat
     assert ours.text_config.hidden_size == theirs.text_config.hidden_size == 24
     assert ours.text_config.vocab_size == theirs.text_config.vocab_size == 49408
     assert ours.vision_config.image_size == theirs.vision_config.image_size == 16
+
+
+@pytest.mark.parametrize("kind", [k for k in KINDS if k != "vision-text-dual-encoder"])
+def test_older_towers_are_looked_at_where_transformers_does(kind: str, tmp_path: Path):
+    said = {"hidden_size": 64, "num_attention_heads": 4}
+    older = {"hidden_size": 96, "num_attention_heads": 8}
+    raw = {"model_type": kind, "text_config": said, "text_config_dict": older}
+    (tmp_path / "config.json").write_text(json.dumps(raw))
+    theirs = getattr(transformers, KINDS[kind].configured_by).from_pretrained(tmp_path)
+    ours = read_config(tmp_path, "m").text_config
+    for name in ("hidden_size", "num_attention_heads", "vocab_size"):
+        assert getattr(ours, name) == getattr(theirs.text_config, name)
 
 
 @pytest.mark.parametrize(

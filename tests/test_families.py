@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from importlib.metadata import EntryPoint
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from audit.core.errors import InputError
 from audit.core.resources import suites
 from audit.engine.suite import load_suite
+from audit.explore import catalogue
 from audit.models import families
-from audit.models.encoder import Family, Located
+from audit.models.encoder import Encoder, Family, Located, require_rows
 from audit.models.planted import PlantedEncoder
 
 
@@ -42,6 +47,61 @@ def test_a_family_of_another_package_is_asked_by_its_name(monkeypatch: pytest.Mo
 def test_a_colon_that_names_no_family_is_part_of_the_name(name: str) -> None:
     with pytest.raises(InputError, match="no model named"):
         families.locate(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("openclip:ViT-B-32/x", "open_clip"), ("prediction:a.csv", "predictions")]
+)
+def test_a_family_that_is_spelt_otherwise_is_suggested(name: str, meant: str) -> None:
+    with pytest.raises(InputError, match=f"^{name}: no family of models.*Did you mean '{meant}'"):
+        families.locate(name)
+
+
+@pytest.mark.parametrize(
+    ("offered", "said"),
+    [
+        ("audit.models.families:load", "offers a function under this name.*docs/models.md"),
+        ("audit.models.families:gone", "which can't be imported: AttributeError.*uninstall"),
+        ("no_such_module:FAMILY", "which can't be imported: ModuleNotFoundError"),
+    ],
+)
+def test_a_package_that_offers_no_family_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, offered: str, said: str
+) -> None:
+    point = EntryPoint("mine", offered, "clip_audit.encoders")
+    monkeypatch.setattr("audit.core.registry._offered", lambda read, group: (point,))
+    with pytest.raises(InputError, match=f"family of models 'mine'.*{said}"):
+        families.locate("mine:x")
+
+
+def test_the_example_of_the_page_is_a_family(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (Path(__file__).parents[1] / "docs" / "models.md").read_text(encoding="utf-8")
+    code = page.split("```python\n# colours.py")[1].split("```")[0]
+    module = ModuleType("colours")
+    exec(compile("#" + code, "colours.py", "exec"), module.__dict__)
+    monkeypatch.setitem(sys.modules, "colours", module)
+    entry = re.search(r'^colours = "(.*)"$', page, re.MULTILINE)
+    assert entry is not None
+    point = EntryPoint("colours", entry[1], "clip_audit.encoders")
+    monkeypatch.setattr("audit.core.registry._offered", lambda read, group: (point,))
+    assert families.locate("colours:mean").caveats
+    with pytest.raises(InputError, match="There is 'colours:mean'"):
+        families.load("colours:other")
+    model = families.load("colours:mean")
+    assert isinstance(model, Encoder)
+    for found in (
+        model.encode_images([Image.new("RGB", (4, 3), "red")]),
+        model.encode_texts(["a"]),
+    ):
+        require_rows(found, 1, model.card, "things")
+
+
+def test_a_model_of_a_family_has_a_card_before_it_is_loaded(tmp_path: Path) -> None:
+    (tmp_path / "tags.csv").write_text("image_id,label,score\n1,a,3\n1,b,5\n")
+    said = catalogue.card(f"predictions:{tmp_path / 'tags.csv'}")
+    assert "gives: scores" in said
+    assert "caveat: The system's scores lie between 3 and 5" in said
+    assert "model_type: siglip2" in catalogue.card("siglip2")
 
 
 def test_a_family_without_a_model_is_told_so() -> None:

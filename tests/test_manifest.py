@@ -183,6 +183,7 @@ def test_decimal_commas_can_be_binned_and_thousands_are_not_guessed(tmp_path: Pa
     with pytest.raises(InputError, match="'1,234' may be a decimal comma or thousands"):
         data.groups("x", [18])
     assert not are_numbers(["1,5", "2.5"])
+    assert are_numbers(["0,125", "1,000"])  # nobody writes a thousand so
     assert number("1,234,567") is None
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -112,6 +114,33 @@ def test_rows_that_break_the_protocol_are_refused(rows, said: str, tmp_path: Pat
         store.images(Wrong(np.array(rows)), pictures(tmp_path))
     good = Wrong(np.array([[0.0, 0.6, 0.8]]))  # float64 is taken
     assert store.texts(good, ["a"]).dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("card", "said"),
+    [
+        ({"fingerprint": ""}, "fingerprint '' is not 64 hexadecimal digits.*digest_of"),
+        ({"fingerprint": "../../elsewhere"}, "not 64 hexadecimal digits"),
+        ({"scores": "cosine"}, "no scores are called 'cosine': softmax"),
+        ({"logit_bias": np.nan}, "the logit bias is nan"),
+    ],
+)
+def test_a_card_of_which_no_store_or_score_can_be_made_is_refused(
+    card: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    model = Wrong(np.array([[0.0, 0.6, 0.8]]))
+    model.card = replace(model.card, **card)
+    with pytest.raises(InputError, match=said):
+        audit.run("quick", model=model, out=tmp_path / "runs", cache=tmp_path / "cache")
+    if "fingerprint" in card:
+        with pytest.raises(InputError, match=said):
+            Store(tmp_path / "cache").texts(model, ["a"])
+
+
+@pytest.mark.parametrize("model", [Wrong, 42, b"a name"])
+def test_what_is_no_model_is_a_sentence(model: object, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="is no model. One has 'encode_images'.*as_model"):
+        audit.run("quick", model=model, out=tmp_path / "runs", cache=tmp_path / "cache")
 
 
 def test_a_model_may_be_named_too(tmp_path: Path) -> None:

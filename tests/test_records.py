@@ -196,6 +196,30 @@ def test_a_text_tower_embeds_the_texts_of_recorded_pictures(folder: Path) -> Non
     assert encoder.card.fingerprint != tower.card.fingerprint
 
 
+def test_a_text_tower_is_not_loaded_to_check_a_suite(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("audit.models.huggingface._model", None)  # builds a model from its weights
+    table(folder / "wide.parquet", IDS, np.ones((N, 128)))
+    given = {"texts": None, "text_tower": "specimen-even", "logit_scale": None}
+    found = locate(describe(folder, images="wide.parquet", **given))
+    assert found.read is not None
+    with pytest.raises(InputError, match="longer than the 40 this model reads"):
+        found.read(["a " * 50])
+    with pytest.raises(InputError, match="pictures have 16 numbers and texts 128"):
+        locate(describe(folder, images="vectors.npz", **given))
+    with pytest.raises(InputError, match="sigmoid scores need their bias"):
+        locate(describe(folder, images="wide.parquet", scores="sigmoid", **given))
+    given["text_tower"] = "nobody/has-downloaded-this"
+    found = locate(describe(folder, images="wide.parquet", scores="sigmoid", **given))
+    assert "fits is known once it is loaded" in found.caveats[-1]
+    table(folder / "scores.parquet", IDS, WORLD.images[:, :2])
+    (folder / "tags.csv").write_text("image_id,label,score\n000,a,0.5\n000,b,0.5\n")
+    given["text_tower"] = "predictions:tags.csv"  # beside the description, as every path
+    with pytest.raises(InputError, match="text tower 'tags' gives no embeddings"):
+        locate(describe(folder, images="scores.parquet", **given))
+
+
 def test_whatever_moves_a_number_moves_the_fingerprint(folder: Path) -> None:
     def of(**keys: object) -> str:
         return load(describe(folder, **{"images": "v.parquet", **keys})).card.fingerprint
@@ -313,8 +337,11 @@ def test_pictures_without_a_vector_are_set_aside_and_counted(folder: Path) -> No
 
 
 def test_a_data_set_without_pictures_needs_a_recorded_model(folder: Path) -> None:
-    with pytest.raises(InputError, match="has no pictures.*'specimen-even' has to look at them"):
-        audit.run(suite(folder, "specimen-even"), out=folder / "runs", cache=folder / "cache")
+    asked, said = suite(folder, "specimen-even"), "no pictures.*'specimen-even' has to look at them"
+    with pytest.raises(InputError, match=said):
+        audit.run(asked, out=folder / "runs", cache=folder / "cache")
+    with pytest.raises(InputError, match=said):
+        require_askable(asked, locate(asked.model))
     card = (folder / "card.yaml").read_text()
     (folder / "card.yaml").write_text(card.replace("id_column: image_id, ", ""))
     with pytest.raises(InputError, match="'id_column' has to name the rows"):
@@ -464,6 +491,8 @@ def test_a_probe_that_needs_more_than_there_is_says_so(
         ("1,doctor,0.5\n1,doctor,0.6\n", "'doctor' of '1' has two scores"),
         ("1,doctor,half\n", "row 1 below the header has the score 'half'"),
         ("1,doctor,nan\n", "the score 'nan'"),
+        ('1,doctor,"1,000"\n', "comma of the score '1,000' may be a decimal sign or.*points"),
+        ('1,doctor,"0,5"\n1,cook,0.25\n', "comma of the score '0,5'"),
         ("1,,0.5\n", "row 1 below the header has no 'label'"),
     ],
 )

@@ -49,6 +49,18 @@ def test_a_model_that_knows_passes_and_one_that_does_not_stops() -> None:
         require(bad, "bad")
 
 
+def test_what_a_model_answered_is_remembered_by_its_fingerprint(tmp_path: Path) -> None:
+    model, kept = planted(0.5), tmp_path / "kept"
+    first = check(model, kept)
+    assert check(model, kept) == first
+    assert (model.images_seen, model.texts_seen) == (22, 22)
+    other = planted(0.5, seed=1)
+    assert check(other, kept) == check(other) != first
+    for note in kept.iterdir():
+        note.write_text("23")
+    assert check(model, kept) == first
+
+
 def test_the_pictures_differ_and_each_has_its_own_text() -> None:
     keys = [picture_key(p) for battery in BATTERIES for p in battery.pictures]
     assert len(set(keys)) == len(keys) == len(set(every_text())) == 22

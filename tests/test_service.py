@@ -7,10 +7,12 @@ import io
 import json
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,6 +21,7 @@ from PIL import Image
 import audit
 from audit.core.errors import InputError
 from audit.models.families import load, locate
+from audit.models.lines import Address, AgainError
 
 LABELS = ("woman", "man")
 N = 48
@@ -364,6 +367,79 @@ def test_a_command_that_fails_is_a_sentence(folder: Path, program: list[str], sa
         carry_out(folder, describe(folder, command=program))
 
 
+def picture() -> Image.Image:
+    """One that fills more than a pipe holds."""
+    noise = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+    return Image.fromarray(noise)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ((302, {"location": "http://x.org/a"}, b""), "leads to http://x.org/.*no other address"),
+        ((200, {}, b"[" * 200_000), "which is no JSON"),
+        ((200, {}, b""), "answers nothing"),
+        ((200, {}, b" " * 10_000_001), "more than 10,000,000 bytes"),
+        (
+            (200, {}, b'{"labels": [{"label": ["man"], "score": 1}]}'),
+            r"label '\['man'\]', which is",
+        ),
+        ((200, {}, b'{"error": "\\u001b[31mred"}'), r"refuses it: \\x1b\[31mred"),
+        ((429, {"retry-after": "\xb2"}, b""), "answers with status 429"),
+        ((408, {}, b""), "answers with status 408, 1 times"),
+    ],
+)
+def test_a_hostile_answer_is_a_sentence(folder: Path, serve, answer: Answer, said: str) -> None:
+    model = load(describe(folder, url=serve(lambda n, p: answer).url, retries=0))
+    with pytest.raises(InputError, match=said):
+        model.encode_images([picture()])
+
+
+def test_an_answer_that_comes_drop_by_drop_is_too_slow() -> None:
+    address = Address("http://localhost/", "box", timeout=30, key=None)
+    late = address._body(httpx.Response(200, content=b"{}"), end=time.monotonic() - 1)
+    with pytest.raises(AgainError, match="no answer in time"):
+        next(late)
+
+
+def test_what_stays_on_this_machine_goes_through_no_proxy(
+    folder: Path, serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy = serve(well)
+    monkeypatch.setenv("HTTP_PROXY", proxy.url)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    server = serve(well)
+    load(describe(folder, url=server.url, repeat=0)).encode_images([picture()])
+    assert (len(proxy.asked), len(server.asked)) == (0, 1)
+
+
+ANSWER = json.dumps({"labels": [{"label": "man", "score": 0.1}, {"label": "woman", "score": 0.9}]})
+
+
+TWICE = f"import sys\nfor line in sys.stdin: print({ANSWER!r}, {ANSWER!r}, sep=chr(10), flush=True)"
+LATIN = (
+    "import sys\nfor line in sys.stdin: sys.stdout.buffer.write(b'\\xe9\\n'), sys.stdout.flush()"
+)
+
+
+@pytest.mark.parametrize(
+    ("program", "timeout", "said"),
+    [
+        (TWICE, 30, "after its answer, as if asked for more.*another 'version'"),
+        (LATIN, 30, "which is no JSON.*standard error"),
+        ("import time; time.sleep(60)", 0.2, "gives no answer in time, 1 times"),
+    ],
+)
+def test_a_command_that_reads_or_writes_otherwise_is_a_sentence(
+    folder: Path, program: str, timeout: float, said: str
+) -> None:
+    command = [sys.executable, "-c", program]
+    model = load(describe(folder, command=command, retries=0, timeout=timeout))
+    # a line too many may come while the next picture is asked about
+    with pytest.raises(InputError, match=said):
+        model.encode_images([picture()] * 20)
+
+
 # --- care ---------------------------------------------------------------------------------------
 
 
@@ -386,6 +462,10 @@ def test_a_key_comes_from_the_environment_and_is_stored_nowhere(
     monkeypatch.delenv("BOX_KEY", raising=False)
     with pytest.raises(InputError, match="in the environment as BOX_KEY, and is not"):
         load(model)
+    monkeypatch.setenv("BOX_KEY", "s3cret-of-the-box\n")
+    with pytest.raises(InputError, match="BOX_KEY has a blank, an end of line") as refused:
+        load(model)
+    assert "s3cret" not in str(refused.value)
     monkeypatch.setenv("BOX_KEY", "s3cret-of-the-box")
     carry_out(folder, model)
     assert set(server.keys) == {"Bearer s3cret-of-the-box"}
@@ -401,6 +481,10 @@ def test_a_key_comes_from_the_environment_and_is_stored_nowhere(
         ({"url": "ftp://x"}, "url"),
         ({"url": "http://localhost", "labels": ["a", "a"]}, "a label is listed twice"),
         ({"url": "http://localhost", "labels": ["a"]}, "labels"),
+        ({"url": "http://localhost", "missing": float("nan")}, "missing: got .*; a finite number"),
+        ({"url": "http://localhost", "missing": 2}, "missing: got 2"),
+        ({"url": "https:///tag"}, "names no machine"),
+        ({"url": "http://127.0.0.1\\\\@example.org/"}, "url"),
     ],
 )
 def test_a_description_that_is_not_well_formed_is_refused(

@@ -89,8 +89,22 @@ class Registry(Generic[T], Mapping[str, T]):
         return add
 
     def _plugins(self) -> dict[str, Callable[[], T]]:
-        found = {e.name: e.load for e in _offered(entry_points, self.group)}
+        found = {e.name: partial(self._offer, e) for e in _offered(entry_points, self.group)}
         return found | {name: partial(_imported, place) for name, place in self._own.items()}
+
+    def _offer(self, offered: EntryPoint) -> Any:
+        """What another package offers.
+
+        Raises:
+            InputError: that package is not what it says, or can't be imported.
+        """
+        try:
+            return offered.load()
+        except Exception as error:  # it is code of anybody
+            package = f" by {offered.dist.name}" if offered.dist else ""
+            told = f"{self.what} '{offered.name}' is offered{package} as {offered.value}, which"
+            why = f"{told} can't be imported: {type(error).__name__}: {error}"
+            raise InputError(sentence(why, "Mend, update or uninstall that package")) from error
 
     def __getitem__(self, name: str) -> T:
         if name in self._items:

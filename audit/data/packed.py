@@ -60,14 +60,19 @@ def saved_parts(place: Path) -> list[Path]:
         said = json.loads(listed.read_text(encoding="utf-8"))
         names = [str(part["filename"]) for part in said["_data_files"]]
     except OSError as error:
-        raise InputError(f"{listed}: can't be read: {error.strerror or error}.") from error
+        told = f"{listed}: can't be read: {error.strerror or error}"
+        raise InputError(
+            sentence(told, "Check its permissions, or save the data set again")
+        ) from error
     except (ValueError, TypeError, KeyError) as error:
-        raise InputError(sentence(f"{listed}: not what save_to_disk writes: {error}")) from error
+        told = f"{listed}: not what save_to_disk writes: {error}"
+        raise InputError(sentence(told, "Save the data set again")) from error
     if said.get("_indices_data_files"):
         told = f"{place}: its rows are picked by an index of their own"
         raise InputError(sentence(told, "Save it after flatten_indices()"))
     if bad := next((name for name in names if Path(name).name != name), None):
-        raise InputError(sentence(f"{place}: state.json names a file outside of it: {bad}"))
+        told = f"{place}: state.json names a file outside of it: {bad}"
+        raise InputError(sentence(told, "Save the data set again"))
     return [place / name for name in names]
 
 

@@ -36,7 +36,8 @@ def are_numbers(texts: Iterable[str]) -> bool:
     commas = [text for text in texts if "," in text]
     if not commas:
         return True
-    return not any("." in t for t in texts) and any(len(t.split(",")[1]) != 3 for t in commas)
+    decimal = (len(t.split(",")[1]) != 3 or t.lstrip("+-").startswith("0,") for t in commas)
+    return not any("." in t for t in texts) and any(decimal)
 
 
 def in_natural_order(texts: Iterable[str]) -> list[str]:

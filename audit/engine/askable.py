@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from audit.core.errors import InputError, sentence
@@ -22,8 +23,10 @@ _GIVEN: Final[Mapping[Gives, str]] = {
 }
 
 
-def require_sound(suite: Suite, encoder: Encoder, progress: Progress) -> SelfCheck:
+def require_sound(suite: Suite, encoder: Encoder, kept: Path, progress: Progress) -> SelfCheck:
     """Whether the model answers easy questions, before an hour is spent on it.
+
+    ``kept`` is a folder that remembers it, by the model's fingerprint.
 
     Raises:
         InputError: it answers them as by chance, and the suite says to stop then.
@@ -31,7 +34,7 @@ def require_sound(suite: Suite, encoder: Encoder, progress: Progress) -> SelfChe
     if suite.self_check == "skip":
         return SelfCheck(reason="the suite says 'self_check: skip'")
     progress("ask the model easy questions", 0, 1)
-    found = self_check.check(encoder)
+    found = self_check.check(encoder, kept)
     if suite.self_check == "stop":
         self_check.require(found, suite.model)
     progress("ask the model easy questions", 1, 1)
@@ -46,6 +49,8 @@ def require_askable(suite: Suite, located: Located) -> None:
     """
     if located.model is not None:
         require_possible(suite, located.model)
+    elif not suite.pictures.card.pictures:
+        raise _no_pictures(suite)
     if located.read is not None:
         require_readable(suite, located.read)
 
@@ -78,12 +83,17 @@ def require_possible(suite: Suite, encoder: Encoder) -> None:
     if isinstance(encoder, Recorded):
         _require_records(suite, encoder)
     if not (recorded or suite.pictures.card.pictures):
-        told = (
-            f"the data set '{suite.pictures.name}' has no pictures ('pictures: false' in its "
-            f"card), and '{suite.model}' has to look at them"
-        )
-        advice = "Name recorded answers as the model (docs/records.md), or give the pictures"
-        raise InputError(sentence(told, advice))
+        raise _no_pictures(suite)
+
+
+def _no_pictures(suite: Suite) -> InputError:
+    """The error for a model that looks at pictures, of which there are none."""
+    told = (
+        f"the data set '{suite.pictures.name}' has no pictures ('pictures: false' in its "
+        f"card), and '{suite.model}' has to look at them"
+    )
+    advice = "Name recorded answers as the model (docs/records.md), or give the pictures"
+    return InputError(sentence(told, advice))
 
 
 def _require_records(suite: Suite, encoder: Recorded) -> None:

@@ -89,7 +89,7 @@ def carry_out(
     texts = store.text_side(encoder)
     require_possible(suite, encoder)
     require_readable(suite, texts.encode)
-    checked = require_sound(suite, encoder, progress)
+    checked = require_sound(suite, encoder, store.root / "self_checks", progress)
     with building(out, suite.name) as build:
         pictures = _embed(suite, encoder, store, progress, out)
         if isinstance(encoder, Finishing):

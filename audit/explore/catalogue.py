@@ -34,7 +34,7 @@ from audit.engine.suite import load_suite, suite_names
 from audit.explore.replication_card import card_names, load_card
 from audit.measure.metrics import METRICS
 from audit.models import about, hub
-from audit.models.families import DEFAULT, FAMILIES
+from audit.models.families import DEFAULT, FAMILIES, parted
 from audit.models.kinds import KINDS
 from audit.probes.kit.base import PROBES
 
@@ -181,7 +181,8 @@ def listing(kind: str) -> Iterator[tuple[str, str]]:
 def card(name: str) -> str:
     """The card of whatever has this name, kind by kind; a name of several kinds shows each.
 
-    A model may also be a folder, or a hub id that was downloaded before.
+    A model may also be a folder, a hub id that was downloaded before, a kind by its ``model_type``,
+    or one of another family.
 
     Raises:
         InputError: nothing has this name; a model that can't be read.
@@ -194,6 +195,10 @@ def card(name: str) -> str:
     folder = hub.on_this_machine(name)
     if folder is not None and name not in bundled_names("models"):
         cards.append(f"model {name}\n\n{about.checkpoint_card(folder, name)}")
+    elif (kind := KINDS.get(name)) is not None:
+        cards.append(f"kind of model {name}\n\n{about.kind_card(kind)}")
+    elif not cards and parted(name)[0]:
+        cards.append(f"model {name}\n\n{about.located_card(name)}")
     if not cards:
         known = {n for names, _, _ in _SHELVES.values() for n in names()}
         raise unknown(

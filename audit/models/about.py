@@ -10,6 +10,7 @@ from typing import Any, Final
 import yaml
 
 from audit.models.checkpoint import Checkpoint
+from audit.models.families import FAMILIES, locate, parted
 from audit.models.kinds import KINDS
 from audit.models.kinds.base import Dual, Reading
 from audit.stats.scoring import Scoring
@@ -85,6 +86,22 @@ def _front_matter(folder: Path) -> dict[str, Any]:
 def _listed(value: object) -> str:
     told = ", ".join(map(str, value)) if isinstance(value, list) else str(value or "")
     return told or "not stated in its README"
+
+
+def located_card(ref: str) -> str:
+    """What is known of a model of a named family before it is loaded.
+
+    Raises:
+        InputError: there is none, or it can't be read as it is meant.
+    """
+    family, _ = parted(ref)
+    located = locate(ref)
+    lines = {"family": FAMILIES[family].about, "place": located.place}
+    if located.model is not None:
+        card = located.model.card
+        lines |= {"gives": card.gives, "width": str(card.dim), "scores": card.scoring.meaning}
+    told = [f"{name}: {value}" for name, value in lines.items()]
+    return "\n".join([*told, *(f"caveat: {caveat}" for caveat in located.caveats)])
 
 
 def known(name: str) -> type[Dual] | None:

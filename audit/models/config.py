@@ -47,13 +47,13 @@ def read_config(folder: Path, ref: str) -> Dual:
     kind = KINDS.get(named) if isinstance(named, str) else None
     if kind is None:
         raise _other_kind(raw, ref)
-    towers = {key: tower for key in _TOWERS if (tower := _tower(raw, key)) is not None}
+    towers = {key: _tower(raw, key, kind) for key in _TOWERS}
     return validate(kind, raw | towers, f"{ref}: config.json")
 
 
-def _tower(raw: Mapping[str, Any], key: str) -> Any:
-    """What is said of a tower: an old file's ``..._dict`` stands for all of it in transformers."""
-    older = raw.get(f"{key}_dict")
+def _tower(raw: Mapping[str, Any], key: str, kind: type[Dual]) -> Any:
+    """What is said of a tower; an old file of some kinds says it all in ``..._dict``."""
+    older = raw.get(f"{key}_dict") if kind.older else None
     said = raw.get(key) if older is None else older
     return {} if said is None else said
 

@@ -53,8 +53,11 @@ class Embeddings(Description):
 class RecordedEmbeddings(Records):
     """Embeddings of pictures by id, with texts that are recorded too or embedded by a model."""
 
-    def __init__(self, card: EncoderCard, images: Vectors, texts: Vectors | Encoder) -> None:
-        """Rows of any length, nan where one is missing; they are scaled to unit length."""
+    def __init__(self, card: EncoderCard, images: Vectors, texts: Vectors | Encoder | None) -> None:
+        """Rows of any length, nan where one is missing; they are scaled to unit length.
+
+        ``texts`` is None where the model that embeds them is not loaded.
+        """
         lengths = np.linalg.norm(images.rows.astype(np.float64), axis=1)
         good = np.isfinite(lengths) & (lengths > 0)
         ids = [name for name, kept in zip(images.names, good, strict=True) if kept]
@@ -103,6 +106,54 @@ def load(name: str, device: str, precision: str, cache: Path | None) -> Recorded
     Raises:
         InputError: a file that can't be read, no texts, no logit scale, widths that differ.
     """
+    said, ref, images, texts = _read(name)
+    if isinstance(texts, Vectors):
+        return RecordedEmbeddings(_card(said, ref, images, texts, precision), images, texts)
+    from audit.models.families import load as load_model
+
+    tower = load_model(texts, device, precision, cache)
+    return RecordedEmbeddings(_card(said, ref, images, tower.card, precision), images, tower)
+
+
+def locate(name: str) -> Located:
+    """Where embeddings are; they are read, for that takes no time. A text tower is not loaded.
+
+    Raises:
+        InputError: as ``load``, as far as the files of the text tower tell.
+    """
+    said, ref, images, texts = _read(name)
+    if isinstance(texts, Vectors):
+        found = RecordedEmbeddings(_card(said, ref, images, texts), images, texts)
+        return Located(name, tuple(found.card.caveats), found.encode_texts, found)
+    from audit.models.families import locate as locate_model
+
+    tower = locate_model(texts)
+    known = tower.card or (tower.model and tower.model.card)
+    card = _card(said, ref, images, known or _unknown(texts, images))
+    caveats = tuple(card.caveats)
+    if known is None:
+        caveats += (f"Whether the text tower {texts} fits is known once it is loaded",)
+    return Located(name, caveats, tower.read, RecordedEmbeddings(card, images, None))
+
+
+FAMILY = Family("embeddings that exist already: embeddings:PATH", locate, load)
+
+
+def _unknown(ref: str, images: Vectors) -> EncoderCard:
+    """A card that fits, in place of that of a text tower which is not loaded."""
+    return EncoderCard(
+        ref=ref, family="", dim=images.rows.shape[1], image_size=0, context_length=0,
+        preprocessing="", logit_scale=_USUAL[1], precision="", device="", fingerprint="",
+        scores="sigmoid",
+    )  # fmt: skip
+
+
+def _read(name: str) -> tuple[Embeddings, str, Vectors, Vectors | str]:
+    """A description, what to call it, its pictures, and its texts or the model that embeds them.
+
+    Raises:
+        InputError: a file that can't be read, nothing that embeds texts.
+    """
     said, folder, ref = describe(Embeddings, name, "images")
     place = folder / said.images
     if beside := scalars(place):
@@ -112,24 +163,11 @@ def load(name: str, device: str, precision: str, cache: Path | None) -> Recorded
     images = read_images(
         place, folder / said.ids if said.ids else None, said.id_column, said.vector_column
     )
-    texts = _texts(said, folder, device, precision, cache)
-    card = _card(said, ref, images, texts, device, precision)
-    return RecordedEmbeddings(card, images, texts)
+    return said, ref, images, _texts(said, folder)
 
 
-def locate(name: str) -> Located:
-    """Where embeddings are; they are read, for that takes no time."""
-    found = load(name, "cpu", "float32", None)
-    return Located(str(Path(name)), tuple(found.card.caveats), found.encode_texts, found)
-
-
-FAMILY = Family("embeddings that exist already: embeddings:PATH", locate, load)
-
-
-def _texts(
-    said: Embeddings, folder: Path, device: str, precision: str, cache: Path | None
-) -> Vectors | Encoder:
-    """What embeds texts: a table of them, or a model.
+def _texts(said: Embeddings, folder: Path) -> Vectors | str:
+    """What embeds texts: a table of them, or the name of a model.
 
     Raises:
         InputError: neither is named, or both are.
@@ -148,22 +186,29 @@ def _texts(
             "embeddings) or 'text_tower' (the model that made these embeddings)"
         )
         raise InputError(sentence(told, advice))
-    from audit.models.families import load as load_model
+    from audit.models.families import within
 
-    beside = folder / said.text_tower
-    ref = str(beside) if beside.exists() else said.text_tower
-    return load_model(ref, device, precision, cache)
+    beside = within(said.text_tower, lambda at: str(folder / at) if (folder / at).exists() else at)
+    return str(beside)
 
 
 def _card(
     said: Embeddings,
     ref: str,
     images: Vectors,
-    texts: Vectors | Encoder,
-    device: str,
-    precision: str,
+    texts: Vectors | EncoderCard,
+    precision: str = "float32",
 ) -> EncoderCard:
-    tower = None if isinstance(texts, Vectors) else texts.card
+    """The card of embeddings with these texts, or with the text tower of this card.
+
+    Raises:
+        InputError: no logit scale or bias where one is needed, widths that differ, a text tower
+            that gives no embeddings.
+    """
+    tower = None if isinstance(texts, Vectors) else texts
+    if tower is not None and tower.gives != "embeddings":
+        told = f"{images.place}: the text tower '{tower.ref}' gives no embeddings"
+        raise InputError(sentence(told, "Name the model that made these embeddings"))
     width, of_texts = images.rows.shape[1], tower.dim if tower else texts.rows.shape[1]  # type: ignore[union-attr]
     if width != of_texts:
         told = f"{images.place}: pictures have {width} numbers and texts {of_texts}"
@@ -175,10 +220,16 @@ def _card(
         raise InputError(sentence(told, advice))
     scaled = _require_scale(scale, images.place)
     kind = said.scores or (tower.scores if tower else "softmax")
-    bias = said.logit_bias if said.logit_bias is not None else tower and tower.logit_bias
+    bias = said.logit_bias
+    if bias is None and tower and tower.scores == "sigmoid":
+        bias = tower.logit_bias
     if bias is None and kind == "sigmoid":
         told = f"{images.place}: sigmoid scores need their bias, and none is stated"
         raise InputError(sentence(told, "State 'logit_bias', as the checkpoint stores it"))
+    if said.logit_bias and kind == "softmax":
+        told = f"{images.place}: a softmax over labels has no use for 'logit_bias'"
+        advice = "State 'scores: sigmoid' if that is what these are, or take the bias out"
+        raise InputError(sentence(told, advice))
     bias = bias or 0.0
     caveats = tuple(c for c in (_lengths(images), scaled, *(tower.caveats if tower else ())) if c)
     content: dict[str, Any] = {"images": _digest(images), "scale": scale, "bias": bias}

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     import torch
 
 Rows = NDArray[np.float32]
+#: of a model: the hex digest of whatever changes an embedding
+FINGERPRINT: Final = re.compile("[0-9a-f]{64}")
 #: how far a row's length may be from 1
 _UNIT: Final = 1e-3
 Pixels = NDArray[np.uint8]
@@ -166,13 +168,15 @@ class Located:
     ``place``: where it would come from, in a few words. ``caveats``: what a reader of its numbers
     has to know. ``read``: reads texts as the model would, and refuses what it can't read whole;
     None where its files are not on this machine. ``model``: the model itself where it takes no time
-    to have.
+    to have, as it always is of recorded answers. ``card``: what its files say of any other, which
+    has no fingerprint yet; None where that is known only once it is loaded.
     """
 
     place: str
     caveats: tuple[str, ...] = ()
     read: Callable[[Sequence[str]], object] | None = None
     model: Encoder | None = None
+    card: EncoderCard | None = None
 
 
 @dataclass(frozen=True)
@@ -253,6 +257,42 @@ def require_rows(rows: NDArray[np.floating], count: int, card: EncoderCard, what
         got = f"the first has the length {lengths[int(off.argmax())]:.4g}"
         raise InputError(sentence(f"{told}; {got}", "Divide each row by its length"))
     return found
+
+
+def require_encoder(model: object) -> Encoder:
+    """Refuse what can't be asked as the protocol says, before anything is asked of it.
+
+    Raises:
+        InputError: a member is missing, or its card says what no score or store can be made of.
+    """
+    card = getattr(model, "card", None)
+    if not isinstance(model, Encoder) or not isinstance(card, EncoderCard):
+        told = f"{type(model).__name__} {model!r:.60} is no model"
+        needs = "One has 'encode_images', 'encode_texts' and as 'card' an EncoderCard"
+        raise InputError(sentence(told, needs, "audit.as_model makes one of two functions"))
+    require_fingerprint(card)
+    try:
+        bias = card.scoring.bias
+    except ValueError as error:
+        raise InputError(
+            sentence(f"{card.ref}: {error}", "Say one of these in its card")
+        ) from error
+    if not math.isfinite(bias):
+        told = f"{card.ref}: the logit bias is {bias}, so no score would be a number"
+        raise InputError(sentence(told, "Say in its card what is added to a scaled similarity"))
+    return model
+
+
+def require_fingerprint(card: EncoderCard) -> None:
+    """Refuse what tells no model from another: embeddings are kept in a folder of this name.
+
+    Raises:
+        InputError: it isn't a digest.
+    """
+    if not FINGERPRINT.fullmatch(card.fingerprint):
+        told = f"{card.ref}: its fingerprint '{card.fingerprint:.60}' is not 64 hexadecimal digits"
+        advice = "digest_of (audit/models/encoder.py) makes one of whatever changes an embedding"
+        raise InputError(sentence(told, advice))
 
 
 def digest_of(parts: Mapping[str, object]) -> str:

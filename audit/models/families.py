@@ -12,18 +12,32 @@ from pathlib import Path
 from typing import Final
 
 from audit.core.errors import InputError, sentence
-from audit.core.registry import Registry
+from audit.core.registry import Registry, suggest, unknown
 from audit.core.resources import bundled_names
-from audit.models.encoder import Encoder, Family, Located
+from audit.models.encoder import Encoder, Family, Located, require_encoder
 
 #: the family of a model that is named without one
 DEFAULT: Final = "clip"
+
+
+def _family(name: str, offered: object) -> Family:
+    """What another package offers, if it is a family.
+
+    Raises:
+        InputError: it is none.
+    """
+    if isinstance(offered, Family):
+        return offered
+    told = f"family of models '{name}': a package offers a {type(offered).__name__} under this name"
+    raise InputError(sentence(told, "Offer a Family, as docs/models.md shows"))
+
 
 FAMILIES: Final[Registry[Family]] = Registry(
     "family of models",
     "clip_audit.encoders",
     "docs/architecture.md says where they are.",
-    {
+    complete=_family,
+    own={
         DEFAULT: "audit.models.huggingface:FAMILY",
         "embeddings": "audit.models.embeddings:FAMILY",
         "predictions": "audit.models.predictions:FAMILY",
@@ -49,7 +63,7 @@ def load(
         InputError: no such family or model, or one that can't be read as it is meant.
     """
     family, name = _of(ref)
-    return family.load(name, device, precision, cache)
+    return require_encoder(family.load(name, device, precision, cache))
 
 
 def locate(ref: str) -> Located:
@@ -84,4 +98,8 @@ def _of(ref: str) -> tuple[Family, str]:
     if family and not name:
         told = f"'{ref}' names a family of models and no model"
         raise InputError(sentence(told, f"Write the model after it, as in '{ref}NAME'"))
+    meant, colon, _ = ref.partition(":")
+    word = meant.replace("-", "_").isidentifier()  # a folder or hub id is none
+    if colon and word and not family and suggest(meant, FAMILIES):
+        raise unknown("family of models", meant, FAMILIES, where=ref)
     return FAMILIES[family or DEFAULT], name

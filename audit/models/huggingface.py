@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,21 +56,13 @@ def load(
     target, dtype = device_named(device), dtype_named(precision)
     folder, name = hub.find(ref)
     checkpoint = Checkpoint.read(folder, ref)
-    config, words = checkpoint.config, Words.read(checkpoint)
-    card = EncoderCard(
+    words = Words.read(checkpoint)
+    card = replace(
+        _card(checkpoint, words),
         ref=name,
-        family=config.model_type,
-        dim=config.dim,
-        image_size=config.image_size or checkpoint.pictures.side,
-        context_length=words.context,
-        preprocessing=str(checkpoint.pictures),
-        logit_scale=checkpoint.scoring.scale,
-        logit_bias=checkpoint.scoring.bias,
-        scores=checkpoint.scoring.kind,
         precision=precision,
         device=str(target),
         fingerprint=checkpoint.fingerprint(precision, target.type, cache),
-        caveats=(*checkpoint.caveats, *words.caveats),
     )
     model = _model(checkpoint).to(dtype).to(target).eval()
     encoder = HuggingFaceEncoder(model, words, checkpoint.pictures, card)
@@ -94,7 +87,8 @@ def locate(ref: str) -> Located:
         return Located("the hub, downloaded when it is first asked")
     checkpoint = Checkpoint.read(folder, ref)
     words = Words.read(checkpoint)
-    return Located(place, (*checkpoint.caveats, *words.caveats), words.ids)
+    card = _card(checkpoint, words)
+    return Located(place, tuple(card.caveats), words.ids, card=card)
 
 
 FAMILY = Family(
@@ -103,6 +97,18 @@ FAMILY = Family(
     locate,
     load,
 )
+
+
+def _card(checkpoint: Checkpoint, words: Words) -> EncoderCard:
+    """What a checkpoint's files say; where it runs, and its fingerprint, belong to a loaded one."""
+    config, scoring = checkpoint.config, checkpoint.scoring
+    return EncoderCard(
+        ref=checkpoint.ref, family=config.model_type, dim=config.dim,
+        image_size=config.image_size or checkpoint.pictures.side, context_length=words.context,
+        preprocessing=str(checkpoint.pictures), logit_scale=scoring.scale, precision="",
+        device="", fingerprint="", caveats=(*checkpoint.caveats, *words.caveats),
+        logit_bias=scoring.bias, scores=scoring.kind,
+    )  # fmt: skip
 
 
 def _model(checkpoint: Checkpoint) -> Any:

@@ -8,7 +8,7 @@ docs/open-clip-and-onnx.md.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
@@ -45,20 +45,11 @@ def load(
     assert source is not None, "what is not here was fetched"
     checkpoint = OpenClipCheckpoint.read(source)
     words, pictures = OpenClipWords.read(source), OpenClipPictures.read(checkpoint)
-    card = EncoderCard(
-        ref=source.ref,
-        family="open_clip",
-        dim=source.settings.embed_dim,
-        image_size=pictures.side,
-        context_length=words.context,
-        preprocessing=str(pictures),
-        logit_scale=checkpoint.scoring.scale,
-        logit_bias=checkpoint.scoring.bias,
-        scores=checkpoint.scoring.kind,
+    card = replace(
+        _card(checkpoint, words, pictures),
         precision=precision,
         device=str(target),
         fingerprint=checkpoint.fingerprint(precision, target.type, cache),
-        caveats=checkpoint.caveats,
     )
     model = _Towers(checkpoint.model().to(dtype).to(target).eval())
     encoder = HuggingFaceEncoder(model, words, pictures, card)
@@ -78,10 +69,25 @@ def locate(name: str) -> Located:
     if source is None:
         return Located("the hub, downloaded when it is first asked")
     checkpoint = OpenClipCheckpoint.read(source)
-    return Located(source.place, checkpoint.caveats, OpenClipWords.read(source).ids)
+    words = OpenClipWords.read(source)
+    card = _card(checkpoint, words, OpenClipPictures.read(checkpoint))
+    return Located(source.place, checkpoint.caveats, words.ids, card=card)
 
 
 FAMILY = Family("open_clip: ARCHITECTURE/TAG, a folder, or hf-hub:ORG/NAME", locate, load)
+
+
+def _card(
+    checkpoint: OpenClipCheckpoint, words: OpenClipWords, pictures: OpenClipPictures
+) -> EncoderCard:
+    """What its files say; where it runs, and its fingerprint, belong to a loaded model."""
+    source, scoring = checkpoint.source, checkpoint.scoring
+    return EncoderCard(
+        ref=source.ref, family="open_clip", dim=source.settings.embed_dim,
+        image_size=pictures.side, context_length=words.context, preprocessing=str(pictures),
+        logit_scale=scoring.scale, precision="", device="", fingerprint="",
+        caveats=checkpoint.caveats, logit_bias=scoring.bias, scores=scoring.kind,
+    )  # fmt: skip
 
 
 class _Towers:

@@ -20,7 +20,7 @@ from pydantic import Field
 
 from audit.core.errors import InputError, sentence
 from audit.data.manifest import read_manifests
-from audit.data.values import number
+from audit.data.values import are_numbers, number
 from audit.models.encoder import EncoderCard, Family, Located, Rows, digest_of
 from audit.models.records import SHOWN, Description, Records, axes, describe
 from audit.models.vectors import no_column
@@ -196,4 +196,8 @@ def _numbers(path: Path, table: pd.DataFrame, column: str) -> NDArray[np.float64
         told = f"{path}: row {int(table.index[at]) + 1} below the header has the score"
         got = f"{told} '{table[column].iloc[at]}', which is no finite number"
         raise InputError(sentence(got, f"Mend it; {int(bad.sum()):,} rows are like this"))
+    comma = next((text for text in table[column] if "," in text), None)
+    if comma is not None and not are_numbers(table[column]):
+        told = f"{path}: the comma of the score '{comma}' may be a decimal sign or mark thousands"
+        raise InputError(sentence(told, "Write decimal points, and nothing between thousands"))
     return found

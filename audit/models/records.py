@@ -24,7 +24,7 @@ SHOWN = 3
 class Description(BaseModel):
     """What a person writes of records; paths are taken relative to its file."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str = ""
 
@@ -47,7 +47,7 @@ def describe(model: type[M], name: str, table: str) -> tuple[M, Path, str]:
     if path.suffix.lower() in {".yaml", ".yml"}:
         if not path.is_file():
             near = suggest(path.name, [p.name for p in path.parent.glob("*.y*ml")])
-            raise InputError(sentence(f"there is no file {path}", near))
+            raise InputError(sentence(f"there is no file {path}", near or "Check the path"))
         found = validate(model, load_yaml(path), str(path))
         return found, path.parent, found.name or path.stem
     if not path.exists():

@@ -9,20 +9,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-import ipaddress
 import json
-import os
-import queue
 import random
-import shlex
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, Protocol, Self
-from urllib.parse import urlsplit
+from typing import Any, Final, Self
 
 import httpx
 import numpy as np
@@ -34,14 +28,13 @@ from audit.core.errors import InputError, sentence
 from audit.data.images import Unreadable
 from audit.data.yamlfile import load_yaml, validate
 from audit.models.encoder import EncoderCard, Family, Located, Rows, digest_of
+from audit.models.lines import Address, AgainError, Command, Line, is_here, shown
 from audit.models.records import Description, axes
 
 #: pictures that are asked again at most, and held in memory for it
 _AGAIN: Final = 200
 #: answers of one picture that differ by less are the same
 _SAME: Final = 1e-6
-_REFUSED: Final = frozenset({400, 413, 415, 422})
-_KEY_REFUSED: Final = frozenset({401, 403})
 
 
 class Service(Description):
@@ -54,11 +47,13 @@ class Service(Description):
     labels: tuple[str, ...] = Field(min_length=2, description="the labels that it can answer")
     version: str = Field("", description="what its maker calls it; another one is another model")
     scored: bool = Field(True, description="false: it answers with one label and no scores")
-    missing: float | None = Field(None, description="score of labels that an answer leaves out")
+    missing: float | None = Field(
+        None, ge=0, le=1, description="score of labels that an answer leaves out"
+    )
     key: str | None = Field(None, description="environment variable that holds the key")
     per_second: float = Field(10, gt=0, description="requests a second at most")
     budget: int = Field(100_000, ge=1, description="requests of one run at most")
-    timeout: float = Field(30, gt=0, description="seconds to wait for an answer")
+    timeout: float = Field(30, gt=0, le=86_400, description="seconds to wait for an answer")
     retries: int = Field(3, ge=0, description="how often a failed request is repeated")
     repeat: float = Field(0.05, ge=0, le=1, description="share of pictures that is asked again")
 
@@ -68,10 +63,8 @@ class Service(Description):
             raise ValueError("give either 'url' or 'command'")
         if len(set(self.labels)) < len(self.labels):
             raise ValueError("a label is listed twice")
-        if self.url and urlsplit(self.url).username is not None:
-            raise ValueError(
-                "a name or password in 'url' would be stored; name a variable in 'key'"
-            )
+        if self.url is not None:
+            _require_address(self.url)
         return self
 
     @property
@@ -79,39 +72,24 @@ class Service(Description):
         """The address that pictures are sent to; blank where they stay on this machine."""
         if self.url is None:
             return ""
-        parts = urlsplit(self.url)
-        return "" if _is_here(parts.hostname or "") else f"{parts.scheme}://{parts.netloc}"
+        url = httpx.URL(self.url)  # as it will be asked: two ways to read it could differ
+        return "" if is_here(url.host) else f"{url.scheme}://{url.netloc.decode()}"
 
 
-def _is_here(host: str) -> bool:
-    if host == "localhost":
-        return True
+def _require_address(text: str) -> None:
+    """Refuse what is no address, or holds a secret.
+
+    Raises:
+        ValueError: so.
+    """
     try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-class AgainError(Exception):
-    """A request failed in a way that may pass; ``wait``: seconds that the service asks for."""
-
-    def __init__(self, told: str, wait: float = 0.0) -> None:
-        """``told``: what happened, as a part of a sentence."""
-        super().__init__(told)
-        self.wait = wait
-
-
-class Line(Protocol):
-    """A way to the service."""
-
-    def ask(self, question: Mapping[str, Any]) -> object:
-        """The answer to a question, as JSON.
-
-        Raises:
-            AgainError: it failed and may succeed later.
-            Unreadable: this picture is refused.
-            InputError: no picture would be answered.
-        """
+        url = httpx.URL(text)
+    except httpx.InvalidURL as error:
+        raise ValueError(f"'url' is no address: {error}") from error
+    if not url.host:
+        raise ValueError("'url' names no machine, as in https://example.org/tag")
+    if url.userinfo:
+        raise ValueError("a name or password in 'url' would be stored; name a variable in 'key'")
 
 
 # --- asking ---------------------------------------------------------------------------------------
@@ -202,10 +180,12 @@ class RemoteClassifier:
         Raises:
             InputError: the service can't be asked, or refuses one.
         """
-        rows = [self.preprocess(image) for image in images]
-        for row in rows:
+        rows = []
+        for image in images:
+            row = self.preprocess(image)
             if isinstance(row, InputError):
                 raise row
+            rows.append(row)
         return self.encode_pixels(rows)
 
     def encode_texts(self, texts: Sequence[str]) -> Rows:
@@ -278,10 +258,10 @@ class RemoteClassifier:
         """
         ref = self._card.ref
         if isinstance(answer, dict) and answer.get("error"):
-            raise Unreadable(f"{ref}: refuses it: {str(answer['error'])[:200]}", "not prepared")
+            raise Unreadable(f"{ref}: refuses it: {shown(answer['error'], 200)}", "not prepared")
         listed = answer.get("labels") if isinstance(answer, dict) else None
         if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
-            told = f"{ref}: answers {json.dumps(answer)[:80]}, which has no list of 'labels'"
+            told = f"{ref}: answers {shown(json.dumps(answer))}, which has no list of 'labels'"
             shape = '{"labels": [{"label": ..., "score": ...}, ...]}'
             raise InputError(sentence(told, f"It must be {shape}"))
         row = np.full(len(self._place), np.nan)
@@ -306,8 +286,8 @@ class RemoteClassifier:
 
     def _at(self, one: Mapping[str, Any]) -> int:
         label = one.get("label")
-        if label not in self._place:
-            told = f"{self._card.ref}: answers the label '{str(label)[:80]}', which is not listed"
+        if not isinstance(label, str) or label not in self._place:
+            told = f"{self._card.ref}: answers the label '{shown(label)}', which is not listed"
             advice = "Its labels have changed: list all of them under 'labels', and its 'version'"
             raise InputError(sentence(told, advice))
         return self._place[label]
@@ -319,127 +299,6 @@ class RemoteClassifier:
             return float(score)  # type: ignore[arg-type]
         told = f"{self._card.ref}: answers the score {score!r:.40} for '{one.get('label')}'"
         raise InputError(sentence(told, "A score is a number from 0 to 1"))
-
-
-# --- ways to it -----------------------------------------------------------------------------------
-
-
-class Address:
-    """A service behind an address: a POST with JSON."""
-
-    def __init__(self, said: Service, ref: str) -> None:
-        """``said`` names the address and, by its variable in the environment, the key."""
-        headers = {"Authorization": f"Bearer {_secret(said.key, ref)}"} if said.key else {}
-        self._client = httpx.Client(timeout=said.timeout, headers=headers)
-        self._url, self._ref = str(said.url), ref
-
-    def ask(self, question: Mapping[str, Any]) -> object:
-        """As ``Line``."""
-        try:
-            reply = self._client.post(self._url, json=question)
-        except httpx.TimeoutException as error:
-            raise AgainError("gives no answer in time") from error
-        except httpx.HTTPError as error:
-            raise AgainError(f"can't be reached, or ends within an answer ({error})") from error
-        if reply.status_code in _REFUSED:
-            told = f"{self._ref}: refuses it with status {reply.status_code}"
-            raise Unreadable(told, "not prepared")
-        if reply.status_code in _KEY_REFUSED:
-            told = f"{self._ref}: refuses to answer (status {reply.status_code})"
-            raise InputError(sentence(told, "Is the key right, and may it be used for this?"))
-        if reply.status_code == 429 or reply.status_code >= 500:
-            wait = reply.headers.get("retry-after", "")
-            told = f"answers with status {reply.status_code}"
-            raise AgainError(told, min(float(wait), 300.0) if wait.isdigit() else 0.0)
-        if reply.status_code != 200:
-            told = f"{self._ref}: answers with status {reply.status_code}"
-            raise InputError(sentence(told, "Check the address"))
-        return _parsed(reply.text, self._ref)
-
-
-class Command:
-    """A service that is a program here: a line of JSON in, a line of JSON out."""
-
-    def __init__(self, said: Service, ref: str, folder: Path) -> None:
-        """Started in ``folder`` when it is first asked."""
-        self._words, self._ref, self._folder = list(said.command), ref, folder
-        self._timeout = said.timeout
-        self._process: subprocess.Popen[str] | None = None
-        self._answers: queue.Queue[str | None] = queue.Queue()
-        self._lock = threading.Lock()
-
-    def ask(self, question: Mapping[str, Any]) -> object:
-        """As ``Line``; one question at a time."""
-        with self._lock:
-            process = self._started()
-            assert process.stdin is not None
-            try:
-                process.stdin.write(json.dumps(question) + "\n")
-                process.stdin.flush()
-                line = self._answers.get(timeout=self._timeout)
-            except queue.Empty as error:
-                self._end()  # a late answer would be taken for that of the next picture
-                raise AgainError("gives no answer in time") from error
-            except OSError as error:
-                self._end()
-                raise AgainError("ended before it answered") from error
-            if line is None:
-                self._end()
-                raise AgainError("ended before it answered")
-            return _parsed(line, self._ref)
-
-    def _started(self) -> subprocess.Popen[str]:
-        if self._process is not None:
-            return self._process
-        try:
-            self._process = subprocess.Popen(
-                self._words, cwd=self._folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                text=True, encoding="utf-8",
-            )  # fmt: skip
-        except OSError as error:
-            told = f"{self._ref}: '{shlex.join(self._words)}' can't be started"
-            raise InputError(sentence(f"{told} ({error.strerror or error})")) from error
-        self._answers = queue.Queue()
-        reader = threading.Thread(
-            target=_read, args=(self._process.stdout, self._answers.put), daemon=True
-        )
-        reader.start()
-        return self._process
-
-    def _end(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def __del__(self) -> None:
-        """End the program with the model."""
-        self._end()
-
-
-def _read(stream: Any, put: Callable[[str | None], None]) -> None:
-    for line in stream:
-        put(line)
-    put(None)
-
-
-def _parsed(text: str, ref: str) -> object:
-    try:
-        return json.loads(text)
-    except ValueError as error:
-        start = " ".join(text.split())[:80]
-        told = f"{ref}: answers '{start}', which is no JSON"
-        page = "a page for people" if start.startswith("<") else "something else"
-        advice = f"That is {page}: check the address, and whether one has to sign in"
-        raise InputError(sentence(told, advice)) from error
-
-
-def _secret(variable: str, ref: str) -> str:
-    value = os.environ.get(variable, "")
-    if not value:
-        told = f"{ref}: its key is to be in the environment as {variable}, and is not"
-        raise InputError(sentence(told, f"export {variable}=... ; it is stored nowhere"))
-    return value
 
 
 # --- the family -----------------------------------------------------------------------------------
@@ -457,7 +316,9 @@ def load(name: str, device: str, precision: str, cache: Path | None) -> RemoteCl
         raise InputError(sentence(told, "A service is named by the YAML file that describes it"))
     said = validate(Service, load_yaml(path), str(path))
     ref = said.name or path.stem
-    line = Address(said, ref) if said.url else Command(said, ref, path.parent)
+    line: Line = Command(said.command, ref, said.timeout, path.parent)
+    if said.url is not None:
+        line = Address(said.url, ref, said.timeout, said.key)
     return RemoteClassifier(_card(said, ref), said, line)
 
 

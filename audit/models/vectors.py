@@ -7,7 +7,7 @@ data set saved to disk, and the folders that clip-retrieval writes.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,9 +82,18 @@ def read_images(
     Raises:
         InputError: no such file, none of the layouts, names or vectors that can't be read.
     """
+    found = _images(place, ids, id_column, vector_column)
+    if "" in found.names:
+        told = f"{place}: the picture of row {found.names.index('') + 1} has no name"
+        raise InputError(sentence(told, "Name it, or leave its vector out"))
+    return found
+
+
+def _images(
+    place: Path, ids: Path | None, id_column: str | None, vector_column: str | None
+) -> Vectors:
     if (place / _PICTURES).is_dir():
-        column = id_column or "image_path"
-        names, rows = _of_clip_retrieval(place, _PICTURES, column)
+        names, rows = _of_clip_retrieval(place, _PICTURES, id_column or "image_path", "id_column")
         return Vectors(tuple(names), rows, str(place))
     column = id_column or "image_id"
     if place.suffix == ".npy":
@@ -100,12 +109,12 @@ def read_images(
 def read_texts(place: Path, text_column: str | None, vector_column: str | None) -> Vectors:
     """Embeddings of texts by the text itself; as ``read_images``."""
     if (place / _CAPTIONS).is_dir():
-        names, rows = _of_clip_retrieval(place, _CAPTIONS, text_column or "caption")
+        names, rows = _of_clip_retrieval(place, _CAPTIONS, text_column or "caption", "text_column")
         first = _first_places(names)  # people's captions come again
         return Vectors(tuple(first), rows[list(first.values())], str(place))
     if place.suffix == ".npz":
         return _of_npz(place, "text embeddings", "texts", None, "")
-    return _of_table(place, text_column or "text", vector_column, or_only=True)
+    return _of_table(place, text_column or "text", vector_column, of_texts=True)
 
 
 def has_texts(place: Path) -> bool:
@@ -132,8 +141,10 @@ def _all_names() -> set[str]:
 # --- names ------------------------------------------------------------------------------------
 
 
-def read_names(place: Path, column: str) -> tuple[str, ...]:
+def read_names(place: Path, column: str, key: str = "id_column") -> tuple[str, ...]:
     """Names in order: an array, a text file with one a line, or the column of a table.
+
+    ``key`` is that of the description in which another column can be named.
 
     Raises:
         InputError: no such file or column, or a name that is missing.
@@ -145,17 +156,21 @@ def read_names(place: Path, column: str) -> tuple[str, ...]:
             return tuple(place.read_text(encoding="utf-8-sig").splitlines())
     table = read_manifests([place], str(place)).table
     if column not in table:
-        raise no_column(place, column, list(table.columns))
+        raise no_column(place, column, list(table.columns), f"Name yours in '{key}'")
     return _whole(table[column].tolist(), f"{place}: {column}")
 
 
 def _names(array: NDArray[Any], where: str) -> tuple[str, ...]:
     if array.ndim != 1 or array.dtype.kind not in "USiu":
         told = f"{where}: names are texts or whole numbers in one row, and this has"
-        raise InputError(sentence(f"{told} {array.dtype} of the shape {array.shape}"))
-    if array.dtype.kind == "S":
-        array = np.char.decode(array, "utf-8")
-    return tuple(map(str, array.tolist()))
+        advice = "Store them so, as .ravel() and .astype(str) give them"
+        raise InputError(sentence(f"{told} {array.dtype} of the shape {array.shape}", advice))
+    try:
+        texts = np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array
+    except UnicodeDecodeError as error:
+        told = f"{where}: a name is not in UTF-8"
+        raise InputError(sentence(told, "Store names as texts (.astype(str))")) from error
+    return tuple(map(str, texts.tolist()))
 
 
 def _whole(values: Sequence[str | None], where: str) -> tuple[str, ...]:
@@ -185,13 +200,16 @@ def _floats(array: NDArray[Any], where: str) -> NDArray[np.float32]:
     if array.dtype.kind != "f":
         told = f"{where}: vectors are floating-point numbers, and this holds {array.dtype}"
         raise InputError(sentence(told, "Store them as float16, float32 or float64"))
-    return array.astype(np.float32, copy=False)
+    if array.ndim != 2:
+        told = f"{where}: vectors are rows of a table, and this has the shape {array.shape}"
+        raise InputError(sentence(told, "Store one row a picture or text"))
+    with np.errstate(over="ignore"):  # infinite is found out, and told, where rows are scaled
+        return array.astype(np.float32, copy=False)
 
 
 def _of_npz(place: Path, what: str, named: str, ids: Path | None, column: str) -> Vectors:
     with _readable(place), np.load(place, allow_pickle=False) as arrays:
-        rows = next((arrays[name] for name in _ARRAYS[what] if name in arrays), None)
-        names = next((arrays[name] for name in _ARRAYS[named] if name in arrays), None)
+        rows, names = (_one_of(arrays, kind, place) for kind in (what, named))
         found = ", ".join(f"'{name}'" for name in arrays.files)
     for held, kind in ((rows, what), (names, named)):
         if held is None and not (kind == named and ids):
@@ -202,29 +220,62 @@ def _of_npz(place: Path, what: str, named: str, ids: Path | None, column: str) -
     return Vectors(own, _floats(rows, f"{place}: {what}"), str(place))
 
 
+def _one_of(arrays: Mapping[str, NDArray[Any]], kind: str, place: Path) -> NDArray[Any] | None:
+    """The array of a kind, None if there is none.
+
+    Raises:
+        InputError: there are two, and nothing says which is meant.
+    """
+    found = [name for name in _ARRAYS[kind] if name in arrays]
+    if len(found) > 1:
+        told = f"{place}: '{found[0]}' and '{found[1]}' are both {kind}"
+        raise InputError(sentence(told, "Keep the one that is meant"))
+    return arrays[found[0]] if found else None
+
+
 # --- tables -----------------------------------------------------------------------------------
 
 
 def _of_table(
-    place: Path, name_column: str, vector_column: str | None, or_only: bool = False
+    place: Path, name_column: str, vector_column: str | None, of_texts: bool = False
 ) -> Vectors:
     table = _table(place)
+    key = "text_column" if of_texts else "id_column"
     if name_column not in table.column_names:
-        raise no_column(place, name_column, table.column_names)
-    able = [f.name for f in table.schema if _is_vector(f.type)]
-    only = able[0] if len(able) == 1 else "embedding"
-    column = only if or_only and vector_column not in able else vector_column or only
-    if column not in able:
-        listing = ", ".join(f"'{name}'" for name in able) or "none"
-        told = f"{place}: no column '{column}' of vectors"
-        advice = "Name one in 'vector_column'"
-        raise InputError(sentence(told, f"Columns of lists of numbers: {listing}", advice))
+        raise no_column(place, name_column, table.column_names, f"Name yours in '{key}'")
+    column = _vector_column(place, table.schema, vector_column, of_texts)
     named = table.column(name_column)
     if not (pa.types.is_integer(named.type) or _is_text(named.type)):
         told = f"{place}: the column '{name_column}' holds {named.type}, and names are texts"
-        raise InputError(sentence(told, "Name another column"))
+        raise InputError(sentence(told, f"Name another column in '{key}'"))
     names = _whole(named.cast(pa.string()).to_pylist(), f"{place}: {name_column}")
     return Vectors(names, _lists(table.column(column), f"{place}: {column}"), str(place))
+
+
+def _vector_column(place: Path, schema: pa.Schema, named: str | None, of_texts: bool) -> str:
+    """The column that is named, else the only one that holds vectors.
+
+    A name is that of the pictures' column: ``of_texts`` may have another.
+
+    Raises:
+        InputError: there is none, or one of several may be meant.
+    """
+    able = [str(field.name) for field in schema if _is_vector(field.type)]
+    if named is not None and named in able:
+        return named
+    if len(able) == 1 and (named is None or of_texts):
+        return able[0]
+    listing = ", ".join(f"'{name}'" for name in able)
+    if not able:
+        told = f"{place}: no column holds vectors"
+        advice = "Store each vector as a list of floating-point numbers, all in one column"
+    elif named is None:
+        told = f"{place}: several columns hold vectors: {listing}"
+        advice = "Name one in 'vector_column'"
+    else:
+        told = f"{place}: the column '{named}' holds no vectors"
+        advice = f"Name another in 'vector_column': {listing}"
+    raise InputError(sentence(told, advice))
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -245,9 +296,12 @@ def _lists(column: pa.ChunkedArray, where: str) -> NDArray[np.float32]:
     widths = pc.list_value_length(whole).value_counts().to_pylist() if len(whole) else []
     if len(widths) != 1:
         each = ", ".join(f"{w['counts']:,} of {w['values']}" for w in widths) or "none at all"
-        raise InputError(sentence(f"{where}: vectors have several widths: {each}", "Mend them"))
+        raise InputError(
+            sentence(f"{where}: vectors have several widths: {each}", "Mend these rows")
+        )
     rows = np.full((len(column), int(widths[0]["values"])), np.nan, np.float32)
-    rows[there] = whole.flatten().to_numpy(zero_copy_only=False).reshape(len(whole), -1)
+    with np.errstate(over="ignore"):  # as in ``_floats``
+        rows[there] = whole.flatten().to_numpy(zero_copy_only=False).reshape(len(whole), -1)
     return rows
 
 
@@ -260,6 +314,9 @@ def _table(place: Path) -> pa.Table:
         known = ".npy, .npz and .parquet files, Hugging Face data sets saved to disk, folders"
         if not place.exists():
             told = f"there is no file or folder {place}"
+        if (place / "dataset_dict.json").is_file():
+            told = f"{place}: a data set of several splits, each a folder in it"
+            raise InputError(sentence(told, f"Name one, as {place / 'train'}"))
         raise InputError(sentence(told, f"Read are {known} of clip-retrieval"))
     tables = []
     for part in parts:
@@ -281,14 +338,15 @@ def _joined(tables: Sequence[pa.Table], place: Path) -> pa.Table:
     try:
         return pa.concat_tables(tables)
     except pa.ArrowInvalid as error:
-        raise InputError(sentence(f"{place}: its parts have different columns")) from error
+        told = f"{place}: its parts differ in their columns, or in what these hold"
+        raise InputError(sentence(told, "Save all rows alike, as one table")) from error
 
 
 # --- clip-retrieval ---------------------------------------------------------------------------
 
 
 def _of_clip_retrieval(
-    place: Path, what: str, column: str
+    place: Path, what: str, column: str, key: str
 ) -> tuple[list[str], NDArray[np.float32]]:
     """``img_emb/img_emb_0.npy`` and so on, with ``metadata/metadata_0.parquet``."""
     arrays = {_number(p): p for p in (place / what).glob("*.npy")}
@@ -300,14 +358,15 @@ def _of_clip_retrieval(
     rows = []
     for number in sorted(arrays):
         part = _floats(_array(arrays[number]), str(arrays[number]))
-        of_part = read_names(tables[number], column)
+        of_part = read_names(tables[number], column, key)
         if len(part) != len(of_part):
             told = f"{arrays[number]}: {len(part):,} vectors, and {len(of_part):,} rows in"
             raise InputError(sentence(f"{told} {tables[number].name}", "Get both again"))
         names += of_part
         rows.append(part)
     if len(widths := {part.shape[-1] for part in rows}) > 1:
-        raise InputError(sentence(f"{place}: parts have several widths: {sorted(widths)}"))
+        told = f"{place}: parts have several widths: {sorted(widths)}"
+        raise InputError(sentence(told, "Keep those of one model"))
     return names, np.concatenate(rows)
 
 

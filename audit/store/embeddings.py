@@ -33,12 +33,14 @@ from audit.data import intact
 from audit.data.images import MAX_PIXELS, Reason, Unreadable, decode, inside, pixel_digest
 from audit.data.packed import container, opened, region
 from audit.models.encoder import (
+    FINGERPRINT,
     Encoder,
     EncoderCard,
     Recorded,
     Rows,
     Texts,
     default_cache,
+    require_fingerprint,
     require_rows,
 )
 from audit.store.shelf import (
@@ -225,7 +227,7 @@ class Store:
 
     def purge_fingerprint(self, fingerprint: str) -> bool:
         """Remove everything kept for one model; False if there was nothing."""
-        if not (len(fingerprint) == 64 and set(fingerprint) <= set("0123456789abcdef")):
+        if not FINGERPRINT.fullmatch(fingerprint):
             raise InputError(f"'{fingerprint}' is not a fingerprint: 64 hexadecimal digits.")
         folder = self.folder / fingerprint
         self._shelves = {k: v for k, v in self._shelves.items() if folder not in k.parents}
@@ -263,6 +265,7 @@ class Store:
                 write(folder / ".gitignore", b"*\n")
 
     def _shelf(self, card: EncoderCard, kind: str = "images") -> Shelf:
+        require_fingerprint(card)
         folder = self.folder / card.fingerprint / kind
         private(folder)
         described = folder.parent / "card.json"

@@ -35,6 +35,7 @@ class AltClip(Projected):
     example: ClassVar = "BAAI/AltCLIP"
     model: ClassVar = "AltCLIPModel"
     configured_by: ClassVar = "AltCLIPConfig"
+    older: ClassVar = True
     reading: ClassVar = "start"
     #: transformers 4 wrote the first of the towers so, transformers 5 writes both
     renamed: ClassVar = (

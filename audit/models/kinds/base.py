@@ -141,6 +141,9 @@ class Dual(Part):
     #: weights of a single number, on which scores depend
     numbers: ClassVar[tuple[str, ...]] = ("logit_scale",)
     renamed: ClassVar[tuple[tuple[str, str], ...]] = ()
+    #: whether ``text_config_dict`` of an old file stands for all of ``text_config``; for the other
+    #: kinds transformers does not look at it
+    older: ClassVar[bool] = False
 
     text_config: Any
     vision_config: Any

@@ -16,6 +16,7 @@ class ChineseClip(Projected):
     example: ClassVar = "OFA-Sys/chinese-clip-vit-base-patch16"
     model: ClassVar = "ChineseCLIPModel"
     configured_by: ClassVar = "ChineseCLIPConfig"
+    older: ClassVar = True
     pictures_by: ClassVar = "ChineseCLIPImageProcessor"
     reading: ClassVar = "start"
 

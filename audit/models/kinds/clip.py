@@ -33,6 +33,7 @@ class ClipConfig(Projected):
     example: ClassVar = "openai/clip-vit-base-patch32"
     model: ClassVar = "CLIPModel"
     configured_by: ClassVar = "CLIPConfig"
+    older: ClassVar = True
 
     text_config: TextTower = TextTower()
     vision_config: VisionTower = VisionTower()
