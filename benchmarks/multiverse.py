@@ -44,6 +44,7 @@ from audit.data.labels import Label, LabelSet, PromptSet
 from audit.measure import prompt_variants as m
 from audit.measure.metrics import Groups
 from audit.models.encoder import Texts, unit_rows
+from audit.stats.scoring import Scoring
 from audit.store.embeddings import Embeddings
 
 PICTURES, LABELS, WORDINGS, DIM = 10_000, 21, 300, 512
@@ -81,7 +82,7 @@ def known_texts(labels: LabelSet, ways: PromptSet) -> Texts:
         centre = rng.normal(size=DIM)
         for prompt in ways.prompts(label):
             kept[prompt] = unit_rows((centre + 0.5 * rng.normal(size=DIM))[np.newaxis])[0]
-    return Texts(lambda strings: np.stack([kept[s] for s in strings]), 100.0)
+    return Texts(lambda strings: np.stack([kept[s] for s in strings]), Scoring(100.0))
 
 
 def groups_of(images: Embeddings) -> Groups:
