@@ -20,8 +20,8 @@ Of a question chosen among 441 gaps (21 labels between 7 groups), tested on 302 
 500 replicates, a curve took 3.7 s of processor time, 8 times that of a declared one (0.5 s), on a
 machine so busy that the clock says nothing.
 Memory for 10,000, 40,000 and 160,000 pictures: choosing held at most 74, 93 and 168 MB, of which 6,
-23 and 92 MB are the choices; a curve 92, 93 and 95 MB, measured before it held its deals (a byte
-or two a subject and deal, at most 64 MB below 160,000 subjects).
+23 and 92 MB are the choices; a curve 96, 109 and 190 MB, as it holds its deals (a byte or two a
+subject and deal, at most 64 MB below 160,000 subjects).
 """
 
 from __future__ import annotations

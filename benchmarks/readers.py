@@ -38,7 +38,7 @@ def served(checkout: Path, runs: Path) -> Iterator[tuple[str, int]]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     options = ["--port", str(port), "--cache", str(runs.parent / "cache")]
-    command = [sys.executable, "-m", "audit.cli.verbs", "dashboard", str(runs), *options]
+    command = [sys.executable, "-m", "audit.cli", "dashboard", str(runs), *options]
     here = os.environ | {"PYTHONPATH": str(checkout), "STREAMLIT_SERVER_HEADLESS": "true"}
     server = subprocess.Popen(
         command, cwd=checkout, env=here, stdout=subprocess.DEVNULL, start_new_session=True
