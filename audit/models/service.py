@@ -19,6 +19,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Protocol, Self
@@ -410,6 +411,9 @@ class Command:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+            assert self._process.stdin is not None
+            with suppress(OSError):  # it has not read all of it
+                self._process.stdin.close()
             self._process = None
 
     def __del__(self) -> None:
@@ -418,8 +422,9 @@ class Command:
 
 
 def _read(stream: Any, put: Callable[[str | None], None]) -> None:
-    for line in stream:
-        put(line)
+    with stream:
+        for line in stream:
+            put(line)
     put(None)
 
 
