@@ -7,7 +7,7 @@ BIN := .venv/bin
 JOBS ?= 2
 PYTEST := OMP_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE= $(BIN)/pytest --numprocesses $(JOBS) --dist worksteal --durations=10
 
-.PHONY: audit test fast touched check browser screenshots docs soak clean
+.PHONY: audit test fast coverage touched check browser screenshots docs soak clean
 
 audit: .venv/installed
 	$(BIN)/clip-audit run quick
@@ -18,6 +18,10 @@ test: .venv/installed-dev
 # while writing: what takes little time of every module
 fast: .venv/installed-dev
 	$(PYTEST) -m 'not slow'
+
+# how much of audit/ 'make fast' runs; less than the floor is an error
+coverage: .venv/installed-dev
+	$(PYTEST) -m 'not slow' --cov=audit --cov-report=term:skip-covered --cov-fail-under=84
 
 # does 'make fast' run something of every module?
 touched: .venv/installed-dev

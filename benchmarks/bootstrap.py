@@ -79,10 +79,7 @@ def theirs(world: tuple[Flags, Integers, Integers]) -> tuple[float]:
     Its intervals for the rates of 14 groups and for their widest difference and ratio come from one
     frame a label; all are counted, as if they were as many comparisons.
     """
-    from fairlearn.metrics import (  # type: ignore[import-untyped]
-        MetricFrame,
-        selection_rate,
-    )
+    from fairlearn.metrics import MetricFrame, selection_rate
 
     events, codes, _ = world
     seconds = {}

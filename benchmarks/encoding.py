@@ -22,6 +22,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -96,12 +97,12 @@ def rounds(
     forward(encoder, 2 * encoder.batch_size)
     found = []
     for i in range(count):
-        store = Store(folder.parent / f"cache{i}")
+        kept = partial(Store(folder.parent / f"cache{i}").images, encoder, items, folder)
         before = seconds(lambda: forward(encoder, len(items)))
         times = {
             "stream": seconds(lambda: stream(encoder, items, folder)),
-            "store": seconds(lambda s=store: s.images(encoder, items, folder)),
-            "again": seconds(lambda s=store: s.images(encoder, items, folder)),
+            "store": seconds(kept),
+            "again": seconds(kept),
         }
         after = seconds(lambda: forward(encoder, len(items)))
         found.append({"forward": (before + after) / 2, **times})

@@ -9,12 +9,15 @@ size. Exits with 1 if anything is found.
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
+from audit.core.rundir import open_run
 
 #: estimate, lower and upper bound, by the columns that hold them
 INTERVALS = (
@@ -72,8 +75,11 @@ def faults(run: Path) -> Iterator[str]:
 
 def main() -> None:
     """Look through every run named; exit 1 if anything is found."""
-    found = [fault for run in sys.argv[1:] for fault in faults(Path(run))]
-    print("\n".join(found) or f"{len(sys.argv) - 1} runs: every estimate lies inside its intervals")
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", metavar="RUN", nargs="+", type=Path)
+    runs = [open_run(path) for path in parser.parse_args().runs]
+    found = [fault for run in runs for fault in faults(run.path)]
+    print("\n".join(found) or f"{len(runs)} runs: every estimate lies inside its intervals")
     sys.exit(1 if found else 0)
 
 

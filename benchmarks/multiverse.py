@@ -20,8 +20,8 @@ Of a question chosen among 441 gaps (21 labels between 7 groups), tested on 302 
 500 replicates, a curve took 3.7 s of processor time, 8 times that of a declared one (0.5 s), on a
 machine so busy that the clock says nothing.
 Memory for 10,000, 40,000 and 160,000 pictures: choosing held at most 74, 93 and 168 MB, of which 6,
-23 and 92 MB are the choices; a curve 92, 93 and 95 MB, measured before it held its deals (a byte
-or two a subject and deal, at most 64 MB below 160,000 subjects).
+23 and 92 MB are the choices; a curve 96, 109 and 190 MB, as it holds its deals (a byte or two a
+subject and deal, at most 64 MB below 160,000 subjects).
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ from audit.data.labels import Label, LabelSet, PromptSet
 from audit.measure import prompt_variants as m
 from audit.measure.metrics import Groups
 from audit.models.encoder import Texts, unit_rows
+from audit.stats.scoring import Scoring
 from audit.store.embeddings import Embeddings
 
 PICTURES, LABELS, WORDINGS, DIM = 10_000, 21, 300, 512
@@ -81,7 +82,7 @@ def known_texts(labels: LabelSet, ways: PromptSet) -> Texts:
         centre = rng.normal(size=DIM)
         for prompt in ways.prompts(label):
             kept[prompt] = unit_rows((centre + 0.5 * rng.normal(size=DIM))[np.newaxis])[0]
-    return Texts(lambda strings: np.stack([kept[s] for s in strings]), 100.0)
+    return Texts(lambda strings: np.stack([kept[s] for s in strings]), Scoring(100.0))
 
 
 def groups_of(images: Embeddings) -> Groups:

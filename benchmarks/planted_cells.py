@@ -6,7 +6,7 @@ and in everybody else, by both specimens, with simultaneous bounds.
 
 from __future__ import annotations
 
-import sys
+import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,7 +69,11 @@ def _cells(row: pd.Series) -> str:
 
 def main() -> None:
     """Print the table."""
-    skewed, even = (open_run(Path(name)) for name in sys.argv[1:3])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("skewed", metavar="SKEWED_RUN", type=Path)
+    parser.add_argument("even", metavar="EVEN_RUN", type=Path)
+    given = parser.parse_args()
+    skewed, even = open_run(given.skewed), open_run(given.even)
     columns = ["word", "group"]
     columns += [
         f"{name} {c}" for name in ("skewed:", "even:") for c in ("in", "rest", "gap", "verdict")

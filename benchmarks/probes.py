@@ -18,16 +18,19 @@ import statistics
 import time
 import tracemalloc
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from audit.data.dataset import Attribute, Card, Dataset
+from audit.data.card import Card
+from audit.data.dataset import Attribute, Dataset
 from audit.engine.run import BATCH, MERGED
 from audit.models.encoder import Texts
 from audit.probes.kit.base import PROBES, Probe, Seen
+from audit.stats.scoring import Scoring
 from audit.store.embeddings import Embeddings
 
 DIM = 512
@@ -41,7 +44,7 @@ ASKED: tuple[tuple[str, dict[str, object], int, str], ...] = (
 
 def unit(rows: np.ndarray) -> np.ndarray:
     """Rows of unit length, float32."""
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), dtype=np.float32)
 
 
 def texts() -> Texts:
@@ -51,7 +54,7 @@ def texts() -> Texts:
         seeds = (int(hashlib.sha256(s.encode()).hexdigest()[:12], 16) for s in strings)
         return unit(np.stack([np.random.default_rng(seed).normal(size=DIM) for seed in seeds]))
 
-    return Texts(encode, 100.0)
+    return Texts(encode, Scoring(100.0))
 
 
 def world(pictures: int) -> Seen:
@@ -123,10 +126,10 @@ def main() -> None:
     print(f"{given.pictures:,} pictures, {DIM} numbers each; Python {platform.python_version()}")
     print(", ".join(f"{name} {version(name)}" for name in ("numpy", "pandas", "scipy")))
     for kind, fields, columns, sort in ASKED:
-        probe = PROBES[kind](kind=kind, **fields)  # type: ignore[arg-type]
+        probe = PROBES[kind](kind=kind, **fields)
         probe.resolve(seen.dataset)
         spent = [
-            (took(lambda p=probe: ask(p, parts)), took(lambda c=columns, s=sort: bare(parts, c, s)))
+            (took(partial(ask, probe, parts)), took(partial(bare, parts, columns, sort)))
             for _ in range(given.rounds)
         ]
         tracemalloc.start()

@@ -26,6 +26,7 @@ from pathlib import Path
 import websockets
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from websockets.typing import Origin
 
 HERE = Path(__file__).resolve().parents[1]
 
@@ -37,7 +38,7 @@ def served(checkout: Path, runs: Path) -> Iterator[tuple[str, int]]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     options = ["--port", str(port), "--cache", str(runs.parent / "cache")]
-    command = [sys.executable, "-m", "audit.cli.verbs", "dashboard", str(runs), *options]
+    command = [sys.executable, "-m", "audit.cli", "dashboard", str(runs), *options]
     here = os.environ | {"PYTHONPATH": str(checkout), "STREAMLIT_SERVER_HEADLESS": "true"}
     server = subprocess.Popen(
         command, cwd=checkout, env=here, stdout=subprocess.DEVNULL, start_new_session=True
@@ -69,7 +70,7 @@ async def read(address: str, page: str) -> tuple[float, int]:
     """Seconds from connecting until the page is drawn, and how many bytes came."""
     began, size = time.monotonic(), 0
     url = f"ws://{address}/_stcore/stream"
-    async with websockets.connect(url, origin=f"http://{address}", max_size=None) as stream:
+    async with websockets.connect(url, origin=Origin(f"http://{address}"), max_size=None) as stream:
         ask = BackMsg()
         ask.rerun_script.query_string = ""
         ask.rerun_script.page_name = page

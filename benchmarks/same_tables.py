@@ -41,10 +41,9 @@ def differences(before: pd.DataFrame, after: pd.DataFrame) -> Iterator[tuple[boo
         one, other = before[name], after[name]
         differs = ~((one == other) | (one.isna() & other.isna()))
         if differs.any():
-            at = differs.idxmax()
-            told = (
-                f"{name}: {differs.sum()} of {len(one)}, first row {at}: {one[at]!r}, {other[at]!r}"
-            )
+            at = int(differs.to_numpy().argmax())
+            first = f"first row {at}: {one.iloc[at]!r}, {other.iloc[at]!r}"
+            told = f"{name}: {differs.sum()} of {len(one)}, {first}"
             yield is_numeric_dtype(one), told
 
 

@@ -103,8 +103,8 @@ def main() -> None:
     if damaged:
         told = f"Changed since the run was sealed, so not shown: {', '.join(damaged)}"
         st.warning(plain(told), icon=":material/warning:")
-    if told := withdrawn(str(path), stamp(path)):
-        st.warning(plain(told), icon=":material/warning:")
+    if gone := withdrawn(str(path), stamp(path)):
+        st.warning(plain(gone), icon=":material/warning:")
     attempt(f"The page '{page.title}'", page.run)
 
 

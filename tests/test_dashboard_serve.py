@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -115,9 +116,9 @@ def port(tmp_path: Path) -> Iterator[int]:
 @pytest.mark.slow
 def test_the_command_serves_so(port: int) -> None:
     def status(path: str, host: str = "localhost", **headers: str) -> int:
-        connection = HTTPConnection("localhost", port, timeout=5)
-        connection.request("GET", path, headers={"Host": f"{host}:{port}", **headers})
-        return connection.getresponse().status
+        with closing(HTTPConnection("localhost", port, timeout=5)) as connection:
+            connection.request("GET", path, headers={"Host": f"{host}:{port}", **headers})
+            return connection.getresponse().status
 
     for _ in range(240):
         try:

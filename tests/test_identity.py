@@ -34,6 +34,7 @@ from audit.probes.identity import names as called
 from audit.probes.identity import probe as i
 from audit.probes.identity.figures import det_curves, error_rates
 from audit.probes.identity.probe import Identity
+from audit.probes.identity.rows import _worst_ratio
 from audit.probes.identity.section import SECTION
 from audit.probes.kit.base import PROBES, Design, Seen, Texts
 from audit.probes.naming.probe import Naming
@@ -574,3 +575,11 @@ def test_the_bundled_suite_is_sound() -> None:
     bare = suite.model_copy(update={"acknowledge": ()})
     with pytest.raises(InputError, match="acknowledge"):
         bare.resolve()
+
+
+def test_the_worst_ratio_leaves_out_groups_that_are_not_compared() -> None:
+    events, n = np.array([[1, 4, 9], [0, 0, 0]]), np.array([10, 10, 10])
+    found = _worst_ratio(events, n, np.array([True, True, False]))
+    assert found[0] == pytest.approx(0.4 / (14 / 30))
+    assert np.isnan(found[1])
+    assert called.at_target(0.001) == "target FMR 0.001"

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pandas as pd
-from inside import faults, outside, pointlike
+from pathlib import Path
 
+import pandas as pd
+import pytest
+from inside import faults, main, outside, pointlike
+
+from audit.core.errors import InputError
 from audit.core.rundir import Run
 
 
@@ -24,3 +28,11 @@ def test_an_estimate_outside_and_an_interval_of_no_width_are_found() -> None:
     ((_, points),) = pointlike(table)
     assert points.index.tolist() == [3]
     assert list(pointlike(table.assign(metric="rank"))) == []
+
+
+def test_a_folder_without_a_run_is_not_called_faultless(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["inside.py", str(tmp_path)])
+    with pytest.raises(InputError, match="is not a finished run"):
+        main()

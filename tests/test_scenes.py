@@ -42,6 +42,7 @@ from audit.probes.scenes import names
 from audit.probes.scenes.captions import uniform
 from audit.probes.scenes.names import INSTEAD, WITHOUT
 from audit.probes.scenes.probe import Scenes, close_only
+from audit.probes.scenes.rows import cost_row
 from audit.report.render import render
 from audit.stats.scoring import Scoring
 from audit.store.embeddings import Embeddings, Store
@@ -755,3 +756,19 @@ def test_the_suite_surveillance_resolves() -> None:
     assert kinds.count("scenes") == 3
     assert {"suspicion-twins", "surveillance-suspicion"} == set(suite.acknowledge)
     assert "misclassification" in set(suite.questions["metric"])
+
+
+def test_a_cost_is_the_headline_less_the_condition() -> None:
+    change = {
+        "probe": "scenes", "task": "t", "condition": WITHOUT, "margin_family": "", "n": 50,
+        "attribute": EVERYONE, "subjects": 50, "level": 0.95, "family": "f", "family_size": 1,
+        "method": "m", "status": "ok", "reason": "", "margin": 0.05, "verdict": "exceeds margin",
+        "value": -0.3, "low": -0.4, "high": -0.2, "low_simultaneous": -0.45,
+        "high_simultaneous": -0.15, "before": 0.5, "after": 0.2, "lost": 3,
+    }  # fmt: skip
+    cost = cost_row(change, 0.25)
+    ends = [cost[name] for name in ("low", "high", "low_simultaneous", "high_simultaneous")]
+    assert (cost["value"], ends) == (0.3, [0.2, 0.4, 0.15, 0.45])
+    told = "the right caption for 80 % of 50 pictures without close captions, and for 50 % with"
+    assert told in cost["statement"]
+    assert "a close wrong one for 25 %: 30 points more errors" in cost["statement"]

@@ -110,7 +110,8 @@ def test_every_source_has_a_suite_that_names_what_is_to_be_set(name: str, tmp_pa
     assert needed <= {*keys["dataset"]}
     if issubclass(source, Published):
         grouped = [a if isinstance(a, str) else a["name"] for a in keys["attributes"]]
-        assert {*grouped} <= {*source.facts.attributes}
+        # of a set that publishes no attributes they are left to be set
+        assert {*grouped} <= ({*source.facts.attributes} or {"SET THIS"})
 
 
 def test_what_only_a_person_knows_is_never_filled_in() -> None:

@@ -274,7 +274,8 @@ def test_a_killed_run_goes_on_to_the_same_weights(finished, people, tmp_path, mo
     with pytest.raises(KeyboardInterrupt):
         train.train(config(), tmp_path, people, device="cpu", threads=1, quiet=True)
     # as if the kill had come while a line and a checkpoint were being written
-    (tmp_path / train.LOG).open("a").write('{"step": 9, "lo')
+    with (tmp_path / train.LOG).open("a") as log:
+        log.write('{"step": 9, "lo')
     (tmp_path / "checkpoint.partial").write_bytes(b"half")
     taken_up = []
     monkeypatch.setattr(

@@ -12,6 +12,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final, Protocol
 
@@ -196,19 +197,19 @@ class Command:
 
 def _read(stream: IO[str] | None, put: Callable[[str | None], None]) -> None:
     assert stream is not None
-    for line in iter(lambda: stream.readline(LARGEST), ""):
-        put(line)
+    with stream:
+        for line in iter(lambda: stream.readline(LARGEST), ""):
+            put(line)
     put(None)
 
 
 def _write(stream: IO[str] | None, get: Callable[[], str | None]) -> None:
     assert stream is not None
-    try:
+    # where it has ended, or no longer reads, the answer that does not come says so
+    with suppress(OSError, ValueError), stream:
         for line in iter(get, None):
             stream.write(line)
             stream.flush()
-    except (OSError, ValueError):
-        return  # it has ended, or no longer reads: the answer that does not come says so
 
 
 def is_here(host: str) -> bool:

@@ -177,7 +177,7 @@ def family_of(sample: Sample, labels: slice, one: Integers, other: Integers) -> 
 def questions(sample: Sample, labels: slice) -> Sample:
     """Some of the questions; all is known by question, but for which groups share subjects."""
     known = {f.name: getattr(sample, f.name) for f in fields(sample) if f.name != "shared"}
-    return replace(sample, **{name: None if v is None else v[labels] for name, v in known.items()})
+    return replace(sample, **{name: v[labels] for name, v in known.items() if v is not None})
 
 
 def _judge(cell: FamilyCell, rates: Truth, family: Family) -> dict[str, float]:

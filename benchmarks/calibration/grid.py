@@ -23,7 +23,7 @@ from .worlds import COUNTERFACTUAL, INFORMATIVE, MIXED, SKEWED, SMALLER, VARYING
 Cell = RateCell | PairCell | FamilyCell | PowerCell | PeerCell | WithinCell
 Result = dict[str, Any]
 
-KINDS: Final = {c.kind: c for c in get_args(Cell)}
+KINDS: Final[dict[str, type[Cell]]] = {c.kind: c for c in get_args(Cell)}
 
 _PICTURES = (5, 10, 20, 50, 100, 200, 500, 1000, 5000)
 _RATES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5)
@@ -77,14 +77,15 @@ def subset() -> list[Cell]:
         for p in (0.02, 0.05, 0.3)
         for icc in (0.1, 0.3, 0.7)
     ]
+    few: tuple[tuple[Size, float], ...] = ((1, 0.0), (4, 0.3), (12, 1.0), (SKEWED, 1.0))
     pairs = [
         PairCell(n, m, p, q, *c, audits=2000, resamples=400)
         for n, m in ((50, 50), (50, 1000), (1000, 1000))
         for p, q in ((0.02, 0.02), (0.05, 0.1), (0.3, 0.5))
-        for c in ((1, 0.0), (4, 0.3), (12, 1.0), (SKEWED, 1.0))
+        for c in few
     ]
     # those of most interest first, so that a run cut short has them
-    first = [*zipf, *_peers(), *_withins(), *_equal_groups()]
+    first: list[Cell] = [*zipf, *_peers(), *_withins(), *_equal_groups()]
     return [*first, *single, *pairs, *_shared_pairs(), *_powers(), *_subset_families()]
 
 

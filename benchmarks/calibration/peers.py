@@ -22,6 +22,7 @@ from audit.stats.multiplicity import compare
 
 from .families import questions
 from .worlds import (
+    Flags,
     Floats,
     Integers,
     Layout,
@@ -194,7 +195,7 @@ def _audits(
 
 
 def _bounds(
-    cell: PeerCell, layout: Layout, events: Floats, joint: float
+    cell: PeerCell, layout: Layout, events: Flags, joint: float
 ) -> tuple[dict[str, Bounds], dict[str, Bounds]]:
     """Of each method: the interval of every rate, and Bonferroni's bounds of every difference."""
     groups = len(cell.rates)
@@ -213,14 +214,20 @@ def _bounds(
 
 
 def _of_group(
-    name: str, cell: PeerCell, layout: Layout, events: Floats, group: int, level: float
+    name: str, cell: PeerCell, layout: Layout, events: Flags, group: int, level: float
 ) -> Bounds:
-    here = layout.codes == group
-    _, who, n = np.unique(layout.clusters[here], return_inverse=True, return_counts=True)
-    x = np.stack([np.bincount(who, column[here], len(n)) for column in events.T])
+    x, n = by_subject(layout, events, group)
     if name == KNOWN:
         return at_known_effect(x, n, cell.icc, level)
     return {KORN: korn_graubard, STUDENT: clustered_t}[name](x, n, level)
+
+
+def by_subject(layout: Layout, events: Flags, group: int) -> tuple[Floats, Integers]:
+    """Events (Q, m) and pictures (m,) of each subject of a group."""
+    here = layout.codes == group
+    _, who, n = np.unique(layout.clusters[here], return_inverse=True, return_counts=True)
+    x = np.stack([np.bincount(who, column[here], len(n)) for column in events.T])
+    return x.astype(np.float64), n
 
 
 def _size(low: Floats, high: Floats) -> Bounds:
@@ -228,7 +235,7 @@ def _size(low: Floats, high: Floats) -> Bounds:
     return np.maximum(np.maximum(low, -high), 0.0), np.maximum(np.abs(low), np.abs(high))
 
 
-def _fairlearn(events: Floats, codes: Integers, rates: Floats, seed: int) -> dict[str, float]:
+def _fairlearn(events: Flags, codes: Integers, rates: Floats, seed: int) -> dict[str, float]:
     """Intervals by fairlearn's bootstrap over rows: of each rate and of the largest difference."""
     # imported here because it is slow to load and only benchmarks need it
     from fairlearn.metrics import MetricFrame, selection_rate

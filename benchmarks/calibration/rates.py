@@ -20,7 +20,7 @@ from audit.stats.counts import Counts, count
 from audit.stats.intervals import newcombe, wilson
 from audit.stats.resampling import cluster_weights
 
-from .peers import at_known_effect, clustered_t, korn_graubard
+from .peers import at_known_effect, by_subject, clustered_t, korn_graubard
 from .worlds import (
     COUNTERFACTUAL,
     INFORMATIVE,
@@ -152,9 +152,7 @@ def _peers(cell: RateCell, layout: Layout, events: Flags, groups: int) -> dict[s
     """Other intervals for clusters, and the width at the world's own design effect, (Q, groups)."""
     found: dict[str, list[Floats]] = {}
     for g in range(groups):
-        here = layout.codes == g
-        _, who, n = np.unique(layout.clusters[here], return_inverse=True, return_counts=True)
-        x = np.stack([np.bincount(who, column[here], len(n)) for column in events.T])
+        x, n = by_subject(layout, events, g)
         with np.errstate(all="ignore"):
             for name, method in (("korn", korn_graubard), ("student", clustered_t)):
                 low, high = method(x, n, LEVEL)

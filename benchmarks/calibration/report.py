@@ -254,7 +254,7 @@ def _zipf(rate: pd.DataFrame) -> str:
         return ""
     rows = []
     for _, r in part.iterrows():
-        row = {
+        row: dict[str, object] = {
             "pictures": f"{r['pictures']:,.0f}",
             "rate": f"{100 * r['rate']:g} %",
             "ICC": f"{r['icc']:g}",

@@ -82,7 +82,8 @@ def subject_sizes(
     if size == ZIPF:
         shares = 1 / np.arange(1, subjects + 1)
         whole_group = mean_size(ZIPF) * subjects
-        return np.maximum(np.round(whole_group * shares / shares.sum()), 1).astype(np.int64)
+        pictures_of = np.round(whole_group * shares / shares.sum())
+        return np.asarray(np.maximum(pictures_of, 1), dtype=np.int64)
     return np.where(rng.random(subjects) < _SHARE_OF_LARGE, _LARGE, 1)
 
 

@@ -343,7 +343,7 @@ def rows_of(name: str, frame: pd.DataFrame) -> list[dict[str, Any]]:
     found = []
     for record in frame.to_dict("records"):
         row: dict[str, Any] = {
-            column: int(value) if column in SCORES else str(value)
+            str(column): int(value) if column in SCORES else str(value)
             for column, value in record.items()
             if not (pd.isna(value) or value == "")
         }

@@ -176,8 +176,7 @@ def curve(rows: pd.DataFrame, headline: float, shown: int) -> alt.LayerChart:
 
 def _placed(rows: pd.DataFrame) -> pd.DataFrame:
     """The wordings of a curve with their places, in points and in words."""
-    points = ("value", "low", "high", "low_simultaneous", "high_simultaneous")
-    points += ("null_low", "null_high")
+    bounds_of = ("low", "high", "low_simultaneous", "high_simultaneous", "null_low", "null_high")
     told = {
         "place": range(1, len(rows) + 1),
         "wording": rows["wording"],
@@ -185,7 +184,7 @@ def _placed(rows: pd.DataFrame) -> pd.DataFrame:
         "at once": [bounds(r.low_simultaneous, r.high_simultaneous) for r in each(rows)],
         "verdict": rows["verdict"],
     }
-    return pd.DataFrame(told | {name: 100 * rows[name] for name in points})
+    return pd.DataFrame(told | {name: 100 * rows[name] for name in ("value", *bounds_of)})
 
 
 def _here(place: int) -> alt.Chart:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 import pandas as pd
 import streamlit as st
@@ -170,7 +170,7 @@ def same_for_all(run: Run, make: Callable[..., T], *given: Any) -> T:
         (one.index.name, one.index.to_numpy().tobytes()) if isinstance(one, pd.DataFrame) else one
         for one in given
     )
-    return cast(T, _kept(repr(run.manifest), make.__qualname__, known, lambda: make(*given)))
+    return _kept(repr(run.manifest), make.__qualname__, known, lambda: make(*given))
 
 
 @st.cache_data(max_entries=500, show_spinner=False)

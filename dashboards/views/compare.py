@@ -47,16 +47,12 @@ def show(run: Run) -> None:
     tasks = [q["task"] for q in run.questions if q["task"] in {x["task"] for x in other.questions}]
     task = st.selectbox("Task", [EVERY, *tasks])
     try:
-        told, changes = compared(
-            *(f"{r.path} {stamp(r.path)}" for r in (run, other)),
-            None if task == EVERY else task,
-            run,
-            other,
-        )
+        a, b = (f"{r.path} {stamp(r.path)}" for r in (run, other))
+        remarks, changes = compared(a, b, None if task == EVERY else task, run, other)
     except InputError as error:
         st.info(plain(error))
         return
-    results(changes, told, run)
+    results(changes, remarks, run)
 
 
 def likeliest(run: Run, found: Mapping[Path, Mapping[str, Any]]) -> list[Path]:

@@ -86,12 +86,13 @@ def chosen(run: Run, rates: pd.DataFrame, gaps: pd.DataFrame) -> tuple[pd.DataFr
         )
         rates, gaps = (t[t[name] == choice] for t in (rates, gaps))
     # families before single labels
-    return tuple(
+    rates, gaps = (
         t.drop(columns="counted").sort_values(
             "metric", key=lambda m: m != "family_selection", kind="stable"
         )
         for t in (rates, gaps)
     )
+    return rates, gaps
 
 
 def _place(finding: Mapping[str, Any]) -> tuple[str, str]:

@@ -258,7 +258,7 @@ def one_picture(page: Page, image_id: str) -> None:
     gallery = page.gallery
     name = gallery.names[image_id]
     clear = st.toggle("Show it clearly", key=page.key("clear", image_id))
-    groups = {a: gallery.groups.at[image_id, a] for a in gallery.attributes}
+    groups = {a: str(gallery.groups.at[image_id, a]) for a in gallery.attributes}
     alt = ", ".join(f"{a} {group}" for a, group in groups.items())
     shown = frozenset({image_id} if clear else ())
     tiles(page, [Tile(image_id, alt, (name,))], shown, LARGE)
