@@ -12,6 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from audit.core.rows import Fields
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -214,7 +216,7 @@ def as_model(ref: str, pictures: Any, texts: Any, logit_scale: float, **more: An
     return as_model(ref, pictures, texts, logit_scale, **more)
 
 
-def load_dataset(ref: Ref | Mapping[str, Any]) -> Dataset:
+def load_dataset(ref: Ref | Fields) -> Dataset:
     """Pictures of people with their attributes: a bundled name, a card, or a card's folder.
 
     A mapping names a source and gives its keys: ``{"name": "fairface", "root": FOLDER, ...}``.

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import typer
 
 from audit.core.errors import GateError, sentence
+from audit.core.rows import Fields
 from audit.core.terminal import say
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def level_of(word: str) -> FailOn:
         raise typer.BadParameter(f"'{word}' is not one of {known}.") from None
 
 
-_REACHED: Final[Mapping[FailOn, Callable[[Mapping[str, Any]], bool]]] = {
+_REACHED: Final[Mapping[FailOn, Callable[[Fields], bool]]] = {
     FailOn.high: lambda f: bool(f["severity"] == "high"),
     FailOn.exceeds: lambda f: bool(f["verdict"] == "exceeds margin"),
     FailOn.inconclusive: lambda f: f["verdict"] in ("exceeds margin", "inconclusive"),

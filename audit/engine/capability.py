@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Final
 
 from audit.core.errors import AuditError
+from audit.core.rows import Fields, Row
 from audit.engine.suite import Suite
 from audit.models.drawn import capabilities
 from audit.models.encoder import Encoder
@@ -26,7 +26,7 @@ class Capability:
     answers: int
 
 
-def drawn_facts(suite: Suite, encoder: Encoder) -> dict[str, Any]:
+def drawn_facts(suite: Suite, encoder: Encoder) -> Row:
     """What a run keeps of the drawn battery; nothing if the suite does not ask it.
 
     A model that can't be asked, as of recorded answers, says why.
@@ -45,7 +45,7 @@ def drawn_facts(suite: Suite, encoder: Encoder) -> dict[str, Any]:
     return {FACTS: {"drawn": [asdict(one) for one in found]}}
 
 
-def capabilities_of(manifest: Mapping[str, Any]) -> tuple[list[Capability], str]:
+def capabilities_of(manifest: Fields) -> tuple[list[Capability], str]:
     """What a run's manifest holds of it, and why there is nothing; both blank if not asked."""
     kept = manifest.get(FACTS, {})
     return [Capability(**one) for one in kept.get("drawn", [])], str(kept.get("reason", ""))

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import quote
 from xml.etree import ElementTree
 
@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict
 from audit.core.damage import Damage, DamagedWarning
 from audit.core.files import write_json, write_text
 from audit.core.names import slug
+from audit.core.rows import Fields, Row
 from audit.core.rundir import Run
 from audit.core.tables import (
     DISPARITIES,
@@ -118,7 +119,7 @@ def judge(
     return judged
 
 
-def _result(gate: Gate, gap: Mapping[str, Any]) -> GateResult:
+def _result(gate: Gate, gap: Fields) -> GateResult:
     usable = gap["status"] == OK
     outcome = str(gap["verdict"] if usable else gap["status"].replace("_", " "))
     allowed = _open(gap, usable) <= set(gate.allow)
@@ -138,14 +139,14 @@ def _result(gate: Gate, gap: Mapping[str, Any]) -> GateResult:
     )
 
 
-def _open(gap: Mapping[str, Any], usable: bool) -> set[str]:
+def _open(gap: Fields, usable: bool) -> set[str]:
     """What a gate has to allow for a gap of which nothing is shown."""
     if not usable or within_but_for_the_left_out(gap):
         return {"too_few"}
     return {"inconclusive"} | ({"too_few"} if gap["left_out"] else set())
 
 
-def _told(gap: Mapping[str, Any], usable: bool) -> str:
+def _told(gap: Fields, usable: bool) -> str:
     """The gap in the words of the findings."""
     sides = (gap["group"], gap["other"]) if usable else ()
     low, high = resting_bounds(gap)
@@ -275,7 +276,7 @@ def sarif(findings: Sequence[Finding], results: Sequence[GateResult], origin: Or
     return json.dumps(log, indent=2, ensure_ascii=False) + "\n"
 
 
-def _location(origin: Origin, task: str = "") -> dict[str, Any]:
+def _location(origin: Origin, task: str = "") -> Row:
     """The suite's file at the task, or the resolved suite, which lies beside the results."""
     name, lines = origin.file or ("suite.yaml", {})
     artifact = {"uri": quote(name), "uriBaseId": _BASE}
@@ -296,7 +297,7 @@ def _base(origin: Origin) -> str:
     )
 
 
-def _alert(finding: Finding, failed: Sequence[str], origin: Origin) -> dict[str, Any]:
+def _alert(finding: Finding, failed: Sequence[str], origin: Origin) -> Row:
     serious = finding.verdict in (EXCEEDS, "seen")
     level = "error" if failed else "warning" if serious else "note"
     facts = ("verdict", "severity", "task", "metric", "label", "attribute", "evidence", "caveats")
@@ -311,7 +312,7 @@ def _alert(finding: Finding, failed: Sequence[str], origin: Origin) -> dict[str,
     }
 
 
-def _bare_alert(key: str, told: Sequence[str], origin: Origin) -> dict[str, Any]:
+def _bare_alert(key: str, told: Sequence[str], origin: Origin) -> Row:
     """A failed gate without a finding of its own."""
     return {
         "ruleId": _rule_id("gate"),
@@ -332,7 +333,7 @@ def _rule_id(harm: str) -> str:
     return "harm/" + re.sub(r"[^a-z0-9]+", "-", harm.lower()).strip("-")
 
 
-def _rule(name: str, harm: str) -> dict[str, Any]:
+def _rule(name: str, harm: str) -> Row:
     if harm == "gate":
         short, tags = "A gate of the suite's policy fails", ["disparity"]
     else:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from audit.core.rows import Row
 from audit.data.yamlfile import Loc
 from audit.models.families import within
 
@@ -38,7 +39,7 @@ class Written:
         return self.path.relative_to(here).as_posix(), found
 
 
-def beside(data: dict[str, Any], folder: Path) -> dict[str, Any]:
+def beside(data: Row, folder: Path) -> Row:
     """Paths in a suite are relative to the suite's file, else to where the command is given.
 
     They become absolute, so that a run's own ``suite.yaml`` finds the same files from anywhere.
@@ -71,7 +72,7 @@ def _absolute(value: str, folder: Path) -> str:
     return next((str(place) for place in places if place.exists()), value)
 
 
-def _resolved(probe: dict[str, Any], resolve: Callable[[Any], Any]) -> dict[str, Any]:
+def _resolved(probe: Row, resolve: Callable[[Any], Any]) -> Row:
     """A probe's word lists, wherever they are named in it."""
     found = {k: resolve(v) if k in LISTS else v for k, v in probe.items()}
     wordings = found.get("wordings")

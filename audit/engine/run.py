@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ import pandas as pd
 from audit.core.errors import InputError, sentence
 from audit.core.files import write_json, write_text
 from audit.core.names import file_names
+from audit.core.rows import Fields, Row
 from audit.core.rundir import PRIVATE, SCHEMA, TABLES, Build, Run, building, open_run
 from audit.core.tables import CHOICES, records, require_finite
 from audit.core.verdicts import RULE
@@ -311,7 +312,7 @@ def _sources(suite: Suite) -> dict[str, str]:
     return {name: a.source for name, a in suite.pictures.attributes.items()}
 
 
-def _write(build: Build, suite: Suite, encoder: Encoder, described: Mapping[str, Any]) -> None:
+def _write(build: Build, suite: Suite, encoder: Encoder, described: Fields) -> None:
     """Everything about the question: suite, pictures, model, wordings, versions."""
     folder = build.folder
     write_text(folder / "suite.yaml", suite.resolved())
@@ -329,9 +330,7 @@ def _write(build: Build, suite: Suite, encoder: Encoder, described: Mapping[str,
     )
 
 
-def _describe(
-    suite: Suite, quarantined: Sequence[Quarantined], remarks: Sequence[Remark]
-) -> dict[str, Any]:
+def _describe(suite: Suite, quarantined: Sequence[Quarantined], remarks: Sequence[Remark]) -> Row:
     dataset = suite.pictures
     lost = pd.Series({q.image_id: q.reason for q in quarantined}, dtype=object)
     groups = [
@@ -360,7 +359,7 @@ def _describe(
     }
 
 
-def _question(probe: Probe) -> dict[str, Any]:
+def _question(probe: Probe) -> Row:
     return {
         "kind": probe.kind,
         "task": probe.task,

@@ -27,6 +27,7 @@ from audit.core.earlier import as_sealed
 from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest, unknown
 from audit.core.resources import suites
+from audit.core.rows import Fields, Row, Values
 from audit.core.tables import CHOICES, UNKNOWN, records
 from audit.data.dataset import Dataset
 from audit.data.dataset import load as load_dataset
@@ -71,10 +72,10 @@ class Suite(BaseModel):
     purpose: str = ""
     model: str = Field(description="bundled name, folder, hub id or FAMILY:NAME")
     precision: str = Field("float32", pattern="^(float32|bfloat16|float16)$")
-    dataset: str | Mapping[str, Any] = Field(description="bundled name, data card, or source")
+    dataset: str | Fields = Field(description="bundled name, data card, or source")
     attributes: tuple[Attribute, ...]
     intersections: tuple[tuple[str, ...], ...] = ()
-    probes: tuple[Mapping[str, Any], ...] = Field(min_length=1)
+    probes: tuple[Fields, ...] = Field(min_length=1)
     acknowledge: tuple[str, ...] = Field(
         (),
         description="label sets of suspicion or legally special kind that you mean to ask; the "
@@ -133,7 +134,7 @@ class Suite(BaseModel):
             )
         return probes
 
-    def _probe(self, i: int, fields: Mapping[str, Any]) -> Probe:
+    def _probe(self, i: int, fields: Fields) -> Probe:
         where = f"suite '{self.name}': probes[{i}]"
         kind = fields.get("kind")
         if kind not in PROBES:
@@ -163,7 +164,7 @@ class Suite(BaseModel):
         return load_dataset(self.dataset, where=f"suite '{self.name}': dataset")
 
     @cached_property
-    def groups(self) -> dict[str, pd.Series[Any]]:
+    def groups(self) -> dict[str, Values]:
         """Group names by picture for every attribute and intersection.
 
         Raises:
@@ -306,7 +307,7 @@ class Suite(BaseModel):
             if row["smallest_p"] > alpha * (1 + 1e-9):  # nan, nothing compared, is no refusal
                 raise InputError(self._unattainable(row, alpha))
 
-    def _unattainable(self, row: Mapping[str, Any], alpha: float) -> str:
+    def _unattainable(self, row: Fields, alpha: float) -> str:
         level = f"the {alpha:.2g} that 'confidence.level: {self.confidence.level:g}' leaves"
         if self.repeats:
             return sentence(
@@ -439,14 +440,12 @@ class Suite(BaseModel):
         rows = [self._power(a, known[known["attribute"] == a], bases) for a in self.groups]
         return pd.DataFrame(rows)
 
-    def _power(
-        self, attribute: str, known: pd.DataFrame, bases: tuple[float, ...]
-    ) -> dict[str, Any]:
+    def _power(self, attribute: str, known: pd.DataFrame, bases: tuple[float, ...]) -> Row:
         c, compared = self.confidence, known[known["compared"] == "yes"]
         pictures, subjects = (np.sort(compared[n].to_numpy()) for n in ("pictures", "subjects"))
         k = len(pictures)
         comparisons = k * (k - 1) // 2
-        row: dict[str, Any] = {"attribute": attribute, "groups": k, "comparisons": comparisons}
+        row: Row = {"attribute": attribute, "groups": k, "comparisons": comparisons}
         row |= {"smallest": int(pictures[0]), "largest": int(pictures[-1])} if k else _NONE
         names = [f"{case} {base:.0%}" for case in ("base", "worst") for base in bases]
         if k < 2:
@@ -537,7 +536,7 @@ class Suite(BaseModel):
                         yield probe.task, label.text, label.harm
 
 
-def _decisive(probe: Probe) -> dict[str, Any]:
+def _decisive(probe: Probe) -> Row:
     """What of a probe counts in digests; plans sealed before a key came hold while it is unused."""
     fields = {**probe.earlier, **probe.model_dump(exclude=_PLACES)}
     unused = {key for key in probe.later if not fields.get(key)}

@@ -5,10 +5,11 @@ from __future__ import annotations
 import inspect
 import sys
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import yaml
 
+from audit.core.rows import Row
 from audit.models.checkpoint import Checkpoint
 from audit.models.families import FAMILIES, locate, parted
 from audit.models.kinds import KINDS
@@ -67,7 +68,7 @@ def checkpoint_card(folder: Path, ref: str) -> str:
     return "\n".join([*told, *(f"caveat: {caveat}" for caveat in checkpoint.caveats)])
 
 
-def _front_matter(folder: Path) -> dict[str, Any]:
+def _front_matter(folder: Path) -> Row:
     """The YAML between two lines of dashes with which a README on the hub begins; {} if none."""
     file = folder / "README.md"
     if not file.is_file():

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import shlex
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from audit.core.errors import InputError, sentence
+from audit.core.rows import Fields
 from audit.models.config import read_config
 from audit.models.encoder import Preparation, digest_of, file_digest, require_logit_scale
 from audit.models.jsonfile import read_json
@@ -136,7 +136,7 @@ def _refuse_adapters(folder: Path, ref: str) -> None:
     )
 
 
-def _base(said: Mapping[str, Any], folder: Path) -> str:
+def _base(said: Fields, folder: Path) -> str:
     """The model that an adapter names: a folder seen from the adapter or from here, or a hub id."""
     named = str(said.get("base_model_name_or_path") or "BASE")
     for place in (folder / named, Path(named)):
@@ -164,7 +164,7 @@ def check_token_files(folder: Path, ref: str) -> None:
         _require_ids(said if name == "vocab.json" else vocabulary, f"{ref}: {name}")
 
 
-def _require_one_way(said: Mapping[str, Any], model: object, where: str) -> None:
+def _require_one_way(said: Fields, model: object, where: str) -> None:
     """A text is split in one way, never by lot, as for training."""
     options = said.get("sp_model_kwargs")
     dropout = model.get("dropout") if isinstance(model, dict) else None

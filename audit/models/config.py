@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from audit.core.errors import InputError, sentence
+from audit.core.rows import Fields
 from audit.data.yamlfile import validate
 from audit.models.jsonfile import read_json
 from audit.models.kinds import KINDS
@@ -51,14 +52,14 @@ def read_config(folder: Path, ref: str) -> Dual:
     return validate(kind, raw | towers, f"{ref}: config.json")
 
 
-def _tower(raw: Mapping[str, Any], key: str, kind: type[Dual]) -> Any:
+def _tower(raw: Fields, key: str, kind: type[Dual]) -> Any:
     """What is said of a tower; an old file of some kinds says it all in ``..._dict``."""
     older = raw.get(f"{key}_dict") if kind.older else None
     said = raw.get(key) if older is None else older
     return {} if said is None else said
 
 
-def _other_kind(raw: Mapping[str, Any], ref: str) -> InputError:
+def _other_kind(raw: Fields, ref: str) -> InputError:
     """Says what is missing of a model that isn't read, as far as its fields tell."""
     named, read = f"config.json says model_type {raw.get('model_type')!r:.60}", ", ".join(KINDS)
     give = f"Give one with two towers; this tool reads model_type {read}"

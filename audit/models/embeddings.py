@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 from pydantic import Field
 
 from audit.core.errors import InputError, sentence
+from audit.core.rows import Row
 from audit.data.yamlfile import validate
 from audit.models.encoder import (
     Encoder,
@@ -232,7 +233,7 @@ def _card(
         raise InputError(sentence(told, advice))
     bias = bias or 0.0
     caveats = tuple(c for c in (_lengths(images), scaled, *(tower.caveats if tower else ())) if c)
-    content: dict[str, Any] = {"images": _digest(images), "scale": scale, "bias": bias}
+    content: Row = {"images": _digest(images), "scale": scale, "bias": bias}
     content |= {"scores": kind, "texts": tower.fingerprint if tower else _digest(texts)}  # type: ignore[arg-type]
     return EncoderCard(
         ref=ref, family="embeddings", dim=width, image_size=0,

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import (
     TYPE_CHECKING,
-    Any,
     ClassVar,
     Final,
     Literal,
@@ -29,6 +28,7 @@ from PIL.Image import Image
 
 from audit.core.errors import InputError, sentence
 from audit.core.files import write_text
+from audit.core.rows import Fields, Row
 from audit.stats.scoring import Kind, Scoring
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class EncoderCard:
         return Scoring(self.logit_scale, self.logit_bias, self.scores)
 
 
-def card_of(said: Mapping[str, Any], where: str) -> EncoderCard:
+def card_of(said: Fields, where: str) -> EncoderCard:
     """The card that a file holds.
 
     Raises:
@@ -196,7 +196,7 @@ class Family:
 class Preparation(Protocol):
     """How pictures are prepared for a model, a dataclass: one by one, then a batch of them."""
 
-    __dataclass_fields__: ClassVar[dict[str, Any]]
+    __dataclass_fields__: ClassVar[Row]
 
     @property
     def side(self) -> int:

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from audit.core.errors import InputError, sentence
+from audit.core.rows import Row
 
 #: bytes; the largest published tokenizer.json has about 35 million
 MAX_BYTES: Final = 200_000_000
 
 
-def read_json(path: Path, ref: str) -> dict[str, Any]:
+def read_json(path: Path, ref: str) -> Row:
     """The mapping in a JSON file.
 
     Stricter than Python's reader, which takes the last of two equal keys and knows NaN.
@@ -45,7 +46,7 @@ def read_json(path: Path, ref: str) -> dict[str, Any]:
     return found
 
 
-def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _pairs(pairs: list[tuple[str, Any]]) -> Row:
     found = dict(pairs)
     if len(found) < len(pairs):
         twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from PIL.Image import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 from audit.core.errors import InputError
+from audit.core.rows import Fields
 from audit.data.yamlfile import validate
 from audit.models.encoder import Pixels
 from audit.models.preprocessing import Pictures, named_class
@@ -45,7 +46,7 @@ class Patches:
     most: int
 
     @classmethod
-    def of(cls, raw: Mapping[str, Any], where: str) -> Patches:
+    def of(cls, raw: Fields, where: str) -> Patches:
         """From the fields of a preprocessing file, which ``where`` names.
 
         Raises:

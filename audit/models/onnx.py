@@ -21,6 +21,7 @@ from PIL.Image import fromarray
 from pydantic import BaseModel, ConfigDict, Field
 
 from audit.core.errors import InputError, sentence
+from audit.core.rows import Array
 from audit.data.yamlfile import load_yaml, validate
 from audit.models import hub
 from audit.models.checkpoint import SIDE_FILES, VERSIONS, check_token_files, unusual
@@ -67,7 +68,7 @@ _NO_DATA: Final = frozenset(
 #: texts of several lengths, of which the last word of the longest differs
 _TRIAL: Final = ("a", "a cat", "a dog")
 
-Fed = Mapping[str, NDArray[Any]]
+Fed = Mapping[str, Array]
 
 
 class _Stated(BaseModel):
@@ -205,7 +206,7 @@ class _Side:
             rows = ({n: each[i : i + 1] for n, each in fed.items()} for i in range(count))
             return np.concatenate([self.run(row, output) for row in rows])
         known = {**self._besides, **fed}
-        given: dict[str, NDArray[Any]] = {
+        given: dict[str, Array] = {
             name: np.asarray(known[name], _NUMBERS[each.type])
             for name, each in self._inputs.items()
         }
@@ -396,7 +397,7 @@ def _require_readings(export: Export, towers: _Towers, words: Words) -> None:
         )
 
 
-def _arrays(inputs: Mapping[str, torch.Tensor]) -> dict[str, NDArray[Any]]:
+def _arrays(inputs: Mapping[str, torch.Tensor]) -> dict[str, Array]:
     return {name: each.numpy() for name, each in inputs.items()}
 
 

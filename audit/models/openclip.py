@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL.Image import Image, fromarray
 
 from audit.core.errors import InputError, sentence
+from audit.core.rows import Row
 from audit.data.images import MAX_PIXELS
 from audit.models import hub
 from audit.models.encoder import Encoder, EncoderCard, Family, Located, Pixels
@@ -209,7 +210,7 @@ class OpenClipWords:
 
         text = source.text
         kind: Any = SimpleTokenizer
-        given: dict[str, Any] = {"context_length": text.context_length}
+        given: Row = {"context_length": text.context_length}
         if source.tokens is not None:
             kind, given["tokenizer_name"] = HFTokenizer, str(source.tokens)
         native = source.tower is None and not text.embed_cls

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest
+from audit.core.rows import Fields, Row
 from audit.data.yamlfile import validate
 from audit.models import hub
 from audit.models.checkpoint import SIDE_FILES, VERSIONS, check_token_files, unusual
@@ -105,7 +106,7 @@ class _Text(_Part):
     no_causal_mask: bool = False
     hf_model_name: str | None = None
     hf_tokenizer_name: str | None = None
-    tokenizer_kwargs: dict[str, Any] | None = None
+    tokenizer_kwargs: Row | None = None
 
     @model_validator(mode="after")
     def _read_whole(self) -> Self:
@@ -134,7 +135,7 @@ class _Settings(BaseModel):
     init_logit_scale: float | None = None
     init_logit_bias: float | None = None
     nonscalar_logit_scale: bool = False
-    multimodal_cfg: dict[str, Any] | None = None
+    multimodal_cfg: Row | None = None
 
 
 class _Preprocessing(BaseModel):
@@ -305,9 +306,7 @@ def _of_tag(name: str, fetch: Fetch) -> Source | None:
     return replace(source, place=_place(root), weights=root / wanted)
 
 
-def _require_same_activation(
-    ref: str, settings: Mapping[str, Any], offered: Mapping[str, Any]
-) -> None:
+def _require_same_activation(ref: str, settings: Fields, offered: Fields) -> None:
     """open_clip only warns, and would compute every answer with another function."""
     if offered.get("quick_gelu") and not settings.get("quick_gelu"):
         architecture, _, tag = ref.rpartition("/")

@@ -11,6 +11,7 @@ import numpy as np
 from PIL.Image import Image
 
 from audit.core.errors import InputError, sentence
+from audit.core.rows import Record
 from audit.models.encoder import EncoderCard, Rows, digest_of, require_logit_scale, unit_rows
 
 Pictures = Callable[[Sequence[Image]], Any]
@@ -73,7 +74,7 @@ def as_model(
     return OwnModel(card, pictures, texts)
 
 
-def _rows(found: Any, count: int, ref: str, what: str) -> Rows:
+def _rows(found: Record, count: int, ref: str, what: str) -> Rows:
     """Vectors as unit rows.
 
     Raises:

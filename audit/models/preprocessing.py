@@ -13,6 +13,7 @@ from PIL.Image import Image, Resampling
 from pydantic import BaseModel, ConfigDict, Field
 
 from audit.core.errors import InputError, sentence
+from audit.core.rows import Fields
 from audit.data.images import MAX_PIXELS
 from audit.data.yamlfile import validate
 from audit.models.encoder import Pixels
@@ -30,7 +31,7 @@ _CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 _CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 _HALF = (0.5, 0.5, 0.5)
 #: what the classes of transformers do where a file says nothing; ViT's and SigLIP's don't crop
-CLASSES: Final[Mapping[str, Mapping[str, Any]]] = {
+CLASSES: Final[Mapping[str, Fields]] = {
     "CLIPImageProcessor": {
         "default_to_square": False, "size": {"shortest_edge": 224}, "resample": 3,
         "do_center_crop": True, "crop_size": 224, "image_mean": _CLIP_MEAN, "image_std": _CLIP_STD,
@@ -128,7 +129,7 @@ class Pictures:
         return cls.of(raw, f"{ref}: {name}", default)
 
     @classmethod
-    def of(cls, raw: Mapping[str, Any], where: str, default: str = DEFAULT) -> Pictures:
+    def of(cls, raw: Fields, where: str, default: str = DEFAULT) -> Pictures:
         """From the fields of such a file; ``where`` names it. Raises as ``read`` does."""
         own = CLASSES[_class(raw, where, default)]
         given = {
@@ -290,7 +291,7 @@ def said_by(folder: Path, ref: str) -> str:
 
 
 def disagreement(
-    folder: Path, ref: str, of: Callable[[Mapping[str, Any], str], object] = Pictures.of
+    folder: Path, ref: str, of: Callable[[Fields, str], object] = Pictures.of
 ) -> str | None:
     """A caveat where both files say how pictures are prepared, and not the same."""
     name, raw = said(folder, ref)
@@ -309,7 +310,7 @@ def disagreement(
     )
 
 
-def said(folder: Path, ref: str) -> tuple[str, Mapping[str, Any]]:
+def said(folder: Path, ref: str) -> tuple[str, Fields]:
     """The file that says how pictures are prepared, and its fields.
 
     transformers 5 takes what is nested in processor_config.json first.
@@ -334,18 +335,18 @@ def said(folder: Path, ref: str) -> tuple[str, Mapping[str, Any]]:
     )
 
 
-def _named(raw: Mapping[str, Any], default: str) -> object:
+def _named(raw: Fields, default: str) -> object:
     kinds = ("image_processor_type", "feature_extractor_type")
     return next((raw[key] for key in kinds if raw.get(key) is not None), default)
 
 
-def named_class(raw: Mapping[str, Any], default: str) -> str:
+def named_class(raw: Fields, default: str) -> str:
     """The class that a file names, or ``default``, without the backend at its end."""
     plain = str(_named(raw, default)).replace("FeatureExtractor", "ImageProcessor")
     return plain.removesuffix("Fast").removesuffix("Pil")
 
 
-def _class(raw: Mapping[str, Any], where: str, default: str) -> str:
+def _class(raw: Fields, where: str, default: str) -> str:
     """The class that a file names, one of those that are followed here."""
     plain = named_class(raw, default)
     if raw.get("auto_map") or plain not in CLASSES:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest
+from audit.core.rows import Array
 from audit.data.yamlfile import load_yaml, validate
 from audit.models.encoder import EncoderCard
 
@@ -60,7 +61,7 @@ class Records:
     """Rows by image id; a base for models that answer from them."""
 
     def __init__(
-        self, card: EncoderCard, ids: Sequence[str], rows: NDArray[Any], lost: Mapping[str, str]
+        self, card: EncoderCard, ids: Sequence[str], rows: Array, lost: Mapping[str, str]
     ) -> None:
         """``rows[i]`` belongs to ``ids[i]``; ``lost`` says of other ids why they have no row."""
         self._card, self._rows, self._lost = card, rows, lost
@@ -71,7 +72,7 @@ class Records:
         """The model, described."""
         return self._card
 
-    def encode_images(self, images: Sequence[Image]) -> NDArray[Any]:
+    def encode_images(self, images: Sequence[Image]) -> Array:
         """Refuse pictures, which nobody is there to look at.
 
         Raises:
@@ -80,7 +81,7 @@ class Records:
         told = f"{self.card.ref}: of this model there are records only; it can't look at pictures"
         raise InputError(sentence(told, "Name the model itself"))
 
-    def recorded(self, image_ids: Sequence[str]) -> tuple[NDArray[Any], Mapping[str, str]]:
+    def recorded(self, image_ids: Sequence[str]) -> tuple[Array, Mapping[str, str]]:
         """Rows of pictures that have one, in order, and why each of the others has none.
 
         Raises:

@@ -10,12 +10,13 @@ import contextlib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from audit.core.errors import AuditError, InputError, sentence
+from audit.core.rows import Row
 from audit.data.dataset import load as load_dataset
 from audit.data.images import decode, pixel_digest
 from audit.data.yamlfile import load_yaml, validate
@@ -63,7 +64,7 @@ class SelfCheck:
         )
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def facts(self) -> Row:
         """What a run keeps of it."""
         return asdict(self) | {"told": self.told, "passed": self.passed}
 

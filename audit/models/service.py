@@ -13,7 +13,7 @@ import json
 import random
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Self
@@ -25,6 +25,7 @@ from PIL.Image import Image
 from pydantic import Field, model_validator
 
 from audit.core.errors import InputError, sentence
+from audit.core.rows import Fields
 from audit.data.images import Unreadable
 from audit.data.yamlfile import load_yaml, validate
 from audit.models.encoder import EncoderCard, Family, Located, Rows, digest_of
@@ -284,7 +285,7 @@ class RemoteClassifier:
             row[np.isnan(row)] = fill
         return row
 
-    def _at(self, one: Mapping[str, Any]) -> int:
+    def _at(self, one: Fields) -> int:
         label = one.get("label")
         if not isinstance(label, str) or label not in self._place:
             told = f"{self._card.ref}: answers the label '{shown(label)}', which is not listed"
@@ -292,7 +293,7 @@ class RemoteClassifier:
             raise InputError(sentence(told, advice))
         return self._place[label]
 
-    def _score(self, one: Mapping[str, Any]) -> float:
+    def _score(self, one: Fields) -> float:
         score = one.get("score") if self._said.scored else 1.0
         number = isinstance(score, int | float) and not isinstance(score, bool)
         if number and 0 <= score <= 1:  # type: ignore[operator]

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from audit.core.errors import AuditError, InputError, sentence
 from audit.core.registry import suggest
+from audit.core.rows import Array, Row
 from audit.data.manifest import read_manifests
 from audit.data.packed import saved_parts, stream
 
@@ -125,7 +126,7 @@ def has_texts(place: Path) -> bool:
     return (place / _CAPTIONS).is_dir()
 
 
-def scalars(place: Path) -> dict[str, Any]:
+def scalars(place: Path) -> Row:
     """What a .npz says beside its vectors: every array of one value."""
     if place.suffix != ".npz" or not place.is_file():
         return {}
@@ -160,7 +161,7 @@ def read_names(place: Path, column: str, key: str = "id_column") -> tuple[str, .
     return _whole(table[column].tolist(), f"{place}: {column}")
 
 
-def _names(array: NDArray[Any], where: str) -> tuple[str, ...]:
+def _names(array: Array, where: str) -> tuple[str, ...]:
     if array.ndim != 1 or array.dtype.kind not in "USiu":
         told = f"{where}: names are texts or whole numbers in one row, and this has"
         advice = "Store them so, as .ravel() and .astype(str) give them"
@@ -191,12 +192,12 @@ def no_column(place: Path, column: str, known: Sequence[str], advice: str = "") 
 # --- arrays -----------------------------------------------------------------------------------
 
 
-def _array(place: Path) -> NDArray[Any]:
+def _array(place: Path) -> Array:
     with _readable(place):
         return np.asarray(np.load(place, allow_pickle=False))
 
 
-def _floats(array: NDArray[Any], where: str) -> NDArray[np.float32]:
+def _floats(array: Array, where: str) -> NDArray[np.float32]:
     if array.dtype.kind != "f":
         told = f"{where}: vectors are floating-point numbers, and this holds {array.dtype}"
         raise InputError(sentence(told, "Store them as float16, float32 or float64"))
@@ -220,7 +221,7 @@ def _of_npz(place: Path, what: str, named: str, ids: Path | None, column: str) -
     return Vectors(own, _floats(rows, f"{place}: {what}"), str(place))
 
 
-def _one_of(arrays: Mapping[str, NDArray[Any]], kind: str, place: Path) -> NDArray[Any] | None:
+def _one_of(arrays: Mapping[str, Array], kind: str, place: Path) -> Array | None:
     """The array of a kind, None if there is none.
 
     Raises:

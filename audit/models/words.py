@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import numpy as np
 
 from audit.core.errors import InputError, sentence
+from audit.core.rows import Fields
 from audit.models.jsonfile import read_json
 from audit.models.kinds.base import Dual, Prepare, Reading
 from audit.models.libraries import readable
@@ -185,7 +186,7 @@ class Words:
         return True
 
 
-def _tokenizer(checkpoint: Described, said: Mapping[str, Any]) -> Any:
+def _tokenizer(checkpoint: Described, said: Fields) -> Any:
     """The tokenizer of transformers that a folder names."""
     import transformers
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,7 @@ from scipy.stats import fisher_exact
 
 from audit.core.csvfile import csv_text
 from audit.core.files import write_bytes
+from audit.core.rows import Fields
 from audit.store.embeddings import Quarantined
 
 #: the list's name in a run's private folder
@@ -31,7 +32,7 @@ def write_list(path: Path, quarantined: Sequence[Quarantined], subjects: Mapping
     write_bytes(path, text.encode(), mode=0o600)
 
 
-def uneven(dataset: Mapping[str, Any]) -> dict[str, str]:
+def uneven(dataset: Fields) -> dict[str, str]:
     """A warning by attribute, of those where some groups lost more pictures than the others.
 
     ``dataset`` is what ``dataset.json`` of a run says. The share of a group that was set aside is

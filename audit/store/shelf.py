@@ -11,13 +11,13 @@ import uuid
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from audit.core.errors import InputError
 from audit.core.files import write_bytes
+from audit.core.rows import Array
 
 Bytes = NDArray[np.uint8]
 
@@ -83,7 +83,7 @@ class Shelf:
                 self._add(path, *read)
         _sweep(self.folder, _STALE_SECONDS)
 
-    def put(self, keys: Sequence[bytes], rows: NDArray[Any]) -> None:
+    def put(self, keys: Sequence[bytes], rows: Array) -> None:
         """Keep rows, for good once this returns."""
         data = np.ascontiguousarray(rows).view(np.uint8).reshape(len(keys), -1)
         packed = np.frombuffer(b"".join(keys), dtype=np.uint8).reshape(len(keys), KEY)

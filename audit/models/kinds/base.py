@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from audit.core.rows import Fields
 from audit.models.encoder import Preparation
 from audit.models.preprocessing import MAX_SIDE, Pictures
 from audit.stats.scoring import Kind, Scoring
@@ -186,7 +187,7 @@ class Dual(Part):
         fields["text_config"] = unused | fields["text_config"]
         return getattr(transformers, self.configured_by)(**fields)
 
-    def pictures_of(self, raw: Mapping[str, Any], where: str) -> Preparation:
+    def pictures_of(self, raw: Fields, where: str) -> Preparation:
         """How pictures are prepared, from the fields of the file that ``where`` names.
 
         Raises:
@@ -197,7 +198,7 @@ class Dual(Part):
             pictures.match(self.image_size, where)
         return pictures
 
-    def spelling(self, tokenizer: Any, said: Mapping[str, Any]) -> Prepare | None:
+    def spelling(self, tokenizer: Any, said: Fields) -> Prepare | None:
         """What is done to a text before it is given to this tokenizer; None: nothing.
 
         ``said`` is tokenizer_config.json.

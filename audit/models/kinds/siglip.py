@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Final, Literal
 
 from pydantic import Field
 
+from audit.core.rows import Fields
 from audit.models.kinds.base import (
     LARGEST_VOCABULARY,
     LONGEST,
@@ -69,7 +70,7 @@ class SigmoidTrained(Dual):
         width: int = self.vision_config.hidden_size
         return width
 
-    def spelling(self, tokenizer: Any, said: Mapping[str, Any]) -> Prepare | None:
+    def spelling(self, tokenizer: Any, said: Fields) -> Prepare | None:
         """Capitals and punctuation as in training, where this tokenizer leaves them."""
         named = str(said.get("tokenizer_class") or type(tokenizer).__name__).removesuffix("Fast")
         lowers, gemma = said.get("do_lower_case") is not False, named in _GEMMA

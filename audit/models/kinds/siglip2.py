@@ -6,12 +6,12 @@ Tschannen et al. 2025, arXiv 2502.14786. SigLIP 2 of a fixed size is published a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from audit.core.errors import InputError
+from audit.core.rows import Fields
 from audit.models.kinds.base import Activation, BaseTower
 from audit.models.kinds.siglip import SigmoidTrained
 from audit.models.naflex import Patches
@@ -49,7 +49,7 @@ class Siglip2(SigmoidTrained):
     def image_size(self) -> None:
         """It takes pictures of any shape."""
 
-    def pictures_of(self, raw: Mapping[str, Any], where: str) -> Patches:
+    def pictures_of(self, raw: Fields, where: str) -> Patches:
         """Patches of the size that the model takes."""
         patches, wanted = Patches.of(raw, where), self.vision_config.patch_size
         if patches.patch != wanted:
