@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from audit.core.errors import InputError, sentence
 from audit.core.tables import NO_GROUPS
 from audit.core.terminal import numbers, say
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from audit.engine.suite import Suite
 
 
@@ -83,7 +85,7 @@ def groups_in_numbers(suite: Suite) -> None:
     how_to_read(suite)
 
 
-def smallest_gaps(suite: Suite) -> Any:
+def smallest_gaps(suite: Suite) -> pd.DataFrame:
     """The table of detectable gaps: short headings, points, ranges where subjects repeat."""
     power = suite.power()
     rates = [c.removeprefix("base ") for c in map(str, power.columns) if c.startswith("base ")]
@@ -113,7 +115,7 @@ def _least(p: float) -> str:
     return "<1e-6" if p < 1e-6 else f"{p:.2g}"
 
 
-def subjects_needed(suite: Suite) -> Any:
+def subjects_needed(suite: Suite) -> pd.DataFrame:
     """The subjects that each primary question needs, beside those that it has."""
     needs = suite.needs()
     shown = {"exceeds": "to exceed", "within": "to be within", "comparisons": "pairs"}

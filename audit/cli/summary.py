@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from audit.core.errors import GateError, InputError, sentence
 from audit.core.terminal import cells, say, some
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from audit.core.rundir import Run
 
 
@@ -50,7 +52,7 @@ def _set_aside(finished: Run) -> None:
         say(f"warning: {warning}", style="yellow")
 
 
-def largest_changes(changes: Any, runs: Sequence[Run], remarks: Sequence[str]) -> None:
+def largest_changes(changes: pd.DataFrame, runs: Sequence[Run], remarks: Sequence[str]) -> None:
     """The gaps that surely changed most, what to know of them, and the counts of verdicts."""
     from audit.core.tables import DIFFERENCE, WORST, records
     from audit.explore.compare import in_columns, in_short, largest

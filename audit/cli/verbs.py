@@ -6,7 +6,7 @@ import contextlib
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -41,6 +41,7 @@ from audit.core.terminal import (
 if TYPE_CHECKING:
     from audit.core.rundir import Run
     from audit.engine.suite import Suite
+    from audit.models.encoder import Encoder
 
 app = typer.Typer(
     name="clip-audit",
@@ -401,8 +402,8 @@ def _load(name: str, model: str | None, self_check: str | None = None) -> Suite:
     return found
 
 
-def _encoder(suite: Suite, device: str) -> Any:
-    def load() -> Any:
+def _encoder(suite: Suite, device: str) -> Callable[[], Encoder]:
+    def load() -> Encoder:
         from audit.models.families import load as load_encoder
 
         encoder = load_encoder(suite.model, device=device, precision=suite.precision)

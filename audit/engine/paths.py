@@ -45,16 +45,16 @@ def beside(data: Row, folder: Path) -> Row:
     They become absolute, so that a run's own ``suite.yaml`` finds the same files from anywhere.
     """
 
-    def resolve(value: Any) -> Any:
-        looks_like_a_path = isinstance(value, str) and (
-            os.sep in value or "/" in value or value.endswith((".yaml", ".yml"))
-        )
+    def resolve(value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        looks_like_a_path = os.sep in value or "/" in value or value.endswith((".yaml", ".yml"))
         return _absolute(value, folder) if looks_like_a_path else value
 
     def model(value: Any) -> Any:
         return within(value, lambda name: _absolute(name, folder))
 
-    def dataset(value: Any) -> Any:
+    def dataset(value: object) -> object:
         if isinstance(value, dict) and isinstance(value.get("root"), str):
             return value | {"root": _absolute(value["root"], folder)}
         return resolve(value)
@@ -72,7 +72,7 @@ def _absolute(value: str, folder: Path) -> str:
     return next((str(place) for place in places if place.exists()), value)
 
 
-def _resolved(probe: Row, resolve: Callable[[Any], Any]) -> Row:
+def _resolved(probe: Row, resolve: Callable[[object], object]) -> Row:
     """A probe's word lists, wherever they are named in it."""
     found = {k: resolve(v) if k in LISTS else v for k, v in probe.items()}
     wordings = found.get("wordings")

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
@@ -151,7 +150,7 @@ def _alike(run: Run, suite: Suite) -> bool:
     return asked == (suite.name, suite.pictures.digest)
 
 
-def _plan_of(run: Run) -> Any:
+def _plan_of(run: Run) -> object:
     return run.manifest.get("plan_digest")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -101,7 +101,7 @@ class Suite(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _no_remote_code(cls, data: Any) -> Any:
+    def _no_remote_code(cls, data: object) -> object:
         """Suites of earlier runs say ``trust_remote_code: false``, which is now always so."""
         if not isinstance(data, Mapping) or "trust_remote_code" not in data:
             return data
@@ -112,7 +112,7 @@ class Suite(BaseModel):
 
     @field_validator("attributes", mode="before")
     @classmethod
-    def _names_alone(cls, value: Any) -> Any:
+    def _names_alone(cls, value: Iterable[object] | None) -> list[object]:
         return [{"name": a} if isinstance(a, str) else a for a in value or ()]
 
     @cached_property
