@@ -7,7 +7,7 @@ on disk is rewritten, so seals and digests hold.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import pandas as pd
@@ -83,7 +83,7 @@ def _table(table: pd.DataFrame) -> pd.DataFrame:
     return named.assign(**words)
 
 
-def _field(name: str, value: Any) -> Any:
+def _field(name: str, value: object) -> object:
     if name in _HOLD_WORDS:
         return _each(value, lambda word: _VERDICTS.get(word, word))
     if name in _HOLD_KEYS:
@@ -93,7 +93,7 @@ def _field(name: str, value: Any) -> Any:
     return in_words_of_now(value)
 
 
-def _each(value: Any, change: Any) -> Any:
+def _each(value: object, change: Callable[[str], object]) -> object:
     """Every text of nested values changed; keys and all else stay."""
     if isinstance(value, Mapping):
         return {name: _each(one, change) for name, one in value.items()}
@@ -110,7 +110,7 @@ def sentence_of_now(text: str) -> str:
     return _VERDICTS.get(text, text)
 
 
-def key_of_now(word: Any) -> Any:
+def key_of_now(word: object) -> object:
     """A verdict as a suite's gate spells it; of what is no such word, the thing itself."""
     return KEYS.get(word, word) if isinstance(word, str) else word
 

@@ -12,11 +12,16 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from types import FrameType
-from typing import Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, Literal, TextIO
 
 from audit.core import quiet
 from audit.core.characters import one_line
 from audit.core.rows import Row
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.console import Console
+    from rich.table import Table
 
 #: on a narrower terminal a table is printed as lines
 NARROW: Final = 60
@@ -97,7 +102,7 @@ def libraries_quiet() -> Iterator[None]:
             _own_stderr = None
 
 
-def console(stderr: bool = False) -> Any:
+def console(stderr: bool = False) -> Console:
     """The terminal; square brackets and colons are text, not markup."""
     from rich.console import Console
 
@@ -141,7 +146,7 @@ def cells(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> 
     _print(table, title, columns, rows)
 
 
-def numbers(title: str, frame: Any, left: Sequence[str], once: bool = False) -> None:
+def numbers(title: str, frame: pd.DataFrame, left: Sequence[str], once: bool = False) -> None:
     """Print a table of numbers, to the right but for columns ``left``; only the first is folded.
 
     ``once``: a table says what is repeated in its first column once; lines say it every time.
@@ -155,7 +160,7 @@ def numbers(title: str, frame: Any, left: Sequence[str], once: bool = False) -> 
         for row in frame.to_dict("records")
     ]
     for at, name in enumerate(map(str, frame)):
-        side: Any = "left" if name in left else "right"
+        side: Literal["left", "right"] = "left" if name in left else "right"
         longest = max(cell_len(one_line(cell)) for cell in (name, *(row[at] for row in rows)))
         whole = {"no_wrap": True, "min_width": longest} if at else {"overflow": "fold"}
         table.add_column(one_line(name), justify=side, **whole)
@@ -166,7 +171,7 @@ def numbers(title: str, frame: Any, left: Sequence[str], once: bool = False) -> 
     _print(table, title, [str(name) for name in frame], rows)
 
 
-def _print(table: Any, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def _print(table: Table, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table; its rows as lines where the terminal is too narrow for its columns."""
     from rich.measure import Measurement
 

@@ -28,6 +28,7 @@ from audit.report.exports.outline import (
 
 if TYPE_CHECKING:
     from docx.document import Document
+    from docx.shape import InlineShape
     from docx.text.paragraph import Paragraph as WordParagraph
 
 #: a place in a ZIP file that tells no time
@@ -172,7 +173,7 @@ def _set(paragraph: WordParagraph, pieces: Sequence[Span]) -> None:
             paragraph.add_run(f" ({allowed(piece.link)})")
 
 
-def _describe(shape: Any, words: str) -> None:
+def _describe(shape: InlineShape, words: str) -> None:
     """The figure's words for those who can't see it."""
     shape._inline.docPr.set("descr", allowed(words))
 
