@@ -16,6 +16,7 @@ from audit.data.dataset import Dataset, load
 from audit.data.yamlfile import validate
 from audit.engine.run import carry_out
 from audit.engine.suite import load_suite
+from audit.explore.compare import compare
 from audit.measure.confidence import Confidence
 from audit.measure.measures import measured
 from audit.measure.metrics import Groups
@@ -315,9 +316,15 @@ def test_a_run_from_suite_to_report(tmp_path: Path) -> None:
     assert SECTION.tell(run)
     figures.alarm_curves(run, str(run.questions[0]["task"]), "age_group")
     assert (run.measures.loc[run.measures["metric"] == CURVE[DETECTED], "status"] == OK).any()
+    path.write_text(path.read_text().replace("[0.5]", "[0.9]"))
+    moved = carry_out(load_suite(str(path)), tmp_path / "b", Store(tmp_path / "c"), lambda: model)
+    with pytest.raises(
+        InputError, match=r"moved: 0\.5 \(false alarms of everyone 5. %.*0\.9 \(fal"
+    ):
+        compare(run, moved)
     points, attributes = curves_of(run, str(run.questions[0]["task"]))
     assert "threshold 0.5" in points
     assert attributes == ["age_group"]
-    moved = rates_at(run, str(run.questions[0]["task"]), "threshold 0.5", "age_group")
-    (young,) = (line for line in moved.splitlines() if line.startswith("| young"))
+    there = rates_at(run, str(run.questions[0]["task"]), "threshold 0.5", "age_group")
+    (young,) = (line for line in there.splitlines() if line.startswith("| young"))
     assert young.count("100%") == 2

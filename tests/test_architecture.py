@@ -18,7 +18,7 @@ LINES, BODY, PARAMETERS = 500, 50, 6
 LONG: dict[str, int] = {
     "audit/data/corruptions.py": 525,
     "audit/engine/suite.py": 573,
-    "audit/explore/compare.py": 556,
+    "audit/explore/compare.py": 555,
     "audit/explore/gallery.py": 561,
     "audit/explore/lab.py": 611,
     "audit/explore/replication.py": 541,

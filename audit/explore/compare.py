@@ -30,6 +30,7 @@ from audit.core.tables import CHANGES, DIFFERENCE, ENSEMBLE, OK, WORST, keys_of
 from audit.core.verdicts import JUDGED, RULE, Verdict, size_bounds, verdicts
 from audit.data.labels import LabelSet
 from audit.data.yamlfile import validate
+from audit.explore.points import about_others, choices_of
 from audit.measure.confidence import Confidence
 from audit.measure.effects import change_of_largest_gap
 from audit.measure.metrics import METRICS, joint_status, noun, standing
@@ -105,6 +106,7 @@ def remarks(
         *_about_settings(run_a, run_b),
         *_about_pictures(run_a, run_b),
         *_about_tasks(run_a, run_b, tasks, everything=task is None and other_task is None),
+        *about_others(run_a, run_b),
     ]
 
 
@@ -399,15 +401,16 @@ def _tasks(
     run_a: Run, run_b: Run, task: str | None, other_task: str | None
 ) -> list[tuple[str, str]]:
     """The tasks to compare, one of each run."""
-    asked_a, asked_b = (_tasks_of(run) for run in (run_a, run_b))
+    asked_a, asked_b = (choices_of(run) for run in (run_a, run_b))
     if task is None and other_task is None:
         both = [(name, name) for name in asked_a if name in asked_b]
         if both:
             return both
-        told = [f"{r.name} asks {', '.join(_tasks_of(r))}" for r in (run_a, run_b)]
+        told = [f"{r.name} asks {', '.join(choices_of(r)) or 'none'}" for r in (run_a, run_b)]
         raise InputError(
             sentence(
-                f"the two runs share no task: {'; '.join(told)}",
+                f"the two runs share no task in which labels are chosen: {'; '.join(told)}",
+                *(remark.rstrip(".") for remark in about_others(run_a, run_b)),
                 "Name one of each with --task and --other-task",
             )
         )
@@ -416,10 +419,6 @@ def _tasks(
         if name not in asked:
             raise unknown("task", name, asked, where=run.name)
     return [(first, second)]
-
-
-def _tasks_of(run: Run) -> list[str]:
-    return [str(question["task"]) for question in run.questions]
 
 
 def _label_set(run: Run, task: str) -> Row:
@@ -538,7 +537,7 @@ def _about_tasks(
     run_a: Run, run_b: Run, tasks: Sequence[tuple[str, str]], everything: bool
 ) -> Iterator[str]:
     """Tasks that only one run was asked, and tasks of one name with other words."""
-    names = [_tasks_of(run_a), _tasks_of(run_b)]
+    names = [choices_of(run_a), choices_of(run_b)]
     alone = [t for mine, theirs in (names, names[::-1]) for t in mine if t not in theirs]
     if everything and alone:
         yield f"Asked in one run only, and left out: {', '.join(alone)}."
