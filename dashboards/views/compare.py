@@ -14,6 +14,7 @@ from parts.words import plain, signed, table, unbroken
 from audit import InputError, Run
 from audit.core.tables import DIFFERENCE, WORST, records
 from audit.explore import compare as comparison
+from audit.explore.points import choices_of
 
 KINDS: Final = {
     WORST: "Largest gap between any two groups: where it changed most",
@@ -44,7 +45,7 @@ def show(run: Run) -> None:
     st.markdown(
         "  \n".join(f"**{side}:** {plain(called[p])}" for side, p in (("A", run.path), ("B", path)))
     )
-    tasks = [q["task"] for q in run.questions if q["task"] in {x["task"] for x in other.questions}]
+    tasks = [task for task in choices_of(run) if task in choices_of(other)]
     task = st.selectbox("Task", [EVERY, *tasks])
     try:
         a, b = (f"{r.path} {stamp(r.path)}" for r in (run, other))
