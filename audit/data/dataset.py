@@ -251,9 +251,11 @@ def assemble(card: Card, manifest: Manifest, file: Path, root: Path, where: str)
         where: what names the columns, for sentences about them.
 
     Raises:
-        InputError: a column isn't there, an id is given twice, a path leaves ``root``.
+        InputError: a column isn't there, an id is given twice, a path leaves ``root``, clusters are
+            capped and nothing says what they are.
     """
-    table = _table(manifest, card, file, root, where)
+    whole = _table(manifest, card, file, root, where)
+    table = _capped(whole, card, where)
     attributes = {
         name: Attribute(
             name, a.source, a.description, a.order, numbers.are_numbers(table[name].dropna())
@@ -261,6 +263,9 @@ def assemble(card: Card, manifest: Manifest, file: Path, root: Path, where: str)
         for name, a in card.attributes.items()
     }
     remarks = looks.of_data(card, manifest, table)
+    if out := len(whole) - len(table):
+        told = f"{out:,} of {len(whole):,} pictures are left out"
+        remarks = (Remark(f"'most_per_cluster: {card.most_per_cluster}': {told}"), *remarks)
     return Dataset(card.name, root, table, attributes, card, _digest(card, table), remarks)
 
 
@@ -307,6 +312,18 @@ def _table(manifest: Manifest, card: Card, file: Path, root: Path, where: str) -
         values = raw[name].reset_index(drop=True)
         columns[name] = values.where(~values.isin(card.nothing(name)), None)
     return pd.DataFrame(columns)
+
+
+def _capped(table: pd.DataFrame, card: Card, where: str) -> pd.DataFrame:
+    """No more pictures of a cluster than the card allows, those whose ids' hashes come first."""
+    if card.most_per_cluster is None:
+        return table
+    if card.cluster_column is None:
+        told = f"{where}: 'most_per_cluster' caps what repeats, and no 'cluster_column' says what"
+        raise InputError(sentence(told, "Name that column, or take the cap out"))
+    digests = table["image_id"].map(lambda name: hashlib.sha256(name.encode()).hexdigest())
+    chosen = table.loc[digests.sort_values().index].groupby("cluster_id")
+    return table.loc[chosen.head(card.most_per_cluster).index.sort_values()].reset_index(drop=True)
 
 
 def _paths(manifest: Manifest, card: Card, file: Path, root: Path) -> list[str]:
@@ -374,6 +391,7 @@ def _digest(card: Card, table: pd.DataFrame) -> str:
     canonical = table.sort_values("image_id")[sorted(table.columns)]
     # a key that came later counts where it is used, so that digests of before hold
     unused = {key for key in ("pictures", "show_pictures") if getattr(card, key)}
+    unused |= {"most_per_cluster"} if card.most_per_cluster is None else set()
     said = card.model_dump(mode="json", exclude=unused)
     content = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
     content.update(canonical.to_csv(index=False, lineterminator="\n").encode())

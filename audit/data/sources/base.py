@@ -23,7 +23,7 @@ from audit.core.characters import spelt
 from audit.core.errors import InputError, sentence
 from audit.core.files import digest_of
 from audit.core.registry import suggest
-from audit.data.card import AttributeCard, Card, Facts, Prose, Title, Written
+from audit.data.card import AttributeCard, Card, Facts, Most, Prose, Title, Written
 from audit.data.dataset import Dataset, assemble
 from audit.data.manifest import Manifest
 from audit.data.remarks import Remark, counted, tally, unspoilt
@@ -82,6 +82,9 @@ class Source(Written, ABC):
 
     name: str = Field(description="which source it is")
     root: Path = Field(description="the folder that the files were unpacked into")
+    most_per_cluster: Most | None = Field(
+        None, description="how many pictures of a subject, video or family are used at most"
+    )
 
     about: ClassVar[str]
     grain: ClassVar[Grain] = "picture"
@@ -146,6 +149,7 @@ class Source(Written, ABC):
     def _assembled(self, card: Card, rows: Rows) -> Dataset:
         if rows.table.empty:
             raise InputError(sentence(f"{rows.file}: no picture is left", "Get the whole copy"))
+        card = card.model_copy(update={"most_per_cluster": self.most_per_cluster})
         data = assemble(card, rows.manifest, rows.file, rows.root, f"'{self.name}'")
         return replace(data, remarks=(*rows.remarks, *data.remarks))
 
