@@ -318,9 +318,7 @@ def test_a_run_from_suite_to_report(tmp_path: Path) -> None:
     assert (run.measures.loc[run.measures["metric"] == CURVE[DETECTED], "status"] == OK).any()
     path.write_text(path.read_text().replace("[0.5]", "[0.9]"))
     moved = carry_out(load_suite(str(path)), tmp_path / "b", Store(tmp_path / "c"), lambda: model)
-    with pytest.raises(
-        InputError, match=r"moved: 0\.5 \(false alarms of everyone 5. %.*0\.9"
-    ):
+    with pytest.raises(InputError, match=r"moved: 0\.5 \(false alarms of everyone 5. %.*0\.9"):
         compare(run, moved)
     points, attributes = curves_of(run, str(run.questions[0]["task"]))
     assert "threshold 0.5" in points

@@ -21,6 +21,7 @@ from calibration.peers import (
 from calibration.power import DETECT, SMALL, PowerCell
 from calibration.rates import PairCell, RateCell
 from calibration.report import write
+from calibration.unequal import UnequalCell, satterthwaite
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
@@ -206,6 +207,27 @@ def test_sizes_by_zipfs_law() -> None:
     assert sizes[:4] / sizes[0] == pytest.approx([1, 1 / 2, 1 / 3, 1 / 4], abs=0.01)
 
 
+@pytest.mark.parametrize(("size", "large"), [(worlds.DOMINANT, [75]), (worlds.TWO, [120, 120])])
+def test_sizes_where_few_dominate(size: str, large: list[int]) -> None:
+    sizes = worlds.subject_sizes(np.random.default_rng(0), 600, size)
+    assert sizes[: len(large)].tolist() == large
+    assert sizes.sum() == 600
+    assert 1 <= sizes[len(large) :].min() <= sizes[len(large) :].max() <= 25
+
+
+def test_where_one_dominates_the_tool_covers_and_the_bootstrap_does_not() -> None:
+    found = UnequalCell(600, 0.1, worlds.DOMINANT, 0.1, audits=400).run(seed=12)
+    assert found["ours_covered"] > 0.94
+    assert found["bootstrap_covered"] < 0.94
+    assert found["ours_width"] < 1.25 * found["known_width"]
+
+
+def test_degrees_of_freedom_of_equal_subjects_are_subjects_less_one() -> None:
+    n = np.full(9, 4)
+    got = satterthwaite(n, np.full(9, 1 / (1 - 1 / 9)), np.array([0.0, 0.4]))
+    np.testing.assert_allclose(got, 8)
+
+
 @pytest.mark.slow
 def test_methods_beside_each_other_where_events_are_rare() -> None:
     """Known: t is too narrow, and the price of safety is less than half as much width again."""
@@ -257,6 +279,7 @@ def tiny() -> list[grid.Cell]:
         WithinCell(50, 50, 0.2, 0.2, 0.2, audits=50),
         WithinCell(50, 50, 0.2, 0.2, 0.0, audits=50),
         RateCell(60, 0.2, worlds.ZIPF, 0.3, **few),
+        UnequalCell(100, 0.2, worlds.DOMINANT, 0.3, audits=40),
     ]
 
 

@@ -321,6 +321,53 @@ def test_digest_follows_content_not_order(tmp_path: Path) -> None:
 # --- finding it -------------------------------------------------------------------------------
 
 
+FRAMES = "file,id,person,gender,age\n" + "".join(
+    f"{i}.jpg,f{i},{'long' if i < 30 else i // 2},{'female' if i < 30 else 'male'},30\n"
+    for i in range(40)
+)
+
+
+def test_a_cap_leaves_the_same_pictures_of_a_subject_whatever_their_order(tmp_path: Path) -> None:
+    whole = load(written(tmp_path, rows=FRAMES))
+    kept = load(written(tmp_path, CARD + "most_per_cluster: 4\n", FRAMES))
+    sizes = kept.table["cluster_id"].value_counts()
+    assert sizes["long"] == 4
+    assert (sizes.drop("long") == 2).all()
+    assert kept.remarks[0].text == "'most_per_cluster: 4': 26 of 40 pictures are left out"
+    assert not any("makes intervals wider" in remark.text for remark in kept.remarks)
+    assert any("makes intervals wider" in remark.text for remark in whole.remarks)
+    head, *rows = FRAMES.splitlines(keepends=True)
+    turned = load(written(tmp_path, CARD + "most_per_cluster: 4\n", head + "".join(rows[::-1])))
+    assert turned.digest == kept.digest != whole.digest
+    assert set(turned.table["image_id"]) == set(kept.table["image_id"])
+    more = load(written(tmp_path, CARD + "most_per_cluster: 5\n", FRAMES))
+    assert set(more.table["image_id"]) > set(kept.table["image_id"])
+
+
+def test_a_cap_that_leaves_nothing_out_says_nothing(tmp_path: Path) -> None:
+    got = load(written(tmp_path, CARD + "most_per_cluster: 2\n"))
+    assert len(got) == 6
+    assert not any("left out" in remark.text for remark in got.remarks)
+
+
+def test_a_key_that_is_not_used_is_in_no_digest(tmp_path: Path) -> None:
+    """What this card had before there was a cap."""
+    people = load(written(tmp_path))
+    assert people.card.most_per_cluster is None
+    assert people.digest == "a343b2c4ef8194fc0f920bdef3d46bde1c95f57470bb5b542309f953580464a1"
+
+
+@pytest.mark.parametrize("cap", ["0", "-3", "2.5", "yes", "four"])
+def test_a_cap_is_a_whole_number_of_pictures(tmp_path: Path, cap: str) -> None:
+    assert "most_per_cluster" in complaint(written(tmp_path, CARD + f"most_per_cluster: {cap}\n"))
+
+
+def test_a_cap_needs_to_know_what_repeats(tmp_path: Path) -> None:
+    card = CARD.replace("cluster_column: person\n", "most_per_cluster: 4\n")
+    said = "'most_per_cluster' caps what repeats, and no 'cluster_column' says what. Name that"
+    assert said in complaint(written(tmp_path, card))
+
+
 def test_by_file_by_folder_and_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "faces"
     folder.mkdir()

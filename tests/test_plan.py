@@ -126,6 +126,18 @@ def test_one_plan_may_be_put_to_several_models_and_covers_everything_else(world:
     assert len({digest, *digests}) == len(others) + 1
 
 
+def test_a_cap_on_the_pictures_of_a_subject_is_part_of_the_plan(world: Path) -> None:
+    counts(world, {"female": (60, 20), "male": (60, 20)})
+    digests = [written(world).plan_digest]
+    card = (world / "card.yaml").read_text()
+    for cap in (2, 3):
+        (world / "card.yaml").write_text(f"{card}most_per_cluster: {cap}\n")
+        suite = written(world)
+        assert suite.cells()["pictures"].tolist() == [20 * cap, 20 * cap]
+        digests += [suite.plan_digest]
+    assert len({*digests}) == 3
+
+
 def test_a_seal_is_dated_once(world: Path) -> None:
     counts(world, EVEN)
     suite, out = written(world, "level: 0.9", name="my/suite"), world / "runs"

@@ -346,3 +346,37 @@ def test_only_a_value_declared_absent_is_absent(tmp_path: Path) -> None:
         validate(Detail, fields | {"absent": ["stret"]}).offered(data, keys, 0, "w")
     with pytest.raises(InputError, match="'door' is under 'values' and under 'absent'"):
         validate(Detail, fields | {"absent": ["door"]})
+
+
+def clips(folder: Path, sizes: list[int], groups: list[str], extra: str = "") -> Dataset:
+    """Frames of clips of these sizes, each clip of one group."""
+    rows = [
+        f"{who}-{i}.png,c{who},{group}\n"
+        for who, (size, group) in enumerate(zip(sizes, groups, strict=True))
+        for i in range(size)
+    ]
+    (folder / "people.csv").write_text("path,who,age\n" + "".join(rows), encoding="utf-8")
+    (folder / "card.yaml").write_text(CARD % "" + extra, encoding="utf-8")
+    return load(folder / "card.yaml")
+
+
+def test_a_subject_that_makes_intervals_wider_is_named_with_what_a_cap_leaves(
+    tmp_path: Path,
+) -> None:
+    data = clips(tmp_path, [76] + [9] * 44 + [8] * 16, ["a", "b"] * 30 + ["a"])
+    (remark,) = data.remarks
+    assert not remark.attribute
+    assert "'who': 'c0' has 76 of 600 pictures (13%)" in remark.text
+    assert "are worth 35; 'most_per_cluster: 9' would leave 533, worth 61" in remark.text
+
+
+def test_one_that_does_so_within_a_group_only_is_said_of_that_group(tmp_path: Path) -> None:
+    data = clips(tmp_path, [20] + [4] * 9 + [20] * 40, ["a"] * 10 + ["b"] * 40)
+    (remark,) = data.remarks
+    assert (remark.attribute, remark.groups) == ("age", frozenset({"a"}))
+    assert "'age': of 'a': 'c0' has 20 of 56 pictures (36%)" in remark.text
+
+
+@pytest.mark.parametrize("sizes", [[4] * 10, [12] * 4 + [1] * 36, [5, 4], [1]])
+def test_sizes_of_which_no_single_one_matters(tmp_path: Path, sizes: list[int]) -> None:
+    assert not clips(tmp_path, sizes, ["a"] * len(sizes)).remarks

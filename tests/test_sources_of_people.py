@@ -117,6 +117,21 @@ def test_each_skin_tone_of_facet_is_chosen_or_not_and_the_lightest_is_not_taken(
     assert "some people more" in tones.card.known_limits[-1]
 
 
+def test_a_cap_on_pictures_of_one_address_holds_for_any_source(tmp_path: Path) -> None:
+    whole, keys = load(facet(tmp_path)), facet(tmp_path) | {"most_per_cluster": 1}
+    kept = load(keys)
+    assert whole.table["cluster_id"].duplicated().any()
+    assert sorted(kept.table["cluster_id"]) == sorted(whole.table["cluster_id"].unique())
+    assert kept.digest != whole.digest
+    assert any("are left out" in remark.text for remark in kept.remarks)
+    named = {"name": "image-folder", "root": str(tmp_path), "attribute": "gender"}
+    for folder in ("man", "woman"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "1.png").touch()
+    with pytest.raises(InputError, match="'image-folder': 'most_per_cluster' caps what repeats"):
+        load(named | {"source": "assigned", "most_per_cluster": 1})
+
+
 def test_groups_of_skin_tone_that_share_people_are_compared_as_such(tmp_path: Path) -> None:
     """The rates of two groups of m people that share k correlate by k / m."""
     tones = [{"skin_tone_4": int(n < 200), "skin_tone_5": int(n >= 100)} for n in range(300)]

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audit.core.errors import InputError
+from audit.stats.alike import Sums, equally_alike
 from audit.stats.clustered import Sample, difference_interval, rate_interval, ratio_interval
 from audit.stats.counts import Counts, count, sample_of
 from audit.stats.multiplicity import compare
@@ -110,10 +111,14 @@ def test_a_sample_is_its_definition() -> None:
             x = np.bincount(who[member[:, g] & events[:, q]], minlength=len(sizes))[sizes > 0]
             n = sizes[sizes > 0]
             r = x - x.sum() / n.sum() * n
-            scale = (n**2).sum() / n.sum() ** 3
+            unit = np.gcd.reduce([*n, *x])
+            powers = np.array([[((n / unit) ** k).sum()] for k in range(1, 5)])
+            squares = (x**2 / n).sum() / unit
+            sums = Sums(len(n), powers, np.array([x.sum() / unit]), np.array([squares]))
             np.testing.assert_allclose(
-                (sample.observed[q, j], sample.evened[q, j]),
-                ((r**2).sum() / n.sum() ** 2, (r**2 / n).sum() * scale),
+                (sample.observed[q, j], sample.alike[q, j], sample.freedom[q, j]),
+                ((r**2).sum() / n.sum() ** 2, *np.concatenate(equally_alike(sums))),
+                rtol=1e-9,
                 atol=1e-15,
             )
             assert sample.rarer[q, j] == min((x > 0).sum(), (x < n).sum())
@@ -253,9 +258,9 @@ def test_the_rest_is_everybody_else_pooled_by_hand(seed: int, groups: int) -> No
         for name in ("n", "events", "subjects", "copies", "rarer"):
             got = getattr(sample, name)[:, [g, g + groups]]
             np.testing.assert_array_equal(got, getattr(by_hand, name), name)
-        for name in ("observed", "evened"):
+        for name in ("observed", "alike", "freedom"):
             got = getattr(sample, name)[:, [g, g + groups]]
-            np.testing.assert_allclose(got, getattr(by_hand, name), atol=1e-15, err_msg=name)
+            np.testing.assert_allclose(got, getattr(by_hand, name), atol=1e-12, err_msg=name)
         assert sample.deviations is not None
         assert by_hand.deviations is not None
         np.testing.assert_array_equal(sample.deviations[:, [g, g + groups]], by_hand.deviations)

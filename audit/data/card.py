@@ -11,6 +11,7 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     field_validator,
     model_validator,
 )
@@ -58,6 +59,9 @@ def _plain(name: str) -> str:
         raise ValueError(f"got '{name}'; use letters, digits, '.', '_' and '-' only")
     return name
 
+
+Most = Annotated[int, Field(ge=1, strict=True)]
+"""How many pictures of whatever repeats are used at most."""
 
 Title = Annotated[str, AfterValidator(_plain)]
 """What a data set is called: part of file names."""
@@ -124,7 +128,8 @@ class Card(Facts):
     Several manifests of one folder make one table, whose column ``part`` says which a row is from.
     ``pictures`` is false where there are none to look at, because a model's answers were recorded;
     then ``id_column`` names the rows. ``withdrawn`` is the list of those to leave out, relative to
-    the card (``audit.data.withdrawn``).
+    the card (``audit.data.withdrawn``). ``most_per_cluster``: of a cluster with more pictures so
+    many are used, chosen by a hash of their ids, so that the order of rows decides nothing.
     """
 
     name: Title
@@ -132,6 +137,7 @@ class Card(Facts):
     image_column: str = "path"
     id_column: str | None = None
     cluster_column: str | None = None
+    most_per_cluster: Most | None = None
     attributes: Mapping[str, AttributeCard] = {}
     pictures: bool = True
     withdrawn: str | None = None

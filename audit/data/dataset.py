@@ -277,7 +277,8 @@ def assemble(
         withdrawn: the list of those to leave out.
 
     Raises:
-        InputError: a column isn't there, an id is given twice, a path leaves ``root``.
+        InputError: a column isn't there, an id is given twice, a path leaves ``root``, clusters are
+            capped and nothing says what they are.
     """
     table = _table(manifest, card, file, root, where)
     gone = found_in(table, withdrawn) if withdrawn else None
@@ -285,13 +286,18 @@ def assemble(
         kept = ~table["image_id"].isin(gone.image_ids)
         manifest = replace(manifest, table=manifest.table[kept.to_numpy()])
         table = table[kept].reset_index(drop=True)
+    allowed = len(table)
+    table = _capped(table, card, where)
     attributes = {
         name: Attribute(
             name, a.source, a.description, a.order, numbers.are_numbers(table[name].dropna())
         )
         for name, a in card.attributes.items()
     }
-    said = (gone.remark(),) if gone and gone.entries else ()
+    said = [gone.remark()] if gone and gone.entries else []
+    if out := allowed - len(table):
+        told = f"{out:,} of {allowed:,} pictures are left out"
+        said.append(Remark(f"'most_per_cluster: {card.most_per_cluster}': {told}"))
     remarks = (*said, *looks.of_data(card, manifest, table))
     return Dataset(card.name, root, table, attributes, card, _digest(card, table), remarks, gone)
 
@@ -339,6 +345,18 @@ def _table(manifest: Manifest, card: Card, file: Path, root: Path, where: str) -
         values = raw[name].reset_index(drop=True)
         columns[name] = values.where(~values.isin(card.nothing(name)), None)
     return pd.DataFrame(columns)
+
+
+def _capped(table: pd.DataFrame, card: Card, where: str) -> pd.DataFrame:
+    """No more pictures of a cluster than the card allows, those whose ids' hashes come first."""
+    if card.most_per_cluster is None:
+        return table
+    if card.cluster_column is None:
+        told = f"{where}: 'most_per_cluster' caps what repeats, and no 'cluster_column' says what"
+        raise InputError(sentence(told, "Name that column, or take the cap out"))
+    digests = table["image_id"].map(lambda name: hashlib.sha256(name.encode()).hexdigest())
+    chosen = table.loc[digests.sort_values().index].groupby("cluster_id")
+    return table.loc[chosen.head(card.most_per_cluster).index.sort_values()].reset_index(drop=True)
 
 
 def _paths(manifest: Manifest, card: Card, file: Path, root: Path) -> list[str]:
@@ -406,6 +424,7 @@ def _digest(card: Card, table: pd.DataFrame) -> str:
     canonical = table.sort_values("image_id")[sorted(table.columns)]
     # a key that came later counts where it is used, so that digests of before hold
     unused = {key for key in ("pictures", "show_pictures") if getattr(card, key)} | {"withdrawn"}
+    unused |= {"most_per_cluster"} if card.most_per_cluster is None else set()
     said = card.model_dump(mode="json", exclude=unused)
     content = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
     content.update(canonical.to_csv(index=False, lineterminator="\n").encode())

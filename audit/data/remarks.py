@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -61,6 +62,9 @@ _AGES: Final = {
 }
 #: values named in one remark
 _SHOWN: Final = 4
+#: how much more pictures are worth without one subject for that to be said, and of how many groups
+_WIDENED: Final = 1.25
+_GROUPS: Final = 20
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,7 @@ class Remark:
 def of_data(card: Card, manifest: Manifest, table: pd.DataFrame) -> tuple[Remark, ...]:
     """Everything to be said of a data set before a picture is opened."""
     found = [*_of_subjects(card, manifest), *map(Remark, _twins(card.attributes))]
+    found += _of_largest(card, table)
     for name in sorted(manifest.rounded):
         told = "its numbers are floats so large that neighbouring codes become one"
         touched = name if name in card.attributes else ""
@@ -140,6 +145,50 @@ def _of_subjects(card: Card, manifest: Manifest) -> Iterator[Remark]:
             "the card names no 'cluster_column', so every picture counts as a subject of its own; "
             "if a person, a family or a video has several pictures, intervals are too narrow"
         )
+
+
+def _of_largest(card: Card, table: pd.DataFrame) -> Iterator[Remark]:
+    """One subject with so many pictures that intervals are wider than without them.
+
+    Of all pictures, else of the group of each attribute that this costs most.
+    """
+    if card.cluster_column is None:
+        return
+    whole = _widened(table["cluster_id"])
+    if whole > _WIDENED:
+        yield Remark(_of_one(f"'{card.cluster_column}'", table["cluster_id"]))
+        return
+    for name in card.attributes:
+        groups = {str(g): ids for g, ids in table.groupby(name)["cluster_id"]}
+        if groups and len(groups) <= _GROUPS:
+            worst = max(groups, key=lambda g: _widened(groups[g]))
+            if _widened(groups[worst]) > _WIDENED:
+                told = _of_one(f"'{name}': of '{spelt(worst)}'", groups[worst])
+                yield Remark(told, name, groups=frozenset({worst}), of_values=True)
+
+
+def _worth(sizes: pd.Series[int]) -> float:
+    """What pictures of subjects of these sizes are worth if those of each are copies (Kish)."""
+    return float(sizes.sum() ** 2 / (sizes**2).sum()) if len(sizes) else 0.0
+
+
+def _widened(ids: pd.Series[str]) -> float:
+    """How many times as much pictures are worth without the subject that has most of them."""
+    sizes = ids.value_counts()
+    return _worth(sizes.iloc[1:]) / _worth(sizes) if len(sizes) else 0.0
+
+
+def _of_one(where: str, ids: pd.Series[str]) -> str:
+    """How much the largest subject has, and what a cap at the median of all would leave."""
+    sizes = ids.value_counts()
+    n, cap = int(sizes.sum()), max(math.ceil(sizes.median()), 1)
+    kept = sizes.clip(upper=cap)
+    largest = f"'{spelt(str(sizes.index[0]))}' has {sizes.iloc[0]:,} of {n:,} pictures"
+    return (
+        f"{where}: {largest} ({sizes.iloc[0] / n:.0%}), which makes intervals wider: if those of a "
+        f"subject are copies, all are worth {_worth(sizes):,.0f}; 'most_per_cluster: {cap}' would "
+        f"leave {kept.sum():,}, worth {_worth(kept):,.0f}"
+    )
 
 
 def _twins(names: Iterable[str]) -> Iterator[str]:

@@ -36,10 +36,10 @@ class Sample:
     without a bootstrap. ``shared``: (G, G), whether some subject is in both groups.
 
     The rest is None where events of single subjects are not known. With x_c the events of a subject
-    and r_c = x_c - p n_c: ``observed``, the variance ``sum r_c² / n²``; ``evened``, the same if a
-    subject's rate spreads as far whatever its number of pictures,
-    ``sum (r_c² / n_c) sum n_c² / n³``; ``rarer``, how many subjects have an event or, if fewer, how
-    many have a picture without.
+    and r_c = x_c - p n_c: ``observed``, the variance ``sum r_c² / n²``; ``alike``, the variance if
+    the pictures of all subjects are equally alike, and ``freedom``, the degrees of freedom that
+    ``observed`` then has (``audit.stats.alike.equally_alike``); ``rarer``, how many subjects have
+    an event or, if fewer, how many have a picture without.
     """
 
     n: Integers
@@ -50,7 +50,8 @@ class Sample:
     deviations: npt.NDArray[np.float32] | None
     shared: Flags
     observed: Floats | None = None
-    evened: Floats | None = None
+    alike: Floats | None = None
+    freedom: Floats | None = None
     rarer: Integers | None = None
 
     # every interval asks for these, and they are worked out once
@@ -150,10 +151,12 @@ def effective_n(sample: Sample, level: npt.ArrayLike = 0.95) -> Floats:
     Formula: ``p (1 - p) / V'``. With V the variance seen, C that of copies and k the subjects who
     have the rarer outcome, ``V' = (k V t + C) / (k + 1)``: one more such subject might be all
     copies. t is ``(t / z)² m / (m - 1)`` for m subjects, Student's quantile with m - 1 degrees of
-    freedom over the normal one. Where few subjects have most pictures, V rests on those few; it is
-    then at least ``(k' V + V_even) / (k' + 1)``, with ``evened`` and k' the ``effective_events``.
+    freedom over the normal one. Where few subjects have most pictures, V rests on those few: of
+    its m - 1 degrees of freedom it has f. V is then at least ``w V + (1 - w) V_icc``, with
+    ``w = f / (m - 1)`` and V_icc the variance if all subjects are equally alike.
     V' is at most C, unless V is: subjects with many pictures may differ from those with few. Where
-    events of single subjects are not known, k is k'. With no event or nothing else: ``copies``.
+    events of single subjects are not known, k is ``effective_events``. With no event or nothing
+    else: ``copies``.
     Range: from 1 up; nan for an empty group. It depends on the level, since Student's tails do.
     Does not show: dependence between subjects; a few subjects who are all copies among many who are
     not, before one of them has an event.
@@ -167,17 +170,16 @@ def effective_n(sample: Sample, level: npt.ArrayLike = 0.95) -> Floats:
 
     Source:
         Korn, Graubard (1998), Survey Methodology 24, 193-201, for effective sizes with exact
-        intervals and Student's correction; the share of copies is ours, chosen by simulation
-        (docs/calibration.md).
+        intervals and Student's correction; the shares of copies and of V_icc are ours, chosen by
+        simulation (docs/calibration.md).
     """
     p, alpha = sample.rate, 1 - np.asarray(level, dtype=np.float64)
     seen, most, m = sample.spread, sample.if_copies, sample.subjects
-    few = sample.effective_events
     with np.errstate(divide="ignore", invalid="ignore"):
-        rests_on, subjects = seen, few
-        if sample.evened is not None and sample.rarer is not None:
-            evened = np.maximum(sample.evened, _least(sample))
-            rests_on = np.fmax(seen, (few * seen + evened) / (few + 1))
+        rests_on, subjects = seen, sample.effective_events
+        if sample.alike is not None and sample.freedom is not None and sample.rarer is not None:
+            backed = np.fmin(sample.freedom / (m - 1), 1.0)
+            rests_on = np.fmax(seen, backed * seen + (1 - backed) * sample.alike)
             subjects = sample.rarer.astype(np.float64)
         wider = special.stdtrit(np.maximum(m - 1, 0.3), alpha / 2) / special.ndtri(alpha / 2)
         rests_on = rests_on * wider**2 * m / (m - 1)

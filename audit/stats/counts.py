@@ -17,6 +17,7 @@ from scipy import sparse
 
 from audit.core.errors import InputError, sentence
 from audit.core.rows import Array
+from audit.stats.alike import Sums, equally_alike
 from audit.stats.clustered import Integers, Sample
 from audit.stats.resampling import Weights, bootstrap_counts, cluster_weights
 
@@ -141,15 +142,14 @@ class Counts:
         if rest and of:
             whole = sum(of[1:], start=of[0])
             of += [whole - part for part in of]
-        shape = (questions, seen.shape[1])
-        observed, evened, rarer = np.zeros(shape), np.zeros(shape), np.zeros(shape, np.int64)
+        found: dict[str, list[Array]] = {}
         for j, counted in enumerate(of):
             here = slice(seen.indptr[j], seen.indptr[j + 1])
             pictures = np.zeros(seen.shape[0], np.int64)
             pictures[seen.indices[here]] = seen.data[here]
-            found = _unlike(counted, pictures, events[:, j])
-            observed[:, j], evened[:, j], rarer[:, j] = found
-        return {"observed": observed, "evened": evened, "rarer": rarer}
+            for name, values in _unlike(counted, pictures, events[:, j]).items():
+                found.setdefault(name, []).append(values)
+        return {name: np.stack(values, axis=1) for name, values in found.items()}
 
     def _deviations(
         self, at: Integers, rest: bool, events: Integers, n: Integers
@@ -258,16 +258,14 @@ def _events_of(
     return sparse.csr_array((ones, (row, np.repeat(cluster[pictures], found))), shape=shape)
 
 
-def _unlike(
-    counted: sparse.csr_array, pictures: Integers, events: Integers
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], Integers]:
-    """``observed``, ``evened`` and ``rarer`` of a group, (Q,), from its events by cluster (Q, C).
+def _unlike(counted: sparse.csr_array, pictures: Integers, events: Integers) -> dict[str, Array]:
+    """How unlike the subjects of a group are, (Q,) by name, from its events by cluster (Q, C).
 
     With r_c = x_c - p n_c the sums are written out, since most x_c are 0:
-    ``sum r_c² = sum x_c² - 2 p sum x_c n_c + p² sum n_c²``, and the same over n_c.
+    ``sum r_c² = sum x_c² - 2 p sum x_c n_c + p² sum n_c²``.
     """
     size = pictures.astype(np.float64)
-    n, squares = max(size.sum(), 1.0), (size**2).sum()
+    n, squares, subjects = max(size.sum(), 1.0), (size**2).sum(), int((size > 0).sum())
     p = events / n
     inverse = np.divide(1.0, size, out=np.zeros_like(size), where=size > 0)
     row = np.repeat(np.arange(len(events)), np.diff(counted.indptr))
@@ -277,11 +275,17 @@ def _unlike(
 
     x, of = counted.data.astype(np.float64), counted.indices
     observed = summed(x * x) - 2 * p * summed(x * size[of]) + p**2 * squares
-    evened = summed(x * x * inverse[of]) - p**2 * n
+    powers = np.array([[max((size**k).sum(), 1.0)] for k in range(1, 5)])
+    sums = Sums(subjects, powers, events.astype(np.float64), summed(x * x * inverse[of]))
+    # copies of every picture say nothing new: what all counts are multiples of is one picture
+    unit = np.full(len(events), max(np.gcd.reduce(pictures), 1))
+    np.gcd.at(unit, row, counted.data.astype(np.int64))
+    alike, freedom = equally_alike(sums.in_units(unit))
     # a cluster has a picture without the event unless all of its pictures have it
-    without = int((size > 0).sum()) - summed((x == size[of]) & (x > 0))
+    without = subjects - summed((x == size[of]) & (x > 0))
     rarer = np.minimum(summed(x > 0), without).astype(np.int64)
-    return np.maximum(observed, 0) / n**2, np.maximum(evened, 0) * squares / n**3, rarer
+    observed = np.maximum(observed, 0) / n**2
+    return {"observed": observed, "alike": alike, "freedom": freedom, "rarer": rarer}
 
 
 def _with_rest(counts: npt.NDArray[np.int64] | Replicates, rest: bool) -> npt.NDArray[np.int64]:

@@ -131,7 +131,7 @@ def answers(sample: Sample) -> Sample:
         deviations=sample.deviations.mean(axis=0, keepdims=True) if wordings > 1
         else sample.deviations,
         # of answers of several wordings the spread over subjects is read off the bootstrap
-        observed=None, evened=None, rarer=None,
+        observed=None, alike=None, freedom=None, rarer=None,
     )  # fmt: skip
 
 

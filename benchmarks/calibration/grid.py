@@ -18,9 +18,21 @@ from .families import BOUNDARY, NONE, PAIRS, REST, FamilyCell
 from .peers import PeerCell, WithinCell
 from .power import DETECT, SMALL, PowerCell
 from .rates import PairCell, RateCell
-from .worlds import COUNTERFACTUAL, INFORMATIVE, MIXED, SKEWED, SMALLER, VARYING, ZIPF, Size
+from .unequal import UnequalCell
+from .worlds import (
+    COUNTERFACTUAL,
+    DOMINANT,
+    INFORMATIVE,
+    MIXED,
+    SKEWED,
+    SMALLER,
+    TWO,
+    VARYING,
+    ZIPF,
+    Size,
+)
 
-Cell = RateCell | PairCell | FamilyCell | PowerCell | PeerCell | WithinCell
+Cell = RateCell | PairCell | FamilyCell | PowerCell | PeerCell | WithinCell | UnequalCell
 Result = dict[str, Any]
 
 KINDS: Final[dict[str, type[Cell]]] = {c.kind: c for c in get_args(Cell)}
@@ -43,7 +55,8 @@ def full() -> list[Cell]:
         for p, d in product((0.01, 0.05, 0.2), (0.0, 0.05, 0.2))
         for c in [(1, 0.0), *dependent]
     ]
-    return [*rates, *pairs, *_shared_pairs(), *_full_families(), *_powers(), *_peers(), *_withins()]
+    others: list[Cell] = [*_shared_pairs(), *_full_families(), *_powers(), *_peers(), *_withins()]
+    return [*rates, *pairs, *others, *_unequal()]
 
 
 def _full_families() -> Iterator[FamilyCell]:
@@ -85,8 +98,16 @@ def subset() -> list[Cell]:
         for c in few
     ]
     # those of most interest first, so that a run cut short has them
-    first: list[Cell] = [*zipf, *_peers(), *_withins(), *_equal_groups()]
+    first: list[Cell] = [*zipf, *_unequal(), *_peers(), *_withins(), *_equal_groups()]
     return [*first, *single, *pairs, *_shared_pairs(), *_powers(), *_subset_families()]
+
+
+def _unequal() -> Iterator[UnequalCell]:
+    """Few subjects with many of the pictures: 20 to 200 subjects, one with 11 to 28 % of all."""
+    sizes = ((600, DOMINANT), (200, DOMINANT), (320, TWO), (160, TWO), (1000, ZIPF), (100, ZIPF))
+    rates, iccs = (0.02, 0.05, 0.1, 0.3, 0.5), (0.0, 0.05, 0.1, 0.3, 0.7)
+    for (n, size), icc, rate in product(sizes, iccs, rates):
+        yield UnequalCell(n, rate, size, icc)
 
 
 def _equal_groups() -> Iterator[FamilyCell]:

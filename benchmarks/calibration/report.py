@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -40,6 +40,16 @@ _PEERS: Final = {
     "student": "clustered errors with t",
     "fairlearn": "fairlearn's bootstrap, rows",
 }
+_UNEQUAL: Final = {
+    "ours": "clip-audit",
+    "korn": "Korn and Graubard",
+    "bootstrap": "percentile bootstrap over subjects",
+    "cr2": "CR2, Satterthwaite's t",
+    "cr3": "CR3, Satterthwaite's t",
+    "equal": "each subject counts once",
+    "shrunken": "weights by the estimated ICC",
+    "capped": "clip-audit, at most four pictures a subject",
+}
 _BEFORE: Final = "clip-audit before"
 _ERRORS: Final = {
     "wrong_large": "exceeds margin, wrongly",
@@ -48,6 +58,8 @@ _ERRORS: Final = {
     "wrong_q": "q ≤ 0.05 without a gap",
 }
 _RATIO: Final = {"ratio_missed": "that of a ratio misses"}
+#: events expected in worlds whose widths are compared
+_OFTEN: Final = 5
 _EVENTS: Final = (0, 1, 2, 5, 10, 20, 50, 200, 1000, np.inf)
 _SUBJECTS: Final = (0, 2, 5, 10, 20, 50, 200, 1000, np.inf)
 _BLUE, _ORANGE, _GREY, _INK = "#0072B2", "#D55E00", "#7A7A7A", "#222222"
@@ -110,6 +122,8 @@ def sections(rows: pd.DataFrame) -> Iterable[str]:
     yield _short(kinds)
     if len(kinds["rate"]):
         yield _rates(kinds["rate"])
+    if len(kinds["unequal"]):
+        yield _unequal(kinds["unequal"])
     if len(kinds["pair"]):
         yield _pairs(kinds["pair"])
     if len(kinds["family"]):
@@ -123,7 +137,7 @@ def sections(rows: pd.DataFrame) -> Iterable[str]:
     yield _limits(kinds["rate"])
 
 
-_ORDER: Final = ("rate", "pair", "family", "within", "peer", "power")
+_ORDER: Final = ("rate", "unequal", "pair", "family", "within", "peer", "power")
 
 
 def _opening(rows: pd.DataFrame) -> str:
@@ -226,6 +240,44 @@ correlation of its world. It is taken over worlds with at least 20 subjects and 
 *Lowest coverage of a 95 % interval among the worlds of each field, in per cent. Below 93 is marked
 in orange.*"""
     return text + _zipf(known) + _listed("Worlds below 93 %:", few)
+
+
+def _unequal(worlds: pd.DataFrame) -> str:
+    sizes = worlds["size"] + ", " + worlds["pictures"].map("{:,.0f}".format)
+    parts = list(worlds.groupby(sizes))
+    often = worlds["pictures"] * worlds["rate"] >= _OFTEN
+    rows = [
+        {"method": title, "lowest": _percent(worlds[f"{name}_covered"].min())}
+        | {f"{at}: lowest": _percent(part[f"{name}_covered"].min()) for at, part in parts}
+        | {"width": _span(worlds[f"{name}_width"] / worlds["known_width"], often)}
+        for name, title in _UNEQUAL.items()
+        if f"{name}_covered" in worlds
+    ]
+    text = f"""## And where one subject has an eighth of all pictures?
+
+{len(worlds)} worlds of {_range(worlds, "pictures")} pictures, rates of
+{100 * worlds["rate"].min():g} to {100 * worlds["rate"].max():g} % and ICC of
+{worlds["icc"].min():g} to {worlds["icc"].max():g}; {worlds["audits"].median():,.0f} audits each.
+Covered: the lowest of all, and by sizes and pictures. Width: over that of an interval at the known
+design effect, where {_OFTEN} events and more are expected, the median (lowest to highest).
+
+{markdown(rows)}
+
+Methods that read the spread off the subjects seen fall short: the one with most pictures decides,
+and shows a single value of its rate. The tool fills up what few subjects show with what all show of
+how alike a subject's pictures are. Weights and a cap answer another question, the rate of subjects
+more than that of pictures, and are narrower where pictures of a subject are alike; the weights
+shown are not safe where events are few, the cap is."""
+    if "before_ours_width" not in worlds:
+        return text
+    by_icc = (worlds["ours_width"] / worlds["before_ours_width"])[often].groupby(worlds["icc"])
+    moved = [{"ICC": f"{icc:g}", "width": _span(part)} for icc, part in by_icc]
+    return f"{text}\n\nThe tool's width over that of before:\n\n{markdown(moved)}"
+
+
+def _span(ratio: pd.Series, where: pd.Series | None = None) -> str:
+    kept = ratio if where is None else ratio[where]
+    return f"{kept.median():.2f} ({kept.min():.2f} to {kept.max():.2f})"
 
 
 def _lowest(rows: pd.DataFrame, name: str) -> float:
@@ -531,7 +583,7 @@ def _limits(rate: pd.DataFrame) -> str:
     return text
 
 
-def markdown(rows: Sequence[dict[str, object]]) -> str:
+def markdown(rows: Sequence[Mapping[str, object]]) -> str:
     """A Markdown table of these rows."""
     if not rows:
         return "(none)"

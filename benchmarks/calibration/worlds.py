@@ -24,10 +24,14 @@ SKEWED: Final = "mostly 1, some 12"
 INFORMATIVE: Final = "some 12, their rate 1.5 times"
 SMALLER: Final = "1 to 8"
 ZIPF: Final = "by Zipf's law"
-UNEQUAL: Final = (MIXED, SKEWED, INFORMATIVE, SMALLER, ZIPF)
+DOMINANT: Final = "one with an eighth of all"
+TWO: Final = "two with a fifth each"
+UNEQUAL: Final = (MIXED, SKEWED, INFORMATIVE, SMALLER, ZIPF, DOMINANT, TWO)
 
 Size = int | str
 
+#: how many subjects have such a share of all pictures, and pictures of a subject on average
+_DOMINATED: Final = {DOMINANT: (1, 1 / 8, 10.0), TWO: (2, 1 / 5, 8.0)}
 _LARGE = 12
 _SHARE_OF_LARGE = 0.1
 
@@ -59,6 +63,8 @@ def mean_size(size: Size) -> float:
         return (1 + {MIXED: _LARGE, SMALLER: 8}[size]) / 2
     if size == ZIPF:
         return 5.0
+    if size in _DOMINATED:
+        return _DOMINATED[str(size)][2]
     return 1 - _SHARE_OF_LARGE + _LARGE * _SHARE_OF_LARGE
 
 
@@ -69,7 +75,8 @@ def subject_sizes(
 
     Where sizes are unequal the number of subjects is fixed and the number of pictures varies.
     ``subjects``: how many, instead of as many as ``pictures`` make on average. By Zipf's law the
-    r-th subject has a share of 1/r of the first one's pictures.
+    r-th subject has a share of 1/r of the first one's pictures. Beside one or two who dominate, the
+    others share the rest at random, at least one each.
     """
     if isinstance(size, int):
         if subjects:
@@ -84,6 +91,11 @@ def subject_sizes(
         whole_group = mean_size(ZIPF) * subjects
         pictures_of = np.round(whole_group * shares / shares.sum())
         return np.asarray(np.maximum(pictures_of, 1), dtype=np.int64)
+    if size in _DOMINATED:
+        large, share, mean = _DOMINATED[size]
+        most, others = round(share * mean * subjects), subjects - large
+        left = round(mean * subjects) - large * most - others
+        return np.append([most] * large, 1 + rng.multinomial(left, np.full(others, 1 / others)))
     return np.where(rng.random(subjects) < _SHARE_OF_LARGE, _LARGE, 1)
 
 

@@ -24,7 +24,7 @@ from audit.core.errors import InputError, sentence
 from audit.core.files import digest_of
 from audit.core.registry import suggest
 from audit.core.rows import Values
-from audit.data.card import AttributeCard, Card, Facts, Prose, Title, Written
+from audit.data.card import AttributeCard, Card, Facts, Most, Prose, Title, Written
 from audit.data.dataset import Dataset, assemble
 from audit.data.manifest import Manifest
 from audit.data.remarks import Remark, counted, tally, unspoilt
@@ -93,6 +93,9 @@ class Source(Written, ABC):
         description="a list in root, whom to leave out since consent was withdrawn; withdrawn.txt "
         "if it is there",
     )
+    most_per_cluster: Most | None = Field(
+        None, description="how many pictures of a subject, video or family are used at most"
+    )
 
     about: ClassVar[str]
     grain: ClassVar[Grain] = "picture"
@@ -159,6 +162,7 @@ class Source(Written, ABC):
             told = "; ".join(["no picture is left", *(remark.text for remark in rows.remarks)])
             raise InputError(sentence(f"{rows.file}: {told}", "Get the whole copy"))
         gone = list_beside(self.root, self.withdrawn)
+        card = card.model_copy(update={"most_per_cluster": self.most_per_cluster})
         data = assemble(card, rows.manifest, rows.file, rows.root, f"'{self.name}'", gone)
         return replace(data, remarks=(*rows.remarks, *data.remarks))
 
