@@ -116,6 +116,9 @@ def test_care_goes_with_the_word(suspicion: Lab) -> None:
     asked = typed(["Visitor", "CRIMINAL"], ["a {}"], saved)
     assert asked.labels.labels[1].text == "CRIMINAL"
     assert asked.labels.needs_acknowledgement
+    assert typed(["Visitor", "man loitering"], ["a {}"], saved).needs_acknowledgement
+    accusing = typed(["Visitor", "customer"], ["a suspected {}"], saved)
+    assert accusing.needs_acknowledgement == (accusing.prompts.name,)
     dataset = suspicion.pictures
     named = replace(dataset, card=dataset.card.model_copy(update={"named_people": True}))
     suite = suspicion.suite.model_copy()

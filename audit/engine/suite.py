@@ -380,7 +380,7 @@ class Suite(BaseModel):
                     raise InputError(
                         sentence(
                             f"suite '{self.name}': '{name}' casts suspicion, identifies people or "
-                            f"asks what the law protects",
+                            f"asks what the law protects{probe.accused(name)}",
                             f"If you mean to ask it, write '{self._acknowledging_all()}' in the "
                             "suite",
                         )

@@ -151,15 +151,16 @@ def threshold_of(key: str) -> float | None:
 
 def allowed(run: Run, lab: Lab, asked: Question) -> bool:
     """Whether this may be asked of these people; words of suspicion want a second thought."""
-    if not asked.labels.needs_acknowledgement:
+    if not asked.needs_acknowledgement:
         return True
-    if refused := lab.refusal(asked.labels):
-        st.error(plain(f"These labels are refused: {refused}"), icon=":material/warning:")
+    if refused := lab.refusal(asked):
+        st.error(plain(f"These words are refused: {refused}"), icon=":material/warning:")
         return False
-    if lab.saved.labels.name in run.suite.get("acknowledge", ()):
+    meant = lab.saved.labels.name in run.suite.get("acknowledge", ())
+    if meant and not asked.prompts.needs_acknowledgement:
         return True
     return st.checkbox(
-        "Some of these labels cast suspicion or ask what the law protects. I mean to ask them."
+        "Some of these words cast suspicion or ask what the law protects. I mean to ask them."
     )
 
 

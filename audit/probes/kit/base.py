@@ -18,6 +18,7 @@ from audit.core.rows import Fields, Values
 from audit.core.schema import Schema
 from audit.core.tables import MEASURES
 from audit.data.dataset import Dataset
+from audit.data.guard import accusation
 from audit.data.remarks import Remark, of_column
 from audit.measure.confidence import Confidence
 from audit.measure.metrics import Draws, Groups
@@ -119,10 +120,22 @@ class Probe(BaseModel):
         return self.needs
 
     def sensitive(self) -> Iterator[str]:
-        """Names that a suite must list under ``acknowledge:`` before this may be asked."""
-        for labels in self.label_sets():
-            if labels.needs_acknowledgement:
-                yield labels.name
+        """Names that a suite must list under ``acknowledge:`` before this may be asked.
+
+        Label sets that need it, and template sets of which a template accuses whoever it is of.
+        """
+        asked: list[LabelSet | PromptSet] = [*self.label_sets(), *self.prompt_sets()]
+        for words in asked:
+            if words.needs_acknowledgement:
+                yield words.name
+
+    def accused(self, name: str) -> str:
+        """The words for which free text of this name is sensitive, in brackets; '' for tags."""
+        sets = [x for labels in self.label_sets() if labels.name == name for x in labels.labels]
+        texts = [label.text for label in sets if not label.tags]
+        texts += [t for words in self.prompt_sets() if words.name == name for t in words.templates]
+        found = next(filter(None, map(accusation, texts if sets or texts else [name])), None)
+        return f" ('{found.words}' is {found.where})" if found else ""
 
     def resolve(self, dataset: Dataset) -> None:
         """Resolve every name against the data set, so that ``check`` finds mistakes early.

@@ -18,15 +18,13 @@ from audit.core.registry import suggest, unknown
 from audit.core.rows import Array, Row
 from audit.core.tables import ENSEMBLE, MEASURES, RANKS, TOO_FEW, UNDEFINED
 from audit.data.dataset import Dataset
+from audit.data.guard import accusation
 from audit.data.labels import (
     Label,
     LabelSet,
     PromptSet,
-    bundled_tags,
-    label_set_names,
     load_label_set,
     load_prompt_set,
-    normalise,
 )
 from audit.data.yamlfile import FieldError
 from audit.measure.measures import measured
@@ -226,17 +224,10 @@ class Retrieval(Probe):
         return (load_prompt_set(self.templates),) if self.label_set else ()
 
     def sensitive(self) -> Iterator[str]:
-        """Its label set, and queries of your own that hold a word of suspicion or of special kind.
-
-        The words are those of all bundled label sets; of others nobody can know.
-        """
+        """Its label set, and queries of your own that accuse or ask what the law protects."""
         yield from super().sensitive()
         if isinstance(self.queries, tuple):
-            words = [f" {normalise(word)} " for word in _guarded()]
-            for query in self.queries:
-                said = "".join(c if c.isalnum() else " " for c in normalise(query))
-                if any(word in f" {normalise(said)} " for word in words):
-                    yield query
+            yield from filter(accusation, self.queries)
 
     def resolve(self, dataset: Dataset) -> None:
         """Load both sets, and check every k and every group of a target.
@@ -442,13 +433,6 @@ class Retrieval(Probe):
                 f"{field.attribute}: {why}; inconclusive."
             ),
         }
-
-
-def _guarded() -> set[str]:
-    """Texts of all bundled labels that need acknowledgement by a tag of the common vocabulary."""
-    tags = {name for name, tag in bundled_tags().items() if tag.acknowledge}
-    sets = map(load_label_set, label_set_names())
-    return {label.text for labels in sets for label in labels.labels if tags & {*label.tags}}
 
 
 def _keys(names: Any, ids: Array) -> NDArray[np.int64]:

@@ -24,7 +24,8 @@ from pydantic import (
 from audit.core.errors import InputError, sentence
 from audit.core.rows import Array, Row, Values
 from audit.data.dataset import Dataset
-from audit.data.labels import Text, normalise, prompt
+from audit.data.labels import normalise, prompt
+from audit.data.tags import Text
 from audit.probes.kit.base import require_column, require_values
 
 Integers = NDArray[np.int64]
