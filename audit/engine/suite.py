@@ -176,7 +176,7 @@ class Suite(BaseModel):
             raise InputError(
                 sentence(
                     f"suite '{self.name}': the task '{twice}' is asked twice",
-                    "Ask each label set once; templates and additions make conditions and tasks",
+                    "Give one of the two probes a 'name' of its own, which is then its task",
                 )
             )
         return probes

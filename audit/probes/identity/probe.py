@@ -60,6 +60,7 @@ class Identity(Probe):
         "Of whom do the embeddings fail to tell two people apart, or to hold one person's pictures "
         "together?"
     )
+    later: ClassVar = frozenset()  # its name is in plans sealed before
     emits: ClassVar = PAIRS
     whole: ClassVar[str] = (
         "every picture is compared with those of all other people; similarities are held in tiles "
@@ -68,7 +69,6 @@ class Identity(Probe):
     )
 
     kind: Literal["identity"] = "identity"
-    name: str = Field("", description="of the task, where a suite asks this twice")
     targets: Targets = Field((0.01, 0.001), description="shares of impostor pairs that may match")
     sitting: str | None = Field(
         None, description="the column that says on which occasion a picture was taken"
@@ -95,9 +95,9 @@ class Identity(Probe):
         return self
 
     @property
-    def task(self) -> str:
-        """The name given, or 'identity'."""
-        return self.name or self.kind
+    def usual_task(self) -> str:
+        """Identity."""
+        return self.kind
 
     def sensitive(self) -> Iterator[str]:
         """To recognise people is asked only where it is meant."""

@@ -141,7 +141,7 @@ class Mitigation(Choice):
         return self
 
     @property
-    def task(self) -> str:
+    def usual_task(self) -> str:
         """The label set's name, and what the mitigations are for."""
         return f"{self.labels.name}, mitigated for {self.attribute}"
 

@@ -134,7 +134,6 @@ class Retrieval(Probe):
     later: ClassVar = frozenset({"ndkl_at", "bias_of"})
 
     kind: Literal["retrieval"] = "retrieval"
-    name: str = Field("", description="of the task; by default made from the label set's name")
     label_set: str | None = Field(None, description="a bundled label set or the path of your own")
     templates: str = Field("plain", description="a bundled template set or the path of your own")
     queries: Literal["labels", "prompts"] | tuple[str, ...] = Field(
@@ -183,10 +182,10 @@ class Retrieval(Probe):
         return self
 
     @property
-    def task(self) -> str:
-        """The name given, or that of the label set and how it is asked."""
-        if self.name or self.label_set is None:
-            return self.name or "own queries"
+    def usual_task(self) -> str:
+        """The label set's name and how it is asked."""
+        if self.label_set is None:
+            return "own queries"
         how = "queries" if self.queries == "labels" else "single queries"
         return f"{self.labels.name} as {how}"
 

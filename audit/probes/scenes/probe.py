@@ -127,11 +127,6 @@ class Scenes(Probe):
         return self
 
     @property
-    def task(self) -> str:
-        """The name the suite gives it."""
-        return self.name
-
-    @property
     def written(self) -> Columns | Template | Detail:
         """How the captions are given."""
         given = self.columns or self.template or self.detail
