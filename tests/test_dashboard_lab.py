@@ -251,7 +251,7 @@ def test_a_threshold_and_a_mistake_are_told_on_the_page(
 ) -> None:
     page = opened(run.path, monkeypatch, "lab")
     page.toggle[0].set_value(True).run()
-    assert "every label above 4% is kept" in said(page)
+    assert "every label at or above 4% is kept" in said(page)
     page.text_area[0].set_value("<script>alert(1)</script> **b**\n").run()
     assert not page.exception
     assert "at least two labels" in said(page)

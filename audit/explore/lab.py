@@ -125,7 +125,7 @@ class Lab:
 
         Args:
             asked: the labels and templates.
-            threshold: keep every label whose probability is above it, as several or none may be;
+            threshold: keep every label of a probability at or above it, so several or none;
                 None to choose the one label that is nearest. Holds for the saved set too.
 
         Raises:
@@ -219,7 +219,7 @@ class _Events:
         if threshold is None:
             taken = similarity.argmax(axis=1)[:, np.newaxis] == np.arange(len(labels.texts))
         else:
-            taken = lab.texts.scoring.of_all(similarity) > threshold
+            taken = lab.texts.scoring.of_all(similarity) >= threshold
         families = labels.families
         together = [taken[:, list(places)].any(axis=1) for places in families.values()]
         one, any_of = (

@@ -134,10 +134,10 @@ def question(run: Run, lab: Lab, task: str) -> tuple[Question, float | None]:
 
 
 def threshold_of(key: str) -> float | None:
-    """The threshold, if labels are kept above one."""
+    """The threshold, if labels are kept at or above one."""
     one, two = st.columns([3, 2])
     above = one.toggle(
-        "Keep every label above a threshold",
+        "Keep every label at or above a threshold",
         key=f"above {key}",
         help="instead of choosing the nearest one: several may be kept, or none",
     )
@@ -172,7 +172,7 @@ def told(lab: Lab, asked: Question, threshold: float | None, reply: Reply, secon
     rule = (
         "the nearest label is chosen"
         if threshold is None
-        else f"every label above {100 * threshold:g}% is kept"
+        else f"every label at or above {100 * threshold:g}% is kept"
     )
     n = len(lab.images.keys)
     same = asked.labels.texts == lab.saved.labels.texts

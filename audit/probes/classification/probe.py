@@ -77,7 +77,7 @@ class Classification(Choice):
     wordings: Wordings = Field(Wordings(), description="the wordings of the specification curve")
     label_effects: bool = Field(True, description="drop, add and swap every label")
     thresholds: tuple[float, ...] = Field(
-        CLIP_THRESHOLDS, min_length=1, description="labels above these probabilities are kept"
+        CLIP_THRESHOLDS, min_length=1, description="labels at or above these probabilities are kept"
     )
 
     @model_validator(mode="after")
