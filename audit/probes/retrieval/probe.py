@@ -26,12 +26,14 @@ from audit.data.labels import (
     load_label_set,
     load_prompt_set,
 )
+from audit.data.remarks import Remark
 from audit.data.yamlfile import FieldError
 from audit.measure.measures import measured
 from audit.measure.metrics import DEFAULT_FAMILY
 from audit.measure.prompt_variants import ensemble
 from audit.models.encoder import Gives
 from audit.probes.kit.base import Design, Probe, Seen, Texts
+from audit.probes.retrieval import relevance
 from audit.probes.retrieval.names import ALL, BATCH, DIGITS, MAX_SKEW, UNITS, group_named
 from audit.probes.retrieval.rows import Ranked, Told, headlines
 from audit.stats import parity, ranking
@@ -131,7 +133,7 @@ class Retrieval(Probe):
         "Who is at the top when all pictures are ranked by their similarity to a text?"
     )
     emits: ClassVar = RANKS
-    later: ClassVar = frozenset({"ndkl_at", "bias_of"})
+    later: ClassVar = frozenset({"ndkl_at", "bias_of", "relevant"})
 
     kind: Literal["retrieval"] = "retrieval"
     label_set: str | None = Field(None, description="a bundled label set or the path of your own")
@@ -150,6 +152,9 @@ class Retrieval(Probe):
         default_factory=dict,
         description="attribute: the two groups of its bias@k, the first counted above 0; all other "
         "pictures count in k only; by default the groups of attributes that have two",
+    )
+    relevant: str | None = Field(
+        None, description="column with the queries that a picture answers, '|' between several"
     )
 
     @model_validator(mode="before")
@@ -252,6 +257,24 @@ class Retrieval(Probe):
                 self._require_groups(target, dataset)
         for attribute, groups in self.bias_of.items():
             self._require_two(attribute, groups, dataset)
+
+        if self.relevant is not None:
+            keys = self.pictures(dataset)
+            names = self._query_names
+            relevance.require_relevant(dataset, self.relevant, keys, names, self.task)
+
+    def remarks(self, dataset: Dataset) -> Iterator[Remark]:
+        """Also what of the column of relevance names no query."""
+        yield from super().remarks(dataset)
+        if self.relevant is not None:
+            keys = self.pictures(dataset)
+            yield from relevance.remarks(dataset, self.relevant, keys, self._query_names, self.task)
+
+    @property
+    def _query_names(self) -> list[tuple[str, ...]]:
+        """What a cell may call each query: its text, and of a label its text and key."""
+        of = [(q.text, *((q.label.text, q.label.key) if q.label else ())) for q in self.asked]
+        return [tuple(dict.fromkeys(names)) for names in of]
 
     def _require_two(self, attribute: str, groups: Sequence[str], dataset: Dataset) -> None:
         """Refuse a bias between groups that aren't there; those of bins are not known here."""
@@ -378,7 +401,14 @@ class Retrieval(Probe):
             for row in self._of_attribute(attribute, best, ids, seen, design)
         ]
         table = measured(found, probe=self.kind, task=self.task, level=design.confidence.level)
-        return MEASURES.conform(headlines(table))
+        told = MEASURES.conform(headlines(table))
+        if self.relevant is None:
+            return told
+        cells = seen.dataset.texts(self.relevant).reindex(list(seen.images.keys))
+        said = relevance.relevance(list(cells), self._query_names)
+        asked = self.kind, self.task
+        more = relevance.rows_of(said, best, seen.images.keys, ids, self.k, asked, design)
+        return MEASURES.joined([told, more])
 
     def _of_attribute(
         self, attribute: str, best: Top, ids: Array, seen: Seen, design: Design
