@@ -92,9 +92,10 @@ class Scenes(Probe):
     is offered other words. Where there are close captions the headline offers them, which is the
     stress test of the CLIP paper (Radford et al. 2021, arXiv 2103.00020, section 7.2), and
     ``without close captions`` is its coarse classification of the same pictures. Close captions
-    also make the choice longer; with a template, ``as many other captions instead`` tells the one
-    from the other, and with several ``close`` columns each is a condition of its own. Captions that
-    the model can't tell apart are drawn among, so that no order of theirs favours the right one.
+    also make the choice longer; ``as many other captions instead``, made by a template and named by
+    ``columns``, tells the one from the other. With several ``close`` columns of a template each is
+    a condition of its own. Captions that the model can't tell apart are drawn among, so that no
+    order of theirs favours the right one.
     """
 
     asks: ClassVar[str] = (
@@ -180,7 +181,8 @@ class Scenes(Probe):
         """What leaving out the close captions does, and putting others in their place."""
         if not self.stressed:
             return ()
-        return (WITHOUT, INSTEAD) if self.template and self.template.instead else (WITHOUT,)
+        written = self.template or self.columns
+        return (WITHOUT, INSTEAD) if written and written.instead else (WITHOUT,)
 
     def compared(self) -> dict[str, tuple[str, ...]]:
         """The columns that a template fills in, or the one that says whether a detail is there."""
