@@ -49,7 +49,6 @@ MANY: dict[str, int] = {
     "audit/measure/prompt_variants.py:answer": 7,
     "audit/measure/prompt_variants.py:specification_curve": 8,
     "audit/measure/thresholds.py:threshold_rates": 12,
-    "audit/probes/retrieval/relevance.py:rows_of": 7,
     "audit/probes/shift/rows.py:_apart": 7,
     "audit/probes/shift/rows.py:_correlations": 7,
     "audit/stats/components.py:joint_test": 10,

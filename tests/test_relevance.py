@@ -12,6 +12,9 @@ from test_retrieval import World, one, probe
 from audit.core.errors import InputError
 from audit.core.tables import EXCEEDS, OK, UNDEFINED
 from audit.data.dataset import load
+from audit.measure.confidence import Confidence
+from audit.measure.metrics import Groups, grouped
+from audit.probes.kit.base import Design
 from audit.probes.retrieval.relevance import relevance
 
 GENDERS = "ffmmffmm"
@@ -54,6 +57,20 @@ def test_the_order_of_pictures_and_other_measures_do_not_change(world: Path) -> 
     other = here.measured(asked(), order=[5, 2, 7, 0, 1, 3, 6, 4])
     new = ["metric", "group", "other", "events", "n", "value", "low", "high"]
     assert found[new].equals(other[new])
+
+
+def test_pictures_that_the_probe_leaves_out_are_in_no_count(world: Path) -> None:
+    here = eight(world)
+    part = here.seen([1, 2, 3, 4, 5])
+    named = grouped(here.dataset, dict.fromkeys(here.dataset.attributes), ())
+    groups = Groups.of(here.dataset, part.images.keys, named)
+    design = Design(groups, groups.draws(groups.rows, 0, 100), Confidence(min_group=2), 0)
+    found = asked().measures(asked().outcomes(part), part, design)
+    # alpha finds 1 2 3 of 1 3 5, beta 5 4 3 of 1 2
+    recall = one(found, metric="recall_at_k", group="everyone", other="")
+    assert (recall["events"], recall["n"]) == (2, 5)
+    precision = one(found, metric="precision_at_k", group="everyone", other="")
+    assert (precision["events"], precision["n"]) == (2, 6)
 
 
 def test_a_group_that_is_missed_is_found_and_none_where_none_is(world: Path) -> None:

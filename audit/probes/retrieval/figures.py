@@ -38,7 +38,7 @@ from audit.probes.kit.looks import (
     title,
     wrapped,
 )
-from audit.probes.retrieval.names import PRECISION, RECALL
+from audit.probes.retrieval.names import PRECISION_AT_K, RECALL_AT_K
 
 #: most queries in one figure, and most groups of each
 QUERIES: Final = 4
@@ -61,7 +61,7 @@ def of_retrieval(run: Run, task: str) -> pd.DataFrame:
         InputError: the run has no such task with measures.
     """
     rows = run.measures[(run.measures["task"] == task) & (run.measures["probe"] == "retrieval")]
-    rows = rows[~rows["metric"].isin([RECALL, PRECISION])]
+    rows = rows[~rows["metric"].isin([RECALL_AT_K, PRECISION_AT_K])]
     if rows.empty:
         known = run.measures.loc[run.measures["probe"] == "retrieval", "task"].unique()
         raise InputError(

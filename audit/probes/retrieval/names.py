@@ -25,10 +25,10 @@ SHARE: Final = "share"
 
 
 #: of a group's relevant pictures the share in the top, and of those in the top the share relevant
-RECALL: Final = "recall_at_k"
+RECALL_AT_K: Final = "recall_at_k"
 
 
-PRECISION: Final = "precision_at_k"
+PRECISION_AT_K: Final = "precision_at_k"
 
 
 #: in which unit each is; a share, or a difference of two, is told in points

@@ -407,7 +407,10 @@ class Retrieval(Probe):
         cells = seen.dataset.texts(self.relevant).reindex(list(seen.images.keys))
         said = relevance.relevance(list(cells), self._query_names)
         asked = self.kind, self.task
-        more = relevance.rows_of(said, best, seen.images.keys, ids, self.k, asked, design)
+        number = np.full(len(ids), -1)  # pictures that the probe leaves out have none
+        number[_keys(seen.images.keys, ids)] = np.arange(len(cells))
+        ranked = number[best.keys[:, : self.k[-1]]]
+        more = relevance.rows_of(said, ranked, seen.images.keys, self.k, asked, design)
         return MEASURES.joined([told, more])
 
     def _of_attribute(

@@ -11,25 +11,23 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from audit.core.errors import InputError, sentence
-from audit.core.rows import Array
 from audit.core.tables import MEASURES, OK, UNDEFINED, records
 from audit.data.dataset import Dataset
 from audit.data.remarks import Remark, counted, tally
 from audit.measure.abstention import Asked, Question, gap_sentence, measures_of, rates_by_name
 from audit.probes.kit.base import Design, require_column
-from audit.probes.retrieval.names import PRECISION, RECALL
-from audit.stats.ranking import Top
+from audit.probes.retrieval.names import PRECISION_AT_K, RECALL_AT_K
 
 #: between several queries in one cell
 SEPARATOR: Final = "|"
 #: what happens, and what it could happen to, of each measure
 _SAID: Final = {
-    RECALL: ("a relevant picture is in the {top}", "relevant pictures"),
-    PRECISION: ("a picture in the {top} is relevant", "pictures in the {top}"),
+    RECALL_AT_K: ("a relevant picture is in the {top}", "relevant pictures"),
+    PRECISION_AT_K: ("a picture in the {top} is relevant", "pictures in the {top}"),
 }
 _NONE: Final = {
-    RECALL: "no picture of this group answers a query",
-    PRECISION: "no picture of this group is in the top",
+    RECALL_AT_K: "no picture of this group answers a query",
+    PRECISION_AT_K: "no picture of this group is in the top",
 }
 
 
@@ -102,9 +100,13 @@ def remarks(
 
 
 def rows_of(
-    said: Relevance, best: Top, keys: Sequence[str], ids: Array, depths: Sequence[int],
-    asked: tuple[str, str], design: Design,
-) -> pd.DataFrame:  # fmt: skip
+    said: Relevance,
+    ranked: NDArray[np.int64],
+    keys: Sequence[str],
+    depths: Sequence[int],
+    asked: tuple[str, str],
+    design: Design,
+) -> pd.DataFrame:
     """Recall and precision of every group at every depth, and their largest gaps; MEASURES.
 
     What is counted are pairs of a query and a picture, of all queries together. **Recall**: of the
@@ -119,25 +121,21 @@ def rows_of(
 
     Args:
         said: which of ``keys`` answer which query.
-        best: the ranking; its keys are places in ``ids``.
+        ranked: numbers of the pictures of each query among ``keys``, best first, (Q, deepest).
         keys: image ids, (n,).
-        ids: all image ids, sorted.
         depths: every k.
         asked: kind and task of the probe.
         design: groups and how sure to be.
     """
-    place = np.full(len(ids), -1)
-    place[np.searchsorted(ids, np.asarray(keys, str))] = np.arange(len(keys))
     at = np.array([design.groups.rows[key] for key in keys], dtype=np.int64)
     sought = said.answers & said.known
     tables = []
     for k in depths:
-        found = place[best.keys[:, :k]]
         top = np.zeros(sought.shape, bool)
-        np.put_along_axis(top, found, values=True, axis=1)
+        np.put_along_axis(top, ranked[:, :k], values=True, axis=1)
         for metric, happened, of in (
-            (RECALL, top, sought),
-            (PRECISION, sought, top & said.known),
+            (RECALL_AT_K, top, sought),
+            (PRECISION_AT_K, sought, top & said.known),
         ):
             _, pictures = np.nonzero(of)
             many = np.ones(len(pictures), bool)

@@ -19,7 +19,7 @@ from audit.probes.kit.cells import MOST_ROWS, at, rate_in_words, table, with_res
 from audit.probes.kit.measures_section import in_unit, measure_cells
 from audit.probes.kit.tasks import Task, tasks_of
 from audit.probes.retrieval import figures
-from audit.probes.retrieval.names import PRECISION, RECALL
+from audit.probes.retrieval.names import PRECISION_AT_K, RECALL_AT_K
 
 _NAMES: Final = {
     "max_skew": "MaxSkew",
@@ -29,7 +29,7 @@ _NAMES: Final = {
     "entropy": "normalised entropy",
 }
 
-_RELEVANT: Final = {RECALL: "recall", PRECISION: "precision"}
+_RELEVANT: Final = {RECALL_AT_K: "recall", PRECISION_AT_K: "precision"}
 
 
 def tell(run: Run) -> Sequence[Block]:
