@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from audit.measure.confidence import Confidence
 from audit.measure.metrics import Groups, grouped
 from audit.probes.kit.base import Design
 from audit.probes.retrieval.relevance import relevance
+from audit.probes.retrieval.section import _relevant
 
 GENDERS = "ffmmffmm"
 #: what each picture answers; the last but one is not known, the last answers no query
@@ -47,8 +49,12 @@ def test_recall_and_precision_longhand(world: Path) -> None:
     # women: alpha 0 1, beta 5 (answers alpha alone); men: alpha 2, beta 7; 6 is not known
     assert counts == {"everyone": (2, 5), "f": (2, 3), "m": (0, 2)}
     assert set(recall["condition"]) == {"top 3"}
+    (_, folded) = _relevant(SimpleNamespace(measures=found), SimpleNamespace(name="own queries"))
+    assert "precision" in str(folded)
+    assert "top 3" in str(folded)
 
 
+@pytest.mark.slow
 def test_the_order_of_pictures_and_other_measures_do_not_change(world: Path) -> None:
     here = eight(world)
     plain = here.measured(probe(queries=["alpha", "beta"], k=[3]))
@@ -73,6 +79,7 @@ def test_pictures_that_the_probe_leaves_out_are_in_no_count(world: Path) -> None
     assert (precision["events"], precision["n"]) == (2, 6)
 
 
+@pytest.mark.slow
 def test_a_group_that_is_missed_is_found_and_none_where_none_is(world: Path) -> None:
     rng = np.random.default_rng(3)
     women = np.arange(600) % 2 == 0
