@@ -109,7 +109,8 @@ def _watch_list(run: Run, name: str) -> list[Block]:
         "**Searches on a watch list.** One picture is held against every picture on the list. "
         "*False positive*: somebody who is not on it is found there, at or above the threshold; "
         "the longer the list, the more often. *True positive*: somebody on it is found first and "
-        "at or above the threshold; *rank 1*: the same at no threshold. By group of the person looked for."
+        "at or above the threshold; *rank 1*: the same at no threshold. By group of the person "
+        "looked for."
     )
     shown = table(
         {
