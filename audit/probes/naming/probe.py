@@ -113,6 +113,7 @@ class Naming(Probe):
     def sensitive(self) -> Iterator[str]:
         """To ask who somebody is is asked only where it is meant."""
         yield SENSITIVE
+        yield from super().sensitive()
 
     def contrasts(self) -> tuple[str, ...]:
         """All sizes but the smallest."""
