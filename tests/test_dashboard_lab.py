@@ -116,6 +116,9 @@ def test_care_goes_with_the_word(suspicion: Lab) -> None:
     asked = typed(["Visitor", "CRIMINAL"], ["a {}"], saved)
     assert asked.labels.labels[1].text == "CRIMINAL"
     assert asked.labels.needs_acknowledgement
+    assert typed(["Visitor", "man loitering"], ["a {}"], saved).needs_acknowledgement
+    accusing = typed(["Visitor", "customer"], ["a suspected {}"], saved)
+    assert accusing.needs_acknowledgement == (accusing.prompts.name,)
     dataset = suspicion.pictures
     named = replace(dataset, card=dataset.card.model_copy(update={"named_people": True}))
     suite = suspicion.suite.model_copy()
@@ -248,7 +251,7 @@ def test_a_threshold_and_a_mistake_are_told_on_the_page(
 ) -> None:
     page = opened(run.path, monkeypatch, "lab")
     page.toggle[0].set_value(True).run()
-    assert "every label above 4% is kept" in said(page)
+    assert "every label at or above 4% is kept" in said(page)
     page.text_area[0].set_value("<script>alert(1)</script> **b**\n").run()
     assert not page.exception
     assert "at least two labels" in said(page)

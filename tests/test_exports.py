@@ -911,14 +911,16 @@ def test_measures_about_few_are_withheld_and_places_of_a_ranking_are_not() -> No
         {"probe": "counterfactual", "group": "hat", "n": 40, "subjects": 40},
         {"probe": "counterfactual", "group": "everyone", "n": 3, "subjects": 3},
         {"probe": "retrieval", "group": "hat", "n": 10, "subjects": 10},
+        {"probe": "retrieval", "group": "hat", "n": 10, "subjects": 5, "metric": "recall_at_k"},
     ]
-    every = {"task": "t", "metric": "m", "attribute": "changed", "value": 0.5, "statement": "5!"}
-    table = measured([{"condition": "a"} | row | every for row in rows])
+    every = {"task": "t", "attribute": "changed", "value": 0.5, "statement": "5!"}
+    table = measured([{"condition": "a", "metric": "m"} | row | every for row in rows])
     done = cut("measures", table, Hidden(Fewest(20, 10), frozenset(), {}))
-    assert list(done.table["status"]) == [WITHHELD, OK, OK, OK, OK]
+    # but people who were sought are people
+    assert list(done.table["status"]) == [WITHHELD, OK, OK, OK, OK, WITHHELD]
     assert done.table["statement"][0] == f"The value is withheld, {REASON}."
     assert (done.table["n"][0], done.table["verdict"][0]) == (0, table["verdict"][0])
-    assert done.count == len(done.keys) == 1
+    assert done.count == len(done.keys) == 2
     hidden = Hidden(Fewest(20, 10), frozenset({("changed", "hat"), ("changed", "hair")}), {})
     # of all groups together is withheld too: with all but one known that one would follow
     assert set(cut("measures", table, hidden).table["status"]) == {WITHHELD}

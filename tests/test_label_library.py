@@ -9,12 +9,12 @@ import pytest
 
 from audit.core.resources import shipped
 from audit.data.labels import (
-    bundled_tags,
     label_set_names,
     load_label_set,
     load_prompt_set,
     prompt_set_names,
 )
+from audit.data.tags import bundled_tags
 
 README = shipped("label_sets") / "README.md"
 

@@ -21,13 +21,13 @@ from audit.data.labels import (
     Label,
     LabelSet,
     PromptSet,
-    bundled_tags,
     label_set_names,
     load_label_set,
     load_prompt_set,
     normalise,
     prompt_set_names,
 )
+from audit.data.tags import bundled_tags
 from audit.data.yamlfile import Document, load_yaml, place, validate
 
 CITED = {"version": 1, "purpose": "Testing.", "source": "this project", "licence": "CC0"}

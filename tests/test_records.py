@@ -95,6 +95,7 @@ def suite(folder: Path, model: str, probes: str = "", templates: str = "plain") 
     path = folder / "suite.yaml"
     path.write_text(
         f"name: recorded\nmodel: '{model}'\ndataset: ./card.yaml\nattributes: [group]\n"
+        "acknowledge: [jobs]\n"
         "confidence: {resamples: 200}\nprobes:\n  - {kind: classification, "
         f"label_set: ./jobs.yaml, templates: {templates}, truth: job}}\n{probes}"
     )

@@ -626,7 +626,7 @@ def test_what_the_pictures_do_not_allow_is_found_early(
 @pytest.mark.slow
 def test_words_of_suspicion_are_guarded_in_queries_of_your_own_too() -> None:
     own = probe(queries=["a photo of a Criminal.", "a photo of a doctor.", "criminality"])
-    assert list(own.sensitive()) == ["a photo of a Criminal."]
+    assert list(own.sensitive()) == ["a photo of a Criminal.", "criminality"]
     assert list(probe(label_set="people-suspicion", queries="labels").sensitive()) == [
         "people-suspicion"
     ]

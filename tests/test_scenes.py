@@ -238,6 +238,32 @@ def test_conditions_of_a_template_offer_what_they_say(world: Path) -> None:
     }
 
 
+def test_captions_by_hand_are_asked_once_in_choices_of_equal_length(world: Path) -> None:
+    by_hand = {"right": "a cup", "close": "a cap | a cut", "other": "a car | a cat"}
+    rows = [row | by_hand | {"more": "a dog | a bus | a hat"} for row in many(6)]
+    rows[0] |= {"close": "a cap"}
+    keys = tuple(row["id"] for row in rows)
+    columns = {"right": "right", "close": "close", "others": "other"}
+    plain, more = asked(columns=columns), asked(columns=columns | {"instead": "more"})
+    assert (plain.contrasts(), more.contrasts()) == ((WITHOUT,), (WITHOUT, INSTEAD))
+    dataset = manifest(world, rows)
+    offered = more._offered(dataset, keys, 0)
+    counts = {name: list(places.sum(axis=1)) for name, places in more._conditions(offered)}
+    assert counts == {ENSEMBLE: [4] + [5] * 5, WITHOUT: [3] * 6, INSTEAD: [4] + [5] * 5}
+    places = dict(more._conditions(offered))[INSTEAD]
+    said = [
+        {offered.captions[c] for c in row[p]} for row, p in zip(offered.at, places, strict=True)
+    ]
+    assert said[0] == {"a cup", "a car", "a cat", "a dog"}
+    assert said[1] == {"a cup", "a car", "a cat", "a dog", "a bus"}
+    assert "instead" not in plain.model_dump()["columns"]  # no digest of before changes
+    rows[1] |= {"more": "a dog"}
+    with pytest.raises(InputError, match="'p1' has 2 close captions and 1 in more. Write as many"):
+        more._offered(manifest(world, rows), keys, 0)
+    with pytest.raises(InputError, match="name them in 'close'"):
+        asked(columns={"right": "right", "others": "other", "instead": "more"})
+
+
 def test_a_split_and_the_order_of_pictures_change_nothing(world: Path) -> None:
     dataset = manifest(world, many(40))
     scenes = asked(template=TEMPLATE)

@@ -25,7 +25,7 @@ ROWS: Final[Mapping[str, str]] = {
     "sensitivity": "one row a question in many wordings: how much is the model, how much they",
     "stability": "one row a group: how steady the choice for a picture is over wordings",
     "effects": "one row an edit or condition and rate or largest gap: what it changes",
-    "thresholds": "one row a threshold and rate or largest gap: labels kept above it",
+    "thresholds": "one row a threshold and rate or largest gap: labels kept at or above it",
     "measures": "one row a value that is no share of choices: a skew, effect size or error rate",
     "choices": "one row a picture and condition: the label chosen (private)",
     "scores": "one row a picture and label scored (private)",

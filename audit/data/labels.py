@@ -9,14 +9,11 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Literal, Self, TypeVar, get_args
+from typing import Literal, Self, TypeVar, get_args
 
 from pydantic import (
-    AfterValidator,
     BaseModel,
-    ConfigDict,
     Field,
     PrivateAttr,
     SerializerFunctionWrapHandler,
@@ -24,12 +21,14 @@ from pydantic import (
     model_validator,
 )
 
-from audit.core.characters import apart, plain, spelt, unseen, visible
+from audit.core.characters import apart, plain, spelt
 from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest, unknown
 from audit.core.resources import shipped
 from audit.core.rows import Row
 from audit.data.articles import vowel_sound
+from audit.data.guard import accusation
+from audit.data.tags import FROZEN, Tag, Text, bundled_tags
 from audit.data.yamlfile import FieldError, load_yaml, validate
 
 Harm = Literal[
@@ -47,35 +46,10 @@ _PLACE = "{}"
 _ARTICLE = re.compile(r"\b([Aa])n? (?=\{\})")
 
 
-def _one_line_of_text(text: str) -> str:
-    if not text.strip():
-        raise ValueError("empty text; write at least one word")
-    if text != text.strip() or "\n" in text or "\t" in text:
-        raise ValueError(f"{text!r} has outer spaces, a line break or a tab; take them out")
-    if found := unseen(text):
-        told = f"'{visible(text)}' has {found}, which is not seen or turns what follows around"
-        raise ValueError(f"{told}; take it out. Joiners and no-break spaces may stay")
-    return text
-
-
-Text = Annotated[str, AfterValidator(_one_line_of_text)]
-_FROZEN = ConfigDict(frozen=True, extra="forbid")
-
-
-class Tag(BaseModel):
-    """What a tag on a label means, and what follows from it."""
-
-    model_config = _FROZEN
-
-    meaning: Text
-    family: bool = Field(True, description="labels with this tag get a rate of their own, together")
-    acknowledge: bool = Field(False, description="asking needs 'acknowledge:' in the suite")
-
-
 class Share(BaseModel):
     """A published number beside which a label is read, such as women's share of an occupation."""
 
-    model_config = _FROZEN
+    model_config = FROZEN
 
     value: float = Field(ge=0, le=1, allow_inf_nan=False)
     what: Text = Field(description="of what it is the share, and of when")
@@ -85,7 +59,7 @@ class Share(BaseModel):
 class Label(BaseModel):
     """One answer a model may give. In YAML a bare text is a label with nothing else to say."""
 
-    model_config = _FROZEN
+    model_config = FROZEN
 
     text: Text = Field(description="what is put into the template")
     key: str = Field(
@@ -128,7 +102,7 @@ class Label(BaseModel):
 class Cited(BaseModel):
     """What every list of words carries: name, version, purpose, source, what is missing."""
 
-    model_config = _FROZEN
+    model_config = FROZEN
 
     name: Text
     version: int = Field(ge=1)
@@ -294,18 +268,24 @@ class LabelSet(Cited):
 
     @property
     def needs_acknowledgement(self) -> bool:
-        """Whether a suite must acknowledge that it asks this: declared, or due to a label's tag."""
-        tags = {tag for label in self.labels for tag in label.tags}
-        return self.acknowledge or any(self.tag(tag).acknowledge for tag in tags)
+        """Whether a suite must acknowledge that it asks this: declared, or due to a label."""
+        return self.declares_care or any(map(self._needs_care, self.labels))
+
+    @property
+    def declares_care(self) -> bool:
+        """Whether the set itself says that it needs acknowledgement, or a tag of a label does."""
+        return self.acknowledge or any(self._needs_care(x) for x in self.labels if x.tags)
 
     @property
     def unpaired(self) -> tuple[str, ...]:
-        """Texts that need acknowledgement by their tag and are paired with no harmless label."""
-        return tuple(
-            label.text
-            for label in self.labels
-            if not label.counters and any(self.tag(tag).acknowledge for tag in label.tags)
-        )
+        """Texts that need acknowledgement and are paired with no harmless label."""
+        return tuple(x.text for x in self.labels if not x.counters and self._needs_care(x))
+
+    def _needs_care(self, label: Label) -> bool:
+        """By its tags, which are its author's word; by its own words where it has none."""
+        if label.tags:
+            return any(self.tag(tag).acknowledge for tag in label.tags)
+        return accusation(label.text) is not None
 
     def plus(self, addition: str | Label, where: str = "") -> LabelSet:
         """This set with one label more: a declared addition by name, or any label.
@@ -352,6 +332,11 @@ class PromptSet(Cited):
             _check_template(template, i)
         _refuse_duplicates(self.templates, "templates")
         return self
+
+    @property
+    def needs_acknowledgement(self) -> bool:
+        """Whether a template accuses, whoever the label makes it about."""
+        return any(map(accusation, self.templates))
 
     @property
     def rule(self) -> Article:
@@ -418,13 +403,6 @@ def label_set_names() -> list[str]:
 def prompt_set_names() -> list[str]:
     """Names of the bundled prompt sets, sorted."""
     return _names("templates")
-
-
-@lru_cache(maxsize=1)
-def bundled_tags() -> dict[str, Tag]:
-    """The common vocabulary of tags, from ``label_sets/tags.yaml``."""
-    path = shipped("label_sets") / "tags.yaml"
-    return {name: validate(Tag, tag, f"{path} {name}") for name, tag in load_yaml(path).items()}
 
 
 def normalise(text: str) -> str:

@@ -17,7 +17,7 @@ from audit.measure.confidence import Confidence
 from audit.measure.controls import controls, with_nulls
 from audit.measure.disparity import disparities, screened
 from audit.measure.effects import condition_effects
-from audit.measure.findings import judged
+from audit.measure.findings import judged, of_itself
 from audit.measure.metrics import Tally, rates
 from audit.measure.reliability import calibration, calibration_gaps, reliability_bins
 from audit.probes.kit.base import Design, Probe, Seen
@@ -94,7 +94,7 @@ def analyse(answer: Answer, design: Design) -> Tables:
     scored = rows.assign(truth=None) if labels.merges else rows
     # nor is a system calibrated that gave no scores
     scored = scored if answer.seen.texts.scoring.known else scored.iloc[:0]
-    compared = disparities(answer.tally, c)
+    compared = of_itself(disparities(answer.tally, c), getattr(answer.probe, "truth", None))
     return Tables.of(
         rates=rates(answer.tally, c.level, c.min_group),
         disparities=with_nulls(compared, rows, labels, groups, c, seed),

@@ -129,7 +129,7 @@ class Suite(BaseModel):
             raise InputError(
                 sentence(
                     f"suite '{self.name}': the task '{twice}' is asked twice",
-                    "Ask each label set once; templates and additions make conditions and tasks",
+                    "Give one of the two probes a 'name' of its own, which is then its task",
                 )
             )
         return probes
@@ -333,7 +333,7 @@ class Suite(BaseModel):
                     raise InputError(
                         sentence(
                             f"suite '{self.name}': '{name}' casts suspicion, identifies people or "
-                            f"asks what the law protects",
+                            f"asks what the law protects{probe.accused(name)}",
                             f"If you mean to ask it, write '{self._acknowledging_all()}' in the "
                             "suite",
                         )

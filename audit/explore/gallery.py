@@ -28,6 +28,7 @@ from audit.core.rundir import PRIVATE, Run
 from audit.core.tables import ENSEMBLE, EVERYONE
 from audit.data.alterations import AS_IT_IS, alteration
 from audit.data.dataset import Dataset
+from audit.data.guard import accusation
 from audit.data.images import Unreadable, decode
 from audit.data.labels import Label, LabelSet, label_set_names, load_label_set, normalise
 from audit.engine.consent import require_same_pictures
@@ -40,7 +41,6 @@ from audit.measure.prompt_variants import Wording, class_embeddings, ensemble, e
 from audit.models.encoder import Encoder, Texts
 from audit.probes.classification.probe import Classification
 from audit.probes.counterfactual.probe import Counterfactual
-from audit.probes.scenes.probe import suspicious_words
 from audit.store.embeddings import Store
 
 #: what a list can be sorted by: the probability of the label, or its lead over the next one
@@ -167,7 +167,7 @@ class Gallery:
     def refusal(self, task: str, label: str | None = None) -> str | None:
         """Why real people are not listed by a task's labels, or by one of them; None if they may.
 
-        They are not by sets that need acknowledgement (suspicion, identity, what the law protects),
+        They are not by sets that declare care (suspicion, identity, what the law protects),
         nor by ``not_listed`` labels of any other set. Their rates by group are no secret.
         """
         if not self.photographs:
@@ -175,7 +175,7 @@ class Gallery:
         labels = self.labels(task)
         instead = "Only their rates by group are told"
         named = {labels.name, labels.own_name}
-        if labels.needs_acknowledgement or not named.isdisjoint(self.suite.acknowledge):
+        if labels.declares_care or not named.isdisjoint(self.suite.acknowledge):
             told = "cast suspicion, identify people or ask what the law protects"
             return sentence(
                 f"The labels '{labels.name}' {told}, and no real person is shown by them", instead
@@ -495,7 +495,7 @@ def _hidden(label: Label, labels: LabelSet) -> bool:
     word, (harmful, groups) = normalise(label.text), _bundled_words()
     # 'white' is also the colour of a car, 'white person' is not
     names_a_group = word in groups and (_DEMOGRAPHIC in label.tags or " " in word)
-    accuses = bool(suspicious_words()[0].search(word)) or word in harmful
+    accuses = accusation(word) is not None or word in harmful
     return _harmful(label, labels) or accuses or names_a_group
 
 

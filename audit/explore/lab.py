@@ -12,7 +12,7 @@ import io
 import zipfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -26,15 +26,13 @@ from audit.core.rundir import Run
 from audit.core.tables import CONDITION, EFFECTS, ENSEMBLE, EVERYONE
 from audit.data.alterations import AS_IT_IS, alteration
 from audit.data.dataset import Dataset
+from audit.data.guard import accusation
 from audit.data.labels import (
     Article,
     Label,
     LabelSet,
     Phrasing,
     PromptSet,
-    bundled_tags,
-    label_set_names,
-    load_label_set,
     normalise,
     prompt,
 )
@@ -77,6 +75,11 @@ class Question:
 
     labels: LabelSet
     prompts: PromptSet
+
+    @property
+    def needs_acknowledgement(self) -> tuple[str, ...]:
+        """Names of the sets that a suite must acknowledge before this is asked."""
+        return tuple(x.name for x in (self.labels, self.prompts) if x.needs_acknowledgement)
 
 
 @dataclass(frozen=True)
@@ -123,14 +126,14 @@ class Lab:
 
         Args:
             asked: the labels and templates.
-            threshold: keep every label whose probability is above it, as several or none may be;
+            threshold: keep every label of a probability at or above it, so several or none;
                 None to choose the one label that is nearest. Holds for the saved set too.
 
         Raises:
             InputError: a threshold outside (0, 1), labels that may not be asked of these people,
                 a prompt that the model can't be asked for.
         """
-        if refused := self.refusal(asked.labels):
+        if refused := self.refusal(asked):
             raise InputError(refused)
         if threshold is not None:
             in_order([threshold], "threshold")
@@ -143,12 +146,12 @@ class Lab:
         table = rates(Tally(self.groups, blocks), self.confidence.level, self.confidence.min_group)
         return Reply(table, self._changes(before, after), before.differs(after))
 
-    def refusal(self, labels: LabelSet) -> str | None:
-        """Why labels of suspicion or legally special kind may not be asked here, None if they may.
+    def refusal(self, asked: Question) -> str | None:
+        """Why words of suspicion or legally special kind may not be asked here, None if they may.
 
         They may not of named people, nor without consent or another legal basis.
         """
-        return self.pictures.refuse_suspicion() if labels.needs_acknowledgement else None
+        return self.pictures.refuse_suspicion() if asked.needs_acknowledgement else None
 
     @property
     def pictures(self) -> Dataset:
@@ -217,7 +220,7 @@ class _Events:
         if threshold is None:
             taken = similarity.argmax(axis=1)[:, np.newaxis] == np.arange(len(labels.texts))
         else:
-            taken = lab.texts.scoring.of_all(similarity) > threshold
+            taken = lab.texts.scoring.of_all(similarity) >= threshold
         families = labels.families
         together = [taken[:, list(places)].any(axis=1) for places in families.values()]
         one, any_of = (
@@ -483,8 +486,8 @@ def wording_prompts(run: Run, row: Fields) -> list[str]:
 def typed(labels: Iterable[str], templates: Iterable[str], saved: Question) -> Question:
     """Labels and templates as somebody typed them, blank lines left out, as a question.
 
-    A label that the saved set has, or may add, keeps its tags, harm and other phrasings; one that a
-    bundled set tags as needing acknowledgement keeps those tags, so that care goes with the word.
+    A label that the saved set has, or may add, keeps its tags, harm and other phrasings; one in
+    which the guard finds words that need acknowledgement gets their tags: care goes with the word.
 
     Raises:
         InputError: fewer than two labels, one twice, no template, one without exactly one ``{}``.
@@ -517,27 +520,15 @@ def _own(purpose: str, source: str) -> Row:
 
 
 def _label(text: str, known: Mapping[str, Label]) -> Label:
-    found = known.get(normalise(text)) or sensitive_labels().get(normalise(text))
-    plain = validate(Label, {"text": text}, "labels")
-    return plain if found is None else found.model_copy(update={"text": text})
+    if found := known.get(normalise(text)):
+        return found.model_copy(update={"text": text})
+    accused = accusation(text)
+    return validate(Label, {"text": text, "tags": accused.tags if accused else ()}, "labels")
 
 
 def _paired(label: Label, counters: tuple[str, ...]) -> Label:
     """The label paired with these harmless labels."""
     return label.model_copy(update={"counters": counters})
-
-
-@lru_cache(maxsize=1)
-def sensitive_labels() -> dict[str, Label]:
-    """Words that a bundled set tags as needing acknowledgement, by their normalised text."""
-    found: dict[str, Label] = {}
-    for labels in map(load_label_set, label_set_names()):
-        for label in labels.labels:
-            tags = tuple(t for t in label.tags if t in bundled_tags())
-            if any(bundled_tags()[tag].acknowledge for tag in tags):
-                word = Label(text=label.text, key=label.text, tags=tags, harm=label.harm)
-                found.setdefault(normalise(label.text), word)
-    return found
 
 
 # ---- saving ------------------------------------------------------------------------------------
@@ -588,8 +579,8 @@ def suite_files(
     }
     name = asked.labels.name
     suite = {"name": name, **asked_of, "purpose": asked.labels.purpose, "probes": [probe]}
-    if asked.labels.needs_acknowledgement:
-        suite["acknowledge"] = [name]
+    if names := asked.needs_acknowledgement:
+        suite["acknowledge"] = [*names]
     prompts = asked.prompts.model_dump(mode="json", exclude_defaults=True)
     return {
         SUITE_FILE: _yaml(suite),

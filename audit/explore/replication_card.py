@@ -15,7 +15,8 @@ from audit.core.registry import suggest, unknown
 from audit.core.resources import bundled, bundled_names
 from audit.core.schema import COUNT, TEXT, Schema, counts, numbers, texts
 from audit.core.tables import EVERYONE, INCONCLUSIVE
-from audit.data.labels import Cited, Text, normalise
+from audit.data.labels import Cited, normalise
+from audit.data.tags import Text
 from audit.data.yamlfile import FieldError, load_yaml, validate
 from audit.measure.metrics import METRICS
 from audit.probes.linear.probe import ALL

@@ -23,6 +23,7 @@ from audit.core.tables import (
     EVERYONE,
     EXCEEDS,
     INCONCLUSIVE,
+    NOT_JUDGED,
     OK,
     PRIMARY,
     WITHIN,
@@ -55,6 +56,8 @@ _WHOSE_WORD: Final = {
     "assigned": "what somebody else assigned",
     "generator": "settings of a generator, nobody's identity",
 }
+#: how the reason begins of a comparison by an attribute that is the task's own right answer
+OWN_TRUTH: Final = "these groups are the right answers themselves"
 _HARMFUL: Final = ("crime", "suspicion", *DENIGRATING)
 
 
@@ -188,13 +191,38 @@ def _size(finding: Finding) -> tuple[float, float]:
     return -float(np.nan_to_num(surely)), -float(np.nan_to_num(abs(estimate) / margin))
 
 
+def of_itself(disparities: pd.DataFrame, truth: str | None) -> pd.DataFrame:
+    """The table DISPARITIES of one task, with what a comparison by its own truth means.
+
+    That a label is chosen more often where it is right is what was asked, and no disparity: choices
+    by the truth's own column, alone or crossed with another, are not judged, unless the suite
+    declares the question. Wrong answers by it are: they compare the classes' recall.
+
+    Args:
+        disparities: of one task.
+        truth: the manifest column that says the right answer, if any.
+    """
+    table = disparities.copy()
+    parts = table["attribute"].str.split(" x ")
+    own = parts.map(lambda names: truth in names).astype(bool) & (table["status"] == OK)
+    errors = table["metric"] == ERRORS
+    choices = own & ~errors
+    table.loc[choices, "verdict"] = NOT_JUDGED
+    table.loc[choices, "reason"] = f"{OWN_TRUTH}: choices by them are no disparity"
+    alone = own & errors & (table["attribute"] == truth)
+    table.loc[alone, "reason"] = f"{OWN_TRUTH}: wrong answers by them compare the classes' recall"
+    return table
+
+
 def judged(disparities: pd.DataFrame, rates: pd.DataFrame) -> pd.DataFrame:
     """The rows of disparities that become findings: worst-case gaps in the headline condition.
 
     Choices of harmless labels in tasks whose right answer is known are left to the tables, unless
-    the suite declared the question; a declared pair of groups is a finding, too.
+    the suite declared the question, and so are choices by the right answer itself
+    (``of_itself``); a declared pair of groups is a finding, too.
     """
     disparities = DISPARITIES.filled(disparities)
+    not_judged = (disparities["verdict"] == NOT_JUDGED) & (disparities["status"] == OK)
     with_truth = rates.loc[rates["metric"] == "misclassification", "task"].unique()
     as_asked = (
         disparities["task"].isin(with_truth)
@@ -202,7 +230,7 @@ def judged(disparities: pd.DataFrame, rates: pd.DataFrame) -> pd.DataFrame:
         & ~disparities["margin_family"].isin(_HARMFUL)
     )
     headline = disparities["condition"] == ENSEMBLE
-    gaps = (disparities["comparison"] == WORST) & headline & ~as_asked
+    gaps = (disparities["comparison"] == WORST) & headline & ~as_asked & ~not_judged
     return disparities[gaps | (disparities["role"] == PRIMARY)]
 
 
@@ -365,8 +393,11 @@ def _caveats(row: Fields, sources: Mapping[str, str]) -> Iterator[str]:
             f"{TOO_FEW_SUBJECTS}: {row['left_out']}; 'within margin' is said of no group that "
             "nobody looked at"
         )
+    if OWN_TRUTH in row["reason"] and row["metric"] == ERRORS:
+        yield f"{OWN_TRUTH}: wrong answers by them compare the classes' recall"
     if row["status"] == OK and "exploratory questions" in row["reason"]:
-        yield f"an exploratory question: {row['reason']}"
+        told = row["reason"].split("; ")[-1]
+        yield f"an exploratory question: {told}"
     if row["verdict"] == INCONCLUSIVE and row["status"] == OK and not np.isnan(row["detectable"]):
         yield f"gaps under {100 * row['detectable']:.0f} points would mostly look like none here"
 
@@ -451,4 +482,4 @@ def _id(*parts: str) -> str:
     return ".".join(re.sub(r"[^a-z0-9]+", "-", part.lower()).strip("-") for part in parts)
 
 
-__all__ = ["DENIGRATING", "Finding", "find", "tally_verdicts"]
+__all__ = ["DENIGRATING", "OWN_TRUTH", "Finding", "find", "of_itself", "tally_verdicts"]

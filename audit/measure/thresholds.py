@@ -1,7 +1,7 @@
-"""Labels kept above a threshold: CLIP used as a multi-label classifier.
+"""Labels kept at or above a threshold: CLIP used as a multi-label classifier.
 
-Every label whose probability is above a threshold is kept, so a picture may keep several labels, or
-none. From stored embeddings alone.
+Every label whose probability is at or above a threshold is kept, so a picture may keep several
+labels, or none. From stored embeddings alone.
 """
 
 from __future__ import annotations
@@ -59,9 +59,9 @@ def threshold_rates(
     probe: str = "classification",
     task: str = "",
 ) -> pd.DataFrame:
-    """How often labels are kept where every label above a threshold is; the table THRESHOLDS.
+    """How often labels are kept where every label at or above a threshold is; the table THRESHOLDS.
 
-    A label is kept for a picture if its score is above the threshold:
+    A label is kept for a picture if its score is at or above the threshold:
     several may be, or none. At ``thresholds``: every label, every tagged family (any of its labels)
     and, with ``truth``, how often the right label is missed and a wrong one kept; over ``sweep``:
     the families and the mean number of labels kept, as a curve.
@@ -150,7 +150,7 @@ class _Kept:
         rows = np.arange(len(self.groups.clusters))[block]
         families = self.labels.families.values()
         for threshold in thresholds:
-            kept = share > threshold
+            kept = share >= threshold
             yield (threshold, MEAN_KEPT), self._sums(kept.sum(axis=1), rows)
             if families:
                 together = np.stack([kept[:, list(i)].any(axis=1) for i in families], axis=1)

@@ -134,10 +134,10 @@ def question(run: Run, lab: Lab, task: str) -> tuple[Question, float | None]:
 
 
 def threshold_of(key: str) -> float | None:
-    """The threshold, if labels are kept above one."""
+    """The threshold, if labels are kept at or above one."""
     one, two = st.columns([3, 2])
     above = one.toggle(
-        "Keep every label above a threshold",
+        "Keep every label at or above a threshold",
         key=f"above {key}",
         help="instead of choosing the nearest one: several may be kept, or none",
     )
@@ -151,15 +151,16 @@ def threshold_of(key: str) -> float | None:
 
 def allowed(run: Run, lab: Lab, asked: Question) -> bool:
     """Whether this may be asked of these people; words of suspicion want a second thought."""
-    if not asked.labels.needs_acknowledgement:
+    if not asked.needs_acknowledgement:
         return True
-    if refused := lab.refusal(asked.labels):
-        st.error(plain(f"These labels are refused: {refused}"), icon=":material/warning:")
+    if refused := lab.refusal(asked):
+        st.error(plain(f"These words are refused: {refused}"), icon=":material/warning:")
         return False
-    if lab.saved.labels.name in run.suite.get("acknowledge", ()):
+    meant = lab.saved.labels.name in run.suite.get("acknowledge", ())
+    if meant and not asked.prompts.needs_acknowledgement:
         return True
     return st.checkbox(
-        "Some of these labels cast suspicion or ask what the law protects. I mean to ask them."
+        "Some of these words cast suspicion or ask what the law protects. I mean to ask them."
     )
 
 
@@ -171,7 +172,7 @@ def told(lab: Lab, asked: Question, threshold: float | None, reply: Reply, secon
     rule = (
         "the nearest label is chosen"
         if threshold is None
-        else f"every label above {100 * threshold:g}% is kept"
+        else f"every label at or above {100 * threshold:g}% is kept"
     )
     n = len(lab.images.keys)
     same = asked.labels.texts == lab.saved.labels.texts

@@ -84,11 +84,11 @@ class Alarms(Choice):
         "How often is there a false alarm, how often is an event missed, and for whom, at the "
         "threshold in use and at every other?"
     )
+    later: ClassVar = frozenset()  # its name is in plans sealed before
     emits: ClassVar = SCORES
     needs: ClassVar[Gives] = "scores"
 
     kind: Literal["alarms"] = "alarms"
-    name: str = Field("", description="of the task, where a suite asks this twice")
     alarm: tuple[str, ...] = Field(
         min_length=1,
         description="labels that raise an alarm, by key or by a family's tag; others are contrast",
@@ -113,9 +113,9 @@ class Alarms(Choice):
         return self
 
     @property
-    def task(self) -> str:
-        """The name given, or the label set's and that it raises alarms."""
-        return self.name or f"{self.labels.name}, alarms"
+    def usual_task(self) -> str:
+        """The label set's name, and that it raises alarms."""
+        return f"{self.labels.name}, alarms"
 
     @cached_property
     def raising(self) -> tuple[int, ...]:

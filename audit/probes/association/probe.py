@@ -173,10 +173,10 @@ class Association(Probe):
     asks: ClassVar[str] = (
         "Do pictures of one group lie closer to some words, or pictures, than those of others?"
     )
+    later: ClassVar = frozenset()  # its name is in plans sealed before
     emits: ClassVar = SCORES
 
     kind: Literal["association"] = "association"
-    name: str = Field("", description="of the task; by default made from what is asked")
     label_set: Annotated[Words, BeforeValidator(_several)] = Field(
         (), description="a bundled label set or the path of your own YAML, or several"
     )
@@ -227,10 +227,8 @@ class Association(Probe):
         return not self.toward or any(isinstance(of, tuple) and of for of in given)
 
     @property
-    def task(self) -> str:
-        """The name given, or the label set, what is compared, and with what."""
-        if self.name:
-            return self.name
+    def usual_task(self) -> str:
+        """The label set, what is compared, and with what."""
         a, b = self._poles
         of = ", ".join(labels.name for labels in self.sets) or "pictures"
         targets = " v ".join(self.targets)

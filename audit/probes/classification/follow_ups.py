@@ -59,7 +59,7 @@ def _questions(
 
 
 def of_labels(probe: Classification, seen: Seen, design: Design) -> dict[str, pd.DataFrame]:
-    """What dropping, adding or swapping each label does, and keeping all above a threshold."""
+    """What dropping, adding or swapping each label does, and keeping all from a threshold on."""
     if not probe.label_effects or seen.texts.gives == "choices":
         return {}
     labels, groups = probe.labels, design.groups

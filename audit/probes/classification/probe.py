@@ -61,7 +61,7 @@ class Classification(Choice):
 
     asks: ClassVar[str] = "Which label of a given set does the model choose for each picture?"
     needs: ClassVar[Gives] = "choices"
-    later: ClassVar = frozenset({"score_as", "by_truth"})
+    later: ClassVar = Choice.later | {"score_as", "by_truth"}
 
     kind: Literal["classification"] = "classification"
     score_as: Mapping[str, tuple[str, ...]] = Field(
@@ -77,7 +77,7 @@ class Classification(Choice):
     wordings: Wordings = Field(Wordings(), description="the wordings of the specification curve")
     label_effects: bool = Field(True, description="drop, add and swap every label")
     thresholds: tuple[float, ...] = Field(
-        CLIP_THRESHOLDS, min_length=1, description="labels above these probabilities are kept"
+        CLIP_THRESHOLDS, min_length=1, description="labels at or above these probabilities are kept"
     )
 
     @model_validator(mode="after")
@@ -89,7 +89,7 @@ class Classification(Choice):
         return self
 
     @property
-    def task(self) -> str:
+    def usual_task(self) -> str:
         """The label set's name, its additions included, and what it is scored as."""
         if not self.score_as:
             return self.labels.name

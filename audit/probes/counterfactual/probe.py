@@ -143,7 +143,7 @@ class Counterfactual(Probe):
         return self
 
     @property
-    def task(self) -> str:
+    def usual_task(self) -> str:
         """The label set's name, and that pictures were changed."""
         return f"{self.labels.name}, counterfactual"
 

@@ -22,7 +22,10 @@ from audit.probes.identity.names import (
     DET_FNMR,
     FMR,
     FNMR,
+    FPIR,
+    RANK_ONE,
     THRESHOLD,
+    TPIR,
     WITHIN,
     at_target,
 )
@@ -208,8 +211,9 @@ def _draw_curve(
 
 
 def of_task(run: Run, task: str) -> pd.DataFrame:
-    """The measures of one task."""
-    return run.measures[run.measures["task"] == task]
+    """The measures of one task, but those of a watch list."""
+    rows = run.measures[run.measures["task"] == task]
+    return rows[~rows["metric"].isin([FPIR, TPIR, RANK_ONE])]
 
 
 def groups_of(rows: pd.DataFrame, attribute: str) -> list[str]:

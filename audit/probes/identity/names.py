@@ -32,6 +32,16 @@ DET_FMR: Final = "DET: false match rate"
 DET_FNMR: Final = "DET: false non-match rate"
 
 
+#: of searches on a watch list
+FPIR: Final = "false positive identification rate"
+
+
+TPIR: Final = "true positive identification rate"
+
+
+RANK_ONE: Final = "rank-1 identification rate"
+
+
 #: ``label`` of rows of a false match rate: of whom the two people of a pair are
 WITHIN: Final = "two people of one group"
 

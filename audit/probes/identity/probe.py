@@ -13,9 +13,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from audit.core.errors import InputError, sentence
 from audit.core.rows import Array
-from audit.core.tables import (
-    PAIRS,
-)
+from audit.core.tables import MEASURES, PAIRS
 from audit.data.dataset import Dataset
 from audit.measure.measures import measured
 from audit.probes.identity.names import (
@@ -28,6 +26,7 @@ from audit.probes.identity.names import (
     Integers,
 )
 from audit.probes.identity.rows import Half
+from audit.probes.identity.watch_list import WatchList, roles, rows_of
 from audit.probes.kit.base import Design, Probe, Seen, pictures_having, require_column
 from audit.stats import verification
 from audit.stats.verification import (
@@ -60,6 +59,7 @@ class Identity(Probe):
         "Of whom do the embeddings fail to tell two people apart, or to hold one person's pictures "
         "together?"
     )
+    later: ClassVar = frozenset({"watch_list"})  # its name is in plans sealed before
     emits: ClassVar = PAIRS
     whole: ClassVar[str] = (
         "every picture is compared with those of all other people; similarities are held in tiles "
@@ -68,7 +68,6 @@ class Identity(Probe):
     )
 
     kind: Literal["identity"] = "identity"
-    name: str = Field("", description="of the task, where a suite asks this twice")
     targets: Targets = Field((0.01, 0.001), description="shares of impostor pairs that may match")
     sitting: str | None = Field(
         None, description="the column that says on which occasion a picture was taken"
@@ -87,6 +86,10 @@ class Identity(Probe):
         10_000_000, ge=1000, description="of two people, at most so many of every two groups"
     )
 
+    watch_list: WatchList | None = Field(
+        None, description="pictures that people are looked for on, one against all (1:N)"
+    )
+
     @model_validator(mode="after")
     def _knows_sittings(self) -> Self:
         if self.apart and self.sitting is None:
@@ -95,9 +98,9 @@ class Identity(Probe):
         return self
 
     @property
-    def task(self) -> str:
-        """The name given, or 'identity'."""
-        return self.name or self.kind
+    def usual_task(self) -> str:
+        """Identity."""
+        return self.kind
 
     def sensitive(self) -> Iterator[str]:
         """To recognise people is asked only where it is meant."""
@@ -144,6 +147,8 @@ class Identity(Probe):
             told += "" if subjects == 1 else "s"
             why = f"half fix the threshold and half are measured: at least {FEWEST} are needed"
             raise InputError(sentence(f"{told}, and {why}", "Ask about more people"))
+        if self.watch_list is not None:
+            roles(self.watch_list, dataset, keys, self.task)
 
     # ---- one row a pair --------------------------------------------------------------------------
 
@@ -208,7 +213,10 @@ class Identity(Probe):
         found = [*half.thresholds(), *half.of_everyone()]
         for attribute in design.groups.attributes:
             found += half.of_attribute(attribute)
-        return measured(found, probe=self.kind, task=self.task, level=design.confidence.level)
+        table = measured(found, probe=self.kind, task=self.task, level=design.confidence.level)
+        if self.watch_list is None:
+            return table
+        return MEASURES.joined([table, rows_of(self.watch_list, half)])
 
     def faces(self, seen: Seen, codes: Integers, groups: int, strangers: bool = False) -> Faces:
         """The pictures of known group: all, or those of which two people's are compared."""
@@ -255,16 +263,4 @@ def _rows_of(
     )
 
 
-# ---- groups together ----------------------------------------------------------------------------
-
-
-# ---- by chance ----------------------------------------------------------------------------------
-
-
-# ---- words --------------------------------------------------------------------------------------
-
-
-__all__ = [
-    
-    "Identity", 
-]  # fmt: skip
+__all__ = ["Identity"]

@@ -13,13 +13,17 @@ from audit.core.page import Markdown
 from audit.core.rows import Record
 from audit.core.rundir import Run
 from audit.core.tables import EVERYONE, OK, UNDEFINED
+from audit.measure.abstention import rates_in
 from audit.probes.identity.figures import det_curves, error_rates, groups_of, of_task, targets_of
 from audit.probes.identity.names import (
     DET_FMR,
     DET_FNMR,
     FMR,
     FNMR,
+    FPIR,
+    RANK_ONE,
     THRESHOLD,
+    TPIR,
     WITHIN_ACROSS,
     WORST_FMR,
     WORST_FNMR,
@@ -36,7 +40,17 @@ from audit.probes.kit.blocks import (
     probe_would,
     said,
 )
-from audit.probes.kit.cells import NBSP, at, measured, p_value, table, tag
+from audit.probes.kit.cells import (
+    MOST_ROWS,
+    NBSP,
+    at,
+    measured,
+    p_value,
+    rate_in_words,
+    table,
+    tag,
+    with_rest,
+)
 from audit.probes.kit.tasks import tasks_of
 
 
@@ -82,7 +96,35 @@ def _of_identity(run: Run, name: str) -> Part:
             for a in attributes
             if len(groups_of(rows, a)) > 1
         ]
-    return Part(name, blocks)
+    return Part(name, [*blocks, *_watch_list(run, name)])
+
+
+def _watch_list(run: Run, name: str) -> list[Block]:
+    """Searches on a watch list by group of the person looked for, where there is one."""
+    rows = run.measures[run.measures["task"] == name]
+    rows = rates_in(rows[rows["metric"].isin([FPIR, TPIR, RANK_ONE])])
+    if rows.empty:
+        return []
+    told = Markdown(
+        "**Searches on a watch list.** One picture is held against every picture on the list. "
+        "*False positive*: somebody who is not on it is found there, at or above the threshold; "
+        "the longer the list, the more often. *True positive*: somebody on it is found first and "
+        "at or above the threshold; *rank 1*: the same at no threshold. By group of the person "
+        "looked for."
+    )
+    shown = table(
+        {
+            "By": row.attribute,
+            "Group": row.group,
+            "At": row.condition,
+            "Rate": row.metric,
+            "Searches": f"{row.n:,}",
+            "Share [interval] (events)": rate_in_words(row, row.n),
+        }
+        for row in each(rows.head(8 * MOST_ROWS))
+    )
+    rest = with_rest(shown, len(rows) - 8 * MOST_ROWS, "rates", "measures.parquet")
+    return [told, Folded(f"{name}: searches on the watch list", [rest])]
 
 
 def _lead(rows: pd.DataFrame, attributes: Sequence[str]) -> str | None:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from audit.core.errors import InputError, sentence
 from audit.core.registry import Registry, suggest
@@ -18,7 +18,9 @@ from audit.core.rows import Fields, Values
 from audit.core.schema import Schema
 from audit.core.tables import MEASURES
 from audit.data.dataset import Dataset
+from audit.data.guard import accusation
 from audit.data.remarks import Remark, of_column
+from audit.data.yamlfile import FieldError
 from audit.measure.confidence import Confidence
 from audit.measure.metrics import Draws, Groups
 from audit.models.encoder import Gives, Texts
@@ -85,16 +87,29 @@ class Probe(BaseModel):
     #: keys that plans sealed before had, with the only value they could have
     earlier: ClassVar[Fields] = {}
     #: keys that came after plans were sealed, empty by default: unused they are in no digest
-    later: ClassVar[frozenset[str]] = frozenset()
+    later: ClassVar[frozenset[str]] = frozenset({"name"})
 
     kind: str
+    name: str = Field("", description="of the task; by default made from what is asked")
     only: Mapping[str, str | tuple[str, ...]] = Field(
         default_factory=dict, description="column: value or values; ask of these pictures only"
     )
 
+    @model_validator(mode="after")
+    def _is_called_so(self) -> Self:
+        if self.name and self.task != self.name:
+            told = f"a {self.kind} probe names its task itself"
+            raise FieldError(sentence(told, "Leave 'name' out"), "name")
+        return self
+
     @property
     def task(self) -> str:
         """The name under which this probe's outcomes are counted; unique within a suite."""
+        return self.name or self.usual_task
+
+    @property
+    def usual_task(self) -> str:
+        """The task's name where the suite gives none, made from what is asked."""
         raise NotImplementedError
 
     def label_sets(self) -> tuple[LabelSet, ...]:
@@ -119,10 +134,22 @@ class Probe(BaseModel):
         return self.needs
 
     def sensitive(self) -> Iterator[str]:
-        """Names that a suite must list under ``acknowledge:`` before this may be asked."""
-        for labels in self.label_sets():
-            if labels.needs_acknowledgement:
-                yield labels.name
+        """Names that a suite must list under ``acknowledge:`` before this may be asked.
+
+        Label sets that need it, and template sets of which a template accuses whoever it is of.
+        """
+        asked: list[LabelSet | PromptSet] = [*self.label_sets(), *self.prompt_sets()]
+        for words in asked:
+            if words.needs_acknowledgement:
+                yield words.name
+
+    def accused(self, name: str) -> str:
+        """The words for which free text of this name is sensitive, in brackets; '' for tags."""
+        sets = [x for labels in self.label_sets() if labels.name == name for x in labels.labels]
+        texts = [label.text for label in sets if not label.tags]
+        texts += [t for words in self.prompt_sets() if words.name == name for t in words.templates]
+        found = next(filter(None, map(accusation, texts if sets or texts else [name])), None)
+        return f" ('{found.words}' is {found.where})" if found else ""
 
     def resolve(self, dataset: Dataset) -> None:
         """Resolve every name against the data set, so that ``check`` finds mistakes early.

@@ -87,7 +87,7 @@ class Choice(Probe):
         return str(field.default if not field.is_required() else cls.__name__)
 
     @property
-    def task(self) -> str:
+    def usual_task(self) -> str:
         """The label set's name, its additions included."""
         return self.labels.name
 

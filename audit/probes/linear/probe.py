@@ -69,7 +69,7 @@ class Linear(Choice):
     folds: int = Field(5, ge=3, le=20, description="parts of the subjects; one is judged at a time")
 
     @property
-    def task(self) -> str:
+    def usual_task(self) -> str:
         """The label set's name, and that it is taught."""
         return f"{self.labels.name}, linear probe"
 

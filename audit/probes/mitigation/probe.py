@@ -141,7 +141,7 @@ class Mitigation(Choice):
         return self
 
     @property
-    def task(self) -> str:
+    def usual_task(self) -> str:
         """The label set's name, and what the mitigations are for."""
         return f"{self.labels.name}, mitigated for {self.attribute}"
 
@@ -211,8 +211,9 @@ class Mitigation(Choice):
 
     def sensitive(self) -> Iterator[str]:
         """The label set, also where only a counter-label makes it one to acknowledge."""
-        asked = [self.labels, *(one.labels for one in self.offered.values())]
-        if any(labels.needs_acknowledgement for labels in asked):
+        yield from super().sensitive()
+        offered = any(one.labels.needs_acknowledgement for one in self.offered.values())
+        if offered and not self.labels.needs_acknowledgement:
             yield self.labels.name
 
     def resolve(self, dataset: Dataset) -> None:

@@ -64,10 +64,10 @@ class Naming(Probe):
     """
 
     asks: ClassVar[str] = "Does the model pick the right name for a picture among candidate names?"
+    later: ClassVar = frozenset()  # its name is in plans sealed before
     emits: ClassVar = CHOICES
 
     kind: Literal["naming"] = "naming"
-    name: str = Field("", description="of the task, where a suite asks this twice")
     names: str | None = Field(
         None,
         description="the column of each subject's name; without it each is given an invented one, "
@@ -80,9 +80,9 @@ class Naming(Probe):
     ] = Field((100, 1000, 2000), description="numbers of candidate names")
 
     @property
-    def task(self) -> str:
-        """The name given, or 'naming'."""
-        return self.name or self.kind
+    def usual_task(self) -> str:
+        """Naming."""
+        return self.kind
 
     @property
     def truth(self) -> str:
@@ -113,6 +113,7 @@ class Naming(Probe):
     def sensitive(self) -> Iterator[str]:
         """To ask who somebody is is asked only where it is meant."""
         yield SENSITIVE
+        yield from super().sensitive()
 
     def contrasts(self) -> tuple[str, ...]:
         """All sizes but the smallest."""

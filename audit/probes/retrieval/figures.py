@@ -38,6 +38,7 @@ from audit.probes.kit.looks import (
     title,
     wrapped,
 )
+from audit.probes.retrieval.names import PRECISION_AT_K, RECALL_AT_K
 
 #: most queries in one figure, and most groups of each
 QUERIES: Final = 4
@@ -52,7 +53,7 @@ _DEPTH: Final = re.compile(r"(top (\d+)|whole list)(?:, target (.*))?")
 
 
 def of_retrieval(run: Run, task: str) -> pd.DataFrame:
-    """Rows of MEASURES of a retrieval task, with what the condition says.
+    """Rows of MEASURES of a retrieval task, but those of relevance, with what the condition says.
 
     ``depth``: 'top 10' or 'whole list', ``k`` the places of it, ``target``.
 
@@ -60,6 +61,7 @@ def of_retrieval(run: Run, task: str) -> pd.DataFrame:
         InputError: the run has no such task with measures.
     """
     rows = run.measures[(run.measures["task"] == task) & (run.measures["probe"] == "retrieval")]
+    rows = rows[~rows["metric"].isin([RECALL_AT_K, PRECISION_AT_K])]
     if rows.empty:
         known = run.measures.loc[run.measures["probe"] == "retrieval", "task"].unique()
         raise InputError(

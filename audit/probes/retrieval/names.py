@@ -24,6 +24,13 @@ ENTROPY: Final = "entropy"
 SHARE: Final = "share"
 
 
+#: of a group's relevant pictures the share in the top, and of those in the top the share relevant
+RECALL_AT_K: Final = "recall_at_k"
+
+
+PRECISION_AT_K: Final = "precision_at_k"
+
+
 #: in which unit each is; a share, or a difference of two, is told in points
 UNITS: Final = {
     MAX_SKEW: "log ratio", MIN_SKEW: "log ratio", NDKL: "nats", BIAS: "", ENTROPY: "of at most 1",

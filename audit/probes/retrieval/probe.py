@@ -18,22 +18,22 @@ from audit.core.registry import suggest, unknown
 from audit.core.rows import Array, Row
 from audit.core.tables import ENSEMBLE, MEASURES, RANKS, TOO_FEW, UNDEFINED
 from audit.data.dataset import Dataset
+from audit.data.guard import accusation
 from audit.data.labels import (
     Label,
     LabelSet,
     PromptSet,
-    bundled_tags,
-    label_set_names,
     load_label_set,
     load_prompt_set,
-    normalise,
 )
+from audit.data.remarks import Remark
 from audit.data.yamlfile import FieldError
 from audit.measure.measures import measured
 from audit.measure.metrics import DEFAULT_FAMILY
 from audit.measure.prompt_variants import ensemble
 from audit.models.encoder import Gives
 from audit.probes.kit.base import Design, Probe, Seen, Texts
+from audit.probes.retrieval import relevance
 from audit.probes.retrieval.names import ALL, BATCH, DIGITS, MAX_SKEW, UNITS, group_named
 from audit.probes.retrieval.rows import Ranked, Told, headlines
 from audit.stats import parity, ranking
@@ -133,10 +133,9 @@ class Retrieval(Probe):
         "Who is at the top when all pictures are ranked by their similarity to a text?"
     )
     emits: ClassVar = RANKS
-    later: ClassVar = frozenset({"ndkl_at", "bias_of"})
+    later: ClassVar = frozenset({"ndkl_at", "bias_of", "relevant"})
 
     kind: Literal["retrieval"] = "retrieval"
-    name: str = Field("", description="of the task; by default made from the label set's name")
     label_set: str | None = Field(None, description="a bundled label set or the path of your own")
     templates: str = Field("plain", description="a bundled template set or the path of your own")
     queries: Literal["labels", "prompts"] | tuple[str, ...] = Field(
@@ -153,6 +152,9 @@ class Retrieval(Probe):
         default_factory=dict,
         description="attribute: the two groups of its bias@k, the first counted above 0; all other "
         "pictures count in k only; by default the groups of attributes that have two",
+    )
+    relevant: str | None = Field(
+        None, description="column with the queries that a picture answers, '|' between several"
     )
 
     @model_validator(mode="before")
@@ -185,10 +187,10 @@ class Retrieval(Probe):
         return self
 
     @property
-    def task(self) -> str:
-        """The name given, or that of the label set and how it is asked."""
-        if self.name or self.label_set is None:
-            return self.name or "own queries"
+    def usual_task(self) -> str:
+        """The label set's name and how it is asked."""
+        if self.label_set is None:
+            return "own queries"
         how = "queries" if self.queries == "labels" else "single queries"
         return f"{self.labels.name} as {how}"
 
@@ -226,17 +228,10 @@ class Retrieval(Probe):
         return (load_prompt_set(self.templates),) if self.label_set else ()
 
     def sensitive(self) -> Iterator[str]:
-        """Its label set, and queries of your own that hold a word of suspicion or of special kind.
-
-        The words are those of all bundled label sets; of others nobody can know.
-        """
+        """Its label set, and queries of your own that accuse or ask what the law protects."""
         yield from super().sensitive()
         if isinstance(self.queries, tuple):
-            words = [f" {normalise(word)} " for word in _guarded()]
-            for query in self.queries:
-                said = "".join(c if c.isalnum() else " " for c in normalise(query))
-                if any(word in f" {normalise(said)} " for word in words):
-                    yield query
+            yield from filter(accusation, self.queries)
 
     def resolve(self, dataset: Dataset) -> None:
         """Load both sets, and check every k and every group of a target.
@@ -262,6 +257,24 @@ class Retrieval(Probe):
                 self._require_groups(target, dataset)
         for attribute, groups in self.bias_of.items():
             self._require_two(attribute, groups, dataset)
+
+        if self.relevant is not None:
+            keys = self.pictures(dataset)
+            names = self._query_names
+            relevance.require_relevant(dataset, self.relevant, keys, names, self.task)
+
+    def remarks(self, dataset: Dataset) -> Iterator[Remark]:
+        """Also what of the column of relevance names no query."""
+        yield from super().remarks(dataset)
+        if self.relevant is not None:
+            keys = self.pictures(dataset)
+            yield from relevance.remarks(dataset, self.relevant, keys, self._query_names, self.task)
+
+    @property
+    def _query_names(self) -> list[tuple[str, ...]]:
+        """What a cell may call each query: its text, and of a label its text and key."""
+        of = [(q.text, *((q.label.text, q.label.key) if q.label else ())) for q in self.asked]
+        return [tuple(dict.fromkeys(names)) for names in of]
 
     def _require_two(self, attribute: str, groups: Sequence[str], dataset: Dataset) -> None:
         """Refuse a bias between groups that aren't there; those of bins are not known here."""
@@ -388,7 +401,17 @@ class Retrieval(Probe):
             for row in self._of_attribute(attribute, best, ids, seen, design)
         ]
         table = measured(found, probe=self.kind, task=self.task, level=design.confidence.level)
-        return MEASURES.conform(headlines(table))
+        told = MEASURES.conform(headlines(table))
+        if self.relevant is None:
+            return told
+        cells = seen.dataset.texts(self.relevant).reindex(list(seen.images.keys))
+        said = relevance.relevance(list(cells), self._query_names)
+        asked = self.kind, self.task
+        number = np.full(len(ids), -1)  # pictures that the probe leaves out have none
+        number[_keys(seen.images.keys, ids)] = np.arange(len(cells))
+        ranked = number[best.keys[:, : self.k[-1]]]
+        more = relevance.rows_of(said, ranked, seen.images.keys, self.k, asked, design)
+        return MEASURES.joined([told, more])
 
     def _of_attribute(
         self, attribute: str, best: Top, ids: Array, seen: Seen, design: Design
@@ -442,13 +465,6 @@ class Retrieval(Probe):
                 f"{field.attribute}: {why}; inconclusive."
             ),
         }
-
-
-def _guarded() -> set[str]:
-    """Texts of all bundled labels that need acknowledgement by a tag of the common vocabulary."""
-    tags = {name for name, tag in bundled_tags().items() if tag.acknowledge}
-    sets = map(load_label_set, label_set_names())
-    return {label.text for labels in sets for label in labels.labels if tags & {*label.tags}}
 
 
 def _keys(names: Any, ids: Array) -> NDArray[np.int64]:

@@ -13,11 +13,13 @@ from audit.core.page import Markdown
 from audit.core.rows import Record
 from audit.core.rundir import Run
 from audit.core.tables import OK
+from audit.measure.abstention import rates_in
 from audit.probes.kit.blocks import Block, Folded, Part, Picture, Section, probe_would, said
-from audit.probes.kit.cells import MOST_ROWS, at, table, with_rest
+from audit.probes.kit.cells import MOST_ROWS, at, rate_in_words, table, with_rest
 from audit.probes.kit.measures_section import in_unit, measure_cells
 from audit.probes.kit.tasks import Task, tasks_of
 from audit.probes.retrieval import figures
+from audit.probes.retrieval.names import PRECISION_AT_K, RECALL_AT_K
 
 _NAMES: Final = {
     "max_skew": "MaxSkew",
@@ -26,6 +28,8 @@ _NAMES: Final = {
     "bias": "bias",
     "entropy": "normalised entropy",
 }
+
+_RELEVANT: Final = {RECALL_AT_K: "recall", PRECISION_AT_K: "precision"}
 
 
 def tell(run: Run) -> Sequence[Block]:
@@ -59,7 +63,8 @@ model's: a ranking by lot then has it too.
   are the mean of these: they hold, and are wide. NDKL and entropy have no bounds: near parity
   resampling gives none that hold. Nor has MaxSkew where k is so small that less than one picture
   of some group is wanted.
-- Nothing here says whether the pictures found are *relevant*. Pictures whose group by an attribute
+- Whether the pictures found are *relevant* is told where the probe names a column that says so
+  (`relevant:`), and nowhere else. Pictures whose group by an attribute
   is unknown, or too small to be compared, are left out of the rankings by that attribute, but for
   bias@k; who is left out is named below."""
 )
@@ -78,6 +83,7 @@ def _of_task(run: Run, task: Task) -> Part:
             *(_means(rows, target) for target in targets),
             _shares(rows),
         ]
+    blocks += _relevant(run, task)
     return Part(task.name, [*blocks[:1], *_unusable(rows), *_left_out(rows), *blocks[1:]])
 
 
@@ -187,6 +193,35 @@ def _shares(rows: pd.DataFrame) -> Folded:
     )
     rest = with_rest(shown, len(shares) - 4 * MOST_ROWS, "groups", "measures.parquet")
     return Folded(f"Every group's share of the top {shares['k'].max()}, mean over queries", [rest])
+
+
+def _relevant(run: Run, task: Task) -> list[Block]:
+    """Recall and precision of every group, where a column says which pictures answer a query."""
+    here = (run.measures["task"] == task.name) & (run.measures["probe"] == "retrieval")
+    here &= run.measures["metric"].isin([*_RELEVANT])
+    rows = rates_in(run.measures[here])
+    if rows.empty:
+        return []
+    told = said(
+        "Relevance was known for some pictures. **Recall**: of the pictures that answer a query, "
+        "the share in the top, by the group of the person sought; at most k over their number. "
+        "**Precision**: of the pictures in the top, the share that answers the query, by the group "
+        "of the person found; it is lower for a group that fewer queries are about. Counts are of "
+        "pairs of a query and a picture."
+    )
+    shown = table(
+        {
+            "By": row.attribute,
+            "Group": row.group,
+            "Depth": row.condition,
+            "Measure": _RELEVANT[row.metric],
+            "Pairs": f"{row.n:,}",
+            "Rate [interval] (events)": rate_in_words(row, row.n),
+        }
+        for row in each(rows.head(8 * MOST_ROWS))
+    )
+    rest = with_rest(shown, len(rows) - 8 * MOST_ROWS, "rates", "measures.parquet")
+    return [told, Folded("Recall and precision by group", [rest])]
 
 
 SECTION: Final = Section("retrieval", probe_would("retrieval"), tell)

@@ -109,7 +109,7 @@ class Robustness(Choice):
         return self
 
     @property
-    def task(self) -> str:
+    def usual_task(self) -> str:
         """The label set's name, and that footage is degraded."""
         return f"{self.labels.name}, robustness"
 

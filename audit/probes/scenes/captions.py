@@ -24,7 +24,8 @@ from pydantic import (
 from audit.core.errors import InputError, sentence
 from audit.core.rows import Array, Row, Values
 from audit.data.dataset import Dataset
-from audit.data.labels import Text, normalise, prompt
+from audit.data.labels import normalise, prompt
+from audit.data.tags import Text
 from audit.probes.kit.base import require_column, require_values
 
 Integers = NDArray[np.int64]
@@ -94,7 +95,22 @@ class Columns(BaseModel):
     right: str = Field(description="column with the right caption")
     others: Names = Field(min_length=1, description="columns with wrong captions of other scenes")
     close: Names = Field((), description="columns with captions that are wrong in one detail")
+    instead: Names = Field(
+        (),
+        description="columns with captions of other scenes, one for each close one, in its place",
+    )
     separator: str = Field("|", min_length=1, description="between several captions in one cell")
+
+    @model_validator(mode="after")
+    def _instead_of_something(self) -> Self:
+        if self.instead and not self.close:
+            raise ValueError("'instead' takes the place of close captions; name them in 'close'")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_instead(self, dump: SerializerFunctionWrapHandler) -> Row:
+        """Plans sealed before there was 'instead' hold where it is not used."""
+        return {k: v for k, v in dump(self).items() if k != "instead" or v}
 
     @property
     def truth(self) -> str:
@@ -111,9 +127,10 @@ class Columns(BaseModel):
         """The captions as they stand in the manifest, of these pictures in this order.
 
         Raises:
-            InputError: a column isn't there, or a cell holds several right captions.
+            InputError: a column isn't there, a cell holds several right captions, or a picture has
+                fewer captions to stand in for close ones than close ones.
         """
-        columns = ((self.right,), self.close, self.others)
+        columns = ((self.right,), self.close, self.others, self.instead)
         cells = [[_values(dataset, name, keys, where) for name in names] for names in columns]
         several = cells[0][0].astype(str).str.contains(self.separator, regex=False)
         if several.any():
@@ -127,9 +144,24 @@ class Columns(BaseModel):
             )
         places: dict[str, int] = {}
         blocks = [_placed(of_role, self.separator, places, len(keys)) for of_role in cells]
-        right, close, others = ((block >= 0).any(axis=1) for block in blocks)
-        asked = right & others & (close | (not self.close))
+        right, close, others, _ = ((block >= 0).any(axis=1) for block in blocks)
+        asked: Flags = right & others & (close | np.full(len(keys), not self.close))
+        if self.instead:
+            blocks[3] = self._as_many(blocks[3], blocks[1], asked, keys, where)
         return _side_by_side(tuple(places), blocks, asked)
+
+    def _as_many(
+        self, more: Integers, close: Integers, asked: Flags, keys: Sequence[str], where: str
+    ) -> Integers:
+        """As many captions in place of the close ones as a picture has of these: the first."""
+        wanted, there = ((block >= 0).sum(axis=1) for block in (close, more))
+        few = np.flatnonzero(asked & (there < wanted))
+        if few.size:
+            row = int(few[0])
+            told = f"{where}: the picture '{keys[row]}' has {wanted[row]} close captions and "
+            told += f"{there[row]} in {', '.join(self.instead)}"
+            raise InputError(sentence(told, "Write as many, so that both choices are equally long"))
+        return np.where(np.arange(more.shape[1]) < wanted[:, np.newaxis], more, -1)
 
 
 class Template(BaseModel):

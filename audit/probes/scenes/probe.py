@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import ClassVar, Final, Literal, Self
 
 import numpy as np
@@ -27,14 +26,12 @@ from audit.core.tables import (
     records,
 )
 from audit.data.dataset import Dataset
+from audit.data.guard import accusation
 from audit.data.labels import (
     Label,
     LabelSet,
     PromptSet,
-    label_set_names,
-    load_label_set,
     load_prompt_set,
-    normalise,
 )
 from audit.data.remarks import Remark, counted, says_nothing, tally
 from audit.measure.abstention import (
@@ -82,8 +79,6 @@ from audit.probes.scenes.rows import cost_row, gap_cost_row, told_apart_rows
 from audit.stats.scoring import Scoring
 
 _ALIKE: Final = 1e-12
-#: tags of labels that accuse somebody
-_ACCUSING: Final = frozenset({"crime", "suspicion"})
 #: numbers gathered at a time: bounds memory to some 30 MB
 _AT_ONCE: Final = 4_000_000
 
@@ -97,9 +92,10 @@ class Scenes(Probe):
     is offered other words. Where there are close captions the headline offers them, which is the
     stress test of the CLIP paper (Radford et al. 2021, arXiv 2103.00020, section 7.2), and
     ``without close captions`` is its coarse classification of the same pictures. Close captions
-    also make the choice longer; with a template, ``as many other captions instead`` tells the one
-    from the other, and with several ``close`` columns each is a condition of its own. Captions that
-    the model can't tell apart are drawn among, so that no order of theirs favours the right one.
+    also make the choice longer; ``as many other captions instead``, made by a template and named by
+    ``columns``, tells the one from the other. With several ``close`` columns of a template each is
+    a condition of its own. Captions that the model can't tell apart are drawn among, so that no
+    order of theirs favours the right one.
     """
 
     asks: ClassVar[str] = (
@@ -130,11 +126,6 @@ class Scenes(Probe):
                 "give exactly one"
             )
         return self
-
-    @property
-    def task(self) -> str:
-        """The name the suite gives it."""
-        return self.name
 
     @property
     def written(self) -> Columns | Template | Detail:
@@ -190,7 +181,8 @@ class Scenes(Probe):
         """What leaving out the close captions does, and putting others in their place."""
         if not self.stressed:
             return ()
-        return (WITHOUT, INSTEAD) if self.template and self.template.instead else (WITHOUT,)
+        written = self.template or self.columns
+        return (WITHOUT, INSTEAD) if written and written.instead else (WITHOUT,)
 
     def compared(self) -> dict[str, tuple[str, ...]]:
         """The columns that a template fills in, or the one that says whether a detail is there."""
@@ -237,15 +229,13 @@ class Scenes(Probe):
             self._refuse_suspicion(offered.captions)
 
     def _refuse_suspicion(self, captions: Iterable[str]) -> None:
-        """Captions are free text: the words of suspicion label sets need the same care in them."""
-        pattern, where = suspicious_words()
+        """Captions are free text: what accuses in a label set needs the same care in them."""
         for caption in captions:
-            if found := pattern.search(normalise(caption)):
+            if found := accusation(caption):
                 raise InputError(
                     sentence(
                         f"scenes '{self.task}': the caption '{caption}' casts suspicion or asks "
-                        f"what the law protects: '{found[0]}' is in the label set "
-                        f"'{where[found[0]]}'",
+                        f"what the law protects: '{found.words}' is {found.where}",
                         "If you mean to ask it, say 'suspicion: true' in the probe and add its "
                         "name under 'acknowledge:' in the suite",
                     )
@@ -440,26 +430,6 @@ def close_only(column: str) -> str:
     return f"close captions by {column} only"
 
 
-@lru_cache(maxsize=1)
-def suspicious_words() -> tuple[re.Pattern[str], dict[str, str]]:
-    """What needs acknowledgement in a caption, and the shipped label set that each is from.
-
-    Words of suspicion and crime, and whatever else needs acknowledgement if it has two words or
-    more: 'white' is also the colour of a car, 'white person' is not.
-    """
-    where: dict[str, str] = {}
-    for name in label_set_names():
-        found = load_label_set(name)
-        for label in (*found.labels, *found.additions.values()):
-            careful = any(found.tag(tag).acknowledge for tag in label.tags)
-            accusing = not _ACCUSING.isdisjoint(label.tags)
-            for word in map(normalise, (label.text, label.key)):  # 'violent person' and 'violent'
-                if accusing or (careful and " " in word):
-                    where.setdefault(word, name)
-    longest_first = sorted(where, key=len, reverse=True)
-    return re.compile(rf"\b(?:{'|'.join(map(re.escape, longest_first))})\b"), where
-
-
 def _similarities(
     vectors: NDArray[np.float32], captions: NDArray[np.float64], at: Integers
 ) -> NDArray[np.float64]:
@@ -490,7 +460,4 @@ def _choose(
     return pd.DataFrame({"place": place, "score": share, "margin": margin, "tie": margin < TIE})
 
 
-__all__ = [
-    "Scenes",
-    "close_only", "suspicious_words",
-]  # fmt: skip
+__all__ = ["Scenes", "close_only"]

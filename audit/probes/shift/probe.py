@@ -75,7 +75,7 @@ class Shift(Choice):
         return self
 
     @property
-    def task(self) -> str:
+    def usual_task(self) -> str:
         """The label set's name and the column of the sources."""
         return f"{self.labels.name}, shift by {self.column}"
 

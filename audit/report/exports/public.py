@@ -41,6 +41,7 @@ from audit.engine import gates
 from audit.engine.consent import withdrawn_since
 from audit.measure.findings import REMARKED, TOO_FEW_SUBJECTS, Finding, in_columns
 from audit.measure.rates_by_truth import RECALL
+from audit.probes.retrieval.names import RECALL_AT_K
 from audit.report import narrative
 from audit.report.exports.places import names_in, without_paths
 from audit.report.exports.withholding import Cell, Fewest, withheld_of
@@ -61,19 +62,12 @@ _OF_ALL: Final = (SPREAD, DEPARTURE)
 _RESTS_ON_ALL: Final[Mapping[str, Sequence[str]]] = {
     "rates": ("pooled", "pooled_low", "pooled_high"),
     "disparities": (
-        "left_out",
-        "null_mean",
-        "null_high",
-        "pooled_value",
-        "pooled_low",
-        "pooled_high",
-        "pooled_low_simultaneous",
-        "pooled_high_simultaneous",
-        "pooled_verdict",
+        "left_out", "null_mean", "null_high", "pooled_value", "pooled_low", "pooled_high",
+        "pooled_low_simultaneous", "pooled_high_simultaneous", "pooled_verdict",
     ),
     "thresholds": ("chi_squared", "p", "q"),
     "measures": ("null_mean", "null_low", "null_high", "excess", "p", "smallest_p"),
-}
+}  # fmt: skip
 #: probes whose measures count places of a ranking, not people
 _DEPTHS: Final = frozenset({"retrieval"})
 #: curves over wordings, with shares of variance over all groups of an attribute
@@ -242,7 +236,8 @@ def _about_few(table: pd.DataFrame, fewest: Fewest) -> Any:
     sizes = zip(table["n"], table["subjects"], strict=True)
     few = np.array([fewest.near(n, subjects) for n, subjects in sizes], dtype=bool)
     of_all = table["group"].isin(["", EVERYONE])
-    return few & ~(of_all | table["probe"].isin(_DEPTHS)).to_numpy()
+    places = table["probe"].isin(_DEPTHS) & (table["metric"] != RECALL_AT_K)
+    return few & ~(of_all | places).to_numpy()
 
 
 def _blank(table: pd.DataFrame, out: Any, schema: Schema) -> pd.DataFrame:

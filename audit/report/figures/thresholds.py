@@ -1,4 +1,4 @@
-"""How often labels are kept that are above a threshold."""
+"""How often labels are kept that are at or above a threshold."""
 
 from __future__ import annotations
 
@@ -56,7 +56,8 @@ def threshold_curves(run: Run, task: str, attribute: str) -> Figure:
             axis.set_title(wrapped(f"any ‘{plain(family)}’ label", 40), loc="left")
         axes[0].set_ylabel("of pictures")
         name = shortened(attribute)
-        title(figure, f"{task}: how often a label is kept that is above a threshold, by {name}")
+        told = "how often a label is kept that is at or above a threshold"
+        title(figure, f"{task}: {told}, by {name}")
         for axis in axes:
             axis.grid(axis="y", visible=True)
         legend(figure, _curves_legend(curves, groups, len(asked)), columns=4)
@@ -85,7 +86,7 @@ def _threshold_frame(
         scale.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: f"{v:g}%"))
     for threshold in asked:
         axis.axvline(100 * threshold, color=INK, lw=1, ls=":", gid="asked", zorder=1)
-    axis.set_xlabel("kept if the probability is above", loc="left")
+    axis.set_xlabel("kept if the probability is at or above", loc="left")
 
 
 def _curves_legend(curves: pd.DataFrame, named: Sequence[str], asked: int) -> list[Artist]:

@@ -1,4 +1,4 @@
-"""Labels kept above a threshold, several for a picture or none: how often, and for whom."""
+"""Labels kept at or above a threshold, several for a picture or none: how often, and for whom."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def tell(run: Run) -> Sequence[Block]:
     harmful = run.thresholds.loc[run.thresholds["metric"] == FAMILY_KEPT, "task"]
     return [
         Part(
-            "Labels kept above a threshold",
+            "Labels kept at or above a threshold",
             [
                 _what(run, card.scoring),
                 Folded("How many labels every task keeps, and how many wrong ones", [_kept(run)]),
@@ -67,8 +67,8 @@ def _asked(run: Run, task: str | None = None) -> list[float]:
 def _what(run: Run, scoring: Scoring) -> Markdown:
     return said(
         "Instead of choosing the one best label, a system may keep every label whose score is "
-        "above a threshold: several, or none. Asked about: {asked}. A score is {meaning}.{others} "
-        "Bounds of gaps hold for all thresholds asked about at once.",
+        "at or above a threshold: several, or none. Asked about: {asked}. A score is {meaning}."
+        "{others} Bounds of gaps hold for all thresholds asked about at once.",
         asked=" and ".join(map(_share, _asked(run))),
         meaning=scoring.meaning,
         others=_OTHERS if scoring.kind == "softmax" else "",
@@ -88,7 +88,7 @@ def _kept(run: Run) -> Markdown:
     return table(
         {
             "Task": task,
-            "Above": _share(threshold),
+            "At or above": _share(threshold),
             "Labels kept, on average": _mean(cells[task, threshold, MEAN_KEPT]),
             "Right label missed": _rate(cells.get((task, threshold, MISSED))),
             "A wrong label kept": _rate(cells.get((task, threshold, WRONG_KEPT))),
@@ -150,7 +150,7 @@ def _rates(run: Run, task: Task, attribute: str) -> Markdown:
             "Subjects": f"{part['subjects'].iloc[0]:,}",
         }
         | {
-            f"any ‘{row.label}’ above {_share(row.threshold)}": rate_in_words(row, row.n)
+            f"any ‘{row.label}’ at or above {_share(row.threshold)}": rate_in_words(row, row.n)
             for row in each(part.sort_values(["label", "threshold"], kind="stable"))
         }
         for name, part in by_group.items()
@@ -167,7 +167,7 @@ def _gaps(run: Run, task: Task) -> pd.DataFrame:
 
 def _gap_cells(row: Record) -> dict[str, object]:
     return {
-        "Kept": f"any ‘{row.label}’ above {_share(row.threshold)}",
+        "Kept": f"any ‘{row.label}’ at or above {_share(row.threshold)}",
         "By": row.attribute,
         "Furthest apart": f"{row.group} v {row.other}",
         "Gap, points [bounds]": at(
@@ -193,7 +193,7 @@ def _gendered(run: Run) -> list[Block]:
             title = f"Which labels of {task} are kept more for {groups[0]} or for {groups[1]}"
             parts.append(Folded(title, [_APART, _most_apart(surely, here, groups)]))
     above = " or ".join(map(_share, sorted({*lowest.values()})))
-    return [Part(f"Labels of two groups, above {above}", parts)] if parts else []
+    return [Part(f"Labels of two groups, at or above {above}", parts)] if parts else []
 
 
 _APART: Final = Markdown(
