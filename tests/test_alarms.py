@@ -38,6 +38,7 @@ from audit.probes.alarms.rows import (
 from audit.probes.alarms.section import SECTION, curves_of, rates_at
 from audit.probes.alarms.units import Units
 from audit.probes.kit.base import Design
+from audit.report.exports.public import write_public
 from audit.report.render import rendered
 from audit.store.embeddings import Store
 
@@ -316,6 +317,14 @@ def test_a_run_from_suite_to_report(tmp_path: Path) -> None:
     assert SECTION.tell(run)
     figures.alarm_curves(run, str(run.questions[0]["task"]), "age_group")
     assert (run.measures.loc[run.measures["metric"] == CURVE[DETECTED], "status"] == OK).any()
+    public = write_public(
+        run, tmp_path / "public", subjects=70
+    ).measures  # of events there are fewer
+    assert run.measures.loc[run.measures["metric"] == DETECTED, "n"].max() < 140
+    few = public[public["attribute"] == "age_group"]
+    told = few[few["metric"].isin([DETECTED, PRECISION, GAP[DETECTED], CURVE[DETECTED]])]
+    assert len(told)
+    assert told["value"].isna().all()
     path.write_text(path.read_text().replace("[0.5]", "[0.9]"))
     moved = carry_out(load_suite(str(path)), tmp_path / "b", Store(tmp_path / "c"), lambda: model)
     with pytest.raises(InputError, match=r"moved: 0\.5 \(false alarms of everyone 5. %.*0\.9"):

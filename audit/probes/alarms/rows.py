@@ -208,7 +208,8 @@ class Alarms:
     def _gap(self, metric: str, sample: Sample, point: Point, attribute: str, points: int) -> Row:
         """The largest gap between two groups at an operating point, and what is to be said of it.
 
-        Bounds hold for all pairs of groups at all operating points.
+        Bounds hold for all pairs of groups at all operating points; ``n``, ``subjects`` and
+        ``events`` are those of the smaller group, by which public copies withhold.
         """
         c, groups = self.design.confidence, self.design.groups
         at = groups.columns(attribute)
@@ -233,7 +234,7 @@ class Alarms:
             return row | {"verdict": Verdict.INCONCLUSIVE.value}
         if row["verdict"] == Verdict.WITHIN:  # no pair alone reaches the margin: no joint bound
             row["high_simultaneous"] = 100 * float(claims.high_equivalence[0, 0])
-        row |= part.counted(0, [int(claims.gap.group[0, 0]), int(claims.gap.other[0, 0])])
+        row |= _fewer(part, int(claims.gap.group[0, 0]), int(claims.gap.other[0, 0]))
         told = " x " not in attribute
         return row | ({"statement": self._said(metric, row, part, claims)} if told else {})
 
@@ -311,6 +312,7 @@ class Alarms:
             yield self._row(TURN[metric], f"{_span(first)}; {_span(second)}", attribute) | {
                 "group": one,
                 "other": other,
+                **_fewer(part, int(pairs.one[p]), int(pairs.other[p])),
                 "unit": "thresholds",
                 "value": float(len(first) + len(second)),
                 "method": f"{one} has more at {_span(first)}, {other} at {_span(second)}",
@@ -347,9 +349,7 @@ class Alarms:
                 yield self._row(metric, point.condition, attribute) | {
                     "group": group,
                     "unit": unit,
-                    "n": int(false.n[0, g] + right.n[0, g]),
-                    "subjects": int(max(false.subjects[0, g], right.subjects[0, g])),
-                    "events": int(false.events[0, g] + right.events[0, g]),
+                    **min((s.counted(0, g) for s in (false, right)), key=lambda c: c["n"]),
                     **dict(zip(("value", "low", "high"), values, strict=True)),
                     "method": f"at a prevalence of {p:g} and {work.per_hour:g} {self.units.noun} "
                     "an hour; corners of both rates' intervals",
@@ -366,6 +366,11 @@ def at_threshold(threshold: float) -> str:
 def threshold_of(condition: str) -> float:
     """The threshold of a point of a curve."""
     return float(condition.rpartition(" ")[2])
+
+
+def _fewer(sample: Sample, one: int, other: int) -> dict[str, int]:
+    """What was counted of the smaller of two groups."""
+    return min((sample.counted(0, g) for g in (one, other)), key=lambda counts: counts["n"])
 
 
 def _share(part: float, other: float) -> float:

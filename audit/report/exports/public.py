@@ -41,6 +41,7 @@ from audit.engine import gates
 from audit.engine.consent import withdrawn_since
 from audit.measure.findings import REMARKED, TOO_FEW_SUBJECTS, Finding, in_columns
 from audit.measure.rates_by_truth import RECALL
+from audit.probes.alarms.rows import DETECTED, FALSE_ALARMS
 from audit.probes.retrieval.names import RECALL_AT_K
 from audit.report import narrative
 from audit.report.exports.places import names_in, without_paths
@@ -68,6 +69,9 @@ _RESTS_ON_ALL: Final[Mapping[str, Sequence[str]]] = {
     "thresholds": ("chi_squared", "p", "q"),
     "measures": ("null_mean", "null_low", "null_high", "excess", "p", "smallest_p"),
 }  # fmt: skip
+#: rates among pictures of one right answer, of which a group may have few though it is large
+_BY_TRUTH: Final = (RECALL, FALSE_ALARMS, DETECTED)
+_QUESTION: Final = ["task", "condition", "metric", "label"]
 #: probes whose measures count places of a ranking, not people
 _DEPTHS: Final = frozenset({"retrieval"})
 #: curves over wordings, with shares of variance over all groups of an attribute
@@ -163,9 +167,9 @@ def _counted(run: Run) -> Iterator[tuple[str, pd.DataFrame]]:
     rates = run.rates[run.rates["attribute"] != EVERYONE]
     for (_, task, _), part in rates.groupby(["probe", "task", "metric"], sort=False):
         yield str(task), _sizes(part)
-    by_truth = run.measures[run.measures["metric"] == RECALL]
+    by_truth = run.measures[run.measures["metric"].isin(_BY_TRUTH)]
     by_truth = by_truth[by_truth["attribute"] != EVERYONE]
-    for (task, _), part in by_truth.groupby(["task", "label"], sort=False):
+    for (task, *_), part in by_truth.groupby(_QUESTION, sort=False):
         yield str(task), _sizes(part)
     cells = {(c["attribute"], c["group"]) for c in run.dataset["cells"]}
     for table in (run.measures, run.calibration, run.stability):
