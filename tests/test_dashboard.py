@@ -639,6 +639,7 @@ def test_other_probes_are_the_reports_own_sections(
 ) -> None:
     page = opened(run.path, monkeypatch, "probes")
     assert "Effects" in box(page, "Topic").options
+    page = box(page, "Topic").select("effects").run()
     assert any("data:image/svg+xml" in str(html.proto) for html in page.get("html"))
     assert not re.search(r"\]\(#", "".join(str(m.value) for m in page.markdown))  # leads nowhere
 

@@ -9,7 +9,7 @@ from parts.topics import draw, told_by
 from audit import Run
 
 #: topics with a page of their own
-ELSEWHERE = ("retrieval", "association", "robustness", "shift", "scenes", "identity")
+ELSEWHERE = ("retrieval", "association", "robustness", "shift", "alarms", "scenes", "identity")
 
 
 def show(run: Run) -> None:
