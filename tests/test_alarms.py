@@ -172,6 +172,7 @@ def test_work_is_what_the_formulas_say() -> None:
         assert reviews["low"] == pytest.approx(1 / precise["high"])
 
 
+@pytest.mark.slow
 def test_bounds_of_work_hold_as_often_as_stated() -> None:
     true = [norm.sf(1), norm.sf(-1)]
     precision = 0.01 * true[1] / (0.01 * true[1] + 0.99 * true[0])

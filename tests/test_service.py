@@ -70,7 +70,7 @@ class Server:
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}/ask"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
     def close(self) -> None:
         self._server.shutdown()
@@ -357,7 +357,8 @@ def test_the_budget_ends_a_run_and_the_next_one_goes_on(folder: Path, serve) -> 
         (["no-such-program"], "'no-such-program' can't be started"),
         ([sys.executable, "-c", "pass"], "ended before it answered, 2 times"),
         (
-            [sys.executable, "-c", "print('hello', flush=True); input(); input()"],
+            # to every picture: several threads ask, and each is to hear it
+            [sys.executable, "-c", "import sys\nfor _ in sys.stdin: print('hello', flush=True)"],
             "'hello'.*no JSON",
         ),
     ],

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import shutil
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +66,14 @@ def said(data: Dataset) -> str:
 # --- every source -----------------------------------------------------------------------------
 
 
+@cache
+def listed() -> dict[str, str]:
+    return dict(listing("datasets"))
+
+
 @pytest.mark.parametrize("name", sorted(SOURCES))
 def test_a_source_is_listed_and_its_card_says_what_has_to_be_known(name: str) -> None:
-    assert dict(listing("datasets"))[name] == SOURCES[name].about
+    assert listed()[name] == SOURCES[name].about
     shown = card(name)
     assert f"a row is a {SOURCES[name].grain}" in shown
     assert "  root: " in shown
