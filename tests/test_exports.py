@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import yaml
 from scipy.optimize import linprog
+from scipy.sparse import csr_array
 from test_figures import altered
 from test_figures import planted_encoder as encoder_of
 from worlds import people
@@ -32,7 +33,7 @@ from audit.report.exports.machine import (
 )
 from audit.report.exports.pdf import write_pdf
 from audit.report.exports.public import REASON, Hidden, cut, told, write_public
-from audit.report.exports.withholding import Cell, Fewest, withheld
+from audit.report.exports.withholding import Cell, Fewest, _Tables, withheld
 from audit.report.exports.word import write_docx
 from audit.report.narrative import save
 from audit.report.render import render
@@ -932,3 +933,9 @@ def test_a_path_of_this_machine_is_its_last_name_and_a_name_stays_what_it_is() -
     assert published == {**given, "dataset": "card.yaml"}
     asked = [{"label_sets": [{"labels": [{"text": "~/x", "key": "x"}]}], "templates": ["/ {}"]}]
     assert set(places._texts(asked)) == {"~/x", "x", "/ {}"}
+
+
+def test_a_group_beside_whom_nobody_is_known_hides_them_all() -> None:
+    """One picture of a known group, five of whom nobody knows anything."""
+    tables = _Tables((("a", "x"),), np.array([1.0]), csr_array((1, 0)), 6)
+    assert tables.moved(("a", "x"), 2, {("a", "x")}, 2) == {("a", "x")}

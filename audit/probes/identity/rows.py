@@ -359,7 +359,7 @@ class _Measured:
     def _widest(self, found: _Ratios, every: Sample, t: int) -> Row:
         """The largest ratio, with bounds on the largest: those of all groups hold at once."""
         g = int(np.nanargmax(found.value[t]))
-        low, high = float(np.nanmax(found.low[t])), float(np.nanmax(found.high[t]))
+        low, high = float(np.fmax.reduce(found.low[t])), float(np.fmax.reduce(found.high[t]))
         confidence = self.half.design.confidence
         margin = confidence.margin(DEFAULT_FAMILY).times
         with np.errstate(divide="ignore"):

@@ -165,8 +165,8 @@ class _Tables:
         # fewest pictures withheld; an attribute whole costs more than its intersections
         dearer = np.array([close * (self.names[i] in found) for i in known])
         cost = np.concatenate([np.zeros(crossed), *[1 + self.counts[known] + dearer] * 2])
-        solved = linprog(cost, least, [-goal], equal, counts, method="highs")
-        if solved.x is None:  # nobody else is there to hide among
+        solved = linprog(cost, least, [-goal], equal, counts, method="highs") if cost.size else None
+        if solved is None or solved.x is None:  # nobody else is there to hide among
             return set(self.names)
         moves = solved.x[crossed:].reshape(2, -1).sum(axis=0) > 1e-6
         return {self.names[i] for i, moves_too in zip(known, moves, strict=True) if moves_too}
