@@ -9,7 +9,6 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -29,6 +28,7 @@ from audit.probes.kit.looks import (
     INK,
     MANY_MARKS,
     blank,
+    draw_curves,
     drawn_from,
     legend,
     many_looks,
@@ -59,12 +59,16 @@ def alarm_curves(run: Run, task: str, attribute: str) -> Figure:
             np.atleast_1d(figure.subplots(1, len(metrics), sharey=True)), metrics, strict=True
         ):
             here = rows[rows["metric"] == CURVE[metric]]
-            for i, group in enumerate(groups):
-                _draw(axis, here[here["group"] == group], i, len(groups))
+            here = here.assign(
+                threshold=here["condition"].map(threshold_of),
+                low=here["low_simultaneous"],
+                high=here["high_simultaneous"],
+            )
+            draw_curves(axis, here[here["group"].isin(groups)], groups, len(groups), unit=1)
             for threshold in _in_use(run, task):
                 axis.axvline(threshold, color=INK, lw=1, ls=":")
             axis.set_xlabel("threshold of the score")
-            if (here["condition"].map(threshold_of) > 0).all():
+            if (here["threshold"] > 0).all():
                 axis.set_xscale("log")
                 axis.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: f"{v:g}"))
             axis.set_title(_TOLD[metric], loc="left")
@@ -122,19 +126,6 @@ def _groups(rows: pd.DataFrame) -> list[str]:
     sizes = rows.groupby("group", sort=False)["n"].max()
     largest = set(sizes.nlargest(len(MANY_MARKS)).index)
     return [str(g) for g in sizes.index if g in largest]
-
-
-def _draw(axis: Axes, rows: pd.DataFrame, i: int, of: int) -> None:
-    """One group's rate over the thresholds."""
-    x = rows["condition"].map(threshold_of).to_numpy(float)
-    order = np.argsort(x)
-    y, low, high = (
-        100 * rows[name].to_numpy(float)[order]
-        for name in ("value", "low_simultaneous", "high_simultaneous")
-    )
-    mark, colour = many_looks(i, of)
-    axis.plot(x[order], y, color=colour, marker=mark, ms=5, lw=1.4, gid="curve")
-    axis.fill_between(x[order], low, high, color=colour, alpha=0.12, lw=0)
 
 
 def _in_use(run: Run, task: str) -> list[float]:

@@ -14,6 +14,7 @@ from audit.core.digits import bounds, percent
 from audit.core.rows import Row
 from audit.core.tables import EVERYONE, NOT_JUDGED, OK, UNDEFINED
 from audit.core.verdicts import Verdict
+from audit.measure.measures import rows_of_rates
 from audit.measure.metrics import DEFAULT_FAMILY, standing
 from audit.probes.alarms.units import Units
 from audit.probes.kit.base import Design
@@ -81,8 +82,7 @@ class Alarms:
 
     def every(self) -> Iterator[Row]:
         """All rows."""
-        points = list(self.points())
-        for point in points:
+        for point in self.points:
             yield self._threshold(point)
             if point.reason:
                 continue
@@ -92,7 +92,7 @@ class Alarms:
                 for attribute in self.design.groups.attributes:
                     # of what makes an event there is one group with events, and nothing to compare
                     if (metric, attribute) != (DETECTED, self.probe.truth):
-                        yield self._gap(metric, sample, point, attribute, len(points))
+                        yield self._gap(metric, sample, point, attribute)
             if self.probe.workload is not None:
                 yield from self._workload(samples, point)
         for metric in self.metrics:
@@ -105,8 +105,13 @@ class Alarms:
 
     # ---- thresholds ------------------------------------------------------------------------------
 
-    def points(self) -> Iterator[Point]:
-        """The operating points of the suite, those of a wanted rate on half of the subjects."""
+    @cached_property
+    def points(self) -> tuple[Point, ...]:
+        """The operating points of the suite."""
+        return tuple(self._points())
+
+    def _points(self) -> Iterator[Point]:
+        """Those in use, then those of a wanted rate among half of the subjects."""
         everyone = np.ones(len(self.units.score), bool)
         for threshold in self.probe.thresholds:
             reason = "" if (self.units.score >= threshold).any() else "it is above every score"
@@ -129,7 +134,7 @@ class Alarms:
     @cached_property
     def grid(self) -> Floats:
         """Thresholds of the points of curves, rising, as they are printed; those in use too."""
-        found = [np.array([p.threshold for p in self.points() if not p.reason])]
+        found = [np.array([p.threshold for p in self.points if not p.reason])]
         for metric, rates in zip(self.metrics, (POINTS, DETECTIONS), strict=False):
             scores = self.units.score[self._asked(metric)]
             scores = scores[np.isfinite(scores)]
@@ -186,26 +191,16 @@ class Alarms:
 
     def _rates(self, metric: str, sample: Sample, point: Point) -> Iterator[Row]:
         """One rate of every group at an operating point."""
-        low, high = rate_interval(sample, self.design.confidence.level)
-        status, reason = self._standing(sample)
-        for g, (attribute, group) in enumerate(self.design.groups.index):
-            yield self._row(metric, point.condition, attribute) | {
-                "group": group,
-                **sample.counted(0, g),
-                "value": float(sample.rate[0, g]),
-                "low": float(low[0, g]),
-                "high": float(high[0, g]),
-                "method": f"among {self._among(metric)}",
-                "status": status[0, g],
-                "reason": reason[0, g],
-            }
+        c, method = self.design.confidence, f"among {self._among(metric)}"
+        for row in rows_of_rates(sample, self.design.groups, c.level, c.min_group):
+            yield self._row(metric, point.condition, row["attribute"]) | row | {"method": method}
 
     def _among(self, metric: str) -> str:
         return _AMONG[metric].format(units=self.units.noun)
 
     # ---- gaps ------------------------------------------------------------------------------------
 
-    def _gap(self, metric: str, sample: Sample, point: Point, attribute: str, points: int) -> Row:
+    def _gap(self, metric: str, sample: Sample, point: Point, attribute: str) -> Row:
         """The largest gap between two groups at an operating point, and what is to be said of it.
 
         Bounds hold for all pairs of groups at all operating points; ``n``, ``subjects`` and
@@ -217,7 +212,7 @@ class Alarms:
         part = pick_groups(sample, at)
         pairs = Pairs.of(self._standing(part)[0] == OK, names)
         margins = c.margins_of([_FAMILY[metric]])
-        claims = judge(part, pairs, margins, float(bonferroni_level(c.level, points)))
+        claims = judge(part, pairs, margins, float(bonferroni_level(c.level, len(self.points))))
         row = self._row(GAP[metric], point.condition, attribute) | claims.gap.row(names, 0, 100)
         row |= {
             "unit": "points",
@@ -225,7 +220,7 @@ class Alarms:
             "margin_family": _FAMILY[metric],
             "harm": _HARM[metric],
             "family": f"{self.probe.task}, {metric}, by {attribute}",
-            "family_size": int(pairs.usable.sum()) * points,
+            "family_size": int(pairs.usable.sum()) * len(self.points),
             "method": f"largest over pairs, among {self._among(metric)}, max-T over subjects; by "
             + str(claims.basis[0, 0]),
             "verdict": str(claims.verdict[0, 0]),

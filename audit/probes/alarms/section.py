@@ -111,7 +111,7 @@ def _thresholds(rows: pd.DataFrame) -> Markdown:
             "Operating point": row.condition,
             "Threshold": row.reason if row.status == UNDEFINED else at(row, f"{row.value:.4g}"),
             **{
-                title: rate_in_words(everyone[row.condition, metric])
+                f"{title}, everyone": rate_in_words(everyone[row.condition, metric])
                 for metric, title in _RATES.items()
                 if (row.condition, metric) in everyone
             },
@@ -126,21 +126,19 @@ def _uniform(found: pd.DataFrame) -> pd.DataFrame:
     return known if len(known) else found
 
 
-_RATES: Final = {
-    FALSE_ALARMS: "False alarms, everyone",
-    DETECTED: "Events detected, everyone",
-    ALARMS: "Alarms, everyone",
+_WORDS: Final = {
+    FALSE_ALARMS: "false alarms",
+    DETECTED: "events detected",
+    ALARMS: "alarms",
 }
-_WHICH: Final = {
-    GAP[FALSE_ALARMS]: "false alarms",
-    GAP[DETECTED]: "events detected",
-    GAP[ALARMS]: "alarms",
-}
+_RATES: Final = {metric: words.capitalize() for metric, words in _WORDS.items()}
+#: of what a gap or a change of places is
+_WHICH: Final = {of[metric]: words for of in (GAP, TURN) for metric, words in _WORDS.items()}
 
 
 def _gaps(rows: pd.DataFrame) -> Markdown:
     """The largest gap by each attribute at each operating point."""
-    found = rows[rows["metric"].isin(_WHICH)]
+    found = rows[rows["metric"].isin(GAP.values())]
     return table(
         {
             "Gap in": _WHICH[row.metric],
@@ -164,7 +162,7 @@ def _turns(rows: pd.DataFrame) -> Iterator[Block]:
     lines = [
         said(
             "- {what} by {by}: {how}.",
-            what=_WHICH[GAP[next(m for m, t in TURN.items() if t == row.metric)]].capitalize(),
+            what=_WHICH[row.metric].capitalize(),
             by=row.attribute,
             how=row.method,
         )
@@ -194,7 +192,7 @@ def _price(rows: pd.DataFrame, attribute: str) -> Markdown:
             of = here[here["metric"] == CURVE[metric]]
             everyone = each(of[of["attribute"] == EVERYONE])
             groups = of[of["attribute"] == attribute].sort_values("value", kind="stable")
-            line[_RATES[metric]] = _rate(everyone[0]) if everyone else "–"
+            line[f"{_RATES[metric]}, everyone"] = _rate(everyone[0]) if everyone else "–"
             line[_WORST[metric]] = "no two groups differ"
             if groups["value"].nunique() > 1:
                 worst = each(groups)[0 if metric == DETECTED else -1]
@@ -222,7 +220,7 @@ def rates_at(run: Run, task: str, condition: str, attribute: str) -> Markdown:
     return table(
         {"Group": group}
         | {
-            title.removesuffix(", everyone"): rate_in_words(cells[group, CURVE[m]])
+            title: rate_in_words(cells[group, CURVE[m]])
             for m, title in _RATES.items()
             if (group, CURVE[m]) in cells
         }
@@ -290,7 +288,7 @@ def _by(rows: pd.DataFrame, probe: Fields, attribute: str) -> list[Block]:
     """All rates of an attribute's groups at each operating point."""
     found = rows[(rows["attribute"] == attribute) & rows["metric"].isin(_RATES)]
     cells = {(r.condition, r.group, r.metric): r for r in each(found)}
-    titles = {m: t.removesuffix(", everyone") for m, t in _RATES.items() if m in {*found["metric"]}}
+    titles = {m: t for m, t in _RATES.items() if m in {*found["metric"]}}
     rates = table(
         {"At": condition, "Group": group}
         | {title: rate_in_words(cells[condition, group, m]) for m, title in titles.items()}

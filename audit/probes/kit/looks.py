@@ -153,15 +153,17 @@ def draw_judged(axis: Axes, y: float, row: Record, name: str, scale: int = 1, **
 
 
 def draw_curves(
-    axis: Axes, rows: pd.DataFrame, named: Sequence[str], most: int, **look: Any
+    axis: Axes, rows: pd.DataFrame, named: Sequence[str], most: int, unit: int = 100, **look: Any
 ) -> None:
     """A line a group over the threshold, in percent; a named one has marks and a band.
 
-    ``most``: as many as may be named, which decides their looks.
+    ``most``: as many as may be named, which decides their looks. ``unit``: what a threshold is
+    multiplied by, 100 for percent.
     """
     for group, curve in rows[rows["status"] == OK].groupby("group", sort=False):
         curve = curve.sort_values("threshold")
-        x, y, low, high = (100 * curve[c] for c in ("threshold", "value", "low", "high"))
+        x = unit * curve["threshold"]
+        y, low, high = (100 * curve[c] for c in ("value", "low", "high"))
         if group not in named:
             axis.plot(x, y, color=GREY, lw=0.8, alpha=0.6, gid="other curve")
             continue
