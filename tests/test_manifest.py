@@ -265,6 +265,14 @@ def test_pictures_inside_parquet(tmp_path: Path, hub: bool) -> None:
         decode(tmp_path / "p.parquet#other.0")
 
 
+def test_rows_of_one_large_group_are_found_in_any_order(tmp_path: Path) -> None:
+    rows = [str(i).encode() for i in range(300)]
+    pq.write_table(pa.table({"image": rows}), tmp_path / "p.parquet", row_group_size=1000)
+    for i in [*range(5), 299, 40, 33, 0, 130, 96, 64, 31, 200, 5]:
+        with inside.opened(tmp_path / f"p.parquet#image.{i}") as handle:
+            assert handle.read() == rows[i]
+
+
 def test_a_row_without_a_picture_and_paths_alone(tmp_path: Path) -> None:
     none = {"bytes": None, "path": None}
     data = load(packed(tmp_path, [{"bytes": jpeg(9), "path": "a.jpg"}, none]))

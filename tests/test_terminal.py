@@ -20,6 +20,7 @@ from audit.core.terminal import (
     cells,
     complain,
     console,
+    entry,
     numbers,
     progress,
     readable_streams,
@@ -45,6 +46,22 @@ def test_names_are_shown_and_not_carried_out(
     assert "1,234" in out
     assert err == f"clip-audit: {SHOWN}\\nclip-audit: all is well\n"
     assert not {"\x1b", "\x07", "\u202e"} & {*out, *err}
+
+
+def test_a_list_is_lines_for_programs_and_folded_for_people(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    purpose = "What it is for, in many words. " * 3
+    entry("a-name", purpose)
+    assert capsys.readouterr().out == f"a-name  {purpose}\n"
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    entry("a-name", purpose)
+    name, *lines = capsys.readouterr().out.splitlines()
+    assert "a-name" in name
+    assert len(lines) > 2
+    assert max(map(len, lines)) <= 40
+    assert " ".join(" ".join(lines).split()) == purpose.strip()
 
 
 def test_a_table_too_wide_loses_no_number(

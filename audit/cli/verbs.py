@@ -29,6 +29,7 @@ from audit.core.terminal import (
     Stopped,
     cells,
     complain,
+    entry,
     libraries_quiet,
     numbers,
     progress,
@@ -285,7 +286,7 @@ def list_(kind: Kind) -> None:
     from audit.explore import catalogue
 
     for name, purpose in catalogue.listing(kind.value):
-        say(f"{name}  {purpose}")
+        entry(name, purpose)
 
 
 @app.command()

@@ -126,6 +126,17 @@ def complain(text: str) -> None:
     console(stderr=True).print(told, soft_wrap=True)
 
 
+def entry(name: str, purpose: str) -> None:
+    """Print a name and what it is for: a line for other programs, folded below it for a person."""
+    from rich.padding import Padding
+
+    if not console().is_terminal:
+        say(f"{name}  {purpose}")
+        return
+    say(name, style="bold")
+    console().print(Padding(one_line(purpose), (0, 0, 0, 4)))
+
+
 def some(lines: Sequence[str], most: int = 10, stderr: bool = False) -> None:
     """Print the first of these lines, and how many more there are."""
     for line in lines[:most]:

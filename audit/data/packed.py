@@ -16,6 +16,7 @@ import re
 import tempfile
 import threading
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache, partial
@@ -145,7 +146,7 @@ def _value(file: Path, version: tuple[int, int], column: str, row: int) -> Any:
     ends = _ends(file, version)
     group = bisect_right(ends, row)
     before = ends[group - 1] if group else 0
-    return _group(file, version, column, group)[row - before].as_py()
+    return _group(file, version, column, group).value(row - before)
 
 
 @lru_cache(maxsize=64)
@@ -161,9 +162,37 @@ def _ends(file: Path, version: tuple[int, int]) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=2)
-def _group(file: Path, version: tuple[int, int], column: str, group: int) -> Any:
-    with pq.ParquetFile(file) as parquet:
-        return parquet.read_row_group(group, columns=[column]).column(column).combine_chunks()
+def _group(file: Path, version: tuple[int, int], column: str, group: int) -> _Group:
+    return _Group(file, column, group)
+
+
+class _Group:
+    """A column of a row group, of which few rows are held: some writers put a whole set in one."""
+
+    def __init__(self, file: Path, column: str, group: int) -> None:
+        self._read = partial(self._batches, file, column, group)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._coming, self._end = self._read(), 0
+        # neighbours that are asked for at the same time may come in another order
+        self._held: deque[tuple[int, pa.Array]] = deque(maxlen=4)
+
+    @staticmethod
+    def _batches(file: Path, column: str, group: int) -> Iterator[pa.Array]:
+        with pq.ParquetFile(file, memory_map=True) as parquet:  # else a group is read whole
+            for batch in parquet.iter_batches(32, row_groups=[group], columns=[column]):
+                yield batch.column(column)
+
+    def value(self, row: int) -> Any:
+        """What a row holds, counted from the first of the group."""
+        if self._held and row < self._held[0][0]:
+            self._begin()
+        while row >= self._end:
+            batch = next(self._coming)
+            self._held.append((self._end, batch))
+            self._end += len(batch)
+        return next(batch[row - at].as_py() for at, batch in reversed(self._held) if at <= row)
 
 
 #: how a picture in another file is named, and what reads it there
