@@ -509,7 +509,7 @@ def test_a_region_of_a_picture_is_a_picture_of_its_own(tmp_path: Path) -> None:
     ("said", "told"),
     [
         ("1,2,3", "is not 'xywh=LEFT,TOP,WIDTH,HEIGHT'"),
-        ("-1,0,3,3", "is not 'xywh="),
+        ("-2,0,3,3", "does not lie in its 8 x 6 pixels"),
         ("0,0,0,3", "does not lie in its 8 x 6 pixels"),
         ("6,0,4,3", "does not lie in its 8 x 6 pixels"),
         ("9,0,1,1", "does not lie in its 8 x 6 pixels"),

@@ -486,6 +486,14 @@ def miap(folder: Path, boxes: list[str] = BOXES) -> dict[str, Any]:
     return {"name": "miap", "root": str(folder), "pictures": "test"}
 
 
+def test_a_margin_around_the_boxes_of_miap_widens_each(tmp_path: Path) -> None:
+    plain, wide = (load(miap(tmp_path) | more) for more in ({}, {"margin": 0.5}))
+    for (name, near), (same, far) in zip(plain.files(), wide.files(), strict=True):
+        assert name == same
+        assert np.greater(decode(far).size, decode(near).size).any()
+    assert wide.digest != plain.digest
+
+
 def test_a_box_of_miap_is_a_picture_in_the_order_of_its_sides(tmp_path: Path) -> None:
     data = load(miap(tmp_path))
     assert list(data.table["cluster_id"]) == ["a", "a", "b"]

@@ -63,6 +63,9 @@ def _plain(name: str) -> str:
 Most = Annotated[int, Field(ge=1, strict=True)]
 """How many pictures of whatever repeats are used at most."""
 
+Margin = Annotated[float, Field(gt=0, le=5, strict=True)]
+"""How much is cut out around a region, on every side, as a share of its width and height."""
+
 Title = Annotated[str, AfterValidator(_plain)]
 """What a data set is called: part of file names."""
 
@@ -101,6 +104,20 @@ class AttributeCard(Written):
         return data
 
 
+class Box(Written):
+    """Which columns of a manifest hold the box of whom a row shows.
+
+    ``order`` says what the four columns are: ``xywh`` (COCO), ``xyxy`` (Pascal VOC), ``xxyy`` (Open
+    Images) or ``cxcywh`` (YOLO). With ``of``, what a box in pixels shows whole, each row also gets
+    its ``pixel_density``.
+    """
+
+    columns: Annotated[Names, Field(min_length=4, max_length=4)]
+    order: Literal["xywh", "xyxy", "xxyy", "cxcywh"]
+    unit: Literal["pixels", "percent", "fraction"] = "pixels"
+    of: Literal["person", "face"] | None = None
+
+
 class Facts(Written):
     """What is to be known of pictures whatever file lists them.
 
@@ -130,6 +147,9 @@ class Card(Facts):
     then ``id_column`` names the rows. ``withdrawn`` is the list of those to leave out, relative to
     the card (``audit.data.withdrawn``). ``most_per_cluster``: of a cluster with more pictures so
     many are used, chosen by a hash of their ids, so that the order of rows decides nothing.
+    ``cluster_also``: what else repeats; a cluster holds whole clusters of all these columns.
+    ``box``: rows are cut out of their pictures (``audit.data.boxes``); ``margin`` is how much is
+    cut out around each, as a share of its width and height, as far as the picture goes.
     """
 
     name: Title
@@ -137,7 +157,10 @@ class Card(Facts):
     image_column: str = "path"
     id_column: str | None = None
     cluster_column: str | None = None
+    cluster_also: Names = ()
     most_per_cluster: Most | None = None
+    box: Box | None = None
+    margin: Margin | None = None
     attributes: Mapping[str, AttributeCard] = {}
     pictures: bool = True
     withdrawn: str | None = None

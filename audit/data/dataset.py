@@ -18,14 +18,19 @@ from audit.core.registry import suggest, unknown
 from audit.core.rows import Fields
 from audit.data import remarks as looks
 from audit.data import values as numbers
+from audit.data.boxes import with_regions
 from audit.data.card import KEYS, PROVENANCES, Card, stated
+from audit.data.clock import minutes, parts_of_day
+from audit.data.clusters import capped, joined
 from audit.data.manifest import Manifest, read_manifests
+from audit.data.packed import region
 from audit.data.paths import on_disk, require_inside
 from audit.data.remarks import Remark
 from audit.data.sources import SOURCES
 from audit.data.withdrawn import Withdrawn, found_in, list_beside
 from audit.data.yamlfile import load_yaml, validate
 
+Bins = Sequence[float | str]
 MAX_VALUES = 20
 """A numeric attribute with more different values than this needs bins to be a grouping."""
 
@@ -76,16 +81,17 @@ class Dataset:
         values = self.table.set_index("image_id", drop=False)[column]
         return values.where(values.isna(), values.astype(str)).where(values.notna(), None)
 
-    def grouping(self, attribute: str, bins: Sequence[float] | None = None) -> pd.Series:
+    def grouping(self, attribute: str, bins: Bins | None = None) -> pd.Series:
         """Each picture's group: strings, None where unknown; the index is ``image_id``.
 
         ``bins`` are rising edges for a numeric attribute, each bin closed on the left, open-ended
-        below the first and above the last, so no value is lost. Raises InputError for an
-        attribute that isn't declared, bins on words, or a number with too many values and no bins.
+        below the first and above the last, so no value is lost; or times of the day, of which the
+        last bin goes on past midnight to the first. Raises InputError for an attribute that isn't
+        declared, bins on words, or a number with too many values and no bins.
         """
         return self._grouped(attribute, bins)[0]
 
-    def groups(self, attribute: str, bins: Sequence[float] | None = None) -> tuple[str, ...]:
+    def groups(self, attribute: str, bins: Bins | None = None) -> tuple[str, ...]:
         """The groups that occur: in the card's order first, then by number, then by name."""
         return self._grouped(attribute, bins)[1]
 
@@ -138,12 +144,12 @@ class Dataset:
             "State in the card what allows that",
         )
 
-    def _grouped(
-        self, name: str, bins: Sequence[float] | None
-    ) -> tuple[pd.Series, tuple[str, ...]]:
+    def _grouped(self, name: str, bins: Bins | None) -> tuple[pd.Series, tuple[str, ...]]:
         attribute = self._attribute(name)
         values = self.table.set_index("image_id")[name]
-        if bins is not None:
+        if bins and any(isinstance(edge, str) and ":" in edge for edge in bins):
+            labels, natural = self._by_the_clock(name, values, [str(edge) for edge in bins])
+        elif bins is not None:
             labels, natural = self._binned(attribute, values, bins)
         else:
             labels, natural = self._as_written(attribute, values)
@@ -181,7 +187,7 @@ class Dataset:
         return values, distinct
 
     def _binned(
-        self, attribute: Attribute, values: pd.Series, bins: Sequence[float]
+        self, attribute: Attribute, values: pd.Series, bins: Bins
     ) -> tuple[pd.Series, list[str]]:
         if not attribute.numeric:
             told = f"{self.name}: bins are for numbers, and '{attribute.name}' is not all numbers"
@@ -195,6 +201,20 @@ class Dataset:
         binned = np.full(len(values), None, dtype=object)
         binned[values.notna().to_numpy()] = [labels[i] for i in at]
         return pd.Series(binned, index=values.index, name=values.name, dtype=object), labels
+
+    def _by_the_clock(
+        self, name: str, values: pd.Series, edges: Sequence[str]
+    ) -> tuple[pd.Series, list[str]]:
+        known = values.dropna().astype(str)
+        times = known.map(minutes)
+        if times.isna().any():
+            held = known[times.isna()].iloc[0]
+            told = f"{self.name}: bins of '{name}' are times, and it holds '{held}'"
+            raise InputError(sentence(told, "Write times as 22:15, or dates with one"))
+        found, natural = parts_of_day(times.to_list(), edges, f"{self.name}: bins of '{name}'")
+        labels = np.full(len(values), None, dtype=object)
+        labels[values.notna().to_numpy()] = found
+        return pd.Series(labels, index=values.index, name=name, dtype=object), natural
 
 
 def intersect(*groupings: pd.Series) -> pd.Series:
@@ -280,6 +300,12 @@ def assemble(
         InputError: a column isn't there, an id is given twice, a path leaves ``root``, clusters are
             capped and nothing says what they are.
     """
+    if card.box:
+        manifest, card = with_regions(manifest, card, card.box, where)
+    said = []
+    if card.cluster_also:
+        manifest, card, remark = joined(manifest, card, where)
+        said.append(remark)
     table = _table(manifest, card, file, root, where)
     gone = found_in(table, withdrawn) if withdrawn else None
     if gone:
@@ -287,14 +313,15 @@ def assemble(
         manifest = replace(manifest, table=manifest.table[kept.to_numpy()])
         table = table[kept].reset_index(drop=True)
     allowed = len(table)
-    table = _capped(table, card, where)
+    table = capped(table, card, where)
     attributes = {
         name: Attribute(
             name, a.source, a.description, a.order, numbers.are_numbers(table[name].dropna())
         )
         for name, a in card.attributes.items()
     }
-    said = [gone.remark()] if gone and gone.entries else []
+    if gone and gone.entries:
+        said.append(gone.remark())
     if out := allowed - len(table):
         told = f"{out:,} of {allowed:,} pictures are left out"
         said.append(Remark(f"'most_per_cluster: {card.most_per_cluster}': {told}"))
@@ -347,25 +374,21 @@ def _table(manifest: Manifest, card: Card, file: Path, root: Path, where: str) -
     return pd.DataFrame(columns)
 
 
-def _capped(table: pd.DataFrame, card: Card, where: str) -> pd.DataFrame:
-    """No more pictures of a cluster than the card allows, those whose ids' hashes come first."""
-    if card.most_per_cluster is None:
-        return table
-    if card.cluster_column is None:
-        told = f"{where}: 'most_per_cluster' caps what repeats, and no 'cluster_column' says what"
-        raise InputError(sentence(told, "Name that column, or take the cap out"))
-    digests = table["image_id"].map(lambda name: hashlib.sha256(name.encode()).hexdigest())
-    chosen = table.loc[digests.sort_values().index].groupby("cluster_id")
-    return table.loc[chosen.head(card.most_per_cluster).index.sort_values()].reset_index(drop=True)
-
-
 def _paths(manifest: Manifest, card: Card, file: Path, root: Path) -> list[str]:
     """The path of every picture, as it is on disk."""
     raw = manifest.table
     given = _keys(raw[card.image_column], file, "path of its picture")
     paths = given if card.image_column in manifest.pictures else on_disk(given, root)
     require_inside(paths, root, lambda i: f"{file}: {_nth(raw.index[i])}")
-    return paths
+    return [_with_margin(path, card.margin, file) for path in paths] if card.margin else paths
+
+
+def _with_margin(path: str, margin: float, file: Path) -> str:
+    """A region's path that also says how much to cut out around it."""
+    if not region(Path(path))[1]:
+        told = f"{file}: 'margin' is cut out around a region, and '{path}' is a whole picture"
+        raise InputError(sentence(told, "Name its columns as 'box', or take 'margin' out"))
+    return f"{path}&margin={margin:g}"
 
 
 def _check_columns(manifest: Manifest, card: Card, file: Path, where: str) -> None:
@@ -424,7 +447,11 @@ def _digest(card: Card, table: pd.DataFrame) -> str:
     canonical = table.sort_values("image_id")[sorted(table.columns)]
     # a key that came later counts where it is used, so that digests of before hold
     unused = {key for key in ("pictures", "show_pictures") if getattr(card, key)} | {"withdrawn"}
-    unused |= {"most_per_cluster"} if card.most_per_cluster is None else set()
+    unused |= {
+        key
+        for key in ("most_per_cluster", "box", "margin", "cluster_also")
+        if not getattr(card, key)
+    }
     said = card.model_dump(mode="json", exclude=unused)
     content = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
     content.update(canonical.to_csv(index=False, lineterminator="\n").encode())

@@ -48,8 +48,13 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-#: left, top, width and height of a region, in pixels or in percent
-_BOX = re.compile(r"xywh=(?:pixel:)?(percent:)?" + ",".join([r"(\d+(?:\.\d*)?)"] * 4), re.ASCII)
+#: left, top, width and height of a region, in pixels or in percent, and a margin around it
+_BOX = re.compile(
+    r"xywh=(?:pixel:)?(percent:)?"
+    + ",".join([r"(-?\d+(?:\.\d*)?)"] * 4)
+    + r"(?:&margin=(\d+(?:\.\d*)?))?",
+    re.ASCII,
+)
 _SIGNATURES = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"II*\0", b"MM\0*", b"RIFF")
 # Pillow hands these to another program (Ghostscript, Windows), which no unknown file should reach
 _PROGRAMS = {"EPS", "WMF"}
@@ -113,22 +118,28 @@ def pixel_digest(image: Image.Image) -> str:
 
 
 def _cropped(image: Image.Image, said: str, path: Path) -> Image.Image:
-    """A region of a picture, to whole pixels outwards; one that is not inside is not guessed at."""
+    """A region of a picture, to whole pixels outwards; one that is not inside is not guessed at.
+
+    A margin around it goes as far as the picture does.
+    """
     found = _BOX.fullmatch(said)
     if found is None:
         detail = f"its region '{said}' is not 'xywh=LEFT,TOP,WIDTH,HEIGHT'"
         raise _unreadable(path, "unreadable", detail)
-    left, top, width, height = map(float, found.groups()[1:])
+    left, top, width, height = map(float, found.groups()[1:5])
     if found[1]:
         left, width = (part * image.width / 100 for part in (left, width))
         top, height = (part * image.height / 100 for part in (top, height))
     beyond = max(left + width - image.width, top + height - image.height)
-    if beyond > 1 or width <= 0 or height <= 0 or left >= image.width or top >= image.height:
+    before = min(left, top) < -1 or left >= image.width or top >= image.height
+    if before or beyond > 1 or width <= 0 or height <= 0:
         detail = f"its region '{said}' does not lie in its {image.width} x {image.height} pixels"
         raise _unreadable(path, "unreadable", detail)
-    right, low = (math.ceil(round(end, 6)) for end in (left + width, top + height))
-    box = int(left), int(top), min(right, image.width), min(low, image.height)
-    return image.crop(box)
+    around, above = (float(found[6] or 0) * side for side in (width, height))
+    ends = left + width + around, top + height + above
+    right, low = (math.ceil(round(end, 6)) for end in ends)
+    begin = max(0, int(left - around)), max(0, int(top - above))
+    return image.crop((*begin, min(right, image.width), min(low, image.height)))
 
 
 def _unreadable(path: Path, reason: Reason, detail: str) -> Unreadable:

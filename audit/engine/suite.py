@@ -49,9 +49,8 @@ _WHO: Final = frozenset({"model", "precision"})
 #: what decides nothing that is asked
 _ASIDE: Final = frozenset({"self_check"})
 _NONE: Final = {"smallest": 0, "largest": 0}
-
-
 _PLACES: Final[Any] = dict.fromkeys(LISTS, True) | {"wordings": {"templates"}}
+Edges = tuple[float, ...] | tuple[str, ...]
 
 
 class Attribute(BaseModel):
@@ -60,7 +59,7 @@ class Attribute(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    bins: tuple[float, ...] | None = Field(None, description="edges: [18, 35] gives three groups")
+    bins: Edges | None = Field(None, description="edges: [18, 35] or times: [06:00, 22:00]")
 
 
 class Suite(BaseModel):

@@ -21,7 +21,7 @@ from audit.core.registry import Registry
 from audit.core.rows import Values
 from audit.core.schema import Columns
 from audit.core.tables import ENSEMBLE, EVERYONE, OK, RATES, REST, TOO_FEW, UNDEFINED, UNKNOWN
-from audit.data.dataset import Dataset, intersect
+from audit.data.dataset import Bins, Dataset, intersect
 from audit.data.labels import LabelSet
 from audit.measure.intersections import pooled_rates
 from audit.stats.clustered import Sample, effective_n, is_few, rate_interval
@@ -247,7 +247,7 @@ class Draws:
 
 def grouped(
     dataset: Dataset,
-    attributes: Mapping[str, Sequence[float] | None],
+    attributes: Mapping[str, Bins | None],
     intersections: Iterable[Sequence[str]],
 ) -> dict[str, Values]:
     """Group of each picture for every attribute (with its bins) and intersection.

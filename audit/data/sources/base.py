@@ -24,7 +24,7 @@ from audit.core.errors import InputError, sentence
 from audit.core.files import digest_of
 from audit.core.registry import suggest
 from audit.core.rows import Values
-from audit.data.card import AttributeCard, Card, Facts, Most, Prose, Title, Written
+from audit.data.card import AttributeCard, Card, Facts, Margin, Most, Prose, Title, Written
 from audit.data.dataset import Dataset, assemble
 from audit.data.manifest import Manifest
 from audit.data.remarks import Remark, counted, tally, unspoilt
@@ -275,6 +275,18 @@ class Published(Source):
                 more = f" and {len(each) - _SHOWN} more" if len(each) > _SHOWN else ""
                 told = f"pictures here and officially: {', '.join(each[:_SHOWN])}{more}"
                 yield Remark(f"'{name}': {told}", name, of_values=True)
+
+
+class Cut(Published):
+    """A published set whose rows are cut out of their pictures by boxes."""
+
+    margin: Margin | None = Field(
+        None, description="how much is cut out around each box, as a share of its width and height"
+    )
+
+    def describe(self) -> Card:
+        """The published card, with what these keys state."""
+        return super().describe().model_copy(update={"margin": self.margin})
 
 
 def aside(what: str, names: Sequence[str], groups: Mapping[str, Mapping[str, int]]) -> Remark:

@@ -19,7 +19,7 @@ from audit.core.errors import InputError, sentence
 from audit.data.card import AttributeCard, Card
 from audit.data.manifest import Manifest, read_manifests
 from audit.data.remarks import Remark
-from audit.data.sources.base import Official, Published, Rows
+from audit.data.sources.base import Cut, Official, Rows
 from audit.data.sources.files import locate, require_columns
 from audit.data.values import number
 
@@ -72,7 +72,7 @@ def _perceived(description: str, order: Sequence[str], *unknown: str) -> Attribu
     )
 
 
-class FACET(Published):
+class FACET(Cut):
     """FACET's people, each cut out by a box.
 
     Several annotators looked at each person, and the file counts them. A value is the one that most

@@ -13,7 +13,7 @@ from audit.core.errors import InputError, sentence
 from audit.data.card import AttributeCard, Card
 from audit.data.manifest import Manifest, read_manifests
 from audit.data.remarks import Remark, tally
-from audit.data.sources.base import Official, Published, Rows, aside
+from audit.data.sources.base import Cut, Official, Rows, aside
 from audit.data.sources.files import require_columns
 from audit.data.values import number
 
@@ -24,7 +24,7 @@ _NO_PERSON: Final = {"IsGroupOf": "which are boxes of groups", "IsDepictionOf": 
 _ATTRIBUTES: Final = ("GenderPresentation", "AgePresentation")
 
 
-class MIAP(Published):
+class MIAP(Cut):
     """MIAP's boxes, a row a person: each is cut out of its picture."""
 
     split: Literal["train", "val", "test"] = Field("test", description="train, val or test")

@@ -15,7 +15,7 @@ from pydantic import Field
 from audit.core.errors import InputError, sentence
 from audit.data.card import AttributeCard, Card
 from audit.data.manifest import Manifest
-from audit.data.sources.base import Official, Published, Rows, aside
+from audit.data.sources.base import Cut, Official, Rows, aside
 from audit.data.sources.files import locate, read_json
 
 #: no value has two of three annotators; annotators chose 'unsure'
@@ -34,7 +34,7 @@ _VALUES: Final[Mapping[str, tuple[str, ...]]] = {
 _CONTEXT: Final = ("activity", "emotion")
 
 
-class PHASE(Published):
+class PHASE(Cut):
     """PHASE's people, each cut out by a region; a value has two of three annotators.
 
     The list of majorities is read, or the list of all annotations, whose majority is taken here.
