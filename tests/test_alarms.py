@@ -62,13 +62,19 @@ def design(group: np.ndarray, clusters: np.ndarray, resamples: int = 300) -> Des
 
 
 def found(
-    score: np.ndarray, event: np.ndarray | None, group: np.ndarray, per: int = 1, **keys: object
+    score: np.ndarray,
+    event: np.ndarray | None,
+    group: np.ndarray,
+    per: int = 1,
+    poor: dict[str, np.ndarray] | None = None,
+    **keys: object,
 ) -> pd.DataFrame:
     """What the probe makes of these scores."""
     held = design(group, np.arange(len(group)) // per)
     units = Units.of([str(i) for i in range(len(group))], score, event, held.groups)
     asked = probe(**keys)
-    return measured(alarm_rows.Alarms(asked, units, held).every(), probe="alarms", task="t")
+    rows = alarm_rows.Alarms(asked, units, held, poor or {}).every()
+    return measured(rows, probe="alarms", task="t")
 
 
 def row(table: pd.DataFrame, **where: str) -> pd.Series:
@@ -103,6 +109,36 @@ def test_rates_are_those_of_the_world_and_the_planted_gap_is_found() -> None:
     assert gap["low_simultaneous"] < 100 * (norm.sf(0) - norm.sf(1)) < gap["high_simultaneous"]
     assert gap["harm"] == "being watched, stopped or searched"
     assert "exceeds the margin of 5 points or 1.25 times" in gap["statement"]
+
+
+def test_in_poor_footage_the_same_threshold_is_judged_on_the_same_people() -> None:
+    score, event, group = world(6000, 0.0)
+    fog = np.where(group == 1, norm.cdf(norm.ppf(score) + 1), score)  # moves group b alone
+    table = MEASURES.validate(found(score, event, group, thresholds=[AT], poor={"fog 3": fog}))
+    plain = found(score, event, group, thresholds=[AT])
+    names = (f"threshold {AT:g}", f"threshold {AT:g}, fog 3")
+    clear, seen = (table[table["condition"] == name] for name in names)
+    for metric, shift in ((FALSE_ALARMS, 0), (DETECTED, 2)):
+        for g, name in enumerate("ab"):
+            asked = (event == (shift > 0)) & (group == g)
+            for there, scores in ((clear, score), (seen, fog)):
+                here = row(there, metric=metric, group=name)
+                assert here["value"] == (scores[asked] >= AT).mean()
+    gaps = [row(t, metric=GAP[FALSE_ALARMS], attribute="side") for t in (clear, seen)]
+    assert gaps[0]["verdict"] != gaps[1]["verdict"] == EXCEEDS
+    sizes = [row(t, metric=GAP[DETECTED], attribute="side")["family_size"] for t in (clear, plain)]
+    assert sizes == [2, 1]  # bounds hold in both kinds of footage at once
+    assert f"At threshold {AT:g}, fog 3 of" in row(seen, metric=GAP[FALSE_ALARMS])["statement"]
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [({"corruptions": ["fogg"]}, "fog"), ({"severities": [3]}, "'severities' of no corruption"),
+     ({"corruptions": ["fog"], "severities": [9]}, "9")],
+)  # fmt: skip
+def test_footage_that_can_not_be_is_refused(keys: dict[str, object], told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        probe(thresholds=[0.5], **keys)
 
 
 def test_in_a_null_world_nothing_exceeds_and_much_data_is_within() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Final, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -13,15 +13,25 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 from audit.core.errors import InputError, sentence
 from audit.core.registry import unknown
 from audit.core.tables import ENSEMBLE, SCORES, require_finite
+from audit.data.alterations import Alteration
+from audit.data.corruptions import camera, corruption
 from audit.data.dataset import Dataset
 from audit.data.labels import LabelSet
 from audit.data.remarks import Remark
+from audit.data.yamlfile import FieldError
 from audit.measure.measures import measured
-from audit.models.encoder import Gives
+from audit.models.encoder import Gives, Texts
 from audit.probes.alarms.rows import Alarms as Rows
 from audit.probes.alarms.units import ANY, Rule, Units
 from audit.probes.kit.base import Design, Seen, require_column
 from audit.probes.kit.choice import Choice
+from audit.stats.clustered import Floats
+from audit.store.embeddings import Embeddings
+
+#: of each corruption, where a suite names none
+SEVERITIES: Final = (1, 3, 5)
+#: what corrupted pictures are to be held against
+CAMERA: Final = "plain camera"
 
 
 def _rising(values: tuple[float, ...]) -> tuple[float, ...]:
@@ -84,7 +94,8 @@ class Alarms(Choice):
         "How often is there a false alarm, how often is an event missed, and for whom, at the "
         "threshold in use and at every other?"
     )
-    later: ClassVar = frozenset()  # its name is in plans sealed before
+    # its name is in plans sealed before
+    later: ClassVar = frozenset({"corruptions", "severities"})
     emits: ClassVar = SCORES
     needs: ClassVar[Gives] = "scores"
 
@@ -98,6 +109,12 @@ class Alarms(Choice):
         (), description="shares of pictures without an event that may raise one: the threshold is "
         "chosen so on one half of the subjects, and judged on the other",
     )  # fmt: skip
+    corruptions: tuple[str, ...] = Field(
+        (), description="poor footage that the same thresholds are also judged on, such as [fog]"
+    )
+    severities: tuple[int, ...] = Field(
+        (), description="of each corruption, from 1 (barely visible) to 5; 1, 3 and 5 if left out"
+    )
     together: Together | None = Field(None, description="pictures that are one event together")
     workload: Workload | None = Field(None, description="pictures an hour, prevalence and cameras")
 
@@ -106,6 +123,12 @@ class Alarms(Choice):
         if not (self.thresholds or self.false_alarm_rates):
             told = "no operating point: neither 'thresholds' nor 'false_alarm_rates' is given"
             raise ValueError(sentence(told, "Give the threshold in use, such as [0.5]"))
+        if self.severities and not self.corruptions:
+            raise ValueError(sentence("'severities' of no corruption", "Name 'corruptions' too"))
+        try:
+            _ = self.footage
+        except InputError as error:
+            raise FieldError(str(error), "corruptions") from error
         for key in ("false_alarm_rates", "workload"):
             if getattr(self, key) and self.truth is None:
                 told = f"'{key}' needs to know which pictures show an event"
@@ -191,29 +214,55 @@ class Alarms(Choice):
             told = f"'{self.task}': {short:,} of {len(sizes):,} clips have fewer than {rule} "
             yield Remark(f"{told}pictures and raise no alarm", task=self.task, of_answers=False)
 
+    @cached_property
+    def footage(self) -> dict[str, Alteration]:
+        """What else the same pictures are seen through, by condition: a camera, then corruptions.
+
+        Raises:
+            InputError: no corruption, or no severity of it, is called so.
+        """
+        severities = sorted(self.severities) or SEVERITIES
+        found = {f"{c} {s}": corruption(c, s) for c in self.corruptions for s in severities}
+        return {CAMERA: camera(), **found} if found else {}
+
+    def alterations(self) -> tuple[Alteration, ...]:
+        """The pictures as they are, and all other footage."""
+        return tuple(self.footage.values())
+
     def label_sets(self) -> tuple[LabelSet, ...]:
         """The one label set asked about."""
         return (self.labels,)
 
     def outcomes(self, seen: Seen) -> pd.DataFrame:
-        """One row a picture: the score of the alarm's labels.
+        """A row a picture, as it is and in all other footage: the score of the alarm's labels.
 
         Raises:
             InputError: the model gives no scores, or some that are not finite.
         """
-        scoring = seen.texts.scoring
-        if not scoring.known:
+        if not seen.texts.scoring.known:
             told = f"'{self.task}': the model gives no scores, and alarms are raised by them"
             raise InputError(sentence(told, "Ask a classification of the same labels instead"))
-        classes = self.classes(seen.texts, self.labels)
-        similarity = seen.images.vectors.astype(np.float64, copy=False) @ classes.T
-        of_labels = scoring.of_all(similarity)[:, self.raising]
-        score = of_labels.sum(axis=1) if scoring.kind == "softmax" else of_labels.max(axis=1)
+        shown = {ENSEMBLE: seen.images} | {
+            name: seen.altered[what.name].only(seen.images.keys)
+            for name, what in self.footage.items()
+        }
+        tables = [
+            pd.DataFrame(
+                {"image_id": list(images.keys), "value": self._scores(images, seen.texts)}
+            ).assign(condition=condition)
+            for condition, images in shown.items()
+        ]
+        fixed = {"probe": self.kind, "task": self.task, "label": self.alarm_name}
+        return SCORES.joined([SCORES.conform(table.assign(**fixed)) for table in tables])
+
+    def _scores(self, images: Embeddings, texts: Texts) -> Floats:
+        classes = self.classes(texts, self.labels)
+        similarity = images.vectors.astype(np.float64, copy=False) @ classes.T
+        of_labels = texts.scoring.of_all(similarity)[:, self.raising]
+        softmax = texts.scoring.kind == "softmax"
+        score = of_labels.sum(axis=1) if softmax else of_labels.max(axis=1)
         require_finite(score, f"'{self.task}': scores")
-        table = pd.DataFrame({"image_id": list(seen.images.keys), "value": score})
-        return SCORES.conform(
-            table.assign(probe=self.kind, task=self.task, condition=ENSEMBLE, label=self.alarm_name)
-        )
+        return np.asarray(score, dtype=np.float64)
 
     def measures(self, rows: pd.DataFrame, seen: Seen, design: Design) -> pd.DataFrame:
         """Rates at each operating point and over all thresholds, gaps, and what they cost.
@@ -224,18 +273,24 @@ class Alarms(Choice):
         two rates and h the units an hour: alarms an hour ``h (p d + (1 - p) f)``, precision
         ``p d / (p d + (1 - p) f)``, reviews per true alarm its inverse; their bounds are those of
         the corners of both rates' intervals, each at half of the error, so they hold at least as
-        often as stated.
+        often as stated. In other footage the same thresholds are judged on the same units.
         Range: shares from 0 to 1. Does not show: how soon an event is noticed, whether anybody
         looks at an alarm, anything about cameras and hours that are not in the data.
         """
-        scores = rows.set_index("image_id")["value"].reindex(list(seen.images.keys))
-        truth = self.right_places(seen.dataset, seen.images.keys)
+        keys = seen.images.keys
+        truth = self.right_places(seen.dataset, keys)
         event = None if truth is None else np.where(truth < 0, -1, np.isin(truth, self.raising))
-        units = Units.of(seen.images.keys, scores.to_numpy(float), event, design.groups)
-        if self.together is not None:
+        scores = rows.pivot(index="image_id", columns="condition", values="value").loc[list(keys)]
+
+        def units(condition: str) -> Units:
+            found = Units.of(keys, scores[condition].to_numpy(float), event, design.groups)
+            if self.together is None:
+                return found
             clips = seen.column(self.together.column).astype(str).to_numpy()
-            units = units.together(clips, self.together.rule)
-        found = Rows(self, units, design)
+            return found.together(clips, self.together.rule)
+
+        poor = {name: units(name).score for name in self.footage}
+        found = Rows(self, units(ENSEMBLE), design, poor)
         every = {"probe": self.kind, "task": self.task, "label": self.alarm_name}
         return measured(found.every(), level=design.confidence.level, **every)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
@@ -63,22 +63,24 @@ _AMONG: Final = {
 
 @dataclass(frozen=True)
 class Point:
-    """A threshold in use; ``measured``, (n,), are the units that it is judged on."""
+    """A threshold in use; ``measured``, (n,), are the units that it is judged on, by ``score``."""
 
     condition: str
     threshold: float
     measured: NDArray[np.bool_]
+    score: Floats
     fixed_on: int = 0
     reason: str = ""
 
 
 @dataclass(frozen=True)
 class Alarms:
-    """What came of one probe: scores, events and groups."""
+    """What came of one probe: scores, events and groups; ``poor``: scores in other footage."""
 
     probe: Probe
     units: Units
     design: Design
+    poor: Mapping[str, Floats] = field(default_factory=dict)
 
     def every(self) -> Iterator[Row]:
         """All rows."""
@@ -86,7 +88,8 @@ class Alarms:
             yield self._threshold(point)
             if point.reason:
                 continue
-            samples = {m: self._sample(m, point.measured, [point.threshold]) for m in self.metrics}
+            judged = point.score, point.measured, [point.threshold]
+            samples = {m: self._sample(m, *judged) for m in self.metrics}
             for metric, sample in samples.items():
                 yield from self._rates(metric, sample, point)
                 for attribute in self.design.groups.attributes:
@@ -107,15 +110,26 @@ class Alarms:
 
     @cached_property
     def points(self) -> tuple[Point, ...]:
-        """The operating points of the suite."""
-        return tuple(self._points())
+        """The operating points of the suite, each as it is and in other footage."""
+        return tuple(
+            each
+            for point in self._points()
+            for each in (
+                point,
+                *(
+                    replace(point, condition=f"{point.condition}, {name}", score=score)
+                    for name, score in self.poor.items()
+                    if not point.reason
+                ),
+            )
+        )
 
     def _points(self) -> Iterator[Point]:
         """Those in use, then those of a wanted rate among half of the subjects."""
-        everyone = np.ones(len(self.units.score), bool)
+        everyone, scores = np.ones(len(self.units.score), bool), self.units.score
         for threshold in self.probe.thresholds:
             reason = "" if (self.units.score >= threshold).any() else "it is above every score"
-            yield Point(f"threshold {threshold:g}", threshold, everyone, reason=reason)
+            yield Point(f"threshold {threshold:g}", threshold, everyone, scores, reason=reason)
         if not self.probe.false_alarm_rates:
             return
         groups = self.design.groups
@@ -125,11 +139,12 @@ class Alarms:
             condition, allowed = f"false alarm rate {100 * rate:g} %", int(rate * quiet.size)
             if not allowed:
                 told = f"{quiet.size:,} {self.units.noun} without an event can't show so low a rate"
-                yield Point(condition, np.nan, ~fixer, quiet.size, told)
+                yield Point(condition, np.nan, ~fixer, scores, quiet.size, told)
                 continue
             # the lowest score that no more than the allowed number reach
             edge = quiet[allowed] if allowed < quiet.size else -np.inf
-            yield Point(condition, float(np.nextafter(edge, np.inf)), ~fixer, quiet.size)
+            threshold = float(np.nextafter(edge, np.inf))
+            yield Point(condition, threshold, ~fixer, scores, quiet.size)
 
     @cached_property
     def grid(self) -> Floats:
@@ -165,12 +180,16 @@ class Alarms:
         return np.asarray(self.units.event == (0 if metric == FALSE_ALARMS else 1))
 
     def _sample(
-        self, metric: str, measured: NDArray[np.bool_], thresholds: Sequence[float] | Floats
+        self,
+        metric: str,
+        score: Floats,
+        measured: NDArray[np.bool_],
+        thresholds: Sequence[float] | Floats,
     ) -> Sample:
         """How many raise an alarm, a question a threshold, in every group."""
         at = self._asked(metric) & measured
         clusters, draws = self.units.clusters[at], self.design.draws
-        alarms = self.units.score[at, np.newaxis] >= np.asarray(thresholds)
+        alarms = score[at, np.newaxis] >= np.asarray(thresholds)
         groups = self.design.groups
         counted = count(
             alarms, self.units.member[at], clusters, len(groups.cluster_ids),
@@ -264,7 +283,8 @@ class Alarms:
         if not self.grid.size:
             return
         groups, c = self.design.groups, self.design.confidence
-        sample = self._sample(metric, np.ones(len(self.units.score), bool), self.grid)
+        score = self.units.score
+        sample = self._sample(metric, score, np.ones(len(score), bool), self.grid)
         for attribute in (EVERYONE, *(a for a in groups.attributes if " x " not in a)):
             at = groups.columns(attribute) if attribute != EVERYONE else np.array([0])
             part = pick_groups(sample, at)
