@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,7 @@ from audit.measure.metrics import Groups, grouped
 from audit.models.encoder import Texts
 from audit.models.planted import PlantedEncoder, picture_key
 from audit.probes.kit.base import Design, Seen
+from audit.probes.kit.footage import CAMERA
 from audit.probes.scenes import captions as roles
 from audit.probes.scenes import names
 from audit.probes.scenes.captions import uniform
@@ -145,6 +147,31 @@ def test_choices_by_hand_longhand(world: Path) -> None:
     assert rows.loc[(ENSEMBLE, "a"), "margin"] == pytest.approx(0.1 / length, abs=1e-6)
     coarse = math.exp(logits[0]) / sum(math.exp(v) for v in (logits[0], *logits[2:]))
     assert rows.loc[(WITHOUT, "a"), "score"] == pytest.approx(coarse, abs=1e-6)
+
+
+def test_in_poor_footage_the_same_captions_are_offered_longhand(world: Path) -> None:
+    scenes, seen = by_hand(world)
+    assert scenes.columns is not None
+    captions = scenes.columns.model_dump()
+    foggy = asked(columns=captions, corruptions=["fog"], severities=[3])
+    turned = seen.images.vectors[[0, 0, 2, 3]]  # b looks like a
+    through = {
+        what.name: replace(seen.images, vectors=turned if name == "fog 3" else seen.images.vectors)
+        for name, what in foggy.footage.items()
+    }
+    assert [*foggy.footage] == [CAMERA, "fog 3"]
+    seen = replace(seen, altered=through)
+    rows = foggy.outcomes(seen).set_index(["condition", "image_id"])["predicted"]
+    assert rows[CAMERA].equals(rows[ENSEMBLE])
+    assert rows["fog 3"].tolist() == [roles.CLOSE, roles.OTHER]  # a car, not a shop
+    table = foggy.measures(foggy.outcomes(seen), seen, design_of(seen)).set_index("condition")
+    costs = table[table["metric"] == names.FOOTAGE_COST]
+    # a was wrong and stays so; b was right
+    assert costs["value"].to_dict() == {CAMERA: 0.0, "fog 3": 0.5}
+    assert (
+        "through 'fog 3', the model chooses the right caption for 0 %"
+        in (costs.loc["fog 3", "statement"])
+    )
 
 
 @pytest.mark.slow

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Annotated, ClassVar, Final, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -13,25 +13,18 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 from audit.core.errors import InputError, sentence
 from audit.core.registry import unknown
 from audit.core.tables import ENSEMBLE, SCORES, require_finite
-from audit.data.alterations import Alteration
-from audit.data.corruptions import camera, corruption
 from audit.data.dataset import Dataset
 from audit.data.labels import LabelSet
 from audit.data.remarks import Remark
-from audit.data.yamlfile import FieldError
 from audit.measure.measures import measured
 from audit.models.encoder import Gives, Texts
 from audit.probes.alarms.rows import Alarms as Rows
 from audit.probes.alarms.units import ANY, Rule, Units
 from audit.probes.kit.base import Design, Seen, require_column
 from audit.probes.kit.choice import Choice
+from audit.probes.kit.footage import FOOTAGE_KEYS, InPoorFootage
 from audit.stats.clustered import Floats
 from audit.store.embeddings import Embeddings
-
-#: of each corruption, where a suite names none
-SEVERITIES: Final = (1, 3, 5)
-#: what corrupted pictures are to be held against
-CAMERA: Final = "plain camera"
 
 
 def _rising(values: tuple[float, ...]) -> tuple[float, ...]:
@@ -81,7 +74,7 @@ class Workload(BaseModel):
         return self
 
 
-class Alarms(Choice):
+class Alarms(InPoorFootage, Choice):
     """Raises an alarm where the score of the alarm's labels reaches a threshold.
 
     The score of several labels is the sum of theirs where scores are a softmax over the set, and
@@ -95,7 +88,7 @@ class Alarms(Choice):
         "threshold in use and at every other?"
     )
     # its name is in plans sealed before
-    later: ClassVar = frozenset({"corruptions", "severities"})
+    later: ClassVar = FOOTAGE_KEYS
     emits: ClassVar = SCORES
     needs: ClassVar[Gives] = "scores"
 
@@ -109,12 +102,6 @@ class Alarms(Choice):
         (), description="shares of pictures without an event that may raise one: the threshold is "
         "chosen so on one half of the subjects, and judged on the other",
     )  # fmt: skip
-    corruptions: tuple[str, ...] = Field(
-        (), description="poor footage that the same thresholds are also judged on, such as [fog]"
-    )
-    severities: tuple[int, ...] = Field(
-        (), description="of each corruption, from 1 (barely visible) to 5; 1, 3 and 5 if left out"
-    )
     together: Together | None = Field(None, description="pictures that are one event together")
     workload: Workload | None = Field(None, description="pictures an hour, prevalence and cameras")
 
@@ -123,12 +110,6 @@ class Alarms(Choice):
         if not (self.thresholds or self.false_alarm_rates):
             told = "no operating point: neither 'thresholds' nor 'false_alarm_rates' is given"
             raise ValueError(sentence(told, "Give the threshold in use, such as [0.5]"))
-        if self.severities and not self.corruptions:
-            raise ValueError(sentence("'severities' of no corruption", "Name 'corruptions' too"))
-        try:
-            _ = self.footage
-        except InputError as error:
-            raise FieldError(str(error), "corruptions") from error
         for key in ("false_alarm_rates", "workload"):
             if getattr(self, key) and self.truth is None:
                 told = f"'{key}' needs to know which pictures show an event"
@@ -213,21 +194,6 @@ class Alarms(Choice):
         if isinstance(rule, int) and (short := int((sizes < rule).sum())):
             told = f"'{self.task}': {short:,} of {len(sizes):,} clips have fewer than {rule} "
             yield Remark(f"{told}pictures and raise no alarm", task=self.task, of_answers=False)
-
-    @cached_property
-    def footage(self) -> dict[str, Alteration]:
-        """What else the same pictures are seen through, by condition: a camera, then corruptions.
-
-        Raises:
-            InputError: no corruption, or no severity of it, is called so.
-        """
-        severities = sorted(self.severities) or SEVERITIES
-        found = {f"{c} {s}": corruption(c, s) for c in self.corruptions for s in severities}
-        return {CAMERA: camera(), **found} if found else {}
-
-    def alterations(self) -> tuple[Alteration, ...]:
-        """The pictures as they are, and all other footage."""
-        return tuple(self.footage.values())
 
     def label_sets(self) -> tuple[LabelSet, ...]:
         """The one label set asked about."""

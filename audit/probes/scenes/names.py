@@ -21,6 +21,12 @@ COST_AT_EQUAL_NUMBER: Final = "errors added by close captions, at the same numbe
 GAP_COST: Final = "widening of the widest gap by close captions"
 
 
+FOOTAGE_COST: Final = "errors added by poor footage"
+
+
+FOOTAGE_GAP: Final = "widening of the widest gap by poor footage"
+
+
 OPTIONS: Final = "captions a picture, mean"
 
 

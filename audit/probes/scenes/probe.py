@@ -49,6 +49,7 @@ from audit.measure.measures import measured
 from audit.measure.prompt_variants import ensemble, every_wording
 from audit.probes.kit.base import Design, Probe, Seen, Texts
 from audit.probes.kit.choice import TIE
+from audit.probes.kit.footage import FOOTAGE_KEYS, InPoorFootage
 from audit.probes.scenes.captions import (
     CLOSE,
     MORE,
@@ -75,7 +76,7 @@ from audit.probes.scenes.names import (
     TIES,
     WITHOUT,
 )
-from audit.probes.scenes.rows import cost_row, gap_cost_row, told_apart_rows
+from audit.probes.scenes.rows import cost_row, footage_row, gap_cost_row, told_apart_rows
 from audit.stats.scoring import Scoring
 
 _ALIKE: Final = 1e-12
@@ -83,7 +84,7 @@ _ALIKE: Final = 1e-12
 _AT_ONCE: Final = 4_000_000
 
 
-class Scenes(Probe):
+class Scenes(InPoorFootage, Probe):
     """Choice among captions that differ from picture to picture.
 
     Exactly one of three ways to say them: ``columns`` of the manifest, a ``template`` over its
@@ -95,7 +96,7 @@ class Scenes(Probe):
     also make the choice longer; ``as many other captions instead``, made by a template and named by
     ``columns``, tells the one from the other. With several ``close`` columns of a template each is
     a condition of its own. Captions that the model can't tell apart are drawn among, so that no
-    order of theirs favours the right one.
+    order of theirs favours the right one. In poor footage the headline's captions are offered.
     """
 
     asks: ClassVar[str] = (
@@ -103,6 +104,7 @@ class Scenes(Probe):
         "for each picture?"
     )
     emits: ClassVar = CHOICES
+    later: ClassVar = Probe.later | FOOTAGE_KEYS
 
     kind: Literal["scenes"] = "scenes"
     name: str = Field("scenes", min_length=1, description="of the task; unique in a suite")
@@ -178,6 +180,11 @@ class Scenes(Probe):
         return (self.prompts,)
 
     def contrasts(self) -> tuple[str, ...]:
+        """What other captions do, and poor footage."""
+        return (*self._other_captions, *self.footage)
+
+    @property
+    def _other_captions(self) -> tuple[str, ...]:
         """What leaving out the close captions does, and putting others in their place."""
         if not self.stressed:
             return ()
@@ -256,15 +263,23 @@ class Scenes(Probe):
         kept = np.flatnonzero(offered.asked)
         offered = offered.only(kept)
         keys = np.array(seen.images.keys, dtype=object)[kept]
-        similarity = _similarities(
-            seen.images.vectors[kept], self._embedded(seen.texts, offered.captions), offered.at
-        )
+        captions = self._embedded(seen.texts, offered.captions)
+
+        def similarity(footage: str) -> NDArray[np.float64]:
+            images = seen.images
+            if footage:
+                images = seen.altered[self.footage[footage].name].only(seen.images.keys)
+            return _similarities(images.vectors[kept], captions, offered.at)
+
+        found = {footage: similarity(footage) for footage in ("", *self.footage)}
         order = uniform(keys, f"{seen.seed}, order", offered.at.shape[1])
         names = np.array([*offered.roles], dtype=object)
         tables = [
-            _choose(np.where(places, similarity, -np.inf), order, seen.texts.scoring).assign(
-                condition=condition
-            )
+            _choose(
+                np.where(places, found[condition if condition in self.footage else ""], -np.inf),
+                order,
+                seen.texts.scoring,
+            ).assign(condition=condition)
             for condition, places in self._conditions(offered)
         ]
         every = pd.concat(tables, ignore_index=True)
@@ -301,13 +316,13 @@ class Scenes(Probe):
     def _conditions(self, offered: Offered) -> Iterator[tuple[str, Flags]]:
         """Each condition and which captions it offers, (n, m)."""
         there = offered.at >= 0
-        if not self.stressed:
-            yield ENSEMBLE, there
-            return
         right, close, other, more = (offered.role == i for i in range(len(ROLES)))
-        yield ENSEMBLE, there & ~more
+        for condition in (ENSEMBLE, *self.footage):
+            yield condition, there & ~more if self.stressed else there
+        if not self.stressed:
+            return
         yield WITHOUT, there & (right | other)
-        if INSTEAD in self.contrasts():
+        if INSTEAD in self._other_captions:
             yield INSTEAD, there & ~close
         if self.template and len(self.template.close) > 1:
             column = np.repeat(np.arange(len(self.template.close)), self.template.close_each)
@@ -332,7 +347,7 @@ class Scenes(Probe):
                 seed=design.seed,
             ),
         ]
-        if self.stressed:
+        if self.contrasts():
             tables.append(self._costs(rows, design))
         if self.detail:
             tables.append(self._detected(rows, design))
@@ -373,7 +388,7 @@ class Scenes(Probe):
                 }
 
     def _costs(self, rows: pd.DataFrame, design: Design) -> pd.DataFrame:
-        """The effects of close captions on errors, of everyone and on gaps, in words."""
+        """What close captions and poor footage do to errors, of everyone and to gaps, in words."""
         effects = condition_effects(
             rows, self.labels, design.groups, design.draws, design.confidence, self.contrasts()
         )
@@ -384,12 +399,21 @@ class Scenes(Probe):
             & (effects["comparison"] == RATE)
             & (effects["attribute"] == EVERYONE)
         ]
-        gaps = errors[(errors["comparison"] == WORST) & (errors["condition"] == WITHOUT)]
+        poor = errors["condition"].isin(list(self.footage))
+        gaps = errors[(errors["comparison"] == WORST) & (poor | (errors["condition"] == WITHOUT))]
         gaps = gaps[~gaps["attribute"].str.contains(" x ", regex=False)]
         chosen = dict(zip(wrong["condition"], wrong["before"], strict=True))
         return measured(
-            [cost_row(row, chosen[row["condition"]]) for row in records(of_all)]
-            + [gap_cost_row(row) for row in records(gaps)]
+            [
+                footage_row(row)
+                if row["condition"] in self.footage
+                else cost_row(row, chosen[row["condition"]])
+                for row in records(of_all)
+            ]
+            + [
+                footage_row(row) if row["condition"] in self.footage else gap_cost_row(row)
+                for row in records(gaps)
+            ]
         )
 
     def _detected(self, rows: pd.DataFrame, design: Design) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Final
 
 import numpy as np
 
@@ -14,7 +15,15 @@ from audit.measure.abstention import Asked, Question
 from audit.measure.metrics import joint_status, standing
 from audit.probes.kit.changes import said_of_change
 from audit.probes.scenes.captions import Flags
-from audit.probes.scenes.names import COST, COST_AT_EQUAL_NUMBER, GAP_COST, TOLD_APART, WITHOUT
+from audit.probes.scenes.names import (
+    COST,
+    COST_AT_EQUAL_NUMBER,
+    FOOTAGE_COST,
+    FOOTAGE_GAP,
+    GAP_COST,
+    TOLD_APART,
+    WITHOUT,
+)
 from audit.stats.clustered import difference_interval
 from audit.stats.defaults import OF_DIFFERENCE_IN_CLUSTERS
 
@@ -65,17 +74,43 @@ def told_apart_rows(said: Flags, there: Flags, asked: Asked) -> Iterator[Row]:
         }
 
 
+_COPIED: Final = (
+    "probe", "task", "condition", "margin_family", "attribute", "n", "subjects", "level",
+    "family", "family_size", "method", "status", "reason", "margin", "verdict",
+)  # fmt: skip
+_ENDS: Final = ("value", "low", "high", "low_simultaneous", "high_simultaneous")
+
+
+def footage_row(row: Fields) -> Row:
+    """Errors in poor footage less those of the pictures as they are: of everyone, or a gap's."""
+    found = {name: row[name] for name in (*_COPIED, *_ENDS)} | {"harm": "quality of service"}
+    before, after = (100 * row[side] for side in ("before", "after"))
+    asked = f"Asked '{row['task']}'"
+    if row["attribute"] == EVERYONE:
+        found |= {"metric": FOOTAGE_COST, "group": EVERYONE, "events": row["gained"]}
+        told = (
+            f"{asked} through '{row['condition']}', the model chooses the right caption for "
+            f"{100 - after:.0f} % of {row['n']} pictures, and for {100 - before:.0f} % of them as "
+            f"they are: {_points(found)} more errors"
+        )
+    else:
+        found |= {"metric": FOOTAGE_GAP, "group": row["group_after"], "other": row["other_after"]}
+        told = (
+            f"{asked}, the widest gap by {row['attribute']} in wrong captions is {before:.0f} "
+            f"points as pictures are ({row['group']} v {row['other']}) and {after:.0f} through "
+            f"'{row['condition']}' ({row['group_after']} v {row['other_after']}): a change of "
+            f"{_points(found)}"
+        )
+    return found | {"statement": f"{told} {_simultaneous(found)}; {said_of_change(found)}."}
+
+
 def _common(row: Fields) -> Row:
-    names = (
-        "probe", "task", "condition", "margin_family", "attribute", "n", "subjects", "level",
-        "family", "family_size", "method", "status", "reason", "margin", "verdict",
-    )  # fmt: skip
     # an effect is the condition less the headline; a cost is the headline less the condition
     turned = {"low": "high", "high": "low"}
     turned |= {f"{a}_simultaneous": f"{b}_simultaneous" for a, b in turned.items()}
     ends = {name: -row[other] for name, other in turned.items()}
     harm = {"harm": "quality of service", "value": -row["value"]}
-    return {name: row[name] for name in names} | ends | harm
+    return {name: row[name] for name in _COPIED} | ends | harm
 
 
 def cost_row(row: Fields, close: float) -> Row:

@@ -81,6 +81,7 @@ def _of_task(run: Run, task: Task) -> Sequence[Part]:
         blocks += _stress(run, task, rows, attribute)
     if (rows["metric"] == names.MISSED).any():
         blocks += _detail(rows, attribute)
+    blocks += _footage(rows)
     return [Part(task.name, blocks), *_abstention(task, rows, attribute)]
 
 
@@ -119,11 +120,12 @@ def _conditions(run: Run, task: Task, rows: pd.DataFrame) -> Markdown:
     chosen = {(r.condition, r.label): r for r in each(rates[rates["metric"] == "selection"])}
     wrong = {r.condition: r for r in each(rates[rates["metric"] == _ERRORS])}
     counted = rows[rows["attribute"] == EVERYONE].set_index(["condition", "metric"])["value"]
+    poor = set(rows.loc[rows["metric"] == names.FOOTAGE_COST, "condition"])
     cells = []
     for condition in dict.fromkeys(rates["condition"]):
         guess = counted[condition, names.GUESSING]
         cell: dict[str, object] = {
-            "Captions": _in_words(condition, names.WITHOUT in wrong),
+            "Captions": _in_words(condition, names.WITHOUT in wrong, condition in poor),
             "How many": f"{counted[condition, names.OPTIONS]:.3g}",
             "By guessing": f"{100 * guess:.0f}%",
             "Right": _right(wrong[condition]),
@@ -137,10 +139,11 @@ def _conditions(run: Run, task: Task, rows: pd.DataFrame) -> Markdown:
     return table(cells)
 
 
-def _in_words(condition: str, stressed: bool) -> str:
-    if condition == ENSEMBLE:
-        return "all of them, close ones too" if stressed else "all of them"
-    return condition
+def _in_words(condition: str, stressed: bool, poor: bool) -> str:
+    of_all = "all of them, close ones too" if stressed else "all of them"
+    if poor:
+        return f"{of_all}; {condition}"
+    return of_all if condition == ENSEMBLE else condition
 
 
 def _right(row: Record) -> str:
@@ -163,6 +166,19 @@ def _stress(run: Run, task: Task, rows: pd.DataFrame, attribute: str) -> Sequenc
             [table(_cost_cells(row, f"{row.metric}, by {row.attribute}") for row in each(gaps))],
         ),
     ]
+
+
+def _footage(rows: pd.DataFrame) -> Sequence[Block]:
+    """What poor footage costs everyone, and what it does to the widest gaps."""
+    costs, gaps = (rows[rows["metric"] == name] for name in (names.FOOTAGE_COST, names.FOOTAGE_GAP))
+    if costs.empty:
+        return ()
+    every = table(_cost_cells(row, f"{row.metric}: {row.condition}") for row in each(costs))
+    of_gaps = table(
+        _cost_cells(row, f"{row.metric}: {row.condition}, by {row.attribute}") for row in each(gaps)
+    )
+    title = f"What poor footage does to the widest gaps in {rows['task'].iloc[0]}"
+    return [Markdown("The same captions, in poor footage:"), every, Folded(title, [of_gaps])]
 
 
 def _cost_cells(row: Record, what: str) -> dict[str, object]:
