@@ -646,3 +646,93 @@ def test_where_the_cache_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("CLIP_AUDIT_CACHE", str(tmp_path))
     assert Store().root == tmp_path
     assert Store(tmp_path / "x").root == tmp_path / "x"
+
+
+# --- files that are not read again
+
+
+def aged(folder: Path, seconds: float = 60) -> None:
+    """Every file of a folder as if it were written so long ago."""
+    for path in folder.iterdir():
+        os.utime(path, times=(time.time() - seconds,) * 2)
+
+
+def opened_by(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the files that are opened from now on."""
+    names: list[str] = []
+    opened = embeddings.opened
+
+    def noted(path: Path):
+        names.append(path.name)
+        return opened(path)
+
+    monkeypatch.setattr(embeddings, "opened", noted)
+    return names
+
+
+def test_a_file_of_the_same_size_and_time_is_not_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, store, encoder = tmp_path / "a", Store(tmp_path / "cache"), Colours()
+    items = album(folder, 5)
+    aged(folder)
+    first, _ = store.images(encoder, items, folder)
+    names = opened_by(monkeypatch)
+    again, _ = Store(tmp_path / "cache").images(encoder, items, folder)
+    assert names == []
+    assert again.pixels == first.pixels
+    np.testing.assert_array_equal(again.vectors, first.vectors)
+    Image.new("RGB", (6, 5), "navy").save(folder / "3.png")  # it has another time, and a new one
+    (folder / "4.png").write_bytes((folder / "4.png").read_bytes())  # so has this, with old bytes
+    changed, _ = Store(tmp_path / "cache").images(encoder, items, folder)
+    assert sorted(set(names)) == ["3.png", "4.png"]
+    assert encoder.images == 6
+    assert changed.pixels[3] != first.pixels[3]
+    assert changed.pixels[4] == first.pixels[4]
+    names.clear()
+    checked, _ = Store(tmp_path / "cache", verify=True).images(encoder, items, folder)
+    assert len(set(names)) == 5
+    assert checked.pixels == changed.pixels
+
+
+def test_a_file_that_may_still_change_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, encoder = tmp_path / "a", Colours()
+    items = album(folder, 2)  # written now
+    Store(tmp_path / "cache").images(encoder, items, folder)
+    names = opened_by(monkeypatch)
+    Store(tmp_path / "cache").images(encoder, items, folder)
+    assert sorted(set(names)) == ["0.png", "1.png"]
+
+
+def test_a_link_that_leads_to_another_file_or_outside_is_seen(tmp_path: Path) -> None:
+    folder, encoder = tmp_path / "a", Colours()
+    items = album(folder, 2)
+    (tmp_path / "secret.png").write_bytes((folder / "1.png").read_bytes())
+    (folder / "link.png").symlink_to("0.png")
+    aged(folder)
+    aged(tmp_path)
+    asked = [*items, ("link", Path("link.png"))]
+    first, _ = Store(tmp_path / "cache").images(encoder, asked, folder)
+    assert first.pixels[2] == first.pixels[0]
+    for target, expected in (("1.png", first.pixels[1]), ("../secret.png", None)):
+        (folder / "link.png").unlink()
+        (folder / "link.png").symlink_to(target)
+        found, bad = Store(tmp_path / "cache").images(encoder, asked, folder)
+        if expected is None:
+            assert [one.reason for one in bad] == ["outside the folder"]
+        else:
+            assert found.pixels[2] == expected
+
+
+def test_what_is_purged_is_not_remembered(tmp_path: Path) -> None:
+    folder, encoder = tmp_path / "a", Colours()
+    items = album(folder, 3)
+    aged(folder)
+    store = Store(tmp_path / "cache")
+    store.images(encoder, items, folder, dataset="d")
+    files = tmp_path / "cache" / "embeddings" / "files"
+    assert len(list(files.glob("*.shard"))) == 1
+    assert store.purge(dataset="d") == 3
+    assert list(files.glob("*.shard")) == []

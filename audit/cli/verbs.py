@@ -156,6 +156,9 @@ def run(
             parser=level_of, metavar="LEVEL", help=f"exit with 3 if a (primary) finding is {LEVELS}"
         ),
     ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="read all pictures, stored ones of the same time too")
+    ] = False,
 ) -> None:
     """Carry out a suite and render its report."""
     from audit.engine.run import carry_out
@@ -164,7 +167,8 @@ def run(
     asked = _load(suite, model, self_check)
     with progress() as tell:
         with _damage_told():
-            finished = carry_out(asked, out, Store(cache), _encoder(asked, device), tell)
+            store = Store(cache, verify=verify)
+            finished = carry_out(asked, out, store, _encoder(asked, device), tell)
         tell("draw the report", 0, 1)
         # the run is sealed: whatever happens to its renderings, its gates decide the exit code
         _survived("The report", lambda: _rendered(finished))

@@ -3,6 +3,7 @@
     ROOT/embeddings/FINGERPRINT/images/*.shard   key: digest of the decoded picture (+ alteration)
     ROOT/embeddings/FINGERPRINT/texts/*.shard    key: digest of the exact prompt
     ROOT/embeddings/decoded/*.shard              digest of a file's bytes -> digest of its pixels
+    ROOT/embeddings/files/*.shard                digest of path, size and time -> the same
     ROOT/embeddings/datasets/DIGEST/*.uses       which dataset and subject a picture belongs to
 
 A shard is written once, under a name nobody else uses, and moved into place; so several processes
@@ -43,6 +44,7 @@ from audit.models.encoder import (
     require_fingerprint,
     require_rows,
 )
+from audit.store.remembered import Remembered
 from audit.store.shelf import (
     KEY,
     Shelf,
@@ -109,8 +111,12 @@ class Alteration(Protocol):
 class Store:
     """All embeddings under one cache folder."""
 
-    def __init__(self, root: Path | None = None) -> None:
-        """``root`` is the cache folder; without it ``$CLIP_AUDIT_CACHE``, or ``./cache``."""
+    def __init__(self, root: Path | None = None, *, verify: bool = False) -> None:
+        """``root`` is the cache folder; without it ``$CLIP_AUDIT_CACHE``, or ``./cache``.
+
+        With ``verify`` every file is read again, whatever its size and time.
+        """
+        self._verify = verify
         self.root = Path(root) if root is not None else default_cache()
         self.folder = self.root / "embeddings"
         self._shelves: dict[Path, Shelf] = {}
@@ -157,15 +163,18 @@ class Store:
         looks = [_Look(image_id, Path(path)) for image_id, path in items]
         lock = shelf.folder.parent / f".{text_digest(dataset)[:32]}.lock"
         with Turn(lock, waiting) as turn:
-            desk = _Desk(shelf, self._decoded(), uses, turn, root, alteration, max_pixels)
-            stream = encode_stream(
-                encoder, desk.look, looks, failed=desk.failed, still=desk.missing
+            files = None if self._verify else self._open_shelf(self.folder / "files", KEY)
+            remembered = Remembered(files, root, _how(max_pixels))
+            desk = _Desk(
+                shelf, self._decoded(), remembered, uses, turn, root, alteration, max_pixels
             )
+            new = [look for look in looks if not desk.known(look)]
+            stream = encode_stream(encoder, desk.look, new, failed=desk.failed, still=desk.missing)
             with desk.kept_on_the_way_out():
                 for batch in stream:
                     desk.put(batch)
                     if progress is not None:
-                        progress(batch.seen, len(looks))
+                        progress(len(looks) - len(new) + batch.seen, len(looks))
             desk.flush(looks)
         good = [look for look in looks if look.problem is None]
         pixels = tuple(look.key for look in good)
@@ -222,7 +231,8 @@ class Store:
         for folder in self.folder.glob("*/images"):
             shelf = Shelf(folder, None)
             removed += shelf.discard(lambda keys, rows: [key.tobytes() in gone for key in keys])
-        self._decoded().discard(lambda keys, rows: [row.tobytes() in pixels for row in rows])
+        for shelf in (self._decoded(), self._open_shelf(self.folder / "files", KEY)):
+            shelf.discard(lambda keys, rows: [row.tobytes() in pixels for row in rows])
         return removed
 
     def purge_fingerprint(self, fingerprint: str) -> bool:
@@ -299,6 +309,11 @@ def _records(
     return Embeddings(kept, rows, encoder.card.fingerprint, pixels), lost
 
 
+def _how(max_pixels: int) -> str:
+    """What decides which pixels a file gives, and whether it gives any."""
+    return f"pillow {PIL.__version__}, {max_pixels}, checks {intact.VERSION}"
+
+
 # --- looking at one picture -----------------------------------------------------------------------
 
 
@@ -308,6 +323,7 @@ class _Look:
 
     image_id: str
     path: Path
+    place: bytes = b""  # what its file is remembered by
     file: bytes = b""  # digest of its bytes, where not yet remembered
     pixels: str = ""  # digest of its decoded pixels, in hex
     key: bytes = b""
@@ -320,6 +336,7 @@ class _Desk:
 
     shelf: Shelf
     decoded: Shelf
+    remembered: Remembered
     uses: Uses
     turn: Turn
     root: Path | None
@@ -337,6 +354,15 @@ class _Desk:
             advice = "Replace the file or take its row out of the manifest."
             detail = sentence(f"{look.path}: {reason}: {error or type(error).__name__}", advice)
         look.problem = Quarantined(look.image_id, look.path, reason, detail)
+
+    def known(self, look: _Look) -> bool:
+        """Whether a picture is stored whose file is as it was when it was read."""
+        look.place = self.remembered.key(look.path)
+        if pixels := self.remembered.pixels(look.place):
+            key = picture_key(pixels, self.alteration.name if self.alteration else "")
+            if key in self.shelf:
+                look.pixels, look.key = pixels, key
+        return bool(look.key)
 
     def look(self, look: _Look) -> Image | None:
         """The picture if it must be encoded; None if its embedding is there."""
@@ -375,8 +401,7 @@ class _Desk:
             if stat.S_ISREG(container(place).stat().st_mode):
                 with opened(place) as file:
                     content = hashlib.sha256(file.read())
-                how = f"pillow {PIL.__version__}, {self.max_pixels}, checks {intact.VERSION}"
-                content.update((how + region(place)[1]).encode())
+                content.update((_how(self.max_pixels) + region(place)[1]).encode())
                 return content.digest()
         return b""
 
@@ -414,5 +439,6 @@ class _Desk:
         if new:
             pixels = b"".join(bytes.fromhex(look.pixels) for look in new)
             self.decoded.put([look.file for look in new], np.frombuffer(pixels, np.uint8))
+        self.remembered.add((look.place, look.pixels) for look in good)
         self._batches, self._flushed = [], time.monotonic()
         self.turn.alive()

@@ -65,9 +65,14 @@ class Shelf:
     def rows(self, keys: Sequence[bytes]) -> Bytes:
         """The rows of keys that are all there, in order, as bytes: uint8, shape (n, width)."""
         found = np.empty((len(keys), self._width or 0), dtype=np.uint8)
+        places: dict[Path, tuple[list[int], list[int]]] = {}
         for i, key in enumerate(keys):
             shard, row = self._index[key]
-            found[i] = self._shards[shard][1][row]
+            wanted, rows = places.setdefault(shard, ([], []))
+            wanted.append(i)
+            rows.append(row)
+        for shard, (wanted, rows) in places.items():
+            found[wanted] = self._shards[shard][1][rows]
         return found
 
     def refresh(self) -> None:
