@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
 
+from audit.core import registry
 from audit.core.errors import InputError
 from audit.explore.catalogue import difference, listing
 
@@ -59,3 +62,22 @@ def test_a_list_says_what_was_read_in_part_and_what_must_be_acknowledged() -> No
     assert said["ucf-crime-13"].startswith("(needs 'acknowledge:')")
     assert said["clip-paper-21"].startswith("(read in part, needs 'acknowledge:')")
     assert not said["people-gender"].startswith("(")
+
+
+@pytest.mark.parametrize("kind", ["models", "probes", "metrics"])
+def test_a_package_that_can_not_be_imported_ends_no_list(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    group = {"models": "encoders"}.get(kind, kind)
+    broken = EntryPoint("broken", "nowhere_at_all:thing", f"clip_audit.{group}")
+    offered = registry._offered
+
+    def with_broken(read: Callable[..., Iterable[EntryPoint]], of: str) -> tuple[EntryPoint, ...]:
+        return (*offered(read, of), *([broken] if of == broken.group else []))
+
+    monkeypatch.setattr(registry, "_offered", with_broken)
+    found = dict(listing(kind))
+    (name,) = (name for name in found if name.startswith("broken"))
+    assert found[name].startswith("can't be used: ")
+    assert "No module named 'nowhere_at_all'" in found[name]
+    assert len(found) > 2

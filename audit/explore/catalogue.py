@@ -172,10 +172,17 @@ _SHELVES: Final[Mapping[str, Shelf]] = {
 
 
 def listing(kind: str) -> Iterator[tuple[str, str]]:
-    """Name and purpose of everything of a kind (a key of ``list``)."""
+    """Name and purpose of everything of a kind (a key of ``list``).
+
+    What another package offers and can't be imported has the reason in place of its purpose.
+    """
     names, purpose, _ = _SHELVES[kind]
     for name in names():
-        yield name, _first_line(purpose(name))
+        try:
+            told = _first_line(purpose(name))
+        except InputError as error:
+            told = f"can't be used: {error}"
+        yield name, told
 
 
 def card(name: str) -> str:
