@@ -204,8 +204,9 @@ class Feed:
         rng = torch.Generator().manual_seed(_seed(self.config.seed, 2, step))
         varied = augment(self.pictures, rows, self.config.augmentation, rng)
         captions = self.writer.captions(rows.tolist(), epoch, self.config.captions)
-        tokens = self.tokenizer(captions, padding=True, return_tensors="pt")["input_ids"]
-        return self.prepare.normalised(varied), tokens.to(self.pictures.device)
+        # through NumPy: transformers makes a tensor of lists number by number
+        tokens = self.tokenizer(captions, padding=True, return_tensors="np")["input_ids"]
+        return self.prepare.normalised(varied), torch.from_numpy(tokens).to(self.pictures.device)
 
 
 def _seed(*parts: int) -> int:
