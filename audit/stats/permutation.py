@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
@@ -20,10 +21,12 @@ from audit.core.errors import InputError, sentence
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
+Places = npt.NDArray[np.int32]
 Flags = npt.NDArray[np.bool_]
 _Measure: TypeAlias = Callable[[Floats, int, Flags], tuple[Floats, Floats]]
 
 _PLACES_AT_ONCE = 500_000  # places dealt at a time over permutations, a few MB
+_PLACES_KEPT = 2_000_000  # of all permutations of a deck, 8 MB
 _SPARSE_BELOW = 0.1  # share of entries above which a dense table is faster
 _DENSE_GROUPS = 8  # up to so many groups multiplying by their zeros is faster than skipping them
 _CELLS_AT_ONCE = 1_000_000  # of a table of whole numbers, made doubles at a time, 8 MB
@@ -426,18 +429,34 @@ def _deals(deck: _Deck, enough: int) -> int:
     return total
 
 
-def _drawn(deck: _Deck, permutations: int, seed: int) -> Iterator[Integers]:
-    """Blocks of random deals, shape (deals, places)."""
-    random = np.random.default_rng(seed)
-    step = max(1, _PLACES_AT_ONCE // deck.codes.size)
+def _drawn(deck: _Deck, permutations: int, seed: int) -> Iterable[Places]:
+    """Blocks of random deals, shape (deals, places).
+
+    Every task of a run asks for the same draws, which are kept if they are small.
+    """
+    of = tuple(places.astype(np.int32).tobytes() for places in deck.strata)
+    small = permutations * deck.codes.size <= _PLACES_KEPT
+    return _kept(of, permutations, seed) if small else _shuffled(of, permutations, seed)
+
+
+@lru_cache(maxsize=16)
+def _kept(strata: tuple[bytes, ...], permutations: int, seed: int) -> tuple[Places, ...]:
+    return tuple(_shuffled(strata, permutations, seed))
+
+
+def _shuffled(strata: tuple[bytes, ...], permutations: int, seed: int) -> Iterator[Places]:
+    """Blocks of random deals of the places of each stratum."""
+    random, of = np.random.default_rng(seed), [np.frombuffer(s, np.int32) for s in strata]
+    size = sum(map(len, of))
+    step = max(1, _PLACES_AT_ONCE // size)
     for start in range(0, permutations, step):
-        deals = np.empty((min(step, permutations - start), deck.codes.size), dtype=np.int64)
-        for places in deck.strata:
+        deals = np.empty((min(step, permutations - start), size), dtype=np.int32)
+        for places in of:
             deals[:, places] = random.permuted(np.tile(places, (len(deals), 1)), axis=1)
         yield deals
 
 
-def _every(deck: _Deck) -> Iterator[Integers]:
+def _every(deck: _Deck) -> Iterator[Places]:
     """All distinct deals, each once, in blocks, shape (deals, places)."""
     choices = [list(_arrangements(deck.codes[places])) for places in deck.strata]
     deals = itertools.product(*choices)
@@ -446,7 +465,7 @@ def _every(deck: _Deck) -> Iterator[Integers]:
         codes = np.empty((len(block), deck.codes.size), dtype=np.int64)
         for places, dealt in zip(deck.strata, zip(*block, strict=True), strict=True):
             codes[:, places] = dealt
-        yield np.argsort(codes, axis=1, kind="stable")
+        yield np.argsort(codes, axis=1, kind="stable").astype(np.int32)
 
 
 def _arrangements(codes: Integers) -> Iterator[list[int]]:
@@ -463,7 +482,7 @@ def _arrangements(codes: Integers) -> Iterator[list[int]]:
         now[pivot + 1 :] = now[:pivot:-1]
 
 
-def _dealt(deck: _Deck, draws: Iterator[Integers]) -> Iterator[Floats]:
+def _dealt(deck: _Deck, draws: Iterable[Places]) -> Iterator[Floats]:
     """Sums of each group for each deal, shape (deals, groups, columns)."""
     clusters, columns = deck.table.shape
     filled = np.count_nonzero(deck.table) / max(1, deck.table.size)
