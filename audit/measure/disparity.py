@@ -47,7 +47,7 @@ from audit.measure.metrics import (
     joint_status,
     standing,
 )
-from audit.stats.clustered import Sample, difference_interval, effective_n
+from audit.stats.clustered import Sample, effective_n
 from audit.stats.defaults import OF_DIFFERENCE, OF_DIFFERENCE_IN_CLUSTERS
 from audit.stats.gaps import (
     NEGLIGIBLE,
@@ -84,28 +84,6 @@ def disparities(tally: Tally, confidence: Confidence) -> pd.DataFrame:
     return _keyed(DISPARITIES.stacked(blocks))
 
 
-def differences_at_once(
-    tally: Tally, attribute: str, confidence: Confidence
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.str_]]:
-    """Bounds and verdicts of all pairs of all questions at once, without a table.
-
-    The bounds hold together over all questions, by Bonferroni's method: no narrower than a run's.
-
-    Args:
-        tally: counts of one metric in one condition.
-        attribute: whose groups are compared.
-        confidence: level, margins, smallest group.
-    """
-    (block,) = tally.blocks.values()
-    sample = block.counts.sample(tally.groups.columns(attribute))
-    pairs = Pairs.of(standing(sample.n, sample.subjects, confidence.min_group)[0] == OK)
-    usable = pairs.usable
-    level = 1 - (1 - confidence.level) / max(int(usable.sum()), 1)
-    low, high = difference_interval(sample, pairs.one, pairs.other, level)
-    judged = verdicts(low, high, confidence.margins_of(block.families).difference)
-    return low[usable], high[usable], judged[usable]
-
-
 def screened(table: pd.DataFrame, confidence: Confidence) -> pd.DataFrame:
     """The table with the false discovery rate over all differences of a run.
 
@@ -131,6 +109,7 @@ class Compared:
     block: Block
     asked: Asked
     confidence: Confidence
+    with_rest: bool = True
 
     @cached_property
     def size(self) -> int:
@@ -142,13 +121,16 @@ class Compared:
         """The groups, then (from three on) everyone else of each."""
         at = self.groups.columns(self.attribute)
         named = [str(self.groups.index[i][1]) for i in at]
-        return named + ([REST] * len(named) if len(named) > 2 else [])
+        return named + ([REST] * len(named) if self._rest else [])
+
+    @property
+    def _rest(self) -> bool:
+        return self.with_rest and self.size > 2
 
     @cached_property
     def sample(self) -> Sample:
         """The groups, then everyone else of each."""
-        at = self.groups.columns(self.attribute)
-        return self.block.counts.sample(at, rest=len(at) > 2)
+        return self.block.counts.sample(self.groups.columns(self.attribute), rest=self._rest)
 
     @cached_property
     def standing(self) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
@@ -170,7 +152,7 @@ class Compared:
     @cached_property
     def against_rest(self) -> Pairs:
         """From three groups on, every group against the rest."""
-        every = np.arange(self.size if self.size > 2 else 0)
+        every = np.arange(self.size if self._rest else 0)
         ok = self.standing[0] == OK
         return replace(
             self.pairs,

@@ -15,9 +15,9 @@ from scipy import sparse
 from audit.core.rows import Row
 from audit.core.tables import OK, UNDEFINED
 from audit.measure.confidence import Confidence
-from audit.measure.controls import Answered, drops_by_chance, null_columns
 from audit.measure.effects import sampled
 from audit.measure.metrics import standing
+from audit.measure.nulls import Answered, drops_by_chance, null_columns
 from audit.probes.kit.base import Design
 from audit.probes.kit.changes import ACCURACY_CHANGE, UNEQUAL_DROP
 from audit.probes.shift.baseline import Baseline
