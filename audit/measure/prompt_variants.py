@@ -44,7 +44,6 @@ from audit.stats.components import (
     Components,
     Concordance,
     Generalisability,
-    JointTest,
     Moments,
     choice_entropy,
     components,
@@ -52,11 +51,11 @@ from audit.stats.components import (
     gap_shares,
     generalisability,
     group_means,
-    joint_test,
     kendall_w,
     moments,
 )
 from audit.stats.counts import Counts, count
+from audit.stats.curves import JointTest, joint_test
 from audit.stats.multiplicity import Estimates
 from audit.stats.selection import Parts, choosable, parts, wording_bounds
 
