@@ -78,9 +78,11 @@ def disparities(tally: Tally, confidence: Confidence) -> pd.DataFrame:
     for asked, block in tally.blocks.items():
         if not (block.labels and block.counts.n.any()):
             continue
+        headline = asked[2] == ENSEMBLE
+        every = None if headline else block.counts.sample(np.arange(len(tally.groups.index)))
         for attribute in tally.groups.attributes:
-            groups = Compared(tally.groups, attribute, block, asked, confidence)
-            blocks += _tables(groups) if asked[2] == ENSEMBLE else [_worst_untested(groups)]
+            groups = Compared(tally.groups, attribute, block, asked, confidence, headline, every)
+            blocks += _tables(groups) if headline else [_worst_untested(groups)]
     return _keyed(DISPARITIES.stacked(blocks))
 
 
@@ -102,7 +104,11 @@ _KEY: Final = (
 
 @dataclass(frozen=True)
 class Compared:
-    """The groups of one attribute on the questions of one metric and condition, side by side."""
+    """The groups of one attribute on the questions of one metric and condition, side by side.
+
+    ``with_rest``: from three groups on, also everyone else of each. ``every``: the sample of all
+    groups of the suite, if it is at hand and nobody else is asked for.
+    """
 
     groups: Groups
     attribute: str
@@ -110,6 +116,7 @@ class Compared:
     asked: Asked
     confidence: Confidence
     with_rest: bool = True
+    every: Sample | None = None
 
     @cached_property
     def size(self) -> int:
@@ -120,7 +127,7 @@ class Compared:
     def names(self) -> list[str]:
         """The groups, then (from three on) everyone else of each."""
         at = self.groups.columns(self.attribute)
-        named = [str(self.groups.index[i][1]) for i in at]
+        named = [str(name) for name in self.groups.index.get_level_values("group")[at]]
         return named + ([REST] * len(named) if self._rest else [])
 
     @property
@@ -130,7 +137,10 @@ class Compared:
     @cached_property
     def sample(self) -> Sample:
         """The groups, then everyone else of each."""
-        return self.block.counts.sample(self.groups.columns(self.attribute), rest=self._rest)
+        at = self.groups.columns(self.attribute)
+        if self.every is not None:
+            return pick_groups(self.every, at)
+        return self.block.counts.sample(at, rest=self._rest)
 
     @cached_property
     def standing(self) -> tuple[NDArray[np.object_], NDArray[np.object_]]:

@@ -95,9 +95,13 @@ class Sample:
 
     def repeats(self, one: Integers, other: Integers) -> bool:
         """Whether a subject has several pictures in a group compared, or is on both sides."""
-        compared = np.union1d(one, other)
-        several = self.subjects[:, compared] < self.n[:, compared]
-        return bool(several.any() or self.shared[one, other].any())
+        return bool(self.repeated(one, other).any() or self.shared[one, other].any())
+
+    def repeated(self, one: Integers, other: Integers) -> Flags:
+        """The same of each question, (Q,)."""
+        several = self.subjects < self.n
+        alone = several[:, one].any(axis=1) | several[:, other].any(axis=1)
+        return np.asarray(alone | self.shared[one, other].any())
 
 
 def variance(sample: Sample) -> Floats:
