@@ -30,7 +30,6 @@ from audit.stats.clustered import (
     correlated,
     correlation,
     difference_interval,
-    effective_events,
     joined,
     rate_interval,
 )
@@ -326,7 +325,7 @@ def _apart(
     """
     assert sample.deviations is not None
     moved = sample.deviations[0, ref] - sample.deviations[0, rest]
-    events = effective_events(sample)[0]
+    events = sample.effective_events[0]
     few = np.minimum(events[ref], events[rest])
     _, levels = each_level(moved, few, one, other, usable, level)
     r = _correlations(sample, ref, rest, one, other, moved, few)
