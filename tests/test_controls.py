@@ -19,16 +19,16 @@ from audit.data.labels import load_label_set
 from audit.measure.confidence import Confidence
 from audit.measure.controls import (
     ALARM,
-    MOVABLE,
     SHUFFLES,
     chance_allows,
     controls,
+    differences_at_once,
     failed,
     shuffled,
-    with_nulls,
 )
-from audit.measure.disparity import differences_at_once, disparities
+from audit.measure.disparity import disparities
 from audit.measure.metrics import Groups, tally
+from audit.measure.nulls import MOVABLE, with_nulls
 from audit.stats.clustered import difference_interval
 
 LABELS = load_label_set("people-suspicion")
@@ -307,15 +307,15 @@ def test_bounds_that_are_too_narrow_fail_the_control(monkeypatch: pytest.MonkeyP
     who, codes, events = (np.repeat(x, 8) for x in (who, codes, events))
     groups = groups_of(who, a=codes)
     assert failed(controlled(events, groups).reset_index()) == []
-    honest = audit.measure.controls._outcome
+    honest = audit.measure.controls._outcomes
 
-    def outcome(events, of, *others):
+    def outcomes(events, of, *others):
         alone = replace(
             of, clusters=np.arange(len(who)), cluster_ids=tuple(map(str, range(len(who))))
         )
         return honest(events, alone, *others)
 
-    monkeypatch.setattr(audit.measure.controls, "_outcome", outcome)
+    monkeypatch.setattr(audit.measure.controls, "_outcomes", outcomes)
     wrong = failed(controlled(events, groups).reset_index())
     assert [row["control"] for row in wrong] == ["shuffled"]
     assert wrong[0]["missed"] > wrong[0]["allowed"]
@@ -332,7 +332,9 @@ def test_a_shuffle_is_judged_by_bounds_of_all_questions_at_once(per: int) -> Non
     table = disparities(counted, SURE)
     pairs = table[(table["comparison"] == "difference") & (table["status"] == OK)]
     pairs = pairs[pairs["other"] != "the rest"]
-    low, high, verdict = differences_at_once(counted, "a", SURE)
+    (block,) = counted.blocks.values()
+    found = differences_at_once(block, groups.columns("a")[np.newaxis], SURE)
+    low, high, verdict = (part[~np.isnan(found[0])] for part in found)
     assert len(low) == len(pairs)
     assert (low <= pairs["low_simultaneous"].to_numpy() + 1e-12).all()
     assert (high >= pairs["high_simultaneous"].to_numpy() - 1e-12).all()

@@ -33,8 +33,8 @@ from audit.engine.run import carry_out
 from audit.engine.suite import load_suite
 from audit.measure.abstention import LABELLED, RIGHT, abstention, at_least, rates_in, threshold_of
 from audit.measure.confidence import Confidence
-from audit.measure.controls import Dealt, range_by_chance
 from audit.measure.metrics import Groups, grouped
+from audit.measure.nulls import Dealt, range_by_chance
 from audit.models.encoder import Texts
 from audit.models.planted import PlantedEncoder, picture_key
 from audit.probes.kit.base import Design, Seen

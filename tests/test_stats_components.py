@@ -16,6 +16,7 @@ from statsmodels.stats.anova import anova_lm
 
 from audit.core.errors import InputError
 from audit.stats import components as c
+from audit.stats.curves import joint_test
 from audit.stats.permutation import permuted_range
 from audit.stats.pooling import between_group_sd
 
@@ -518,7 +519,7 @@ def test_joint_test_agrees_with_all_deals_by_hand(chosen):
     margins, asked = [0.15, 0.1, 0.3][: len(labels)], (2, 1) if chosen else (0, 0)
     # the same clusters as groups 2, 7 and 9, and a stranger
     names = np.array([2, 7, 9])
-    found = c.joint_test(
+    found = joint_test(
         [np.vstack([x, x[:1] + 9]) for x in labels], np.append(n, 1), np.append(names[code], 5),
         np.append(strata, 0), names[np.array(pairs)], margins, asked,
     )  # fmt: skip
@@ -547,7 +548,7 @@ def world(seed, clusters=60, wordings=9, gap=0.0):
 
 def plain(x, n, code, margin=0.0, pair=(0, 1), **more):
     """The test of a question fixed beforehand."""
-    return c.joint_test([x], n, code, code * 0, [pair], margin, **more)
+    return joint_test([x], n, code, code * 0, [pair], margin, **more)
 
 
 def test_of_one_wording_in_groups_of_one_size_it_is_the_permuted_range():
@@ -618,7 +619,7 @@ def test_the_largest_of_many_is_tested_as_the_largest_of_many():
         gaps = np.array([[abs(r[a] - r[b]) for a, b in pairs] for r in rate])
         label, pair = np.unravel_index(gaps.argmax(), gaps.shape)
         n = np.ones(120)
-        found = c.joint_test(labels, n, code, code * 0, pairs, 0.05, (label, pair), 99, seed)
+        found = joint_test(labels, n, code, code * 0, pairs, 0.05, (label, pair), 99, seed)
         paid.append((found.median.p, found.large.p))
         unpaid.append(plain(labels[label], n, np.where(np.isin(code, pairs[pair]), code, -1),
                             0.05, pairs[pair], permutations=99, seed=seed).median.p)  # fmt: skip
@@ -629,7 +630,7 @@ def test_the_largest_of_many_is_tested_as_the_largest_of_many():
 
 def test_where_nothing_can_move_there_is_a_reason_and_no_p():
     x, n, code = world(22)
-    still = c.joint_test([x], n, code, code, [(0, 1)])
+    still = joint_test([x], n, code, code, [(0, 1)])
     assert "no cluster can change group" in still.reason
     assert np.isnan([still.median.p, still.large.p, *still.band_low]).all()
     assert np.isfinite(still.median.observed)
@@ -662,9 +663,9 @@ def test_where_nothing_can_move_there_is_a_reason_and_no_p():
         (lambda: c.choice_entropy(np.zeros((2, 0)), 3), "no wording"),
         (lambda: c.group_means([0.5], [[1], [1]], [0]), "one row a picture"),
         (lambda: c.group_means([1.5], [[1]], [0]), "outside 0 to 1"),
-        (lambda: c.joint_test([[[1]]], [1], [0], [0], [(0, 0)]), "two different groups"),
-        (lambda: c.joint_test([[[1]]], [1, 1], [0, 1], [0, 0], [(0, 1)]), "one row of each"),
-        (lambda: c.joint_test([[[1]]], [1, 1], [0], [0, 0], [(0, 1)]), "one row of each"),
+        (lambda: joint_test([[[1]]], [1], [0], [0], [(0, 0)]), "two different groups"),
+        (lambda: joint_test([[[1]]], [1, 1], [0, 1], [0, 0], [(0, 1)]), "one row of each"),
+        (lambda: joint_test([[[1]]], [1, 1], [0], [0, 0], [(0, 1)]), "one row of each"),
     ],
 )
 def test_refusals(call, says):

@@ -12,7 +12,7 @@ import pytest
 from scipy import stats
 
 from audit.core.errors import InputError
-from audit.stats import permutation
+from audit.stats import deals, permutation
 
 
 def by_hand(events, n, codes, strata, groups):
@@ -296,8 +296,13 @@ def test_sparse_and_dense_tables_and_small_blocks_agree(monkeypatch):
     events, n, codes = world(9, 60, 8, 3, base=0.03)
     arguments = (events, n, codes, codes * 0, 3, 200)
     found = permutation.permuted_range(*arguments)
-    for name, value in (("_SPARSE_BELOW", 0.0), ("_SPARSE_BELOW", 2.0), ("_PLACES_AT_ONCE", 150)):
-        monkeypatch.setattr(permutation, name, value)
+    for where, name, value in (
+        (permutation, "_SPARSE_BELOW", 0.0),
+        (permutation, "_SPARSE_BELOW", 2.0),
+        (deals, "_PLACES_KEPT", 0),
+        (deals, "_PLACES_AT_ONCE", 150),
+    ):
+        monkeypatch.setattr(where, name, value)
         other = permutation.permuted_range(*arguments)
         np.testing.assert_array_equal(found.p, other.p)
         np.testing.assert_array_equal(found.mean, other.mean)
@@ -322,16 +327,16 @@ def test_all_deals_are_the_same_in_blocks_of_any_size(monkeypatch, groups):
     codes, strata = np.resize(np.arange(groups), 9), np.repeat([0, 1], [5, 4])
     events = rng.integers(0, 3, (9, 2)).astype(float)
     arguments = (events, np.full(9, 3), codes, strata, groups, 20_000)
-    deals, found = [], []
+    dealt, found = [], []
     for step in (1, 7, 1024):
-        monkeypatch.setattr(permutation, "_DEALS_AT_ONCE", step)
+        monkeypatch.setattr(deals, "_DEALS_AT_ONCE", step)
         blocks = list(permutation.dealt_sums(*arguments).sums)
         assert max(map(len, blocks)) <= step
-        deals.append(np.concatenate(blocks))
+        dealt.append(np.concatenate(blocks))
         found.append(permutation.permuted_range(*arguments))
-    assert len(deals[0]) > 14
-    for other, null in zip(deals[1:], found[1:], strict=True):
-        np.testing.assert_array_equal(other, deals[0])
+    assert len(dealt[0]) > 14
+    for other, null in zip(dealt[1:], found[1:], strict=True):
+        np.testing.assert_array_equal(other, dealt[0])
         np.testing.assert_array_equal(null.p, found[0].p)
         assert null.smallest_p == found[0].smallest_p
 
@@ -400,11 +405,11 @@ def test_dealt_codes_are_the_deals_of_the_sums(clusters: int, every: bool) -> No
     codes = rng.permutation(np.resize([-1, 0, 1, 2], clusters))
     strata, events = np.arange(clusters) % 2, rng.integers(0, 9, (clusters, 3)).astype(float)
     found = permutation.dealt_codes(codes, strata, 3, 200, 4)
-    deals = permutation.dealt_sums(events, np.ones(clusters), codes, strata, 3, 200, 4)
-    sums = np.concatenate(list(deals.sums))[:, :, :3]
+    dealt = permutation.dealt_sums(events, np.ones(clusters), codes, strata, 3, 200, 4)
+    sums = np.concatenate(list(dealt.sums))[:, :, :3]
     mine = np.stack([(found.codes == g) @ events for g in range(3)], axis=1)
     np.testing.assert_allclose(mine, sums)
-    assert (found.enumerated, found.movable, found.reason) == (every, deals.movable, "")
+    assert (found.enumerated, found.movable, found.reason) == (every, dealt.movable, "")
     assert (found.codes[:, codes < 0] == -1).all()
 
 

@@ -177,5 +177,7 @@ class Schema:
 
 def _long(value: object, shape: tuple[int, int]) -> Array:
     """A value, column, row or matrix as one long column."""
+    if isinstance(value, (str, int, float)):  # most are, and this is quick
+        return np.full(shape[0] * shape[1], value, object if isinstance(value, str) else None)
     array = np.asarray(value, dtype=object) if isinstance(value, str) else np.asarray(value)
     return np.broadcast_to(array, shape).reshape(-1)

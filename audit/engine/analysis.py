@@ -14,11 +14,12 @@ from audit.data.labels import LabelSet
 from audit.data.remarks import Remark
 from audit.measure.claims import Claim, Gated, no_gate, settle
 from audit.measure.confidence import Confidence
-from audit.measure.controls import controls, with_nulls
+from audit.measure.controls import controls
 from audit.measure.disparity import disparities, screened
 from audit.measure.effects import condition_effects
 from audit.measure.findings import judged, of_itself
 from audit.measure.metrics import Tally, rates
+from audit.measure.nulls import with_nulls
 from audit.measure.reliability import calibration, calibration_gaps, reliability_bins
 from audit.probes.kit.base import Design, Probe, Seen
 

@@ -30,10 +30,10 @@ from audit.core.tables import (
 )
 from audit.core.verdicts import Verdict
 from audit.measure.confidence import Confidence
-from audit.measure.controls import Dealt, null_columns, range_by_chance
 from audit.measure.effects import gap_bounds, sampled
 from audit.measure.measures import measured, rows_of_rates
 from audit.measure.metrics import DEFAULT_FAMILY, Draws, Groups, standing
+from audit.measure.nulls import Dealt, null_columns, range_by_chance
 from audit.stats.clustered import Flags, Integers, Sample
 from audit.stats.counts import count
 from audit.stats.defaults import EITHER, OF_DIFFERENCE_IN_CLUSTERS
@@ -117,7 +117,7 @@ def abstention(
     of pictures whose right label is known. Of every group at every threshold, and at ``thresholds``
     the widest gap between two groups of each attribute: its bounds hold for all pairs of groups and
     all ``thresholds`` at once, and beside it stands what it is if whole subjects are dealt to the
-    groups by chance (``audit.measure.controls.range_by_chance``).
+    groups by chance (``audit.measure.nulls.range_by_chance``).
     Range: shares from 0 to 1, lower is worse; the share answered falls as the threshold rises.
     Does not show: whether probabilities are calibrated, which pictures a person would then decide
     better, nor what the model says of those it leaves out. A group with few answers has a wide

@@ -47,7 +47,7 @@ from audit.measure.metrics import (
     joint_status,
     standing,
 )
-from audit.stats.clustered import Sample, difference_interval, effective_n
+from audit.stats.clustered import Sample, effective_n
 from audit.stats.defaults import OF_DIFFERENCE, OF_DIFFERENCE_IN_CLUSTERS
 from audit.stats.gaps import (
     NEGLIGIBLE,
@@ -78,32 +78,12 @@ def disparities(tally: Tally, confidence: Confidence) -> pd.DataFrame:
     for asked, block in tally.blocks.items():
         if not (block.labels and block.counts.n.any()):
             continue
+        headline = asked[2] == ENSEMBLE
+        every = None if headline else block.counts.sample(np.arange(len(tally.groups.index)))
         for attribute in tally.groups.attributes:
-            groups = Compared(tally.groups, attribute, block, asked, confidence)
-            blocks += _tables(groups) if asked[2] == ENSEMBLE else [_worst_untested(groups)]
+            groups = Compared(tally.groups, attribute, block, asked, confidence, headline, every)
+            blocks += _tables(groups) if headline else [_worst_untested(groups)]
     return _keyed(DISPARITIES.stacked(blocks))
-
-
-def differences_at_once(
-    tally: Tally, attribute: str, confidence: Confidence
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.str_]]:
-    """Bounds and verdicts of all pairs of all questions at once, without a table.
-
-    The bounds hold together over all questions, by Bonferroni's method: no narrower than a run's.
-
-    Args:
-        tally: counts of one metric in one condition.
-        attribute: whose groups are compared.
-        confidence: level, margins, smallest group.
-    """
-    (block,) = tally.blocks.values()
-    sample = block.counts.sample(tally.groups.columns(attribute))
-    pairs = Pairs.of(standing(sample.n, sample.subjects, confidence.min_group)[0] == OK)
-    usable = pairs.usable
-    level = 1 - (1 - confidence.level) / max(int(usable.sum()), 1)
-    low, high = difference_interval(sample, pairs.one, pairs.other, level)
-    judged = verdicts(low, high, confidence.margins_of(block.families).difference)
-    return low[usable], high[usable], judged[usable]
 
 
 def screened(table: pd.DataFrame, confidence: Confidence) -> pd.DataFrame:
@@ -124,13 +104,19 @@ _KEY: Final = (
 
 @dataclass(frozen=True)
 class Compared:
-    """The groups of one attribute on the questions of one metric and condition, side by side."""
+    """The groups of one attribute on the questions of one metric and condition, side by side.
+
+    ``with_rest``: from three groups on, also everyone else of each. ``every``: the sample of all
+    groups of the suite, if it is at hand and nobody else is asked for.
+    """
 
     groups: Groups
     attribute: str
     block: Block
     asked: Asked
     confidence: Confidence
+    with_rest: bool = True
+    every: Sample | None = None
 
     @cached_property
     def size(self) -> int:
@@ -141,14 +127,20 @@ class Compared:
     def names(self) -> list[str]:
         """The groups, then (from three on) everyone else of each."""
         at = self.groups.columns(self.attribute)
-        named = [str(self.groups.index[i][1]) for i in at]
-        return named + ([REST] * len(named) if len(named) > 2 else [])
+        named = [str(name) for name in self.groups.index.get_level_values("group")[at]]
+        return named + ([REST] * len(named) if self._rest else [])
+
+    @property
+    def _rest(self) -> bool:
+        return self.with_rest and self.size > 2
 
     @cached_property
     def sample(self) -> Sample:
         """The groups, then everyone else of each."""
         at = self.groups.columns(self.attribute)
-        return self.block.counts.sample(at, rest=len(at) > 2)
+        if self.every is not None:
+            return pick_groups(self.every, at)
+        return self.block.counts.sample(at, rest=self._rest)
 
     @cached_property
     def standing(self) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
@@ -170,7 +162,7 @@ class Compared:
     @cached_property
     def against_rest(self) -> Pairs:
         """From three groups on, every group against the rest."""
-        every = np.arange(self.size if self.size > 2 else 0)
+        every = np.arange(self.size if self._rest else 0)
         ok = self.standing[0] == OK
         return replace(
             self.pairs,

@@ -32,7 +32,6 @@ from audit.stats.clustered import (
     Sample,
     correlated,
     difference_interval,
-    effective_events,
     joined,
     rate_interval,
 )
@@ -381,7 +380,7 @@ def gap_bounds(
     """
     levels = np.full(usable.shape, 1 - (1 - level) / max(int(usable.sum()), 1))
     if sample.deviations is not None:
-        events = effective_events(sample)
+        events = sample.effective_events
         _, levels = each_level(sample.deviations, events, one, other, usable, level)
     return bounds_at(levels, usable, lambda at: difference_interval(sample, one, other, at))
 
@@ -441,7 +440,7 @@ def _correlation(gained: Sample, lost: Sample) -> Floats:
     if x is None or y is None:
         return np.zeros(gained.n.shape)
     r = correlated(x, y)
-    few = np.fmin(effective_events(gained), effective_events(lost)) < 20
+    few = np.fmin(gained.effective_events, lost.effective_events) < 20
     return np.asarray(np.where(few, np.minimum(r, 0.0), r))
 
 

@@ -44,7 +44,6 @@ from audit.stats.components import (
     Components,
     Concordance,
     Generalisability,
-    JointTest,
     Moments,
     choice_entropy,
     components,
@@ -52,11 +51,11 @@ from audit.stats.components import (
     gap_shares,
     generalisability,
     group_means,
-    joint_test,
     kendall_w,
     moments,
 )
 from audit.stats.counts import Counts, count
+from audit.stats.curves import JointTest, joint_test
 from audit.stats.multiplicity import Estimates
 from audit.stats.selection import Parts, choosable, parts, wording_bounds
 
@@ -498,8 +497,12 @@ class _Asked:
 
     def pair(self, group: str, other: str) -> tuple[int, int]:
         """Places of two groups among those of the attribute."""
-        names = [str(self.groups.index[c][1]) for c in self.columns]
-        return names.index(group), names.index(other)
+        return self._places[group], self._places[other]
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        names = self.groups.index.get_level_values("group")[self.columns]
+        return {str(name): place for place, name in enumerate(names)}
 
     @property
     def pairs(self) -> NDArray[np.int64]:
@@ -608,7 +611,7 @@ def _joint(asked: _Asked, level: float, seed: int, deals: int) -> JointTest:
     # a subject in several groups can't be dealt to one: its parts stay where they are
     ids, unit = np.unique(clusters * len(asked.columns) + codes, return_inverse=True)
     subjects, of = np.divmod(ids, len(asked.columns))
-    split = np.isin(subjects, _repeated(subjects))
+    split = np.bincount(subjects)[subjects] > 1
     size = np.bincount(unit, minlength=len(ids))
     kind = np.min_scalar_type(int(size.max(initial=0)))
     worth = min(_as_many(asked, len(ids), LEAST_DEALS), _DEALT // max(len(ids), 1))
@@ -629,12 +632,6 @@ def _joint(asked: _Asked, level: float, seed: int, deals: int) -> JointTest:
 
 
 _IN_SEVERAL: Final = "subjects are in both groups"
-
-
-def _repeated(subjects: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Those that occur more than once."""
-    names, times = np.unique(subjects, return_counts=True)
-    return names[times > 1]
 
 
 def _sums(
@@ -810,7 +807,8 @@ def _ends(name: str, found: Bounded, low: str = "", high: str = "") -> dict[str,
 def _headline(q: Question, compared: pd.DataFrame) -> float:
     """The gap of the question in the headline; nan where it was not compared."""
     there = (compared["condition"] == ENSEMBLE) & (compared["attribute"] == q.attribute)
-    rows = compared[there & (compared["metric"] == q.metric) & (compared["label"] == q.label)]
+    there &= (compared["metric"] == q.metric) & (compared["label"] == q.label)
+    rows = compared.loc[there, ["comparison", "group", "other", "value"]]
     rows = rows[rows["comparison"].isin([WORST, DIFFERENCE])]
     for group, other, sign in ((q.group, q.other, 1), (q.other, q.group, -1)):
         same = rows[(rows["group"] == group) & (rows["other"] == other)]

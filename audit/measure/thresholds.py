@@ -6,7 +6,7 @@ labels, or none. From stored embeddings alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -149,20 +149,30 @@ class _Kept:
         """Counts of a block of pictures with these probabilities, (n, L)."""
         rows = np.arange(len(self.groups.clusters))[block]
         families = self.labels.families.values()
+        of_all: dict[_At, Flags] = {}
+        of_known: dict[_At, Flags] = {}
         for threshold in thresholds:
             kept = share >= threshold
             yield (threshold, MEAN_KEPT), self._sums(kept.sum(axis=1), rows)
             if families:
-                together = np.stack([kept[:, list(i)].any(axis=1) for i in families], axis=1)
-                yield (threshold, FAMILY_KEPT), self._count(together, rows)
+                together = [kept[:, list(i)].any(axis=1) for i in families]
+                of_all[threshold, FAMILY_KEPT] = np.stack(together, axis=1)
             if threshold in self.named:
-                yield (threshold, KEPT), self._count(kept, rows)
+                of_all[threshold, KEPT] = kept
                 if self.truth is not None:
-                    right = self.truth[rows]
-                    known = right >= 0
-                    missed, wrong = _against(kept[known], right[known])
-                    yield (threshold, MISSED), self._count(missed, rows[known])
-                    yield (threshold, WRONG_KEPT), self._count(wrong, rows[known])
+                    known = self.truth[rows] >= 0
+                    missed, wrong = _against(kept[known], self.truth[rows][known])
+                    of_known |= {(threshold, MISSED): missed, (threshold, WRONG_KEPT): wrong}
+        yield from self._counted(of_all, rows)
+        if self.truth is not None:
+            yield from self._counted(of_known, rows[self.truth[rows] >= 0])
+
+    def _counted(self, of: Mapping[_At, Flags], rows: Integers) -> Iterator[tuple[_At, Counts]]:
+        """Counts of each, of the same pictures, which are counted once."""
+        counts, start = self._count(np.hstack([*of.values()]), rows), 0
+        for at, flags in of.items():
+            yield at, counts.pick(np.arange(start, start + flags.shape[1]))
+            start += flags.shape[1]
 
     def _count(self, happened: Flags, rows: Integers) -> Counts:
         g, clusters = self.groups, self.groups.clusters[rows]

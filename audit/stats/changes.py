@@ -19,7 +19,6 @@ from audit.stats.clustered import (
     Integers,
     Sample,
     correlated,
-    effective_events,
     rate_interval,
 )
 from audit.stats.multiplicity import ENOUGH, Flags, bounds_at, joint_level
@@ -78,7 +77,7 @@ def changes_of_gaps(
     """
     d = _net(gained.rate, lost.rate, one, other)
     weight = _signed_correlations(gained, lost, one, other)
-    moved = effective_events(gained) + effective_events(lost)
+    moved = gained.effective_events + lost.effective_events
     each, levels = each_level(_apart(gained, lost), moved, one, other, usable, level)
     low, high = _joined(gained, lost, one, other, weight, level)
     low_all, high_all = bounds_at(
@@ -199,6 +198,6 @@ def _signed_correlations(gained: Sample, lost: Sample, one: Integers, other: Int
             for j, of_other in enumerate((gained.deviations, lost.deviations), start=2):
                 r[i, j, :, p] = r[j, i, :, p] = correlated(of_one, of_other[:, other[p]])
     signed = r * np.multiply.outer(_SIGNS, _SIGNS)[:, :, np.newaxis, np.newaxis]
-    few = np.stack([effective_events(s)[:, g] < 20 for g in (one, other) for s in (gained, lost)])
+    few = np.stack([s.effective_events[:, g] < 20 for g in (one, other) for s in (gained, lost)])
     unsure = few[:, np.newaxis] | few[np.newaxis]
     return np.asarray(np.where(unsure, np.maximum(signed, 0.0), signed), dtype=np.float64)

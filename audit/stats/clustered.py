@@ -95,9 +95,13 @@ class Sample:
 
     def repeats(self, one: Integers, other: Integers) -> bool:
         """Whether a subject has several pictures in a group compared, or is on both sides."""
-        compared = np.union1d(one, other)
-        several = self.subjects[:, compared] < self.n[:, compared]
-        return bool(several.any() or self.shared[one, other].any())
+        return bool(self.repeated(one, other).any() or self.shared[one, other].any())
+
+    def repeated(self, one: Integers, other: Integers) -> Flags:
+        """The same of each question, (Q,)."""
+        several = self.subjects < self.n
+        alone = several[:, one].any(axis=1) | several[:, other].any(axis=1)
+        return np.asarray(alone | self.shared[one, other].any())
 
 
 def variance(sample: Sample) -> Floats:
@@ -253,8 +257,10 @@ def _both_anew(sample: Sample, level: npt.ArrayLike) -> tuple[Bounds, Bounds, Fl
     size = np.where(known, effective_n(sample, level), 0.0)
     events = np.where(known, sample.rate, 0.0) * size
     # an empty group has no bounds, and neither has a group of one subject
-    rough, exact = OF_MANY(events, size, level), OF_FEW(events, size, level)
-    return rough, exact, in_quantiles(events, size, level)
+    rough, quantiles = OF_MANY(events, size, level), in_quantiles(events, size, level)
+    # the exact ones take longest, and no rate needs them where all have many events
+    exact = rough if (quantiles >= MANY_OF_PAIR).all() else OF_FEW(events, size, level)
+    return rough, exact, quantiles
 
 
 def _bounds_of_pairs(

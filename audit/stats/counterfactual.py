@@ -19,7 +19,7 @@ from scipy import sparse, special
 from audit.core.errors import InputError, sentence
 from audit.core.rows import Array
 from audit.core.tables import OK, TOO_FEW, UNDEFINED
-from audit.stats.clustered import Floats, Integers, Sample, effective_events, rate_interval
+from audit.stats.clustered import Floats, Integers, Sample, rate_interval
 from audit.stats.counts import sample_of
 from audit.stats.multiplicity import ENOUGH, Family, bounds_at, compare, joint_level
 from audit.stats.resampling import cluster_weights
@@ -243,7 +243,7 @@ def _rate_levels(sample: Sample, usable: Flags, level: float) -> Floats:
     assert sample.deviations is not None
     size = np.sqrt(np.einsum("qgb,qgb->qg", sample.deviations, sample.deviations))
     size /= np.sqrt(sample.deviations.shape[-1])
-    studentised = usable & (effective_events(sample) >= ENOUGH) & (size > 0)
+    studentised = usable & (sample.effective_events >= ENOUGH) & (size > 0)
     largest = np.zeros(sample.deviations.shape[-1])
     for q, g in zip(*np.nonzero(studentised), strict=True):
         np.maximum(largest, np.abs(sample.deviations[q, g]) / size[q, g], out=largest)

@@ -50,7 +50,7 @@ class Pairs:
         """Of groups that are large enough, or not, on each question, (Q, G); ``names`` of all."""
         one, other = np.triu_indices(large_enough.shape[1], 1)
         called = np.array(list(names) or [str(g) for g in range(large_enough.shape[1])], object)
-        out = [", ".join(called[~row]) for row in large_enough]
+        out = ["" if row.all() else ", ".join(called[~row]) for row in large_enough]
         usable = large_enough[:, one] & large_enough[:, other]
         return cls(one, other, usable, np.array(out, dtype=object).reshape(-1, 1))
 

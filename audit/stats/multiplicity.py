@@ -24,7 +24,6 @@ from audit.stats.clustered import (
     difference_z,
     ratio_interval,
 )
-from audit.stats.samples import pick_questions
 from audit.stats.significance import difference_p, holm
 
 Flags = npt.NDArray[np.bool_]
@@ -158,17 +157,17 @@ def in_families(
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio, t = rate[:, one] / rate[:, other], np.abs(difference) / error
     ratio = np.where((rate[:, one] > 0) & (rate[:, other] > 0), ratio, np.nan)
-    parts = [pick_questions(sample, of == f) for f in range(len(joint))]
-    repeats = np.array([part.repeats(one, other) for part in parts], bool)[:, np.newaxis]
-    size = np.array([usable[of == f].sum() for f in range(len(joint))], np.int64)[:, np.newaxis]
+    size = np.bincount(of, usable.sum(axis=1), len(joint)).astype(np.int64)[:, np.newaxis]
+    repeats = np.full(size.shape, sample.shared[one, other].any())
+    np.logical_or.at(repeats[:, 0], of, sample.repeated(one, other))
     if repeats.any():
         t = np.where(repeats[of], difference_z(sample, one, other), t)
     each, p, q = np.empty(size.shape), np.full(t.shape, np.nan), np.full(t.shape, np.nan)
-    for f, part in enumerate(parts):
-        tested = t[of == f], studentised[of == f]
-        each[f], p[of == f], q[of == f] = _max_t(part, pairs, *tested, int(size[f, 0]), joint[f])
+    for f, own in enumerate(joint):
+        tested = studentised & (of == f)[:, np.newaxis]
+        each[f], p[tested], q[tested] = _max_t(sample, pairs, t, tested, int(size[f, 0]), own)
     # what has too few events for max-T keeps its Bonferroni share of alpha
-    bonferroni = 1 - (1 - np.array(joint)[:, np.newaxis]) / np.maximum(size, 1)
+    bonferroni = 1 - (1 - np.reshape(joint, (-1, 1))) / np.maximum(size, 1)
     p = np.where(alone, 2 * special.ndtr(-t), p)
     q = np.where(alone, np.minimum(p * size[of], 1.0), q)
     if not repeats.all():
@@ -281,11 +280,11 @@ def _max_t(
     size: int,
     level: float,
 ) -> tuple[float, Floats, Floats]:
-    """The level of each bound, and p and step-down q of the studentised comparisons."""
+    """The level of each bound, and p and step-down q of the studentised comparisons, in order."""
     one, other = pairs
-    p, q = np.full(t.shape, np.nan), np.full(t.shape, np.nan)
     question, pair = np.nonzero(studentised)
     order = np.argsort(t[question, pair], kind="stable")
+    p, q = np.empty(order.size), np.empty(order.size)
     question, pair = question[order], pair[order]
     seen = t[question, pair]
     replicates = _replicates(sample)
@@ -298,10 +297,10 @@ def _max_t(
         running = np.maximum.accumulate(deviation, axis=0)
         stepped[block] = (running >= seen[block, np.newaxis]).sum(axis=1)
         largest = running[-1]
-    p[question, pair] = (1 + alone) / (replicates + 1)
+    p[order] = (1 + alone) / (replicates + 1)
     # step down: no comparison is surer than one with a larger statistic
     adjusted = np.maximum.accumulate(((1 + stepped) / (replicates + 1))[::-1])[::-1]
-    q[question, pair] = adjusted
+    q[order] = adjusted
     return joint_level(largest, level, seen.size, size), p, q
 
 

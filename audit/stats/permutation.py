@@ -6,9 +6,7 @@ within strata of what else is known, and the gap is measured each time.
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -17,17 +15,16 @@ import numpy.typing as npt
 from scipy import sparse
 
 from audit.core.errors import InputError, sentence
+from audit.stats.deals import Places, draw
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 _Measure: TypeAlias = Callable[[Floats, int, Flags], tuple[Floats, Floats]]
 
-_PLACES_AT_ONCE = 500_000  # places dealt at a time over permutations, a few MB
 _SPARSE_BELOW = 0.1  # share of entries above which a dense table is faster
 _DENSE_GROUPS = 8  # up to so many groups multiplying by their zeros is faster than skipping them
 _CELLS_AT_ONCE = 1_000_000  # of a table of whole numbers, made doubles at a time, 8 MB
-_DEALS_AT_ONCE = 1024  # of all there are: one product for many, where each is small
 _TIE = 1e-12  # relative to the largest rate; sums in another order differ by less
 
 
@@ -91,7 +88,7 @@ class _Deck:
     table: npt.NDArray[np.number]  # (clusters, questions + columns of n), doubles or whole numbers
     fixed: Floats  # (groups, questions + columns of n), of clusters that cannot move
     ends: Integers  # (groups + 1,)
-    strata: tuple[Integers, ...]  # places of each stratum
+    strata: tuple[Places, ...]  # places of each stratum
     codes: Integers  # group of each place
 
 
@@ -248,12 +245,10 @@ def dealt_sums(
     part = np.flatnonzero(code >= 0)
     table = np.hstack([x[part], size[part]])
     deck = _deck(table, code[part], stratum[part], groups)
-    total = _deals(deck, permutations)
-    if total == 1:
+    drawn = draw(deck.strata, deck.codes, permutations, seed)
+    if drawn.immovable:
         return Deals(iter(()), True, 0, _why_immovable(len(np.unique(code[part]))))
-    enumerated = total <= permutations
-    draws = _every(deck) if enumerated else _drawn(deck, permutations, seed)
-    return Deals(_dealt(deck, draws), enumerated, deck.codes.size)
+    return Deals(_dealt(deck, drawn.blocks), drawn.enumerated, deck.codes.size)
 
 
 def dealt_codes(
@@ -283,17 +278,16 @@ def dealt_codes(
     _check_numbers(permutations)
     part = np.flatnonzero(code >= 0)
     deck = _deck(named[part], code[part], stratum[part], groups)
-    total = _deals(deck, permutations)
-    if total == 1:
+    drawn = draw(deck.strata, deck.codes, permutations, seed)
+    if drawn.immovable:
         reason = _why_immovable(len(np.unique(code[part])))
         return DealtCodes(np.empty((0, code.size), np.int16), True, 0, reason)
-    every = total <= permutations
-    found = np.tile(code.astype(np.int16), (total if every else permutations, 1))
+    found = np.tile(code.astype(np.int16), (drawn.number, 1))
     order, done = deck.table[:, 0].astype(np.int64), 0
-    for block in _every(deck) if every else _drawn(deck, permutations, seed):
+    for block in drawn.blocks:
         found[np.arange(done, done + len(block))[:, np.newaxis], order[block]] = deck.codes
         done += len(block)
-    return DealtCodes(found, every, deck.codes.size)
+    return DealtCodes(found, drawn.enumerated, deck.codes.size)
 
 
 def whole_clusters(clusters: npt.ArrayLike, codes: npt.ArrayLike) -> bool:
@@ -409,61 +403,13 @@ def _deck(table: npt.NDArray[np.number], code: Integers, stratum: Integers, grou
     fixed = _sums(table[~moves], code[~moves], groups)
     order = np.flatnonzero(moves)[np.argsort(code[moves], kind="stable")]
     ends = np.searchsorted(code[order], np.arange(groups + 1))
-    strata = tuple(np.flatnonzero(place[order] == s) for s in np.unique(place[order]))
+    strata = tuple(
+        np.flatnonzero(place[order] == s).astype(np.int32) for s in np.unique(place[order])
+    )
     return _Deck(table[order], fixed, ends, strata, code[order])
 
 
-def _deals(deck: _Deck, enough: int) -> int:
-    """How many distinct deals there are, or any larger number than ``enough``."""
-    total = 1
-    for places in deck.strata:
-        left = len(places)
-        for count in np.unique(deck.codes[places], return_counts=True)[1]:
-            total *= math.comb(left, int(count))
-            left -= int(count)
-            if total > enough:
-                return total
-    return total
-
-
-def _drawn(deck: _Deck, permutations: int, seed: int) -> Iterator[Integers]:
-    """Blocks of random deals, shape (deals, places)."""
-    random = np.random.default_rng(seed)
-    step = max(1, _PLACES_AT_ONCE // deck.codes.size)
-    for start in range(0, permutations, step):
-        deals = np.empty((min(step, permutations - start), deck.codes.size), dtype=np.int64)
-        for places in deck.strata:
-            deals[:, places] = random.permuted(np.tile(places, (len(deals), 1)), axis=1)
-        yield deals
-
-
-def _every(deck: _Deck) -> Iterator[Integers]:
-    """All distinct deals, each once, in blocks, shape (deals, places)."""
-    choices = [list(_arrangements(deck.codes[places])) for places in deck.strata]
-    deals = itertools.product(*choices)
-    step = max(1, min(_DEALS_AT_ONCE, _PLACES_AT_ONCE // deck.codes.size))
-    while block := list(itertools.islice(deals, step)):
-        codes = np.empty((len(block), deck.codes.size), dtype=np.int64)
-        for places, dealt in zip(deck.strata, zip(*block, strict=True), strict=True):
-            codes[:, places] = dealt
-        yield np.argsort(codes, axis=1, kind="stable")
-
-
-def _arrangements(codes: Integers) -> Iterator[list[int]]:
-    """All distinct orders of a list, from the sorted one on, each by the next in the dictionary."""
-    now = sorted(codes.tolist())
-    while True:
-        yield now.copy()
-        backwards = range(len(now) - 2, -1, -1)
-        pivot = next((i for i in backwards if now[i] < now[i + 1]), -1)
-        if pivot < 0:
-            return
-        other = next(i for i in range(len(now) - 1, pivot, -1) if now[i] > now[pivot])
-        now[pivot], now[other] = now[other], now[pivot]
-        now[pivot + 1 :] = now[:pivot:-1]
-
-
-def _dealt(deck: _Deck, draws: Iterator[Integers]) -> Iterator[Floats]:
+def _dealt(deck: _Deck, draws: Iterable[Places]) -> Iterator[Floats]:
     """Sums of each group for each deal, shape (deals, groups, columns)."""
     clusters, columns = deck.table.shape
     filled = np.count_nonzero(deck.table) / max(1, deck.table.size)

@@ -115,6 +115,9 @@ def bootstrap_counts(
         Davison, Hinkley (1997), Bootstrap Methods and their Application, 3.8.
     """
     rows, groups, happened = _pictures(weights, clusters, member, events)
+    if len(rows) < len(weights):  # of a few pictures only a few clusters
+        present, rows = np.unique(rows, return_inverse=True)
+        weights = weights[present]
     g, q, replicates = groups.shape[1], happened.shape[1], weights.shape[1]
     pictures, question = np.nonzero(happened)
     # for every event, the groups of its picture: one entry a cell that counts it

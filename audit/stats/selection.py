@@ -18,7 +18,6 @@ from audit.stats.clustered import (
     Integers,
     Sample,
     difference_interval,
-    effective_events,
 )
 from audit.stats.components import Bounded, GapShares
 from audit.stats.multiplicity import ENOUGH, Estimates, bounds_at, joint_level
@@ -100,7 +99,7 @@ def choosable(samples: Iterable[Sample], one: Integers, other: Integers) -> Choo
     found = Choosable(Largest(), Largest(), Largest())
     for sample in samples:
         assert sample.deviations is not None
-        events, together = effective_events(sample), effective_events(answers(sample))[0]
+        events, together = sample.effective_events, answers(sample).effective_events[0]
         for a, b in zip(one, other, strict=True):
             apart = sample.deviations[:, a] - sample.deviations[:, b]
             enough = np.minimum(events[:, a], events[:, b]) >= ENOUGH
@@ -167,7 +166,7 @@ def wording_bounds(
         level: Two-sided level, of each interval and of all together.
     """
     pair = np.array([one]), np.array([other])
-    events = effective_events(sample)
+    events = sample.effective_events
     few = np.minimum(events[:, pair[0]], events[:, pair[1]]) < ENOUGH
     levels = np.where(few, among.level(level, few=True), among.level(level))
     rate = sample.rate
@@ -218,7 +217,7 @@ def parts(
         level: Two-sided level of all together.
     """
     whole, pair = answers(sample), (np.array([one]), np.array([other]))
-    events = effective_events(whole)[0]
+    events = whole.effective_events[0]
     few = bool(min(events[one], events[other]) < ENOUGH)
 
     def mean(at: float) -> tuple[float, float]:

@@ -29,10 +29,10 @@ from audit.data.corruptions import camera, corruption
 from audit.data.dataset import Dataset
 from audit.data.labels import LabelSet
 from audit.data.yamlfile import FieldError
-from audit.measure.controls import Dealt, null_columns, range_by_chance
 from audit.measure.effects import Parts, asked_twice, change_interval
 from audit.measure.measures import measured
 from audit.measure.metrics import DEFAULT_FAMILY, METRICS, Groups, standing
+from audit.measure.nulls import Dealt, null_columns, range_by_chance
 from audit.probes.kit.base import Design, Seen, require_column, require_values
 from audit.probes.kit.changes import (
     ACCURACY_CHANGE,

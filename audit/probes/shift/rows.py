@@ -15,9 +15,9 @@ from scipy import sparse
 from audit.core.rows import Row
 from audit.core.tables import OK, UNDEFINED
 from audit.measure.confidence import Confidence
-from audit.measure.controls import Answered, drops_by_chance, null_columns
 from audit.measure.effects import sampled
 from audit.measure.metrics import standing
+from audit.measure.nulls import Answered, drops_by_chance, null_columns
 from audit.probes.kit.base import Design
 from audit.probes.kit.changes import ACCURACY_CHANGE, UNEQUAL_DROP
 from audit.probes.shift.baseline import Baseline
@@ -30,7 +30,6 @@ from audit.stats.clustered import (
     correlated,
     correlation,
     difference_interval,
-    effective_events,
     joined,
     rate_interval,
 )
@@ -326,7 +325,7 @@ def _apart(
     """
     assert sample.deviations is not None
     moved = sample.deviations[0, ref] - sample.deviations[0, rest]
-    events = effective_events(sample)[0]
+    events = sample.effective_events[0]
     few = np.minimum(events[ref], events[rest])
     _, levels = each_level(moved, few, one, other, usable, level)
     r = _correlations(sample, ref, rest, one, other, moved, few)
