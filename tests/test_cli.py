@@ -98,6 +98,7 @@ def test_a_gate_ends_with_3_and_a_run_prints_its_findings(monkeypatch, capsys, w
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unpainted")
 def test_the_suites_own_gates_end_a_run_with_3_after_its_report(
     monkeypatch, capsys, world: Path
 ) -> None:

@@ -204,6 +204,7 @@ def test_a_verdict_that_nobody_knows_is_printed_as_it_is(verdict: str) -> None:
         ("disk", 3),
     ],
 )  # fmt: skip
+@pytest.mark.usefixtures("unpainted")
 def test_the_exit_code_of_a_run_is_that_of_its_gates(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

@@ -284,6 +284,7 @@ def test_words_of_the_author_quote_a_run_of_before_as_they_did(old: Run) -> None
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("unpainted")
 def test_whatever_is_made_of_a_run_of_before_says_the_words_of_now(
     quick_runs: dict[str, Run], tmp_path: Path
 ) -> None:

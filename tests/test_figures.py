@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import atexit
 import json
+import pickle
 import re
 import shutil
 import tempfile
@@ -41,6 +42,7 @@ from audit.probes.retrieval import figures as retrieval
 from audit.probes.robustness import figures as robustness
 from audit.probes.scenes import figures as scenes
 from audit.report import figures
+from audit.report.render import Rendered, rendered
 from audit.store.embeddings import Store
 
 AGES = ("child", "young adult", "adult", "older adult")
@@ -144,6 +146,18 @@ def sample_run() -> Run:
         shutil.copytree(made / name, folder / name)
     (run,) = runs_in(folder / "runs")
     return run
+
+
+@lru_cache
+def sample_report() -> Rendered:
+    """The report of the sample run, rendered once for all workers."""
+    file = made_once("sample-report", _render_sample) / "rendered.pickle"
+    made: Rendered = pickle.loads(file.read_bytes())
+    return made
+
+
+def _render_sample(folder: Path) -> None:
+    (folder / "rendered.pickle").write_bytes(pickle.dumps(rendered(sample_run())))
 
 
 def make_run(folder: Path) -> Run:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from test_figures import altered, as_earlier, sample_run
+from test_figures import altered, as_earlier, sample_report, sample_run
 from worlds import people
 
 from audit.core.digits import bounds, decimals, percent
@@ -34,7 +34,7 @@ from audit.probes.kit.cells import rate_in_words
 from audit.probes.kit.measures_section import in_unit, measure_cells
 from audit.report import figures
 from audit.report import render as report
-from audit.report.render import TEMPLATE, fill, render
+from audit.report.render import TEMPLATE, fill, render, write
 from audit.report.sections import replications, wordings
 from audit.report.sections.registry import SECTIONS, sections_at
 from audit.store.embeddings import Store
@@ -96,7 +96,7 @@ DEAR = {"run"}  # a report, rendered
 
 @pytest.fixture(scope="module")
 def run() -> Run:
-    render(sample_run())
+    write(sample_report(), sample_run().path)
     return sample_run()
 
 

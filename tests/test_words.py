@@ -12,10 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from test_figures import sample_run
+from test_figures import sample_report
 
 from audit.core import page, resources
-from audit.report.render import render
 
 ROOT = resources.shipped("REPORT_TEMPLATE.md").parent
 REFUSED = {
@@ -127,9 +126,7 @@ def test_notebooks_with_their_outputs(path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_report_as_a_reader_gets_it() -> None:
-    run = sample_run()
-    render(run)
-    text = (run.path / "report.md").read_text(encoding="utf-8")
+    text = sample_report().text
     assert len(text) > 20_000
     assert refused(text) == []
     assert refused(page.shell()) == []

@@ -36,6 +36,8 @@ def visible(text: str) -> str:
     >>> print(visible("a\x1b[31m\u202eb"))
     a\x1b[31m\u202eb
     """
+    if text.isprintable():  # none of those, and soon told
+        return text
     return _UNSEEN.sub(lambda found: _number(found[1]) if found[1] else found[0], text)
 
 

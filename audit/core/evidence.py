@@ -18,9 +18,9 @@ from typing import Any, Final, NamedTuple
 import pandas as pd
 
 from audit.core.errors import InputError, sentence
-from audit.core.page import Markdown, escaped
+from audit.core.page import Markdown, as_html
 from audit.core.registry import suggest
-from audit.core.rows import Fields, Record
+from audit.core.rows import Record
 from audit.core.rundir import TABLES, Run
 from audit.core.tables import records
 
@@ -150,8 +150,8 @@ def caption(text: str) -> Markdown:
     return Markdown(f"*Drawn from rows of {'; '.join(told)}.*")
 
 
-def appendix(run: Run, text: str, figures: Iterable[str] = ()) -> Markdown:
-    """Every row that a report's text leads to, whole, table by table.
+def appendix(run: Run, text: str, figures: Iterable[str] = ()) -> str:
+    """Every row that a report's text leads to, whole, table by table, as HTML.
 
     ``figures``: what ``named`` said of each; of at most ``MOST_ROWS`` rows, all stand here.
     """
@@ -161,36 +161,38 @@ def appendix(run: Run, text: str, figures: Iterable[str] = ()) -> Markdown:
     for name, _, places in (part.partition(":") for one in figures for part in one.split()):
         rows = _rows(places)
         wanted[name] |= set(rows) if len(rows) <= MOST_ROWS else set()
-    parts = (_part(run, name, sorted(rows)) for name, rows in wanted.items() if rows)
-    return Markdown("\n\n".join(parts))
+    return "".join(_part(run, name, sorted(rows)) for name, rows in wanted.items() if rows)
 
 
 def _part(run: Run, name: str, wanted: Sequence[int]) -> str:
     """One table's rows, folded; a row that a public copy hides is not there to lead to."""
     table: pd.DataFrame = getattr(run, name)
     rows = table.loc[table.index.intersection(list(wanted))]
-    return f"#### Rows of `{name}.parquet`: {len(rows):,}\n\n{_rows_told(rows, name)}"
+    return (
+        f"<details><summary>Rows of <code>{name}.parquet</code>: {len(rows):,}</summary><div>\n"
+        '<div class="scroll"><table>\n<thead>\n<tr>\n<th>Row</th>\n<th>About</th>\n'
+        f"<th>Holds</th>\n</tr>\n</thead>\n<tbody>\n{''.join(_told(rows, name))}</tbody>\n"
+        "</table></div>\n</div></details>\n"
+    )
 
 
-def _rows_told(rows: pd.DataFrame, name: str) -> str:
-    """Rows as a table: a place to link to, what is counted, and every number with its name."""
+def _told(rows: pd.DataFrame, name: str) -> Iterator[str]:
+    """Lines of a table: a place to link to, what is counted, and every number with its name."""
     key = [column for column in TABLES[name].key if column not in ("key", "probe")]
     about = key or ["task", "condition", "metric", "label", "attribute", "group", "other"]
-    lines = ["| Row | About | Holds |", "| --- | --- | --- |"]
     for place, row in zip(addresses(rows), records(rows), strict=True):
         # a link to itself is a place to link to
         here = f"{place.table}-{place.row}"
         said = (_value(row[column]) for column in about if not _empty(row.get(column)))
-        held = dict(_held(row, about))
-        numbers = "; ".join(f"*{column}* {value}" for column, value in held.items())
-        lines.append(f"| [{here}](#{here}) | {' · '.join(map(escaped, said))} | {numbers} |")
-    return "\n".join(lines)
-
-
-def _held(row: Fields, about: Sequence[str]) -> Iterator[tuple[str, Markdown]]:
-    for column, value in row.items():
-        if column not in (*about, "key", "probe") and not _empty(value):
-            yield column, escaped(_value(value))
+        numbers = "; ".join(
+            f"<em>{column}</em> {as_html(_value(value))}"
+            for column, value in row.items()
+            if column not in (*about, "key", "probe") and not _empty(value)
+        )
+        yield (
+            f'<tr>\n<td><a class="row" id="{here}" href="#{here}">{here}</a></td>\n'
+            f"<td>{as_html(' · '.join(said))}</td>\n<td>{numbers}</td>\n</tr>\n"
+        )
 
 
 def _empty(value: object) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from markdown_it import MarkdownIt
+from markdown_it.common.utils import escapeHtml
 from markdown_it.token import Token
 from markdown_it.utils import EnvType, OptionsDict
 
@@ -39,11 +40,20 @@ class Markdown(str):
 
 def escaped(text: str) -> Markdown:
     """Text as Markdown that shows exactly this text, on one line."""
-    line = re.sub(r"[^\S\u00a0]+", " ", visible(text))
+    line = _line(text)
     line = re.sub(r"([\\`*\[\]<>|&~])", r"\\\1", line)
     line = re.sub(r"(?<!\w)_|_(?!\w)", r"\\_", line)
     line = re.sub(r"^([-+=#:!])", r"\\\1", line)
     return Markdown(re.sub(r"^(\d+)([.)])(?=\s|$)", r"\1\\\2", line))
+
+
+def as_html(text: str) -> str:
+    """Text as HTML that shows exactly this text, on one line."""
+    return escapeHtml(_line(text))
+
+
+def _line(text: str) -> str:
+    return re.sub(r"[^\S\u00a0]+", " ", visible(text))
 
 
 def code(text: object, in_table: bool = False) -> Markdown:
@@ -55,11 +65,11 @@ def code(text: object, in_table: bool = False) -> Markdown:
     return Markdown(span.replace("|", r"\|") if in_table else span)
 
 
-def to_html(text: str, pictures: Mapping[str, bytes], mark: str = "") -> str:
+def to_html(text: str, pictures: Mapping[str, bytes], mark: str = "", last: str = "") -> str:
     """One page from a report's Markdown, with pictures inside and nothing to fetch.
 
     Raw HTML in the text stays text. Fourth-level headings fold what is under them. ``mark`` stays
-    in sight, and stands on every printed page.
+    in sight, and stands on every printed page. ``last`` is HTML and ends the page.
     """
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     rules: Row = parser.renderer.rules  # type: ignore[attr-defined]
@@ -77,7 +87,7 @@ def to_html(text: str, pictures: Mapping[str, bytes], mark: str = "") -> str:
     plain = re.sub(r"\\(.)", r"\1", title)
     page = shell()
     shown = f'<p class="mark">⚠ {html.escape(mark)}</p>\n' if mark else ""
-    parts = {"TITLE": html.escape(plain), "CONTENTS": contents, "BODY": shown + body}
+    parts = {"TITLE": html.escape(plain), "CONTENTS": contents, "BODY": shown + body + last}
     return re.sub(r"\{\{(TITLE|CONTENTS|BODY)\}\}", lambda m: parts[m[1]], page)
 
 

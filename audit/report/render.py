@@ -126,13 +126,16 @@ def rendered(run: Run, template: Path | None = None) -> Rendered:
     run = legible(run)
     mark = _mark(run)
     text = mark + _consent(run) + fill(run, template or shipped(TEMPLATE), drawn, damage)
+    last, rows = "", ""
     try:
-        last = _evidence(run, text, drawn)
+        rows = evidence.appendix(run, text, [figure.rows for figure in drawn.values()])
+        last = f"\n## {EVIDENCE}\n\n{_HOW_TO_READ}\n" if rows else ""
     except Exception as error:
-        last = [f"## {EVIDENCE}\n", _placed(run, damage, "The part 'Evidence'", error)]
+        placed = _placed(run, damage, "The part 'Evidence'", error)
+        last = f"\n## {EVIDENCE}\n\n{placed}"
     try:
         svg = {name: figure.svg for name, figure in drawn.items()}
-        page = to_html("\n".join([text, *last]), svg, _IN_SHORT if mark else "")
+        page = to_html(text + last, svg, _IN_SHORT if mark else "", rows)
     except Exception as error:
         placed = _placed(run, damage, "The page", error)
         page = as_text(f"{placed}\n\n{evidence.unlinked(text)}")
@@ -162,12 +165,6 @@ def _placed(run: Run, damage: list[Damage], part: str, error: Exception) -> Dama
     """Note what can't be rendered; what stands in its place."""
     damage.append(Damage.of(part, error, quoted=not run.public))
     return Damaged(damage[-1])
-
-
-def _evidence(run: Run, text: str, drawn: Mapping[str, Drawn]) -> list[str]:
-    """The page's last part: every row that it leads to; nothing if it leads to none."""
-    rows = evidence.appendix(run, text, [figure.rows for figure in drawn.values()])
-    return [f"## {EVIDENCE}\n", f"{_HOW_TO_READ}\n", rows] if rows else []
 
 
 _HOW_TO_READ: Final = (

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import pandas as pd
+
 from audit.core.rows import Fields
 from audit.core.rundir import Run
 from audit.core.tables import EVERYONE
@@ -39,7 +41,8 @@ class Task:
 
 def tasks(run: Run) -> list[Task]:
     """The questions of a run in the suite's order."""
-    return [_task(run, question) for question in run.questions]
+    told = run.rates[["task", "attribute", "metric"]].drop_duplicates()
+    return [_task(question, told[told["task"] == question["task"]]) for question in run.questions]
 
 
 def tasks_of(run: Run, kind: str) -> list[Task]:
@@ -47,8 +50,7 @@ def tasks_of(run: Run, kind: str) -> list[Task]:
     return [task for task in tasks(run) if task.kind == kind]
 
 
-def _task(run: Run, question: Fields) -> Task:
-    rates = run.rates[run.rates["task"] == question["task"]]
+def _task(question: Fields, rates: pd.DataFrame) -> Task:
     attributes = [a for a in dict.fromkeys(rates["attribute"]) if a != EVERYONE]
     return Task(
         name=question["task"],

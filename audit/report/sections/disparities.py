@@ -130,12 +130,14 @@ def rates_table(run: Run, task: Task, attribute: str) -> Markdown:
 
     Beside a raw rate of an intersection stands the pooled one.
     """
-    rates = run.rates[(run.rates["task"] == task.name) & (run.rates["condition"] == ENSEMBLE)]
-    rates = rates[rates["attribute"].isin([attribute, EVERYONE])]
+    rates = _headline(run, task, [attribute, EVERYONE])
     pooled = bool(rates["pooled"].notna().any())
     questions = _most_uneven(rates, MOST_COLUMNS // 2 if pooled else MOST_COLUMNS)
-    columns = [rates[(rates["metric"] == m) & (rates["label"] == x)] for m, x in questions]
-    everyone_last = sorted(zip(*map(each, columns), strict=True), key=_is_everyone)
+    columns: dict[tuple[str, str], list[Record]] = {question: [] for question in questions}
+    for row in each(rates):
+        if (row.metric, row.label) in columns:
+            columns[row.metric, row.label].append(row)
+    everyone_last = sorted(zip(*columns.values(), strict=True), key=_is_everyone)
     shown = table(_rate_cells(rows, pooled) for rows in everyone_last)
     more = len(rates[["metric", "label"]].drop_duplicates()) - len(questions)
     return with_rest(shown, more, "labels", "rates.parquet")
@@ -143,8 +145,7 @@ def rates_table(run: Run, task: Task, attribute: str) -> Markdown:
 
 def everyone_table(run: Run, task: Task) -> Markdown:
     """How many of all pictures each question holds of, the most first."""
-    rates = run.rates[(run.rates["task"] == task.name) & (run.rates["condition"] == ENSEMBLE)]
-    rates = rates[rates["attribute"] == EVERYONE]
+    rates = _headline(run, task, [EVERYONE])
     ranked = rates.sort_values(["metric", "value"], ascending=[True, False], kind="stable")
     shown = table(
         {"Chosen": asked(row), "Pictures": f"{row.n:,}", "Rate [interval] (events)": words}
@@ -152,6 +153,12 @@ def everyone_table(run: Run, task: Task) -> Markdown:
         for words in [rate_in_words(row, row.n)]
     )
     return with_rest(shown, len(ranked) - MOST_ROWS, "labels", "rates.parquet")
+
+
+def _headline(run: Run, task: Task, attributes: Sequence[str]) -> pd.DataFrame:
+    """The rates of a task by some attributes in the headline condition."""
+    of_task = (run.rates["task"] == task.name) & (run.rates["condition"] == ENSEMBLE)
+    return run.rates[of_task & run.rates["attribute"].isin(attributes)]
 
 
 def _rate_cells(rows: Sequence[Record], pooled: bool) -> dict[str, str]:
