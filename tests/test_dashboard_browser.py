@@ -24,11 +24,14 @@ playwright = pytest.importorskip(
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: ‘make browser’ installs it")
 HERE = Path(__file__).parent / "browser"
-TOO_WIDE, TOO_PALE = ((HERE / f"{name}.js").read_text() for name in ("too_wide", "too_pale"))
+TOO_WIDE, TOO_PALE, SETTLED = (
+    (HERE / f"{name}.js").read_text() for name in ("too_wide", "too_pale", "settled")
+)
 GROUND = "getComputedStyle(document.querySelector('.stApp')).backgroundColor"
-VIEWS = (
-    "", "disparities", "wordings", "compare", "lab", "pictures", "retrieval", "association",
-    "robustness", "surveillance", "probes", "report",
+#: every page by its title, as in the menu
+TITLES = (
+    "Overview", "Disparities", "Prompt sensitivity", "Compare two runs", "Label-set lab",
+    "Pictures", "Retrieval", "Association", "Robustness", "Surveillance", "More probes", "Report",
 )  # fmt: skip
 
 
@@ -63,35 +66,39 @@ def wait_for(address: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
+def page() -> Iterator[Any]:
+    """One page for all tests: what it has fetched once it need not fetch again.
+
+    It fails the test if a word of some label is run as a script.
+    """
     with playwright.sync_playwright() as started:
-        yield started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page(color_scheme="light")
+        page.set_default_timeout(60_000)
+        page.on("dialog", lambda dialog: pytest.fail(f"something was run: {dialog.message}"))
+        yield page
+        browser.close()
 
 
-def opened(browser: Any, address: str, width: int = 1280, scheme: str = "light") -> Any:
-    """A page that fails the test if a word of some label is run as a script."""
-    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    page.set_default_timeout(60_000)
-    page.on("dialog", lambda dialog: pytest.fail(f"something was run: {dialog.message}"))
+def opened(page: Any, address: str) -> Any:
+    """The page in a session of its own, on a laptop by day."""
+    look(page, *SCREENS[0])
     page.goto(address)
     settled(page)
     return page
 
 
-#: resolves when nothing of the page has changed for a while; charts are drawn after the words
-QUIET = """() => new Promise(done => {
-  const wait = () => setTimeout(() => { seen.disconnect(); done(true) }, 250)
-  let timer = wait()
-  const seen = new MutationObserver(() => { clearTimeout(timer); timer = wait() })
-  seen.observe(document.body, {childList: true, subtree: true, characterData: true})
-})"""
+#: a laptop by day, a phone by night
+SCREENS = ((1280, "light"), (390, "dark"))
+
+
+def look(page: Any, width: int, scheme: str, height: int = 900) -> None:
+    page.set_viewport_size({"width": width, "height": height})
+    page.emulate_media(color_scheme=scheme)
 
 
 def settled(page: Any) -> None:
-    page.wait_for_selector("h1")
-    for _ in range(2):  # a script that begins just now shows itself a moment later
-        page.evaluate(QUIET)
-        page.wait_for_selector('[data-testid="stStatusWidget"]', state="detached")
+    page.evaluate(SETTLED)
 
 
 def goto(page: Any, title: str) -> None:
@@ -105,30 +112,35 @@ def goto(page: Any, title: str) -> None:
 # ---- what holds for every page ------------------------------------------------------------------
 
 
-#: a laptop by day, a phone by night
-SCREENS = ((1280, "light"), (390, "dark"))
+#: how high the pictures in the docs are, of pages as they open
+PICTURES = {"Overview": 1000, "Disparities": 1250, "Prompt sensitivity": 1200, "Report": 1000}
 
 
-def test_every_page_fits_can_be_read_and_asks_nobody_else(address: str, browser: Any) -> None:
+def test_every_page_fits_can_be_read_and_asks_nobody_else(
+    address: str, page: Any, screenshots: Path
+) -> None:
     """Each page is made once, and looked at on both screens."""
-    page = opened(browser, address)
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
-    for view in VIEWS:
-        page.goto(f"{address}/{view}")
+    opened(page, address)
+    menu = page.get_by_test_id("stSidebarNavLink").all_inner_texts()
+    assert [link.splitlines()[-1] for link in menu] == [*TITLES]  # an icon's name comes first
+    for title in TITLES:
+        look(page, *SCREENS[0], PICTURES.get(title, 900))
+        goto(page, title)
+        if title in PICTURES:
+            taken(page, screenshots, title, PICTURES[title])
         grounds = set()
         for width, scheme in SCREENS:
-            page.set_viewport_size({"width": width, "height": 900})
-            page.emulate_media(color_scheme=scheme)
+            look(page, width, scheme)
             settled(page)
             grounds.add(page.evaluate(GROUND))
-            assert not page.query_selector('[data-testid="stException"]'), view
-            assert page.evaluate(TOO_WIDE) == [], (view, width)
-            assert page.evaluate(TOO_PALE) == [], (view, scheme)
-        assert len(grounds) == len(SCREENS), view  # the page did turn dark
+            assert not page.query_selector('[data-testid="stException"]'), title
+            assert page.evaluate(TOO_WIDE) == [], (title, width)
+            assert page.evaluate(TOO_PALE) == [], (title, scheme)
+        assert len(grounds) == len(SCREENS), title  # the page did turn dark
     local = (address, address.replace("http", "ws"), "data:", "blob:")
     assert [url for url in asked if not url.startswith(local)] == []
-    page.close()
 
 
 def test_it_is_served_on_this_machine_only(address: str) -> None:
@@ -138,8 +150,8 @@ def test_it_is_served_on_this_machine_only(address: str) -> None:
         other.bind(("127.0.0.2", port))
 
 
-def test_the_keyboard_is_enough(address: str, browser: Any) -> None:
-    page = opened(browser, address)
+def test_the_keyboard_is_enough(address: str, page: Any) -> None:
+    opened(page, address)
     focused = "() => document.activeElement.innerText || document.activeElement.ariaLabel || ''"
 
     def tab_to(words: str) -> None:
@@ -158,21 +170,22 @@ def test_the_keyboard_is_enough(address: str, browser: Any) -> None:
     box.focus()
     page.keyboard.press("Space")
     page.wait_for_selector("[data-testid=stMain] img")
-    page.close()
 
 
 # ---- ways through -------------------------------------------------------------------------------
 
 
-def test_words_are_typed_and_answered_and_stay_words(address: str, browser: Any) -> None:
-    page = opened(browser, f"{address}/lab")
+def test_words_are_typed_and_answered_and_stay_words(
+    address: str, page: Any, screenshots: Path
+) -> None:
+    opened(page, f"{address}/lab")
     page.get_by_text("shown in both sets").or_(page.get_by_text("in both sets")).first.wait_for()
     labels = page.get_by_role("textbox", name="Labels, one a line")
     lines = labels.input_value().splitlines()
     labels.fill("\n".join(line for line in lines if line != "thief"))
     labels.press("Control+Enter")
     page.wait_for_selector("text=answered otherwise than with the saved set")
-    settled(page)
+    taken(page, screenshots, "Label-set lab", 1200)
     nasty = "<img src=x onerror=alert(1)>"
     labels.fill("\n".join([*lines, nasty]))
     labels.press("Control+Enter")
@@ -182,16 +195,18 @@ def test_words_are_typed_and_answered_and_stay_words(address: str, browser: Any)
     assert not page.query_selector("img[src=x]")
     for mark in page.query_selector_all("[data-testid=stVegaLiteChart] path[aria-label]")[:6]:
         mark.hover()
-        page.wait_for_timeout(150)
+        page.wait_for_selector("#vg-tooltip-element.visible")
     assert not page.query_selector("img[src=x]")
-    page.close()
 
 
-def test_pictures_are_blurred_until_they_are_asked_for(address: str, browser: Any) -> None:
-    page = opened(browser, f"{address}/pictures")
+def test_pictures_are_blurred_until_they_are_asked_for(
+    address: str, page: Any, screenshots: Path
+) -> None:
+    opened(page, f"{address}/pictures")
     page.get_by_text("I have read this").click()
     first = page.locator("[data-testid=stMain] img").first
     first.wait_for()
+    taken(page, screenshots, "Pictures", 900)
     blurred = first.get_attribute("src")
     page.get_by_text("Show pictures clearly").click()
     settled(page)
@@ -204,13 +219,12 @@ def test_pictures_are_blurred_until_they_are_asked_for(address: str, browser: An
     assert not page.query_selector("[data-testid=stMain] img")
     goto(page, "Pictures")  # what was confirmed holds for the session
     assert page.locator("[data-testid=stMain] img").count() > 0
-    page.close()
 
 
 def test_a_report_is_written_checked_and_read(
-    address: str, browser: Any, quick_runs: dict[str, Run]
+    address: str, page: Any, quick_runs: dict[str, Run]
 ) -> None:
-    page = opened(browser, f"{address}/report")
+    opened(page, f"{address}/report")
     page.get_by_role("textbox", name="1. Summary").fill(
         "There is no bias. <script>alert(1)</script>"
     )
@@ -233,39 +247,13 @@ def test_a_report_is_written_checked_and_read(
     place = number.get_attribute("href")
     number.click()
     frame.locator(f"a[id='{str(place)[1:]}']").wait_for()  # folded away until it is led to
-    page.close()
     words.unlink()
 
 
-# ---- pictures of it -----------------------------------------------------------------------------
-
-
-def test_pictures_for_the_docs(address: str, browser: Any, screenshots: Path) -> None:
-    page = opened(browser, address)
-    taken(page, screenshots / "overview.png", 1000)
-    goto(page, "Disparities")
-    taken(page, screenshots / "disparities.png", 1250)
-    goto(page, "Prompt sensitivity")
-    taken(page, screenshots / "prompt-sensitivity.png", 1200)
-    goto(page, "Label-set lab")
-    labels = page.get_by_role("textbox", name="Labels, one a line")
-    lines = labels.input_value().splitlines()
-    labels.fill("\n".join(line for line in lines if line != "thief"))
-    labels.press("Control+Enter")
-    page.wait_for_selector("text=answered otherwise than with the saved set")
-    taken(page, screenshots / "label-set-lab.png", 1200)
-    goto(page, "Pictures")
-    page.get_by_text("I have read this").click()
-    page.locator("[data-testid=stMain] img").first.wait_for()
-    taken(page, screenshots / "pictures.png", 900)
-    goto(page, "Report")
-    taken(page, screenshots / "report.png", 1000)
-    page.close()
-
-
-def taken(page: Any, path: Path, height: int) -> None:
-    """A picture of the page's top, at the width of a small laptop."""
-    page.set_viewport_size({"width": 1280, "height": height})
+def taken(page: Any, folder: Path, title: str, height: int) -> None:
+    """A picture of the page's top for the docs, at the width of a small laptop."""
+    look(page, *SCREENS[0], height)
     settled(page)
+    path = folder / f"{title.lower().replace(' ', '-')}.png"
     page.screenshot(path=path)
     assert path.stat().st_size > 20_000  # more than an empty page
