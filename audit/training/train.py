@@ -118,8 +118,8 @@ def load_people(folder: Path, split: str) -> pd.DataFrame:
     if lines.is_file() and not table.is_file():
         rows = pd.read_json(lines, lines=True)
     else:
-        bundled_table = bundled("datasets") / "people" / "parameters.parquet"
-        rows = pd.read_parquet(table if table.is_file() else bundled_table)
+        own = bundled("datasets") / "people" / "parameters.parquet"
+        rows = pd.read_parquet(table if table.is_file() else own)
     rows = rows[rows["split"] == split].drop_duplicates("path").reset_index(drop=True)
     missing = sum(not (folder / path).is_file() for path in rows["path"])
     if missing or not len(rows):
@@ -143,11 +143,8 @@ def contrastive_loss(
     losses = []
     for copy in texts.reshape(-1, *images.shape):
         logits = scale * images @ copy.T
-        losses.append(
-            (functional.cross_entropy(logits, right) + functional.cross_entropy(logits.T, right))
-            / 2
-        )
-    return torch.stack(losses).mean()
+        losses += [functional.cross_entropy(side, right) / 2 for side in (logits, logits.T)]
+    return 2 * torch.stack(losses).mean()
 
 
 def embed_texts(model: CLIPModel, tokens: torch.Tensor, pieces: int = TEXT_PIECES) -> torch.Tensor:
@@ -204,7 +201,7 @@ class Feed:
         rng = torch.Generator().manual_seed(_seed(self.config.seed, 2, step))
         varied = augment(self.pictures, rows, self.config.augmentation, rng)
         captions = self.writer.captions(rows.tolist(), epoch, self.config.captions)
-        # through NumPy: transformers makes a tensor of lists number by number
+        # as a tensor, transformers would make it number by number
         tokens = self.tokenizer(captions, padding=True, return_tensors="np")["input_ids"]
         return self.prepare.normalised(varied), torch.from_numpy(tokens).to(self.pictures.device)
 
