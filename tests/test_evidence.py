@@ -203,6 +203,16 @@ def test_the_command_prints_rows_whole(run: Run) -> None:
     assert "disparities:1" in done.output
 
 
+def test_the_id_of_a_finding_leads_to_its_rows(run: Run) -> None:
+    for finding in run.findings:
+        rows = evidence.rows_at(run, finding["id"])
+        assert len(rows) == len(finding["evidence"])
+        assert set(rows["key"]) == set(finding["evidence"])
+    near = run.findings[0]["id"][:-1]
+    with pytest.raises(InputError, match=f"Did you mean '{run.findings[0]['id']}'"):
+        evidence.rows_at(run, near)
+
+
 def test_the_command_refuses_in_a_sentence(run: Run, tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["evidence", str(run.path), "rates:x"])
     assert done.exit_code == 2 or isinstance(done.exception, InputError)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
+import typer
+
 from audit.core.errors import InputError, sentence
+from audit.core.terminal import say
 
 if TYPE_CHECKING:
     pass
@@ -34,3 +38,10 @@ def require_port(port: int) -> None:
             f"--port {port}: it can't be opened on this machine ({os.strerror(error.errno or 0)})"
         )
         raise InputError(sentence(told, "Name another one from 1024 to 65535")) from None
+
+
+def say_version(wanted: bool) -> None:
+    """Print which version is installed, and end."""
+    if wanted:
+        say(version("clip-audit"))
+        raise typer.Exit

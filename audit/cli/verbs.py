@@ -12,7 +12,7 @@ import typer
 
 from audit.cli.kinds import Export, Kind
 from audit.cli.levels import LEVELS, FailOn, level_of, require_below, say_words_of_now
-from audit.cli.machine import of_the_machine, require_port
+from audit.cli.machine import of_the_machine, require_port, say_version
 from audit.cli.people import people
 from audit.cli.preview import (
     LEFT,
@@ -46,11 +46,21 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     name="clip-audit",
-    help="Assess disparities in CLIP models: label sets, wordings and groups.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+@app.callback(help="Assess disparities in CLIP models: label sets, wordings and groups.")
+def _every_command(
+    told: Annotated[
+        bool, typer.Option("--version", callback=say_version, is_eager=True, help="which it is")
+    ] = False,
+) -> None:
+    """Options of the command itself."""
+
+
 app.add_typer(people, name="people")
 
 SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="a bundled suite or a YAML file")]
@@ -235,11 +245,14 @@ def track(
 def evidence(
     path: RunPath,
     rows: Annotated[
-        list[str], typer.Argument(metavar="ROWS", help="such as disparities:412 or rates:3-7,12")
+        list[str],
+        typer.Argument(
+            metavar="ROWS", help="such as disparities:412 or rates:3-7,12, or the id of a finding"
+        ),
     ],
     allow_edited: AllowEdited = False,
 ) -> None:
-    """Print the rows that numbers of a report rest on."""
+    """Print the rows that numbers and findings of a report rest on."""
     from audit.core.evidence import rows_at, told_whole
 
     finished = _opened(path, allow_edited)
@@ -318,11 +331,11 @@ def replicate(
 
     found = [load_card(name) for name in cards or card_names()]
     table = replication.replicate_all(found, _opened(path, allow_edited))
+    say(replication.in_short(table))
     columns = ("verdict", "number", "published", "ours", "difference", "distance", "why")
     for name, rows in table.groupby("card", sort=False):
         told = [replication.in_columns(row) for row in records(rows)]
         cells(f"{name}, in %", columns, told)
-    say(replication.in_short(table))
 
 
 @app.command()

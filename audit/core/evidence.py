@@ -19,8 +19,8 @@ import pandas as pd
 
 from audit.core.errors import InputError, sentence
 from audit.core.page import Markdown, as_html
-from audit.core.registry import suggest
-from audit.core.rows import Record
+from audit.core.registry import suggest, unknown
+from audit.core.rows import Record, Row
 from audit.core.rundir import TABLES, Run
 from audit.core.tables import records
 
@@ -91,13 +91,20 @@ def _apart(numbered: tuple[int, int]) -> int:
 
 
 def rows_at(run: Run, text: str) -> pd.DataFrame:
-    """The rows of one table at addresses in short, such as ``rates:3-7,12``.
+    """The rows of one table at addresses in short, such as ``rates:3-7,12``, or of a finding.
 
     Raises:
-        InputError: no such table, nothing that can be read as rows, or a row that it doesn't have.
+        InputError: no such table or finding, nothing that can be read as rows, or a row that it
+            doesn't have.
     """
+    if found := next((finding for finding in run.findings if finding["id"] == text), None):
+        return _of_finding(run, found)
     name, _, places = text.partition(":")
     if name not in TABLES:
+        if ":" not in text:
+            raise unknown(
+                "finding", text, [f["id"] for f in run.findings], see="'report.md' has their ids."
+            )
         told = f"'{text}': a run has no table '{name}'"
         raise InputError(sentence(told, suggest(name, TABLES), f"It has {', '.join(TABLES)}"))
     if not _PLACES.fullmatch(places):
@@ -109,6 +116,16 @@ def rows_at(run: Run, text: str) -> pd.DataFrame:
         told = f"'{text}': {name} of this run has {len(table):,} rows, counted from 0"
         raise InputError(sentence(told, "A range goes from its smaller row to its larger"))
     return table.loc[wanted]
+
+
+def _of_finding(run: Run, finding: Row) -> pd.DataFrame:
+    """The rows that a finding rests on; they are all in one table."""
+    found = [place for key in finding["evidence"] if (place := place_of_key(run, key))]
+    if not found:
+        told = f"'{finding['id']}': none of its rows is in the tables of this run"
+        raise InputError(sentence(told, "A public copy withholds those of small groups"))
+    table: pd.DataFrame = getattr(run, found[0].table)
+    return table.loc[[place.row for place in found if place.table == found[0].table]]
 
 
 def _rows(places: str) -> list[int]:
