@@ -30,6 +30,7 @@ from audit.stats.clustered import (
     variance,
 )
 from audit.stats.counts import sample_of
+from audit.stats.samples import pick_groups
 
 ONE, OTHER = np.array([0]), np.array([1])
 
@@ -658,3 +659,17 @@ def test_coverage_of_differences_and_ratios_where_groups_share_subjects(
     given_ = ~np.isnan(least)
     inside = (least <= rates[0] / rates[1]) & (rates[0] / rates[1] <= most)
     assert inside[given_].mean() >= LEAST
+
+
+def test_some_groups_keep_what_was_worked_out_of_all() -> None:
+    rng = np.random.default_rng(4)
+    events, codes = rng.random((90, 3)) < 0.3, rng.integers(0, 4, 90)
+    sample, at = sample_of(events, codes, np.arange(90) // 2, 4, resamples=50), np.array([3, 1])
+    alone = pick_groups(sample, at)
+    names = ("rate", "if_copies", "spread", "effective_events")
+    assert not set(names) & set(vars(alone))
+    expected = [getattr(alone, name) for name in names]
+    assert sample.effective_events.shape == (3, 4)
+    kept = pick_groups(sample, at)
+    for name, values in zip(names, expected, strict=True):
+        np.testing.assert_array_equal(vars(kept)[name], values)

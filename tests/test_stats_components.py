@@ -16,6 +16,7 @@ from statsmodels.stats.anova import anova_lm
 
 from audit.core.errors import InputError
 from audit.stats import components as c
+from audit.stats import curves
 from audit.stats.curves import joint_test
 from audit.stats.permutation import permuted_range
 from audit.stats.pooling import between_group_sd
@@ -549,6 +550,30 @@ def world(seed, clusters=60, wordings=9, gap=0.0):
 def plain(x, n, code, margin=0.0, pair=(0, 1), **more):
     """The test of a question fixed beforehand."""
     return joint_test([x], n, code, code * 0, [pair], margin, **more)
+
+
+def test_deals_kept_for_all_labels_or_made_again_in_small_blocks_say_the_same(monkeypatch):
+    x, n, code = world(3)
+    code = code + 2 * (np.arange(60) % 5 == 0)
+    pairs, labels = [(0, 1), (0, 2), (3, 1)], [x, np.flip(x)]
+
+    def found():
+        return joint_test(labels, n, code, code * 0, pairs, 0.05, (1, 2), 300, 1)
+
+    kept = found()
+    monkeypatch.setattr(curves, "_MEMBERS_KEPT", 0)
+    again = found()
+    monkeypatch.setattr(c, "_VALUES_AT_ONCE", 9)  # one pair at a time
+    assert kept.permutations == 300
+    for other in (again, found()):
+        assert (other.median, other.agreeing, other.large) == (
+            kept.median, kept.agreeing, kept.large
+        )  # fmt: skip
+        np.testing.assert_array_equal(other.band_low, kept.band_low)
+    monkeypatch.setattr(curves, "_MEMBERS_AT_ONCE", 60 * 4 * 7)  # sums in single precision
+    in_blocks = found()
+    assert (in_blocks.median.p, in_blocks.large.p) == (kept.median.p, kept.large.p)
+    np.testing.assert_allclose(in_blocks.band_low, kept.band_low, rtol=1e-5)
 
 
 def test_of_one_wording_in_groups_of_one_size_it_is_the_permuted_range():

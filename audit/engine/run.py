@@ -14,7 +14,6 @@ from typing import Final, Protocol
 
 import numpy as np
 import pandas as pd
-from threadpoolctl import threadpool_limits
 
 from audit.core.errors import InputError, sentence
 from audit.core.files import write_json, write_text
@@ -42,9 +41,6 @@ from audit.store.embeddings import Alteration, Embeddings, Quarantined, Store
 BATCH: Final = 8192
 #: batches whose rows are held before they are merged; a probe that keeps only some then drops many
 MERGED: Final = 16
-#: pictures up to which a product of the analysis is on one core: cores that share small ones wait
-#: for each other, which took half of the processor time of an analysis of 1,280 pictures
-FEW: Final = 20_000
 _PACKAGES: Final = (
     "clip-audit", "torch", "transformers", "tokenizers", "numpy", "pandas", "pyarrow", "scipy",
     "statsmodels", "pillow", "av",
@@ -293,13 +289,12 @@ def _compare(suite: Suite, answers: list[Answer], groups: Groups, progress: Prog
     """Every table of every probe."""
     c = suite.confidence
     parts = []
-    with threadpool_limits(1 if len(groups.rows) <= FEW else None, user_api="blas"):
-        for done, answer in enumerate(answers):
-            progress("compare groups", done, len(answers))
-            of_these = groups.only(answer.seen.images.keys)
-            # the same weights for all probes: every comparison is paired
-            draws = of_these.draws(of_these.rows, suite.seed, c.resamples)
-            parts.append(analyse(answer, Design(of_these, draws, c, suite.seed)))
+    for done, answer in enumerate(answers):
+        progress("compare groups", done, len(answers))
+        of_these = groups.only(answer.seen.images.keys)
+        # the same weights for all probes: every comparison is paired
+        draws = of_these.draws(of_these.rows, suite.seed, c.resamples)
+        parts.append(analyse(answer, Design(of_these, draws, c, suite.seed)))
     progress("compare groups", len(answers), len(answers))
     tallies = [answer.tally for answer in answers if answer.tally is not None]
 

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from audit.core.rows import Row
 from audit.stats.clustered import Flags, Integers, Sample
+
+#: properties of a sample that look at each group alone
+_BY_GROUP: Final = ("rate", "if_copies", "spread", "effective_events")
 
 
 def pick_questions(sample: Sample, rows: slice | Flags) -> Sample:
@@ -20,7 +23,11 @@ def pick_questions(sample: Sample, rows: slice | Flags) -> Sample:
 def pick_groups(sample: Sample, at: Integers) -> Sample:
     """Some groups only."""
     chosen = _picked(sample, lambda values: values[:, at])
-    return replace(chosen, shared=sample.shared[np.ix_(at, at)])
+    chosen = replace(chosen, shared=sample.shared[np.ix_(at, at)])
+    # what was worked out of all groups is not worked out again of some
+    known = vars(sample)
+    vars(chosen).update({name: known[name][:, at] for name in _BY_GROUP if name in known})
+    return chosen
 
 
 def _picked(sample: Sample, pick: Callable[[Any], Any]) -> Sample:
