@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 import streamlit as st
+from parts import ahead
 from parts.damage import attempt
 from parts.runs import (
     CHOSEN,
@@ -105,7 +106,8 @@ def main() -> None:
         st.warning(plain(told), icon=":material/warning:")
     if gone := withdrawn(str(path), stamp(path)):
         st.warning(plain(gone), icon=":material/warning:")
-    attempt(f"The page '{page.title}'", page.run)
+    with ahead.drawing():
+        attempt(f"The page '{page.title}'", page.run)
 
 
 if __name__ == "__main__":

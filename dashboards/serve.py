@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import streamlit as st
+from parts import ahead
 from starlette.middleware import Middleware
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -75,6 +76,7 @@ class OnlyHere:
 def main() -> None:
     """Serve until stopped; pages find RUNS and what follows it in ``sys.argv``, from 1 on."""
     port = int(sys.argv.pop(1))
+    ahead.WAITING.append(ahead.prepare)
     page = Path(__file__).with_name("app.py")
     app = st.App(page, middleware=[Middleware(OnlyHere, port=port)])
     app.run(config=STREAMLIT | {"server.port": port})

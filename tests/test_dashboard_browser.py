@@ -186,6 +186,9 @@ def test_words_are_typed_and_answered_and_stay_words(
     labels.press("Control+Enter")
     page.wait_for_selector("text=answered otherwise than with the saved set")
     taken(page, screenshots, "Label-set lab", 1200)
+    with page.expect_download() as rates:
+        page.get_by_role("button", name="All rates, as CSV").click()
+    assert Path(rates.value.path()).read_text("utf-8-sig").startswith("probe,")
     nasty = "<img src=x onerror=alert(1)>"
     labels.fill("\n".join([*lines, nasty]))
     labels.press("Control+Enter")

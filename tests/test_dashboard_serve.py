@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -24,6 +26,7 @@ from audit.cli.verbs import dashboard
 from audit.core.errors import AuditError, InputError
 
 sys.path.insert(0, str(FOLDER))
+from parts import ahead
 from serve import OnlyHere
 
 HERE = "http://localhost:8501"
@@ -150,3 +153,28 @@ def test_a_dashboard_that_ends_is_not_called_missing(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(InputError, match="pip install"):
         dashboard()
+
+
+def test_what_waits_is_done_once_after_the_first_page_and_between_pages() -> None:
+    done: list[str] = []
+    begun, ended = threading.Event(), threading.Event()
+
+    def prepare() -> None:
+        begun.set()
+        ahead.between_pages(done.append, "imported")
+        ended.set()
+
+    ahead.WAITING.append(prepare)
+    with ahead.drawing():
+        with ahead.drawing():
+            assert not begun.wait(0.01)
+        assert begun.wait(5)
+        assert not ended.wait(0.01)  # another page is still drawn
+    assert ended.wait(5)
+    with ahead.drawing():
+        assert done == ["imported"]
+    assert not ahead.WAITING
+
+
+def test_what_is_imported_ahead_is_there() -> None:
+    assert all(importlib.util.find_spec(name) for name in ahead.DEAR)

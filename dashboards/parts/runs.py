@@ -178,14 +178,13 @@ def _kept(manifest: str, name: str, given: tuple[object, ...], _make: Callable[[
     return _make()
 
 
-def offer_csv(place: Any, label: str, made: pd.DataFrame | bytes, name: str, run: Run) -> None:
-    """A button that downloads a table, perhaps made before; a sentence if the run was edited."""
+def offer_csv(place: Any, label: str, table: pd.DataFrame, name: str, run: Run) -> None:
+    """A button that makes a file of a table when pressed; a sentence if the run was edited."""
     if why := edited(str(run.path), stamp(run.path)):
         place.caption(plain(why))
         return
-    made = made if isinstance(made, bytes) else csv(made)
     name = f"edited-{name}" if run.manifest.get("edited") else name
-    place.download_button(label, made, name, "text/csv", on_click="ignore")
+    place.download_button(label, lambda: csv(table), name, "text/csv", on_click="ignore")
 
 
 def current() -> Run:

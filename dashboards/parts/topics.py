@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import streamlit as st
 
@@ -20,7 +20,6 @@ from parts.runs import ALSO, current, readable_or_stop, stamp
 from parts.words import as_markdown, picture, plain
 
 _DRAWING = threading.Lock()
-Told = Mapping[str, Sequence[Block]]
 
 
 def show_topics(title: str, names: Sequence[str], would: str, harmful: bool = False) -> None:
@@ -31,27 +30,25 @@ def show_topics(title: str, names: Sequence[str], would: str, harmful: bool = Fa
     st.title(title)
     run = current()
     readable_or_stop(run, *(name.removesuffix(".parquet") for name in ALSO))
-    told = told_by(str(run.path), stamp(run.path), run)
-    blocks = [*(suspicion(run) if harmful else ()), *(b for n in names for b in told.get(n, ()))]
+    blocks = [*(suspicion(run) if harmful else ()), *(b for n in names for b in told_by(run, n))]
     if not blocks:
         st.info(f"Not asked in this run. {would}")
     for block in blocks:
         draw(run, block)
 
 
-@st.cache_resource(max_entries=4, show_spinner="Reading the probes' tables")
-def told_by(path: str, stamp: str, _run: Run) -> Told:
-    """The blocks of every section that this run has something for, by its name.
+def told_by(run: Run, name: str) -> Sequence[Block]:
+    """The blocks of a section, none if the run has nothing for it.
 
     What can't be told is a block itself, a ``Damage`` in words.
     """
-    told = {name: _told(_run, name) for name in SECTIONS}
-    return {name: blocks for name, blocks in told.items() if blocks}
+    return _told(str(run.path), stamp(run.path), name, run)
 
 
-def _told(run: Run, name: str) -> Sequence[Block]:
+@st.cache_resource(max_entries=64, show_spinner="Reading the probe's tables")
+def _told(path: str, stamp: str, name: str, _run: Run) -> Sequence[Block]:
     try:
-        return list(SECTIONS[name].tell(run))
+        return list(SECTIONS[name].tell(_run))
     except InputError as error:
         return [str(error)]
     except Exception as error:

@@ -13,7 +13,6 @@ from parts.damage import attempt
 from parts.runs import current, offer_csv, same_for_all
 from parts.words import (
     SIGNS,
-    csv,
     how_many,
     measured,
     plain,
@@ -302,8 +301,8 @@ def behind(rates: pd.DataFrame, gaps: pd.DataFrame, run: Run) -> None:
     with st.expander("The table behind it"):
         same_for_all(run, _rows, gaps)
     one, two = st.columns(2)
-    offer_csv(one, "Disparities, as CSV", same_for_all(run, csv, gaps), "disparities.csv", run)
-    offer_csv(two, "Rates, as CSV", same_for_all(run, csv, rates), "rates.csv", run)
+    offer_csv(one, "Disparities, as CSV", gaps, "disparities.csv", run)
+    offer_csv(two, "Rates, as CSV", rates, "rates.csv", run)
 
 
 def _rows(gaps: pd.DataFrame) -> None:

@@ -1,0 +1,49 @@
+"""What the pages import is imported between them, while a reader reads the first."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from importlib import import_module
+from threading import Thread
+from typing import Final
+
+#: what the first page does without, dearest first
+DEAR: Final = (
+    "parts.charts", "parts.topics", "parts.author", "audit.explore.lab", "audit.explore.compare",
+    "audit.explore.gallery",
+)  # fmt: skip
+#: what is done once the first page is drawn; a server has readers and puts it here, tests have none
+WAITING: Final[list[Callable[[], object]]] = []
+#: an entry a page that is being drawn
+_PAGES: Final[list[None]] = []
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """A page is drawn; what waits begins after the first."""
+    _PAGES.append(None)
+    try:
+        yield
+    finally:
+        _PAGES.pop()
+        with suppress(IndexError):  # of several readers one was first
+            Thread(target=WAITING.pop(), daemon=True).start()
+
+
+def prepare() -> None:
+    """Import what is dear and read what the lab knows of words; a page tells what it can't."""
+    for name in DEAR:
+        between_pages(import_module, name)
+    from audit.data.guard import accusation
+
+    between_pages(accusation, "")  # reads all label sets, once
+
+
+def between_pages(do: Callable[[str], object], given: str) -> None:
+    """Do it when no page is being drawn."""
+    while _PAGES:
+        time.sleep(0.05)
+    with suppress(Exception):
+        do(given)
