@@ -15,8 +15,8 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+import scipy
 from numpy.typing import NDArray
-from scipy import sparse, stats
 
 from audit.core.rows import Row
 from audit.core.tables import (
@@ -166,7 +166,7 @@ def range_by_chance(
     # a picture of unknown group is in no rate, even if its subject has a group
     counted = dealt.asked & (codes >= 0)
     entries = counted.astype(float), (clusters, np.arange(pictures))
-    within = sparse.csr_array(entries, shape=(number, pictures))
+    within = scipy.sparse.csr_array(entries, shape=(number, pictures))
     n = within @ np.ones(pictures)
     subjects = np.bincount(of[(of >= 0) & (n > 0)], minlength=k)
     strata, used = _strata(groups, attribute, of, np.zeros(number, dtype=np.int64))
@@ -504,7 +504,7 @@ def chance_allows(shuffles: int, level: float) -> int:
     The least number that is exceeded with a chance of at most 1 %, if each shuffle goes wrong with
     a chance of ``1 - level``: 4 of 20 at 95 %.
     """
-    return int(stats.binom.ppf(1 - ALARM, shuffles, 1 - level))
+    return int(scipy.stats.binom.ppf(1 - ALARM, shuffles, 1 - level))
 
 
 def _injected_row(

@@ -15,7 +15,8 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse, special, stats
+import scipy
+from scipy import sparse, special
 
 from audit.core.errors import InputError, sentence
 from audit.stats.intervals import check_level, clopper_pearson
@@ -665,7 +666,7 @@ def kendall_w(rates: npt.ArrayLike, permutations: int = 9999, seed: int = 0) -> 
     if groups < 2 or m < 2:
         why = f"{groups} groups in {m} wordings: needs two of each"
         return Concordance(np.nan, np.nan, np.nan, "", groups, m, why)
-    ranks = np.asarray(stats.rankdata(table, axis=0)).T
+    ranks = np.asarray(scipy.stats.rankdata(table, axis=0)).T
     most = m * (m * (groups**3 - groups) - _ties(table)) / 12
     if most <= 0:
         why = "all groups are level in every wording"
@@ -1002,8 +1003,7 @@ class _Label:
         variance = float((z[part] ** 2).sum() / max(part.sum(), 1))
         # whole numbers up to 2**24 are exact in single precision
         wide = np.ascontiguousarray(x.T, np.float32)
-        thin = np.count_nonzero(wide) < _THIN * wide.size
-        happened = sparse.csr_array(wide) if thin else wide
+        happened = sparse.csr_array(wide) if np.count_nonzero(wide) < _THIN * wide.size else wide
         return cls(happened, np.stack([z * z, z * n, n * n, n]).astype(np.float32), rate, variance)
 
     def rates(self, table: _Table, codes: npt.NDArray[np.integer]) -> tuple[Floats, Floats]:

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import matplotlib as mpl
 import pandas as pd
-import seaborn as sns
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -44,21 +43,55 @@ class _Looks(dict[str, str]):
 MARKS: Final = _Looks({EXCEEDS: "^", INCONCLUSIVE: "D", WITHIN: "o"}, "x")
 COLOURS: Final = _Looks({EXCEEDS: ORANGE, INCONCLUSIVE: GREY, WITHIN: BLUE}, GREY)
 MANY_MARKS: Final = ("s", "v", "P", "X", "<", ">", "p", "h")
-_STYLE: Final = {
-    "font.size": 10,
-    "axes.edgecolor": "#999999",
-    "axes.titlesize": 10,
-    "axes.labelcolor": INK,
-    "grid.color": "#E2E2E2",
-    # names are words: no sign in them starts a formula
-    "text.parse_math": False,
-}
+_FONTS: Final = ["Arial", "DejaVu Sans", "Liberation Sans", "Bitstream Vera Sans", "sans-serif"]
+#: of the palette 'colorblind' of seaborn, for many groups
+MANY_COLOURS: Final = (
+    "#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#fbafe4", "#949494",
+)  # fmt: skip
 
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Seaborn's white grid with this tool's colours, for the figure drawn inside."""
-    with mpl.rc_context(sns.axes_style("whitegrid") | _STYLE):
+    """A white grid and this tool's colours, for the figure drawn inside.
+
+    They are seaborn's style 'whitegrid', but for a few. What a person's own settings of matplotlib
+    say of these is passed over.
+    """
+    look = mpl.rc_context(
+        {
+            "axes.axisbelow": True,
+            "axes.edgecolor": "#999999",
+            "axes.facecolor": "white",
+            "axes.grid": True,
+            "axes.labelcolor": INK,
+            "axes.spines.bottom": True,
+            "axes.spines.left": True,
+            "axes.spines.right": True,
+            "axes.spines.top": True,
+            "axes.titlesize": 10,
+            "figure.facecolor": "white",
+            "font.family": ["sans-serif"],
+            "font.sans-serif": _FONTS,
+            "font.size": 10,
+            "grid.color": "#E2E2E2",
+            "grid.linestyle": "-",
+            "lines.solid_capstyle": "round",
+            "patch.edgecolor": "w",
+            "patch.force_edgecolor": True,
+            "text.color": ".15",
+            # names are words: no sign in them starts a formula
+            "text.parse_math": False,
+            "xtick.bottom": False,
+            "xtick.color": ".15",
+            "xtick.direction": "out",
+            "xtick.top": False,
+            "ytick.color": ".15",
+            "ytick.direction": "out",
+            "ytick.left": False,
+            "ytick.right": False,
+        }
+    )
+    with look:
         yield
 
 
@@ -72,7 +105,7 @@ def title(figure: Figure, text: str) -> None:
     figure.suptitle(wrapped(plain(text), 90), x=0.01, ha="left", size=11, weight="bold")
     for axis in figure.axes:
         axis.grid(axis="y", visible=False)
-        sns.despine(ax=axis, left=True)
+        axis.spines[["top", "right", "left"]].set_visible(False)
         axis.tick_params(axis="y", length=0)
 
 
@@ -176,7 +209,7 @@ def many_looks(i: int, of: int) -> tuple[str, Any]:
     """Mark and colour of the i-th of so many groups; all alike where there are too many."""
     if of > len(MANY_MARKS):
         return "o", GREY
-    return MANY_MARKS[i], sns.color_palette("colorblind")[i]
+    return MANY_MARKS[i], MANY_COLOURS[i]
 
 
 def grey_dot(text: str) -> Line2D:
