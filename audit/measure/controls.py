@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from audit.core.rows import Row
 from audit.core.tables import (
@@ -301,7 +301,7 @@ def chance_allows(shuffles: int, level: float) -> int:
     The least number that is exceeded with a chance of at most 1 %, if each shuffle goes wrong with
     a chance of ``1 - level``: 4 of 20 at 95 %.
     """
-    return int(stats.binom.ppf(1 - ALARM, shuffles, 1 - level))
+    return int(scipy.stats.binom.ppf(1 - ALARM, shuffles, 1 - level))
 
 
 def _injected_row(found: Sequence[Row], where: Mapping[str, str], planted: _Planted) -> Row:

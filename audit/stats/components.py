@@ -14,7 +14,8 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse, special, stats
+import scipy
+from scipy import sparse, special
 
 from audit.core.errors import InputError, sentence
 from audit.stats.intervals import check_level, clopper_pearson
@@ -660,11 +661,10 @@ def kendall_w(rates: npt.ArrayLike, permutations: int = 9999, seed: int = 0) -> 
         got = f"kendall_w: rates of shape {table.shape}, {permutations} permutations"
         raise InputError(sentence(got, "Give (groups, wordings) and at least 1"))
     table = table[np.isfinite(table).all(axis=1)]
-    groups, m = table.shape
-    if groups < 2 or m < 2:
+    if min(groups := len(table), m := table.shape[1]) < 2:
         why = f"{groups} groups in {m} wordings: needs two of each"
         return Concordance(np.nan, np.nan, np.nan, "", groups, m, why)
-    ranks = np.asarray(stats.rankdata(table, axis=0)).T
+    ranks = np.asarray(scipy.stats.rankdata(table, axis=0)).T
     most = m * (m * (groups**3 - groups) - _ties(table)) / 12
     if most <= 0:
         why = "all groups are level in every wording"

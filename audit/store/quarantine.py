@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
-from scipy.stats import fisher_exact
+import scipy
 
 from audit.core.csvfile import csv_text
 from audit.core.files import write_bytes
@@ -66,4 +66,7 @@ def _more(lost: int, size: int, others_lost: int, others: int) -> bool:
     if difference > _MUCH:
         return True
     table = np.array([[lost, size - lost], [others_lost, others - others_lost]])
-    return difference > _SOME and fisher_exact(table, alternative="greater").pvalue < _CHANCE
+    return (
+        difference > _SOME
+        and scipy.stats.fisher_exact(table, alternative="greater").pvalue < _CHANCE
+    )

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import matplotlib as mpl
 import pandas as pd
-import seaborn as sns
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -58,6 +57,8 @@ _STYLE: Final = {
 @contextmanager
 def styled() -> Iterator[None]:
     """Seaborn's white grid with this tool's colours, for the figure drawn inside."""
+    import seaborn as sns  # half a second, which whoever draws nothing is spared
+
     with mpl.rc_context(sns.axes_style("whitegrid") | _STYLE):
         yield
 
@@ -69,10 +70,12 @@ def blank(height: float) -> Figure:
 
 def title(figure: Figure, text: str) -> None:
     """Title, and axes without what a reader doesn't need."""
+    from seaborn import despine
+
     figure.suptitle(wrapped(plain(text), 90), x=0.01, ha="left", size=11, weight="bold")
     for axis in figure.axes:
         axis.grid(axis="y", visible=False)
-        sns.despine(ax=axis, left=True)
+        despine(ax=axis, left=True)
         axis.tick_params(axis="y", length=0)
 
 
@@ -176,7 +179,9 @@ def many_looks(i: int, of: int) -> tuple[str, Any]:
     """Mark and colour of the i-th of so many groups; all alike where there are too many."""
     if of > len(MANY_MARKS):
         return "o", GREY
-    return MANY_MARKS[i], sns.color_palette("colorblind")[i]
+    from seaborn import color_palette
+
+    return MANY_MARKS[i], color_palette("colorblind")[i]
 
 
 def grey_dot(text: str) -> Line2D:

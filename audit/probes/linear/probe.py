@@ -7,8 +7,8 @@ from typing import Annotated, ClassVar, Final, Literal
 
 import numpy as np
 import pandas as pd
+import scipy
 from pydantic import AfterValidator, Field
-from scipy import stats
 
 from audit.core.errors import InputError, sentence
 from audit.core.rows import Row, Values
@@ -236,7 +236,9 @@ def _over_draws(draws: pd.DataFrame, level: float) -> Row:
     up = float((draws["value"] - draws["low"]).mean())
     also = 0.0
     if several > 1:
-        also = float(stats.t.ppf((1 + level) / 2, several - 1) * right.std() / np.sqrt(several))
+        also = float(
+            scipy.stats.t.ppf((1 + level) / 2, several - 1) * right.std() / np.sqrt(several)
+        )
     how = draws["method"].iloc[0]
     return {
         "metric": ACCURACY,

@@ -19,8 +19,8 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 import pandas as pd
+import scipy
 from numpy.typing import NDArray
-from scipy.optimize import linprog
 from scipy.sparse import csr_array, hstack, identity, vstack
 
 from audit.core.tables import UNKNOWN
@@ -165,7 +165,11 @@ class _Tables:
         # fewest pictures withheld; an attribute whole costs more than its intersections
         dearer = np.array([close * (self.names[i] in found) for i in known])
         cost = np.concatenate([np.zeros(crossed), *[1 + self.counts[known] + dearer] * 2])
-        solved = linprog(cost, least, [-goal], equal, counts, method="highs") if cost.size else None
+        solved = (
+            scipy.optimize.linprog(cost, least, [-goal], equal, counts, method="highs")
+            if cost.size
+            else None
+        )
         if solved is None or solved.x is None:  # nobody else is there to hide among
             return set(self.names)
         moves = solved.x[crossed:].reshape(2, -1).sum(axis=0) > 1e-6
