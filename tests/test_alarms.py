@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +12,18 @@ import worlds
 from scipy.stats import norm
 
 from audit.core.errors import InputError
-from audit.core.tables import EVERYONE, EXCEEDS, MEASURES, OK, WITHIN
+from audit.core.tables import DISPARITIES, EVERYONE, EXCEEDS, MEASURES, OK, WITHIN
 from audit.data.dataset import Dataset, load
 from audit.data.yamlfile import validate
+from audit.engine import gates
+from audit.engine.policy import Gate
 from audit.engine.run import carry_out
 from audit.engine.suite import load_suite
 from audit.explore.compare import compare
 from audit.measure.confidence import Confidence
 from audit.measure.measures import measured
 from audit.measure.metrics import Groups
+from audit.models.encoder import Texts
 from audit.probes.alarms import figures
 from audit.probes.alarms import rows as alarm_rows
 from audit.probes.alarms.probe import Alarms
@@ -37,10 +41,11 @@ from audit.probes.alarms.rows import (
 )
 from audit.probes.alarms.section import SECTION, curves_of, rates_at
 from audit.probes.alarms.units import Units
-from audit.probes.kit.base import Design
+from audit.probes.kit.base import Design, Seen
 from audit.report.exports.public import write_public
 from audit.report.render import rendered
-from audit.store.embeddings import Store
+from audit.stats.scoring import Scoring
+from audit.store.embeddings import Embeddings, Store
 
 KEYS = {"kind": "alarms", "label_set": "people-gender", "alarm": ["female"], "truth": "gender"}
 
@@ -372,3 +377,43 @@ def test_a_run_from_suite_to_report(tmp_path: Path) -> None:
     there = rates_at(run, str(run.questions[0]["task"]), "threshold 0.5", "age_group")
     (young,) = (line for line in there.splitlines() if line.startswith("| young"))
     assert young.count("100%") == 2
+
+
+def test_a_clip_that_lost_a_picture_is_in_no_rate(tmp_path: Path) -> None:
+    """Its lost frame may have been the event: of the rest a false alarm would be made."""
+    table = worlds.people(tmp_path, 8, per_subject=2)
+    dataset = load(tmp_path)
+    column = dataset.card.cluster_column
+    assert column
+    asked = probe(thresholds=[0.5], together={"column": column})
+    keys = tuple(dataset.table["image_id"])
+    some = Embeddings(keys[1:], np.ones((len(keys) - 1, 2), np.float32), "x")
+    seen = Seen(some, Texts(lambda texts: np.ones((len(texts), 2)), Scoring(1.0)), dataset, {}, 0)
+    whole, (row_of_lost,) = asked._in_whole_clips(seen)
+    assert whole == keys[2:]  # and its other frame is left out too
+    assert (row_of_lost["value"], row_of_lost["n"]) == (1, len(table) // 2)
+    assert asked._in_whole_clips(replace(seen, images=replace(some, keys=keys))) == (keys, [])
+
+
+def test_a_cap_that_would_take_pictures_out_of_clips_is_refused(tmp_path: Path) -> None:
+    worlds.people(tmp_path, 24, per_subject=2)
+    card = (tmp_path / "card.yaml").read_text()
+    (tmp_path / "card.yaml").write_text(card + "most_per_cluster: 1\n")
+    dataset = load(tmp_path)
+    asked = probe(thresholds=[0.5], together={"column": dataset.card.cluster_column})
+    with pytest.raises(InputError, match="'most_per_cluster' takes pictures out of clips"):
+        asked.resolve(dataset)
+
+
+def test_gates_judge_gaps_at_operating_points() -> None:
+    score, event, group = world(6000, 1.0)
+    table = MEASURES.validate(found(score, event, group, thresholds=[AT]))
+    gaps = gates.measured_gaps(table, {("alarms", metric) for metric in Alarms.gated})
+    rule = Gate(attribute="side", family="suspicion", fail_if="exceeds_margin")
+    (result,) = gates.judge(DISPARITIES.empty(), [rule], True, gaps)
+    assert (result.outcome, result.passed, result.metric) == (EXCEEDS, False, GAP[FALSE_ALARMS])
+    gap = row(table, metric=GAP[FALSE_ALARMS], attribute="side")
+    assert f"gap {gap['value']:.0f} (" in result.sentence
+    assert "margin 5" in result.sentence
+    both = gates.judge(DISPARITIES.empty(), [rule.model_copy(update={"family": "*"})], False, gaps)
+    assert {r.metric for r in both} == {GAP[FALSE_ALARMS], GAP[DETECTED]}

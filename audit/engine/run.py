@@ -112,8 +112,12 @@ def carry_out(
             with_remarks(found, remarks),
             lambda f: [losses[f.attribute]] if f.attribute in losses else [],
         )
+        gated = {(probe.kind, metric) for probe in suite.asked for metric in probe.gated}
         judged_gates = gates.judge(
-            judged(tables.disparities, tables.rates), suite.gates, bool(suite.primary)
+            judged(tables.disparities, tables.rates),
+            suite.gates,
+            bool(suite.primary),
+            gates.measured_gaps(tables.measures, gated),
         )
         _write(build, suite, encoder, described)
         _list_quarantined(build.folder / PRIVATE / quarantine.LIST, suite, pictures.quarantined)

@@ -271,7 +271,8 @@ class Suite(BaseModel):
 
     def _require_gated(self) -> None:
         """A gate on a misspelt name would never be hit."""
-        families = sorted({*self.questions["family"]})
+        measured = {family for probe in self.asked for family in probe.gated.values()}
+        families = sorted({*self.questions["family"], *measured})
         for i, gate in enumerate(self.gates):
             where = f"suite '{self.name}': gates[{i}]"
             if not any(gate.concerns(attribute) for attribute in self.groups):
@@ -280,7 +281,7 @@ class Suite(BaseModel):
             if gate.family not in (EVERY, *families):
                 what = "label family asked in this suite is"
                 raise unknown(what, gate.family, families, where=f"{where}.family")
-            if self.primary and not self._claimed(gate):
+            if self.primary and not ({gate.family} & measured or self._claimed(gate)):
                 raise InputError(
                     sentence(
                         f"{where}: '{gate}' covers no primary question, and what is exploratory "

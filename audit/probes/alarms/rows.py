@@ -42,6 +42,8 @@ TURN: Final = {name: f"{name}_turn" for name in (FALSE_ALARMS, DETECTED, ALARMS)
 PER_HOUR: Final = "alarms_per_camera_hour"
 PRECISION: Final = "precision"
 REVIEWS: Final = "reviews_per_true_alarm"
+#: clips that lost a picture, and are in no rate
+CUT_SHORT: Final = "clips_cut_short"
 
 #: false alarm rates of everyone, and detection rates, whose thresholds are points of the curves
 POINTS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
@@ -54,6 +56,8 @@ _HARM: Final = {
 }
 #: an alarm casts suspicion, so a ratio margin binds as for labels that do
 _FAMILY: Final = {FALSE_ALARMS: "suspicion", DETECTED: DEFAULT_FAMILY, ALARMS: "suspicion"}
+#: the family of the margin of each gap
+MARGINS: Final = {GAP[metric]: family for metric, family in _FAMILY.items()}
 _AMONG: Final = {
     FALSE_ALARMS: "{units} without an event",
     DETECTED: "{units} with an event",
@@ -399,6 +403,6 @@ def _span(thresholds: Floats) -> str:
 
 
 __all__ = [
-    "ALARMS", "CURVE", "DETECTED", "FALSE_ALARMS", "GAP", "PER_HOUR", "PRECISION", "REVIEWS",
-    "THRESHOLD", "TURN", "Alarms", "Point", "at_threshold", "threshold_of",
+    "ALARMS", "CURVE", "CUT_SHORT", "DETECTED", "FALSE_ALARMS", "GAP", "MARGINS", "PER_HOUR",
+    "PRECISION", "REVIEWS", "THRESHOLD", "TURN", "Alarms", "Point", "at_threshold", "threshold_of",
 ]  # fmt: skip
