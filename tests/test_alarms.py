@@ -26,9 +26,11 @@ from audit.measure.metrics import Groups
 from audit.models.encoder import Texts
 from audit.probes.alarms import figures
 from audit.probes.alarms import rows as alarm_rows
+from audit.probes.alarms.points import choose, in_words
 from audit.probes.alarms.probe import Alarms
 from audit.probes.alarms.rows import (
     ALARMS,
+    CHANGE,
     CURVE,
     DETECTED,
     FALSE_ALARMS,
@@ -281,10 +283,78 @@ def test_frames_become_clips(rule: object, scores: list[float], events: list[int
     assert [held.groups.cluster_ids[c] for c in clips.clusters] == ["7", "8"]
 
 
-def test_a_threshold_above_every_score_says_so() -> None:
-    table = found(*world(300, 0), thresholds=[0.999999999])
-    assert row(table, metric=THRESHOLD)["reason"] == "it is above every score"
-    assert not table["metric"].isin(GAP.values()).any()
+def test_a_threshold_above_every_score_never_fires_and_is_counted() -> None:
+    score, event, group = world(300, 0)
+    table = found(score, event, group, thresholds=[0.5, 0.999999999])
+    of = table[table["condition"] == "threshold 1"]
+    assert row(of, metric=THRESHOLD)["reason"] == "it is above every score, so it never fires"
+    for metric, which in ((FALSE_ALARMS, 0), (DETECTED, 1)):
+        rate = row(of, metric=metric, group=EVERYONE)
+        assert (rate["events"], rate["n"]) == (0, (event == which).sum())
+        assert rate["low"] == 0 < rate["high"]
+    gap = row(of, metric=GAP[FALSE_ALARMS])
+    assert gap["value"] == 0
+    assert gap["statement"].endswith("; no alarm is raised at all.")
+
+
+def test_where_scores_tie_the_threshold_is_the_next_score_and_the_tie_is_told() -> None:
+    quiet = np.repeat([0.9, 0.8, 0.1], [3, 20, 77])
+    made = choose(0.05, quiet, np.append(quiet, 0.95), "pictures")
+    assert in_words(made.threshold) == "0.9"
+    assert (quiet >= made.threshold).sum() == 3
+    assert "23 % raise a false alarm from 0.8 on, 3 % from 0.9 on" in made.remark
+    above = choose(0.05, quiet[3:], quiet[3:], "pictures")
+    assert in_words(above.threshold) == "above 0.8"
+    assert (quiet[3:] >= above.threshold).sum() == 0
+    # few digits where few do the same, and no remark where nothing ties
+    scores = np.random.default_rng(0).random(1000)
+    free = choose(0.05, scores, scores, "pictures")
+    assert (scores >= float(in_words(free.threshold))).sum() == 50
+    assert len(in_words(free.threshold)) <= 7
+    assert not free.remark
+
+
+def test_clips_too_short_for_the_rule_are_told_in_a_sentence() -> None:
+    short, some = np.full(50, -np.inf), np.array([0.5, 0.6])
+    assert "none of 50 clips without an event has" in choose(0.1, short, some, "clips").undefined
+    few = choose(0.5, np.append(short, some), np.append(short, some), "clips")
+    assert (few.threshold, few.remark[:40]) == (0.5, "only 2 of 52 clips without an event can ")
+    table = found(np.full(60, -np.inf), np.arange(60) % 2, np.arange(60) // 30, thresholds=[0.5])
+    assert "none of 60 pictures has as many" in row(table, metric=THRESHOLD)["reason"]
+    assert {*table["metric"]} == {THRESHOLD}
+
+
+def test_a_verdict_by_ratio_alone_names_the_ratio_and_its_bound() -> None:
+    group = np.repeat([0, 1], 2000)
+    score = np.zeros(4000)
+    score[:20], score[2000:2100] = 1, 1  # 1 % against 5 %
+    for odd, told in (
+        (slice(0), "5 times (95 % bounds 3 to 5, the ratio at least 2"),
+        (slice(2020, 2100), "inconclusive against the margin of 5 points or 1.25 times"),
+    ):
+        score[odd] = 0
+        table = found(score, np.zeros(4000, int), group, thresholds=[0.5])
+        gap = row(table, metric=GAP[FALSE_ALARMS])
+        assert told in gap["statement"]
+        if gap["verdict"] == EXCEEDS:
+            assert "margin of 1.25 times, and not surely that of 5 points" in gap["statement"]
+
+
+def test_what_poor_footage_costs_everyone_is_paired_with_the_plain_camera() -> None:
+    score, event, group = world(3000, 0.0)
+    fog = norm.cdf(norm.ppf(score) - 1)
+    poor = {"plain camera": score, "fog 3": fog, "fog 1": score}
+    table = MEASURES.validate(found(score, event, group, thresholds=[AT], poor=poor))
+    changes = table[table["metric"] == CHANGE[DETECTED]].set_index("condition")
+    lost = ((score >= AT) & (fog < AT) & (event == 1)).sum()
+    there = changes.loc[f"threshold {AT:g}, fog 3"]
+    assert there["value"] == pytest.approx(-100 * lost / (event == 1).sum())
+    assert there["low_simultaneous"] < there["low"] < there["value"] < there["high"] < -5
+    assert (there["verdict"], there["n"]) == (EXCEEDS, (event == 1).sum())
+    assert "of the same through a plain camera" in there["statement"]
+    same = changes.loc[f"threshold {AT:g}, fog 1"]
+    assert (same["value"], same["verdict"]) == (0, WITHIN)
+    assert len(changes) == 2
 
 
 @pytest.mark.parametrize(
