@@ -22,7 +22,7 @@ R = TypeVar("R")
 #: pictures that are held before they are handed on
 FLUSH_PICTURES = 512
 #: pictures that are prepared at a time where that is asked of somebody else
-CHUNK = 16
+CHUNK = 32
 
 
 @dataclass(frozen=True)
