@@ -94,19 +94,18 @@ class Desk:
         """Pictures that are not stored, encoded in batches, by so many processes if they can."""
         prepare = encoder.preparation if isinstance(encoder, PreparedEncoder) else None
         work = replace(self.reader, prepare=prepare)
-        with contextlib.ExitStack() as stack:
-            processes = stack.enter_context(started(readers if prepare else 0, work))
-            if processes is None:
+        with started(readers if prepare else 0, work) as there:
+            if there is None:
                 batches = stream.encode_stream(
                     encoder, self.look, looks, failed=self.failed, still=self.missing
                 )
             else:
-                ask = partial(self.look_at, processes.ask)
-                batches = stream.encode_chunks(encoder, ask, looks, len(processes), self.missing)
-            stack.enter_context(contextlib.closing(batches))
-            if processes is not None:
-                stack.callback(processes.end)  # first of all, since threads wait for them
-            yield batches
+                ask = partial(self.look_at, there.ask)
+                batches = stream.encode_chunks(
+                    encoder, ask, looks, len(there), self.missing, there.end
+                )
+            with contextlib.closing(batches):
+                yield batches
 
     def look(self, look: Look) -> Image | None:
         """The picture if it must be encoded; None if its embedding is there."""

@@ -19,6 +19,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import IO, Final
 
 import numpy as np
@@ -119,9 +120,11 @@ def started(count: int, work: object) -> Iterator[Processes | None]:
     """So many processes that hold ``work``; None if none is wanted, or if that can't be had.
 
     It can't where ``work`` can't be pickled or is made of what the user's script, notebook or page
-    defines, and where the system starts no process or starts it with other versions.
+    defines, and where the system starts no process, starts it with other versions, or would start
+    another program, as of an application that comes with a Python of its own.
     """
-    packed = _packed(work) if count else b""
+    python = "python" in Path(sys.executable or "").name.lower()
+    packed = _packed(work) if count and python else b""
     processes = Processes()
     try:
         try:
@@ -171,7 +174,7 @@ def _packed(work: object) -> bytes:
 
 def _start() -> subprocess.Popen[bytes]:
     process = subprocess.Popen(
-        [sys.executable or "python", "-c", _CODE],
+        [sys.executable, "-c", _CODE],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         # one thread each: there are as many as cores

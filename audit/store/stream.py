@@ -81,11 +81,13 @@ def encode_chunks(
     items: Sequence[T],
     workers: int,
     still: Callable[[T], bool],
+    release: Callable[[], None],
 ) -> Generator[Encoded[T], None, None]:
     """As ``encode_stream``, where several items are prepared at a time by somebody else.
 
     ``prepare`` is called from ``workers`` threads with at most ``CHUNK`` items, and gives for each
-    what the encoder takes, or None.
+    what the encoder takes, or None. ``release`` is called on the way out, whatever the way: who is
+    asked need not finish what nobody wants any more.
     """
 
     def flat(chunks: Iterator[tuple[Sequence[T], Sequence[Any]]]) -> Iterator[tuple[T, Any]]:
@@ -99,7 +101,9 @@ def encode_chunks(
     with (
         ThreadPoolExecutor(workers) as pool,
         contextlib.closing(_ahead(pool, prepare, chunks, window)) as ready,
+        contextlib.ExitStack() as first,
     ):
+        first.callback(release)
         yield from _encode(encoder, flat(ready), still)
 
 
