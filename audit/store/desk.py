@@ -92,7 +92,8 @@ class Desk:
         self, encoder: Encoder, looks: Sequence[Look], readers: int
     ) -> Iterator[Iterator[Encoded[Look]]]:
         """Pictures that are not stored, encoded in batches, by so many processes if they can."""
-        prepare = encoder.preparation if isinstance(encoder, PreparedEncoder) else None
+        said = encoder.preparation if isinstance(encoder, PreparedEncoder) else None
+        prepare = said if callable(said) else None
         work = replace(self.reader, prepare=prepare)
         with started(readers if prepare else 0, work) as there:
             if there is None:
