@@ -220,7 +220,7 @@ class HuggingFaceEncoder:
         return self.launch(pixels)()
 
     def launch(self, pixels: Sequence[Pixels]) -> Callable[[], Rows]:
-        """Begin to embed preprocessed pictures, at least one; a GPU goes on while others wait.
+        """Begin to embed preprocessed pictures; a GPU goes on while others wait.
 
         What is returned waits for the rows, as ``encode_pixels`` gives them.
         """
@@ -232,7 +232,8 @@ class HuggingFaceEncoder:
 
         with _exact():
             begun = self._image_batch.parts(len(pixels), forward)
-        return lambda: np.concatenate([rows() for rows in begun])
+        none = np.zeros((0, self._card.dim), dtype=np.float32)
+        return lambda: np.concatenate([none, *(rows() for rows in begun)])
 
     def encode_texts(self, texts: Sequence[str]) -> Rows:
         """Embed texts, shape (n, dim), rows of unit length; ``Words.ids`` says what is refused."""
