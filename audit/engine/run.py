@@ -35,7 +35,8 @@ from audit.measure.metrics import Groups, Tally, named, tally
 from audit.models.encoder import Encoder, Finishing
 from audit.probes.kit.base import Design, Probe, Seen, Texts
 from audit.store import quarantine
-from audit.store.embeddings import Alteration, Embeddings, Quarantined, Store
+from audit.store.desk import Quarantined
+from audit.store.embeddings import Alteration, Embeddings, Store
 
 #: pictures a probe sees at a time: memory stays flat as pictures grow
 BATCH: Final = 8192
