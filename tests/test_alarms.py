@@ -335,6 +335,14 @@ def test_a_verdict_by_ratio_alone_names_the_ratio_and_its_bound() -> None:
             assert "margin of 1.25 times, and not surely that of 5 points" in gap["statement"]
 
 
+def test_a_ratio_that_binds_unstated_is_written_into_the_suite_of_a_run() -> None:
+    stated = Confidence.model_validate({"margins": {"suspicion": {"difference": 0.1}}})
+    again = Confidence.model_validate(stated.resolved().model_dump())
+    assert stated.margin("suspicion").ratio == again.margin("suspicion").ratio == 1.25
+    off = Confidence.model_validate({"margins": {"suspicion": {"ratio": None}}}).resolved()
+    assert off.margin("suspicion").ratio is None
+
+
 def test_what_poor_footage_costs_everyone_is_paired_with_the_plain_camera() -> None:
     score, event, group = world(3000, 0.0)
     fog = norm.cdf(norm.ppf(score) - 1)
