@@ -492,6 +492,13 @@ def test_a_run_from_suite_to_report(tmp_path: Path) -> None:
     told = rendered(run).text
     assert "clips without an event" in told
     assert "12 cameras" in told
+    assert "alarms an hour over 12 cameras" in told
+    assert "counts 200 clips that these pictures make together" in told
+    assert "| suspicion | 5 | 1.25 |" in told
+    # no label is chosen, and nothing is said as if some were
+    for false in ("an earlier version made", "No figure: ", "dealt to the groups by chance"):
+        assert false not in told.partition("## 23.")[0]
+    assert told.partition("## 17.")[2].split("\n")[2].startswith("> ")
     assert SECTION.tell(run)
     figures.alarm_curves(run, str(run.questions[0]["task"]), "age_group")
     assert (run.measures.loc[run.measures["metric"] == CURVE[DETECTED], "status"] == OK).any()

@@ -139,7 +139,7 @@ def _of_whom(rows: pd.DataFrame) -> str:
     gaps = rows[(rows["metric"] == GAP[FALSE_ALARMS]) & (rows["status"] == OK)]
     gaps = gaps[~gaps["attribute"].str.contains(" x ", regex=False)]
     if gaps.empty:
-        return "Of whom the false alarms are can't be told: too few of every group."
+        return "Whose false alarms they are can't be told: no two groups can be compared."
     gap = each(gaps.sort_values(["low_simultaneous", "value"], kind="stable"))[-1]
     rates = rows[(rows["metric"] == FALSE_ALARMS) & (rows["attribute"] == gap.attribute)]
     told = {r.group: f"{percent(r.value, r.low, r.high)} %" for r in each(rates)}
