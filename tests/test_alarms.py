@@ -9,9 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import worlds
+from matplotlib.figure import Figure
 from scipy.stats import norm
 
 from audit.core.errors import InputError
+from audit.core.evidence import each
 from audit.core.tables import DISPARITIES, EVERYONE, EXCEEDS, MEASURES, OK, WITHIN
 from audit.data.dataset import Dataset, load
 from audit.data.yamlfile import validate
@@ -24,7 +26,7 @@ from audit.measure.confidence import Confidence
 from audit.measure.measures import measured
 from audit.measure.metrics import Groups
 from audit.models.encoder import Texts
-from audit.probes.alarms import figures
+from audit.probes.alarms import figures, section, work
 from audit.probes.alarms import rows as alarm_rows
 from audit.probes.alarms.points import choose, in_words
 from audit.probes.alarms.probe import Alarms
@@ -340,6 +342,75 @@ def test_a_verdict_by_ratio_alone_names_the_ratio_and_its_bound() -> None:
             assert "margin of 1.25 times, and not surely that of 5 points" in gap["statement"]
 
 
+def test_a_ratio_that_binds_unstated_is_written_into_the_suite_of_a_run() -> None:
+    stated = Confidence.model_validate({"margins": {"suspicion": {"difference": 0.1}}})
+    again = Confidence.model_validate(stated.resolved().model_dump())
+    assert stated.margin("suspicion").ratio == again.margin("suspicion").ratio == 1.25
+    off = Confidence.model_validate({"margins": {"suspicion": {"ratio": None}}}).resolved()
+    assert off.margin("suspicion").ratio is None
+
+
+def test_every_operating_point_of_the_suite_is_told_with_its_reason() -> None:
+    table = found(*world(300, 0), thresholds=[0.5], false_alarm_rates=[0.001])
+    shown = section._thresholds(table)
+    assert "| threshold 0.5 | 0.5 |" in shown
+    assert "| false alarm rate 0.1 % | none | – | – |" in shown
+    (remark,) = section._remarks(table)
+    assert "can't show so low a rate" in str(remark)
+
+
+def test_the_price_names_its_attribute_and_who_is_too_few() -> None:
+    score, event, group = world(600, 1.0)
+    whole = found(score, event, group, thresholds=[AT])
+    price = section._price(whole, "side")
+    assert "Most false alarms, by side" in price
+    assert "| b: " in price
+    group = np.where(np.arange(600) < 3, 1, 0)  # three subjects only
+    few = found(score, event, group, thresholds=[AT])
+    assert "too few of its groups" in section._price(few, "side")
+    same = found(np.full(60, 0.9), np.arange(60) % 2, np.arange(60) // 30, thresholds=[0.5])
+    assert "equal here" in section._price(same, "side")
+    # an attribute with enough comes before one without, however sure the gap of that is
+    other = whole.assign(attribute=whole["attribute"].replace("side", "other"))
+    few.loc[few["metric"].isin(GAP.values()), ["status", "low_simultaneous"]] = [OK, 99.0]
+    both = pd.concat([few, other])
+    assert section._lead(both, ["side", "other"]) == "other"
+
+
+def test_work_is_told_in_plain_numbers() -> None:
+    told = [work.in_numbers(v) for v in (1058.7, 12.4, 2.163, 0.000123, 0.0)]
+    assert told == ["1,059", "12", "2.2", "0.00012", "0"]
+    assert work.cameras_of({"cameras": 1}) == "1 camera"
+    table = found(
+        *world(4000, 1.0), thresholds=[AT, 0.999999999999],
+        workload={"per_hour": 3600, "prevalence": 0.001, "cameras": 3},
+    )  # fmt: skip
+    hourly = table[(table["metric"] == PER_HOUR) & (table["attribute"] == EVERYONE)]
+    often, never = (
+        work._at_work("t", {"cameras": 3}, row, table[table["condition"] == row.condition])
+        for row in each(hourly)
+    )
+    all_of = 3 * row(hourly, condition=f"threshold {AT:g}")["value"]
+    assert f"{all_of:,.0f} alarms an hour over 3 cameras" in often
+    assert "looked at for each right one" in often
+    assert "raise a false alarm" in often
+    assert "no alarm was raised; up to" in never
+
+
+@pytest.mark.parametrize("ends", [(0.3, 0.93), (0.01, 0.9), (1e-4, 0.9), (0.7, 0.71)])
+def test_log_axes_have_plain_numbers_and_few(ends: tuple[float, float]) -> None:
+    figure = Figure(figsize=(4, 3))
+    axis, thresholds = figure.subplots(), pd.Series(np.geomspace(*ends, 9))
+    axis.plot(thresholds, thresholds)
+    figures._logarithmic(axis, thresholds)
+    figure.canvas.draw()
+    low, high = axis.get_xlim()
+    marks = [t.get_text() for t in axis.get_xticklabels() if low <= t.get_position()[0] <= high]
+    assert 1 <= len(marks) <= 8
+    assert all(0 < float(mark) <= 1 for mark in marks)
+    assert not any(t.get_text() for t in axis.get_xticklabels(minor=True))
+
+
 def test_what_poor_footage_costs_everyone_is_paired_with_the_plain_camera() -> None:
     score, event, group = world(3000, 0.0)
     fog = norm.cdf(norm.ppf(score) - 1)
@@ -426,6 +497,13 @@ def test_a_run_from_suite_to_report(tmp_path: Path) -> None:
     told = rendered(run).text
     assert "clips without an event" in told
     assert "12 cameras" in told
+    assert "alarms an hour over 12 cameras" in told
+    assert "counts 200 clips that these pictures make together" in told
+    assert "| suspicion | 5 | 1.25 |" in told
+    # no label is chosen, and nothing is said as if some were
+    for false in ("an earlier version made", "No figure: ", "dealt to the groups by chance"):
+        assert false not in told.partition("## 23.")[0]
+    assert told.partition("## 17.")[2].split("\n")[2].startswith("> ")
     assert SECTION.tell(run)
     figures.alarm_curves(run, str(run.questions[0]["task"]), "age_group")
     assert (run.measures.loc[run.measures["metric"] == CURVE[DETECTED], "status"] == OK).any()

@@ -346,9 +346,7 @@ class Suite(BaseModel):
         """The suite as YAML with every default filled in; running it again gives the same run."""
         full = self.model_dump(mode="json")
         full["probes"] = [probe.model_dump(mode="json") for probe in self.asked]
-        # a ratio that binds unstated would be one switched off, once written as none
-        margins = {f: self.confidence.margin(f) for f in self.confidence.margins}
-        full["confidence"]["margins"] = {f: m.model_dump(mode="json") for f, m in margins.items()}
+        full["confidence"] = self.confidence.resolved().model_dump(mode="json")
         return yaml.safe_dump(full, sort_keys=False, allow_unicode=True, width=100)
 
     @property

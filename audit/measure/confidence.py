@@ -71,6 +71,10 @@ class Confidence(BaseModel):
             return found.model_copy(update={"ratio": found.times})
         return found
 
+    def resolved(self) -> Confidence:
+        """With every ratio that binds unstated: once written as none, it would be switched off."""
+        return self.model_copy(update={"margins": {f: self.margin(f) for f in self.margins}})
+
     def margins_of(self, families: Sequence[str]) -> Margins:
         """The margins of several questions, by their label families."""
         found = [self.margin(family) for family in families]

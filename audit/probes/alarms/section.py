@@ -76,7 +76,7 @@ def _of_task(run: Run, name: str, probe: Fields) -> Part:
         said("Alarm: {labels}.", labels=rows["label"].iloc[0]),
         _thresholds(rows),
         *_remarks(rows),
-        _gaps(rows[rows["attribute"].isin(single)]),
+        *([_gaps(rows[rows["attribute"].isin(single)])] if single else []),
         *_turns(rows),
         *_footage(rows),
         *work_blocks(rows, probe, EVERYONE),
@@ -141,7 +141,7 @@ def _thresholds(rows: pd.DataFrame) -> Markdown:
 def _remarks(rows: pd.DataFrame) -> Iterator[Block]:
     """Why an operating point has no threshold, or what is to be known of it."""
     for row in each(rows[(rows["metric"] == THRESHOLD) & (rows["reason"] != "")]):
-        none = "no threshold, since " if row.status == UNDEFINED else ""
+        none = "nothing can be judged, since " if row.status == UNDEFINED else ""
         yield said("At {point}: {none}{why}.", point=row.condition, none=none, why=row.reason)
     for row in each(rows[rows["metric"] == CUT_SHORT]):
         cut, of = f"{row.value:,.0f}", f"{row.n:,}"

@@ -112,24 +112,25 @@ def alarms_at_work(run: Run) -> Markdown:
         rows = run.measures[run.measures["task"] == task]
         hourly = rows[(rows["metric"] == PER_HOUR) & (rows["attribute"] == EVERYONE)]
         for row in each(hourly[hourly["value"].notna()]):
-            here = rows[rows["condition"] == row.condition]
-            lines.append(_at_work(task, probe["workload"], row, here))
+            if ", " not in row.condition:  # what poor footage costs is told by findings of its own
+                here = rows[rows["condition"] == row.condition]
+                lines.append(_at_work(task, probe["workload"], row, here))
     return Markdown("\n".join(f"- {line}" for line in lines))
 
 
 def _at_work(task: str, work: Fields, hourly: Record, rows: pd.DataFrame) -> Markdown:
-    ends = (in_numbers(work["cameras"] * v) for v in (hourly.low, hourly.high))
-    reviews = rows[(rows["metric"] == REVIEWS) & (rows["attribute"] == EVERYONE)]
-    (looked,) = each(reviews)
-    right = (
-        f"{in_numbers(looked.value)} looked at for each right one"
-        if not math.isnan(looked.value)
-        else "none of them right"
-    )
+    low, high = (in_numbers(work["cameras"] * v) for v in (hourly.low, hourly.high))
+    point, cameras = f"{hourly.condition} of '{task}'", cameras_of(work)
+    if not hourly.value:
+        told = "At {point}: no alarm was raised; up to {high} an hour over {cameras} are possible."
+        return said(told, point=point, high=high, cameras=cameras)
+    (reviews,) = each(rows[(rows["metric"] == REVIEWS) & (rows["attribute"] == EVERYONE)])
+    looked = f"{in_numbers(reviews.value)} looked at for each right one"
     return said(
-        "At {point} of {task}: {all} alarms an hour over {cameras} ({bounds}), {right}. {whom}",
-        point=hourly.condition, task=f"'{task}'", all=in_numbers(work["cameras"] * hourly.value),
-        cameras=cameras_of(work), bounds=" to ".join(ends), right=right, whom=_of_whom(rows),
+        "At {point}: {all} alarms an hour over {cameras} ({low} to {high}), {right}. {whom}",
+        point=point, all=in_numbers(work["cameras"] * hourly.value), cameras=cameras, low=low,
+        high=high, right="none of them right" if math.isnan(reviews.value) else looked,
+        whom=_of_whom(rows),
     )  # fmt: skip
 
 
@@ -138,7 +139,7 @@ def _of_whom(rows: pd.DataFrame) -> str:
     gaps = rows[(rows["metric"] == GAP[FALSE_ALARMS]) & (rows["status"] == OK)]
     gaps = gaps[~gaps["attribute"].str.contains(" x ", regex=False)]
     if gaps.empty:
-        return "Of whom the false alarms are can't be told: too few of every group."
+        return "Whose false alarms they are can't be told: no two groups can be compared."
     gap = each(gaps.sort_values(["low_simultaneous", "value"], kind="stable"))[-1]
     rates = rows[(rows["metric"] == FALSE_ALARMS) & (rows["attribute"] == gap.attribute)]
     told = {r.group: f"{percent(r.value, r.low, r.high)} %" for r in each(rates)}
