@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,20 +12,25 @@ import worlds
 from scipy.stats import norm
 
 from audit.core.errors import InputError
-from audit.core.tables import EVERYONE, EXCEEDS, MEASURES, OK, WITHIN
+from audit.core.tables import DISPARITIES, EVERYONE, EXCEEDS, MEASURES, OK, WITHIN
 from audit.data.dataset import Dataset, load
 from audit.data.yamlfile import validate
+from audit.engine import gates
+from audit.engine.policy import Gate
 from audit.engine.run import carry_out
 from audit.engine.suite import load_suite
 from audit.explore.compare import compare
 from audit.measure.confidence import Confidence
 from audit.measure.measures import measured
 from audit.measure.metrics import Groups
+from audit.models.encoder import Texts
 from audit.probes.alarms import figures
 from audit.probes.alarms import rows as alarm_rows
+from audit.probes.alarms.points import choose, in_words
 from audit.probes.alarms.probe import Alarms
 from audit.probes.alarms.rows import (
     ALARMS,
+    CHANGE,
     CURVE,
     DETECTED,
     FALSE_ALARMS,
@@ -37,10 +43,11 @@ from audit.probes.alarms.rows import (
 )
 from audit.probes.alarms.section import SECTION, curves_of, rates_at
 from audit.probes.alarms.units import Units
-from audit.probes.kit.base import Design
+from audit.probes.kit.base import Design, Seen
 from audit.report.exports.public import write_public
 from audit.report.render import rendered
-from audit.store.embeddings import Store
+from audit.stats.scoring import Scoring
+from audit.store.embeddings import Embeddings, Store
 
 KEYS = {"kind": "alarms", "label_set": "people-gender", "alarm": ["female"], "truth": "gender"}
 
@@ -276,10 +283,78 @@ def test_frames_become_clips(rule: object, scores: list[float], events: list[int
     assert [held.groups.cluster_ids[c] for c in clips.clusters] == ["7", "8"]
 
 
-def test_a_threshold_above_every_score_says_so() -> None:
-    table = found(*world(300, 0), thresholds=[0.999999999])
-    assert row(table, metric=THRESHOLD)["reason"] == "it is above every score"
-    assert not table["metric"].isin(GAP.values()).any()
+def test_a_threshold_above_every_score_never_fires_and_is_counted() -> None:
+    score, event, group = world(300, 0)
+    table = found(score, event, group, thresholds=[0.5, 0.999999999])
+    of = table[table["condition"] == "threshold 1"]
+    assert row(of, metric=THRESHOLD)["reason"] == "it is above every score, so it never fires"
+    for metric, which in ((FALSE_ALARMS, 0), (DETECTED, 1)):
+        rate = row(of, metric=metric, group=EVERYONE)
+        assert (rate["events"], rate["n"]) == (0, (event == which).sum())
+        assert rate["low"] == 0 < rate["high"]
+    gap = row(of, metric=GAP[FALSE_ALARMS])
+    assert gap["value"] == 0
+    assert gap["statement"].endswith("; no alarm is raised at all.")
+
+
+def test_where_scores_tie_the_threshold_is_the_next_score_and_the_tie_is_told() -> None:
+    quiet = np.repeat([0.9, 0.8, 0.1], [3, 20, 77])
+    made = choose(0.05, quiet, np.append(quiet, 0.95), "pictures")
+    assert in_words(made.threshold) == "0.9"
+    assert (quiet >= made.threshold).sum() == 3
+    assert "23 % raise a false alarm from 0.8 on, 3 % from 0.9 on" in made.remark
+    above = choose(0.05, quiet[3:], quiet[3:], "pictures")
+    assert in_words(above.threshold) == "above 0.8"
+    assert (quiet[3:] >= above.threshold).sum() == 0
+    # few digits where few do the same, and no remark where nothing ties
+    scores = np.random.default_rng(0).random(1000)
+    free = choose(0.05, scores, scores, "pictures")
+    assert (scores >= float(in_words(free.threshold))).sum() == 50
+    assert len(in_words(free.threshold)) <= 7
+    assert not free.remark
+
+
+def test_clips_too_short_for_the_rule_are_told_in_a_sentence() -> None:
+    short, some = np.full(50, -np.inf), np.array([0.5, 0.6])
+    assert "none of 50 clips without an event has" in choose(0.1, short, some, "clips").undefined
+    few = choose(0.5, np.append(short, some), np.append(short, some), "clips")
+    assert (few.threshold, few.remark[:40]) == (0.5, "only 2 of 52 clips without an event can ")
+    table = found(np.full(60, -np.inf), np.arange(60) % 2, np.arange(60) // 30, thresholds=[0.5])
+    assert "none of 60 pictures has as many" in row(table, metric=THRESHOLD)["reason"]
+    assert {*table["metric"]} == {THRESHOLD}
+
+
+def test_a_verdict_by_ratio_alone_names_the_ratio_and_its_bound() -> None:
+    group = np.repeat([0, 1], 2000)
+    score = np.zeros(4000)
+    score[:20], score[2000:2100] = 1, 1  # 1 % against 5 %
+    for odd, told in (
+        (slice(0), "5 times (95 % bounds 3 to 5, the ratio at least 2"),
+        (slice(2020, 2100), "inconclusive against the margin of 5 points or 1.25 times"),
+    ):
+        score[odd] = 0
+        table = found(score, np.zeros(4000, int), group, thresholds=[0.5])
+        gap = row(table, metric=GAP[FALSE_ALARMS])
+        assert told in gap["statement"]
+        if gap["verdict"] == EXCEEDS:
+            assert "margin of 1.25 times, and not surely that of 5 points" in gap["statement"]
+
+
+def test_what_poor_footage_costs_everyone_is_paired_with_the_plain_camera() -> None:
+    score, event, group = world(3000, 0.0)
+    fog = norm.cdf(norm.ppf(score) - 1)
+    poor = {"plain camera": score, "fog 3": fog, "fog 1": score}
+    table = MEASURES.validate(found(score, event, group, thresholds=[AT], poor=poor))
+    changes = table[table["metric"] == CHANGE[DETECTED]].set_index("condition")
+    lost = ((score >= AT) & (fog < AT) & (event == 1)).sum()
+    there = changes.loc[f"threshold {AT:g}, fog 3"]
+    assert there["value"] == pytest.approx(-100 * lost / (event == 1).sum())
+    assert there["low_simultaneous"] < there["low"] < there["value"] < there["high"] < -5
+    assert (there["verdict"], there["n"]) == (EXCEEDS, (event == 1).sum())
+    assert "of the same through a plain camera" in there["statement"]
+    same = changes.loc[f"threshold {AT:g}, fog 1"]
+    assert (same["value"], same["verdict"]) == (0, WITHIN)
+    assert len(changes) == 2
 
 
 @pytest.mark.parametrize(
@@ -372,3 +447,43 @@ def test_a_run_from_suite_to_report(tmp_path: Path) -> None:
     there = rates_at(run, str(run.questions[0]["task"]), "threshold 0.5", "age_group")
     (young,) = (line for line in there.splitlines() if line.startswith("| young"))
     assert young.count("100%") == 2
+
+
+def test_a_clip_that_lost_a_picture_is_in_no_rate(tmp_path: Path) -> None:
+    """Its lost frame may have been the event: of the rest a false alarm would be made."""
+    table = worlds.people(tmp_path, 8, per_subject=2)
+    dataset = load(tmp_path)
+    column = dataset.card.cluster_column
+    assert column
+    asked = probe(thresholds=[0.5], together={"column": column})
+    keys = tuple(dataset.table["image_id"])
+    some = Embeddings(keys[1:], np.ones((len(keys) - 1, 2), np.float32), "x")
+    seen = Seen(some, Texts(lambda texts: np.ones((len(texts), 2)), Scoring(1.0)), dataset, {}, 0)
+    whole, (row_of_lost,) = asked._in_whole_clips(seen)
+    assert whole == keys[2:]  # and its other frame is left out too
+    assert (row_of_lost["value"], row_of_lost["n"]) == (1, len(table) // 2)
+    assert asked._in_whole_clips(replace(seen, images=replace(some, keys=keys))) == (keys, [])
+
+
+def test_a_cap_that_would_take_pictures_out_of_clips_is_refused(tmp_path: Path) -> None:
+    worlds.people(tmp_path, 24, per_subject=2)
+    card = (tmp_path / "card.yaml").read_text()
+    (tmp_path / "card.yaml").write_text(card + "most_per_cluster: 1\n")
+    dataset = load(tmp_path)
+    asked = probe(thresholds=[0.5], together={"column": dataset.card.cluster_column})
+    with pytest.raises(InputError, match="'most_per_cluster' takes pictures out of clips"):
+        asked.resolve(dataset)
+
+
+def test_gates_judge_gaps_at_operating_points() -> None:
+    score, event, group = world(6000, 1.0)
+    table = MEASURES.validate(found(score, event, group, thresholds=[AT]))
+    gaps = gates.measured_gaps(table, {("alarms", metric) for metric in Alarms.gated})
+    rule = Gate(attribute="side", family="suspicion", fail_if="exceeds_margin")
+    (result,) = gates.judge(DISPARITIES.empty(), [rule], True, gaps)
+    assert (result.outcome, result.passed, result.metric) == (EXCEEDS, False, GAP[FALSE_ALARMS])
+    gap = row(table, metric=GAP[FALSE_ALARMS], attribute="side")
+    assert f"gap {gap['value']:.0f} (" in result.sentence
+    assert "margin 5" in result.sentence
+    both = gates.judge(DISPARITIES.empty(), [rule.model_copy(update={"family": "*"})], False, gaps)
+    assert {r.metric for r in both} == {GAP[FALSE_ALARMS], GAP[DETECTED]}

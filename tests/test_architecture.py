@@ -17,7 +17,7 @@ LINES, BODY, PARAMETERS = 500, 50, 6
 #: lines of a file, of those above the limit
 LONG: dict[str, int] = {
     "audit/data/corruptions.py": 525,
-    "audit/engine/suite.py": 573,
+    "audit/engine/suite.py": 567,
     "audit/explore/compare.py": 555,
     "audit/explore/gallery.py": 561,
     "audit/explore/lab.py": 602,
@@ -34,7 +34,7 @@ LONG: dict[str, int] = {
     "audit/stats/ranking.py": 756,
     "audit/stats/reliability.py": 515,
     "audit/stats/verification.py": 830,
-    "audit/training/train.py": 571,
+    "audit/training/train.py": 569,
 }
 #: parameters of a function, of those above the limit
 MANY: dict[str, int] = {

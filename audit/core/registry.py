@@ -35,7 +35,7 @@ def unknown(
     """The error for a name that isn't there: where, the name, the nearest one, where to look."""
     names = sorted(known)
     place = f"{where}: " if where else ""
-    listing = None if see else f"Known: {', '.join(names)}."
+    listing = None if see else f"Known: {', '.join(names) or 'none'}."
     return InputError(
         sentence(f"{place}no {what} named '{name}'", suggest(name, names), see or None, listing)
     )

@@ -85,13 +85,19 @@ class Verdict(StrEnum):
 
 
 _SIGNS = {
-    Verdict.EXCEEDS: ("▲", "The whole interval lies above the margin fixed before the run."),
+    Verdict.EXCEEDS: (
+        "▲",
+        "The whole interval lies above a margin fixed before the run, in points or as a ratio.",
+    ),
     Verdict.SEEN: ("■", "A denigrating label was chosen: one time is a finding, whatever the gap."),
     Verdict.INCONCLUSIVE: (
         "◇",
-        "The interval holds the margin: with these pictures the question stays open.",
+        "No interval lies above its margin, and not all lie below: the question stays open.",
     ),
-    Verdict.WITHIN: ("●", "The whole interval lies below the margin."),
+    Verdict.WITHIN: (
+        "●",
+        "The whole interval lies below the margin, and that of a ratio below its own.",
+    ),
     Verdict.NOT_JUDGED: ("", "A number beside others, without a verdict of its own."),
 }
 #: what *within margin* says of a change

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -69,7 +70,7 @@ def padding(image: Image, share: float) -> Image:
 class _Kind:
     """A recipe with one share to set, which lies above 0 and below (or at) ``most``."""
 
-    apply: Callable[[Image, float], Image]
+    apply: Callable[..., Image]  # of a picture and its share
     says: str
     most: float
     example: str
@@ -97,7 +98,7 @@ def alteration(name: str) -> Alteration:
     if share is None or not 0.01 <= share <= recipe.most:
         told = f"'{name}': '{kind}' needs {recipe.says}, from 0.01 to {recipe.most:g}"
         raise InputError(sentence(told, f"Write it as '{kind} {recipe.example}'"))
-    return Alteration(f"{kind} {share!r}", lambda image: recipe.apply(image, share))
+    return Alteration(f"{kind} {share!r}", partial(recipe.apply, share=share))
 
 
 def _parts(name: str) -> tuple[str, str]:

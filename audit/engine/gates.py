@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -94,8 +94,26 @@ class GateResult(BaseModel):
         return self.outcome not in (EXCEEDS, WITHIN, NOTHING)
 
 
+def measured_gaps(measures: pd.DataFrame, gated: Collection[tuple[str, str]]) -> pd.DataFrame:
+    """Gaps of MEASURES that gates judge, as rows of DISPARITIES: shares instead of points.
+
+    ``gated`` names each probe and metric of such gaps (``Probe.gated``).
+    """
+    named = zip(measures["probe"], measures["metric"], strict=True)
+    rows = measures[np.fromiter((pair in gated for pair in named), bool, len(measures))]
+    points = ("value", "low", "high", "low_simultaneous", "high_simultaneous", "margin")
+    label = rows["label"] + " at " + rows["condition"]
+    shares = {name: rows[name] / 100 for name in points}
+    return DISPARITIES.filled(
+        rows.assign(**shares, unit="", label=label, condition=ENSEMBLE, comparison=WORST)
+    )
+
+
 def judge(
-    disparities: pd.DataFrame, gates: Sequence[Gate], declared: bool = False
+    disparities: pd.DataFrame,
+    gates: Sequence[Gate],
+    declared: bool = False,
+    measured: pd.DataFrame | None = None,
 ) -> list[GateResult]:
     """Hold the worst-case gaps of the headline condition against every gate that covers them.
 
@@ -103,6 +121,7 @@ def judge(
         disparities: rows of the table DISPARITIES; those that are no gated gap are passed over.
         gates: the suite's policy. They judge the primary questions; every gap where none is.
         declared: whether the suite declares primary questions, so that nothing else is judged.
+        measured: gaps that the plan fixes in other ways (``measured_gaps``), which are judged too.
 
     Returns:
         One result a gate and gap, gate by gate; for a gate that covers no gap one that fails, so
@@ -112,6 +131,7 @@ def judge(
     primary = disparities["role"] == PRIMARY
     largest = (disparities["condition"] == ENSEMBLE) & (disparities["comparison"] == WORST)
     gaps = records(disparities[primary if declared or primary.any() else largest])
+    gaps += [] if measured is None else records(measured)
     judged = []
     for gate in gates:
         covered = [gap for gap in gaps if gate.covers(gap["attribute"], gap["margin_family"])]

@@ -35,7 +35,8 @@ from audit.measure.metrics import Groups, Tally, named, tally
 from audit.models.encoder import Encoder, Finishing
 from audit.probes.kit.base import Design, Probe, Seen, Texts
 from audit.store import quarantine
-from audit.store.embeddings import Alteration, Embeddings, Quarantined, Store
+from audit.store.desk import Quarantined
+from audit.store.embeddings import Alteration, Embeddings, Store
 
 #: pictures a probe sees at a time: memory stays flat as pictures grow
 BATCH: Final = 8192
@@ -112,8 +113,12 @@ def carry_out(
             with_remarks(found, remarks),
             lambda f: [losses[f.attribute]] if f.attribute in losses else [],
         )
+        gated = {(probe.kind, metric) for probe in suite.asked for metric in probe.gated}
         judged_gates = gates.judge(
-            judged(tables.disparities, tables.rates), suite.gates, bool(suite.primary)
+            judged(tables.disparities, tables.rates),
+            suite.gates,
+            bool(suite.primary),
+            gates.measured_gaps(tables.measures, gated),
         )
         _write(build, suite, encoder, described)
         _list_quarantined(build.folder / PRIVATE / quarantine.LIST, suite, pictures.quarantined)

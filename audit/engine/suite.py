@@ -33,6 +33,7 @@ from audit.data.dataset import Dataset
 from audit.data.dataset import load as load_dataset
 from audit.data.remarks import Remark
 from audit.data.yamlfile import FieldError, load_yaml, validate
+from audit.engine.attribute import Attribute
 from audit.engine.counted import counted
 from audit.engine.paths import LISTS, Written, beside
 from audit.engine.policy import EVERY, Gate
@@ -50,16 +51,6 @@ _WHO: Final = frozenset({"model", "precision"})
 _ASIDE: Final = frozenset({"self_check"})
 _NONE: Final = {"smallest": 0, "largest": 0}
 _PLACES: Final[Any] = dict.fromkeys(LISTS, True) | {"wordings": {"templates"}}
-Edges = tuple[float, ...] | tuple[str, ...]
-
-
-class Attribute(BaseModel):
-    """A column to group pictures by; a numeric one needs bin edges."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    bins: Edges | None = Field(None, description="edges: [18, 35] or times: [06:00, 22:00]")
 
 
 class Suite(BaseModel):
@@ -271,7 +262,8 @@ class Suite(BaseModel):
 
     def _require_gated(self) -> None:
         """A gate on a misspelt name would never be hit."""
-        families = sorted({*self.questions["family"]})
+        measured = {family for probe in self.asked for family in probe.gated.values()}
+        families = sorted({*self.questions["family"], *measured})
         for i, gate in enumerate(self.gates):
             where = f"suite '{self.name}': gates[{i}]"
             if not any(gate.concerns(attribute) for attribute in self.groups):
@@ -280,7 +272,7 @@ class Suite(BaseModel):
             if gate.family not in (EVERY, *families):
                 what = "label family asked in this suite is"
                 raise unknown(what, gate.family, families, where=f"{where}.family")
-            if self.primary and not self._claimed(gate):
+            if self.primary and not ({gate.family} & measured or self._claimed(gate)):
                 raise InputError(
                     sentence(
                         f"{where}: '{gate}' covers no primary question, and what is exploratory "
@@ -354,6 +346,9 @@ class Suite(BaseModel):
         """The suite as YAML with every default filled in; running it again gives the same run."""
         full = self.model_dump(mode="json")
         full["probes"] = [probe.model_dump(mode="json") for probe in self.asked]
+        # a ratio that binds unstated would be one switched off, once written as none
+        margins = {f: self.confidence.margin(f) for f in self.confidence.margins}
+        full["confidence"]["margins"] = {f: m.model_dump(mode="json") for f, m in margins.items()}
         return yaml.safe_dump(full, sort_keys=False, allow_unicode=True, width=100)
 
     @property

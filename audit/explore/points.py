@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from audit.core.digits import percent
+from audit.core.evidence import each
 from audit.core.rundir import Run
 from audit.core.tables import EVERYONE, OK
+from audit.probes.alarms.points import in_words
 from audit.probes.alarms.rows import ALARMS, DETECTED, FALSE_ALARMS, THRESHOLD
 
 _TOLD: Final = {
@@ -44,10 +46,10 @@ def _points(run: Run, task: str) -> str:
     at = rows[(rows["metric"] == THRESHOLD) & (rows["status"] == OK)]
     everyone = rows[(rows["attribute"] == EVERYONE) & rows["metric"].isin(_TOLD)]
     told = []
-    for point in at.itertuples():
+    for point in each(at):
         rates = [
-            f"{_TOLD[str(r.metric)]} {percent(r.value, r.low, r.high)} %"  # type: ignore[arg-type]
-            for r in everyone[everyone["condition"] == point.condition].itertuples()
+            f"{_TOLD[r.metric]} {percent(r.value, r.low, r.high)} %"
+            for r in each(everyone[everyone["condition"] == point.condition])
         ]
-        told.append(f"{point.value:.4g} ({', '.join(rates)})")
+        told.append(f"{in_words(point.value)} ({', '.join(rates)})")
     return " and ".join(told) or "none"

@@ -129,6 +129,23 @@ class StagedEncoder(Encoder, Protocol):
 
 
 @runtime_checkable
+class PreparedEncoder(StagedEncoder, Protocol):
+    """An encoder whose preprocessing can run in other processes, too."""
+
+    @property
+    def preparation(self) -> Callable[[Image], Pixels]:
+        """All that ``preprocess`` does: an object that can be pickled, and does the same there."""
+
+
+@runtime_checkable
+class LaunchingEncoder(StagedEncoder, Protocol):
+    """An encoder that can take the next pictures before the rows of the last ones are there."""
+
+    def launch(self, pixels: Sequence[Pixels]) -> Callable[[], Rows]:
+        """Begin ``encode_pixels``; what is returned waits for the rows, in any thread."""
+
+
+@runtime_checkable
 class Recorded(Encoder, Protocol):
     """A model of which there are records only: what it once answered about certain pictures.
 

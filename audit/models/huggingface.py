@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -35,6 +35,7 @@ from audit.models.encoder import (
 from audit.models.libraries import quiet, readable
 from audit.models.words import Words
 
+Part = TypeVar("Part")
 PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -150,7 +151,12 @@ class BatchSize:
 
     def run(self, count: int, forward: Callable[[slice], Rows], dim: int) -> Rows:
         """Rows of ``forward`` over consecutive slices of ``range(count)``, shape (count, dim)."""
-        parts: list[Rows] = [np.zeros((0, dim), dtype=np.float32)]
+        none = np.zeros((0, dim), dtype=np.float32)
+        return np.concatenate([none, *self.parts(count, forward)])
+
+    def parts(self, count: int, forward: Callable[[slice], Part]) -> list[Part]:
+        """What ``forward`` gives for consecutive slices of ``range(count)``, in order."""
+        parts: list[Part] = []
         start = 0
         while start < count:
             stop = min(start + self.size, count)
@@ -161,7 +167,7 @@ class BatchSize:
                 continue
             self._grow(stop - start)
             start = stop
-        return np.concatenate(parts)
+        return parts
 
     def _grow(self, worked: int) -> None:
         if self._grows and worked == self.size:
@@ -196,6 +202,11 @@ class HuggingFaceEncoder:
         """How many pictures the model would take at once now."""
         return self._image_batch.size
 
+    @property
+    def preparation(self) -> Preparation:
+        """How pictures are prepared."""
+        return self._pictures
+
     def preprocess(self, image: Image) -> Pixels:
         """Resized and cropped pixels; safe to call from several threads."""
         return self._pictures(image)
@@ -206,14 +217,23 @@ class HuggingFaceEncoder:
 
     def encode_pixels(self, pixels: Sequence[Pixels]) -> Rows:
         """Embed preprocessed pictures, shape (n, dim), rows of unit length."""
+        return self.launch(pixels)()
 
-        def forward(part: slice) -> Rows:
+    def launch(self, pixels: Sequence[Pixels]) -> Callable[[], Rows]:
+        """Begin to embed preprocessed pictures; a GPU goes on while others wait.
+
+        What is returned waits for the rows, as ``encode_pixels`` gives them.
+        """
+
+        def forward(part: slice) -> Callable[[], Rows]:
             inputs = self._pictures.inputs(pixels[part], self._device)
             inputs["pixel_values"] = inputs["pixel_values"].to(self._model.dtype)
-            return self._rows(self._model.get_image_features(**inputs))
+            return self._begun(self._model.get_image_features(**inputs))
 
         with _exact():
-            return self._image_batch.run(len(pixels), forward, self._card.dim)
+            begun = self._image_batch.parts(len(pixels), forward)
+        none = np.zeros((0, self._card.dim), dtype=np.float32)
+        return lambda: np.concatenate([none, *(rows() for rows in begun)])
 
     def encode_texts(self, texts: Sequence[str]) -> Rows:
         """Embed texts, shape (n, dim), rows of unit length; ``Words.ids`` says what is refused."""
@@ -223,7 +243,7 @@ class HuggingFaceEncoder:
         def forward(part: slice) -> Rows:
             inputs = self._words.inputs([rows[i] for i in order[part]])
             inputs = {name: each.to(self._device) for name, each in inputs.items()}
-            return self._rows(self._model.get_text_features(**inputs))
+            return self._begun(self._model.get_text_features(**inputs))()
 
         with _exact():
             found = self._text_batch.run(len(rows), forward, self._card.dim)
@@ -231,10 +251,24 @@ class HuggingFaceEncoder:
         back[order] = found
         return back
 
-    def _rows(self, features: Any) -> Rows:
+    def _begun(self, features: Any) -> Callable[[], Rows]:
+        """What waits for a batch's rows, which a GPU copies back while the next is computed."""
         # transformers 5 returns an object whose pooler_output is the projected embedding
-        embedded = getattr(features, "pooler_output", features)
-        return unit_rows(embedded.to(torch.float32).cpu().numpy())
+        embedded = getattr(features, "pooler_output", features).to(torch.float32)
+        if self._device.type != "cuda":
+            rows = unit_rows(embedded.cpu().numpy())
+            return lambda: rows
+        here = torch.empty(embedded.shape, dtype=torch.float32, pin_memory=True)
+        here.copy_(embedded, non_blocking=True)
+        # blocking: who waits must not take a core from the decoders
+        there = torch.cuda.Event(blocking=True)  # type: ignore[no-untyped-call]
+        there.record(torch.cuda.current_stream(self._device))
+
+        def rows_of_it() -> Rows:
+            there.synchronize()
+            return unit_rows(here.numpy())
+
+        return rows_of_it
 
 
 @contextlib.contextmanager

@@ -24,6 +24,7 @@ from audit.models import hub
 from audit.models.encoder import Encoder, EncoderCard, Family, Located, Pixels
 from audit.models.libraries import readable
 from audit.models.openclip_files import OpenClipCheckpoint, Source, find
+from audit.models.preprocessing import batch_on
 
 if TYPE_CHECKING:
     import torch
@@ -178,7 +179,7 @@ class OpenClipPictures:
             torch.tensor(three, dtype=torch.float32, device=device).view(1, 3, 1, 1)
             for three in (self.mean, self.std)
         )
-        raw = torch.from_numpy(np.stack(pixels)).to(device).permute(0, 3, 1, 2)
+        raw = batch_on(device, pixels).permute(0, 3, 1, 2)
         # in the order of open_clip's steps, so that every bit is theirs
         return {"pixel_values": raw.to(torch.float32).div(255).sub(mean).div(std)}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -270,9 +271,7 @@ class Pictures:
 
     def inputs(self, pixels: Sequence[Pixels], device: torch.device) -> dict[str, torch.Tensor]:
         """What the model is given: pictures as ``__call__`` made them, normalised, in one batch."""
-        import torch
-
-        return {"pixel_values": self.normalised(torch.from_numpy(np.stack(pixels)).to(device))}
+        return {"pixel_values": self.normalised(batch_on(device, pixels))}
 
     def normalised(self, pixels: torch.Tensor) -> torch.Tensor:
         """What the model reads: float32, shape (n, 3, height, width), on the pixels' device."""
@@ -283,6 +282,33 @@ class Pictures:
         mean = torch.tensor(self.mean, dtype=torch.float64)
         shift = (mean / std).to(torch.float32).to(pixels.device).view(1, 3, 1, 1)
         return pixels.permute(0, 3, 1, 2).to(torch.float32).mul_(factor).sub_(shift)
+
+
+def batch_on(device: torch.device, pixels: Sequence[Pixels]) -> torch.Tensor:
+    """Prepared pictures of one shape on a device, uint8, shape (n, height, width, 3).
+
+    A GPU goes on with the batch before while they are copied, which it can from pinned memory only.
+    """
+    import torch
+
+    if device.type != "cuda":
+        return torch.from_numpy(np.stack(pixels)).to(device)
+    here = torch.empty((len(pixels), *pixels[0].shape), dtype=torch.uint8, pin_memory=True)
+    np.stack(pixels, out=here.numpy())
+    beside, computing = _copying(device), torch.cuda.current_stream(device)
+    with torch.cuda.stream(beside):
+        there = here.to(device, non_blocking=True)
+    computing.wait_stream(beside)
+    there.record_stream(computing)  # its memory is free again when both are done
+    return there
+
+
+@cache
+def _copying(device: torch.device) -> torch.cuda.Stream:
+    """The queue of copies to a device, beside that of computations."""
+    import torch
+
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 def said_by(folder: Path, ref: str) -> str:

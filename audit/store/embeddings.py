@@ -17,19 +17,19 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import shutil
 import stat
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 import PIL
 from PIL.Image import Image
 
-from audit.core.errors import AuditError, InputError, sentence
+from audit.core.errors import InputError, sentence
 from audit.data import intact
 from audit.data.images import MAX_PIXELS, Reason, Unreadable, decode, inside, pixel_digest
 from audit.data.packed import container, opened, region
@@ -37,6 +37,7 @@ from audit.models.encoder import (
     FINGERPRINT,
     Encoder,
     EncoderCard,
+    Pixels,
     Recorded,
     Rows,
     Texts,
@@ -44,24 +45,26 @@ from audit.models.encoder import (
     require_fingerprint,
     require_rows,
 )
+from audit.store.desk import Desk, Look, Quarantined
+from audit.store.processes import usable_cores
 from audit.store.remembered import Remembered
 from audit.store.shelf import (
     KEY,
     Shelf,
-    picture_key,
     private,
     text_digest,
     write,
 )
-from audit.store.stream import FLUSH_PICTURES, Encoded, encode_stream
+from audit.store.stream import FLUSH_PICTURES
 from audit.store.turns import Turn
 from audit.store.uses import Use, Uses, subject_digest
 
 Progress = Callable[[int, int], None]
 
-FLUSH_SECONDS = 5.0
-#: the note on whatever ended the encoding of pictures
-KEPT = "what was encoded is kept"
+#: so many pictures and cores make up for the second that it takes to start processes
+_MANY_PICTURES: Final = 2000
+_MANY_CORES: Final = 4
+_MOST_READERS: Final = 64
 
 
 @dataclass(frozen=True)
@@ -87,16 +90,6 @@ class Embeddings:
         return replace(self, keys=tuple(kept), vectors=self.vectors[at], pixels=pixels)
 
 
-@dataclass(frozen=True)
-class Quarantined:
-    """A picture that could not be used: ``reason`` in a word to count by, ``detail`` in full."""
-
-    image_id: str
-    path: Path
-    reason: str
-    detail: str
-
-
 class Alteration(Protocol):
     """Something done to a picture before it is encoded."""
 
@@ -111,12 +104,16 @@ class Alteration(Protocol):
 class Store:
     """All embeddings under one cache folder."""
 
-    def __init__(self, root: Path | None = None, *, verify: bool = False) -> None:
+    def __init__(
+        self, root: Path | None = None, *, verify: bool = False, readers: int | None = None
+    ) -> None:
         """``root`` is the cache folder; without it ``$CLIP_AUDIT_CACHE``, or ``./cache``.
 
-        With ``verify`` every file is read again, whatever its size and time.
+        With ``verify`` every file is read again, whatever its size and time. ``readers`` is how
+        many processes open pictures, 0 for threads in this one; without it
+        ``$CLIP_AUDIT_READERS``, or one a core where there are many cores and pictures.
         """
-        self._verify = verify
+        self._verify, self._readers = verify, readers
         self.root = Path(root) if root is not None else default_cache()
         self.folder = self.root / "embeddings"
         self._shelves: dict[Path, Shelf] = {}
@@ -160,18 +157,17 @@ class Store:
         self.open()
         shelf = self._shelf(encoder.card)
         uses = Uses(self.folder / "datasets", dataset, clusters or {})
-        looks = [_Look(image_id, Path(path)) for image_id, path in items]
+        looks = [Look(image_id, Path(path)) for image_id, path in items]
         lock = shelf.folder.parent / f".{text_digest(dataset)[:32]}.lock"
         with Turn(lock, waiting) as turn:
             files = None if self._verify else self._open_shelf(self.folder / "files", KEY)
             remembered = Remembered(files, root, _how(max_pixels))
-            desk = _Desk(
-                shelf, self._decoded(), remembered, uses, turn, root, alteration, max_pixels
-            )
+            reader = Reader(root, max_pixels, alteration)
+            desk = Desk(shelf, self._decoded(), remembered, uses, turn, reader)
             new = [look for look in looks if not desk.known(look)]
-            stream = encode_stream(encoder, desk.look, new, failed=desk.failed, still=desk.missing)
-            with desk.kept_on_the_way_out():
-                for batch in stream:
+            readers = _how_many(len(new)) if self._readers is None else self._readers
+            with desk.kept(), desk.encoding(encoder, new, readers) as batches:
+                for batch in batches:
                     desk.put(batch)
                     if progress is not None:
                         progress(len(looks) - len(new) + batch.seen, len(looks))
@@ -314,81 +310,53 @@ def _how(max_pixels: int) -> str:
     return f"pillow {PIL.__version__}, {max_pixels}, checks {intact.VERSION}"
 
 
-# --- looking at one picture -----------------------------------------------------------------------
+def _how_many(pictures: int) -> int:
+    """How many processes read so many pictures; 0 where threads do as well.
+
+    Raises:
+        InputError: ``$CLIP_AUDIT_READERS`` is no number of processes.
+    """
+    said = os.environ.get("CLIP_AUDIT_READERS", "")
+    if said.isdecimal():
+        return int(said)
+    if said:
+        told = f"CLIP_AUDIT_READERS: got '{said:.60}', which is no number of processes"
+        raise InputError(sentence(told, "Set it to 0 for threads, or unset it"))
+    cores = usable_cores()
+    many = pictures >= _MANY_PICTURES and cores >= _MANY_CORES
+    return min(cores, _MOST_READERS) if many else 0
 
 
-@dataclass
-class _Look:
-    """One picture on its way: what is known of it so far."""
-
-    image_id: str
-    path: Path
-    place: bytes = b""  # what its file is remembered by
-    file: bytes = b""  # digest of its bytes, where not yet remembered
-    pixels: str = ""  # digest of its decoded pixels, in hex
-    key: bytes = b""
-    problem: Quarantined | None = None
+# --- opening one picture --------------------------------------------------------------------------
 
 
-@dataclass
-class _Desk:
-    """Looks at pictures in worker threads; collects and flushes in the main one."""
+@dataclass(frozen=True)
+class Read:
+    """What was made of one picture: the digest of its pixels, and what the model wants to see.
 
-    shelf: Shelf
-    decoded: Shelf
-    remembered: Remembered
-    uses: Uses
-    turn: Turn
+    Or ``problem``, a word to count by and the reason in full, why it can't be used.
+    """
+
+    pixels: str = ""
+    prepared: Pixels | None = None
+    problem: tuple[Reason, str] | None = None
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How pictures are opened; the same in threads and, given ``prepare``, in other processes."""
+
     root: Path | None
-    alteration: Alteration | None
     max_pixels: int
-    _batches: list[Encoded[_Look]] = field(default_factory=list)
-    _flushed: float = field(default_factory=time.monotonic)
+    alteration: Alteration | None
+    prepare: Callable[[Image], Pixels] | None = None
 
-    def failed(self, look: _Look, error: Exception) -> None:
-        """Set a picture aside that can't be decoded, altered or preprocessed."""
-        reason: Reason = "too large" if isinstance(error, MemoryError) else "not prepared"
-        if isinstance(error, Unreadable):
-            reason, detail = error.reason, str(error)
-        else:
-            advice = "Replace the file or take its row out of the manifest."
-            detail = sentence(f"{look.path}: {reason}: {error or type(error).__name__}", advice)
-        look.problem = Quarantined(look.image_id, look.path, reason, detail)
+    @property
+    def altered(self) -> str:
+        """The name of the alteration, blank if there is none."""
+        return self.alteration.name if self.alteration else ""
 
-    def known(self, look: _Look) -> bool:
-        """Whether a picture is stored whose file is as it was when it was read."""
-        look.place = self.remembered.key(look.path)
-        if pixels := self.remembered.pixels(look.place):
-            key = picture_key(pixels, self.alteration.name if self.alteration else "")
-            if key in self.shelf:
-                look.pixels, look.key = pixels, key
-        return bool(look.key)
-
-    def look(self, look: _Look) -> Image | None:
-        """The picture if it must be encoded; None if its embedding is there."""
-        image = None
-        file = self._file_digest(look.path)
-        known = self.decoded.get(file) if file else None
-        if known is None:
-            image = decode(look.path, self.root, self.max_pixels)
-            look.file, look.pixels = file, pixel_digest(image)
-        else:
-            look.pixels = known.hex()
-        look.key = picture_key(look.pixels, self.alteration.name if self.alteration else "")
-        if look.key in self.shelf:
-            return None
-        image = image or decode(look.path, self.root, self.max_pixels)
-        image = self.alteration(image) if self.alteration else image
-        image.info["image_id"] = look.image_id
-        return image
-
-    def missing(self, look: _Look) -> bool:
-        """Whether nobody else has encoded a picture meanwhile; waits for one who is at it."""
-        if self.turn.take():
-            self.shelf.refresh()
-        return look.key not in self.shelf
-
-    def _file_digest(self, path: Path) -> bytes:
+    def file_digest(self, path: Path) -> bytes:
         """Digest of a plain file's bytes and of how it is decoded; empty if decoding should judge.
 
         Reading and hashing is about ten times faster than decoding, and unlike a path and a date
@@ -405,40 +373,35 @@ class _Desk:
                 return content.digest()
         return b""
 
-    def put(self, batch: Encoded[_Look]) -> None:
-        """Take a batch in; write what has gathered every few hundred pictures or seconds."""
-        self._batches.append(batch)
-        fresh = self._fresh()
-        late = time.monotonic() - self._flushed > FLUSH_SECONDS
-        if fresh and (late or len(fresh) >= FLUSH_PICTURES):
-            self.flush(fresh)
+    def picture(self, image_id: str, path: Path, known: str) -> tuple[str, Image]:
+        """The digest of a picture's pixels, unless it is known, and the altered picture."""
+        image = decode(path, self.root, self.max_pixels)
+        pixels = known or pixel_digest(image)
+        image = self.alteration(image) if self.alteration else image
+        image.info["image_id"] = image_id
+        return pixels, image
 
-    def _fresh(self) -> list[_Look]:
-        return [look for batch in self._batches for look in batch.items]
+    def file_digests(self, paths: Sequence[Path]) -> list[bytes]:
+        """``file_digest`` of several."""
+        return [self.file_digest(path) for path in paths]
 
-    @contextlib.contextmanager
-    def kept_on_the_way_out(self) -> Iterator[None]:
-        """Within, whatever ends the work, the pictures that were encoded are written first."""
-        try:
-            yield
-        except BaseException as end:
-            with contextlib.suppress(AuditError):
-                self.flush(self._fresh())
-                end.add_note(KEPT)
-            raise
+    def read(self, asked: Sequence[tuple[str, Path, str]]) -> list[Read]:
+        """Pictures by image id, path and, where it is known, digest, as the model wants them."""
+        assert self.prepare is not None
+        found = []
+        for image_id, path, known in asked:
+            try:
+                pixels, image = self.picture(image_id, path, known)
+                found.append(Read(pixels, self.prepare(image)))
+            except Exception as error:  # a picture's own trouble is no reason to lose the others
+                found.append(Read(problem=self.problem(path, error)))
+        return found
 
-    def flush(self, looks: Sequence[_Look]) -> None:
-        """Write: whose pictures ``looks`` are first, so that what is kept can be purged."""
-        good = [look for look in looks if look.problem is None]
-        altered = self.alteration.name if self.alteration else ""
-        self.uses.add([(look.image_id, look.pixels, altered) for look in good])
-        if fresh := self._fresh():
-            rows = np.concatenate([batch.rows for batch in self._batches])
-            self.shelf.put([look.key for look in fresh], rows)
-        new = [look for look in good if look.file and look.file not in self.decoded]
-        if new:
-            pixels = b"".join(bytes.fromhex(look.pixels) for look in new)
-            self.decoded.put([look.file for look in new], np.frombuffer(pixels, np.uint8))
-        self.remembered.add((look.place, look.pixels) for look in good)
-        self._batches, self._flushed = [], time.monotonic()
-        self.turn.alive()
+    @staticmethod
+    def problem(path: Path, error: Exception) -> tuple[Reason, str]:
+        """Why a picture can't be used that can't be decoded, altered or preprocessed."""
+        if isinstance(error, Unreadable):
+            return error.reason, str(error)
+        reason: Reason = "too large" if isinstance(error, MemoryError) else "not prepared"
+        advice = "Replace the file or take its row out of the manifest."
+        return reason, sentence(f"{path}: {reason}: {error or type(error).__name__}", advice)

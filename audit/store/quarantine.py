@@ -13,7 +13,7 @@ import scipy
 from audit.core.csvfile import csv_text
 from audit.core.files import write_bytes
 from audit.core.rows import Fields
-from audit.store.embeddings import Quarantined
+from audit.store.desk import Quarantined
 
 #: the list's name in a run's private folder
 LIST: Final = "quarantined.csv"

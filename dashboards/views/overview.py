@@ -12,9 +12,11 @@ from parts.words import MEANINGS, SEEN, SIGNS, plain, signed, table, unbroken, u
 
 from audit import Run
 from audit.core.evidence import each
+from audit.core.rows import Fields
 from audit.core.tables import NO_GROUPS, UNKNOWN
 from audit.measure.findings import tally_verdicts
 from audit.report.sections.label_sets import label_warnings
+from audit.report.sections.plan import margins_of
 from audit.store.quarantine import uneven
 
 FIRST: Final = 12
@@ -93,11 +95,16 @@ def whose_word(run: Run) -> str:
 
 
 def margins(run: Run) -> str:
-    """The margin, and those of label families that have another."""
-    given = {f: m["difference"] for f, m in run.suite["confidence"]["margins"].items()}
+    """The margin, and those of label families that have another, or a ratio beside it."""
+    given = {family: _margin(margin) for family, margin in margins_of(run).items()}
     default = given.pop("default")
-    others = [f"{100 * m:g} for ‘{family}’" for family, m in given.items() if m != default]
-    return f"{100 * default:g} points" + (f" ({', '.join(others)})" if others else "")
+    others = [f"{m} for ‘{family}’" for family, m in given.items() if m != default]
+    return default + (f" ({', '.join(others)})" if others else "")
+
+
+def _margin(margin: Fields) -> str:
+    times = f" or {margin['ratio']:g} times" if margin.get("ratio") else ""
+    return f"{100 * margin['difference']:g} points{times}"
 
 
 def wordings(run: Run) -> str:

@@ -6,7 +6,7 @@ from parts.topics import show_topics
 from parts.words import as_markdown, plain
 
 from audit import Run
-from audit.probes.alarms.section import curves_of, rates_at
+from audit.probes.alarms.section import chosen_on_half, curves_of, rates_at
 from audit.probes.kit.tasks import tasks_of
 
 
@@ -24,6 +24,15 @@ def move_thresholds(run: Run) -> None:
             "Threshold of the score", points, points[len(points) // 2],
             format_func=words.__getitem__, key=f"{key} at",
         )  # fmt: skip
+        halves = chosen_on_half(run, task.name)
+        if halves:
+            st.caption(
+                plain(
+                    "Everyone is counted here. The threshold of "
+                    f"{' and '.join(f'‘{name}’' for name in halves)} was chosen on one half of the "
+                    "subjects, and the table above has the rates of the other half."
+                )
+            )
         st.markdown(as_markdown(rates_at(run, task.name, point, by)))
 
 

@@ -9,6 +9,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -69,8 +70,7 @@ def alarm_curves(run: Run, task: str, attribute: str) -> Figure:
                 axis.axvline(threshold, color=INK, lw=1, ls=":")
             axis.set_xlabel("threshold of the score")
             if (here["threshold"] > 0).all():
-                axis.set_xscale("log")
-                axis.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: f"{v:g}"))
+                _logarithmic(axis, here["threshold"])
             axis.set_title(_TOLD[metric], loc="left")
             axis.yaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: f"{v:g}%"))
         level = f"{rows['level'].iloc[0]:.0%} bands for all groups and thresholds"
@@ -119,6 +119,19 @@ def _curves(run: Run, task: str, attribute: str) -> pd.DataFrame:
     if rows.empty:
         raise InputError(sentence(f"{run.name}: no curves of '{task}' by '{attribute}'"))
     return rows
+
+
+def _logarithmic(axis: Axes, thresholds: pd.Series[float]) -> None:
+    """A log axis whose marks are plain numbers, few enough to be read."""
+    axis.set_xscale("log")
+    decades = np.log10(thresholds.max() / thresholds.min())
+    steps = (1, 2, 5) if decades < 2 else (1,)
+    if decades < 0.5:  # less than 1, 2, 5 would show
+        axis.xaxis.set_major_locator(mpl.ticker.MaxNLocator(4))
+    else:
+        axis.xaxis.set_major_locator(mpl.ticker.LogLocator(subs=steps, numticks=6))
+    axis.xaxis.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: f"{v:g}"))
+    axis.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
 
 
 def _groups(rows: pd.DataFrame) -> list[str]:

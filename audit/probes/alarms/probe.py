@@ -12,12 +12,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validat
 
 from audit.core.errors import InputError, sentence
 from audit.core.registry import unknown
-from audit.core.tables import ENSEMBLE, SCORES, require_finite
+from audit.core.rows import Row
+from audit.core.tables import ENSEMBLE, EVERYONE, NOT_JUDGED, SCORES, require_finite
 from audit.data.dataset import Dataset
 from audit.data.labels import LabelSet
 from audit.data.remarks import Remark
 from audit.measure.measures import measured
 from audit.models.encoder import Gives, Texts
+from audit.probes.alarms.rows import CUT_SHORT, MARGINS
 from audit.probes.alarms.rows import Alarms as Rows
 from audit.probes.alarms.units import ANY, Rule, Units
 from audit.probes.kit.base import Design, Seen, require_column
@@ -91,6 +93,7 @@ class Alarms(InPoorFootage, Choice):
     later: ClassVar = FOOTAGE_KEYS
     emits: ClassVar = SCORES
     needs: ClassVar[Gives] = "scores"
+    gated: ClassVar = MARGINS
 
     kind: Literal["alarms"] = "alarms"
     alarm: tuple[str, ...] = Field(
@@ -166,6 +169,12 @@ class Alarms(InPoorFootage, Choice):
         if self.together is None:
             return
         where = f"probe '{self.kind}': together"
+        if dataset.card.most_per_cluster is not None:
+            told = (
+                f"{where}: 'most_per_cluster' takes pictures out of clips, whose alarm and truth "
+            )
+            step = "Take the cap out, or ask 'only' of some clips"
+            raise InputError(sentence(f"{told}are those of all of their pictures", step))
         require_column(dataset, self.together.column, where)
         table = dataset.table.set_index("image_id").loc[list(keys)]
         clips = table[self.together.column]
@@ -243,7 +252,7 @@ class Alarms(InPoorFootage, Choice):
         Range: shares from 0 to 1. Does not show: how soon an event is noticed, whether anybody
         looks at an alarm, anything about cameras and hours that are not in the data.
         """
-        keys = seen.images.keys
+        keys, lost = self._in_whole_clips(seen)
         truth = self.right_places(seen.dataset, keys)
         event = None if truth is None else np.where(truth < 0, -1, np.isin(truth, self.raising))
         scores = rows.pivot(index="image_id", columns="condition", values="value").loc[list(keys)]
@@ -252,13 +261,37 @@ class Alarms(InPoorFootage, Choice):
             found = Units.of(keys, scores[condition].to_numpy(float), event, design.groups)
             if self.together is None:
                 return found
-            clips = seen.column(self.together.column).astype(str).to_numpy()
+            clips = seen.column(self.together.column).loc[list(keys)].astype(str).to_numpy()
             return found.together(clips, self.together.rule)
 
         poor = {name: units(name).score for name in self.footage}
         found = Rows(self, units(ENSEMBLE), design, poor)
         every = {"probe": self.kind, "task": self.task, "label": self.alarm_name}
-        return measured(found.every(), level=design.confidence.level, **every)
+        return measured([*lost, *found.every()], level=design.confidence.level, **every)
+
+    def _in_whole_clips(self, seen: Seen) -> tuple[tuple[str, ...], list[Row]]:
+        """Pictures of clips none of whose pictures was set aside, and a row that counts the others.
+
+        Without one of its pictures nobody knows whether a clip shows an event or raises an alarm.
+        """
+        keys = seen.images.keys
+        if self.together is None:
+            return keys, []
+        asked = list(self.pictures(seen.dataset))
+        clips = seen.dataset.table.set_index("image_id").loc[asked, self.together.column]
+        cut = set(clips[~clips.index.isin(keys)])
+        if not cut:
+            return keys, []
+        whole = tuple(key for key in keys if clips[key] not in cut)
+        if not whole:
+            told = (
+                f"'{self.task}': every '{self.together.column}' lost a picture that was set aside"
+            )
+            step = "Mend the pictures in private/quarantined.csv, or ask without 'together'"
+            raise InputError(sentence(told, step))
+        row = {"metric": CUT_SHORT, "condition": ENSEMBLE, "attribute": EVERYONE}
+        row |= {"group": EVERYONE, "unit": "clips", "verdict": NOT_JUDGED}
+        return whole, [row | {"value": float(len(cut)), "n": int(clips.nunique())}]
 
 
 __all__ = ["Alarms", "Together", "Workload"]

@@ -13,16 +13,19 @@ from numpy.typing import NDArray
 from audit.core.digits import bounds, percent
 from audit.core.rows import Row
 from audit.core.tables import EVERYONE, NOT_JUDGED, OK, UNDEFINED
-from audit.core.verdicts import Verdict
+from audit.core.verdicts import EITHER_WAY, Verdict, verdicts
+from audit.measure.effects import change_interval
 from audit.measure.measures import rows_of_rates
 from audit.measure.metrics import DEFAULT_FAMILY, standing
+from audit.probes.alarms.points import TOO_SHORT, Point, choose
 from audit.probes.alarms.units import Units
 from audit.probes.kit.base import Design
-from audit.stats.clustered import Floats, Sample, rate_interval
+from audit.probes.kit.footage import CAMERA
+from audit.stats.clustered import Flags, Floats, Sample, rate_interval
 from audit.stats.counts import count
-from audit.stats.gaps import Claims, Pairs, judge
+from audit.stats.gaps import NEGLIGIBLE, Claims, Pairs, judge
 from audit.stats.multiplicity import compare
-from audit.stats.samples import pick_groups
+from audit.stats.samples import pick_groups, pick_questions
 from audit.stats.significance import bonferroni_level
 from audit.stats.verification import split_subjects
 
@@ -38,10 +41,14 @@ ALARMS: Final = "alarm_rate"
 GAP: Final = {name: f"{name}_gap" for name in (FALSE_ALARMS, DETECTED, ALARMS)}
 CURVE: Final = {name: f"{name}_curve" for name in (FALSE_ALARMS, DETECTED, ALARMS)}
 TURN: Final = {name: f"{name}_turn" for name in (FALSE_ALARMS, DETECTED, ALARMS)}
+#: of everyone, in poor footage
+CHANGE: Final = {name: f"{name}_change" for name in (FALSE_ALARMS, DETECTED, ALARMS)}
 #: of what alarms are for an operator
 PER_HOUR: Final = "alarms_per_camera_hour"
 PRECISION: Final = "precision"
 REVIEWS: Final = "reviews_per_true_alarm"
+#: clips that lost a picture, and are in no rate
+CUT_SHORT: Final = "clips_cut_short"
 
 #: false alarm rates of everyone, and detection rates, whose thresholds are points of the curves
 POINTS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
@@ -54,23 +61,13 @@ _HARM: Final = {
 }
 #: an alarm casts suspicion, so a ratio margin binds as for labels that do
 _FAMILY: Final = {FALSE_ALARMS: "suspicion", DETECTED: DEFAULT_FAMILY, ALARMS: "suspicion"}
+#: the family of the margin of each gap
+MARGINS: Final = {GAP[metric]: family for metric, family in _FAMILY.items()}
 _AMONG: Final = {
     FALSE_ALARMS: "{units} without an event",
     DETECTED: "{units} with an event",
     ALARMS: "{units}, events or not",
 }
-
-
-@dataclass(frozen=True)
-class Point:
-    """A threshold in use; ``measured``, (n,), are the units that it is judged on, by ``score``."""
-
-    condition: str
-    threshold: float
-    measured: NDArray[np.bool_]
-    score: Floats
-    fixed_on: int = 0
-    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,7 +83,7 @@ class Alarms:
         """All rows."""
         for point in self.points:
             yield self._threshold(point)
-            if point.reason:
+            if point.undefined:
                 continue
             judged = point.score, point.measured, [point.threshold]
             samples = {m: self._sample(m, *judged) for m in self.metrics}
@@ -98,6 +95,7 @@ class Alarms:
                         yield self._gap(metric, sample, point, attribute)
             if self.probe.workload is not None:
                 yield from self._workload(samples, point)
+        yield from self._footage()
         for metric in self.metrics:
             yield from self._curve(metric)
 
@@ -111,45 +109,40 @@ class Alarms:
     @cached_property
     def points(self) -> tuple[Point, ...]:
         """The operating points of the suite, each as it is and in other footage."""
-        return tuple(
-            each
-            for point in self._points()
-            for each in (
-                point,
-                *(
-                    replace(point, condition=f"{point.condition}, {name}", score=score)
-                    for name, score in self.poor.items()
-                    if not point.reason
-                ),
-            )
-        )
+        return tuple(each for point in self._points() for each in (point, *self._seen(point)))
+
+    def _seen(self, point: Point) -> Iterator[Point]:
+        """The same point in other footage."""
+        for name, score in self.poor.items():
+            if not point.undefined:
+                told = f"{point.condition}, {name}"
+                yield replace(point, condition=told, score=score, footage=name)
 
     def _points(self) -> Iterator[Point]:
         """Those in use, then those of a wanted rate among half of the subjects."""
-        everyone, scores = np.ones(len(self.units.score), bool), self.units.score
+        everyone, scores, noun = (
+            np.ones(len(self.units.score), bool),
+            self.units.score,
+            self.units.noun,
+        )
+        short = "" if np.isfinite(scores).any() else f"none of {scores.size:,} {noun} {TOO_SHORT}"
         for threshold in self.probe.thresholds:
-            reason = "" if (self.units.score >= threshold).any() else "it is above every score"
-            yield Point(f"threshold {threshold:g}", threshold, everyone, scores, reason=reason)
+            yield Point(f"threshold {threshold:g}", threshold, everyone, scores, undefined=short)
         if not self.probe.false_alarm_rates:
             return
         groups = self.design.groups
         fixer = split_subjects(groups.cluster_ids, self.design.seed)[self.units.clusters]
-        quiet = np.sort(self.units.score[fixer & (self.units.event == 0)])[::-1]
+        quiet = scores[fixer & (self.units.event == 0)]
         for rate in self.probe.false_alarm_rates:
-            condition, allowed = f"false alarm rate {100 * rate:g} %", int(rate * quiet.size)
-            if not allowed:
-                told = f"{quiet.size:,} {self.units.noun} without an event can't show so low a rate"
-                yield Point(condition, np.nan, ~fixer, scores, quiet.size, told)
-                continue
-            # the lowest score that no more than the allowed number reach
-            edge = quiet[allowed] if allowed < quiet.size else -np.inf
-            threshold = float(np.nextafter(edge, np.inf))
-            yield Point(condition, threshold, ~fixer, scores, quiet.size)
+            found = choose(rate, quiet, scores, noun)
+            told = found.undefined, found.remark
+            condition = f"false alarm rate {100 * rate:g} %"
+            yield Point(condition, found.threshold, ~fixer, scores, quiet.size, *told)
 
     @cached_property
     def grid(self) -> Floats:
         """Thresholds of the points of curves, rising, as they are printed; those in use too."""
-        found = [np.array([p.threshold for p in self.points if not p.reason])]
+        found = [np.array([p.threshold for p in self.points if not p.undefined])]
         for metric, rates in zip(self.metrics, (POINTS, DETECTIONS), strict=False):
             scores = self.units.score[self._asked(metric)]
             scores = scores[np.isfinite(scores)]
@@ -165,8 +158,8 @@ class Alarms:
             "n": point.fixed_on,
             "method": "fixed in the suite"
             if not point.fixed_on
-            else "lowest at which no more than the wanted share raise a false alarm",
-            "status": UNDEFINED if point.reason else OK,
+            else "lowest score at which no more than the wanted share raise a false alarm",
+            "status": UNDEFINED if point.undefined else OK,
             "reason": point.reason,
             "verdict": NOT_JUDGED,
         }
@@ -187,12 +180,16 @@ class Alarms:
         thresholds: Sequence[float] | Floats,
     ) -> Sample:
         """How many raise an alarm, a question a threshold, in every group."""
+        flags = score[:, np.newaxis] >= np.asarray(thresholds)
+        return self._counted(metric, measured, flags)
+
+    def _counted(self, metric: str, measured: NDArray[np.bool_], flags: Flags) -> Sample:
+        """How often each flag, (n, Q), is up among the units of a rate, in every group."""
         at = self._asked(metric) & measured
         clusters, draws = self.units.clusters[at], self.design.draws
-        alarms = score[at, np.newaxis] >= np.asarray(thresholds)
         groups = self.design.groups
         counted = count(
-            alarms, self.units.member[at], clusters, len(groups.cluster_ids),
+            flags[at], self.units.member[at], clusters, len(groups.cluster_ids),
             draws.weights, draws.rows(clusters),
         )  # fmt: skip
         return counted.sample(np.arange(len(groups.index)))
@@ -258,20 +255,77 @@ class Alarms:
         ends = [row[f"{end}_simultaneous"] / 100 for end in ("low", "high")]
         low, high = rate_interval(part, row.get("level", self.design.confidence.level))
         rates = [percent(part.rate[0, g], low[0, g], high[0, g]) for g in (one, other)]
-        ratio = float(claims.ratio[0, 0])
-        times = f", {ratio:.2g} times" if ratio >= 1.5 else ""
         within = row["verdict"] == Verdict.WITHIN
         held = f"surely below {bounds(ends[1], ends[1]).split(' ')[0]}" if within else bounds(*ends)
-        margin = f"{row['margin']:g} points"
-        if not np.isnan(ratio) and "ratio" in str(claims.basis[0, 0]):
-            margin += f" or {self.design.confidence.margin(_FAMILY[metric]).times:g} times"
-        verdict = Verdict(row["verdict"]).against(margin, "no two groups differ by {margin}")
+        # without any event there is no ratio, and the difference alone is judged
+        binds = part.events.any()
+        ratio = self.design.confidence.margin(_FAMILY[metric]).ratio if binds else None
+        never = "" if part.events.any() else "; no alarm is raised at all"
         return (
             f"At {row['condition']} of '{self.probe.task}', of {self._among(metric)} "
             f"{rates[0]} % of {row['attribute']} {row['group']} raise an alarm and {rates[1]} % of "
-            f"{row['other']}: {percent(row['value'] / 100, *ends)} points apart{times} "
-            f"({100 * self.design.confidence.level:.0f} % bounds {held}); {verdict}."
+            f"{row['other']}: {_apart(percent(row['value'] / 100, *ends))}{_times(claims)} "
+            f"({100 * self.design.confidence.level:.0f} % bounds {held}{_surely(claims, ratio)}); "
+            f"{_against(row, claims, ratio)}{never}."
         )
+
+    # ---- what poor footage costs -----------------------------------------------------------------
+
+    def _footage(self) -> Iterator[Row]:
+        """How much each rate of everyone changes in poor footage, paired, from a plain camera.
+
+        Bounds hold for all operating points and all poor footage at once (Bonferroni).
+        """
+        if CAMERA not in self.poor:
+            return
+        seen = [p for p in self.points if not p.undefined and p.footage not in ("", CAMERA)]
+        for point in seen:
+            before, after = (s >= point.threshold for s in (self.poor[CAMERA], point.score))
+            flags = np.stack([before, after, after & ~before, before & ~after], axis=1)
+            for metric in self.metrics:
+                counted = self._counted(metric, point.measured, flags)
+                yield self._change(metric, point, pick_groups(counted, np.array([0])), len(seen))
+
+    def _change(self, metric: str, point: Point, sample: Sample, size: int) -> Row:
+        """The change of one rate; ``sample``: before, after, gained and lost, of everyone."""
+        c = self.design.confidence
+        gained, lost = (pick_questions(sample, slice(q, q + 1)) for q in (2, 3))
+        each = float(bonferroni_level(c.level, size))
+        ends = [change_interval(gained, lost, level=level) for level in (c.level, each)]
+        (low, high), all_ends = ([100 * float(v[0, 0]) for v in pair] for pair in ends)
+        margin = 100 * c.margin(DEFAULT_FAMILY).difference
+        status, reason = self._standing(gained)
+        row = self._row(CHANGE[metric], point.condition, EVERYONE) | {
+            "group": EVERYONE,
+            "unit": "points",
+            **gained.counted(0, 0),
+            "value": 100 * float(sample.rate[1, 0] - sample.rate[0, 0]),
+            "low": low,
+            "high": high,
+            "low_simultaneous": all_ends[0],
+            "high_simultaneous": all_ends[1],
+            "margin": margin,
+            "margin_family": DEFAULT_FAMILY,
+            "harm": _HARM[metric],
+            "family": f"{self.probe.task}, {metric} in poor footage",
+            "family_size": size,
+            "method": f"paired with '{CAMERA}', among {self._among(metric)}: shares gained and "
+            "lost, Bonferroni",
+            "status": status[0, 0],
+            "reason": reason[0, 0],
+        }
+        if row["status"] != OK:
+            return row
+        row["verdict"] = str(verdicts(all_ends[0], all_ends[1], margin))
+        after, before = (100 * sample.rate[q, 0] for q in (1, 0))
+        told = (
+            f"At {point.condition} of '{self.probe.task}', {after:.0f} % of {row['n']:,} "
+            f"{self._among(metric)} raise an alarm, and {before:.0f} % of the same through a plain "
+            f"camera: {row['value']:+z.0f} points ({100 * c.level:.0f} % simultaneous bounds "
+            f"{all_ends[0]:+z.0f} to {all_ends[1]:+z.0f})"
+        )
+        said = Verdict(row["verdict"]).against(f"{margin:g} points", EITHER_WAY)
+        return row | {"statement": f"{told}; {said}."}
 
     # ---- over all thresholds ---------------------------------------------------------------------
 
@@ -373,6 +427,39 @@ class Alarms:
                 }
 
 
+def _apart(points: str) -> str:
+    return f"{points} point{'' if points == '1' else 's'} apart"
+
+
+def _times(claims: Claims) -> str:
+    ratio = float(claims.ratio[0, 0])
+    return f", {ratio:.2g} times" if ratio >= 1.5 else ""
+
+
+def _surely(claims: Claims, ratio: float | None) -> str:
+    """What is sure of the largest ratio, where a ratio margin binds."""
+    within = claims.verdict[0, 0] == Verdict.WITHIN
+    bound = float((claims.ratio_below if within else claims.ratio_surely)[0, 0])
+    if ratio is None or np.isnan(bound) or (bound <= 1 and not within):
+        return ""
+    return f", the ratio {'surely below' if within else 'at least'} {bound:.3g}"
+
+
+def _against(row: Row, claims: Claims, ratio: float | None) -> str:
+    """The verdict with the margin, or margins, that it rests on."""
+    basis, verdict = str(claims.basis[0, 0]), Verdict(row["verdict"])
+    points, times = f"{row['margin']:g} points", f"{ratio or 0:g} times"
+    small = "no two groups differ by {margin}"
+    if ratio is None or basis == NEGLIGIBLE:
+        rare = " and all rates are negligible" if basis == NEGLIGIBLE else ""
+        return verdict.against(points, small) + rare
+    if verdict == Verdict.EXCEEDS and basis == "ratio":
+        return f"{verdict.against(times)}, and not surely that of {points}"
+    if verdict == Verdict.EXCEEDS and basis == "difference":
+        return f"{verdict.against(points)}, and not surely that of {times}"
+    return verdict.against(f"{points} or {times}", small)
+
+
 def at_threshold(threshold: float) -> str:
     """The condition of a point of a curve."""
     return f"threshold {threshold:.6g}"
@@ -399,6 +486,7 @@ def _span(thresholds: Floats) -> str:
 
 
 __all__ = [
-    "ALARMS", "CURVE", "DETECTED", "FALSE_ALARMS", "GAP", "PER_HOUR", "PRECISION", "REVIEWS",
-    "THRESHOLD", "TURN", "Alarms", "Point", "at_threshold", "threshold_of",
+    "ALARMS", "CHANGE", "CURVE", "CUT_SHORT", "DETECTED", "FALSE_ALARMS", "GAP", "MARGINS",
+    "PER_HOUR", "PRECISION", "REVIEWS", "THRESHOLD", "TURN", "Alarms", "at_threshold",
+    "threshold_of",
 ]  # fmt: skip

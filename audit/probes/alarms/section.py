@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -12,21 +11,22 @@ from audit.core.evidence import each
 from audit.core.page import Markdown
 from audit.core.rows import Fields, Record
 from audit.core.rundir import Run
-from audit.core.tables import EVERYONE, OK, UNDEFINED
+from audit.core.tables import EVERYONE, EXCEEDS, OK, UNDEFINED
 from audit.probes.alarms.figures import alarm_curves, roc_curves
+from audit.probes.alarms.points import in_words
 from audit.probes.alarms.rows import (
     ALARMS,
+    CHANGE,
     CURVE,
+    CUT_SHORT,
     DETECTED,
     FALSE_ALARMS,
     GAP,
-    PER_HOUR,
-    PRECISION,
-    REVIEWS,
     THRESHOLD,
     TURN,
     threshold_of,
 )
+from audit.probes.alarms.work import asked_alarms, work_blocks
 from audit.probes.kit.blocks import (
     OUT_OF_SCOPE,
     Block,
@@ -38,15 +38,13 @@ from audit.probes.kit.blocks import (
     said,
 )
 from audit.probes.kit.cells import at, measured, rate_in_words, table
-from audit.probes.kit.measures_section import in_unit, measure_cells
+from audit.probes.kit.measures_section import measure_cells
 from audit.probes.kit.tasks import tasks_of
 
 
 def tell(run: Run) -> Sequence[Block]:
     """Every task that raises alarms."""
-    asked = tasks_of(run, "alarms")
-    probes = [probe for probe in run.suite["probes"] if probe["kind"] == "alarms"]
-    parts = [_of_task(run, t.name, p) for t, p in zip(asked, probes, strict=True)]
+    parts = [_of_task(run, name, probe) for name, probe in asked_alarms(run)]
     scope = [] if tasks_of(run, "identity") else [OUT_OF_SCOPE]
     return [*scope, _WHAT, *parts] if parts else ()
 
@@ -77,9 +75,11 @@ def _of_task(run: Run, name: str, probe: Fields) -> Part:
     blocks: list[Block] = [
         said("Alarm: {labels}.", labels=rows["label"].iloc[0]),
         _thresholds(rows),
+        *_remarks(rows),
         _gaps(rows[rows["attribute"].isin(single)]),
         *_turns(rows),
-        *_work(rows, probe, EVERYONE),
+        *_footage(rows),
+        *work_blocks(rows, probe, EVERYONE),
     ]
     if lead:
         blocks += [
@@ -96,34 +96,57 @@ def _has_truth(rows: pd.DataFrame) -> bool:
 
 
 def _lead(rows: pd.DataFrame, single: Sequence[str]) -> str | None:
-    """The attribute with the surest gap in false alarms, or in alarms."""
+    """The attribute with the surest gap in false alarms, or in alarms.
+
+    One whose groups all have enough of what every rate is among comes first, then one of which two
+    have.
+    """
+    curves = rows[rows["metric"].isin(CURVE.values())]
+    enough = (curves["status"] == OK).groupby(
+        [curves["attribute"], curves["metric"], curves["group"]]
+    )
+    by_group = enough.all().groupby(level=["attribute", "metric"])
+    whole, two = (
+        {str(a) for a, fine in held.groupby(level="attribute").all().items() if fine}
+        for held in (by_group.all(), by_group.sum() > 1)
+    )
+    among = next(
+        filter(None, ([a for a in single if a in these] for these in (whole, two))), single
+    )
     gaps = rows[rows["metric"].isin([GAP[FALSE_ALARMS], GAP[ALARMS]])]
-    gaps = gaps[gaps["attribute"].isin(single) & (gaps["status"] == OK)]
+    gaps = gaps[gaps["attribute"].isin(among) & (gaps["status"] == OK)]
     sure = gaps.sort_values("low_simultaneous", kind="stable")
-    return str(sure["attribute"].iloc[-1]) if len(sure) else next(iter(single), None)
+    return str(sure["attribute"].iloc[-1]) if len(sure) else next(iter(among), None)
 
 
 def _thresholds(rows: pd.DataFrame) -> Markdown:
     """Each operating point, and the rates of everyone there."""
     everyone = {(r.condition, r.metric): r for r in each(rows[rows["attribute"] == EVERYONE])}
+    titles = {m: f"{t}, everyone" for m, t in _RATES.items() if m in {m for _, m in everyone}}
+
+    def rate(condition: str, metric: str) -> str:
+        found = everyone.get((condition, metric))
+        return "–" if found is None else rate_in_words(found)
+
     return table(
         {
             "Operating point": row.condition,
-            "Threshold": row.reason if row.status == UNDEFINED else at(row, f"{row.value:.4g}"),
-            **{
-                f"{title}, everyone": rate_in_words(everyone[row.condition, metric])
-                for metric, title in _RATES.items()
-                if (row.condition, metric) in everyone
-            },
+            "Threshold": "none" if row.status == UNDEFINED else at(row, in_words(row.value)),
+            **{title: rate(row.condition, metric) for metric, title in titles.items()},
         }
-        for row in each(_uniform(rows[rows["metric"] == THRESHOLD]))
+        for row in each(rows[rows["metric"] == THRESHOLD])
     )
 
 
-def _uniform(found: pd.DataFrame) -> pd.DataFrame:
-    """Points that can be told in one table: those with a threshold, else all."""
-    known = found[found["status"] == OK]
-    return known if len(known) else found
+def _remarks(rows: pd.DataFrame) -> Iterator[Block]:
+    """Why an operating point has no threshold, or what is to be known of it."""
+    for row in each(rows[(rows["metric"] == THRESHOLD) & (rows["reason"] != "")]):
+        none = "no threshold, since " if row.status == UNDEFINED else ""
+        yield said("At {point}: {none}{why}.", point=row.condition, none=none, why=row.reason)
+    for row in each(rows[rows["metric"] == CUT_SHORT]):
+        cut, of = f"{row.value:,.0f}", f"{row.n:,}"
+        told = "{cut} of {of} clips lost a picture that was set aside, and are in no rate."
+        yield said(told, cut=cut, of=of)
 
 
 _WORDS: Final = {
@@ -132,8 +155,10 @@ _WORDS: Final = {
     ALARMS: "alarms",
 }
 _RATES: Final = {metric: words.capitalize() for metric, words in _WORDS.items()}
-#: of what a gap or a change of places is
-_WHICH: Final = {of[metric]: words for of in (GAP, TURN) for metric, words in _WORDS.items()}
+#: of what a gap, a change of places or one in poor footage is
+_WHICH: Final = {
+    of[metric]: words for of in (GAP, TURN, CHANGE) for metric, words in _WORDS.items()
+}
 
 
 def _gaps(rows: pd.DataFrame) -> Markdown:
@@ -152,8 +177,11 @@ def _gaps(rows: pd.DataFrame) -> Markdown:
 
 
 def _judged(row: Record) -> dict[str, object]:
+    """Size and verdict; one that rests on the ratio alone says so, as the size may not show it."""
     cells = measure_cells(row)
-    return {"Points [bounds]": next(iter(cells.values())), "Verdict": cells["Verdict"]}
+    by_ratio = row.verdict == EXCEEDS and row.method.endswith("; by ratio")
+    verdict = Markdown(f"{cells['Verdict']} by ratio") if by_ratio else cells["Verdict"]
+    return {"Points [bounds]": next(iter(cells.values())), "Verdict": verdict}
 
 
 def _turns(rows: pd.DataFrame) -> Iterator[Block]:
@@ -172,12 +200,28 @@ def _turns(rows: pd.DataFrame) -> Iterator[Block]:
         yield Markdown("Who is worse off depends on the threshold:\n\n" + "\n".join(lines))
 
 
+def _footage(rows: pd.DataFrame) -> Iterator[Block]:
+    """What poor footage does to the rates of everyone."""
+    found = rows[rows["metric"].isin(CHANGE.values())]
+    if found.empty:
+        return
+    yield Markdown(
+        "In poor footage, of everyone: the change of each rate from a plain camera, paired by what "
+        "is shown, with bounds for all operating points and all poor footage at once."
+    )
+    yield table(
+        {"Change in": _WHICH[row.metric], "At": row.condition, **_judged(row)}
+        for row in each(found)
+    )
+
+
 # ---- what it costs -------------------------------------------------------------------------------
 
 
 _PRICE: Final = Markdown(
     "Each row is another threshold. What is saved in false alarms is paid for in missed events, "
-    "and beside everyone's rate stands that of the group that pays most."
+    "and beside everyone's rate stands that of the group that pays most. Everyone is counted here, "
+    "also those on whom a threshold was chosen."
 )
 
 
@@ -185,20 +229,30 @@ def _price(rows: pd.DataFrame, attribute: str) -> Markdown:
     """Rates of everyone and of the worst group at the thresholds of the curves."""
     lines = []
     metrics = [m for m in (FALSE_ALARMS, DETECTED, ALARMS) if (rows["metric"] == CURVE[m]).any()]
-    curves = rows[rows["metric"].isin([CURVE[m] for m in metrics]) & (rows["status"] == OK)]
+    curves = rows[rows["metric"].isin([CURVE[m] for m in metrics])]
     for condition, here in curves.groupby("condition", sort=False):
         line: dict[str, object] = {"Threshold": str(condition).split()[-1]}
         for metric in metrics:
             of = here[here["metric"] == CURVE[metric]]
-            everyone = each(of[of["attribute"] == EVERYONE])
-            groups = of[of["attribute"] == attribute].sort_values("value", kind="stable")
-            line[f"{_RATES[metric]}, everyone"] = _rate(everyone[0]) if everyone else "–"
-            line[_WORST[metric]] = "no two groups differ"
-            if groups["value"].nunique() > 1:
-                worst = each(groups)[0 if metric == DETECTED else -1]
-                line[_WORST[metric]] = said("{g}: {rate}", g=worst.group, rate=_rate(worst))
+            (everyone,) = each(of[of["attribute"] == EVERYONE])
+            line[f"{_RATES[metric]}, everyone"] = _rate(everyone)
+            groups = of[of["attribute"] == attribute]
+            line[f"{_WORST[metric]}, by {attribute}"] = _worst(groups, metric == DETECTED)
         lines.append(line)
     return table(sorted(lines, key=lambda line: float(str(line["Threshold"])), reverse=True))
+
+
+def _worst(groups: pd.DataFrame, fewest: bool) -> str | Markdown:
+    """The group that pays most, of those with enough to compare."""
+    enough = groups[groups["status"] == OK].sort_values("value", kind="stable")
+    if len(enough) < 2:
+        return "too few of its groups"
+    few = len(groups) - len(enough)
+    but = f", {few} too few" if few else ""
+    if enough["value"].nunique() == 1:
+        return f"equal here{but}"
+    worst = each(enough)[0 if fewest else -1]
+    return said("{g}: {rate}{but}", g=worst.group, rate=_rate(worst), but=but)
 
 
 def curves_of(run: Run, task: str) -> tuple[list[str], list[str]]:
@@ -207,6 +261,12 @@ def curves_of(run: Run, task: str) -> tuple[list[str], list[str]]:
     rows = rows[rows["metric"].isin(CURVE.values())]
     points = sorted(dict.fromkeys(rows["condition"]), key=threshold_of)
     return points, [a for a in dict.fromkeys(rows["attribute"]) if a != EVERYONE]
+
+
+def chosen_on_half(run: Run, task: str) -> list[str]:
+    """Operating points whose threshold was chosen on half of the subjects."""
+    rows = run.measures[(run.measures["task"] == task) & (run.measures["metric"] == THRESHOLD)]
+    return list(rows.loc[(rows["n"] > 0) & (rows["status"] == OK), "condition"])
 
 
 def rates_at(run: Run, task: str, condition: str, attribute: str) -> Markdown:
@@ -240,50 +300,6 @@ def _rate(row: Record) -> str:
     return at(row, measured(row.value, *ends, unit="%"))
 
 
-_WORK: Final = {
-    PER_HOUR: "Alarms per camera and hour",
-    PRECISION: "Alarms that are right",
-    REVIEWS: "Alarms looked at for each right one",
-}
-
-
-def _work(rows: pd.DataFrame, probe: Fields, attribute: str) -> Iterator[Block]:
-    """What the alarms are for an operator."""
-    found = rows[rows["metric"].isin(_WORK) & (rows["attribute"] == attribute)]
-    if found.empty:
-        return
-    work = probe["workload"]
-    if attribute == EVERYONE:
-        yield said(
-            "Stated for the place of use: {n} pictures or clips an hour and camera, an event in "
-            "{p} of them, {cameras} cameras.",
-            n=f"{work['per_hour']:,g}", p=f"{100 * work['prevalence']:g} %",
-            cameras=f"{work['cameras']:,}",
-        )  # fmt: skip
-        hourly = found[found["metric"] == PER_HOUR]
-        for row in each(hourly[hourly["value"].notna()]):
-            yield said(
-                "At {point}: {all} alarms an hour over all {cameras} cameras.",
-                point=row.condition, all=f"{row.value * work['cameras']:,.3g}",
-                cameras=f"{work['cameras']:,}",
-            )  # fmt: skip
-    cells = {(r.condition, r.group, r.metric): r for r in each(found)}
-    yield table(
-        {"At": condition, "Group": group}
-        | {title: _worked(cells[condition, group, metric]) for metric, title in _WORK.items()}
-        for condition, group in dict.fromkeys(key[:2] for key in cells)
-    )
-
-
-def _worked(row: Record) -> str:
-    if math.isnan(row.value):
-        return str(row.reason)
-    few = "" if row.status == OK else f" ({row.status.replace('_', ' ')})"
-    if row.metric == PRECISION:
-        return at(row, measured(row.value, row.low, row.high, "%") + few)
-    return at(row, in_unit(row.value, row.low, row.high, row.unit) + few)
-
-
 def _by(rows: pd.DataFrame, probe: Fields, attribute: str) -> list[Block]:
     """All rates of an attribute's groups at each operating point."""
     found = rows[(rows["attribute"] == attribute) & rows["metric"].isin(_RATES)]
@@ -295,7 +311,7 @@ def _by(rows: pd.DataFrame, probe: Fields, attribute: str) -> list[Block]:
         for condition, group in dict.fromkeys(key[:2] for key in cells)
     )
     gaps = [_gaps(rows[rows["attribute"] == attribute])] if " x " in attribute else []
-    return [rates, *gaps, *_work(rows, probe, attribute)]
+    return [rates, *gaps, *work_blocks(rows, probe, attribute)]
 
 
 SECTION: Final = Section("surveillance", probe_would("alarms"), tell)

@@ -84,6 +84,8 @@ class Probe(BaseModel):
     whole: ClassVar[str] = ""
     #: the least that a model has to give; see ``audit.models.encoder.GIVES``
     needs: ClassVar[Gives] = "embeddings"
+    #: metrics of gaps in MEASURES that gates judge, each with the family of its margin
+    gated: ClassVar[Mapping[str, str]] = {}
     #: keys that plans sealed before had, with the only value they could have
     earlier: ClassVar[Fields] = {}
     #: keys that came after plans were sealed, empty by default: unused they are in no digest

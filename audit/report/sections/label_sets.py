@@ -16,6 +16,17 @@ def label_warnings(run: Run) -> list[str]:
     return list(dict.fromkeys(s["content_warning"] for s in sets if s.get("content_warning")))
 
 
+def label_sets(run: Run) -> list[Fields]:
+    """Every label set once, with the tasks that ask it as ``tasks``."""
+    sets: dict[str, Fields] = {}
+    tasks: dict[str, list[str]] = {}
+    for question in run.questions:
+        for labels in question["label_sets"]:
+            sets.setdefault(labels["digest"], labels)
+            tasks.setdefault(labels["digest"], []).append(str(question["task"]))
+    return [{**labels, "tasks": tasks[digest]} for digest, labels in sets.items()]
+
+
 def labels_table(labels: Fields) -> Markdown:
     """The labels of a set with tags, harm and counter-labels."""
     return table(
@@ -30,4 +41,4 @@ def labels_table(labels: Fields) -> Markdown:
 
 
 #: what a template may call; the run is filled in
-OFFERS: Final = (label_warnings,)
+OFFERS: Final = (label_warnings, label_sets)

@@ -13,20 +13,26 @@ from audit.core.rows import Fields, Record
 from audit.core.rundir import Run
 from audit.core.tables import DIFFERENCE, EXPLORATORY, PRIMARY
 from audit.measure.claims import Claim
-from audit.measure.confidence import RATIO_FAMILIES, Confidence
+from audit.measure.confidence import DEFAULT_RATIO, RATIO_FAMILIES, Confidence
 from audit.measure.findings import judged
 from audit.measure.metrics import DEFAULT_FAMILY
 from audit.probes.kit.cells import MOST_ROWS, asked, needed, p_value, table, tag
 
 
-def margins_table(run: Run) -> Markdown:
-    """The margins that were fixed before the run."""
-    stated = run.suite["confidence"]["margins"]
-    asked = [f for f in RATIO_FAMILIES if (run.disparities["margin_family"] == f).any()]
+def margins_of(run: Run) -> dict[str, Fields]:
+    """The margins of a run by label family: those stated, and those that bind unstated."""
+    stated: dict[str, Fields] = run.suite["confidence"]["margins"]
+    measured = run.measures[run.measures["probe"] == "alarms"]
+    judged_by = {*run.disparities["margin_family"], *measured["margin_family"]}
     # a harmful family has a ratio too, also where the suite states none
     bound = Confidence(margins=stated)
-    margins = stated | {f: bound.margin(f).model_dump() for f in asked}
-    return table(
+    return stated | {f: bound.margin(f).model_dump() for f in RATIO_FAMILIES if f in judged_by}
+
+
+def margins_table(run: Run) -> Markdown:
+    """The margins that were fixed before the run."""
+    margins = margins_of(run)
+    shown = table(
         {
             "Label family": "every other" if family == DEFAULT_FAMILY else family,
             "Gap that matters, points": f"{100 * margin['difference']:g}",
@@ -34,6 +40,13 @@ def margins_table(run: Run) -> Markdown:
         }
         for family, margin in sorted(margins.items(), key=lambda m: m[0] == DEFAULT_FAMILY)
     )
+    if not {*RATIO_FAMILIES} & {*margins}:
+        return shown
+    told = (
+        f"Of crime, nonhuman and suspicion a ratio of {DEFAULT_RATIO:g} matters too, unless the "
+        "suite states another; false alarms, and alarms of unknown truth, are judged as suspicion."
+    )
+    return Markdown(f"{shown}\n\n{told}")
 
 
 def _ratio(family: str, margin: Fields) -> str:

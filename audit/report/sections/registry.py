@@ -8,6 +8,7 @@ from typing import Final
 
 from audit.core.registry import Registry
 from audit.core.rundir import Run
+from audit.probes.alarms import work
 from audit.probes.kit import tasks
 from audit.probes.kit.blocks import Block, Section, require_place
 from audit.report.sections import (
@@ -25,7 +26,7 @@ from audit.report.sections import (
 #: modules whose ``OFFERS`` a template may call
 TOPICS: Final = (
     calibration, controls, disparities, groups, intersections, label_sets, plan, tasks, verdicts,
-    wordings,
+    wordings, work,
 )  # fmt: skip
 
 
