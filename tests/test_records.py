@@ -469,6 +469,10 @@ def test_scores_that_are_no_probabilities_order_labels_only(folder: Path) -> Non
          "kind 'linear' needs embeddings"),
         ("{kind: classification, label_set: datacomp-gender, templates: bare, "
          "wordings: {alterations: [padding 0.25]}}", "vectors", "alters pictures.*records only"),
+        ("{kind: alarms, label_set: ./jobs.yaml, templates: bare, alarm: [cook], "
+         "thresholds: [0.5]}", "other scores", "scores from 0 to 1, and.*'scores: percent' or"),
+        ("{kind: alarms, label_set: ./jobs.yaml, templates: bare, alarm: [cook], "
+         "thresholds: [0.5], corruptions: [fog]}", "scores", "Take 'corruptions' out of the probe"),
     ],
 )  # fmt: skip
 def test_a_probe_that_needs_more_than_there_is_says_so(
@@ -480,6 +484,7 @@ def test_a_probe_that_needs_more_than_there_is_says_so(
     names = {
         "labels": f"predictions:{folder / 'labels.csv'}",
         "scores": scores_table(folder),
+        "other scores": scores_table(folder, times=7) if model.startswith("other") else "",
         "vectors": f"embeddings:{folder / 'vectors.npz'}",
     }
     asked = suite(folder, names[model], f"  - {probe}\n", "bare" if model != "vectors" else "plain")
@@ -520,6 +525,7 @@ def test_scores_of_a_stated_scale_are_brought_to_0_to_1(
 ) -> None:
     found = one_score(tmp_path, said, scores)
     assert found.card.scoring.known
+    assert "'no fight' scores 1 less" in found.card.caveats[-1]
     rows, _ = found.recorded(["0", "1"])
     assert rows[:, 0].tolist() == pytest.approx(wanted, abs=1e-16)
     assert rows[:, 1].tolist() == pytest.approx(1 - np.array(wanted))  # 'no fight'

@@ -31,6 +31,11 @@ from audit.stats.scoring import Kind
 MOST: Final = 64_000_000
 #: what scores are; each is brought to 0 to 1 in the same order
 Scale = Literal["probability", "percent", "logit"]
+_MADE: Final = {
+    "percent": "The system's scores, in percent, were divided by 100, and thresholds hold these",
+    "logit": "The system's scores, as logits, became 1 / (1 + exp(-score)), and thresholds hold "
+    "these",
+}
 #: decimals of scores that are made here, so that 70.1 percent is 0.701 and no sign less
 _DECIMALS: Final = 12
 
@@ -130,7 +135,9 @@ def load(name: str, device: str, precision: str, cache: Path | None) -> Recorded
         if missing is not None:
             missing = float(_bounded(np.array([missing]), said.scores, ref)[0])
     caveat, kind = _meant(scores, missing)
+    caveats = [caveat, _MADE.get(said.scores or "", "")]
     if said.other is not None:
+        caveats.append(f"'{said.other}' scores 1 less the highest of the system's own labels")
         scores = _with_other(scores, said.other, kind, ref)
     content = hashlib.sha256(scores.given.tobytes()).hexdigest()
     names = [list(scores.ids), list(scores.labels)]
@@ -139,7 +146,7 @@ def load(name: str, device: str, precision: str, cache: Path | None) -> Recorded
         preprocessing="not known: predictions were handed over", logit_scale=1.0,
         precision="float64", device="none",
         fingerprint=digest_of({"scores": content, "names": names, "missing": missing}),
-        caveats=(caveat,) if caveat else (), scores=kind,
+        caveats=tuple(filter(None, caveats)), scores=kind,
         gives="scores" if scores.scored else "choices", recorded=True,
     )  # fmt: skip
     return RecordedPredictions(card, scores, missing)
