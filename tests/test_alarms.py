@@ -436,7 +436,11 @@ def test_what_poor_footage_costs_everyone_is_paired_with_the_plain_camera() -> N
         ({"thresholds": [0.5], "workload": {"per_hour": 10}}, "'prevalence' is not stated"),
         ({"thresholds": [0.5], "workload": {"per_hour": 10, "prevalence": 1}}, "settled without"),
         ({"truth": None, "false_alarm_rates": [0.1]}, "needs to know which pictures show an event"),
-        ({"thresholds": [0.5], "together": {"column": "c", "rule": 0}}, "rule"),
+        ({"thresholds": [5]}, "Write 0.05 for 5 percent"),
+        *(
+            ({"thresholds": [0.5], "together": {"column": "c", "rule": rule}}, "whole number")
+            for rule in (0, 2.5, "most", True)
+        ),
     ],
 )
 def test_what_can_not_be_asked_is_a_sentence(keys: dict[str, object], told: str) -> None:
@@ -456,6 +460,7 @@ def of_people(folder: Path, n: int, **columns: object) -> Dataset:
         ({"alarm": ["woman"]}, "'woman'"),
         ({"alarm": ["female", "male"]}, "every label raises the alarm"),
         ({"truth": "one"}, "every picture of known truth in 'one' is an event"),
+        ({"truth": "none"}, "truth column 'none' is empty"),
         ({"together": {"column": "clp"}}, "has no column 'clp'"),
         ({"together": {"column": "half"}}, "column 'half' is empty for 20 of 40 pictures"),
         ({"together": {"column": "two"}}, "pictures of 'x' are of 20 subjects"),
@@ -465,9 +470,18 @@ def test_what_the_data_do_not_have_is_a_sentence(
     tmp_path: Path, keys: dict[str, object], told: str
 ) -> None:
     half = ["", *["y"]] * 20
-    data = of_people(tmp_path, 40, one="female", two="x", half=half)
+    data = of_people(tmp_path, 40, one="female", two="x", half=half, none="")
     with pytest.raises(InputError, match=told):
         probe(thresholds=[0.5], **keys).resolve(data)
+
+
+def test_unknown_truth_and_clips_of_one_picture_are_told(tmp_path: Path) -> None:
+    data = of_people(tmp_path, 40, seen=["female", "male", "", "male"] * 10)
+    asked = probe(thresholds=[0.5], truth="seen", together={"column": "image_id"})
+    asked.resolve(data)
+    told = [remark.text for remark in asked.remarks(data)]
+    assert any("'seen' is empty for 10 of 40 pictures, which are in no error" in t for t in told)
+    assert any("every 'image_id' has one picture" in text for text in told)
 
 
 @pytest.mark.slow

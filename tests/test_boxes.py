@@ -105,6 +105,28 @@ def test_a_box_that_can_not_be_is_refused(
         street(tmp_path, order, rows, more)
 
 
+@pytest.mark.parametrize("unit", ["pixels", "percent"])
+@pytest.mark.parametrize("rows", [["0.2,0.1,0.5,0.5", "0,0,1,1"], ["0,0,0.5,1"]])
+def test_fractions_read_in_another_unit_are_refused(
+    tmp_path: Path, unit: str, rows: list[str]
+) -> None:
+    with pytest.raises(InputError, match="Write 'unit: fraction'"):
+        street(tmp_path, "xywh", rows, f"unit: {unit}")
+    assert len(street(tmp_path, "xywh", [*rows, "3,2,5,5"], f"unit: {unit}")) == len(rows) + 1
+
+
+def test_a_column_twice_and_a_margin_of_no_picture_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "people.csv").write_text("id,a,b,c\n1,2,3,4\n")
+    card = "name: x\nmanifest: people.csv\nid_column: id\n"
+    for more, told in (
+        ("box: {columns: [a, b, c, c], order: xywh}", "the column 'c' twice"),
+        ("pictures: false\nmargin: 0.1", "nothing that 'margin' could be cut out of"),
+    ):
+        (tmp_path / "card.yaml").write_text(card + more)
+        with pytest.raises(InputError, match=told):
+            load(tmp_path)
+
+
 # --- clusters in two ways -------------------------------------------------------------------------
 
 
@@ -133,6 +155,7 @@ def test_a_cluster_holds_whole_videos_and_whole_cameras(tmp_path: Path) -> None:
             "cluster_also: [camera]\n",
             "row 2 .* is in none of",
         ),
+        ("0.png,v,a\n1.png,w,b\n", "cluster_also: [video]\n", "'video', which is named already"),
         ("0.png,v,a\n1.png,w,b\n", "cluster_also: [camra]\n", "no column named 'camra'"),
     ],
 )

@@ -204,6 +204,11 @@ def test_bins_on_words(people: Dataset) -> None:
     )
 
 
+def test_numbers_as_bins_of_times_are_refused_with_times(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match='"06:00"'):
+        simple(tmp_path, ["07:15", "23:00"]).grouping("x", [6, 22])
+
+
 def test_a_word_among_many_numbers_is_named(tmp_path: Path) -> None:
     data = simple(tmp_path, [*range(18, 39), "NA"])
     for bins in (None, [25, 35]):

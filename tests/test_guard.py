@@ -20,6 +20,9 @@ ACCUSE = [
     "a photo of a Criminal.", "a violent man", "criminality", "an Indian woman",
     "a muslim at prayer", "a gay man", "drug dealers",
     "the loi\u00adtering man", "a wheelchair thief",
+    "th1ef", "$tealing", "th\u00efef", "l o i t e r i n g", "a l-o-i-t-e-r-e-r", "a suspisious man",
+    "shop lifting", "a break-in", "an African", "Mexicans in a car", "a drunk sleeping", "a Jew",
+    "stealing a book", "a man in a crime novel", "a toy thief gun", "a child with a gun",
 ]  # fmt: skip
 PLAIN = [
     "suspension bridge", "a white car", "a man with a black dog", "a crimson dress", "a hoodie",
@@ -28,6 +31,9 @@ PLAIN = [
     "person in a hoodie with the hood up", "a person waiting for a friend", "scampi on a plate",
     "a man in a white shirt, a black cab", "people at a demonstration", "a knife on a board",
     "a person", "two men and a woman", "a prize for the painter",
+    "African violets", "coffee break in the park", "a break in the clouds", "a crime novel",
+    "shooting stars", "a firefighter fighting a fire", "child with a toy gun", "auspicious",
+    "castle house", "a monkey", "2nd floor, 50s diner", "A B C D", "Gypsy moth", "talking",
 ]  # fmt: skip
 
 
@@ -39,6 +45,16 @@ def test_what_accuses_is_found(text: str) -> None:
 @pytest.mark.parametrize("text", PLAIN)
 def test_plain_words_are_not(text: str) -> None:
     assert accusation(text) is None
+
+
+@pytest.mark.parametrize("part", ["seen", "unseen"])
+def test_the_page_tells_how_much_passes(part: str) -> None:
+    root = Path(__file__).parents[1]
+    texts = yaml.safe_load((root / "tests" / "guard_texts.yaml").read_text("utf-8"))[part]
+    passed = sum(accusation(text) is None for text in texts["accusing"])
+    stopped = sum(accusation(text) is not None for text in texts["harmless"])
+    shares = f"| {passed} of {len(texts['accusing'])} | {stopped} of {len(texts['harmless'])} |"
+    assert shares in (root / "docs" / "scenes.md").read_text("utf-8"), shares
 
 
 def test_what_is_found_is_told_with_its_list_and_tags() -> None:

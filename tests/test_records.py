@@ -18,6 +18,7 @@ from audit.core.errors import InputError
 from audit.engine.askable import require_askable
 from audit.models.encoder import GIVES, Recorded
 from audit.models.families import load, locate
+from audit.models.predictions import RecordedPredictions
 from audit.models.vectors import read_images, read_texts
 from audit.report.exports.public import write_public
 
@@ -468,6 +469,10 @@ def test_scores_that_are_no_probabilities_order_labels_only(folder: Path) -> Non
          "kind 'linear' needs embeddings"),
         ("{kind: classification, label_set: datacomp-gender, templates: bare, "
          "wordings: {alterations: [padding 0.25]}}", "vectors", "alters pictures.*records only"),
+        ("{kind: alarms, label_set: ./jobs.yaml, templates: bare, alarm: [cook], "
+         "thresholds: [0.5]}", "other scores", "scores from 0 to 1, and.*'scores: percent' or"),
+        ("{kind: alarms, label_set: ./jobs.yaml, templates: bare, alarm: [cook], "
+         "thresholds: [0.5], corruptions: [fog]}", "scores", "Take 'corruptions' out of the probe"),
     ],
 )  # fmt: skip
 def test_a_probe_that_needs_more_than_there_is_says_so(
@@ -479,6 +484,7 @@ def test_a_probe_that_needs_more_than_there_is_says_so(
     names = {
         "labels": f"predictions:{folder / 'labels.csv'}",
         "scores": scores_table(folder),
+        "other scores": scores_table(folder, times=7) if model.startswith("other") else "",
         "vectors": f"embeddings:{folder / 'vectors.npz'}",
     }
     asked = suite(folder, names[model], f"  - {probe}\n", "bare" if model != "vectors" else "plain")
@@ -504,6 +510,51 @@ def test_predictions_that_cannot_be_used_are_refused_in_a_sentence(
     path.write_text(f"image_id,label,score\n{rows}")
     with pytest.raises(InputError, match=said):
         load(f"predictions:{path}")
+
+
+@pytest.mark.parametrize(
+    ("said", "scores", "wanted"),
+    [
+        ("scores: percent", "70.1 5", [0.701, 0.05]),
+        ("scores: logit", "0 -1.5", [0.5, 1 / (1 + np.exp(1.5))]),
+        ("scores: probability", "1 0.25", [1, 0.25]),
+    ],
+)
+def test_scores_of_a_stated_scale_are_brought_to_0_to_1(
+    tmp_path: Path, said: str, scores: str, wanted: list[float]
+) -> None:
+    found = one_score(tmp_path, said, scores)
+    assert found.card.scoring.known
+    assert "'no fight' scores 1 less" in found.card.caveats[-1]
+    rows, _ = found.recorded(["0", "1"])
+    assert rows[:, 0].tolist() == pytest.approx(wanted, abs=1e-16)
+    assert rows[:, 1].tolist() == pytest.approx(1 - np.array(wanted))  # 'no fight'
+    found.require(["no fight", "fight"], ["0", "1"])
+
+
+@pytest.mark.parametrize(
+    ("said", "scores", "told"),
+    [
+        ("scores: percent", "70 101", "from 0 to 100, and these from 70 to 101"),
+        ("scores: probability", "70 1", "from 0 to 1, and these from 1 to 70"),
+        ("scores: logit", "500 501", "2 different scores would be 1"),
+        ("name: raw", "70 5", "scores here are not from 0 to 1. Say in 'scores'"),
+    ],
+)
+def test_scores_beyond_their_scale_are_refused(
+    tmp_path: Path, said: str, scores: str, told: str
+) -> None:
+    with pytest.raises(InputError, match=told):
+        one_score(tmp_path, said, scores)
+
+
+def one_score(folder: Path, said: str, scores: str) -> RecordedPredictions:
+    rows = [f"{i},{score}" for i, score in enumerate(scores.split())]
+    (folder / "p.csv").write_text("\n".join(["image_id,score", *rows]))
+    (folder / "p.yaml").write_text(f"{{table: p.csv, label: fight, other: no fight, {said}}}")
+    found = load(f"predictions:{folder / 'p.yaml'}")
+    assert isinstance(found, RecordedPredictions)
+    return found
 
 
 @pytest.mark.slow

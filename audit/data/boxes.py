@@ -108,6 +108,9 @@ def _sides(manifest: Manifest, box: Box, where: str) -> Sides:
         need = f"'{box.order}' is {said}, numbers, and neither width nor height may be 0 or less"
         other = f"Is the order another one of {', '.join(_ORDERS)}? Or take the row out"
         raise InputError(sentence(told, need, other))
+    if box.unit != "fraction" and found.to_numpy().max() <= 1:
+        told = f"{where} box: no side is beyond 1, as of fractions, and the unit is {box.unit}"
+        raise InputError(sentence(told, "Write 'unit: fraction' in the box, or mend its columns"))
     return left, top, width, height
 
 

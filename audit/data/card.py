@@ -117,6 +117,14 @@ class Box(Written):
     unit: Literal["pixels", "percent", "fraction"] = "pixels"
     of: Literal["person", "face"] | None = None
 
+    @field_validator("columns")
+    @classmethod
+    def _names_four(cls, columns: tuple[str, ...]) -> tuple[str, ...]:
+        if twice := next((name for name in columns if columns.count(name) > 1), None):
+            told = f"names the column '{twice}' twice"
+            raise ValueError(sentence(told, "Name the four columns that hold its sides"))
+        return columns
+
 
 class Facts(Written):
     """What is to be known of pictures whatever file lists them.
@@ -181,6 +189,9 @@ class Card(Facts):
     def _names_its_rows(self) -> Card:
         if not self.pictures and self.id_column is None:
             raise ValueError("with 'pictures: false', 'id_column' has to name the rows")
+        if not self.pictures and self.margin is not None:
+            told = "with 'pictures: false' there is nothing that 'margin' could be cut out of"
+            raise ValueError(sentence(told, "Take 'margin' out"))
         return self
 
     @field_validator("attributes")

@@ -32,6 +32,9 @@ def joined(manifest: Manifest, card: Card, where: str) -> tuple[Manifest, Card, 
     for name in names:
         if name not in table:
             raise unknown("column", name, list(map(str, table.columns)), where=where)
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        told = f"{where}: 'cluster_also' names '{twice}', which is named already"
+        raise InputError(sentence(told, "Name what repeats beside it, or take it out"))
     if len(names) < 2:
         told = (
             f"{where}: 'cluster_also' says what repeats beside 'cluster_column', which is not set"

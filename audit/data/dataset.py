@@ -191,6 +191,11 @@ class Dataset:
     ) -> tuple[pd.Series, list[str]]:
         if not attribute.numeric:
             told = f"{self.name}: bins are for numbers, and '{attribute.name}' is not all numbers"
+            if values.notna().any() and values.dropna().astype(str).map(minutes).notna().all():
+                told = (
+                    f"{self.name}: '{attribute.name}' holds times of the day, and bins are numbers"
+                )
+                raise InputError(sentence(told, 'Write them as times, such as ["06:00", "22:00"]'))
             words = numbers.words_among(numbers.in_natural_order(values.dropna().astype(str)))
             raise InputError(sentence(told, words, "Or leave the bins out"))
         edges = numbers.bin_edges(bins, f"{self.name}: bins of '{attribute.name}'")

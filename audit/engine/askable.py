@@ -11,6 +11,7 @@ from audit.engine.suite import Suite
 from audit.models import self_check
 from audit.models.encoder import GIVES, Encoder, Gives, Located, Recorded
 from audit.models.self_check import SelfCheck
+from audit.probes.kit.footage import InPoorFootage
 
 if TYPE_CHECKING:
     from audit.engine.run import Progress
@@ -71,8 +72,14 @@ def require_possible(suite: Suite, encoder: Encoder) -> None:
         if GIVES.index(probe.needed) > GIVES.index(gives):
             told = f"{told} needs {_GIVEN[probe.needed]}, and '{suite.model}' gives {_GIVEN[gives]}"
             raise InputError(sentence(f"{told} only", advice))
+        if probe.bounded and not encoder.card.scoring.known:
+            told = f"{told} needs scores from 0 to 1, and those of '{suite.model}' are on another "
+            step = "Say which in its description: 'scores: percent' or 'scores: logit'"
+            raise InputError(sentence(f"{told}scale", f"{step} (docs/records.md)"))
         if recorded and probe.alterations():
             told = f"{told} alters pictures, and of '{suite.model}' there are records only"
+            if isinstance(probe, InPoorFootage) and probe.corruptions:
+                advice = "Take 'corruptions' out of the probe, or name another model"
             raise InputError(sentence(told, advice))
         if isinstance(encoder, Recorded):
             texts = list(dict.fromkeys(probe.asked_texts(suite.pictures, suite.seed)))

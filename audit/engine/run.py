@@ -120,7 +120,7 @@ def carry_out(
             bool(suite.primary),
             gates.measured_gaps(tables.measures, gated),
         )
-        _write(build, suite, encoder, described)
+        _write(build, suite, encoder, store, described)
         _list_quarantined(build.folder / PRIVATE / quarantine.LIST, suite, pictures.quarantined)
         build.facts.update(self_check=checked.facts, **drawn_facts(suite, encoder))
         build.facts.update(plan=standing, plan_digest=suite.plan_digest, verdict_rule=RULE)
@@ -317,7 +317,7 @@ def _sources(suite: Suite) -> dict[str, str]:
     return {name: a.source for name, a in suite.pictures.attributes.items()}
 
 
-def _write(build: Build, suite: Suite, encoder: Encoder, described: Fields) -> None:
+def _write(build: Build, suite: Suite, encoder: Encoder, store: Store, described: Fields) -> None:
     """Everything about the question: suite, pictures, model, wordings, versions."""
     folder = build.folder
     write_text(folder / "suite.yaml", suite.resolved())
@@ -332,6 +332,7 @@ def _write(build: Build, suite: Suite, encoder: Encoder, described: Fields) -> N
         model=encoder.card.ref,
         fingerprint=encoder.card.fingerprint,
         versions=versions(),
+        stored_pictures="read again" if store.verify else "taken by size and time",
     )
 
 

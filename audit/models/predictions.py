@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field
+from scipy import special
 
 from audit.core.errors import InputError, sentence
 from audit.data.manifest import read_manifests
@@ -28,6 +29,15 @@ from audit.stats.scoring import Kind
 
 #: scores that are held in memory at once: half a gigabyte
 MOST: Final = 64_000_000
+#: what scores are; each is brought to 0 to 1 in the same order
+Scale = Literal["probability", "percent", "logit"]
+_MADE: Final = {
+    "percent": "The system's scores, in percent, were divided by 100, and thresholds hold these",
+    "logit": "The system's scores, as logits, became 1 / (1 + exp(-score)), and thresholds hold "
+    "these",
+}
+#: decimals of scores that are made here, so that 70.1 percent is 0.701 and no sign less
+_DECIMALS: Final = 12
 
 
 class Predictions(Description):
@@ -37,6 +47,13 @@ class Predictions(Description):
     id_column: str = Field("image_id", description="column that names the picture")
     label_column: str = Field("label", description="column that holds the label")
     score_column: str | None = Field(None, description="column of its score; 'score' if there")
+    scores: Scale | None = Field(
+        None, description="probability (0 to 1), percent (0 to 100) or logit, made 0 to 1"
+    )
+    label: str | None = Field(None, description="label of every score, where no column has one")
+    other: str | None = Field(
+        None, description="label of what none of the others is: it scores 1 less the highest"
+    )
     missing: float | None = Field(None, description="score of labels that a picture has no row of")
 
 
@@ -112,18 +129,27 @@ def load(name: str, device: str, precision: str, cache: Path | None) -> Recorded
     """
     said, folder, ref = describe(Predictions, name, "table")
     scores = _read(said, folder / said.table)
-    caveat, kind = _meant(scores, said.missing)
+    missing = said.missing
+    if said.scores is not None:
+        scores = replace(scores, given=_bounded(scores.given, said.scores, ref))
+        if missing is not None:
+            missing = float(_bounded(np.array([missing]), said.scores, ref)[0])
+    caveat, kind = _meant(scores, missing)
+    caveats = [caveat, _MADE.get(said.scores or "", "")]
+    if said.other is not None:
+        caveats.append(f"'{said.other}' scores 1 less the highest of the system's own labels")
+        scores = _with_other(scores, said.other, kind, ref)
     content = hashlib.sha256(scores.given.tobytes()).hexdigest()
     names = [list(scores.ids), list(scores.labels)]
     card = EncoderCard(
         ref=ref, family="predictions", dim=len(scores.labels), image_size=0, context_length=0,
         preprocessing="not known: predictions were handed over", logit_scale=1.0,
         precision="float64", device="none",
-        fingerprint=digest_of({"scores": content, "names": names, "missing": said.missing}),
-        caveats=(caveat,) if caveat else (), scores=kind,
+        fingerprint=digest_of({"scores": content, "names": names, "missing": missing}),
+        caveats=tuple(filter(None, caveats)), scores=kind,
         gives="scores" if scores.scored else "choices", recorded=True,
     )  # fmt: skip
-    return RecordedPredictions(card, scores, said.missing)
+    return RecordedPredictions(card, scores, missing)
 
 
 def locate(name: str) -> Located:
@@ -133,6 +159,45 @@ def locate(name: str) -> Located:
 
 
 FAMILY = Family("predictions of any system that exist already: predictions:PATH", locate, load)
+
+
+def _bounded(given: NDArray[np.float64], scale: Scale, ref: str) -> NDArray[np.float64]:
+    """Scores from 0 to 1, in the order of those of another scale.
+
+    Raises:
+        InputError: some are beyond the scale, or too far out to stay apart.
+    """
+    low, high = np.nanmin(given), np.nanmax(given)
+    most = {"probability": 1.0, "percent": 100.0, "logit": np.inf}[scale]
+    if scale != "logit" and not (low >= 0 and high <= most):
+        told = (
+            f"{ref}: 'scores: {scale}' are from 0 to {most:g}, and these from {low:g} to {high:g}"
+        )
+        raise InputError(sentence(told, "Say which scale they are of, or mend them"))
+    if scale == "probability":
+        return given
+    made = np.round(given / most, _DECIMALS) if scale == "percent" else special.expit(given)
+    before, after = (len(np.unique(part[~np.isnan(part)])) for part in (given, made))
+    if after < before:
+        told = f"{ref}: as 'scores: {scale}' {before:,} different scores would be {after:,}"
+        raise InputError(sentence(told, "Divide them by a number before, and say it in the name"))
+    return np.asarray(made)
+
+
+def _with_other(scores: Scores, other: str, kind: Kind, ref: str) -> Scores:
+    """Scores also of a label that stands for none of the others.
+
+    Raises:
+        InputError: it has scores of its own, or those of the others are not from 0 to 1.
+    """
+    if other in scores.labels:
+        told = f"{ref}: 'other: {other}' has scores of its own in the table"
+        raise InputError(sentence(told, "Take 'other' out"))
+    if kind != "given":
+        told = f"{ref}: 'other' scores 1 less the highest, and scores here are not from 0 to 1"
+        raise InputError(sentence(told, "Say in 'scores' what they are: percent or logit"))
+    rest = np.round(1 - np.nanmax(scores.given, axis=1, keepdims=True), _DECIMALS)
+    return replace(scores, labels=(*scores.labels, other), given=np.hstack([scores.given, rest]))
 
 
 def _meant(scores: Scores, missing: float | None) -> tuple[str, Kind]:
@@ -148,13 +213,20 @@ def _meant(scores: Scores, missing: float | None) -> tuple[str, Kind]:
         return "", "given"
     return (
         f"The system's scores lie between {low:.3g} and {high:.3g}, so they order labels and are "
-        "no probabilities: thresholds and calibration are not measured"
+        "no probabilities: thresholds and calibration are not measured, unless 'scores' says "
+        "percent or logit"
     ), "none"
 
 
 def _read(said: Predictions, path: Path) -> Scores:
     table = read_manifests([path], str(path)).table
     column = said.score_column or ("score" if "score" in table else None)
+    if said.label is not None:
+        if said.label_column in table or column is None:
+            told = f"{path}: 'label' names the label of every score, and "
+            told += "there is a column of labels" if column else "there are no scores"
+            raise InputError(sentence(told, "Take 'label' out, or name another column"))
+        table = table.assign(**{said.label_column: said.label})
     wanted = (said.id_column, said.label_column, *([column] if column else []))
     for name in wanted:
         if name not in table:

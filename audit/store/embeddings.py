@@ -113,7 +113,7 @@ class Store:
         many processes open pictures, 0 for threads in this one; without it
         ``$CLIP_AUDIT_READERS``, or one a core where there are many cores and pictures.
         """
-        self._verify, self._readers = verify, readers
+        self.verify, self._readers = verify, readers
         self.root = Path(root) if root is not None else default_cache()
         self.folder = self.root / "embeddings"
         self._shelves: dict[Path, Shelf] = {}
@@ -160,7 +160,7 @@ class Store:
         looks = [Look(image_id, Path(path)) for image_id, path in items]
         lock = shelf.folder.parent / f".{text_digest(dataset)[:32]}.lock"
         with Turn(lock, waiting) as turn:
-            files = None if self._verify else self._open_shelf(self.folder / "files", KEY)
+            files = None if self.verify else self._open_shelf(self.folder / "files", KEY)
             remembered = Remembered(files, root, _how(max_pixels))
             reader = Reader(root, max_pixels, alteration)
             desk = Desk(shelf, self._decoded(), remembered, uses, turn, reader)

@@ -8,7 +8,15 @@ from typing import Annotated, ClassVar, Literal, Self
 
 import numpy as np
 import pandas as pd
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from audit.core.errors import InputError, sentence
 from audit.core.registry import unknown
@@ -29,11 +37,20 @@ from audit.stats.clustered import Floats
 from audit.store.embeddings import Embeddings
 
 
+def _on_the_scale(value: object) -> object:
+    if isinstance(value, int | float) and not 0 < value < 1:
+        told = f"got {value:g}; scores and shares are greater than 0 and less than 1"
+        step = "Write 0.05 for 5 percent; recorded scores of another scale say so (docs/records.md)"
+        raise ValueError(sentence(told, step))
+    return value
+
+
 def _rising(values: tuple[float, ...]) -> tuple[float, ...]:
     return tuple(sorted(set(values)))
 
 
-_Shares = Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], AfterValidator(_rising)]
+_Share = Annotated[float, Field(gt=0, lt=1), BeforeValidator(_on_the_scale)]
+_Shares = Annotated[tuple[_Share, ...], AfterValidator(_rising)]
 
 
 class Together(BaseModel):
@@ -93,6 +110,7 @@ class Alarms(InPoorFootage, Choice):
     later: ClassVar = FOOTAGE_KEYS
     emits: ClassVar = SCORES
     needs: ClassVar[Gives] = "scores"
+    bounded: ClassVar = True
     gated: ClassVar = MARGINS
 
     kind: Literal["alarms"] = "alarms"
@@ -176,7 +194,7 @@ class Alarms(InPoorFootage, Choice):
             step = "Take the cap out, or ask 'only' of some clips"
             raise InputError(sentence(f"{told}are those of all of their pictures", step))
         require_column(dataset, self.together.column, where)
-        table = dataset.table.set_index("image_id").loc[list(keys)]
+        table = dataset.table.set_index("image_id", drop=False).loc[list(keys)]
         clips = table[self.together.column]
         if clips.isna().any():
             told = f"{where}: column '{self.together.column}' is empty for {clips.isna().sum():,} "
@@ -189,12 +207,17 @@ class Alarms(InPoorFootage, Choice):
             raise InputError(sentence(told, step))
 
     def remarks(self, dataset: Dataset) -> Iterator[Remark]:
-        """Also clips of one frame, and clips too short for what their rule asks."""
+        """Also unknown truth, clips of one frame, and clips too short for what their rule asks."""
         yield from super().remarks(dataset)
+        if self.truth is not None:
+            given = dataset.texts(self.truth).reindex(list(self.pictures(dataset)))
+            if empty := int(given.isna().sum()):
+                told = f"'{self.task}': '{self.truth}' is empty for {empty:,} of {len(given):,} "
+                yield Remark(f"{told}pictures, which are in no error rate", task=self.task)
         if self.together is None:
             return
         keys = list(self.pictures(dataset))
-        clips = dataset.table.set_index("image_id").loc[keys, self.together.column]
+        clips = dataset.table.set_index("image_id", drop=False).loc[keys, self.together.column]
         sizes = clips.value_counts()
         if (sizes == 1).all():
             told = f"'{self.task}': every '{self.together.column}' has one picture, so pictures "
@@ -215,7 +238,9 @@ class Alarms(InPoorFootage, Choice):
             InputError: the model gives no scores, or some that are not finite.
         """
         if not seen.texts.scoring.known:
-            told = f"'{self.task}': the model gives no scores, and alarms are raised by them"
+            told = (
+                f"'{self.task}': the model gives no scores from 0 to 1, by which alarms are raised"
+            )
             raise InputError(sentence(told, "Ask a classification of the same labels instead"))
         shown = {ENSEMBLE: seen.images} | {
             name: seen.altered[what.name].only(seen.images.keys)
@@ -278,7 +303,9 @@ class Alarms(InPoorFootage, Choice):
         if self.together is None:
             return keys, []
         asked = list(self.pictures(seen.dataset))
-        clips = seen.dataset.table.set_index("image_id").loc[asked, self.together.column]
+        clips = seen.dataset.table.set_index("image_id", drop=False).loc[
+            asked, self.together.column
+        ]
         cut = set(clips[~clips.index.isin(keys)])
         if not cut:
             return keys, []

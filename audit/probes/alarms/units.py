@@ -8,14 +8,27 @@ from typing import Annotated, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
+from audit.core.errors import sentence
 from audit.measure.metrics import Groups
 from audit.stats.clustered import Flags, Floats, Integers
 
 ANY: Final = "any"
+
+
+def _is_a_rule(value: object) -> object:
+    number = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+    if not (number or value in ("any", "all", "mean")):
+        told = f"got {value}; say any, all or mean, or a whole number: at least so many frames"
+        raise ValueError(sentence(told, "Such as 3"))
+    return value
+
+
 #: how the scores of frames make that of their clip
-Rule = Literal["any", "all", "mean"] | Annotated[int, Field(ge=1)]
+Rule = Annotated[
+    Literal["any", "all", "mean"] | Annotated[int, Field(ge=1)], BeforeValidator(_is_a_rule)
+]
 
 
 @dataclass(frozen=True)

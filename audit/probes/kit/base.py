@@ -53,7 +53,9 @@ class Seen:
 
     def column(self, name: str) -> Values:
         """A manifest column of these pictures, in their order."""
-        return self.dataset.table.set_index("image_id")[name].reindex(list(self.images.keys))
+        return self.dataset.table.set_index("image_id", drop=False)[name].reindex(
+            list(self.images.keys)
+        )
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,8 @@ class Probe(BaseModel):
     whole: ClassVar[str] = ""
     #: the least that a model has to give; see ``audit.models.encoder.GIVES``
     needs: ClassVar[Gives] = "embeddings"
+    #: whether scores have to be from 0 to 1
+    bounded: ClassVar[bool] = False
     #: metrics of gaps in MEASURES that gates judge, each with the family of its margin
     gated: ClassVar[Mapping[str, str]] = {}
     #: keys that plans sealed before had, with the only value they could have

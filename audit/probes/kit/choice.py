@@ -134,6 +134,9 @@ class Choice(Probe):
         truth = self._truth(dataset)
         if self.truth is not None and not truth.notna().any():
             column = dataset.table[self.truth].dropna().astype(str)
+            if column.empty:
+                told = f"label set '{self.labels.name}': truth column '{self.truth}' is empty"
+                raise InputError(sentence(told, "Fill it in, name another, or leave 'truth' out"))
             raise InputError(
                 sentence(
                     f"label set '{self.labels.name}': no label has truth in column '{self.truth}'",
