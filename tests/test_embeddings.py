@@ -690,7 +690,12 @@ def test_a_file_of_the_same_size_and_time_is_not_read_again(
     assert changed.pixels[3] != first.pixels[3]
     assert changed.pixels[4] == first.pixels[4]
     names.clear()
-    checked, _ = Store(tmp_path / "cache", verify=True).images(encoder, items, folder)
+    verifying = Store(tmp_path / "cache", verify=True)
+    assert (verifying.trust, Store(tmp_path / "cache").trust) == (
+        "read again",
+        "taken by size and time",
+    )
+    checked, _ = verifying.images(encoder, items, folder)
     assert len(set(names)) == 5
     assert checked.pixels == changed.pixels
 

@@ -438,6 +438,7 @@ def test_labels_without_scores_are_counted_and_what_needs_scores_says_so(folder:
         if group in ("a", "b"):
             assert row.events == (named[WORLD.group == group] == label).sum()
     assert run.thresholds.empty
+    assert run.manifest["stored_pictures"] == "none"
     assert run.calibration.empty
     assert run.effects.empty
     page = audit.render(run).with_suffix(".md").read_text(encoding="utf-8")
@@ -456,6 +457,7 @@ def test_scores_that_are_no_probabilities_order_labels_only(folder: Path) -> Non
         suite(folder, model, templates="bare"), out=folder / "runs", cache=folder / "cache"
     )
     assert run.thresholds.empty
+    assert run.manifest["stored_pictures"] == "none"
     assert run.calibration.empty
     assert not run.effects.empty
 

@@ -332,7 +332,7 @@ def _write(build: Build, suite: Suite, encoder: Encoder, store: Store, described
         model=encoder.card.ref,
         fingerprint=encoder.card.fingerprint,
         versions=versions(),
-        stored_pictures="read again" if store.verify else "taken by size and time",
+        stored_pictures="none" if encoder.card.recorded else store.trust,
     )
 
 

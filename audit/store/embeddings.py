@@ -113,10 +113,15 @@ class Store:
         many processes open pictures, 0 for threads in this one; without it
         ``$CLIP_AUDIT_READERS``, or one a core where there are many cores and pictures.
         """
-        self.verify, self._readers = verify, readers
+        self._verify, self._readers = verify, readers
         self.root = Path(root) if root is not None else default_cache()
         self.folder = self.root / "embeddings"
         self._shelves: dict[Path, Shelf] = {}
+
+    @property
+    def trust(self) -> str:
+        """What is done with a file whose picture is stored, as a run's manifest says it."""
+        return "read again" if self._verify else "taken by size and time"
 
     def images(
         self,
@@ -160,7 +165,7 @@ class Store:
         looks = [Look(image_id, Path(path)) for image_id, path in items]
         lock = shelf.folder.parent / f".{text_digest(dataset)[:32]}.lock"
         with Turn(lock, waiting) as turn:
-            files = None if self.verify else self._open_shelf(self.folder / "files", KEY)
+            files = None if self._verify else self._open_shelf(self.folder / "files", KEY)
             remembered = Remembered(files, root, _how(max_pixels))
             reader = Reader(root, max_pixels, alteration)
             desk = Desk(shelf, self._decoded(), remembered, uses, turn, reader)
