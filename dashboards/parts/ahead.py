@@ -18,6 +18,10 @@ DEAR: Final = (
 WAITING: Final[list[Callable[[], object]]] = []
 #: an entry a page that is being drawn
 _PAGES: Final[list[None]] = []
+#: when a page was drawn last
+_DRAWN: Final = [0.0]
+#: seconds without a page after which nobody seems to wait for one
+QUIET: Final = 1.0
 
 
 @contextmanager
@@ -28,6 +32,7 @@ def drawing() -> Iterator[None]:
         yield
     finally:
         _PAGES.pop()
+        _DRAWN[0] = time.monotonic()
         with suppress(IndexError):  # of several readers one was first
             Thread(target=WAITING.pop(), daemon=True).start()
 
@@ -42,8 +47,8 @@ def prepare() -> None:
 
 
 def between_pages(do: Callable[[str], object], given: str) -> None:
-    """Do it when no page is being drawn."""
-    while _PAGES:
+    """Do it when no page is being drawn, and none was a moment ago: several readers may come."""
+    while _PAGES or time.monotonic() - _DRAWN[0] < QUIET:
         time.sleep(0.05)
     with suppress(Exception):
         do(given)
