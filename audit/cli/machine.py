@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 from importlib.metadata import version
-from typing import TYPE_CHECKING
 
 import typer
 
 from audit.core.errors import InputError, sentence
 from audit.core.terminal import say
-
-if TYPE_CHECKING:
-    pass
 
 
 def of_the_machine(error: OSError | MemoryError) -> str:

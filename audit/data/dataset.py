@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from audit.core import resources
 from audit.core.errors import InputError, sentence
@@ -203,9 +204,7 @@ class Dataset:
         sizes = np.array([numbers.number(str(v)) for v in known], dtype=float)
         labels = numbers.bin_labels(edges, whole=bool((sizes == np.floor(sizes)).all()))
         at = np.searchsorted(edges, sizes, side="right")
-        binned = np.full(len(values), None, dtype=object)
-        binned[values.notna().to_numpy()] = [labels[i] for i in at]
-        return pd.Series(binned, index=values.index, name=values.name, dtype=object), labels
+        return _where_known(values, [labels[i] for i in at]), labels
 
     def _by_the_clock(
         self, name: str, values: pd.Series, edges: Sequence[str]
@@ -217,9 +216,14 @@ class Dataset:
             told = f"{self.name}: bins of '{name}' are times, and it holds '{held}'"
             raise InputError(sentence(told, "Write times as 22:15, or dates with one"))
         found, natural = parts_of_day(times.to_list(), edges, f"{self.name}: bins of '{name}'")
-        labels = np.full(len(values), None, dtype=object)
-        labels[values.notna().to_numpy()] = found
-        return pd.Series(labels, index=values.index, name=name, dtype=object), natural
+        return _where_known(values, found), natural
+
+
+def _where_known(values: pd.Series, groups: Sequence[str] | NDArray[np.object_]) -> pd.Series:
+    """The group of each value that is known, in their order; None of the others."""
+    found = np.full(len(values), None, dtype=object)
+    found[values.notna().to_numpy()] = groups
+    return pd.Series(found, index=values.index, name=values.name, dtype=object)
 
 
 def intersect(*groupings: pd.Series) -> pd.Series:

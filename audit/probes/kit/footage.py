@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property
+from itertools import product
 from typing import Final, Self
 
 from pydantic import BaseModel, Field, model_validator
@@ -18,6 +20,16 @@ SEVERITIES: Final = (1, 3, 5)
 CAMERA: Final = "plain camera"
 #: keys of a probe that came after plans were sealed
 FOOTAGE_KEYS: Final = frozenset({"corruptions", "severities"})
+
+
+def degradations(names: Iterable[str], severities: Iterable[int]) -> dict[str, Alteration]:
+    """Each corruption at each severity, rising, by condition: ``fog 3``.
+
+    Raises:
+        InputError: no corruption, or no severity of it, is called so.
+    """
+    pairs = product(names, sorted(severities))
+    return {f"{name} {severity}": corruption(name, severity) for name, severity in pairs}
 
 
 class InPoorFootage(BaseModel):
@@ -47,8 +59,7 @@ class InPoorFootage(BaseModel):
         Raises:
             InputError: no corruption, or no severity of it, is called so.
         """
-        severities = sorted(self.severities) or SEVERITIES
-        found = {f"{c} {s}": corruption(c, s) for c in self.corruptions for s in severities}
+        found = degradations(self.corruptions, self.severities or SEVERITIES)
         return {CAMERA: camera(), **found} if found else {}
 
     def alterations(self) -> tuple[Alteration, ...]:

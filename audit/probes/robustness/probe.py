@@ -25,7 +25,7 @@ from audit.core.tables import (
     records,
 )
 from audit.core.verdicts import verdicts
-from audit.data.corruptions import camera, corruption
+from audit.data.corruptions import camera
 from audit.data.dataset import Dataset
 from audit.data.labels import LabelSet
 from audit.data.yamlfile import FieldError
@@ -42,6 +42,7 @@ from audit.probes.kit.changes import (
     surest,
 )
 from audit.probes.kit.choice import Choice
+from audit.probes.kit.footage import degradations
 from audit.stats.changes import changes_of_gaps
 from audit.stats.gaps import Pairs, largest_gap
 from audit.store.embeddings import Alteration
@@ -100,12 +101,10 @@ class Robustness(Choice):
                     "Name 'corruptions', such as [fog, low light], or say what is 'rendered'",
                 )
             )
-        for name in self.corruptions:
-            for severity in self.severities:
-                try:
-                    corruption(name, severity)
-                except InputError as error:
-                    raise FieldError(str(error), "corruptions") from error
+        try:
+            _ = self.degraded
+        except InputError as error:
+            raise FieldError(str(error), "corruptions") from error
         return self
 
     @property
@@ -114,13 +113,9 @@ class Robustness(Choice):
         return f"{self.labels.name}, robustness"
 
     @cached_property
-    def degraded(self) -> dict[str, Alteration]:
+    def degraded(self) -> Mapping[str, Alteration]:
         """What is done to the pictures in each condition but the headline."""
-        return {
-            f"{name} {severity}": corruption(name, severity)
-            for name in self.corruptions
-            for severity in sorted(self.severities)
-        }
+        return degradations(self.corruptions, self.severities)
 
     def alterations(self) -> tuple[Alteration, ...]:
         """The plain camera, then every degradation."""
