@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import unicodedata
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
@@ -271,6 +272,24 @@ def test_rows_of_one_large_group_are_found_in_any_order(tmp_path: Path) -> None:
     for i in [*range(5), 299, 40, 33, 0, 130, 96, 64, 31, 200, 5]:
         with inside.opened(tmp_path / f"p.parquet#image.{i}") as handle:
             assert handle.read() == rows[i]
+
+
+def test_after_a_damaged_row_the_next_is_told_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pq.write_table(pa.table({"image": [b"x"] * 9}), tmp_path / "p.parquet")
+
+    def damaged(*_: object) -> Iterator[pa.Array]:
+        raise pa.ArrowInvalid("damaged")
+        yield
+
+    monkeypatch.setattr(inside._Group, "_batches", damaged)
+    for row in (0, 1, 0):
+        with (
+            pytest.raises(FileNotFoundError, match="no such row"),
+            inside.opened(tmp_path / f"p.parquet#image.{row}"),
+        ):
+            pass
 
 
 def test_a_row_without_a_picture_and_paths_alone(tmp_path: Path) -> None:

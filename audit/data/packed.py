@@ -189,7 +189,11 @@ class _Group:
         if self._held and row < self._held[0][0]:
             self._begin()
         while row >= self._end:
-            batch = next(self._coming)
+            try:
+                batch = next(self._coming)
+            except Exception:  # a reader that failed has ended: the next row fails as this one
+                self._begin()
+                raise
             self._held.append((self._end, batch))
             self._end += len(batch)
         return next(batch[row - at].as_py() for at, batch in reversed(self._held) if at <= row)
