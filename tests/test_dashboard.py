@@ -239,6 +239,7 @@ def test_no_run_says_what_makes_one(
     assert not page.selectbox
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("view", "holds"),
     [

@@ -47,6 +47,7 @@ def test_plain_words_are_not(text: str) -> None:
     assert accusation(text) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["seen", "unseen"])
 def test_the_page_tells_how_much_passes(part: str) -> None:
     root = Path(__file__).parents[1]
