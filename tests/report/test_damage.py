@@ -42,7 +42,7 @@ from audit.report.render import Drawn, render, rendered
 from audit.report.sections.registry import SECTIONS
 from audit.store.embeddings import Store
 
-DASHBOARD = Path(__file__).resolve().parents[1] / "dashboards"
+DASHBOARD = Path(__file__).resolve().parents[2] / "dashboards"
 GATES = "gates: [{attribute: gender, family: default, fail_if: exceeds_margin}]\n"
 
 
