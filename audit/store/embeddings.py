@@ -134,6 +134,7 @@ class Store:
         alteration: Alteration | None = None,
         dataset: str = "",
         clusters: Mapping[str, str] | None = None,
+        part: str = "",
         max_pixels: int = MAX_PIXELS,
     ) -> tuple[Embeddings, list[Quarantined]]:
         """Embeddings of pictures, encoding only those never seen by this model.
@@ -149,6 +150,7 @@ class Store:
             alteration: applied to each decoded picture.
             dataset: name under which these pictures can be purged.
             clusters: subject (or whatever repeats) of each image id, to purge by.
+            part: which part of the data set these are; parts don't wait for one another.
             max_pixels: pictures larger than this are quarantined.
 
         Returns:
@@ -163,7 +165,7 @@ class Store:
         shelf = self._shelf(encoder.card)
         uses = Uses(self.folder / "datasets", dataset, clusters or {})
         looks = [Look(image_id, Path(path)) for image_id, path in items]
-        lock = shelf.folder.parent / f".{text_digest(dataset)[:32]}.lock"
+        lock = shelf.folder.parent / f".{text_digest(f'{dataset} {part}'.strip())[:32]}.lock"
         with Turn(lock, waiting) as turn:
             files = None if self._verify else self._open_shelf(self.folder / "files", KEY)
             remembered = Remembered(files, root, _how(max_pixels))
