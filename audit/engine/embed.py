@@ -94,11 +94,11 @@ def embed(
         raise InputError(sentence(told, "Use 'clip-audit run'"))
     table = suite.pictures.table
     mine = table if unit is None else table[table["image_id"].map(unit.holds)]
-    part = "" if unit is None else str(unit)
-    images, lost = _encode(suite, encoder, store, progress, mine, part=part)
+    store = store if unit is None else store.of_part(str(unit))
+    images, lost = _encode(suite, encoder, store, progress, mine)
     for alteration, keys in _wanted(suite).values():
         rows = mine[mine["image_id"].isin(keys & set(images.keys))]
-        _, failed = _encode(suite, encoder, store, progress, rows, alteration, part)
+        _, failed = _encode(suite, encoder, store, progress, rows, alteration)
         lost = [*lost, *failed]
     return len(images.keys), list({one.image_id: one for one in lost}.values())
 
@@ -168,7 +168,6 @@ def _encode(
     progress: Progress,
     table: pd.DataFrame,
     alteration: Alteration | None = None,
-    part: str = "",
 ) -> tuple[Embeddings, list[Quarantined]]:
     stage = "encode pictures" if alteration is None else f"encode pictures, {alteration.name}"
     return store.images(
@@ -180,7 +179,6 @@ def _encode(
         alteration=alteration,
         dataset=suite.pictures.name,
         clusters=dict(zip(table["image_id"], table["cluster_id"], strict=True)),
-        part=part,
     )
 
 
