@@ -20,6 +20,7 @@ from audit.front import (
     as_model,
     build_suite,
     compare,
+    facts,
     label_set,
     listing,
     load_dataset,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from audit.data.dataset import Dataset
     from audit.data.labels import LabelSet, PromptSet
     from audit.engine.suite import Suite
+    from audit.measure.facts import Fact
     from audit.models.encoder import Encoder
     from audit.report import figures
     from audit.store.embeddings import Store
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Dataset",
     "Encoder",
+    "Fact",
     "InputError",
     "LabelSet",
     "PromptSet",
@@ -59,6 +62,7 @@ __all__ = [
     "as_model",
     "build_suite",
     "compare",
+    "facts",
     "figures",
     "label_set",
     "listing",

@@ -15,7 +15,7 @@ import audit
 from audit import front
 
 #: these carry out a suite, or need one that was
-RUN = ["run", "render", "compare"]
+RUN = ["run", "facts", "render", "compare"]
 FUNCTIONS = [name for name in audit.__all__ if inspect.isfunction(getattr(audit, name))]
 
 

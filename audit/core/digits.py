@@ -16,6 +16,18 @@ def percent(value: float, low: float, high: float) -> str:
     return "–" if math.isnan(value) else f"{100 * value:z.{decimals(low, high)}f}"
 
 
+def number(value: float, low: float | None, high: float | None) -> str:
+    """A value in a unit of its own with the digits that its interval supports; two without one.
+
+    Never with an exponent: nobody reads 1e+02 as a hundred.
+    """
+    half = math.nan if low is None or high is None else (high - low) / 2
+    if not (math.isfinite(half) and half > 0):
+        return f"{float(f'{value:.2g}'):,.15g}"
+    places = math.floor(math.log10(half))
+    return f"{round(value, -places):z,.{max(0, -places)}f}"
+
+
 def bounds(low: float, high: float, between: str = " to ") -> str:
     """Both ends of an interval in points."""
     return f"{percent(low, low, high)}{between}{percent(high, low, high)}"
