@@ -36,6 +36,7 @@ from audit.measure.findings import size_in_margins
 from audit.measure.metrics import DEFAULT_FAMILY, METRICS
 
 _QUESTION: Final = ("task", "metric", "label", "attribute")
+_KEPT: Final = "_facts"
 #: beyond so many times the pictures of now nothing is promised
 _MOST: Final = 100
 
@@ -45,9 +46,12 @@ def facts(run: Run) -> list[Fact]:
 
     Of a public copy what its tables tell: a fact about a withheld group has no rates and no size.
     """
-    tables = _Tables(run)
-    groups = merged(run.findings, tables.asked)
-    return ranked(_fact(together, tables) for together in groups)
+    # kept with the tables that the run keeps: all of a report asks for them
+    if _KEPT not in run.__dict__:
+        tables = _Tables(run)
+        groups = merged(run.findings, tables.asked)
+        run.__dict__[_KEPT] = ranked(_fact(together, tables) for together in groups)
+    return list(run.__dict__[_KEPT])
 
 
 def _fact(together: Sequence[Fields], tables: _Tables) -> Fact:

@@ -207,17 +207,22 @@ def _alike(one: Fact, other: Fact) -> bool:
 
 
 def figure_rows(found: Sequence[Fact]) -> list[Fact]:
-    """The facts of the figure: what exceeds its margin, then primary ones that do not."""
-    two = [f for f in found if len(f.sides) == 2]
-    beyond = [f for f in two if f.verdict == EXCEEDS]
-    beyond = [
-        f for f in beyond if sum(g.theme == f.theme for g in beyond[: beyond.index(f)]) < _ALIKE
-    ]
-    rest = [f for f in two if f.verdict != EXCEEDS]
-    open_ = [f for f in rest if f.verdict == INCONCLUSIVE]
-    within = sorted((f for f in rest if f.verdict == WITHIN), key=_says_little)
-    last = [*open_[:2], *within[:1]]
-    return [*beyond[: ROWS - len(last)], *last]
+    """The facts of the figure: those of the cards, more that exceed, open ones, one that is within.
+
+    In the order of the facts; of one question and attribute at most ``_ALIKE``.
+    """
+    cards = [f for f in chosen(found) if len(f.sides) == 2]
+    two = [*cards, *(f for f in found if len(f.sides) == 2 and f not in cards)]
+    by = {v: [f for f in two if f.verdict == v] for v in (EXCEEDS, INCONCLUSIVE, WITHIN)}
+    last = [*by[INCONCLUSIVE][:2], *sorted(by[WITHIN], key=_says_little)[:1]]
+    beyond = by[EXCEEDS]
+    few = [f for i, f in enumerate(beyond) if _times(f, beyond[:i]) < _ALIKE]
+    shown = [*few[: ROWS - len(last)], *last]
+    return [f for f in found if f in shown]
+
+
+def _times(fact: Fact, others: Sequence[Fact]) -> int:
+    return sum(other.theme == fact.theme for other in others)
 
 
 def _says_little(fact: Fact) -> tuple[bool, bool, bool]:

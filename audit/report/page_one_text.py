@@ -38,16 +38,16 @@ def _parts(page: PageOne, figure: Markdown) -> Iterator[str]:
     if page.note:
         yield f"*{escaped(page.note)}*"
     if page.cards:
-        yield "### The facts that matter most"
+        yield "**The facts that matter most**"
         yield "\n".join(_card(card) for card in page.cards)
     if page.rows:
         yield figure
         yield table(_row(card) for card in page.rows)
     if page.sure:
-        yield "### How sure"
+        yield "**How sure**"
         yield "\n".join(f"- {escaped(line)}" for line in page.sure)
     if page.words or page.next:
-        yield "### What to do next"
+        yield "**What to do next**"
         yield page.words
         yield "\n".join(
             f"{i}. {escaped(action.text)} *{escaped(action.standing)}*"
