@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from audit.core.evidence import Address
 from audit.core.page import MARKS, as_html, fragment
+from audit.core.verdicts import Verdict
 from audit.measure.fact_words import points, rate
 from audit.measure.facts import Fact, Side
 from audit.report.page_one import Action, Card, PageOne
@@ -38,11 +39,12 @@ def _card(card: Card) -> str:
     fact = card.fact
     sign, style = MARKS[fact.verdict.value]
     bars = "".join(_bar(side, style) for side in fact.sides)
+    title = _upper(fact.title) + (": open" if fact.verdict is Verdict.INCONCLUSIVE else "")
     more = "".join(f"<p>{as_html(line)}</p>" for line in beside(card)[1:])
     return (
         f'<article class="card {style}">'
         f'<strong class="verdict {style}">{sign} {fact.verdict.value}</strong>'
-        f"<h2>{as_html(_upper(fact.title))}</h2>{bars}"
+        f"<h2>{as_html(title)}</h2>{bars}"
         f"<p>{as_html(fact.statement)} {_to_row('Its row', card.place)}</p>{more}</article>\n"
     )
 
