@@ -13,6 +13,7 @@ from audit.core.evidence import Address
 from audit.core.page import Markdown, place, to_html
 from audit.core.rundir import Run
 from audit.measure.facts import Fact, Relief, Variants
+from audit.report.chapters import gathered
 from audit.report.page_one import (
     ACTIONS,
     CARDS,
@@ -30,7 +31,7 @@ from audit.report.page_one import (
 )
 from audit.report.page_one_page import as_page
 from audit.report.page_one_text import BEGINS, ENDS, as_markdown
-from audit.report.render import _gathered, _placed_in
+from audit.report.render import _placed_in
 
 EXCEEDS, WITHIN, OPEN = "exceeds margin", "within margin", "inconclusive"
 SIDES = (side("clothing_colour", "yellow", 94, 94), side("clothing_colour", "black", 0, 101))
@@ -212,10 +213,10 @@ def test_chapters_that_were_not_asked_are_one_list() -> None:
         "## 2. Two\n\ntold\n\n## 3. Three\n\nNot asked in this run. A `b` would.\n\n"
         "Not asked in this run. A `c` would.\n\n## 4. Four\n\nNot asked in this run. x\n\nwords\n"
     )
-    assert _gathered(text) == (
+    assert gathered(text) == (
         "# t\n\n## Not asked in this run\n\n- **1. One** An `a` probe would.\n"
         "- **3. Three** A `b` would. A `c` would.\n\n"
         "## 2. Two\n\ntold\n\n## 4. Four\n\nNot asked in this run. x\n\nwords\n"
     )
     alone = text[: text.index("## 3.")]
-    assert _gathered(alone) == alone
+    assert gathered(alone) == alone

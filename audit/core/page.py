@@ -364,12 +364,12 @@ svg .inconclusive { fill: var(--open); } svg .seen { fill: var(--seen); }
   .line em.less { top: auto; bottom: 0; }
   .line em { max-width: 100%; overflow: hidden; text-overflow: ellipsis; }
 }
-@page { margin: 15mm 14mm; }
+@page { margin: 14mm; }
 @media print {
   body { font-size: 9.5pt; } main { max-width: none; padding: 0; } a { color: inherit; }
   nav { display: none; } details:not([open]) > summary::after { content: " (in report.html)"; }
   details { break-inside: avoid; margin: .25rem 0; } summary { padding: .2rem .6rem; }
-  html { font-size: 11.6px; } .first { break-after: page; } .first .row { display: none; }
+  html { font-size: 10.7px; } .first { break-after: page; } .first .row { display: none; }
   .line .row { display: inline; } .cards { grid-template-columns: repeat(4, 1fr); gap: .6rem; }
   /* one table too wide would shrink every page, so its cells break anywhere */
   table { font-size: 8pt; } th, td { padding-left: .4em; padding-right: .4em; }
