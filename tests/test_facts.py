@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from audit.core.digits import number
+from audit.core.digits import number, rounded
 from audit.core.errors import InputError
 from audit.core.resources import shipped
 from audit.core.rows import Row
@@ -283,6 +283,9 @@ def test_numbers_have_their_unit_and_the_digits_that_bounds_support() -> None:
     assert rate(side("gender", "male", 1, 3)).endswith("\u00a0%")
     assert "e" not in number(-98.0, None, None) + number(100.0, 1.0, 199.0)
     assert number(100.0, None, None) == "100"
+    assert [rounded(v) for v in (123.4, -98.7, 0.00012, 1234567.0)] == [
+        "120", "-99", "0.00012", "1,200,000",
+    ]  # fmt: skip
 
 
 def test_variants_and_what_relieves_are_told() -> None:

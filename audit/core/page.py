@@ -346,8 +346,8 @@ svg .inconclusive { fill: var(--open); } svg .seen { fill: var(--seen); }
 .line .dot { width: .72rem; height: .72rem; margin: -.36rem; border: 2px solid var(--mark);
   border-radius: 50%; background: var(--mark); }
 .line .less.dot { background: var(--paper); }
-.line em { position: absolute; top: 0; font-style: normal; font-size: .95em; color: var(--soft);
-  white-space: nowrap; }
+.line em { position: absolute; top: -.1rem; line-height: 1.15; font-style: normal; font-size: .95em;
+  color: var(--soft); white-space: nowrap; }
 .line.near em.less { top: auto; bottom: 0; }
 .line.exceeds { --mark: var(--large); } .line.within { --mark: var(--small); }
 .line.inconclusive { --mark: var(--open); } .line.inconclusive .gap { opacity: .55; }
