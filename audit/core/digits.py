@@ -1,4 +1,9 @@
-"""Digits: only those that the interval supports."""
+"""Digits: only those that the interval supports.
+
+>>> import audit
+>>> audit.digits.percent(0.12345, 0.1, 0.15), audit.digits.percent(0.12345, 0.123, 0.124)
+('12', '12.35')
+"""
 
 from __future__ import annotations
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Final
 
 import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -13,6 +15,11 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from audit.probes.kit.glyphs import made_legible
+
+#: a figure 7 times as wide has room for any name that tick labels show
+_GROWTHS: Final = 6
+#: inches in which no rate can be read any more
+_NARROW: Final = 0.5
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,7 @@ def drawn(figure: Figure, of: tuple[str, ...]) -> Drawn:
     # names start no formulas; whatever its font lacks, no warning reaches the terminal
     with warnings.catch_warnings(), mpl.rc_context({"text.parse_math": False}):
         warnings.filterwarnings("ignore", r"Glyph .* missing from")
+        warnings.filterwarnings("error", "constrained_layout not applied")
         _lay_out(figure)
         words = made_legible(figure)
         if words:
@@ -45,12 +53,29 @@ def drawn(figure: Figure, of: tuple[str, ...]) -> Drawn:
 
 
 def _lay_out(figure: Figure) -> None:
-    """Put everything in its place, as drawing does first, without drawing it."""
+    """Put everything in its place, as drawing does first, without drawing it.
+
+    A figure whose names leave no room for what they name grows; how much, is told by trying.
+    """
     engine = figure.get_layout_engine()
     if engine is None:
         figure.draw_without_rendering()
-    else:
-        engine.execute(figure)
+        return
+    for _ in range(_GROWTHS):
+        with suppress(UserWarning):  # nothing is left for the axes
+            engine.execute(figure)
+            if _narrowest(figure) > _NARROW:
+                return
+        width, height = figure.get_size_inches()
+        figure.set_size_inches(1.4 * width, 1.4 * height)
+    engine.execute(figure)
+
+
+def _narrowest(figure: Figure) -> float:
+    """The width of the narrowest panel, in inches; the bar of a colour scale is none."""
+    panels = [axis for axis in figure.axes if axis.get_label() != "<colorbar>"]
+    widths = [axis.get_position().width for axis in panels]
+    return figure.get_figwidth() * min(widths, default=1.0)
 
 
 def _saved(figure: Figure, kind: str) -> bytes:

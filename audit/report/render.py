@@ -6,6 +6,10 @@ missing value is an error and no blank.
 
 The run is sealed before, so whatever goes wrong here costs no number: a section, table or figure
 that raises is named in its place (``audit.core.damage``), and all others stand.
+
+>>> import audit
+>>> audit.rendering.rendered(audit.runs_in()[-1]).text.startswith("# ")
+True
 """
 
 from __future__ import annotations
@@ -41,7 +45,7 @@ from audit.core.page import (
     place,
     to_html,
 )
-from audit.core.resources import shipped
+from audit.core.resources import TEMPLATE, shipped
 from audit.core.rows import Fields, Row
 from audit.core.rundir import Run
 from audit.core.tables import NO_GROUPS
@@ -64,8 +68,6 @@ from audit.report.page_one_text import BEGINS, ENDS, as_markdown
 from audit.report.sections.label_sets import labels_table
 from audit.report.sections.registry import SECTIONS, TOPICS, sections_at
 from audit.report.sections.verdicts import gate_results
-
-TEMPLATE: Final = "REPORT_TEMPLATE.md"
 
 
 def render(run: Run, template: Path | None = None) -> Path:

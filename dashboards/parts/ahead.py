@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from importlib import import_module
 from threading import Thread
 from typing import Final
 
+import audit
+
 #: what the first page does without, dearest first
-DEAR: Final = (
-    "parts.charts", "parts.topics", "parts.author", "audit.explore.lab", "audit.explore.compare",
-    "audit.explore.gallery",
-)  # fmt: skip
+DEAR: Final = ("parts.charts", "parts.topics", "parts.author")
+#: and of what ``audit`` offers by name
+OFFERED: Final = ("lab", "comparison", "gallery")
 #: what is done once the first page is drawn; a server has readers and puts it here, tests have none
 WAITING: Final[list[Callable[[], object]]] = []
 #: an entry a page that is being drawn
@@ -38,12 +41,16 @@ def drawing() -> Iterator[None]:
 
 
 def prepare() -> None:
-    """Import what is dear and read what the lab knows of words; a page tells what it can't."""
+    """Import what is dear and read what the lab knows of words; a page tells what it can't.
+
+    All of that stays: Streamlit looks for rubbish after every page, and need not look there.
+    """
     for name in DEAR:
         between_pages(import_module, name)
-    from audit.data.guard import accusation
-
-    between_pages(accusation, "")  # reads all label sets, once
+    for name in OFFERED:
+        between_pages(partial(getattr, audit), name)
+    between_pages(lambda text: audit.pages.accusation(text), "")  # reads all label sets, once
+    between_pages(lambda _: gc.freeze(), "")
 
 
 def between_pages(do: Callable[[str], object], given: str) -> None:

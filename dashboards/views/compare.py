@@ -11,14 +11,11 @@ import streamlit as st
 from parts.runs import OTHERS, current, names, offer_csv, opened, stamp
 from parts.words import plain, signed, table, unbroken
 
-from audit import InputError, Run
-from audit.core.tables import DIFFERENCE, WORST, records
-from audit.explore import compare as comparison
-from audit.explore.points import choices_of
+from audit import InputError, Run, comparison, tables
 
 KINDS: Final = {
-    WORST: "Largest gap between any two groups: where it changed most",
-    DIFFERENCE: "Gap between two groups: where it changed most",
+    tables.WORST: "Largest gap between any two groups: where it changed most",
+    tables.DIFFERENCE: "Gap between two groups: where it changed most",
 }
 EVERY: Final = "every task that both were asked"
 
@@ -45,7 +42,7 @@ def show(run: Run) -> None:
     st.markdown(
         "  \n".join(f"**{side}:** {plain(called[p])}" for side, p in (("A", run.path), ("B", path)))
     )
-    tasks = [task for task in choices_of(run) if task in choices_of(other)]
+    tasks = [task for task in comparison.choices_of(run) if task in comparison.choices_of(other)]
     task = st.selectbox("Task", [EVERY, *tasks])
     try:
         a, b = (f"{r.path} {stamp(r.path)}" for r in (run, other))
@@ -80,7 +77,7 @@ def results(changes: pd.DataFrame, told: list[str], run: Run) -> None:
     titles = ("Verdict", "Asked", "Between", "In A", "In B", "Change (bounds)")
     for kind, title in KINDS.items():
         st.subheader(title)
-        rows = [comparison.in_columns(r) for r in records(comparison.largest(changes, kind))]
+        rows = [comparison.in_columns(r) for r in tables.records(comparison.largest(changes, kind))]
         table(
             dict(zip(titles, (signed(row[0]), *map(plain, row[1:5]), _whole(row[5])), strict=True))
             for row in rows

@@ -10,14 +10,7 @@ from parts.damage import attempt
 from parts.runs import current
 from parts.words import MEANINGS, SEEN, SIGNS, plain, signed, table, unbroken, unique
 
-from audit import Run
-from audit.core.evidence import each
-from audit.core.rows import Fields
-from audit.core.tables import NO_GROUPS, UNKNOWN
-from audit.measure.findings import tally_verdicts
-from audit.report.sections.label_sets import label_warnings
-from audit.report.sections.plan import margins_of
-from audit.store.quarantine import uneven
+from audit import Run, pages, tables
 
 FIRST: Final = 12
 ANY: Final = "all"
@@ -42,7 +35,7 @@ def show(run: Run) -> None:
 def warn(run: Run) -> None:
     """The title and the content warning, before any label is seen."""
     st.title(plain(f"What the run ‘{run.manifest['suite']}’ found"))
-    told = " ".join(label_warnings(run))
+    told = " ".join(pages.label_warnings(run))
     st.warning(
         plain(
             "Content warning: this page quotes words that a model was asked to choose for pictures "
@@ -96,13 +89,13 @@ def whose_word(run: Run) -> str:
 
 def margins(run: Run) -> str:
     """The margin, and those of label families that have another, or a ratio beside it."""
-    given = {family: _margin(margin) for family, margin in margins_of(run).items()}
+    given = {family: _margin(margin) for family, margin in pages.margins_of(run).items()}
     default = given.pop("default")
     others = [f"{m} for ‘{family}’" for family, m in given.items() if m != default]
     return default + (f" ({', '.join(others)})" if others else "")
 
 
-def _margin(margin: Fields) -> str:
+def _margin(margin: pages.Fields) -> str:
     times = f" or {margin['ratio']:g} times" if margin.get("ratio") else ""
     return f"{100 * margin['difference']:g} points{times}"
 
@@ -122,7 +115,7 @@ def group_sizes(run: Run) -> None:
     st.subheader("Groups")
     cells = run.dataset["cells"]
     if not cells:
-        st.markdown(plain(f"{NO_GROUPS} {_set_aside(run)}"))
+        st.markdown(plain(f"{tables.NO_GROUPS} {_set_aside(run)}"))
         return
     single = [cell for cell in cells if " x " not in cell["attribute"]]
     few = sum(_compared(cell).startswith("no:") for cell in cells)
@@ -145,7 +138,7 @@ def _set_aside(run: Run) -> str:
         return "Every picture could be read."
     why = ", ".join(f"{n:,} {reason}" for reason, n in reasons.items())
     told = f" ({why})" if why else ""
-    warnings = [f" {w[:1].upper()}{w[1:]}." for w in uneven(run.dataset).values()]
+    warnings = [f" {w[:1].upper()}{w[1:]}." for w in pages.uneven(run.dataset).values()]
     return "".join(
         [
             f"{lost:,} pictures were set aside{told}; the table below says of which groups.",
@@ -181,7 +174,7 @@ def _compared(cell: Mapping[str, Any]) -> str:
 def verdict_counts(run: Run) -> None:
     """How many findings have each verdict, and what a verdict means."""
     st.subheader("Verdicts")
-    counts = {v: n for v, n in tally_verdicts(run.findings).items() if n or v != SEEN}
+    counts = {v: n for v, n in pages.tally_verdicts(run.findings).items() if n or v != SEEN}
     for column, (verdict, n) in zip(st.columns(len(counts)), counts.items(), strict=True):
         with column:
             st.metric(f"{SIGNS[verdict]} {verdict}", n)
@@ -193,7 +186,9 @@ def findings(run: Run) -> list[dict[str, Any]]:
     st.subheader("Findings")
     one, two, three = st.columns([2, 1, 1])
     verdicts = one.multiselect(
-        "Verdict", [v for v in SIGNS if tally_verdicts(run.findings)[v]], placeholder="all verdicts"
+        "Verdict",
+        [v for v in SIGNS if pages.tally_verdicts(run.findings)[v]],
+        placeholder="all verdicts",
     )
     task = two.selectbox("Task", [ANY, *unique(f["task"] for f in run.findings)])
     attribute = three.selectbox("Attribute", [ANY, *unique(f["attribute"] for f in run.findings)])
@@ -244,7 +239,7 @@ def caveats(run: Run, shown: Sequence[Mapping[str, Any]]) -> None:
     if run.dataset["subjects"] < run.dataset["pictures"] and run.manifest.get("schema", 0) > 1:
         told.append("subjects repeat, so intervals and bounds rest on subjects, not on pictures")
     told += list(run.dataset["card"].get("known_limits", ()))
-    few = unique(r.attribute for r in each(run.rates[run.rates["group"] == UNKNOWN]))
+    few = unique(r.attribute for r in pages.each(run.rates[run.rates["group"] == tables.UNKNOWN]))
     if few:
         told.append(f"pictures of unknown group are counted but not compared: {', '.join(few)}")
     told += [

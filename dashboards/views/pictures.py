@@ -15,11 +15,8 @@ import streamlit as st
 from parts.runs import current, stamp
 from parts.words import plain, rate, status, table, unbroken, unique
 
-from audit import InputError, Run, Store
-from audit.core.evidence import each
-from audit.core.tables import EVERYONE, OK
-from audit.explore.gallery import NOT_TOLD, Gallery, open_gallery
-from audit.models.encoder import card_of
+import audit
+from audit import InputError, Run, Store, pages, tables
 
 LABELLED, WORDINGS, FAMILIES = "Labelled so", "Under other wordings", "Counterfactual families"
 ORDERS: Final = {
@@ -67,7 +64,7 @@ class Page:
     """The run that is shown and its pictures."""
 
     run: Run
-    gallery: Gallery
+    gallery: audit.gallery.Gallery
 
     def key(self, name: str, *parts: object) -> str:
         """The key of a control, another one for every run."""
@@ -75,15 +72,15 @@ class Page:
 
 
 @st.cache_resource(max_entries=4, ttl=SECONDS, show_spinner="Finding the pictures")
-def opened(path: str, stamp: str, _run: Run) -> Gallery:
+def opened(path: str, stamp: str, _run: Run) -> audit.gallery.Gallery:
     """The gallery of a run."""
-    return open_gallery(_run, Store())
+    return audit.gallery.open_gallery(_run, Store())
 
 
 # ---- before anything is shown ------------------------------------------------------------------
 
 
-def confirmed(run: Run, gallery: Gallery) -> bool:
+def confirmed(run: Run, gallery: audit.gallery.Gallery) -> bool:
     """Whether the reader wants to see pictures of this run, in this session."""
     runs: set[str] = st.session_state.setdefault(CONFIRMED, set())
     if run.name not in runs:
@@ -107,7 +104,7 @@ def confirm(name: str, key: str) -> None:
     (runs.add if st.session_state[key] else runs.discard)(name)
 
 
-def warning(gallery: Gallery) -> str:
+def warning(gallery: audit.gallery.Gallery) -> str:
     """What the reader should know first."""
     who = (
         "These are photographs of real people, who did not choose the words beside them"
@@ -123,7 +120,7 @@ def warning(gallery: Gallery) -> str:
     return "  \n".join(map(plain, told))
 
 
-def _warnings(gallery: Gallery) -> Iterable[str]:
+def _warnings(gallery: audit.gallery.Gallery) -> Iterable[str]:
     for task in gallery.tasks:
         if gallery.refusal(task) is None and (said := gallery.labels(task).content_warning):
             yield said
@@ -140,7 +137,7 @@ def labelled(page: Page) -> None:
     one, two, three = st.columns(3)
     if (label := label_of(page, one, task, LABELLED)) is None:
         return
-    attributes = [*gallery.attributes, EVERYONE]
+    attributes = [*gallery.attributes, tables.EVERYONE]
     first = [f["attribute"] for f in page.run.findings if (f["task"], f["label"]) == (task, label)]
     attribute = two.selectbox(
         "By",
@@ -158,7 +155,9 @@ def labelled(page: Page) -> None:
         if some.empty:
             continue
         st.markdown(f"**{plain(r.group)}** · {plain(counted(r))}")
-        tiles(page, [picked(page, r, attribute, label, p) for p in each(shown[r.group])], clear)
+        tiles(
+            page, [picked(page, r, attribute, label, p) for p in pages.each(shown[r.group])], clear
+        )
         if len(some) > len(shown[r.group]):
             more(page, task, label, r.group, len(some) - len(shown[r.group]))
     if none := [f"{r.group} (0 of {r.n:,})" for r, some in rows if some.empty]:
@@ -167,7 +166,7 @@ def labelled(page: Page) -> None:
 
 def rates(page: Page, task: str, label: str, attribute: str) -> list[Any]:
     """The run's own rates of a label, a row a group."""
-    rows = each(page.gallery.counted(task, label, attribute))
+    rows = pages.each(page.gallery.counted(task, label, attribute))
     if not rows:
         st.info("The run counted no rates of this label by this attribute.")
     return rows
@@ -176,14 +175,14 @@ def rates(page: Page, task: str, label: str, attribute: str) -> list[Any]:
 def counted(row: Any) -> str:
     """How many pictures of a group got the label, from the run's table of rates."""
     told = f"chosen for {row.events:,} of {row.n:,} pictures"
-    return f"{told}, {rate(row)}" if row.status == OK else f"{told} ({status(row)})"
+    return f"{told}, {rate(row)}" if row.status == tables.OK else f"{told} ({status(row)})"
 
 
 def explained(page: Page, attribute: str) -> str:
     """What is sorted, and whose word the groups are."""
     source = page.gallery.source(attribute)
     whose = f" Groups by {attribute}: {source}." if source else ""
-    meaning = card_of(page.run.model, page.run.name).scoring.meaning
+    meaning = pages.card_of(page.run.model, page.run.name).scoring.meaning
     return (
         f"Score: {meaning}. Margin: its lead over the next label. "
         "Either end of such a list is no typical picture: the count beside each group "
@@ -221,7 +220,7 @@ def picked(page: Page, row: Any, attribute: str, label: str, picture: Any) -> Ti
     """The tile of a picture that was labelled so."""
     score, margin = numbers(picture.score, picture.margin)
     near = " (a tie)" if picture.tie else ""
-    group = "" if attribute == EVERYONE else f"{attribute} {row.group}, "
+    group = "" if attribute == tables.EVERYONE else f"{attribute} {row.group}, "
     return Tile(
         picture.image_id,
         f"{group}labelled {label}, score {score}, margin {margin}",
@@ -297,11 +296,11 @@ def answers(page: Page, task: str, image_id: str) -> None:
         st.caption(plain(f"Further wordings of this run: {error}"))
     first, others = rows.iloc[0], rows.iloc[1:]
     agree = int((others["label"] == first["label"]).sum())
-    if first["label"] != NOT_TOLD:
+    if first["label"] != audit.gallery.NOT_TOLD:
         st.markdown(f"**{plain(agreement(agree, len(others), str(first['label'])))}**")
     lines = []
-    for row in each(rows):
-        known = row.label != NOT_TOLD
+    for row in pages.each(rows):
+        known = row.label != audit.gallery.NOT_TOLD
         score, margin = numbers(row.score, row.margin) if known else ("–", "–")
         same = "" if row.label == first["label"] else "≠\u00a0"
         lines.append(
@@ -313,7 +312,7 @@ def answers(page: Page, task: str, image_id: str) -> None:
             }
         )
     table(lines)
-    if (rows["label"] == NOT_TOLD).any():
+    if (rows["label"] == audit.gallery.NOT_TOLD).any():
         aggregates_only("Some labels of this set are told of no real person.")
     if agree < len(others):
         st.caption("≠ another label than in the first row, which is the headline of the report.")
@@ -357,7 +356,7 @@ def families(page: Page) -> None:
     kinds = [rows["changed"].iloc[0], *where.demographic, *rows["changed"]]
     columns = []
     for kind in unique(k for k in kinds if k in set(rows["changed"])):
-        of_it = [changed(page, label, row) for row in each(rows[rows["changed"] == kind])]
+        of_it = [changed(page, label, row) for row in pages.each(rows[rows["changed"] == kind])]
         title = "unchanged" if kind == where.base else kind.replace("_", " ")
         columns.append(column(page, title, of_it, clear))
     st.html(flow(columns))
@@ -489,7 +488,9 @@ def image(page: Page, tile: Tile, clear: frozenset[str], side: int) -> str:
 
 
 @st.cache_data(max_entries=2000, ttl=SECONDS, show_spinner=False)
-def thumbnail(path: str, image_id: str, clear: bool, side: int, _gallery: Gallery) -> str:
+def thumbnail(
+    path: str, image_id: str, clear: bool, side: int, _gallery: audit.gallery.Gallery
+) -> str:
     """A picture as the address of an image; blurred here, unless it is asked for clear."""
     data = base64.b64encode(_gallery.thumbnail(image_id, clear, side)).decode()
     return f"data:image/jpeg;base64,{data}"

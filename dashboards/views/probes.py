@@ -6,8 +6,7 @@ import streamlit as st
 from parts.runs import ALSO, current, readable_or_stop
 from parts.topics import draw, told_by
 
-from audit import Run
-from audit.report.sections.registry import SECTIONS
+from audit import Run, topics
 
 #: topics with a page of their own
 ELSEWHERE = ("retrieval", "association", "robustness", "shift", "alarms", "scenes", "identity")
@@ -17,7 +16,7 @@ def show(run: Run) -> None:
     """Draw the page."""
     st.title("More probes")
     readable_or_stop(run, *(name.removesuffix(".parquet") for name in ALSO))
-    told = {name: told_by(run, name) for name in SECTIONS if name not in ELSEWHERE}
+    told = {name: told_by(run, name) for name in topics.SECTIONS if name not in ELSEWHERE}
     kinds = list(dict.fromkeys(q["kind"] for q in run.questions))
     here = sorted((name for name, blocks in told.items() if blocks), key=lambda n: n not in kinds)
     if not here:
