@@ -9,6 +9,7 @@ from typing import Any, Final
 from audit.core.errors import InputError, sentence
 from audit.core.rows import Fields
 from audit.data.yamlfile import validate
+from audit.models import openclip_settings
 from audit.models.jsonfile import read_json
 from audit.models.kinds import KINDS
 from audit.models.kinds.base import Dual
@@ -32,14 +33,17 @@ def read_config(folder: Path, ref: str) -> Dual:
         InputError: no config.json, no kind of model that is read here, a field that can't be used,
             code of its own.
     """
-    if not (folder / FILE).is_file():
+    if (folder / FILE).is_file():
+        name, raw = FILE, read_json(folder / FILE, ref)
+    elif (folder / openclip_settings.FILE).is_file():
+        name, raw = openclip_settings.FILE, openclip_settings.model_fields(folder, ref)
+    else:
         nested = sorted(path.parent.name for path in folder.glob(f"*/{FILE}"))[:3]
         raise InputError(
             f"{ref}: no config.json there, so it is not a transformers checkpoint. Give the folder "
             "that 'save_pretrained' wrote"
             + (f", such as its subfolder {' or '.join(nested)}." if nested else ".")
         )
-    raw = read_json(folder / FILE, ref)
     parts = [raw, *(v for k in _TOWERS if isinstance(v := raw.get(k), dict))]
     for key, told in _MORE.items():
         if any(part.get(key) for part in parts):
@@ -49,7 +53,7 @@ def read_config(folder: Path, ref: str) -> Dual:
     if kind is None:
         raise _other_kind(raw, ref)
     towers = {key: _tower(raw, key, kind) for key in _TOWERS}
-    return validate(kind, raw | towers, f"{ref}: config.json")
+    return validate(kind, raw | towers, f"{ref}: {name}")
 
 
 def _tower(raw: Fields, key: str, kind: type[Dual]) -> Any:

@@ -32,7 +32,9 @@ from audit.models.encoder import (
     Tokens,
     unit_rows,
 )
+from audit.models.kinds.base import Dual
 from audit.models.libraries import quiet, readable
+from audit.models.weights import fit, read_headers
 from audit.models.words import Words
 
 Part = TypeVar("Part")
@@ -116,10 +118,13 @@ def _model(checkpoint: Checkpoint) -> Any:
     """The model in float32, built from the fields that were checked and from no others."""
     import transformers
 
+    config = checkpoint.config
+    if type(config).built is not Dual.built:
+        return own_towers(checkpoint)
     with readable(checkpoint.ref, "weights"), quiet():
-        model, report = getattr(transformers, checkpoint.config.model).from_pretrained(
+        model, report = getattr(transformers, config.model).from_pretrained(
             checkpoint.folder,
-            config=checkpoint.config.configuration(),
+            config=config.configuration(),
             dtype=torch.float32,
             use_safetensors=True,
             local_files_only=True,
@@ -130,6 +135,19 @@ def _model(checkpoint: Checkpoint) -> Any:
             f"{checkpoint.ref}: transformers did not find {sorted(report['missing_keys'])[0]}. "
             "Install the version of transformers that constraints.txt names."
         )
+    return model
+
+
+def own_towers(checkpoint: Checkpoint) -> Any:
+    """A model of this tool's own towers, in float32, with the weights of its files."""
+    from safetensors.torch import load_file
+
+    with readable(checkpoint.ref, "weights"):
+        model = checkpoint.config.built()
+        stored = {file: load_file(file) for file in checkpoint.weights}
+        places = fit(read_headers(checkpoint.weights, checkpoint.ref), checkpoint.config, "")
+        found = {name: stored[place.file][place.name] for name, place in places.items()}
+        model.load_state_dict(found)
     return model
 
 

@@ -18,6 +18,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from audit.core.errors import InputError, sentence
+from audit.models import openclip_settings
 from audit.models.jsonfile import read_json
 from audit.models.kinds.base import Dual
 from audit.models.libraries import quiet, readable
@@ -39,6 +40,9 @@ _HARMLESS: Final = re.compile(
 #: what a normalisation of a batch has seen; as large as what it was given
 _SEEN: Final = re.compile(r"\.running_(mean|var)$|\.num_batches_tracked$")
 AGAIN: Final = "Download or save the checkpoint again"
+_PROJECTIONS: Final = ("_projection.weight", "text_projection", "visual.proj")
+#: numbers that OpenAI's own files keep beside the weights
+_NUMBERS: Final = frozenset({"input_resolution", "context_length", "vocab_size"})
 _LAYER: Final = re.compile(r"(text|vision)_model\.(?:\w+\.)?(?:encoder\.)?layers?\.(\d+)\.")
 _CONVERT: Final = (
     "import sys; from transformers import AutoModel; d = sys.argv[1]; "
@@ -71,7 +75,8 @@ def weight_files(folder: Path, ref: str) -> list[Path]:
         InputError: none, pickles only, two sets of weights, an index that names no plain files.
     """
     index = folder / INDEX
-    names = [WHOLE]
+    others = (name for name in openclip_settings.WEIGHTS if (folder / name).is_file())
+    names = [WHOLE if (folder / WHOLE).is_file() else next(others, WHOLE)]
     if index.is_file():
         sharded = _shards(index, ref)
         if (folder / WHOLE).is_file() and sharded != [WHOLE]:
@@ -188,7 +193,7 @@ def require_shapes(
     """
     more = tensors.keys() - wanted.keys()
     lacking = sorted(wanted.keys() - tensors.keys())
-    unused = sorted(name for name in more if not _HARMLESS.search(name))
+    unused = sorted(name for name in more if not _HARMLESS.search(name) and name not in _NUMBERS)
     if lacking:
         raise InputError(
             f"{ref}: {len(lacking)} weights are missing from the checkpoint ({lacking[0]} ...), so "
@@ -229,16 +234,15 @@ def _require_layers(tensors: Mapping[str, Tensor], config: Dual, ref: str) -> No
 
 
 def expected(config: Dual, ref: str) -> dict[str, Wanted]:
-    """What weights a model of transformers has, of one that takes no memory.
+    """What weights a model has, of one that takes no memory.
 
     Raises:
-        InputError: transformers can't build it.
+        InputError: it can't be built.
     """
     import torch
-    import transformers
 
     with readable(ref, "config.json"), quiet(), torch.device("meta"):
-        model = getattr(transformers, type(config).model)(config.configuration())
+        model = config.built()
     return weights_of(model)
 
 
@@ -273,7 +277,7 @@ def require_finite(tensors: Mapping[str, Tensor], ref: str) -> None:
                         "not finite" if not np.isfinite(largest) else f"as large as {largest:.3g}"
                     )
                     raise InputError(sentence(f"{where} weights that are {what}", AGAIN))
-                if not largest and name.endswith("_projection.weight"):
+                if not largest and name.endswith(_PROJECTIONS):
                     raise InputError(sentence(f"{where} zeros only", AGAIN))
 
 
