@@ -75,6 +75,7 @@ class Checkpoint:
         """
         _refuse_adapters(folder, ref)
         config = read_config(folder, ref)
+        config.refuse(ref)
         files = weight_files(folder, ref)
         name, raw = said(folder, ref)
         pictures = config.pictures_of(raw, f"{ref}: {name}")

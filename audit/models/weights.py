@@ -37,8 +37,8 @@ COUNTS: Final = frozenset({"I64", "I32"})
 _HARMLESS: Final = re.compile(
     r"^(text|vision)_model\.(\w+\.)*embeddings\.\w+_ids$|^text_model\.(roberta\.)?pooler\.dense\."
 )
-#: what a normalisation of a batch has seen; as large as what it was given
-_SEEN: Final = re.compile(r"\.running_(mean|var)$|\.num_batches_tracked$")
+#: what a normalisation of a batch has seen, as large as what it was given; keys of n-grams
+_SEEN: Final = re.compile(r"\.running_(mean|var)$|\.num_batches_tracked$|^text\.keys$")
 AGAIN: Final = "Download or save the checkpoint again"
 _PROJECTIONS: Final = ("_projection.weight", "text_projection", "visual.proj")
 #: numbers that OpenAI's own files keep beside the weights

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable
+from typing import Final
 
 import torch
 from tokenizers import Tokenizer, pre_tokenizers, trainers
@@ -14,6 +15,7 @@ from audit.core.rows import Row
 from audit.data.yamlfile import validate
 from audit.models.kinds.openai_clip import OpenAiClip, OpenAiSigmoid
 from audit.models.towers.dual import Clip
+from audit.models.towers.grams import RAISED
 from audit.models.towers.transformer import VisionTransformer
 from audit.training.config import Architecture, ResNet, Tower
 
@@ -24,8 +26,20 @@ HEAD_WIDTH = 64
 FORBIDDEN_END_ID = 2
 
 
-def configuration(size: Architecture, vocabulary: int, objective: str) -> OpenAiClip:
-    """What config.json says of a model of this size that learns with this objective."""
+#: the text tower of an objective that has another than a transformer
+TOWERS: Final = {
+    "bag_of_words_contrastive": "words", "bag_of_words": "grams", "ngrams": "grams",
+    "captioning": "captioner",
+}  # fmt: skip
+
+
+def configuration(
+    size: Architecture, vocabulary: int, objective: str, grams: tuple[int, int] = (1, 1)
+) -> OpenAiClip:
+    """What config.json says of a model of this size that learns with this objective.
+
+    ``grams`` are the longest n-gram and how many n-grams there are, where these are predicted.
+    """
     image: Row = {"image_size": size.image_size}
     if isinstance(size.image, ResNet):
         heads = size.image.heads or max(1, 32 * size.image.width // HEAD_WIDTH)
@@ -35,22 +49,25 @@ def configuration(size: Architecture, vocabulary: int, objective: str) -> OpenAi
         image |= _tower(size.image, size.activation) | {"patch_size": size.patch_size}
     text: Row = _tower(size.text, size.activation)
     text |= {"vocab_size": vocabulary, "max_position_embeddings": size.context}
-    if objective == "bag_of_words_contrastive":
-        text["tower"] = "words"
+    tower, width = TOWERS.get(objective, "transformer"), size.shared_width
+    text |= {"tower": tower, "longest": grams[0], "units": grams[1]}
     kind = OpenAiSigmoid if objective == "sigmoid" else OpenAiClip
     said = {
-        "projection_dim": size.shared_width, "vision_config": image, "text_config": text,
-        "head": objective == "convirt",
+        "projection_dim": width + (RAISED if tower == "grams" else 0),
+        "vision_config": image, "text_config": text, "head": objective == "convirt",
     }  # fmt: skip
     return validate(kind, said, "architecture")
 
 
-def build_clip(size: Architecture, tokenizer: CLIPTokenizer, seed: int,
-               objective: str = "contrastive") -> Clip:  # fmt: skip
+def build_clip(size: Architecture, tokenizer: CLIPTokenizer, seed: int) -> Clip:
     """A CLIP with random weights drawn from ``seed``; its logit scale starts at 1/0.07."""
     if tokenizer.eos_token_id == FORBIDDEN_END_ID:
         raise ValueError("the end token must not have id 2: transformers would pool elsewhere")
-    config = configuration(size, len(tokenizer), objective)
+    return built(configuration(size, len(tokenizer), "contrastive"), seed)
+
+
+def built(config: OpenAiClip, seed: int) -> Clip:
+    """The model that a configuration describes, with random weights drawn from ``seed``."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = config.built()

@@ -29,10 +29,12 @@ from audit.models.kinds.openai_clip import OpenAiClip, OpenAiSigmoid
 from audit.models.preprocessing import Pictures
 from audit.models.towers import layouts
 from audit.models.towers.dual import Clip
+from audit.models.towers.grams import Grams
 from audit.models.towers.transformer import TextTransformer, VisionTransformer
 from audit.models.words import Words
 from audit.training.architectures import (
-    build_clip,
+    TOWERS,
+    built,
     configuration,
     image_processor,
     train_tokenizer,
@@ -41,6 +43,7 @@ from audit.training.config import TrainConfig
 from audit.training.feeds.batches import seed_of
 from audit.training.feeds.sources import Pairs
 from audit.training.objectives.contrastive import TEMPERATURE
+from audit.training.objectives.prediction import dictionary, longest_of
 
 CONFIG: Final = "config.json"
 #: fields of a CLIP's config.json that our towers have, too
@@ -105,8 +108,17 @@ def _anew(config: TrainConfig, pairs: Pairs, out: Path) -> tuple[OpenAiClip, Cli
         folder, _ = hub.find(config.tokenizer)
         tokenizer = CLIPTokenizer.from_pretrained(folder, model_max_length=size.context)
     tokenizer.save_pretrained(out)
-    model = build_clip(size, tokenizer, seed_of(config.seed, 0), config.objective)
-    return configuration(size, len(tokenizer), config.objective), model
+    vocabulary, seed = len(tokenizer), seed_of(config.seed, 0)
+    if TOWERS.get(config.objective) != "grams":
+        said = configuration(size, vocabulary, config.objective)
+        return said, built(said, seed)
+    longest = longest_of(config.objective, vocabulary)
+    keys = dictionary(tokenizer(list(pairs.texts()))["input_ids"], vocabulary, longest)
+    said = configuration(size, vocabulary, config.objective, (longest, len(keys)))
+    model = built(said, seed)
+    assert isinstance(model.text, Grams)
+    model.text.keys.copy_(keys)
+    return said, model
 
 
 def _gone_on(config: TrainConfig, out: Path) -> tuple[OpenAiClip, Clip]:

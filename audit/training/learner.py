@@ -101,6 +101,9 @@ class Learner:
             parts = self.config.seed, 4, self.step, self.share.rank, piece
             torch.manual_seed(seed_of(*parts))
         with torch.autocast(pixels.device.type, torch.bfloat16, enabled=cast):
+            if self.objective.predicts:  # heads are for what is compared
+                features: torch.Tensor = self.model.visual(pixels)
+                return features
             return self.model.get_image_features(pixels)
 
     def _together(self, images: torch.Tensor, texts: torch.Tensor, count: int) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +13,7 @@ from audit.core.files import write_json, write_text
 from audit.core.rows import Row
 from audit.models.kinds.openai_clip import OpenAiClip, ResNetTower
 from audit.models.towers import layouts
+from audit.models.towers.grams import Grams
 from audit.training.beginning import CONFIG, Begun, described
 from audit.training.config import TrainConfig, config_names
 from audit.training.learner import Learner, write_tensors
@@ -26,13 +28,20 @@ def save_model(learner: Learner, begun: Begun) -> None:
     Two plain transformers become a CLIPModel of transformers; anything else stays in OpenAI's
     layout, which ``audit.models`` reads.
     """
+    if isinstance(begun.model.text, Grams):  # of logits, which its cosines are a part of
+        averaged = copy.deepcopy(begun.model.text)
+        own = {n[5:]: t for n, t in learner.averages.items() if n.startswith("text.")}
+        averaged.load_state_dict(own)
+        learner.averages["logit_scale"] = averaged.logit_scale().detach()
     kept = {n: t.half() if t.is_floating_point() else t for n, t in learner.averages.items()}
     if is_plain(begun.config):
         write_json(begun.folder / CONFIG, as_transformers(begun))
         named = layouts.to_transformers(kept)
     else:
         write_json(begun.folder / CONFIG, described(begun.config))
-        named = {name.removeprefix("text."): t for name, t in kept.items()}
+        # of the other text towers OpenAI has none, and so no names
+        known = begun.config.text_config.tower in ("transformer", "words")
+        named = {n.removeprefix("text.") if known else n: t for n, t in kept.items()}
     write_tensors(named, begun.folder / WEIGHTS, {"format": "pt"})
 
 

@@ -12,6 +12,7 @@ from audit.core.errors import InputError, sentence
 from audit.core.registry import unknown
 from audit.data import dataset
 from audit.data.images import Unreadable, decode
+from audit.models.towers.captioner import Captioner
 from audit.models.towers.dual import Clip
 from audit.training.beginning import Begun
 from audit.training.config import ZeroShot
@@ -62,9 +63,22 @@ class Asked:
     def right(self, model: Clip) -> float:
         """The share of pictures whose group is chosen, among all of them."""
         model.eval()
+        if isinstance(model.text, Captioner):
+            return self._likelier(model.visual, model.text)
         texts = units(model.get_text_features(self.prompts))
         classes = units(texts.reshape(len(self.groups), -1, texts.shape[1]).mean(dim=1))
         parts = self.pixels.chunk(max(1, len(self.pixels) // AT_A_TIME))
         seen = [units(model.get_image_features(some)) for some in parts]
-        chosen = (torch.cat(seen) @ classes.T).argmax(dim=1).cpu().numpy()
-        return round(float((chosen == self.group).mean()), 4)
+        return self._share((torch.cat(seen) @ classes.T).argmax(dim=1))
+
+    def _likelier(self, visual: torch.nn.Module, text: Captioner) -> float:
+        """The same of a language model: the group whose prompts are the likeliest on average."""
+        chosen = []
+        for pixels in self.pixels:
+            seen = visual(pixels[None]).expand(len(self.prompts), -1)
+            likely = text.log_likelihood(seen, self.prompts)
+            chosen.append(likely.reshape(len(self.groups), -1).mean(dim=1).argmax())
+        return self._share(torch.stack(chosen))
+
+    def _share(self, chosen: torch.Tensor) -> float:
+        return round(float((chosen.cpu().numpy() == self.group).mean()), 4)

@@ -188,6 +188,13 @@ class Dual(Part):
         fields["text_config"] = unused | fields["text_config"]
         return getattr(transformers, self.configured_by)(**fields)
 
+    def refuse(self, ref: str) -> None:
+        """Refuse a model that can't be asked, whatever its weights.
+
+        Raises:
+            InputError: it is one.
+        """
+
     def built(self) -> Any:
         """The model that config.json describes, with random weights."""
         import transformers

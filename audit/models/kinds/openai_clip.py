@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
+from audit.core.errors import InputError, sentence
 from audit.models.kinds.base import LARGEST_VOCABULARY, LONGEST, Part, PatchTower, Projected, Tower
 from audit.models.preprocessing import MAX_SIDE
 from audit.stats.scoring import Scoring
@@ -26,9 +27,15 @@ LAST_STAGE = 32
 
 
 class TextTower(Tower):
-    """The text tower, read at the largest id; ``words``: the mean of a text's words instead."""
+    """The text tower, read at the largest id.
 
-    tower: Literal["transformer", "words"] = "transformer"
+    ``words``: the mean of a text's words instead; ``grams``: of what a classifier of ``units``
+    n-grams, of at most ``longest`` words, makes of them; ``captioner``: a language model.
+    """
+
+    tower: Literal["transformer", "words", "grams", "captioner"] = "transformer"
+    longest: int = Field(1, ge=1, le=5)
+    units: int = Field(1, ge=1, le=LARGEST_VOCABULARY)
     hidden_act: OwnActivation = "quick_gelu"
     layer_norm_eps: float = Field(1e-5, ge=1e-5, le=1e-5)
     vocab_size: int = Field(49_408, ge=2, le=LARGEST_VOCABULARY)
@@ -98,14 +105,28 @@ class OpenAiClip(Projected):
     def built(self) -> Clip:
         """The towers with random weights."""
         from audit.models.towers.dual import Clip
+        from audit.models.towers.grams import RAISED, Raise
 
-        heads = self.projection_dim if self.head else None
-        return Clip(self._visual(), self._text(), heads, "logit_bias" in self.numbers)
+        heads, dim = (self.projection_dim if self.head else None), self.projection_dim
+        raised = self.text_config.tower == "grams"
+        dim -= RAISED if raised else 0
+        model = Clip(self._visual(dim), self._text(dim), heads, "logit_bias" in self.numbers)
+        if raised:
+            model.visual_head = Raise()
+        return model
 
-    def _visual(self) -> Any:
+    def refuse(self, ref: str) -> None:
+        """A language model of captions can't be asked for the embedding of a text."""
+        if self.text_config.tower == "captioner":
+            told = f"{ref}: a language model of captions, which has no embedding of a text"
+            raise InputError(
+                sentence(told, "Audit a model that was trained with another objective")
+            )
+
+    def _visual(self, dim: int) -> Any:
         from audit.models.towers import resnet, transformer
 
-        said, dim = self.vision_config, self.projection_dim
+        said = self.vision_config
         if isinstance(said, ResNetTower):
             heads = said.num_attention_heads
             return resnet.ModifiedResNet(said.image_size, said.layers, said.width, heads, dim)
@@ -113,15 +134,19 @@ class OpenAiClip(Projected):
         size = said.image_size, said.patch_size, said.hidden_size
         return transformer.VisionTransformer(*size, dim, body)
 
-    def _text(self) -> Any:
-        from audit.models.towers import transformer
+    def _text(self, dim: int) -> Any:
+        from audit.models.towers import captioner, grams, transformer
 
-        said, dim = self.text_config, self.projection_dim
+        said = self.text_config
         if said.tower == "words":
             return transformer.BagOfWords(said.vocab_size, said.hidden_size, dim)
+        if said.tower == "grams":
+            return grams.Grams(said.vocab_size, said.longest, said.units, dim)
         body = transformer.Transformer(*_sizes(said), causal=True)
         size = said.vocab_size, said.max_position_embeddings, said.hidden_size
-        return transformer.TextTransformer(*size, dim, body)
+        captions = said.tower == "captioner"
+        kind = captioner.Captioner if captions else transformer.TextTransformer
+        return kind(*size, dim, body)
 
 
 class OpenAiSigmoid(OpenAiClip):
