@@ -208,7 +208,7 @@ def finished(config: TrainConfig, out: Path, limits: Limits = QUIET) -> Path:
 #: caption are equally likely
 LEARNT: dict[str, tuple[dict[str, Any], float]] = {
     "vit": ({}, 0.01),
-    "resnet": ({"architecture": RESNET}, 0.6),
+    "resnet": ({"architecture": RESNET, "pictures_seen": 960, "learning_rate": 0.01}, 0.6),
     "convirt": ({"objective": "convirt"}, 0.1),
     "ngrams": ({"objective": "ngrams"}, math.log(6) + 0.1),
 }
@@ -221,7 +221,8 @@ def test_a_tiny_set_is_learnt_by_heart_and_answers_as_any_model(
 ):
     changes, most = LEARNT[which]
     still = {"flip": 0, "shift": 0, "zoom": 0, "brightness": 0}
-    config = plan(colours, pictures_seen=8 * 80, learning_rate=0.003, augmentation=still, **changes)
+    usual = {"pictures_seen": 8 * 80, "learning_rate": 0.003, "augmentation": still}
+    config = plan(colours, **(usual | changes))
     out = finished(config, tmp_path)
     last = [json.loads(line) for line in (out / trainer.LOG).read_text().splitlines()][-1]
     assert last["loss"] < most
