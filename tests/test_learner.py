@@ -390,7 +390,7 @@ def _one_of_two(rank: int, port: int, config: TrainConfig, out: Path) -> None:
         "RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port),
     }  # fmt: skip
     trainer.LOG_EVERY = 1
-    train(config, out, QUIET)
+    train(config, out, replace(QUIET, quiet=False))
 
 
 @pytest.mark.slow

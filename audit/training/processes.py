@@ -80,6 +80,15 @@ def average(tensors: Sequence[torch.Tensor], share: Share) -> None:
         at += tensor.numel()
 
 
+def union(numbers: set[int], share: Share) -> set[int]:
+    """The numbers that any process has; every process has to ask at the same time."""
+    if share.world == 1:
+        return numbers
+    found: list[set[int]] = [set() for _ in range(share.world)]
+    distributed.all_gather_object(found, numbers)
+    return set().union(*found)
+
+
 @contextmanager
 def first_alone(share: Share) -> Iterator[None]:
     """What is in the block is done by the first process, then by the others."""

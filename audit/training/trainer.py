@@ -27,11 +27,11 @@ from audit.models.huggingface import device_named
 from audit.training.beginning import Begun, begin
 from audit.training.config import OF_THE_MACHINE, TrainConfig, learning_rate, load_config
 from audit.training.curves import draw_curves
-from audit.training.feeds.batches import Batch, Broken, Feed
+from audit.training.feeds.batches import Batch, Feed
 from audit.training.feeds.sources import Pairs
 from audit.training.learner import Learner
 from audit.training.objectives.registry import OBJECTIVES
-from audit.training.processes import first_alone, joined
+from audit.training.processes import first_alone, joined, union
 from audit.training.saving import facts, save_model
 from audit.training.zero_shot import Asked
 
@@ -93,7 +93,7 @@ def train(config: str | Path | TrainConfig, out: Path, limits: Limits = USUAL) -
         digest = digest_of(config, pairs)
         if limits.resume and (out / CHECKPOINT).is_file():
             learner.restore(out / CHECKPOINT, digest)
-        run = Run(learner, feed, begun, digest, limits.quiet or share.rank > 0)
+        run = Run(learner, feed, begun, digest, limits.quiet)
         run.to_the_end(limits.minutes)
         if learner.step < config.steps or share.rank > 0:
             return None
@@ -141,7 +141,8 @@ class Run:
     begun: Begun
     digest: str
     quiet: bool
-    broken: dict[int, Broken] = field(default_factory=dict)
+    broken: set[int] = field(default_factory=set)
+    """Numbers of pairs that were set aside, by any process as of the last line of the log."""
 
     def __post_init__(self) -> None:
         """Say what is computed in, and compile the towers if that is asked for."""
@@ -150,6 +151,13 @@ class Run:
         self.cast = casts(config, self.device)
         asked = config.zero_shot
         self.asked = Asked.of(asked, self.begun, self.device) if asked else None
+        rank = self.learner.share.rank
+        self.aside = self.begun.folder / (f"{rank}-{BROKEN}" if rank else BROKEN)
+        if self.learner.step == 0:
+            self.aside.unlink(missing_ok=True)
+        elif self.aside.is_file():
+            told = self.aside.read_text(encoding="utf-8").splitlines()
+            self.broken = {json.loads(line)["pair"] for line in told}
         if config.compile:
             self.learner.model.visual.compile()
             self.learner.model.text.compile()
@@ -161,9 +169,11 @@ class Run:
         start, saved = time.monotonic() - learner.seconds, learner.seconds
         stop = math.inf if minutes is None else learner.seconds + 60 * minutes
         log = Log(out / LOG, learner.step) if first else None
-        with _bar(self.quiet) as bar:
-            if not self.quiet:
-                bar.console.print(self.forecast())
+        with _bar(self.quiet or not first) as bar:
+            # by all processes, since they compute it together
+            told = "" if self.quiet else self.forecast()
+            if told and first:
+                bar.console.print(told)
             task = bar.add_task(config.name, total=config.steps, completed=learner.step, about="")
             batches = self.feed.ahead(range(learner.step, config.steps), config.workers)
             while learner.step < config.steps and learner.seconds < stop:
@@ -175,6 +185,8 @@ class Run:
                 keep = first and learner.seconds - saved > SAVE_SECONDS
                 if due or keep:
                     self.require_number(loss)
+                if due:
+                    self.broken = union(self.broken, learner.share)
                 if due and log is not None:
                     about = log.line(learner, float(loss), len(self.broken))
                     bar.update(task, completed=learner.step, about=about)
@@ -227,12 +239,11 @@ class Run:
 
     def _note(self, batch: Batch) -> None:
         """Set broken pairs aside: each once in the list, and counted."""
-        new = [each for each in batch.broken if each.pair not in self.broken]
-        self.broken |= {each.pair: each for each in new}
+        new = {each.pair: each for each in batch.broken if each.pair not in self.broken}
+        self.broken |= new.keys()
         if new:
-            name = BROKEN if self.learner.share.rank == 0 else f"{self.learner.share.rank}-{BROKEN}"
-            with (self.begun.folder / name).open("a", encoding="utf-8") as file:
-                file.writelines(json.dumps(each._asdict()) + "\n" for each in new)
+            with self.aside.open("a", encoding="utf-8") as file:
+                file.writelines(json.dumps(each._asdict()) + "\n" for each in new.values())
 
     def _ask(self, log: Log | None) -> None:
         learner, asked = self.learner, self.learner.config.zero_shot
