@@ -362,6 +362,19 @@ def test_a_folder_of_open_clip_needs_no_open_clip(tmp_path: Path):
     assert after.card.fingerprint != before.card.fingerprint
 
 
+@pytest.mark.parametrize("wide", [RESNET, VIT | {"hidden_size": 64, "num_attention_heads": 1}])
+def test_weights_without_a_config_tell_what_to_write(wide: dict[str, Any], tmp_path: Path):
+    read = {"hidden_size": 64, "num_attention_heads": 1, "intermediate_size": 256}
+    vision = wide if "layers" in wide else wide | {"intermediate_size": 256}
+    at = folder(tmp_path / "m", config(vision, text=read))
+    before = load(str(at), "cpu").encode_texts(["a photo"])
+    (at / "config.json").unlink()
+    with pytest.raises(InputError, match="in OpenAI's layout, don't tell.*Save this as") as told:
+        load(str(at), "cpu")
+    (at / "config.json").write_text(re.findall(r"trained so: (.*)\.$", str(told.value))[0])
+    np.testing.assert_array_equal(load(str(at), "cpu").encode_texts(["a photo"]), before)
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [

@@ -7,12 +7,14 @@ said: OpenAI's models have ``quick_gelu``, most of open_clip's ``gelu``, and the
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from audit.core.errors import InputError, sentence
+from audit.core.rows import Row
 from audit.models.kinds.base import LARGEST_VOCABULARY, LONGEST, Part, PatchTower, Projected, Tower
 from audit.models.preprocessing import MAX_SIDE
 from audit.stats.scoring import Scoring
@@ -170,3 +172,41 @@ def _sizes(said: Tower) -> tuple[int, int, int, int, str]:
         said.num_hidden_layers, said.hidden_size, said.num_attention_heads, said.intermediate_size,
         said.hidden_act,
     )  # fmt: skip
+
+
+def described_by(shapes: Mapping[str, tuple[int, ...]]) -> Row:
+    """What config.json has to say of weights in this layout; the activation is OpenAI's own.
+
+    ``shapes`` are those of the weights by name. Heads are 64 wide, as in every published model.
+    """
+    side = math.isqrt(shapes.get("visual.positional_embedding", (1,))[0] - 1)
+    if "visual.proj" in shapes:
+        width, _, patch, _ = shapes["visual.conv1.weight"]
+        vision: Row = {"patch_size": patch, "image_size": patch * side}
+        vision |= _of_width(width, _blocks(shapes, "visual.transformer.resblocks"))
+    else:
+        width = shapes["visual.layer1.0.conv1.weight"][0]
+        side = math.isqrt(shapes["visual.attnpool.positional_embedding"][0] - 1)
+        layers = [_blocks(shapes, f"visual.layer{stage}") for stage in (1, 2, 3, 4)]
+        vision = {"layers": layers, "width": width, "image_size": LAST_STAGE * side}
+        vision["num_attention_heads"] = max(1, LAST_STAGE * width // 64)
+    vocabulary, read = shapes["token_embedding.weight"]
+    text = _of_width(read, _blocks(shapes, "transformer.resblocks"))
+    text |= {"vocab_size": vocabulary, "max_position_embeddings": shapes["positional_embedding"][0]}
+    return {
+        "model_type": OpenAiClip.model_type,
+        "projection_dim": shapes["text_projection"][1],
+        "vision_config": vision,
+        "text_config": text,
+    }
+
+
+def _blocks(shapes: Mapping[str, tuple[int, ...]], at: str) -> int:
+    return len({name[len(at) + 1 :].split(".")[0] for name in shapes if name.startswith(f"{at}.")})
+
+
+def _of_width(width: int, layers: int) -> Row:
+    return {
+        "hidden_size": width, "intermediate_size": 4 * width, "num_hidden_layers": layers,
+        "num_attention_heads": max(1, width // 64), "hidden_act": "quick_gelu",
+    }  # fmt: skip
