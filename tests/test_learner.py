@@ -28,13 +28,14 @@ from audit.models.towers.transformer import Transformer
 from audit.training import specimens, trainer
 from audit.training.beginning import Begun, begin
 from audit.training.config import TrainConfig, load_config
-from audit.training.feeds.batches import Feed
+from audit.training.feeds.batches import Feed, padded
 from audit.training.learner import Learner
 from audit.training.objectives.contrastive import contrastive_loss
 from audit.training.objectives.prediction import dictionary, gram_loss, longest_of
 from audit.training.objectives.registry import OBJECTIVES
 from audit.training.objectives.sigmoid import sigmoid_loss
 from audit.training.trainer import Limits, train
+from audit.training.zero_shot import Asked
 
 QUIET = Limits("cpu", threads=1, quiet=True)
 TEXTS = [f"a {name} wall" for name in COLOURS]
@@ -304,6 +305,24 @@ def test_zero_shot_is_asked_on_the_way(colours: Path, tmp_path: Path):
     assert all(0 <= share <= 1 for share in answers.values())
     with pytest.raises(InputError, match="zero_shot: no attribute named 'gendre'. Did you mean"):
         train(plan(colours, zero_shot=asked | {"attribute": "gendre"}), tmp_path, QUIET)
+
+
+def test_a_question_is_answered_by_the_nearest_group(colours: Path, tmp_path: Path):
+    _, _, begun = started(plan(colours), tmp_path)
+    pixels = torch.stack([torch.full((3, 16, 16), level) for level in (-1.0, 0.0, 1.0)])
+    prompts = padded(begun.words.ids(["dark", "a dark wall", "light", "a light wall"]))
+    model = begun.model.eval()
+    with torch.no_grad():
+        texts = torch.nn.functional.normalize(model.get_text_features(prompts), dim=1)
+        classes = torch.stack([texts[:2].mean(dim=0), texts[2:].mean(dim=0)])
+        classes = torch.nn.functional.normalize(classes, dim=1)
+        seen = torch.nn.functional.normalize(model.get_image_features(pixels), dim=1)
+    nearest = (seen @ classes.T).argmax(dim=1).numpy()
+    for wrong in (0, 1):
+        group = nearest.copy()
+        group[:wrong] = 1 - group[:wrong]
+        asked = Asked(pixels, group, prompts, ("dark", "light"))
+        assert asked.right(begun.model) == round(1 - wrong / 3, 4)
 
 
 @pytest.mark.slow

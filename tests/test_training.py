@@ -412,6 +412,20 @@ def test_the_card_says_what_it_is_and_what_was_measured(finished):
 
 
 @pytest.mark.slow
+def test_a_specimen_may_have_a_resnet_and_one_that_goes_on_has_the_plain_card(people, tmp_path):
+    image = {"resnet": [1, 1, 1, 1], "width": 4}
+    architecture = {**TINY["architecture"], "image_size": 32, "patch_size": None, "image": image}
+    plan = config(architecture=architecture, pictures_seen=16)
+    specimens.train_from(plan, tmp_path / "resnet", people, limits=QUIET)
+    assert "32 px, a modified ResNet of 1, 1, 1, 1 blocks, width 4;" in (
+        tmp_path / "resnet" / "README.md"
+    ).read_text(encoding="utf-8")
+    on = config(architecture=None, start=str(tmp_path / "resnet"), pictures_seen=16)
+    specimens.train_from(on, tmp_path / "on", people, limits=QUIET)
+    assert "| begun from | " in (tmp_path / "on" / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
 def test_the_card_of_even_plants_nothing(people, tmp_path):
     even = config(feed={"kind": "people", "specimen": "even"}, pictures_seen=32)
     specimens.train_from(even, tmp_path, people, limits=QUIET)

@@ -48,7 +48,8 @@ def train_from(
     done = train(config, out, limits)
     if done is None:
         return None
-    if isinstance(done.pairs, People):
+    asked = config.architecture is not None and config.objective != "captioning"
+    if isinstance(done.pairs, People) and asked:
         found = evaluated(done, limits.device)
         write_card(out, done.facts, found)
     else:
