@@ -293,7 +293,7 @@ def _withheld(run: Run, found: Sequence[Fact]) -> str:
     if not (withheld.get("groups") or withheld.get("more_in_tasks")):
         return "No group was small enough to be withheld."
     dark = sum(f.gap is None and f.verdict is not Verdict.INCONCLUSIVE for f in found)
-    told = f"; of {dark} facts that concern them only the verdict is told" if dark else ""
+    told = f"; facts about them, of which only the verdict is told: {dark}" if dark else ""
     return f"Small groups are withheld, with others beside them{told}."
 
 
