@@ -33,7 +33,7 @@ from audit.probes.kit import looks
 from audit.probes.kit.blocks import Folded, Part, Picture, Section, probe_would, said
 from audit.probes.kit.cells import rate_in_words
 from audit.probes.kit.measures_section import in_unit, measure_cells
-from audit.report import figures
+from audit.report import drawing, figures
 from audit.report import render as report
 from audit.report.render import TEMPLATE, fill, render, write
 from audit.report.sections import replications, wordings
@@ -1155,6 +1155,6 @@ def test_a_figure_grows_where_names_leave_no_room() -> None:
         axis.set_yticks([0], ["W" * 40])
         axis.plot([0, 1], [0, 0])
     before = figure.get_figwidth()
-    assert report._drawn(figure, ("rates_by_group",)).png
-    assert before < figure.get_figwidth() <= before * 1.4**report._GROWTHS
+    assert drawing.drawn(figure, ("rates_by_group",)).png
+    assert before < figure.get_figwidth() <= before * 1.4**drawing._GROWTHS
     assert all(axis.get_position().width * figure.get_figwidth() > 0.5 for axis in figure.axes)
