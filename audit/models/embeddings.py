@@ -134,7 +134,8 @@ def locate(name: str) -> Located:
     caveats = tuple(card.caveats)
     if known is None:
         caveats += (f"Whether the text tower {texts} fits is known once it is loaded",)
-    return Located(name, caveats, tower.read, RecordedEmbeddings(card, images, None))
+    found = RecordedEmbeddings(card, images, None)
+    return Located(name, caveats, tower.read, found, unread=tower.unread)
 
 
 FAMILY = Family("embeddings that exist already: embeddings:PATH", locate, load)

@@ -22,6 +22,7 @@ from audit.core.resources import bundled
 from audit.models import hub
 from audit.models.checkpoint import Checkpoint
 from audit.models.encoder import (
+    NOT_HERE,
     Encoder,
     EncoderCard,
     Family,
@@ -33,6 +34,7 @@ from audit.models.encoder import (
     unit_rows,
 )
 from audit.models.libraries import quiet, readable
+from audit.models.weights import VALUES
 from audit.models.words import Words
 
 Part = TypeVar("Part")
@@ -57,6 +59,7 @@ def load(
     target, dtype = device_named(device), dtype_named(precision)
     folder, name = hub.find(ref)
     checkpoint = Checkpoint.read(folder, ref)
+    checkpoint.require_finite()
     words = Words.read(checkpoint)
     card = replace(
         _card(checkpoint, words),
@@ -74,7 +77,7 @@ def load(
 
 
 def locate(ref: str) -> Located:
-    """Where a model would come from; its files are read and checked as ``load`` does.
+    """Where a model would come from; its files are read as ``load`` does, of weights the headers.
 
     Raises:
         InputError: neither a bundled name, a folder nor a hub id; files that ``load`` refuses.
@@ -85,11 +88,11 @@ def locate(ref: str) -> Located:
     elif (folder := hub.downloaded(ref)) is not None:
         place = f"the hub, downloaded before as {folder.name[:12]}"
     else:
-        return Located("the hub, downloaded when it is first asked")
+        return Located("the hub, downloaded when it is first asked", unread=NOT_HERE)
     checkpoint = Checkpoint.read(folder, ref)
     words = Words.read(checkpoint)
     card = _card(checkpoint, words)
-    return Located(place, tuple(card.caveats), words.ids, card=card)
+    return Located(place, tuple(card.caveats), words.ids, card=card, unread=VALUES)
 
 
 FAMILY = Family(

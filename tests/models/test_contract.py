@@ -394,7 +394,7 @@ def test_weights_that_lack_or_are_too_many_are_refused(name: str, one: Any, copy
     bad.view(-1)[0] = float("nan")
     save_file({**weights, lost: bad}, file, metadata={"format": "pt"})
     with pytest.raises(InputError, match="not finite"):
-        Checkpoint.read(copy, "m")
+        Checkpoint.read(copy, "m").require_finite()
 
 
 @pytest.mark.parametrize("name", ["pair_of_roberta_and_clip"])
