@@ -68,7 +68,7 @@ def load(
         device=str(target),
         fingerprint=checkpoint.fingerprint(precision, target.type, cache),
     )
-    model = _model(checkpoint).to(dtype).to(target).eval()
+    model = placed(_model(checkpoint), dtype, target, ref)
     encoder = HuggingFaceEncoder(model, words, checkpoint.pictures, card)
     with readable(ref, "answer to a grey picture and a short text"):
         encoder.encode_images([fromarray(np.full((64, 64, 3), 128, np.uint8))])
@@ -136,6 +136,28 @@ def _model(checkpoint: Checkpoint) -> Any:
     return model
 
 
+def placed(model: torch.nn.Module, dtype: torch.dtype, device: torch.device, ref: str) -> Any:
+    """A model on its device, in evaluation mode.
+
+    Raises:
+        InputError: the device has not the memory for its weights.
+    """
+    try:
+        return model.to(dtype).to(device).eval()
+    except RuntimeError as error:
+        if not _full(error):
+            raise
+    taken = sum(each.numel() for each in model.parameters()) * dtype.itemsize / 2**30
+    told = f"{ref}: its weights take {taken:.2g} GiB, which {device} has not free"
+    advice = "Free its memory, use --device cpu, or say 'precision: bfloat16' in the suite"
+    raise InputError(sentence(told, advice))
+
+
+def _full(error: RuntimeError) -> bool:
+    """Whether a device had not the memory for it, in the words of CUDA or of Apple's."""
+    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error).lower()
+
+
 # --- the encoder ----------------------------------------------------------------------------------
 
 
@@ -165,7 +187,9 @@ class BatchSize:
             stop = min(start + self.size, count)
             try:
                 parts.append(forward(slice(start, stop)))
-            except torch.OutOfMemoryError:
+            except RuntimeError as error:
+                if not _full(error):
+                    raise
                 self._shrink(stop - start)
                 continue
             self._grow(stop - start)

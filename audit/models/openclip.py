@@ -41,7 +41,7 @@ def load(
             refuses or whose texts would not be read whole; an unknown device or precision.
     """
     # here and not above, as torch is: models are listed without it
-    from audit.models.huggingface import HuggingFaceEncoder, device_named, dtype_named
+    from audit.models.huggingface import HuggingFaceEncoder, device_named, dtype_named, placed
 
     target, dtype = device_named(device), dtype_named(precision)
     source = find(name, hub.fetch)
@@ -55,7 +55,7 @@ def load(
         device=str(target),
         fingerprint=checkpoint.fingerprint(precision, target.type, cache),
     )
-    model = _Towers(checkpoint.model().to(dtype).to(target).eval())
+    model = _Towers(placed(checkpoint.model(), dtype, target, source.ref))
     encoder = HuggingFaceEncoder(model, words, pictures, card)
     with readable(source.ref, "answer to a grey picture and a short text"):
         encoder.encode_images([fromarray(np.full((64, 64, 3), 128, np.uint8))])
