@@ -292,11 +292,11 @@ def test_texts_are_read_to_their_end_or_refused(one: tuple[Path, Any]):
         encoder.encode_texts([fits + " a"])
 
 
-@pytest.mark.parametrize("name", [n for n in NEW if "clip" not in n or n in ("altclip",)])
 def test_a_text_of_which_a_part_is_unknown_is_refused(name: str, one: tuple[Path, Any]):
     encoder = one[1]
     if encoder._words.tokenizer.unk_token_id in encoder._words._split(["a ☃"])[0]:
-        with pytest.raises(InputError, match="would not read all of 'a ☃'.*Reword"):
+        # CLIP's tokenizer puts the end of a text where it does not know a part
+        with pytest.raises(InputError, match="would not read (all of )?'a ☃'.*Reword"):
             encoder.encode_texts(["a ☃"])
     else:
         pytest.fail("the tokenizer of this test knows a snowman")
