@@ -21,6 +21,7 @@ from audit.cli.preview import data_remarks
 from audit.core.errors import InputError
 from audit.data.dataset import Dataset, load
 from audit.data.images import Unreadable, decode
+from audit.data.pictures import look
 from audit.data.sources import SOURCES
 from audit.data.sources.base import Published
 from audit.data.sources.celeba import ATTRIBUTES
@@ -169,6 +170,15 @@ def test_a_suite_says_where_a_key_of_its_data_set_is_wrong(tmp_path: Path) -> No
     (tmp_path / "mine.yaml").write_text(SUITE.replace("0.25", "0.5"))
     with pytest.raises(InputError, match=r"suite 'mine': dataset padding: got '0.5'; allowed"):
         audit.load_suite(tmp_path / "mine.yaml").resolve()
+
+
+def test_a_picture_whose_ending_differs_in_case_is_pointed_at(tmp_path: Path) -> None:
+    keys, one = fairface(tmp_path), tmp_path / "val" / "1.jpg"
+    one.rename(one.with_suffix(".JPG"))
+    (fault,) = look(load(keys)).faults.values()
+    assert fault.endswith("there is no such file, but '1.JPG': its ending differs in case.")
+    with pytest.raises(Unreadable, match="'1.JPG': its ending differs in case"):
+        decode(one)
 
 
 def test_pictures_that_are_listed_and_not_there_are_counted_by_group(
@@ -335,6 +345,11 @@ def test_names_of_utkface_that_lack_a_part_are_set_aside_and_counted(tmp_path: P
     assert "by age: '61' (2), '39' (1)" in told
     assert "1 files are set aside, whose name has no known form: 'cover.chip.jpg'" in told
     assert "8 pictures are listed, officially 23,708" in told
+    for name in ("20_0_1_20170109142408075.jpg", "20_0_1_20170109142408075.jpg.part", "notes.txt"):
+        (tmp_path / "UTKFace" / name).write_bytes(b"")
+    told = said(load({"name": "utkface", "root": str(tmp_path)}))
+    assert "2 files are set aside, which are not of this kind by their name: '20_0_1_" in told
+    assert "8 pictures are listed, officially 23,708" in told
 
 
 @pytest.mark.parametrize(
@@ -359,6 +374,7 @@ def test_pictures_in_the_wild_are_not_taken_for_aligned_faces(tmp_path: Path) ->
     assert list(data.table["path"]) == [
         "part1/9_1_2_20161219204347420.jpg", "part3/9_1_3_20161219204347421.jpg"
     ]  # fmt: skip
+    assert "part2 of part1, part2, part3 are not there" in said(data)
     assert list(data.table["race"]) == ["Asian", "Indian"]
     with pytest.raises(InputError, match=r"holds no picture '\*\.jpg\.chip\.jpg'"):
         load(keys)

@@ -15,6 +15,7 @@ from audit.core.errors import InputError, sentence
 from audit.data.card import AttributeCard, Card
 from audit.data.manifest import Manifest, read_manifests
 from audit.data.sources.base import Official, Published, Rows
+from audit.data.sources.image_folder import is_picture
 from audit.data.yamlfile import read_text
 
 ATTRIBUTES: Final = (
@@ -128,7 +129,7 @@ def _table(path: Path) -> pd.DataFrame:
     ``.csv`` has a header. ``.txt`` may have a count in its first line, which must be right, and a
     header, of one name fewer where it names only what follows the picture; blanks come in runs.
     """
-    if path.suffix == ".csv":
+    if path.suffix.lower() == ".csv":
         table = read_manifests([path], str(path)).table
         return table.rename(columns={table.columns[0]: "file"})
     lines = [line.split() for line in read_text(path, _LARGEST).splitlines()]
@@ -138,7 +139,7 @@ def _table(path: Path) -> pd.DataFrame:
         if rows and len(rows[0][1]) == 1 and rows[0][1][0].isdigit()
         else None
     )
-    header = rows.pop(0)[1] if rows and not rows[0][1][0].endswith((".jpg", ".png")) else []
+    header = rows.pop(0)[1] if rows and not is_picture(rows[0][1][0]) else []
     if not rows:
         raise InputError(sentence(f"{path}: lists no picture", "Get the whole file"))
     width = len(rows[0][1])
