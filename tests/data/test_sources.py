@@ -456,6 +456,11 @@ def test_codes_that_celeba_does_not_have_are_an_error(tmp_path: Path) -> None:
 
 
 def test_lists_of_celeba_that_are_not_whole_are_refused(tmp_path: Path) -> None:
+    keys = celeba(tmp_path / "commas")
+    partition = tmp_path / "commas" / "Eval" / "list_eval_partition.txt"
+    partition.write_text(partition.read_text().replace(" ", ","))
+    with pytest.raises(InputError, match=r"rows of 1 values, and a picture and one value.*Blanks"):
+        load(keys)
     keys = celeba(tmp_path)
     attributes = tmp_path / "Anno" / "list_attr_celeba.txt"
     whole = attributes.read_text()
@@ -566,6 +571,18 @@ def test_a_folder_a_class_is_an_attribute_of_a_declared_source(tmp_path: Path) -
     assert data.refuse_suspicion() is None
     assert "2 files are set aside" in said(data)
     assert "'stray.png', 'woman/notes.txt'" in said(data)
+
+
+def test_a_class_without_pictures_and_a_linked_folder_are_not_passed_over(tmp_path: Path) -> None:
+    picture(tmp_path / "portraits" / "man" / "1.png")
+    picture(tmp_path / "elsewhere" / "1.png")
+    (tmp_path / "portraits" / "woman").mkdir()
+    (tmp_path / "portraits" / "child").symlink_to(tmp_path / "elsewhere")
+    told = said(load({"name": "image-folder", "root": str(tmp_path / "portraits"),
+                      "source": "annotator-perceived"}))  # fmt: skip
+    assert "no picture is in the folders of classes 'child', 'woman'" in told
+    assert "1 files are set aside" in told
+    assert "'child'" in told
 
 
 def test_parts_are_not_taken_for_classes(tmp_path: Path) -> None:

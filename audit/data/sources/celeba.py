@@ -160,6 +160,9 @@ def _table(path: Path) -> pd.DataFrame:
 def _column(path: Path, files: pd.Series) -> pd.Series:
     """What a list of two columns says of these pictures, in their order."""
     table = _table(path)
+    if len(table.columns) != 2:
+        told = f"{path}: rows of {len(table.columns)} values, and a picture and one value are meant"
+        raise InputError(sentence(told, "Blanks separate them in .txt, commas in .csv"))
     said = table.set_index("file").iloc[:, 0]
     if twice := list(said.index[said.index.duplicated()]):
         raise InputError(sentence(f"{path}: lists '{twice[0]}' twice", "Get the file again"))
