@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import shutil
 from functools import cache
 from pathlib import Path
@@ -70,6 +71,16 @@ def said(data: Dataset) -> str:
 @cache
 def listed() -> dict[str, str]:
     return dict(listing("datasets"))
+
+
+def test_a_card_whose_licence_limits_the_use_says_what_is_forbidden() -> None:
+    limits = re.compile("commercial|research only|evaluation only|only research", re.IGNORECASE)
+    published = [
+        source for source in map(SOURCES.__getitem__, SOURCES) if issubclass(source, Published)
+    ]
+    limited = [s for s in published if limits.search(f"{s.facts.licence} {s.access}")]
+    assert len(limited) > 10
+    assert [s.facts.name for s in limited if not s.facts.forbidden_uses] == []
 
 
 @pytest.mark.parametrize("name", sorted(SOURCES))

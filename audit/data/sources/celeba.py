@@ -72,6 +72,10 @@ class CelebA(Published):
             "no attribute of race or skin tone",
             "1 to 35 pictures an identity",
         ),
+        forbidden_uses=(
+            "any use that is not research",
+            "anything commercial",
+        ),
         named_people=True,
         url="https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html",
     )

@@ -57,7 +57,7 @@ class Congress(Published):
             "party": AttributeCard(source="assigned", description="as the list has it"),
             "state": AttributeCard(source="assigned", description="that a member stands for"),
         },
-        licence="public domain: pictures of the Government Publishing Office, lists under CC0",
+        licence="public domain, as its README says of the Government Publishing Office; lists CC0",
         consent="not obtained",
         provenance="unitedstates/images and congress-legislators; a row is a member",
         known_limits=(

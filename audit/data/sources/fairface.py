@@ -84,7 +84,7 @@ class FairFace(Published):
         consent="not obtained",
         provenance="FairFace, Kaerkkaeinen and Joo 2021; a row is a face",
         known_limits=(
-            "public photographs of Flickr (YFCC-100M); nobody shown was asked",
+            "public photographs of Flickr (YFCC-100M); nobody shown was asked; some are children",
             "no subject ids are published: the same person may be in several pictures",
             "age, gender and race are what annotators saw, not what people say of themselves",
             "of 126 cells of age, gender and race in val 41 have under 30 pictures",

@@ -58,6 +58,7 @@ class GeoDE(Published):
         known_limits=(
             "pictures of things: it says where a model is good, and nothing of people's looks",
             "who sent a picture is not published: intervals are too narrow",
+            "its paper says that no picture identifies a person; nobody here looked",
             "a country is that of an address on the net",
             "not checked at its source: licence, columns and layouts, which are as public readers "
             "take them",

@@ -97,6 +97,7 @@ class Market1501(Published):
             "few are old (8 and 5 identities) or young (14 and 2)",
             "the README says that one colour is marked, and for about a tenth none is",
         ),
+        forbidden_uses=("any use that is not research",),
         named_people=False,
         url="https://github.com/vana77/Market-1501_Attribute",
     )

@@ -65,10 +65,14 @@ class UTKFace(Published):
         consent="not obtained",
         provenance="UTKFace, Zhang, Song and Qi 2017; a row is a picture of one face",
         known_limits=(
-            "pictures were found on the web; nobody shown was asked",
+            "pictures were found on the web; nobody shown was asked; some are children",
             "no subject ids are published, and near-duplicates occur: intervals are too narrow",
             "labels were estimated by a program and then checked by an annotator",
             "'Others' holds Hispanic, Latino, Middle Eastern and more",
+        ),
+        forbidden_uses=(
+            "any use that is not research",
+            "anything commercial",
         ),
         url="https://susanqq.github.io/UTKFace/",
     )
