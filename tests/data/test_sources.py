@@ -83,6 +83,20 @@ def test_a_card_whose_licence_limits_the_use_says_what_is_forbidden() -> None:
     assert [s.facts.name for s in limited if not s.facts.forbidden_uses] == []
 
 
+def test_official_counts_of_values_add_up_to_those_of_pictures() -> None:
+    parts = [
+        (source.facts.name, official)
+        for source in map(SOURCES.__getitem__, SOURCES)
+        if issubclass(source, Published)
+        for official in source.official.values()
+        if official.pictures is not None
+    ]
+    assert {"fairface", "london"} <= {name for name, official in parts if official.values}
+    for name, official in parts:
+        for counts in official.values.values():
+            assert sum(counts.values()) == official.pictures, name
+
+
 @pytest.mark.parametrize("name", sorted(SOURCES))
 def test_a_source_is_listed_and_its_card_says_what_has_to_be_known(name: str) -> None:
     assert listed()[name] == SOURCES[name].about
@@ -290,12 +304,13 @@ def test_a_whole_copy_has_no_remark_on_counts_and_a_cut_one_has(tmp_path: Path) 
     official = SOURCES["fairface"].official["val"]  # type: ignore[attr-defined]
     ages = [age for age, n in official.values["age"].items() for _ in range(n)]
     genders = [g for g, n in official.values["gender"].items() for _ in range(n)]
+    races = [r for r, n in official.values["race"].items() for _ in range(n)]
     (tmp_path / "val").mkdir()
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(["file", "age", "gender", "race", "service_test"])
-    rows = [(f"val/{n}.jpg", a, g, "White", "True")
-            for n, (a, g) in enumerate(zip(ages, genders, strict=True), 1)]  # fmt: skip
+    rows = [(f"val/{n}.jpg", a, g, r, "True")
+            for n, (a, g, r) in enumerate(zip(ages, genders, races, strict=True), 1)]  # fmt: skip
     writer.writerows(rows)
     listed = tmp_path / "fairface_label_val.csv"
     listed.write_text(text.getvalue(), newline="")
