@@ -585,6 +585,12 @@ def test_a_repository_that_is_not_there(monkeypatch: pytest.MonkeyPatch):
         load("some/clop")
 
 
+def test_an_answer_that_is_no_hubs_is_a_sentence(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: json.loads("<html>"))
+    with pytest.raises(InputError, match=r"some/clip: https://.* answers what no hub.*a proxy or"):
+        load("some/clip")
+
+
 # --- fingerprints
 
 
