@@ -109,8 +109,8 @@ class FHIBE(Published):
         known_limits=(
             "10,318 pictures of 1,981 people when it was published; later versions have fewer",
             "up to ten pictures of a person, who is a cluster",
-            "a second person may be in a whole picture, as second_person says; attributes are those "
-            "of the primary one",
+            "a second person may be in a whole picture (second_person); attributes are those of "
+            "the primary one",
             "who chose several pronouns or regions is in no group of them",
             "not checked: what the terms forbid beyond training; a news page names law "
             "enforcement, military, arms and surveillance: read yours",
