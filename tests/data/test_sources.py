@@ -99,7 +99,7 @@ def test_official_counts_of_values_add_up_to_those_of_pictures() -> None:
 
 @pytest.mark.parametrize("name", sorted(SOURCES))
 def test_a_source_is_listed_and_its_card_says_what_has_to_be_known(name: str) -> None:
-    page = Path(__file__).parents[1] / "docs" / "data-sources.md"
+    page = Path(__file__).parents[2] / "docs" / "data-sources.md"
     assert f"\n| `{name}` | " in page.read_text(encoding="utf-8")
     assert listed()[name] == SOURCES[name].about
     shown = card(name)
