@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -272,7 +272,9 @@ class Gallery:
         rows = [self._asked_in(wording, task, image_id) for wording in new]
         return self._told(task, pd.DataFrame(rows, columns=list(_ASKED_IN)))
 
-    def _asked_in(self, wording: Wording, task: str, image_id: str) -> tuple[Any, ...]:
+    def _asked_in(
+        self, wording: Wording, task: str, image_id: str
+    ) -> tuple[str, str, float, float]:
         labels = self.labels(task)
         (classes,) = class_embeddings(self._texts, labels, [wording])
         similarity = self._vectors([image_id], wording.alteration)[0] @ classes.T

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -47,7 +47,7 @@ from audit.measure.metrics import (
     joint_status,
     standing,
 )
-from audit.stats.clustered import Sample, effective_n
+from audit.stats.clustered import Integers, Sample, effective_n
 from audit.stats.defaults import OF_DIFFERENCE, OF_DIFFERENCE_IN_CLUSTERS
 from audit.stats.gaps import (
     NEGLIGIBLE,
@@ -201,7 +201,7 @@ class Compared:
         found = simultaneous(self.sample, rest.one, rest.other, rest.usable, levels, level)
         return [self.claims.found, found]
 
-    def of_all(self, value: Callable[[Families], Any]) -> Array:
+    def of_all(self, value: Callable[[Families], Array]) -> Array:
         """A value (Q, P) or (Q, 1) of each family, side by side for all comparisons."""
         sides = (self.pairs, self.against_rest)
         parts = [
@@ -223,7 +223,7 @@ class Compared:
         named = [f"{self.asked[1]}, {self.asked[3]}: {x}, by {over}" for x in self.block.labels]
         return np.array(named, dtype=object)[:, np.newaxis]
 
-    def table(self, columns: Fields, pairs: Any = None) -> Columns:
+    def table(self, columns: Fields, pairs: tuple[Integers, Integers] | None = None) -> Columns:
         """Rows of questions by comparisons from arrays (Q, P); ``pairs`` are group indices."""
         q = len(self.block.labels)
         if pairs is None:

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import jinja2
 import matplotlib as mpl
@@ -268,7 +268,7 @@ def context(run: Run, drawn: dict[str, Drawn], damage: list[Damage] | None = Non
     """Every name that a template may use."""
     author, card = checked(run), card_of(run.model, run.name)
     damage = [] if damage is None else damage
-    offered: Sequence[Callable[..., Any]] = [f for topic in TOPICS for f in topic.OFFERS]
+    offered: Sequence[Callable[..., object]] = [f for topic in TOPICS for f in topic.OFFERS]
     return {f.__name__: partial(_offered, run, damage, f) for f in offered} | {
         "run": run,
         "manifest": run.manifest,
@@ -304,7 +304,7 @@ def context(run: Run, drawn: dict[str, Drawn], damage: list[Damage] | None = Non
     }
 
 
-def _offered(run: Run, damage: list[Damage], tell: Callable[..., Any], *given: Any) -> Any:
+def _offered(run: Run, damage: list[Damage], tell: Callable[..., object], *given: object) -> object:
     """What a topic tells, or what stands in its place."""
     try:
         return tell(run, *given)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields, replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
-from audit.core.rows import Row
+from audit.core.rows import Array, Row
 from audit.stats.clustered import Flags, Integers, Sample
 
 #: properties of a sample that look at each group alone
@@ -30,7 +30,7 @@ def pick_groups(sample: Sample, at: Integers) -> Sample:
     return chosen
 
 
-def _picked(sample: Sample, pick: Callable[[Any], Any]) -> Sample:
+def _picked(sample: Sample, pick: Callable[[Array], Array]) -> Sample:
     """A sample whose arrays by question and group went through ``pick``."""
     picked: Row = {}
     for field in fields(sample):

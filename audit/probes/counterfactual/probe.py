@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Final, Literal, Self
+from typing import ClassVar, Final, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -539,7 +539,7 @@ class _Told:
         kinds: Sequence[Row],
         labels: Sequence[Row],
         judged: bool = True,
-        **every: Any,
+        **every: object,
     ) -> Iterator[Row]:
         """One row an effect of a table (K, L)."""
         for k, kind in enumerate(kinds):

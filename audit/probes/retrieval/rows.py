@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -565,7 +565,7 @@ def _dealt(nulls: Nulls | parity.Null) -> str:
     return f"no null: {nulls.reason}" if nulls.reason else null
 
 
-def _beside(measure: Beside, at: Any) -> Row:
+def _beside(measure: Beside, at: int | tuple[int, ...]) -> Row:
     """A value and its null."""
     names = {"value": "value", "null_mean": "mean", "null_low": "low", "null_high": "high"}
     names |= {"p": "p", "smallest_p": "smallest_p"}
