@@ -40,8 +40,9 @@ from audit.probes.kit.base import PROBES, Design, Seen, Texts
 from audit.probes.naming.probe import Naming
 from audit.report.render import render
 from audit.report.sections.registry import SECTIONS
+from audit.stats.faces import split_subjects
 from audit.stats.scoring import Scoring
-from audit.stats.verification import BINS, split_subjects
+from audit.stats.verification import BINS
 from audit.store.embeddings import Embeddings, Store
 
 if "identity" not in list(PROBES):

@@ -38,26 +38,14 @@ from audit.measure.confidence import Confidence
 from audit.measure.metrics import Block, Draws, Groups, Tally, margin_family, rates
 from audit.models.encoder import Texts
 from audit.stats.clustered import Sample
-from audit.stats.components import (
-    PARTS,
-    Bounded,
-    Components,
-    Concordance,
-    Generalisability,
-    Moments,
-    choice_entropy,
-    components,
-    flip_rate,
-    gap_shares,
-    generalisability,
-    group_means,
-    kendall_w,
-    moments,
-)
+from audit.stats.components import PARTS, Components, Moments, components, moments
+from audit.stats.concordance import Concordance, kendall_w
 from audit.stats.counts import Counts, count
 from audit.stats.curves import JointTest, joint_test
+from audit.stats.generalisability import Bounded, Generalisability, gap_shares, generalisability
 from audit.stats.multiplicity import Estimates
 from audit.stats.selection import Parts, choosable, parts, wording_bounds
+from audit.stats.steadiness import choice_entropy, flip_rate, group_means
 
 if TYPE_CHECKING:
     from audit.store.embeddings import Embeddings

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from audit.core.errors import InputError, sentence
-from audit.stats.components import blocks
+from audit.stats.generalisability import blocks
 from audit.stats.intervals import check_level
 from audit.stats.permutation import DealtCodes, dealt_codes
 

@@ -19,7 +19,7 @@ from audit.stats.clustered import (
     Sample,
     difference_interval,
 )
-from audit.stats.components import Bounded, GapShares
+from audit.stats.generalisability import Bounded, GapShares
 from audit.stats.multiplicity import ENOUGH, Estimates, bounds_at, joint_level
 
 Singles = npt.NDArray[np.float32]

@@ -23,11 +23,11 @@ from audit.probes.kit.base import Design
 from audit.probes.kit.footage import CAMERA
 from audit.stats.clustered import Flags, Floats, Sample, rate_interval
 from audit.stats.counts import count
+from audit.stats.faces import split_subjects
 from audit.stats.gaps import NEGLIGIBLE, Claims, Pairs, judge
 from audit.stats.multiplicity import compare
 from audit.stats.samples import pick_groups, pick_questions
 from audit.stats.significance import bonferroni_level
-from audit.stats.verification import split_subjects
 
 if TYPE_CHECKING:
     from audit.probes.alarms.probe import Alarms as Probe

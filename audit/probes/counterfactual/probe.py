@@ -41,7 +41,11 @@ from audit.measure.metrics import DEFAULT_FAMILY, margin_family
 from audit.probes.kit.base import Design, Probe, Seen, no_such_value, require_column
 from audit.probes.kit.choice import Choice
 from audit.stats import counterfactual as stats
-from audit.stats.counterfactual import ORIGINAL, Effects, Flips, Pairs
+from audit.stats import dose
+from audit.stats import flips as flipping
+from audit.stats.counterfactual import ORIGINAL, Pairs
+from audit.stats.estimates import Effects
+from audit.stats.flips import Flips
 from audit.stats.multiplicity import Estimates, Family
 
 #: ``metric`` of rows of MEASURES; ``group`` is what was changed, ``label`` blank for all labels
@@ -572,7 +576,7 @@ class _Told:
     def _flips(self) -> Flips:
         at, kinds = self._stacked
         moved = self.moved
-        return stats.flip_rates(
+        return flipping.flip_rates(
             moved.flips[at, np.newaxis], moved.families[at], kinds, self._number, **self._settings
         )
 
@@ -603,7 +607,7 @@ class _Told:
         if not self.probe.nuisance:
             return
         one, other = self._compared
-        found = stats.compare_flips(flips, one, other, self.design.confidence.level)
+        found = flipping.compare_flips(flips, one, other, self.design.confidence.level)
         margin = self.design.confidence.margin(DEFAULT_FAMILY).difference
         for j in range(len(one)):
             row = self._flips_apart(found, j, int(one[j]), int(other[j]), margin)
@@ -808,7 +812,7 @@ class _Told:
         at = np.flatnonzero(np.isin(moved.kinds, named))
         code = np.searchsorted(named, moved.kinds[at])
         size, sign = np.abs(moved.steps[at]), np.where(moved.steps[at] < 0, -1.0, 1.0)
-        found = stats.dose_response(
+        found = dose.dose_response(
             # a step down and its change, both turned round, lie on the same line
             moved.deltas[at] * sign[:, np.newaxis], moved.families[at], code, size, len(named),
             **self._settings,
@@ -871,7 +875,7 @@ class _Told:
         labels = [self._label(j) for j in range(moved.deltas.shape[1] + 1)]
         method = "least squares through the origin, jackknife of families; max-T"
         yield from self._of(
-            stats.dose_response(*pairs, **self._settings).slope,
+            dose.dose_response(*pairs, **self._settings).slope,
             kinds,
             labels,
             judged=False,
@@ -880,7 +884,7 @@ class _Told:
             family=f"{self.probe.task}, size per {which} distance",
             method=method,
         )
-        found = stats.rank_kinds(*pairs, **self._settings)
+        found = dose.rank_kinds(*pairs, **self._settings)
         for k, kind in enumerate(kinds):
             for j, label in enumerate(labels):
                 yield {

@@ -34,11 +34,14 @@ from audit.probes.identity.names import (
     at_target,
 )
 from audit.probes.kit.base import Design, Seen
-from audit.stats import verification
+from audit.stats import error_rates, verification
+from audit.stats import faces as people_seen
 from audit.stats.clustered import Sample, rate_interval
+from audit.stats.error_rates import ErrorRates, Threshold
+from audit.stats.faces import Faces, tiles
 from audit.stats.multiplicity import compare
 from audit.stats.significance import bonferroni_level
-from audit.stats.verification import BINS, ErrorRates, Faces, Impostors, Mated, Threshold, tiles
+from audit.stats.verification import BINS, Impostors, Mated
 
 if TYPE_CHECKING:
     from audit.probes.identity.probe import Identity
@@ -61,7 +64,7 @@ class Half:
     def fixers(self) -> Faces:
         """Those who fix the thresholds."""
         people = self.probe.faces(self.seen, self.everyone, 1, strangers=True)
-        return people.only(verification.split_subjects(people.ids, self.design.seed))
+        return people.only(people_seen.split_subjects(people.ids, self.design.seed))
 
     @cached_property
     def fixed(self) -> Impostors:
@@ -76,7 +79,7 @@ class Half:
         # as for a cell: how many pairs can be made without using a subject twice
         worth = n.sum() ** 2 / max(2 * (n**2).sum(), 1.0)
         found = (
-            verification.threshold_at(self.fixed.pooled, target, float(worth))
+            error_rates.threshold_at(self.fixed.pooled, target, float(worth))
             for target in self.probe.targets
         )
         return tuple(found)
@@ -86,7 +89,7 @@ class Half:
         """Thresholds of the points of DET curves: those of falling FMRs among who fixes them."""
         if not self.fixed.pooled.sum():
             return np.empty(0)
-        found = (verification.threshold_at(self.fixed.pooled, float(f)).value for f in POINTS)
+        found = (error_rates.threshold_at(self.fixed.pooled, float(f)).value for f in POINTS)
         return np.unique(list(found))
 
     def thresholds(self) -> Iterator[Row]:
@@ -165,7 +168,7 @@ class Half:
             for chosen in (True, False)
         )
         strangers, people = (
-            faces.only(~verification.split_subjects(faces.ids, self.design.seed))
+            faces.only(~people_seen.split_subjects(faces.ids, self.design.seed))
             for faces in (strangers, people)
         )
         return _Measured(self, attribute, names, strangers, people)
@@ -214,14 +217,14 @@ class _Measured:
     @cached_property
     def fmr(self) -> ErrorRates:
         c = self.half.design
-        return verification.false_match_rates(
+        return error_rates.false_match_rates(
             self.impostors, c.confidence.level, c.seed, c.confidence.resamples
         )
 
     @cached_property
     def fnmr(self) -> ErrorRates:
         c = self.half.design
-        return verification.false_non_match_rates(
+        return error_rates.false_non_match_rates(
             self.mated, c.confidence.level, c.seed, c.confidence.resamples
         )
 
@@ -288,7 +291,7 @@ class _Measured:
         at = np.round((grid + 1) * BINS / 2).astype(np.int64)
         for g, name in enumerate(self.names):
             impostor, genuine = self.impostors.histogram[g, g], self.mated.histogram[g]
-            found = verification.detection_error_tradeoff(impostor, genuine)
+            found = error_rates.detection_error_tradeoff(impostor, genuine)
             for metric, values, n in (
                 (DET_FMR, found.fmr, impostor.sum()),
                 (DET_FNMR, found.fnmr, genuine.sum()),

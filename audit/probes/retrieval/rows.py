@@ -40,8 +40,10 @@ from audit.probes.retrieval.names import (
     WHOLE,
     group_named,
 )
-from audit.stats import parity, ranking
-from audit.stats.ranking import Beside, Bounded, Nulls, Ranking
+from audit.stats import parity, ranking, ranking_bounds, ranking_null
+from audit.stats.ranking import Ranking
+from audit.stats.ranking_bounds import Bounded
+from audit.stats.ranking_null import Beside, Nulls
 from audit.stats.significance import bonferroni_level, holm
 
 if TYPE_CHECKING:
@@ -183,7 +185,7 @@ class Told:
         """The rankings against one target: beside chance, and with bounds."""
         c = self.design.confidence
         wanted = target if isinstance(target, str) else shares
-        nulls = ranking.null(
+        nulls = ranking_null.null(
             self.list_,
             self.ks,
             wanted,
@@ -194,7 +196,7 @@ class Told:
         )
         near = self.list_.first(ranking.places(self.probe.k[-1], sys.maxsize))
         alone, together = (
-            ranking.bounds(near, self.ks, wanted, self.design.draws.weights, level)
+            ranking_bounds.bounds(near, self.ks, wanted, self.design.draws.weights, level)
             for level in (c.level, self.each)
         )
         return _Case(self, group_named(target), shares, nulls, alone, together)
