@@ -42,7 +42,7 @@ from audit.explore.families import COLUMNS, Families, differences
 from audit.explore.hidden import NOT_TOLD, blurred, not_for_real_people
 from audit.explore.saved_model import stored_model
 from audit.measure.metrics import named
-from audit.measure.prompt_variants import Wording, class_embeddings, ensemble, every_wording
+from audit.measure.prompts import Wording, class_embeddings, ensemble, every_wording
 from audit.models.encoder import Encoder, Texts
 from audit.probes.classification.probe import Classification
 from audit.probes.counterfactual.probe import Counterfactual

@@ -44,11 +44,7 @@ from audit.explore.wordings import AS_IT_IS, Worded, open_wordings, wording_prom
 from audit.measure.confidence import Confidence
 from audit.measure.effects import Edit, Frame, Parts, effect_rows, sampled
 from audit.measure.metrics import Block, Draws, Groups, Tally, margin_family, rates
-from audit.measure.prompt_variants import (
-    class_embeddings,
-    ensemble,
-    every_wording,
-)
+from audit.measure.prompts import class_embeddings, ensemble, every_wording
 from audit.measure.thresholds import FAMILY_KEPT, KEPT, in_order
 from audit.models.encoder import Texts
 from audit.stats.counts import Counts, count
@@ -260,15 +256,6 @@ def open_lab(run: Run, task: str, store: Store, load: Load | None = None) -> Lab
         groups.draws(images.keys, asked.suite.seed, RESAMPLES),
         lambda: asked.model.encoder if isinstance(asked.model, TextsOnly) else asked.model,
     )
-
-
-# ---- in the run's own wordings -----------------------------------------------------------------
-
-
-# ---- what is typed -----------------------------------------------------------------------------
-
-
-# ---- saving ------------------------------------------------------------------------------------
 
 
 __all__ = [

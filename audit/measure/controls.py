@@ -26,8 +26,9 @@ from audit.core.tables import (
 )
 from audit.core.verdicts import verdicts
 from audit.data.labels import LabelSet
+from audit.measure.compared import Compared
 from audit.measure.confidence import Confidence
-from audit.measure.disparity import Compared, differences
+from audit.measure.disparity import differences
 from audit.measure.metrics import METRICS, Block, Draws, Events, Groups, standing
 from audit.measure.nulls import MOVABLE, rows_of, stream
 from audit.stats.clustered import difference_interval

@@ -559,9 +559,6 @@ def _table(names: Sequence[str], rows: Sequence[Fields], cell: Cell) -> Markdown
     return table(lines)
 
 
-# ---- what is looked for ------------------------------------------------------------------------
-
-
 __all__ = [
     "FIELDS",
     "FILE",

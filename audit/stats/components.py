@@ -288,15 +288,3 @@ def _why_not(degrees: Integers, total: Floats) -> tuple[str, ...]:
     elif groups < 1:
         why = "one group only: the template's part holds its interaction with the group"
     return tuple(why or ("" if t > 0 else "the outcome never varies") for t in total)
-
-
-# ---- the gap over wordings ---------------------------------------------------------------------
-
-
-# ---- generalisability --------------------------------------------------------------------------
-
-
-# ---- rankings ----------------------------------------------------------------------------------
-
-
-# ---- single pictures ---------------------------------------------------------------------------

@@ -84,9 +84,6 @@ def _refuse(ids: npt.NDArray[np.generic], wrong: Flags, what: str, then: str) ->
         raise InputError(sentence(f"families: '{ids[wrong][0]}' {what}{others}", then))
 
 
-# ---- flips -------------------------------------------------------------------------------------
-
-
 # ---- score changes -----------------------------------------------------------------------------
 
 
@@ -209,9 +206,6 @@ def compare_changes(
     found = _either(paired, within, _apart(_of_means(table), a, b))
     left_out = np.where(paired, (there[:, a] != there[:, b]).sum(axis=0), 0)
     return Comparison(effects_of(found, ids, level, seed, resamples), paired, left_out)
-
-
-# ---- size of the step --------------------------------------------------------------------------
 
 
 # ---- estimates and what families move them by --------------------------------------------------

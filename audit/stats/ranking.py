@@ -382,9 +382,3 @@ def _own_counts(here: Integers, groups: int, ks: Integers, counts: Integers) -> 
         shifts = (np.arange(last - first) * bits).astype(np.uint64)
         counts[:, :, first:last] = (running[:, ks - 1, np.newaxis] >> shifts) & np.uint64(full)
     return own
-
-
-# ---- beside chance -----------------------------------------------------------------------------
-
-
-# ---- intervals ---------------------------------------------------------------------------------

@@ -42,9 +42,6 @@ RULE: Final = 3.0
 _SUBJECTS_AT_ONCE = 1024  # of whom bootstrap weights are held, 8 MB at 2,000 replicates
 
 
-# ---- pictures and pairs ------------------------------------------------------------------------
-
-
 # ---- counts ------------------------------------------------------------------------------------
 
 
@@ -369,6 +366,3 @@ def _added(one: C, other: C) -> C:
     kept = {"ids", "group", "thresholds", "sittings_known"}
     names = [field.name for field in fields(one) if field.name not in kept]
     return replace(one, **{name: getattr(one, name) + getattr(other, name) for name in names})
-
-
-# ---- thresholds and rates ----------------------------------------------------------------------

@@ -30,7 +30,7 @@ from audit.data.labels import (
 from audit.data.yamlfile import FieldError
 from audit.measure.measures import measured
 from audit.measure.metrics import DEFAULT_FAMILY, Groups, joint_status, margin_family, standing
-from audit.measure.prompt_variants import class_embeddings, ensemble, every_wording
+from audit.measure.prompts import class_embeddings, ensemble, every_wording
 from audit.probes.kit.base import Design, Probe, Seen, Texts, no_such_value, require_column
 from audit.stats.association import (
     Alternative,

@@ -28,7 +28,7 @@ from audit.probes.identity.names import (
 from audit.probes.identity.rows import Half
 from audit.probes.identity.watch_list import WatchList, roles, rows_of
 from audit.probes.kit.base import Design, Probe, Seen, pictures_having, require_column
-from audit.stats import faces as people_seen
+from audit.stats import faces as face_pairs
 from audit.stats.faces import Faces, Tile
 
 
@@ -221,13 +221,13 @@ class Identity(Probe):
         sittings = None if self.sitting is None else seen.column(self.sitting).astype(str)
         if strangers and self.one_each:
             codes = np.where(_one_each(seen.images.keys, names), codes, -1)
-        return people_seen.faces(seen.images.vectors, names, codes, groups, sittings)
+        return face_pairs.faces(seen.images.vectors, names, codes, groups, sittings)
 
     def among(self, people: Faces, seed: int) -> list[Tile] | None:
         """All pairs, or a sample of them where two groups have too many."""
         if not self.samples(people):
             return None
-        return people_seen.sampled_tiles(people, self.pairs, seed)
+        return face_pairs.sampled_tiles(people, self.pairs, seed)
 
     def samples(self, people: Faces) -> bool:
         """Whether some two groups have more pairs than are looked at."""

@@ -26,7 +26,7 @@ from audit.data.dataset import Dataset
 from audit.data.labels import Label, LabelSet, PromptSet, load_label_set, load_prompt_set, normalise
 from audit.measure.measures import measured
 from audit.measure.metrics import DEFAULT_FAMILY, rates, tally
-from audit.measure.prompt_variants import ensemble
+from audit.measure.prompts import ensemble
 from audit.probes.kit.base import Design, Probe, Seen, Texts, require_column
 from audit.probes.kit.choice import TIE
 from audit.stats.scoring import Scoring

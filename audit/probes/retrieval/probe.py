@@ -30,12 +30,13 @@ from audit.data.remarks import Remark
 from audit.data.yamlfile import FieldError
 from audit.measure.measures import measured
 from audit.measure.metrics import DEFAULT_FAMILY
-from audit.measure.prompt_variants import ensemble
+from audit.measure.prompts import ensemble
 from audit.models.encoder import Gives
 from audit.probes.kit.base import Design, Probe, Seen, Texts
 from audit.probes.retrieval import relevance
 from audit.probes.retrieval.names import ALL, BATCH, DIGITS, MAX_SKEW, UNITS, group_named
-from audit.probes.retrieval.rows import Ranked, Told, headlines
+from audit.probes.retrieval.ranked import Ranked
+from audit.probes.retrieval.rows import Told, headlines
 from audit.stats import parity, ranking
 from audit.stats.gaps import TOO_FEW_GROUPS
 from audit.stats.ranking import Ranking, Top

@@ -46,7 +46,7 @@ from audit.measure.abstention import (
 )
 from audit.measure.effects import condition_effects
 from audit.measure.measures import measured
-from audit.measure.prompt_variants import ensemble, every_wording
+from audit.measure.prompts import ensemble, every_wording
 from audit.probes.kit.base import Design, Probe, Seen, Texts
 from audit.probes.kit.choice import TIE
 from audit.probes.kit.footage import FOOTAGE_KEYS, InPoorFootage
