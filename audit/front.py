@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from audit.core.rundir import Run
     from audit.data.dataset import Dataset
     from audit.data.labels import LabelSet, PromptSet
+    from audit.engine.embed import Progress
     from audit.engine.plan import Seal
-    from audit.engine.run import Progress
     from audit.engine.suite import Suite
     from audit.models.encoder import Encoder
     from audit.models.own import Pictures, Texts
@@ -93,7 +93,8 @@ def run(
     Raises:
         InputError: the suite, model or pictures can't be used.
     """
-    from audit.engine.run import carry_out, quiet
+    from audit.engine.embed import quiet
+    from audit.engine.run import carry_out
     from audit.models.encoder import require_encoder
     from audit.store.embeddings import Store
 
