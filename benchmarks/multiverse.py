@@ -37,7 +37,6 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from audit.data.labels import Label, LabelSet, PromptSet
@@ -51,8 +50,6 @@ from audit.store.embeddings import Embeddings
 PICTURES, LABELS, WORDINGS, DIM = 10_000, 21, 300, 512
 GROUPS, RESAMPLES = 7, 2_000
 _CITED = {"version": 1, "purpose": "timing", "source": "made up", "licence": "CC0-1.0"}
-
-Singles = npt.NDArray[np.float32]
 
 
 def labels() -> LabelSet:

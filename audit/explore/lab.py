@@ -21,8 +21,8 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from audit.core.arrays import Flags
 from audit.core.errors import InputError
 from audit.core.rundir import Run
 from audit.core.tables import CONDITION, EFFECTS, ENSEMBLE
@@ -53,8 +53,6 @@ from audit.store.embeddings import Embeddings, Store
 
 #: bootstrap replicates, so few that an answer comes while one types
 RESAMPLES: Final = 400
-
-Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,14 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.core.arrays import Integers
 from audit.core.rows import Array, Fields, Row
 from audit.core.schema import Columns
 from audit.core.tables import DISPARITIES, NOT_JUDGED, OK, REST, TOO_FEW, UNDEFINED
 from audit.measure import intersections
 from audit.measure.confidence import Confidence
 from audit.measure.metrics import QUESTION, Asked, Block, Groups, standing
-from audit.stats.clustered import Integers, Sample, effective_n
+from audit.stats.clustered import Sample, effective_n
 from audit.stats.gaps import Claims, Margins, Pairs, judge, simultaneous
 from audit.stats.multiplicity import Families
 from audit.stats.pooling import Pooled

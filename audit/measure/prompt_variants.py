@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,11 +33,6 @@ from audit.stats.curves import JointTest, joint_test
 from audit.stats.generalisability import Bounded, Generalisability, gap_shares, generalisability
 from audit.stats.multiplicity import Estimates
 from audit.stats.selection import Parts, choosable, parts, wording_bounds
-
-if TYPE_CHECKING:
-    pass
-
-Floats = NDArray[np.float32]
 
 #: work on everything that could have been chosen: answers times replicates or deals, and gaps of
 #: all candidates in all wordings times these; about a second each. Replicates and deals are as

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from audit.core.arrays import Singles
 from audit.core.tables import ENSEMBLE
 from audit.data.alterations import AS_IT_IS
 from audit.data.labels import Article, LabelSet, Phrasing, PromptSet, has_article, prompt
@@ -20,7 +21,6 @@ from audit.models.encoder import Texts
 from audit.stats.counts import count
 
 if TYPE_CHECKING:
-    from audit.measure.prompt_variants import Floats
     from audit.store.embeddings import Embeddings
 
 Codes = NDArray[np.int16]
@@ -84,7 +84,7 @@ def every_wording(
     return tuple(found)
 
 
-def class_embeddings(texts: Texts, labels: LabelSet, asked: Sequence[Wording]) -> Floats:
+def class_embeddings(texts: Texts, labels: LabelSet, asked: Sequence[Wording]) -> Singles:
     """The embedding of every label in every wording, unit rows, (wordings, labels, d)."""
     prompts = [w.prompt(label) for w in asked for label in labels.phrased(w.phrasing)]
     distinct = list(dict.fromkeys(prompts))
@@ -93,7 +93,7 @@ def class_embeddings(texts: Texts, labels: LabelSet, asked: Sequence[Wording]) -
     return stacked.reshape(len(asked), len(labels.texts), -1)
 
 
-def ensemble(classes: Floats) -> NDArray[np.float64]:
+def ensemble(classes: Singles) -> NDArray[np.float64]:
     """Class embeddings of all wordings together, (labels, d): CLIP's rule.
 
     Each prompt embedding has unit length; they are averaged and brought to unit length again.
@@ -104,8 +104,8 @@ def ensemble(classes: Floats) -> NDArray[np.float64]:
 
 
 def shifted(
-    classes: Floats, asked: Sequence[Wording], gap: NDArray[np.float64]
-) -> tuple[Floats, NDArray[np.float32]]:
+    classes: Singles, asked: Sequence[Wording], gap: NDArray[np.float64]
+) -> tuple[Singles, NDArray[np.float32]]:
     """Classes moved along the modality gap, and what the moved pictures add to each similarity.
 
     With ``gap`` the mean picture less the mean prompt and a shift s, pictures become v + s gap / 2
@@ -119,7 +119,9 @@ def shifted(
     return moved.astype(np.float32), (moves[..., 0] * (moved @ gap)).astype(np.float32)
 
 
-def choose(vectors: Floats, classes: NDArray[np.floating], offsets: Floats | None = None) -> Codes:
+def choose(
+    vectors: Singles, classes: NDArray[np.floating], offsets: Singles | None = None
+) -> Codes:
     """The label chosen for every picture in every wording, by its place in the set.
 
     Args:
@@ -138,9 +140,9 @@ def choose(vectors: Floats, classes: NDArray[np.floating], offsets: Floats | Non
 def _choose(
     codes: Codes,
     columns: NDArray[np.int64],
-    vectors: Floats,
+    vectors: Singles,
     classes: NDArray[np.floating],
-    offsets: Floats | None,
+    offsets: Singles | None,
 ) -> None:
     """Fill some columns of the choices."""
     number, labels, d = classes.shape
@@ -234,8 +236,8 @@ def _looks(
 
 
 def _moved(
-    classes: Floats, asked: Sequence[Wording], vectors: Floats, prompts: NDArray[np.float64]
-) -> tuple[Floats, Floats | None]:
+    classes: Singles, asked: Sequence[Wording], vectors: Singles, prompts: NDArray[np.float64]
+) -> tuple[Singles, Singles | None]:
     """Classes and offsets once shifted; as they are where no wording is."""
     if not any(wording.shift for wording in asked):
         return classes, None

@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from audit.core.arrays import Floats, Integers
 from audit.core.errors import InputError, sentence
 
 if TYPE_CHECKING:
-    from audit.stats.reliability import Floats, Integers, Pictures
+    from audit.stats.reliability import Pictures
 
 
 @dataclass(frozen=True)

@@ -14,12 +14,8 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from audit.core.arrays import Flags, Floats, Integers
 from audit.core.errors import InputError, sentence
-
-Floats = npt.NDArray[np.float64]
-Singles = npt.NDArray[np.float32]
-Integers = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
 
 PARTS = ("picture", "group", "template", "group_template", "rest")
 """What a variance is divided into, in the order of all arrays of parts."""

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import scipy
 from scipy import special
 
+from audit.core.arrays import Floats
 from audit.core.errors import InputError, sentence
 from audit.stats.generalisability import MANY_WORDINGS, blocks
-
-if TYPE_CHECKING:
-    from audit.stats.components import Floats
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse, special
 
+from audit.core.arrays import Flags, Floats, Integers
 from audit.core.errors import InputError, sentence
-from audit.stats.clustered import Floats, Integers
-from audit.stats.estimates import Effects, Estimates, Flags, effects_of, estimates, lean_of
+from audit.stats.estimates import Effects, Estimates, effects_of, estimates, lean_of
 
 ORIGINAL: Final = -1
 """Code of the picture of a family in which nothing was changed."""

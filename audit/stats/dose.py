@@ -9,13 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from audit.core.arrays import Floats, Integers
 from audit.core.errors import InputError, sentence
-from audit.stats.clustered import Floats, Integers
 from audit.stats.counterfactual import by_family, kinds_of, sums_of
 from audit.stats.estimates import ROUNDING, Effects, Estimates, effects_of, estimates
-
-if TYPE_CHECKING:
-    pass
 
 if TYPE_CHECKING:
     from audit.stats.estimates import Texts

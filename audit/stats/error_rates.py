@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from audit.core.arrays import Floats, Integers
 from audit.core.errors import InputError, sentence
 from audit.core.tables import OK, TOO_FEW, UNDEFINED
-from audit.stats.clustered import Floats, Integers, Sample, effective_n, rate_interval
+from audit.stats.clustered import Sample, effective_n, rate_interval
 from audit.stats.verification import BINS, RULE
 
 if TYPE_CHECKING:

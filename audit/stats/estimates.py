@@ -9,13 +9,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from audit.core.arrays import Flags, Floats, Integers
 from audit.core.rows import Array
 from audit.core.tables import OK, TOO_FEW, UNDEFINED
-from audit.stats.clustered import Floats, Integers
 from audit.stats.multiplicity import ENOUGH, bounds_at, joint_level
 from audit.stats.resampling import cluster_weights
 
-Flags = npt.NDArray[np.bool_]
 FAMILIES_AT_ONCE = 1024  # of which bootstrap weights are held, 8 MB at 2,000 replicates
 AT_ONCE = 512  # effects a block: bounds memory at 2,000 replicates to a few MB
 ROUNDING = 1e-9  # of the size of values: a spread that is not above it is that of rounding

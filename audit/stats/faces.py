@@ -6,16 +6,13 @@ import hashlib
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from audit.core.arrays import Flags, Floats, Integers, Singles
 from audit.core.errors import InputError, sentence
-from audit.stats.clustered import Floats, Integers
-
-if TYPE_CHECKING:
-    from audit.stats.verification import Flags, Singles
 
 SIDE: Final = 1024
 """Pictures on a side of a tile, more only if one subject has more; about 40 MB at work."""

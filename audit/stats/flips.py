@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from audit.core.arrays import Flags, Floats, Integers
 from audit.core.errors import InputError, sentence
 from audit.core.tables import OK, TOO_FEW, UNDEFINED
-from audit.stats.clustered import Floats, Integers, Sample, rate_interval
+from audit.stats.clustered import Sample, rate_interval
 from audit.stats.counterfactual import kinds_of
 from audit.stats.counts import sample_of
 from audit.stats.estimates import levels_of
@@ -18,9 +19,6 @@ from audit.stats.multiplicity import ENOUGH, Family, bounds_at, compare
 
 if TYPE_CHECKING:
     from audit.stats.estimates import Texts
-
-if TYPE_CHECKING:
-    from audit.stats.estimates import Flags
 
 
 def flip_rates(

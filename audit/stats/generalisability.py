@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from audit.core.arrays import Floats, Singles
 from audit.core.errors import InputError, sentence
 from audit.stats.intervals import check_level
-
-if TYPE_CHECKING:
-    from audit.stats.components import Floats, Singles
 
 MANY_WORDINGS = 20
 """Wordings from which Kendall's W has its chi-squared p: simulated for 3 to 14 groups, it is then

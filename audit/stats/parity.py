@@ -13,9 +13,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from audit.core.arrays import Floats, Integers
 from audit.core.errors import InputError, sentence
 from audit.stats import ranking, ranking_bounds, ranking_null
-from audit.stats.ranking import Floats, Integers, Ranking
+from audit.stats.ranking import Ranking
 from audit.stats.ranking_null import Beside
 from audit.stats.resampling import Weights
 

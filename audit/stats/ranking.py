@@ -19,11 +19,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from audit.core.arrays import Floats, Integers
 from audit.core.errors import InputError, sentence
 from audit.core.registry import unknown
 
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
 Labels = npt.NDArray[np.int16]
 Target = Literal["uniform", "dataset"] | npt.ArrayLike
 

@@ -10,13 +10,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from audit.core.arrays import Floats, Integers
 from audit.core.errors import InputError, sentence
 from audit.stats.intervals import check_level, clopper_pearson
 from audit.stats.ranking import depths, target_shares
 from audit.stats.resampling import Weights
 
 if TYPE_CHECKING:
-    from audit.stats.ranking import Floats, Integers, Ranking, Target
+    from audit.stats.ranking import Ranking, Target
 
 MOST_SHORT: Final = 0.01
 """Share of resamples that may run out of places, or lose a group, before there are no bounds."""

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
+from audit.core.arrays import Floats, Integers
 from audit.core.errors import InputError, sentence
 from audit.stats import permutation
 from audit.stats.intervals import check_level
 from audit.stats.ranking import TIE, depths, measures, measures_of, target_shares
 
 if TYPE_CHECKING:
-    from audit.stats.ranking import Floats, Integers, Labels, Ranking, Target
+    from audit.stats.ranking import Labels, Ranking, Target
 
 _TAIL: Final = {"max_skew": 1, "min_skew": -1, "ndkl": 1, "entropy": -1}  # else both tails
 

@@ -14,14 +14,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse, special
 
+from audit.core.arrays import Flags, Floats, Integers
 from audit.core.errors import InputError, sentence
 from audit.stats.calibration_null import Cells, Null, cells_of, null_of, share_of
 from audit.stats.intervals import clopper_pearson, wilson
 from audit.stats.significance import bonferroni_level
-
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
 
 FEW: Final = 10
 """Clusters with a wrong choice, and with a right one, below which a t interval alone is too narrow.

@@ -8,8 +8,9 @@ from typing import Final
 
 import numpy as np
 
+from audit.core.arrays import Flags, Integers
 from audit.core.rows import Array, Row
-from audit.stats.clustered import Flags, Integers, Sample
+from audit.stats.clustered import Sample
 
 #: properties of a sample that look at each group alone
 _BY_GROUP: Final = ("rate", "if_copies", "spread", "effective_events")

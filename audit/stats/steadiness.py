@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse, special
 
+from audit.core.arrays import Flags, Floats, Integers
 from audit.core.errors import InputError, sentence
 from audit.stats.components import label_counts, labels_chosen
 from audit.stats.intervals import check_level, clopper_pearson
 from audit.stats.reliability import FEW
-
-if TYPE_CHECKING:
-    from audit.stats.components import Flags, Floats, Integers
 
 
 @dataclass(frozen=True)

@@ -20,14 +20,13 @@ from typing import Final, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from audit.core.arrays import Flags, Floats, Integers, Singles
 from audit.core.errors import InputError, sentence
 from audit.core.rows import Array
-from audit.stats.clustered import Floats, Integers, Sample
+from audit.stats.clustered import Sample
 from audit.stats.faces import SIDE, Faces, Tile, runs_of, sizes_of, tiles
 from audit.stats.resampling import cluster_weights
 
-Flags = npt.NDArray[np.bool_]
-Singles = npt.NDArray[np.float32]
 Places = npt.NDArray[np.int32]
 Texts = npt.NDArray[np.str_]
 

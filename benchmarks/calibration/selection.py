@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from audit.core.arrays import Floats, Integers
 from audit.core.tables import ENSEMBLE, EXCEEDS
 from audit.data.labels import Label, LabelSet
 from audit.measure import prompt_variants as m
@@ -33,8 +34,6 @@ from audit.measure.disparity import disparities
 from audit.measure.metrics import Draws, Groups, tally
 from audit.stats.resampling import cluster_weights
 
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.int16]
 
 _TRUTH = 400_000

@@ -22,8 +22,8 @@ LINES, BODY, PARAMETERS = 500, 50, 6
 LONG: dict[str, int] = {
     "audit/data/corruptions.py": 525,
     "audit/engine/suite.py": 567,
-    "audit/probes/association/probe.py": 899,
-    "audit/probes/counterfactual/probe.py": 994,
+    "audit/probes/association/probe.py": 896,
+    "audit/probes/counterfactual/probe.py": 992,
     "audit/probes/retrieval/rows.py": 535,
     "audit/report/narrative.py": 583,
     "audit/training/train.py": 569,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.core.arrays import Flags, Floats
 from audit.core.digits import bounds, percent
 from audit.core.rows import Row
 from audit.core.tables import EVERYONE, NOT_JUDGED, OK, UNDEFINED
@@ -21,7 +22,7 @@ from audit.probes.alarms.points import TOO_SHORT, Point, choose
 from audit.probes.alarms.units import Units
 from audit.probes.kit.base import Design
 from audit.probes.kit.footage import CAMERA
-from audit.stats.clustered import Flags, Floats, Sample, rate_interval
+from audit.stats.clustered import Sample, rate_interval
 from audit.stats.counts import count
 from audit.stats.faces import split_subjects
 from audit.stats.gaps import NEGLIGIBLE, Claims, Pairs, judge

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 from PIL import Image
 
+from audit.core.arrays import Floats
 from audit.data.corruptions import light
-
-if TYPE_CHECKING:
-    from audit.probes.counterfactual.probe import Floats
-
 
 #: the middle of a picture, as shares of its sides
 _MIDDLE: Final = (0.3, 0.7)

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from audit.core.arrays import Floats
 from audit.core.errors import InputError, sentence
 from audit.core.evidence import each
 from audit.core.registry import suggest
@@ -45,7 +46,6 @@ from audit.probes.kit.looks import (
     title,
     wrapped,
 )
-from audit.stats.clustered import Floats
 
 #: labels in the figure of changes by distance
 LABELS: Final = 4

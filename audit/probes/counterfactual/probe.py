@@ -14,6 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from audit.core.arrays import Floats, Integers
 from audit.core.digits import share
 from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest
@@ -75,9 +76,6 @@ COSINE: Final = "cosine"
 #: labels that become findings: those that a kind of change surely moves furthest
 FINDINGS: Final = 3
 _AT_ONCE: Final = 8192
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 
 class Counterfactual(Probe):

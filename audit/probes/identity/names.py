@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from audit.stats.error_rates import ErrorRates
 
@@ -77,12 +76,6 @@ OVER: Final = {FMR: "over subjects on both sides of a pair", FNMR: "over subject
 
 
 FEWEST: Final = 4  # subjects: two to fix a threshold on, two to measure
-
-
-Floats = NDArray[np.float64]
-
-
-Integers = NDArray[np.int64]
 
 
 def at_target(target: float) -> str:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.core.arrays import Floats, Integers
 from audit.core.rows import Array, Row
-from audit.probes.identity.names import DEALS, Floats, Integers
+from audit.probes.identity.names import DEALS
 from audit.stats.faces import Faces, tiles
 from audit.stats.verification import BINS
 

@@ -11,20 +11,13 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from pydantic import AfterValidator, Field, model_validator
 
+from audit.core.arrays import Floats, Integers
 from audit.core.errors import InputError, sentence
 from audit.core.rows import Array
 from audit.core.tables import MEASURES, PAIRS
 from audit.data.dataset import Dataset
 from audit.measure.measures import measured
-from audit.probes.identity.names import (
-    AT_ONCE,
-    FEWEST,
-    MATED,
-    NEAREST,
-    SENSITIVE,
-    Floats,
-    Integers,
-)
+from audit.probes.identity.names import AT_ONCE, FEWEST, MATED, NEAREST, SENSITIVE
 from audit.probes.identity.rows import Half
 from audit.probes.identity.watch_list import WatchList, roles, rows_of
 from audit.probes.kit.base import Design, Probe, Seen, pictures_having, require_column

@@ -8,7 +8,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.probes.identity.names import WORST_FNMR, Floats, Integers
+from audit.core.arrays import Floats, Integers
+from audit.probes.identity.names import WORST_FNMR
 from audit.stats import verification
 from audit.stats.clustered import Sample, rate_interval
 from audit.stats.multiplicity import compare

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from audit.core.arrays import Floats, Integers
 from audit.core.rows import Row
 from audit.core.tables import EVERYONE, NOT_JUDGED, OK, TOO_FEW, UNDEFINED
 from audit.core.verdicts import Verdict, verdicts
@@ -28,8 +29,6 @@ from audit.probes.identity.names import (
     WITHIN_ACROSS,
     WORST_FMR,
     WORST_FNMR,
-    Floats,
-    Integers,
     at_target,
     percent,
     remarks,

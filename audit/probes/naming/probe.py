@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import AfterValidator, Field
 
+from audit.core.arrays import Floats, Integers
 from audit.core.errors import InputError, sentence
 from audit.core.rows import Array, Row, Values
 from audit.core.tables import (
@@ -44,9 +45,6 @@ SENSITIVE: Final = "naming"
 #: deals of the names to the subjects, for what chance alone gives
 DEALS: Final = 199
 _AT_ONCE: Final = 4096  # pictures whose similarities are held
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 
 def _rising(values: tuple[int, ...]) -> tuple[int, ...]:

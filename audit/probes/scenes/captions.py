@@ -21,15 +21,13 @@ from pydantic import (
     model_validator,
 )
 
+from audit.core.arrays import Flags, Integers
 from audit.core.errors import InputError, sentence
 from audit.core.rows import Array, Row, Values
 from audit.data.dataset import Dataset
 from audit.data.labels import normalise, prompt
 from audit.data.tags import Text
 from audit.probes.kit.base import require_column, require_values
-
-Integers = NDArray[np.int64]
-Flags = NDArray[np.bool_]
 
 #: what a caption is to a picture
 RIGHT: Final = "the right caption"

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from audit.core.arrays import Flags, Integers
 from audit.core.errors import InputError, sentence
 from audit.core.rows import Row
 from audit.core.tables import (
@@ -58,8 +59,6 @@ from audit.probes.scenes.captions import (
     ROLES,
     Columns,
     Detail,
-    Flags,
-    Integers,
     Offered,
     Template,
     uniform,

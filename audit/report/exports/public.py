@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from audit.core.arrays import Flags
 from audit.core.errors import InputError, sentence
 from audit.core.files import digest_of, unwritable, write_json, write_text
 from audit.core.integrity import unedited
@@ -46,7 +47,6 @@ from audit.probes.retrieval.names import RECALL_AT_K
 from audit.report import narrative
 from audit.report.exports.places import names_in, without_paths
 from audit.report.exports.withholding import Cell, Fewest, withheld_of
-from audit.stats.multiplicity import Flags
 from audit.store.quarantine import UNEVEN
 
 #: of fewer subjects than this no group is published, however many pictures there are of them
