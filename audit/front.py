@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from audit.core.rows import Fields
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from audit.engine.suite import Suite
     from audit.measure.facts import Fact
     from audit.models.encoder import Encoder
+    from audit.models.own import Pictures, Texts
 
 #: a name, or the path of a file or folder
 Ref: TypeAlias = str | Path
@@ -45,7 +46,7 @@ def load_suite(ref: Ref, **changes: str) -> Suite:
     return load_suite(str(ref), **changes)
 
 
-def build_suite(**keys: Any) -> Suite:
+def build_suite(**keys: object) -> Suite:
     """A suite from the same keys that a YAML file has.
 
     >>> import audit
@@ -202,11 +203,13 @@ def render(run: Run, template: Ref | None = None) -> Path:
     return render(run, Path(template) if template else None)
 
 
-def compare(first: Run, second: Run, **which: Any) -> pd.DataFrame:
+def compare(
+    first: Run, second: Run, task: str | None = None, other_task: str | None = None
+) -> pd.DataFrame:
     """How much the disparities of two runs about the same pictures differ, row by row.
 
-    ``which``: ``task``, ``other_task``, ``condition``, ``other_condition``, as
-    ``audit.explore.compare.compare`` has them.
+    Of one task, or of every task that both were asked; ``other_task`` is its name in the second
+    run, if another. ``audit.comparison.compare`` compares conditions, too.
 
     >>> import audit
     >>> last = audit.runs_in()[-1]
@@ -218,7 +221,7 @@ def compare(first: Run, second: Run, **which: Any) -> pd.DataFrame:
     """
     from audit.explore.compare import compare
 
-    return compare(first, second, **which)
+    return compare(first, second, task, other_task)
 
 
 def load_model(ref: Ref, device: str = "auto", precision: str = "float32") -> Encoder:
@@ -236,10 +239,18 @@ def load_model(ref: Ref, device: str = "auto", precision: str = "float32") -> En
     return load(str(ref), device=device, precision=precision)
 
 
-def as_model(ref: str, pictures: Any, texts: Any, logit_scale: float, **more: Any) -> Encoder:
+def as_model(
+    ref: str,
+    pictures: Pictures,
+    texts: Texts,
+    logit_scale: float,
+    *,
+    sigmoid_bias: float | None = None,
+    version: str = "",
+) -> Encoder:
     """A model from two functions: RGB pictures, and texts, to vectors of one width.
 
-    ``more``: ``version`` and ``sigmoid_bias``, as ``audit.models.own.as_model`` has them.
+    ``sigmoid_bias``: for scores that are sigmoids; ``version``: what embeddings are kept under.
     Vectors may have any length; a picture's id is in ``image.info["image_id"]``.
 
     >>> import audit
@@ -254,7 +265,7 @@ def as_model(ref: str, pictures: Any, texts: Any, logit_scale: float, **more: An
     """
     from audit.models.own import as_model
 
-    return as_model(ref, pictures, texts, logit_scale, **more)
+    return as_model(ref, pictures, texts, logit_scale, sigmoid_bias=sigmoid_bias, version=version)
 
 
 def load_dataset(ref: Ref | Fields) -> Dataset:

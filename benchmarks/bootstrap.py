@@ -29,8 +29,8 @@ from functools import partial
 from importlib.metadata import version
 
 import numpy as np
-import numpy.typing as npt
 
+from audit.core.arrays import Flags, Integers
 from audit.stats.counts import Counts, count, sample_of
 from audit.stats.multiplicity import compare
 from audit.stats.resampling import cluster_weights
@@ -39,9 +39,6 @@ PICTURES, GROUPS, LABELS, RESAMPLES = 10_954, 14, 50, 2_000
 BATCH = 8_192
 _THEIR_LABELS = 2
 _FEW, _MORE = 4, 20  # replicates for fairlearn: what a replicate adds is the difference
-
-Integers = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
 
 
 def pictures(n: int, per_subject: int) -> tuple[Flags, Integers, Integers]:

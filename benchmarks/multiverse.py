@@ -37,11 +37,11 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from audit.data.labels import Label, LabelSet, PromptSet
 from audit.measure import prompt_variants as m
+from audit.measure import prompts as asking
 from audit.measure.metrics import Groups
 from audit.models.encoder import Texts, unit_rows
 from audit.stats.scoring import Scoring
@@ -50,8 +50,6 @@ from audit.store.embeddings import Embeddings
 PICTURES, LABELS, WORDINGS, DIM = 10_000, 21, 300, 512
 GROUPS, RESAMPLES = 7, 2_000
 _CITED = {"version": 1, "purpose": "timing", "source": "made up", "licence": "CC0-1.0"}
-
-Singles = npt.NDArray[np.float32]
 
 
 def labels() -> LabelSet:
@@ -112,7 +110,7 @@ class Bench:
         self.labels, self.ways, self.one = labels(), prompts(WORDINGS), prompts(1)
         self.images = stored(n)
         self.texts = known_texts(self.labels, self.ways)
-        self.asked = m.every_wording([self.ways])
+        self.asked = asking.every_wording([self.ways])
         self.groups = groups_of(self.images)
         self.draws = self.groups.draws(self.groups.rows, 0, RESAMPLES)
         self.question = m.Question("family_selection", "suspicion", "group", "0", "1", 0.05)
@@ -120,11 +118,11 @@ class Bench:
         pairs = tuple((str(a), str(b)) for a in range(GROUPS) for b in range(a + 1, GROUPS))
         every = m.Candidates(texts, (0.05,) * len(texts), pairs)
         self.chosen = m.Question("selection", texts[0], "group", "0", "1", 0.05, every)
-        self.answers: m.Answers | None = None
+        self.answers: asking.Answers | None = None
 
     def choose(self) -> None:
         """Every choice of every picture in every wording, and in the headline."""
-        self.answers = m.ask(self.images, self.texts, self.labels, self.asked)
+        self.answers = asking.ask(self.images, self.texts, self.labels, self.asked)
 
     def curve(self) -> None:
         """One specification curve."""
@@ -138,7 +136,7 @@ class Bench:
 
     def answer(self) -> None:
         """One label set, one template: choices and rates by group."""
-        m.answer(self.images, self.texts, self.labels, self.one, self.groups)
+        asking.answer(self.images, self.texts, self.labels, self.one, self.groups)
 
 
 class Reencoding:

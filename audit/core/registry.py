@@ -41,7 +41,7 @@ def unknown(
     )
 
 
-def _imported(place: str) -> Any:
+def _imported(place: str) -> object:
     """The thing at 'module:name'."""
     module, name = place.split(":")
     return getattr(import_module(module), name)
@@ -88,11 +88,11 @@ class Registry(Generic[T], Mapping[str, T]):
 
         return add
 
-    def _plugins(self) -> dict[str, Callable[[], T]]:
+    def _plugins(self) -> Mapping[str, Callable[[], object]]:
         found = {e.name: partial(self._offer, e) for e in _offered(entry_points, self.group)}
         return found | {name: partial(_imported, place) for name, place in self._own.items()}
 
-    def _offer(self, offered: EntryPoint) -> Any:
+    def _offer(self, offered: EntryPoint) -> object:
         """What another package offers.
 
         Raises:

@@ -217,8 +217,8 @@ def _held(name: str) -> cached_property[pd.DataFrame]:
 class Frames(NamedTuple):
     """What ``fairlearn.metrics`` compares: right answers, answers, and groups by picture."""
 
-    y_true: pd.Series[Any]
-    y_pred: pd.Series[Any]
+    y_true: pd.Series[str]
+    y_pred: pd.Series[str]
     sensitive_features: pd.DataFrame
 
 
@@ -437,10 +437,12 @@ def open_run(path: Path) -> Run:
     return Run(path, facts)
 
 
-def _facts(found: Any) -> Row:
+def _facts(found: object) -> Row:
     """What a manifest holds, if it has the form of one; else ValueError."""
     files = found.get("files") if isinstance(found, dict) else None
-    if not isinstance(files, dict) or not isinstance(found.get("schema", 0), int):
+    if not (isinstance(found, dict) and isinstance(files, dict)) or not isinstance(
+        found.get("schema", 0), int
+    ):
         raise ValueError("its 'files' or 'schema' is missing or of another type")
     for name, digest in files.items():
         within = len(name) < 256 and not Path(name).is_absolute() and ".." not in Path(name).parts

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import numpy as np
 import pandas as pd
@@ -41,6 +41,10 @@ def counts(names: str) -> dict[str, str]:
 def numbers(names: str) -> dict[str, str]:
     """Columns of numbers, which may be nan, by their names."""
     return dict.fromkeys(names.split(), NUMBER)
+
+
+#: what makes a table of before one of now
+Mend = Callable[[pd.DataFrame], pd.DataFrame]
 
 
 @dataclass(frozen=True)
@@ -170,7 +174,7 @@ class Schema:
         several = list(tables)
         return self.conform(pd.concat(several)) if several else self.empty()
 
-    def read(self, path: Path, mend: Callable[[Any], Any] = lambda read: read) -> pd.DataFrame:
+    def read(self, path: Path, mend: Mend = lambda read: read) -> pd.DataFrame:
         """Read a Parquet file of this schema, checked; columns that came later are empty."""
         return self.validate(self.conform(self.filled(mend(pd.read_parquet(path)))))
 

@@ -8,7 +8,7 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
+from audit.core.arrays import Floats
 
 #: the version of the rule by which a run's verdicts are given, recorded in its manifest. 1: bounds
 #: of all labels and pairs at once, for both verdicts, by points alone; groups of few pictures left

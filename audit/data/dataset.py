@@ -7,7 +7,6 @@ import json
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from audit.core import resources
 from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest, unknown
-from audit.core.rows import Fields
+from audit.core.rows import Fields, Values
 from audit.data import remarks as looks
 from audit.data import values as numbers
 from audit.data.boxes import with_regions
@@ -276,7 +275,7 @@ def load(ref: str | Path | Fields, where: str = "") -> Dataset:
     return assemble(card, manifest, file, file.parent, str(path), withdrawn)
 
 
-def withdrawn_of(ref: str | Mapping[str, Any]) -> Path | None:
+def withdrawn_of(ref: str | Fields) -> Path | None:
     """The list of withdrawn consent of what ``load`` would read, as it is now; None if none.
 
     Raises:
@@ -382,7 +381,7 @@ def _table(manifest: Manifest, card: Card, file: Path, root: Path, where: str) -
     if card.cluster_column:
         advice = "If nothing repeats there, give it an id of its own"
         keys["cluster_id"] = _keys(raw[card.cluster_column], file, card.cluster_column, advice)
-    columns: dict[Hashable, Any] = {k: pd.Series(v, dtype=object) for k, v in keys.items()}
+    columns: dict[Hashable, Values] = {k: pd.Series(v, dtype=object) for k, v in keys.items()}
     for name in raw.columns.difference(list(KEYS), sort=False):
         values = raw[name].reset_index(drop=True)
         columns[name] = values.where(~values.isin(card.nothing(name)), None)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -369,7 +369,7 @@ def _texts(column: pa.ChunkedArray) -> list[str | None]:
     return [_text(value) for value in _values(column)]
 
 
-def _values(column: pa.ChunkedArray) -> list[Any]:
+def _values(column: pa.ChunkedArray) -> list[object]:
     """What a column holds; times beyond Python's years and digits as Arrow prints them."""
     if column.type == pa.time64("ns"):
         return list(column.cast(pa.string()).to_pylist())
@@ -379,7 +379,7 @@ def _values(column: pa.ChunkedArray) -> list[Any]:
         return list(column.cast(pa.string()).to_pylist())
 
 
-def _float(value: Any) -> str:
+def _float(value: float) -> str:
     """24, not 24.0: a column of whole numbers with a hole in it is stored as floats."""
     number = float(value)
     if number.is_integer():

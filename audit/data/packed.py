@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from functools import lru_cache, partial
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, BinaryIO, Final, cast
+from typing import BinaryIO, Final, cast
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -139,7 +139,7 @@ def _content(file: Path, column: str, row: int) -> bytes:
     return content or b""
 
 
-def _value(file: Path, version: tuple[int, int], column: str, row: int) -> Any:
+def _value(file: Path, version: tuple[int, int], column: str, row: int) -> object:
     """What a row of a column holds; ``version`` is when the file was modified, and its size."""
     if file.suffix.lower() == ".arrow":
         return _mapped(file, version).column(column)[row].as_py()
@@ -184,7 +184,7 @@ class _Group:
             for batch in parquet.iter_batches(32, row_groups=[group], columns=[column]):
                 yield batch.column(column)
 
-    def value(self, row: int) -> Any:
+    def value(self, row: int) -> object:
         """What a row holds, counted from the first of the group."""
         if self._held and row < self._held[0][0]:
             self._begin()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import yaml
 from yaml.nodes import MappingNode, Node, SequenceNode
@@ -72,7 +71,7 @@ def _says(made: str, wanted: Fields) -> bool:
         return False
 
 
-def _bare(data: Any) -> Any:
+def _bare(data: object) -> object:
     """Values to compare: a block of text ends with a line break that its author didn't type."""
     if isinstance(data, Mapping):
         return {key: _bare(value) for key, value in data.items()}

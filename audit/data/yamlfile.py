@@ -298,7 +298,7 @@ def _keys_at(model_cls: type[BaseModel], loc: Loc) -> list[str]:
     return sorted({field.alias or name for m in models for name, field in m.model_fields.items()})
 
 
-def _models(annotation: Any) -> list[type[BaseModel]]:
+def _models(annotation: object) -> list[type[BaseModel]]:
     """The models inside an annotation: Label in ``tuple[Label, ...] | None``."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]

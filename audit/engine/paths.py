@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from audit.core.rows import Row
 from audit.data.yamlfile import Loc
@@ -51,7 +51,7 @@ def beside(data: Row, folder: Path) -> Row:
         looks_like_a_path = os.sep in value or "/" in value or value.endswith((".yaml", ".yml"))
         return _absolute(value, folder) if looks_like_a_path else value
 
-    def model(value: Any) -> Any:
+    def model(value: object) -> object:
         return within(value, lambda name: _absolute(name, folder))
 
     def dataset(value: object) -> object:

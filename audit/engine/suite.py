@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 import pandas as pd
@@ -50,7 +50,9 @@ _WHO: Final = frozenset({"model", "precision"})
 #: what decides nothing that is asked
 _ASIDE: Final = frozenset({"self_check"})
 _NONE: Final = {"smallest": 0, "largest": 0}
-_PLACES: Final[Any] = dict.fromkeys(LISTS, True) | {"wordings": {"templates"}}
+_PLACES: Final[Mapping[str, bool | set[str]]] = dict.fromkeys(LISTS, True) | {
+    "wordings": {"templates"}
+}
 
 
 class Suite(BaseModel):

@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from audit.core.arrays import Flags, Floats, Integers
 from audit.core.csvfile import csv_text
 from audit.core.digits import bounds, percent
 from audit.core.errors import InputError, sentence
@@ -48,15 +49,9 @@ from audit.measure.confidence import Confidence
 from audit.measure.effects import change_of_largest_gap
 from audit.measure.metrics import METRICS, joint_status, noun, standing
 from audit.stats.changes import changes_of_gaps
-from audit.stats.clustered import (
-    Bounds,
-    Floats,
-    Integers,
-    Sample,
-)
+from audit.stats.clustered import Bounds, Sample
 from audit.stats.counts import count
 from audit.stats.gaps import Pairs
-from audit.stats.multiplicity import Flags
 from audit.stats.resampling import Weights, cluster_weights
 from audit.stats.samples import pick_questions
 

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -42,7 +42,7 @@ from audit.explore.families import COLUMNS, Families, differences
 from audit.explore.hidden import NOT_TOLD, blurred, not_for_real_people
 from audit.explore.saved_model import stored_model
 from audit.measure.metrics import named
-from audit.measure.prompt_variants import Wording, class_embeddings, ensemble, every_wording
+from audit.measure.prompts import Wording, class_embeddings, ensemble, every_wording
 from audit.models.encoder import Encoder, Texts
 from audit.probes.classification.probe import Classification
 from audit.probes.counterfactual.probe import Counterfactual
@@ -272,7 +272,9 @@ class Gallery:
         rows = [self._asked_in(wording, task, image_id) for wording in new]
         return self._told(task, pd.DataFrame(rows, columns=list(_ASKED_IN)))
 
-    def _asked_in(self, wording: Wording, task: str, image_id: str) -> tuple[Any, ...]:
+    def _asked_in(
+        self, wording: Wording, task: str, image_id: str
+    ) -> tuple[str, str, float, float]:
         labels = self.labels(task)
         (classes,) = class_embeddings(self._texts, labels, [wording])
         similarity = self._vectors([image_id], wording.alteration)[0] @ classes.T

@@ -21,8 +21,8 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from audit.core.arrays import Flags
 from audit.core.errors import InputError
 from audit.core.rundir import Run
 from audit.core.tables import CONDITION, EFFECTS, ENSEMBLE
@@ -44,11 +44,7 @@ from audit.explore.wordings import AS_IT_IS, Worded, open_wordings, wording_prom
 from audit.measure.confidence import Confidence
 from audit.measure.effects import Edit, Frame, Parts, effect_rows, sampled
 from audit.measure.metrics import Block, Draws, Groups, Tally, margin_family, rates
-from audit.measure.prompt_variants import (
-    class_embeddings,
-    ensemble,
-    every_wording,
-)
+from audit.measure.prompts import class_embeddings, ensemble, every_wording
 from audit.measure.thresholds import FAMILY_KEPT, KEPT, in_order
 from audit.models.encoder import Texts
 from audit.stats.counts import Counts, count
@@ -57,8 +53,6 @@ from audit.store.embeddings import Embeddings, Store
 
 #: bootstrap replicates, so few that an answer comes while one types
 RESAMPLES: Final = 400
-
-Flags = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -260,15 +254,6 @@ def open_lab(run: Run, task: str, store: Store, load: Load | None = None) -> Lab
         groups.draws(images.keys, asked.suite.seed, RESAMPLES),
         lambda: asked.model.encoder if isinstance(asked.model, TextsOnly) else asked.model,
     )
-
-
-# ---- in the run's own wordings -----------------------------------------------------------------
-
-
-# ---- what is typed -----------------------------------------------------------------------------
-
-
-# ---- saving ------------------------------------------------------------------------------------
 
 
 __all__ = [

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from typing import Any
 
 from audit.core.rows import Fields, Row
 from audit.core.tables import ENSEMBLE, EVERYONE, UNKNOWN, records
@@ -22,6 +21,9 @@ from audit.explore.replication_card import (
     Question,
     cell,
 )
+
+#: metric, label, and attributes with the group of each
+_Place = tuple[str, str, frozenset[tuple[str, str]]]
 
 
 @dataclass(frozen=True)
@@ -68,11 +70,11 @@ class RunView:
         return {str(a): tuple(g) for a, g in pairs.groupby("attribute", sort=False)["group"]}
 
     @cached_property
-    def _rows(self) -> dict[tuple[str, str], dict[tuple[Any, ...], Row]]:
+    def _rows(self) -> dict[tuple[str, str], dict[_Place, Row]]:
         """Filled task by task: most tasks of a run are on no card."""
         return {}
 
-    def _of(self, task: str, condition: str) -> dict[tuple[Any, ...], Row]:
+    def _of(self, task: str, condition: str) -> dict[_Place, Row]:
         if (task, condition) not in self._rows:
             rates = self.run.rates
             rates = rates[(rates["task"] == task) & (rates["condition"] == condition)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Protocol, Self
+from typing import Annotated, Final, Literal, Protocol, Self
 
 import pandas as pd
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_valida
 from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest, unknown
 from audit.core.resources import bundled, bundled_names
+from audit.core.rows import Row
 from audit.core.schema import COUNT, TEXT, Schema, counts, numbers, texts
 from audit.core.tables import EVERYONE, INCONCLUSIVE
 from audit.data.labels import Cited, normalise
@@ -58,15 +59,15 @@ class Finished(Protocol):
         """The table RATES."""
 
     @property
-    def model(self) -> dict[str, Any]:
+    def model(self) -> Row:
         """The encoder's card."""
 
     @property
-    def dataset(self) -> dict[str, Any]:
+    def dataset(self) -> Row:
         """Name, pictures, quarantined pictures, attributes and card of the data set."""
 
     @property
-    def questions(self) -> list[dict[str, Any]]:
+    def questions(self) -> list[Row]:
         """What each probe asked."""
 
 

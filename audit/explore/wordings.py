@@ -16,8 +16,8 @@ from audit.data.labels import Article, Phrasing, prompt
 from audit.explore.asked import SavedTask, saved_question
 from audit.measure.confidence import Confidence
 from audit.measure.metrics import Block, Draws, Groups, Tally, rates
-from audit.measure.prompt_variants import Answers, Codes, ask
 from audit.measure.prompt_variants import Question as Gap
+from audit.measure.prompts import Answers, Codes, ask
 from audit.models.encoder import Encoder
 from audit.stats.counts import Counts, count
 from audit.store.embeddings import Store

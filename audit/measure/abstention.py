@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from audit.core.arrays import Flags, Integers
 from audit.core.digits import bounds, percent
 from audit.core.errors import InputError, sentence
 from audit.core.rows import Fields, Row
@@ -34,7 +35,7 @@ from audit.measure.effects import gap_bounds, sampled
 from audit.measure.measures import measured, rows_of_rates
 from audit.measure.metrics import DEFAULT_FAMILY, Draws, Groups, standing
 from audit.measure.nulls import Dealt, null_columns, range_by_chance
-from audit.stats.clustered import Flags, Integers, Sample
+from audit.stats.clustered import Sample
 from audit.stats.counts import count
 from audit.stats.defaults import EITHER, OF_DIFFERENCE_IN_CLUSTERS
 from audit.stats.gaps import NO_TWO_GROUPS, Pairs, largest_gap

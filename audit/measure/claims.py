@@ -31,8 +31,9 @@ from audit.core.tables import (
     records,
 )
 from audit.core.verdicts import Verdict
+from audit.measure.compared import Compared
 from audit.measure.confidence import Confidence
-from audit.measure.disparity import Compared, differences, worst
+from audit.measure.disparity import differences, worst
 from audit.measure.metrics import Asked, Block, Groups, Tally
 from audit.stats.gaps import NEGLIGIBLE
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -26,8 +26,9 @@ from audit.core.tables import (
 )
 from audit.core.verdicts import verdicts
 from audit.data.labels import LabelSet
+from audit.measure.compared import Compared
 from audit.measure.confidence import Confidence
-from audit.measure.disparity import Compared, differences
+from audit.measure.disparity import differences
 from audit.measure.metrics import METRICS, Block, Draws, Events, Groups, standing
 from audit.measure.nulls import MOVABLE, rows_of, stream
 from audit.stats.clustered import difference_interval
@@ -260,7 +261,7 @@ def _plan(null: _Swapped, draws: Draws) -> _Planted | None:
     return _Planted(group, label, gap) if np.isfinite(gap) and gap < 0.95 * room else None
 
 
-def _row(where: Mapping[str, str], control: str, **values: Any) -> Row:
+def _row(where: Mapping[str, str], control: str, **values: object) -> Row:
     empty: Row = dict.fromkeys(
         ("planted", "value", "low_simultaneous", "high_simultaneous"), np.nan
     ) | {

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pandas as pd
 from numpy.typing import NDArray
 
+from audit.core.arrays import Flags, Floats, Integers
 from audit.core.rows import Fields, Row
 from audit.core.schema import Columns
 from audit.core.tables import CONDITION, EFFECTS, ENSEMBLE, OK, RATE, WORST
@@ -26,9 +27,6 @@ from audit.measure.metrics import METRICS, Draws, Groups, standing
 from audit.stats.changes import changes_of_gaps, each_level, worst_case_change
 from audit.stats.clustered import (
     Bounds,
-    Flags,
-    Floats,
-    Integers,
     Sample,
     correlated,
     difference_interval,

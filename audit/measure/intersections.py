@@ -16,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from audit.core.arrays import Floats, Integers
 from audit.core.rows import Array
 from audit.core.verdicts import GapSize, decide, size_bounds
-from audit.stats.clustered import Floats, Integers, Sample, difference_interval, rate_interval
+from audit.stats.clustered import Sample, difference_interval, rate_interval
 from audit.stats.pooling import Pooled, partial_pooling, pooled_differences, pooled_variance
 
 Words = npt.NDArray[np.object_]

@@ -16,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
+from audit.core.arrays import Flags, Floats, Integers
 from audit.core.errors import InputError, sentence
 from audit.core.rows import Array
 from audit.core.schema import Columns
@@ -24,7 +25,7 @@ from audit.data.labels import Label, LabelSet
 from audit.measure.confidence import Confidence
 from audit.measure.effects import Edit, Frame, Parts, effect_rows, sampled
 from audit.measure.metrics import Draws, Groups, margin_family
-from audit.stats.clustered import Flags, Floats, Integers, Sample, rate_interval
+from audit.stats.clustered import Sample, rate_interval
 from audit.stats.counts import Counts, count
 from audit.stats.samples import pick_questions
 

@@ -8,7 +8,8 @@ be the largest.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Hashable
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -63,13 +64,13 @@ def if_labels_were_wrong(
 
 def _by_question(
     table: pd.DataFrame, usable: pd.DataFrame, chosen: pd.Series[bool]
-) -> dict[Any, pd.DataFrame]:
+) -> dict[tuple[Hashable, ...], pd.DataFrame]:
     """The chosen rows of the headline condition by question."""
     rows = table[chosen & (table["condition"] == ENSEMBLE) & table["task"].isin(usable["task"])]
     return dict(iter(rows.groupby(_QUESTION, sort=False)))
 
 
-def _questions(table: pd.DataFrame) -> list[tuple[Any, ...]]:
+def _questions(table: pd.DataFrame) -> list[tuple[Hashable, ...]]:
     return list(table[_QUESTION].itertuples(index=False, name=None))
 
 

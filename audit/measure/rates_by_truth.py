@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from audit.core.arrays import Floats
 from audit.core.rows import Row
 from audit.core.tables import ENSEMBLE, OK, TOO_FEW, UNDEFINED
 from audit.core.verdicts import Verdict
@@ -37,7 +38,6 @@ RECALL_GAP: Final = "true_positive_rate_gap"
 BALANCED_GAP: Final = "balanced_recall_gap"
 ODDS: Final = "equalised_odds"
 
-Floats = NDArray[np.float64]
 _MIXED: Final = "other right answers together, in the mix that each group has"
 
 

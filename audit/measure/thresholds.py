@@ -15,6 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse, special
 
+from audit.core.arrays import Flags, Floats, Integers
 from audit.core.errors import InputError, sentence
 from audit.core.rows import Fields, Row
 from audit.core.schema import Columns
@@ -24,7 +25,7 @@ from audit.measure.confidence import Confidence
 from audit.measure.effects import Frame, gap_bounds, sampled
 from audit.measure.label_ablation import Vectors, check_fit, similarities
 from audit.measure.metrics import DEFAULT_FAMILY, Draws, Groups, margin_family, standing
-from audit.stats.clustered import Flags, Floats, Integers, Sample, rate_interval
+from audit.stats.clustered import Sample, rate_interval
 from audit.stats.counts import Counts, count
 from audit.stats.defaults import EITHER, OF_DIFFERENCE_IN_CLUSTERS
 from audit.stats.gaps import Pairs, largest_gap

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache, cached_property
@@ -63,6 +63,8 @@ FIELDS: Final = (
     "statement",
 )  # fmt: skip
 
+#: what stands in a row, a column and with a value of one of the author's tables
+Cell = Callable[[int, str, object], Markdown]
 _Score = Annotated[int | None, Field(ge=1, le=10)]
 #: YAML reads 2026-11-23 as a day
 _Day = Annotated[str, BeforeValidator(lambda v: v.isoformat() if isinstance(v, date) else v)]
@@ -186,7 +188,7 @@ class Narrative:
 
     # ---- filling -------------------------------------------------------------------------------
 
-    def _cell(self, name: str) -> Any:
+    def _cell(self, name: str) -> Cell:
         texts = {p.at: p for p in self.passages if p.at[0] == name}
 
         def cell(row: int, key: str, value: object) -> Markdown:
@@ -542,7 +544,7 @@ def _identity(run_name: str) -> str:
     return re.sub(r"-\d$", "", run_name.partition("Z-")[2] or run_name)
 
 
-def _table(names: Sequence[str], rows: Sequence[Fields], cell: Any) -> Markdown:
+def _table(names: Sequence[str], rows: Sequence[Fields], cell: Cell) -> Markdown:
     """Rows of the author's; an empty table has a blank to be filled in."""
     if not rows:
         rows = [{"": ""}]
@@ -555,9 +557,6 @@ def _table(names: Sequence[str], rows: Sequence[Fields], cell: Any) -> Markdown:
             cells[bool(cells[0])] = blank
         lines.append(dict(zip(names, cells, strict=True)))
     return table(lines)
-
-
-# ---- what is looked for ------------------------------------------------------------------------
 
 
 __all__ = [

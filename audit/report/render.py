@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import jinja2
 from jinja2.sandbox import SandboxedEnvironment
@@ -304,7 +304,7 @@ def context(
     author, card = checked(run), card_of(run.model, run.name)
     damage = [] if damage is None else damage
     placed = {} if placed is None else placed
-    offered: Sequence[Callable[..., Any]] = [f for topic in TOPICS for f in topic.OFFERS]
+    offered: Sequence[Callable[..., object]] = [f for topic in TOPICS for f in topic.OFFERS]
     return {f.__name__: partial(_offered, run, damage, f) for f in offered} | {
         "run": run,
         "manifest": run.manifest,
@@ -341,7 +341,7 @@ def context(
     }
 
 
-def _offered(run: Run, damage: list[Damage], tell: Callable[..., Any], *given: Any) -> Any:
+def _offered(run: Run, damage: list[Damage], tell: Callable[..., object], *given: object) -> object:
     """What a topic tells, or what stands in its place."""
     try:
         return tell(run, *given)

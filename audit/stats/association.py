@@ -24,12 +24,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from audit.core.arrays import Floats, Integers
 from audit.core.errors import InputError, sentence
 from audit.core.registry import unknown
 from audit.stats.permutation import dealt_sums
 
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
 Spread = Literal["sample", "population"]
 Alternative = Literal["greater", "two-sided"]
 

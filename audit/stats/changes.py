@@ -12,16 +12,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.core.arrays import Flags, Floats, Integers
 from audit.core.verdicts import size_bounds
-from audit.stats.clustered import (
-    Bounds,
-    Floats,
-    Integers,
-    Sample,
-    correlated,
-    rate_interval,
-)
-from audit.stats.multiplicity import ENOUGH, Flags, bounds_at, joint_level
+from audit.stats.clustered import Bounds, Sample, correlated, rate_interval
+from audit.stats.multiplicity import ENOUGH, bounds_at, joint_level
 
 _AT_ONCE: Final = 512  # comparisons a block: bounds memory
 

@@ -16,11 +16,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from audit.core.arrays import Flags, Floats, Integers
 from audit.stats.defaults import MANY, MANY_OF_PAIR, OF_FEW, OF_MANY, in_quantiles
 
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
 Bounds = tuple[Floats, Floats]
 
 

@@ -15,10 +15,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from audit.core.arrays import Integers
 from audit.core.errors import InputError, sentence
 from audit.core.rows import Array
 from audit.stats.alike import Sums, equally_alike
-from audit.stats.clustered import Integers, Sample
+from audit.stats.clustered import Sample
 from audit.stats.resampling import Weights, bootstrap_counts, cluster_weights
 
 Replicates = npt.NDArray[np.int32]

@@ -11,14 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from audit.core.arrays import Floats, Integers, Singles
 from audit.core.errors import InputError, sentence
-from audit.stats.components import blocks
+from audit.stats.generalisability import blocks
 from audit.stats.intervals import check_level
 from audit.stats.permutation import DealtCodes, dealt_codes
-
-Floats = npt.NDArray[np.float64]
-Singles = npt.NDArray[np.float32]
-Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

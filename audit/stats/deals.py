@@ -15,7 +15,8 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-Integers = npt.NDArray[np.int64]
+from audit.core.arrays import Integers
+
 Places = npt.NDArray[np.int32]
 
 _PLACES_AT_ONCE = 500_000  # places dealt at a time over permutations, a few MB

@@ -13,10 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from audit.core.arrays import Floats
 from audit.stats.intervals import clopper_pearson, wilson
 
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
 Bounds = tuple[Floats, Floats]
 
 #: the interval of a rate of many events, that of one of few, and what tables call them

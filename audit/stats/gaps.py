@@ -10,14 +10,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from audit.core.arrays import Flags, Floats, Integers
 from audit.core.rows import Row
 from audit.core.tables import OK, TOO_FEW
 from audit.core.verdicts import GapSize, Verdict, decide, size_bounds, verdicts
 from audit.stats.clustered import (
     Bounds,
-    Flags,
-    Floats,
-    Integers,
     Sample,
     difference_interval,
     first_crossing,

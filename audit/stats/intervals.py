@@ -20,10 +20,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from audit.core.arrays import Floats
 from audit.core.errors import InputError, sentence
 from audit.core.registry import unknown
 
-Floats = npt.NDArray[np.float64]
 Bounds = tuple[Floats, Floats]
 
 _HALVINGS = 60  # a bracket of length 2 shrinks below the spacing of doubles near 1

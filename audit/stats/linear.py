@@ -18,13 +18,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse, special
 
+from audit.core.arrays import Flags, Floats, Integers, Singles
+
 if TYPE_CHECKING:
     from sklearn.linear_model import LogisticRegression
 
-Floats = npt.NDArray[np.float64]
-Singles = npt.NDArray[np.float32]
-Integers = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
 
 GRID: Final = tuple(10.0**power for power in range(-5, 3))
 """Values of C that are tried, on the scale that ``out_of_fold`` describes."""

@@ -11,9 +11,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from audit.core.arrays import Floats
 from audit.core.errors import InputError, sentence
-
-Floats = npt.NDArray[np.float64]
 
 
 def at_random(

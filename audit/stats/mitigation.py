@@ -13,10 +13,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from audit.core.arrays import Flags, Floats, Integers
+
 Reals = npt.NDArray[np.floating]
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
 
 BINS: Final = 16
 """Into how many a dimension is cut where mutual information is estimated."""

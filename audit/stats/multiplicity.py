@@ -15,18 +15,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from audit.stats.clustered import (
-    Bounds,
-    Floats,
-    Integers,
-    Sample,
-    difference_interval,
-    difference_z,
-    ratio_interval,
-)
+from audit.core.arrays import Flags, Floats, Integers
+from audit.stats.clustered import Bounds, Sample, difference_interval, difference_z, ratio_interval
 from audit.stats.significance import difference_p, holm
 
-Flags = npt.NDArray[np.bool_]
 Interval = Callable[[Sample, Integers, Integers, npt.ArrayLike], Bounds]
 
 ENOUGH = 10.0

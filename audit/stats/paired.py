@@ -14,11 +14,8 @@ import numpy.typing as npt
 from scipy import special
 from statsmodels.stats.contingency_tables import StratifiedTable, cochrans_q, mcnemar
 
+from audit.core.arrays import Flags, Integers
 from audit.core.errors import InputError, sentence
-
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
-Integers = npt.NDArray[np.int64]
 
 _SMALLEST = float(np.finfo(np.float64).tiny)
 _COMPARE = "use clip-audit compare, whose bootstrap draws subjects"

@@ -13,9 +13,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from audit.core.arrays import Floats, Integers
 from audit.core.errors import InputError, sentence
-from audit.stats import ranking
-from audit.stats.ranking import Beside, Floats, Integers, Ranking
+from audit.stats import ranking, ranking_bounds, ranking_null
+from audit.stats.ranking import Ranking
+from audit.stats.ranking_null import Beside
 from audit.stats.resampling import Weights
 
 #: the code of pictures of neither group; both groups are 0 and 1
@@ -99,9 +101,9 @@ def null(
     """
     value = bias(list_, ks)
     at = np.asarray(ks, np.int64) - 1
-    deals = ranking.deal(list_.sizes[:, :NEITHER], None, permutations, seed)
+    deals = ranking_null.deal(list_.sizes[:, :NEITHER], None, permutations, seed)
     if deals.reason:
-        one, mean = ranking.without(value), ranking.without(value.mean(axis=0))
+        one, mean = ranking_null.without(value), ranking_null.without(value.mean(axis=0))
         return Null(one, mean, 0, True, deals.reason)
     each, summed = [], np.zeros((len(deals.codes), at.size))
     for who, of, own in zip(list_.clusters, list_.groups, value, strict=True):
@@ -112,12 +114,12 @@ def null(
             ((code == 0) & known).cumsum(axis=1)[:, at],
             ((code == 1) & known).cumsum(axis=1)[:, at],
         )
-        each.append(ranking.beside("bias", own, dealt, deals.enumerated, level))
+        each.append(ranking_null.beside("bias", own, dealt, deals.enumerated, level))
         summed += dealt
-    overall = ranking.beside(
+    overall = ranking_null.beside(
         "bias", value.mean(axis=0), summed / len(value), deals.enumerated, level
     )
-    return Null(ranking.stacked(each), overall, len(deals.codes), deals.enumerated)
+    return Null(ranking_null.stacked(each), overall, len(deals.codes), deals.enumerated)
 
 
 @dataclass(frozen=True)
@@ -158,13 +160,13 @@ def bounds(list_: Ranking, ks: npt.ArrayLike, weights: Weights, level: float = 0
     at, n = np.asarray(ks, np.int64), int(list_.sizes.sum())
     variance, summed = np.empty(share.shape), np.zeros((at.size, weights.shape[1]))
     lost = np.zeros(share.shape, bool)
-    resamples = ranking.resampled_shares(list_, at, weights, NEITHER)
+    resamples = ranking_bounds.resampled_shares(list_, at, weights, NEITHER)
     for q, (resampled, reached) in enumerate(resamples):
         there = reached >= at[:, np.newaxis]
         apart = np.where(there, _share(resampled) - share[q][:, np.newaxis], 0.0)
         seen = there.sum(axis=1)
         variance[q] = (apart**2).sum(axis=1) / np.maximum(seen, 1)
-        lost[q] = seen < (1 - ranking.MOST_SHORT) * weights.shape[1]
+        lost[q] = seen < (1 - ranking_bounds.MOST_SHORT) * weights.shape[1]
         summed += apart
     subjects, kish = _subjects(list_, at)
     most = np.maximum(both / (1 - at / n), 1.0)
@@ -211,7 +213,7 @@ def _ends(
     """Bounds of bias from those of a share; nan, with no subjects, where kish is."""
     copies = np.where(np.isnan(kish), 1.0, kish)
     limit = most[..., np.newaxis] if isinstance(most, np.ndarray) else most
-    low, high = ranking.share_bounds(
+    low, high = ranking_bounds.share_bounds(
         share[..., np.newaxis], variance[..., np.newaxis], copies, limit, level
     )
     return 2 * low[..., 0] - 1, 2 * high[..., 0] - 1

@@ -14,12 +14,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from audit.core.arrays import Flags, Floats, Integers
 from audit.core.errors import InputError, sentence
 from audit.stats.deals import Places, draw
 
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
 _Measure: TypeAlias = Callable[[Floats, int, Flags], tuple[Floats, Floats]]
 
 _SPARSE_BELOW = 0.1  # share of entries above which a dense table is faster

@@ -12,11 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from audit.core.arrays import Floats, Integers
 from audit.core.errors import InputError, sentence
 from audit.stats.intervals import check_level
-
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
 
 _VALUES_AT_ONCE = 2_000_000  # bootstrap values copied at a time, 16 MB
 _STEPS = 100  # of Newton's method; five to ten are usual

@@ -10,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from audit.core.arrays import Floats
 from audit.core.errors import InputError, sentence
-
-Floats = npt.NDArray[np.float64]
 
 _HALVINGS = 60  # a bracket of length 1 shrinks below the spacing of doubles
 

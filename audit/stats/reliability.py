@@ -7,7 +7,6 @@ are not independent; every interval here and the null of the calibration error a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,13 +14,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse, special
 
+from audit.core.arrays import Flags, Floats, Integers
 from audit.core.errors import InputError, sentence
+from audit.stats.calibration_null import Cells, Null, cells_of, null_of, share_of
 from audit.stats.intervals import clopper_pearson, wilson
 from audit.stats.significance import bonferroni_level
-
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
 
 FEW: Final = 10
 """Clusters with a wrong choice, and with a right one, below which a t interval alone is too narrow.
@@ -60,20 +57,6 @@ class Bins:
     share_correct: Floats
     low: Floats
     high: Floats
-
-
-@dataclass(frozen=True)
-class Null:
-    """Calibration error in a perfectly calibrated model with the same scores; shape (g,).
-
-    ``mean`` and ``high`` (the quantile at the level) take pictures of a cluster as wholly
-    dependent, which gives the largest mean; ``mean_independent, high_independent`` as independent.
-    """
-
-    mean: Floats
-    high: Floats
-    mean_independent: Floats
-    high_independent: Floats
 
 
 @dataclass(frozen=True)
@@ -136,10 +119,10 @@ def reliability(
         651-661; Roelofs et al. (2022), AISTATS.
     """
     pictures = _pictures(score, correct, member, clusters)
-    cells = _cells(pictures, bins)
+    cells = cells_of(pictures, bins)
     n = pictures.member.sum(axis=0)
     ece = cells.error(np.bincount(cells.of[pictures.correct], minlength=cells.count), n)
-    null = _null(pictures, cells, level, seed, resamples)
+    null = null_of(pictures, cells, level, seed, resamples)
     return Reliability(
         _overconfidence(pictures, level), ece, null, ece - null.mean, _bins(pictures, cells, level)
     )
@@ -187,7 +170,7 @@ def calibration_null(
         Dhaene et al. (2002), Insurance: Mathematics and Economics 31, 3-33 (convex order).
     """
     pictures = _pictures(score, np.zeros(np.shape(score), bool), member, clusters)
-    return _null(pictures, _cells(pictures, bins), level, seed, resamples)
+    return null_of(pictures, cells_of(pictures, bins), level, seed, resamples)
 
 
 def overconfidence(
@@ -285,7 +268,7 @@ def _reach(of_row: Floats, of_column: Floats, correlation: Floats) -> Floats:
 
 
 @dataclass(frozen=True)
-class _Pictures:
+class Pictures:
     """The arguments as arrays of one length, in an order that depends on their values alone."""
 
     score: Floats
@@ -303,7 +286,7 @@ class _Pictures:
 
 def _pictures(
     score: npt.ArrayLike, correct: npt.ArrayLike, member: npt.ArrayLike, clusters: npt.ArrayLike
-) -> _Pictures:
+) -> Pictures:
     scores, right = np.asarray(score, dtype=np.float64), np.asarray(correct, dtype=bool)
     groups, ids = np.asarray(member, dtype=bool), np.asarray(clusters)
     if groups.ndim != 2 or not scores.shape == right.shape == ids.shape == groups.shape[:1]:
@@ -323,7 +306,7 @@ def _pictures(
     packed = np.packbits(groups, axis=1)
     patterns, pattern = np.unique(packed, axis=0, return_inverse=True)
     order = np.lexsort((right, pattern.reshape(-1), scores, codes))
-    return _Pictures(
+    return Pictures(
         scores[order],
         right[order],
         groups[order],
@@ -333,11 +316,11 @@ def _pictures(
     )
 
 
-def _overconfidence(pictures: _Pictures, level: float) -> Overconfidence:
+def _overconfidence(pictures: Pictures, level: float) -> Overconfidence:
     n = pictures.member.sum(axis=0)
     m, right_in, wrong_in, effective = _cluster_counts(pictures)
-    accuracy = _share(pictures.correct @ pictures.member.astype(np.float64), n)
-    mean_score = _share(pictures.score @ pictures.member.astype(np.float64), n)
+    accuracy = share_of(pictures.correct @ pictures.member.astype(np.float64), n)
+    mean_score = share_of(pictures.score @ pictures.member.astype(np.float64), n)
     gaps = pictures.score - pictures.correct
     reach = _t_reach(_influence(pictures, gaps), m, level)
     below, above = reach, reach
@@ -352,7 +335,7 @@ def _overconfidence(pictures: _Pictures, level: float) -> Overconfidence:
     return Overconfidence(n, m, accuracy, mean_score, value, low, high, few)
 
 
-def _cluster_counts(pictures: _Pictures) -> tuple[Integers, Integers, Integers, Floats]:
+def _cluster_counts(pictures: Pictures) -> tuple[Integers, Integers, Integers, Floats]:
     """Clusters a group, those with a right and with a wrong choice, and Kish's effective number."""
     counted = np.zeros((4, pictures.member.shape[1]))
     for group, here in enumerate(pictures.member.T):
@@ -365,7 +348,7 @@ def _cluster_counts(pictures: _Pictures) -> tuple[Integers, Integers, Integers, 
     return m, right_in, wrong_in, counted[3]
 
 
-def _influence(pictures: _Pictures, value: Floats) -> sparse.csr_array:
+def _influence(pictures: Pictures, value: Floats) -> sparse.csr_array:
     """Of each cluster on each group's mean of ``value``, scaled by m/(m - 1): (clusters, g).
 
     The products of its columns are the cluster-robust covariances of the means.
@@ -399,60 +382,19 @@ def _correlation(influence: sparse.csr_array) -> Floats:
 # ---- bins and their null -----------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Cells:
-    """Pictures of one bin and one combination of groups, counted together.
-
-    ``of`` (n,) is each picture's cell, ``expected`` (cells,) sums the scores of a cell, and
-    ``to_bins`` (g x bins, cells) adds cells up to the bins of each group.
-    """
-
-    of: Integers
-    bin: Integers
-    edges: Floats
-    expected: Floats
-    to_bins: sparse.csr_array
-
-    @property
-    def count(self) -> int:
-        return self.expected.size
-
-    def in_bins(self, summed: npt.NDArray[np.float64 | np.int64]) -> Floats:
-        """Sums of cells as sums of bins, (g, bins)."""
-        return np.asarray(self.to_bins @ summed, np.float64).reshape(-1, self.edges.size - 1)
-
-    def error(self, right: Integers, n: Integers) -> Floats:
-        """Calibration error of each group from the right choices of each cell."""
-        return _share(np.abs(self.in_bins(right - self.expected)).sum(axis=1), n)
-
-
-def _cells(pictures: _Pictures, bins: int) -> _Cells:
-    if bins < 1:
-        raise InputError(sentence(f"bins: {bins}", "Give at least one bin"))
-    edges = np.linspace(0.0, 1.0, bins + 1)
-    place = np.searchsorted(edges[1:-1], pictures.score, side="left")
-    found, of = np.unique(pictures.pattern * bins + place, return_inverse=True)
-    cell, group = np.nonzero(pictures.patterns[found // bins])
-    shape = (pictures.member.shape[1] * bins, found.size)
-    rows = group * bins + found[cell] % bins
-    to_bins = sparse.csr_array((np.ones(cell.size), (rows, cell)), shape=shape)
-    expected = np.bincount(of.reshape(-1), pictures.score, minlength=found.size)
-    return _Cells(of.reshape(-1), place, edges, expected.astype(np.float64), to_bins)
-
-
-def _bins(pictures: _Pictures, cells: _Cells, level: float) -> Bins:
+def _bins(pictures: Pictures, cells: Cells, level: float) -> Bins:
     n = cells.in_bins(np.bincount(cells.of, minlength=cells.count))
     right = cells.in_bins(np.bincount(cells.of[pictures.correct], minlength=cells.count))
-    share, mean_score = _share(right, n), _share(cells.in_bins(cells.expected), n)
+    share, mean_score = share_of(right, n), share_of(cells.in_bins(cells.expected), n)
     clusters, squares = _bin_clusters(pictures, cells)
-    effective = np.nan_to_num(_share(n**2, squares))
+    effective = np.nan_to_num(share_of(n**2, squares))
     low, high = wilson(np.nan_to_num(share) * effective, effective, level)
     known = clusters > 1
     low, high = np.where(known, low, np.nan), np.where(known, high, np.nan)
     return Bins(cells.edges, n.astype(np.int64), clusters, mean_score, share, low, high)
 
 
-def _bin_clusters(pictures: _Pictures, cells: _Cells) -> tuple[Integers, Floats]:
+def _bin_clusters(pictures: Pictures, cells: Cells) -> tuple[Integers, Floats]:
     """Clusters of each bin, and the sum of their squared numbers of pictures: (g, bins)."""
     bins, g = cells.edges.size - 1, pictures.member.shape[1]
     picture, group = pictures.memberships()
@@ -462,54 +404,3 @@ def _bin_clusters(pictures: _Pictures, cells: _Cells) -> tuple[Integers, Floats]
     size = sparse.csr_array((one, (rows, pictures.cluster[picture])), shape=shape)
     squares: Floats = np.asarray(size.multiply(size).sum(axis=1), np.float64).reshape(g, bins)
     return np.diff(size.indptr).astype(np.int64).reshape(g, bins), squares
-
-
-def _null(
-    pictures: _Pictures, cells: _Cells, level: float, seed: int | tuple[int, ...], resamples: int
-) -> Null:
-    n = pictures.member.sum(axis=0)
-    common, alone = np.random.SeedSequence(seed).spawn(2)
-    shared = _simulated(pictures, cells, n, pictures.cluster, common, resamples)
-    mean, high = _mean_and_quantile(shared, level)
-    each = np.arange(pictures.score.size)
-    if each.size == pictures.cluster.max(initial=-1) + 1:  # nothing repeats: the extremes are one
-        return Null(mean, high, mean, high)
-    independent = _simulated(pictures, cells, n, each, alone, resamples)
-    return Null(mean, high, *_mean_and_quantile(independent, level))
-
-
-def _simulated(
-    pictures: _Pictures,
-    cells: _Cells,
-    n: Integers,
-    decided_by: Integers,
-    seed: np.random.SeedSequence,
-    resamples: int,
-) -> Floats:
-    """Calibration errors of simulated outcomes, (resamples, g), one draw a ``decided_by``."""
-    errors = np.empty((resamples, n.size))
-    draws = int(decided_by.max(initial=-1)) + 1
-    for row, uniform in enumerate(_uniforms(seed, draws, resamples)):
-        right = cells.of[uniform[decided_by] < pictures.score]
-        errors[row] = cells.error(np.bincount(right, minlength=cells.count), n)
-    return errors
-
-
-def _uniforms(seed: np.random.SeedSequence, size: int, times: int) -> Iterator[Floats]:
-    rng = np.random.default_rng(seed)
-    for _ in range(times):
-        yield rng.random(size)
-
-
-def _mean_and_quantile(errors: Floats, level: float) -> tuple[Floats, Floats]:
-    place = int(np.ceil(level * (len(errors) + 1))) - 1
-    if not len(errors):
-        return np.full(errors.shape[1], np.nan), np.full(errors.shape[1], np.nan)
-    high = np.sort(errors, axis=0)[place] if place < len(errors) else errors[0] * np.nan
-    return errors.mean(axis=0), high
-
-
-def _share(part: npt.ArrayLike, whole: npt.ArrayLike) -> Floats:
-    """``part / whole``, nan where whole is 0."""
-    size = np.asarray(whole, dtype=np.float64)
-    return np.asarray(np.asarray(part, np.float64) / np.where(size > 0, size, np.nan))

@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import sparse
 
+from audit.core.arrays import Integers
 from audit.core.errors import InputError, sentence
 
 Counts = npt.NDArray[np.int32]
-Integers = npt.NDArray[np.int64]
 Weights = npt.NDArray[np.uint8]
 
 _PER_BLOCK = 8  # Philox gives four 64-bit words a counter value: eight draws of 32 bits

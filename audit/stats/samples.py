@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields, replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
-from audit.core.rows import Row
-from audit.stats.clustered import Flags, Integers, Sample
+from audit.core.arrays import Flags, Integers
+from audit.core.rows import Array, Row
+from audit.stats.clustered import Sample
 
 #: properties of a sample that look at each group alone
 _BY_GROUP: Final = ("rate", "if_copies", "spread", "effective_events")
@@ -30,7 +31,7 @@ def pick_groups(sample: Sample, at: Integers) -> Sample:
     return chosen
 
 
-def _picked(sample: Sample, pick: Callable[[Any], Any]) -> Sample:
+def _picked(sample: Sample, pick: Callable[[Array], Array]) -> Sample:
     """A sample whose arrays by question and group went through ``pick``."""
     picked: Row = {}
     for field in fields(sample):

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-Floats = NDArray[np.float64]
+from audit.core.arrays import Floats
+
 Kind = Literal["softmax", "sigmoid", "given", "none"]
 KINDS: Final = get_args(Kind)
 

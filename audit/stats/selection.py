@@ -13,16 +13,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
-from audit.stats.clustered import (
-    Floats,
-    Integers,
-    Sample,
-    difference_interval,
-)
-from audit.stats.components import Bounded, GapShares
+from audit.core.arrays import Floats, Integers, Singles
+from audit.stats.clustered import Sample, difference_interval
+from audit.stats.generalisability import Bounded, GapShares
 from audit.stats.multiplicity import ENOUGH, Estimates, bounds_at, joint_level
-
-Singles = npt.NDArray[np.float32]
 
 
 @dataclass

@@ -12,10 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from audit.core.arrays import Floats, Integers
 from audit.core.errors import InputError, sentence
-
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
 
 EXACT_BELOW = 100.0
 """Fisher's exact test where the smallest expected cell is below this, else the score test."""

@@ -12,23 +12,21 @@ a subject, group and threshold is held at a time.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from audit.core.arrays import Flags, Floats, Integers, Singles
 from audit.core.errors import InputError, sentence
 from audit.core.rows import Array
-from audit.core.tables import OK, TOO_FEW, UNDEFINED
-from audit.stats.clustered import Floats, Integers, Sample, effective_n, rate_interval
+from audit.stats.clustered import Sample
+from audit.stats.faces import SIDE, Faces, Tile, runs_of, sizes_of, tiles
 from audit.stats.resampling import cluster_weights
 
-Flags = npt.NDArray[np.bool_]
-Singles = npt.NDArray[np.float32]
 Places = npt.NDArray[np.int32]
 Texts = npt.NDArray[np.str_]
 
@@ -36,223 +34,11 @@ BINS: Final = 4000
 """Bins of a histogram of similarities, from -1 to 1: 0.0005 each. Thresholds are their edges; at
 the last, 1, nothing matches."""
 
-SIDE: Final = 1024
-"""Pictures on a side of a tile, more only if one subject has more; about 40 MB at work."""
 
 RULE: Final = 3.0
 """With no event among m independent comparisons a rate of ``3/m`` still has a chance of 5 %."""
 
 _SUBJECTS_AT_ONCE = 1024  # of whom bootstrap weights are held, 8 MB at 2,000 replicates
-_SAMPLED_SIDE = 64  # pictures on a side of a sampled tile, so that many subjects meet
-_UNIT = 1e-3  # how far from 1 the length of a row may be
-
-
-# ---- pictures and pairs ------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Faces:
-    """Pictures sorted by group, then subject, so that the pairs of two groups are a rectangle.
-
-    The order of subjects within a group is random, by a digest of their ids.
-
-    ``vectors`` (n, d); ``starts`` (S + 1,), where each subject's pictures begin; ``group`` (S,), of
-    each subject, from 0 to ``groups`` - 1; ``ids``: the subjects; ``sitting`` (n,) or None.
-    """
-
-    vectors: Singles
-    starts: Integers
-    group: Integers
-    groups: int
-    ids: tuple[object, ...]
-    sitting: Integers | None
-
-    @property
-    def subject(self) -> Integers:
-        """Number of the subject of each picture, (n,)."""
-        return np.repeat(np.arange(len(self.ids)), np.diff(self.starts))
-
-    def only(self, chosen: npt.ArrayLike) -> Faces:
-        """The pictures of some subjects; ``chosen`` (S,) in the order of ``ids``."""
-        kept = np.asarray(chosen, dtype=bool)
-        pictures = kept[self.subject]
-        return replace(
-            self,
-            vectors=self.vectors[pictures],
-            starts=np.append(0, np.cumsum(np.diff(self.starts)[kept])),
-            group=self.group[kept],
-            ids=tuple(name for name, keep in zip(self.ids, kept, strict=True) if keep),
-            sitting=None if self.sitting is None else self.sitting[pictures],
-        )
-
-
-@dataclass(frozen=True)
-class Tile:
-    """All pairs between two runs of subjects, each of one group; the same run twice: each once."""
-
-    rows: slice
-    columns: slice
-
-
-def faces(
-    vectors: npt.ArrayLike,
-    subjects: npt.ArrayLike,
-    codes: npt.ArrayLike,
-    groups: int,
-    sittings: npt.ArrayLike | None = None,
-) -> Faces:
-    """Pictures with their subjects, groups and sittings, ready to be compared.
-
-    Args:
-        vectors: Embeddings of unit length, (n, d).
-        subjects: Whom each picture shows, (n,): any ids.
-        codes: Group of each picture, from 0; -1 where unknown, and the picture is left out.
-        groups: Number of groups.
-        sittings: Occasion at which each picture was taken, (n,): any ids, told apart within a
-            subject; None if not known.
-
-    Raises:
-        InputError: Lengths that differ, a row that is not of unit length, a code out of range, a
-            subject in two groups.
-    """
-    rows, names, code = np.asarray(vectors, np.float32), np.asarray(subjects), np.asarray(codes)
-    _check_pictures(rows, names, code, groups)
-    known = np.flatnonzero(code >= 0)
-    ids, subject = np.unique(names[known], return_inverse=True)
-    group = np.full(ids.size, -1)
-    group[subject] = code[known]
-    torn = group[subject] != code[known]
-    if torn.any():
-        who = ids[subject[torn][0]]
-        got = f"faces: subject '{who}' has pictures in two groups"
-        raise InputError(sentence(got, "Give each subject one group, or -1 to leave a picture out"))
-    # a random order of subjects, for samples; two of the numbers, so that the order given is none
-    place = np.argsort(np.argsort(_drawn(ids.tolist(), "order")))[subject]
-    order = np.lexsort((rows[known, -1], rows[known, 0], place, code[known]))
-    seen, sizes = _runs_of(subject[order])
-    return Faces(
-        rows[known[order]],
-        np.append(0, np.cumsum(sizes)),
-        group[seen],
-        groups,
-        tuple(ids[seen].tolist()),
-        None if sittings is None else _coded(sittings, len(rows))[known[order]],
-    )
-
-
-def split_subjects(ids: Sequence[object], seed: int = 0, share: float = 0.5) -> Flags:
-    """Which subjects fix the threshold; the others are measured at it.
-
-    Formula: the BLAKE2b digest of seed and id, as a number from 0 to 1, is below ``share``; so a
-    new subject moves no other, and the order is irrelevant.
-
-    Args:
-        ids: The subjects.
-        seed: The suite's seed.
-        share: About how many fix the threshold.
-
-    Raises:
-        InputError: A share outside (0, 1).
-    """
-    if not 0 < share < 1:
-        raise InputError(sentence(f"split_subjects: a share of {share:g}", "Give 0 to 1, as 0.5"))
-    return np.asarray(_drawn(ids, f"threshold\x1f{seed}") < share)
-
-
-def _drawn(ids: Sequence[object], purpose: str) -> Floats:
-    """A number from 0 to 1 of each id, whatever the others are."""
-    texts = (f"{purpose}\x1f{name}".encode() for name in ids)
-    digests = (hashlib.blake2b(text, digest_size=8).digest() for text in texts)
-    return np.array([int.from_bytes(digest, "little") / 2**64 for digest in digests], np.float64)
-
-
-def tiles(people: Faces, side: int = SIDE) -> list[Tile]:
-    """All non-mated pairs, in tiles of whole subjects; every pair is in exactly one.
-
-    Args:
-        people: Whom to compare.
-        side: Pictures on a side, at most, unless one subject has more.
-    """
-    runs = [run for group in _runs(people, side) for run in group]
-    return [Tile(rows, columns) for i, rows in enumerate(runs) for columns in runs[i:]]
-
-
-def sampled_tiles(people: Faces, most: int, seed: int = 0) -> list[Tile]:
-    """Some of the non-mated pairs: small tiles, with at most so many pairs in each cell of groups.
-
-    Each run of subjects meets the run so many places further on, for places drawn in a random
-    order, so that all subjects of a cell have nearly equally many pairs. Subjects stand in a random
-    order already. A cell with no more pairs is taken whole.
-
-    Args:
-        people: Whom to compare.
-        most: Pairs a cell, more only if the first tile has more.
-        seed: Of the drawing.
-
-    Raises:
-        InputError: Fewer than one pair a cell.
-    """
-    if most < 1:
-        raise InputError(sentence(f"sampled_tiles: at most {most} pairs", "Give 1 or more"))
-    largest = int(np.bincount(people.group, np.diff(people.starts), 1).max())
-    side = int(np.clip(most // max(largest, 1), 1, _SAMPLED_SIDE))
-    by_group = _runs(people, side)
-    chosen: list[Tile] = []
-    for g, h in itertools.combinations_with_replacement(range(people.groups), 2):
-        random = np.random.default_rng([seed, g, h])
-        chosen += _at_most(people, most, _meetings(by_group[g], by_group[h], g == h, random))
-    return chosen
-
-
-def _meetings(
-    one: list[slice], other: list[slice], same: bool, random: np.random.Generator
-) -> Iterator[Tile]:
-    """All tiles of a cell, those of one distance between runs after each other."""
-    for distance in random.permutation(len(other) // 2 + 1 if same else len(other)).tolist():
-        # half way round a circle every two runs meet twice
-        twice = same and distance > 0 and 2 * distance == len(other)
-        for k in range(len(one) // 2 if twice else len(one)):
-            first, second = one[k], other[(k + distance) % len(other)]
-            yield Tile(*sorted((first, second), key=lambda run: run.start))
-
-
-def _at_most(people: Faces, most: int, found: Iterator[Tile]) -> Iterator[Tile]:
-    """The tiles before the first that would make too many pairs; one with pairs in any case."""
-    total = 0
-    for tile in found:
-        pairs = int(_sizes(people, tile).sum())
-        if total and total + pairs > most:
-            return
-        total += pairs
-        yield tile
-
-
-def _runs(people: Faces, side: int) -> list[list[slice]]:
-    """Of each group, runs of subjects with at most ``side`` pictures, in their order."""
-    runs: list[list[slice]] = [[] for _ in range(people.groups)]
-    first = 0
-    for last in range(1, len(people.ids) + 1):
-        if (
-            last == len(people.ids)
-            or people.group[last] != people.group[first]
-            or people.starts[last + 1] - people.starts[first] > side
-        ):
-            runs[people.group[first]].append(slice(first, last))
-            first = last
-    return runs
-
-
-def _sizes(people: Faces, tile: Tile) -> Integers:
-    """Pairs of pictures of every two subjects of a tile, each two once."""
-    counts = np.diff(people.starts)
-    size = np.outer(counts[tile.rows], counts[tile.columns])
-    return np.triu(size, 1) if tile.rows == tile.columns else size
-
-
-def _runs_of(sorted_codes: Integers) -> tuple[Integers, Integers]:
-    """The distinct codes in their order, and how often each comes in a row."""
-    at = np.flatnonzero(np.diff(sorted_codes, prepend=-1))
-    return sorted_codes[at], np.diff(np.append(at, sorted_codes.size))
 
 
 # ---- counts ------------------------------------------------------------------------------------
@@ -479,7 +265,7 @@ def mated(people: Faces, thresholds: Sequence[float] = (), apart: bool = False) 
     subjects = len(people.ids)
     misses, pairs = np.zeros((subjects, edges.size), np.int64), np.zeros(subjects, np.int64)
     together, histogram = pairs.copy(), np.zeros((people.groups, BINS), np.int64)
-    for run in itertools.chain(*_runs(people, SIDE // 4)):
+    for run in itertools.chain(*runs_of(people, SIDE // 4)):
         subject, place, same = _mated_of(people, run, apart)
         pairs += np.bincount(subject, minlength=subjects)
         together += np.bincount(subject[same], minlength=subjects)
@@ -518,7 +304,7 @@ def _count_tile(total: Impostors, people: Faces, tile: Tile) -> None:
     i, j = (np.repeat(np.arange(s.stop - s.start), counts[s]) for s in (rows, columns))
     if rows == columns:
         place = np.where(i[:, np.newaxis] < j, place, -1)
-    size = _sizes(people, tile)
+    size = sizes_of(people, tile)
     g, h = int(people.group[rows.start]), int(people.group[columns.start])
     total.histogram[g, h] += np.bincount(place.reshape(-1) + 1, minlength=BINS + 1)[1:]
     _, first = _edges(total.thresholds)
@@ -570,29 +356,6 @@ def _blocks(total: int) -> list[slice]:
     return [slice(start, start + _SUBJECTS_AT_ONCE) for start in range(0, total, _SUBJECTS_AT_ONCE)]
 
 
-def _coded(values: npt.ArrayLike, length: int) -> Integers:
-    given = np.asarray(values)
-    if given.shape != (length,):
-        got = f"faces: sittings of shape {given.shape}, {length} pictures"
-        raise InputError(sentence(got, "Give one sitting a picture"))
-    return np.unique(given, return_inverse=True)[1]
-
-
-def _check_pictures(
-    rows: Singles, names: npt.NDArray[np.generic], code: Integers, groups: int
-) -> None:
-    if rows.ndim != 2 or not len(rows) == names.size == code.size or names.ndim != 1:
-        got = f"faces: vectors {rows.shape}, subjects {names.shape}, codes {code.shape}"
-        raise InputError(sentence(got, "Give one row, one subject, one group a picture"))
-    if code.size and not (code.min() >= -1 and code.max() < groups):
-        got = f"faces: group codes from {code.min()} to {code.max()}"
-        raise InputError(sentence(got, f"They must be from -1 (unknown) to {groups - 1}"))
-    off = ~(np.abs(np.linalg.norm(rows, axis=1) - 1) <= _UNIT)
-    if off.any():
-        got = f"faces: {off.sum()} of {len(rows)} rows are not of unit length"
-        raise InputError(sentence(got, "Divide each embedding by its length"))
-
-
 C = TypeVar("C", Impostors, Mated)
 
 
@@ -602,229 +365,3 @@ def _added(one: C, other: C) -> C:
     kept = {"ids", "group", "thresholds", "sittings_known"}
     names = [field.name for field in fields(one) if field.name not in kept]
     return replace(one, **{name: getattr(one, name) + getattr(other, name) for name in names})
-
-
-# ---- thresholds and rates ----------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Threshold:
-    """A threshold and the FMR it had where it was fixed; nan with a reason where there is none.
-
-    ``reason`` may also say of a threshold that its FMR is not established.
-    """
-
-    value: float
-    fmr: float
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class Curve:
-    """Both error rates at every edge of a bin, (BINS + 1,) each; nan without pairs."""
-
-    thresholds: Floats
-    fmr: Floats
-    fnmr: Floats
-
-
-@dataclass(frozen=True)
-class ErrorRates:
-    """FMR or FNMR at T thresholds in C cells or groups; arrays (T, C), bounds nan where unknown.
-
-    ``high_any``: the upper bound if each subject is like all others or like none, so that one whom
-    nobody has seen yet may match everyone. ``events`` among ``pairs`` counted; ``subjects``: of the
-    side with fewer to learn from; ``independent``: pairs that can be made without using a subject
-    twice; ``worth``: to how many independent pairs the spread over subjects comes. ``note``: what a
-    reader of a cell must know though its rate is ok, (C,).
-    """
-
-    value: Floats
-    low: Floats
-    high: Floats
-    high_any: Floats
-    events: Integers
-    pairs: Integers
-    subjects: Integers
-    independent: Floats
-    worth: Floats
-    status: Texts
-    reason: Texts
-    note: tuple[str, ...]
-
-
-def threshold_at(histogram: npt.ArrayLike, target: float, independent: float = np.inf) -> Threshold:
-    """The lowest threshold at which no more than a target share of impostor pairs match.
-
-    Formula: the lowest edge of a bin with ``FMR <= target``. Fix it on other subjects than those
-    who are measured: on the same ones the FMR would be the target by construction.
-    Range: an edge from -1 to 1; ties keep the FMR below the target. Does not show: the FMR of other
-    subjects, cameras or groups.
-
-    Args:
-        histogram: Of impostor pairs, (BINS,): all of them (``Impostors.pooled``) or one cell's.
-        target: Largest FMR allowed, strictly between 0 and 1.
-        independent: How many independent pairs these are worth, for the rule of 3.
-
-    Raises:
-        InputError: A histogram of another length, a target outside (0, 1).
-    """
-    counts = _histogram(histogram)
-    if not 0 < target < 1:
-        raise InputError(sentence(f"threshold_at: a target FMR of {target:g}", "Give 0 to 1"))
-    pairs = int(counts.sum())
-    if not pairs:
-        return Threshold(np.nan, np.nan, "no pair of two subjects to fix the threshold on")
-    above = np.append(np.cumsum(counts[::-1])[::-1], 0)
-    at = int(np.argmax(above <= target * pairs))
-    reason = ""
-    if target * min(independent, pairs) < RULE:
-        reason = (
-            f"a target FMR of {target:.3g} needs {RULE / target:.0f} independent pairs, and "
-            f"{min(independent, pairs):.0f} fix the threshold"
-        )
-    return Threshold(at * 2 / BINS - 1, float(above[at] / pairs), reason)
-
-
-def detection_error_tradeoff(impostor: npt.ArrayLike, genuine: npt.ArrayLike) -> Curve:
-    """Both error rates at every threshold, for a DET curve.
-
-    Formula: at an edge the FMR is the share of impostor pairs in the bins above it, the FNMR the
-    share of mated pairs in the bins below it.
-    Range: shares; FMR falls from 1 to 0 and FNMR rises from 0 to 1. Does not show: how sure either
-    is; below 3 over the number of independent pairs the curve is noise.
-
-    Args:
-        impostor: Histogram of non-mated pairs, (BINS,).
-        genuine: Of mated pairs, (BINS,).
-
-    Raises:
-        InputError: Histograms of another length.
-
-    Source:
-        Martin, Doddington, Kamm, Ordowski, Przybocki (1997), Eurospeech, 1895-1898.
-    """
-    false, true = _histogram(impostor), _histogram(genuine)
-    below = [np.append(0, np.cumsum(h)) / (h.sum() or np.nan) for h in (false, true)]
-    return Curve(np.arange(BINS + 1) * 2 / BINS - 1, 1 - below[0], below[1])
-
-
-def false_match_rates(
-    counts: Impostors, level: float = 0.95, seed: int = 0, resamples: int = 2000
-) -> ErrorRates:
-    """FMR of every cell of two groups with an interval, or why it is not established.
-
-    Formula: matches over pairs, with the interval of ``clustered.rate_interval`` for
-    ``Impostors.sample``. ``too_few`` where ``FMR < 3 / m``: m is the number of pairs that can be
-    made without using a subject twice, half the subjects within a group and those of the smaller
-    one across (fewer where subjects have unequal numbers of pictures). All S (S - 1) / 2 pairs
-    would be independent only if subjects did not differ in how easily they are taken for others,
-    which a sample without matches cannot show: if one person in a hundred matches everyone, 50
-    people most likely have no match at all. m is the number that holds for any dependence.
-    Range: 0 to 1, higher is worse for who is taken for another. Coverage at 95 %, simulated with
-    one picture a subject, 10 to 200 subjects a group and a true FMR of 0.5 to 40 %, within and
-    across groups: at least 92 % for independent pairs, and where normal effects of subjects, on one
-    side or both, explain 30 to 80 % of a similarity. Where one subject in twenty matches half of
-    all others, at least 84 %; one in a hundred who matches everyone, 59 %, since most samples have
-    none: ``high_any`` covered at least 96 %. The value and interval of a ``too_few`` cell are
-    kept. Does not show: FMR at another threshold, of twins, or of impostors who try.
-
-    Args:
-        counts: Pairs of subjects who did not fix the threshold.
-        level: Two-sided level of each interval.
-        seed: Of the bootstrap.
-        resamples: Replicates.
-
-    Source:
-        ISO/IEC 19795-1, and Jovanovic, Levy (1997), American Statistician 51, 137-139 (rule of 3).
-    """
-    sample = counts.sample(seed, resamples)
-    one, other = counts.cells
-    rate, n = sample.rate, sample.n
-    with np.errstate(divide="ignore"):
-        least = np.where(n > 0, RULE / sample.copies, np.nan)
-    status = np.where(n == 0, UNDEFINED, np.where(rate < least, TOO_FEW, OK))
-    status = np.where((n > 0) & (sample.copies <= 1), TOO_FEW, status)
-    reason = np.full(status.shape, "", dtype="<U200")
-    for t, c in zip(*np.nonzero(status != OK), strict=True):
-        reason[t, c] = _why_no_fmr(sample, int(t), int(c), bool(one[c] == other[c]))
-    return _error_rates(sample, level, status, reason, ("",) * one.size)
-
-
-def false_non_match_rates(
-    counts: Mated, level: float = 0.95, seed: int = 0, resamples: int = 2000
-) -> ErrorRates:
-    """FNMR of every group with an interval, or why there is none.
-
-    Formula: mated pairs below the threshold over all, every pair counting once; the interval of
-    ``clustered.rate_interval`` over subjects. Undefined for a group without a mated pair,
-    ``too_few`` for one subject, who tells nothing of others. ``note`` says where all mated pairs
-    are of one sitting, or sittings are not known: same light, clothes and camera make them match.
-    Range: 0 to 1, higher is worse for who is not recognised. Does not show: failure to enrol.
-
-    Args:
-        counts: Mated pairs of subjects who did not fix the threshold.
-        level: Two-sided level of each interval.
-        seed: Of the bootstrap.
-        resamples: Replicates.
-
-    Source:
-        ISO/IEC 19795-1.
-    """
-    sample = counts.sample(seed, resamples)
-    alone = (sample.n > 0) & (sample.copies <= 1)
-    status = np.where(sample.n == 0, UNDEFINED, np.where(alone, TOO_FEW, OK))
-    none = "no mated pair: no subject has two pictures that may be compared"
-    one = "the mated pairs are of one subject"
-    reason = np.where(sample.n == 0, none, np.where(alone, one, "")).astype("<U200")
-    return _error_rates(sample, level, status, reason, _sitting_notes(counts))
-
-
-def _error_rates(
-    sample: Sample, level: float, status: Texts, reason: Texts, note: tuple[str, ...]
-) -> ErrorRates:
-    low, high = rate_interval(sample, level)
-    high_any = rate_interval(replace(sample, deviations=None), level)[1]
-    counts = sample.events, sample.n, sample.subjects
-    worth = np.where(sample.n > 0, effective_n(sample, level), 0.0)
-    return ErrorRates(
-        sample.rate, low, high, high_any, *counts, sample.copies, worth, status, reason, note
-    )
-
-
-def _why_no_fmr(sample: Sample, t: int, c: int, within: bool) -> str:
-    subjects, m = sample.subjects[t, c], sample.copies[t, c]
-    if not sample.n[t, c]:
-        who = (
-            "fewer than two subjects in the group" if within else "no subject in one of the groups"
-        )
-        return f"no pair of two subjects: {who}"
-    if m <= 1:
-        return "all pairs share one subject, from whom nothing follows for others"
-    return (
-        f"an FMR of {sample.rate[t, c]:.3g} is below {RULE:.0f} / {m:.3g} = {RULE / m:.3g}: "
-        f"{subjects} subjects make {m:.3g} pairs of which no two share one"
-    )
-
-
-def _sitting_notes(counts: Mated) -> tuple[str, ...]:
-    """Of each group, whether its mated pairs are of one sitting."""
-    if not counts.sittings_known:
-        return ("sittings are not known: mated pairs may be of one sitting",) * len(
-            counts.histogram
-        )
-    member = counts.group == np.arange(len(counts.histogram))[:, np.newaxis]
-    pairs, together = member @ counts.pairs, member @ counts.one_sitting
-    return tuple(
-        "all mated pairs are of one sitting" if n and n == same else "" if not same
-        else f"{same} of {n} mated pairs are of one sitting"
-        for n, same in zip(pairs, together, strict=True)
-    )  # fmt: skip
-
-
-def _histogram(counts: npt.ArrayLike) -> Integers:
-    given = np.asarray(counts, dtype=np.int64)
-    if given.shape != (BINS,):
-        got = f"histogram of shape {given.shape}"
-        raise InputError(sentence(got, f"Give the {BINS} bins of one cell or group"))
-    return given

@@ -8,6 +8,7 @@ from typing import ClassVar, Final
 
 import numpy as np
 
+from audit.core.arrays import Flags, Floats, Integers
 from audit.core.tables import EXCEEDS, WITHIN
 from audit.core.verdicts import verdicts
 from audit.stats.clustered import Sample
@@ -18,9 +19,6 @@ from .worlds import (
     APART,
     COUNTERFACTUAL,
     VARYING,
-    Flags,
-    Floats,
-    Integers,
     Layout,
     Size,
     apart,

@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 from scipy import special, stats
 
+from audit.core.arrays import Flags, Floats, Integers
 from audit.stats.clustered import Bounds, difference_interval, rate_interval
 from audit.stats.counts import sample_of
 from audit.stats.defaults import MANY
@@ -21,17 +22,7 @@ from audit.stats.intervals import clopper_pearson, wilson
 from audit.stats.multiplicity import compare
 
 from .families import questions
-from .worlds import (
-    Flags,
-    Floats,
-    Integers,
-    Layout,
-    Size,
-    apart,
-    happen,
-    subject_rates,
-    subject_sizes,
-)
+from .worlds import Layout, Size, apart, happen, subject_rates, subject_sizes
 
 LEVEL: Final = 0.95
 OURS, KNOWN, KORN, STUDENT = "ours", "known", "korn", "student"

@@ -7,6 +7,7 @@ from typing import ClassVar, Final
 
 import numpy as np
 
+from audit.core.arrays import Floats
 from audit.core.tables import WITHIN
 from audit.core.verdicts import size_bounds, verdicts
 from audit.stats.counts import sample_of
@@ -14,7 +15,7 @@ from audit.stats.multiplicity import Family
 from audit.stats.power import detectable_difference, needed_n_for_margin
 
 from .families import LEVEL, PAIRS, comparisons, family_of
-from .worlds import Floats, Size, apart, happen, mean_size, subject_rates, subject_sizes
+from .worlds import Size, apart, happen, mean_size, subject_rates, subject_sizes
 
 DETECT: Final = "a difference is found"
 SMALL: Final = "equal rates are found within the margin"

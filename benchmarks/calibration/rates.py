@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 from scipy import stats
 
+from audit.core.arrays import Flags, Floats, Integers
 from audit.stats.clustered import (
     Bounds,
     difference_interval,
@@ -24,9 +25,6 @@ from .peers import at_known_effect, by_subject, clustered_t, korn_graubard
 from .worlds import (
     COUNTERFACTUAL,
     INFORMATIVE,
-    Flags,
-    Floats,
-    Integers,
     Layout,
     Size,
     apart,

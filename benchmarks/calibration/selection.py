@@ -24,16 +24,16 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from audit.core.arrays import Floats, Integers
 from audit.core.tables import ENSEMBLE, EXCEEDS
 from audit.data.labels import Label, LabelSet
 from audit.measure import prompt_variants as m
+from audit.measure import prompts, variant_tables
 from audit.measure.confidence import Confidence
 from audit.measure.disparity import disparities
 from audit.measure.metrics import Draws, Groups, tally
 from audit.stats.resampling import cluster_weights
 
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.int16]
 
 _TRUTH = 400_000
@@ -167,8 +167,8 @@ def audited(world: World, seed: int, resamples: int = 600) -> dict[str, dict[str
     index = pd.MultiIndex.from_tuples(names, names=["attribute", "group"])
     clusters = tuple(f"s{i:06d}" for i in range(int(subject.max()) + 1))
     groups = Groups(index, member, subject, clusters, {k: i for i, k in enumerate(keys)})
-    asked = tuple(m.Wording(f"{w} {{}}") for w in range(world.wordings))
-    answers = m.Answers(labels, asked, keys, codes, headline)
+    asked = tuple(prompts.Wording(f"{w} {{}}") for w in range(world.wordings))
+    answers = prompts.Answers(labels, asked, keys, codes, headline)
     draws = Draws(np.arange(len(clusters)), _weights(len(clusters), seed % 5, resamples))
     c = Confidence(resamples=resamples)
     texts = np.array(labels.texts, dtype=object)
@@ -177,7 +177,7 @@ def audited(world: World, seed: int, resamples: int = 600) -> dict[str, dict[str
          "predicted": texts[headline], "score": 1.0, "margin": 1.0, "tie": False, "truth": None}
     )  # fmt: skip
     compared = disparities(tally(rows, labels, groups, draws, ["selection"]), c)
-    (chosen,) = m.leading_questions(compared, c)
+    (chosen,) = variant_tables.leading_questions(compared, c)
     fixed = m.Question("selection", "l0", "group", "g0", "g1", chosen.margin)
     ways = {"chosen": chosen, "as if fixed": replace(chosen, among=None), "declared": fixed}
     return {

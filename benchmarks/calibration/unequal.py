@@ -14,13 +14,14 @@ from typing import ClassVar, Final
 import numpy as np
 from scipy import sparse, special, stats
 
+from audit.core.arrays import Floats, Integers
 from audit.stats.alike import Sums, agreement
 from audit.stats.clustered import Bounds, rate_interval
 from audit.stats.counts import Counts
 from audit.stats.defaults import rate_bounds
 
 from .peers import at_known_effect, korn_graubard
-from .worlds import Floats, Integers, Size, subject_rates, subject_sizes
+from .worlds import Size, subject_rates, subject_sizes
 
 LEVEL: Final = 0.95
 CAP: Final = 4

@@ -11,12 +11,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from scipy import special
 
-Floats = npt.NDArray[np.float64]
-Integers = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
+from audit.core.arrays import Flags, Floats, Integers
 
 #: pictures a subject: a number, or one of these
 MIXED: Final = "1 to 12"

@@ -13,7 +13,7 @@ from audit.data.labels import load_label_set, load_prompt_set
 from audit.engine.run import carry_out
 from audit.engine.suite import load_suite
 from audit.measure.metrics import Groups
-from audit.measure.prompt_variants import answer
+from audit.measure.prompts import answer
 from audit.models.encoder import Texts
 from audit.models.planted import PlantedEncoder
 from audit.store.embeddings import Embeddings, Store

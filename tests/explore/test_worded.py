@@ -18,6 +18,7 @@ from audit.data import dataset
 from audit.data.images import decode
 from audit.data.labels import load_label_set, load_prompt_set
 from audit.measure import prompt_variants as multiverse
+from audit.measure import prompts as asking
 from audit.measure.metrics import Groups, grouped
 from audit.models.encoder import Encoder, Texts, unit_rows
 from audit.models.huggingface import load
@@ -30,7 +31,7 @@ GROUPS, EACH = ("african", "asian"), 100  # the leading pair, and pictures of ea
 LABELS = load_label_set(PLANTED.label_set)
 LABEL = LABELS.texts.index(PLANTED.label)
 # wordings of the suite 'prompt-sensitivity', as far as words go
-ASKED = multiverse.every_wording(
+ASKED = asking.every_wording(
     [load_prompt_set(name) for name in ("people-plain", "clip-7", "bare")],
     ("right", "wrong", "absent"),
 )
@@ -56,7 +57,7 @@ def prompts() -> list[str]:
 class Shown:
     """Some pictures of two groups, and what each specimen calls them in every wording."""
 
-    answers: dict[str, multiverse.Answers]
+    answers: dict[str, asking.Answers]
     groups: Groups
 
     def curve(self, model: str, label: str) -> multiverse.Curve:
@@ -85,7 +86,7 @@ def shown(encoders: dict[str, Encoder]) -> Shown:
     answers = {}
     for name, encoder in encoders.items():
         texts = Texts(encoder.encode_texts, encoder.card.scoring)
-        answers[name] = multiverse.ask(Embeddings(keys, seen[name], name), texts, LABELS, ASKED)
+        answers[name] = asking.ask(Embeddings(keys, seen[name], name), texts, LABELS, ASKED)
     return Shown(answers, Groups.of(people, keys, grouped(people, {"ancestry": None}, ())))
 
 

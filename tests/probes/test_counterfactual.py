@@ -26,7 +26,8 @@ from audit.models.huggingface import load as load_model
 from audit.models.planted import PlantedEncoder, picture_key
 from audit.probes.counterfactual import figures, section
 from audit.probes.counterfactual import probe as c
-from audit.probes.counterfactual.probe import Counterfactual, colour_difference, lab
+from audit.probes.counterfactual.colours import colour_difference, lab
+from audit.probes.counterfactual.probe import Counterfactual
 from audit.probes.kit.base import Design, Seen, Texts
 from audit.report.render import render
 from audit.stats.scoring import Scoring

@@ -33,15 +33,16 @@ from audit.models.planted import PlantedEncoder, picture_key
 from audit.probes.identity import names as called
 from audit.probes.identity import probe as i
 from audit.probes.identity.figures import det_curves, error_rates
+from audit.probes.identity.nulls import _worst_ratio
 from audit.probes.identity.probe import Identity
-from audit.probes.identity.rows import _worst_ratio
 from audit.probes.identity.section import SECTION
 from audit.probes.kit.base import PROBES, Design, Seen, Texts
 from audit.probes.naming.probe import Naming
 from audit.report.render import render
 from audit.report.sections.registry import SECTIONS
+from audit.stats.faces import split_subjects
 from audit.stats.scoring import Scoring
-from audit.stats.verification import BINS, split_subjects
+from audit.stats.verification import BINS
 from audit.store.embeddings import Embeddings, Store
 
 if "identity" not in list(PROBES):

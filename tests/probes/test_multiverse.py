@@ -26,6 +26,8 @@ from audit.data.labels import Article, Label, LabelSet, PromptSet, load_label_se
 from audit.engine.run import carry_out
 from audit.engine.suite import load_suite
 from audit.measure import prompt_variants as m
+from audit.measure import prompts as asking
+from audit.measure import variant_tables
 from audit.measure.confidence import Confidence
 from audit.measure.metrics import Groups
 from audit.models.encoder import Texts, unit_rows
@@ -98,21 +100,21 @@ def groups_of(gender: Sequence[str], subjects: NDArray[np.int64] | None = None) 
     ],
 )
 def test_the_article_of_a_prompt(article: Article, label: str, prompt: str) -> None:
-    assert m.Wording("a photo of a {}.", article).prompt(label) == prompt
+    assert asking.Wording("a photo of a {}.", article).prompt(label) == prompt
 
 
 def test_only_the_article_before_the_place_changes() -> None:
-    assert m.Wording("An image of an {}, a rare one", "right").prompt("thief") == (
+    assert asking.Wording("An image of an {}, a rare one", "right").prompt("thief") == (
         "An image of a thief, a rare one"
     )
-    assert m.Wording("A {}", "right").prompt("engineer") == "An engineer"
-    assert m.Wording("A {}", "absent").prompt("engineer") == "engineer"
-    assert m.Wording("a good {}.", "wrong").prompt("thief") == "a good thief."
+    assert asking.Wording("A {}", "right").prompt("engineer") == "An engineer"
+    assert asking.Wording("A {}", "absent").prompt("engineer") == "engineer"
+    assert asking.Wording("a good {}.", "wrong").prompt("thief") == "a good thief."
 
 
 def test_wordings_that_read_alike_are_asked_once() -> None:
     every: tuple[Article, ...] = ("as written", "right", "wrong", "absent")
-    asked = m.every_wording([prompt_set("{}", "a {}"), prompt_set("a {}", "the {}")], every)
+    asked = asking.every_wording([prompt_set("{}", "a {}"), prompt_set("a {}", "the {}")], every)
     assert [(w.template, w.article) for w in asked] == [
         ("{}", "as written"),
         *(("a {}", article) for article in every),
@@ -122,13 +124,13 @@ def test_wordings_that_read_alike_are_asked_once() -> None:
 
 
 def test_a_set_with_its_own_article_rule_keeps_it_as_written() -> None:
-    asked = m.every_wording([prompt_set("a {}", article="a/an")], ("as written", "right"))
-    assert asked == (m.Wording("a {}", "right"),)
+    asked = asking.every_wording([prompt_set("a {}", article="a/an")], ("as written", "right"))
+    assert asked == (asking.Wording("a {}", "right"),)
     assert asked[0].prompt("engineer") == prompt_set("a {}", article="a/an").prompts("engineer")[0]
 
 
 def test_every_template_comes_with_every_article_and_shift() -> None:
-    asked = m.every_wording([load_prompt_set("clip-7")], ("right", "absent"), (-0.5, 0.0, 0.5))
+    asked = asking.every_wording([load_prompt_set("clip-7")], ("right", "absent"), (-0.5, 0.0, 0.5))
     with_article = [t for t in load_prompt_set("clip-7").templates if "a {}" in t or "an {}" in t]
     assert 0 < len(with_article) < 7
     assert len({w.name for w in asked}) == len(asked)
@@ -138,24 +140,24 @@ def test_every_template_comes_with_every_article_and_shift() -> None:
 
 @pytest.mark.parametrize("shifts", [(0.1, 0.1000001), (1 / 3, 0.333333), (-2.0, 2.0, 1e-9, -0.5)])
 def test_shifts_that_differ_have_names_that_differ(shifts: tuple[float, ...]) -> None:
-    asked = m.every_wording([prompt_set("{}")], shifts=shifts)
+    asked = asking.every_wording([prompt_set("{}")], shifts=shifts)
     assert len({w.name for w in asked}) == len(shifts)
     for wording in asked:
         assert float(wording.name.split(" by ")[1]) == wording.shift
 
 
 def test_a_wording_says_in_its_name_what_it_changes() -> None:
-    assert m.Wording("a {}.").name == "a {}."
-    changed = m.Wording("a {}.", "absent", 1.0, "person", "centre crop 0.8")
+    assert asking.Wording("a {}.").name == "a {}."
+    changed = asking.Wording("a {}.", "absent", 1.0, "person", "centre crop 0.8")
     assert changed.name == (
         "a {}., article absent, labels as person, gap shifted by +1, centre crop 0.8"
     )
     # no shift is no shift, whatever its sign
-    assert len(m.every_wording([prompt_set("{}")], shifts=(0.0, -0.0))) == 1
+    assert len(asking.every_wording([prompt_set("{}")], shifts=(0.0, -0.0))) == 1
 
 
 def test_every_choice_comes_with_every_other() -> None:
-    asked = m.every_wording(
+    asked = asking.every_wording(
         [prompt_set("{}", "a {}")], ("right", "absent"), (0.0, 0.5), ("as written", "person"),
         (AS_IT_IS, "centre crop 0.5"),
     )  # fmt: skip
@@ -165,7 +167,7 @@ def test_every_choice_comes_with_every_other() -> None:
 
 def test_a_label_is_asked_as_it_is_phrased() -> None:
     texts, words = random_texts(), labels()
-    asked = m.every_wording(
+    asked = asking.every_wording(
         [prompt_set("a photo of a {}.", article="a/an")],
         phrasings=("as written", "singular", "person"),
     )
@@ -174,7 +176,7 @@ def test_a_label_is_asked_as_it_is_phrased() -> None:
         ("suspect", "thief", "criminal"),
         ("suspicious person", "person who steals", "criminal person"),
     ]
-    got = m.class_embeddings(texts, words, asked)
+    got = asking.class_embeddings(texts, words, asked)
     for classes, three in zip(got, said, strict=True):
         prompts = [f"a photo of a {label}." for label in three]
         np.testing.assert_array_equal(classes[:3], texts.encode(prompts))
@@ -186,7 +188,7 @@ def test_an_article_follows_the_sound_of_the_phrasing() -> None:
         name="mine", version=1, purpose="a test", source="a test", licence="CC0-1.0",
         labels=(Label(text="thief", singular="outlaw"), Label(text="visitor")),
     )  # fmt: skip
-    (asked,) = m.every_wording([prompt_set("a {}", article="a/an")], phrasings=("singular",))
+    (asked,) = asking.every_wording([prompt_set("a {}", article="a/an")], phrasings=("singular",))
     assert [asked.prompt(label) for label in words.phrased("singular")] == [
         "an outlaw", "a visitor",
     ]  # fmt: skip
@@ -200,8 +202,8 @@ def test_a_prompt_shared_by_wordings_is_encoded_once() -> None:
         seen.extend(prompts)
         return inner.encode(prompts)
 
-    asked = m.every_wording([prompt_set(*WAYS)], shifts=(-1.0, 0.0, 1.0))
-    m.class_embeddings(Texts(encode, Scoring(1.0)), labels(), asked)
+    asked = asking.every_wording([prompt_set(*WAYS)], shifts=(-1.0, 0.0, 1.0))
+    asking.class_embeddings(Texts(encode, Scoring(1.0)), labels(), asked)
     assert len(asked) == 12
     assert sorted(seen) == sorted({w.prompt(t) for w in asked for t in labels().texts})
 
@@ -212,8 +214,8 @@ def test_a_prompt_shared_by_wordings_is_encoded_once() -> None:
 @pytest.mark.slow
 def test_ensembling_is_clips_rule() -> None:
     texts = random_texts()
-    asked = m.every_wording([load_prompt_set("clip-80")])
-    got = m.ensemble(m.class_embeddings(texts, labels(), asked))
+    asked = asking.every_wording([load_prompt_set("clip-80")])
+    got = asking.ensemble(asking.class_embeddings(texts, labels(), asked))
     for i, label in enumerate(labels().texts):
         rows = []
         for template in load_prompt_set("clip-80").templates:
@@ -227,7 +229,7 @@ def test_ensembling_is_clips_rule() -> None:
 def test_the_answers_are_the_probes(templates: str) -> None:
     images, texts = random_pictures(200), random_texts()
     probe = Classification(label_set=LABELS, templates=templates)
-    answers = m.ask(images, texts, probe.labels, probe.asked_in)
+    answers = asking.ask(images, texts, probe.labels, probe.asked_in)
     dataset: Any = SimpleNamespace(table=pd.DataFrame({"image_id": images.keys}))
     rows = probe.outcomes(Seen(images, texts, dataset)).set_index(["condition", "image_id"])
     names = np.array(labels().texts)
@@ -252,10 +254,10 @@ def test_choosing_is_brute_force_whatever_the_block(monkeypatch: pytest.MonkeyPa
             for each in [list(zip(classes, offsets, strict=True))]
         ]
     )
-    assert (expected != m.choose(vectors, classes)).any()  # offsets matter here
+    assert (expected != asking.choose(vectors, classes)).any()  # offsets matter here
     for cells in (1, 45 * 10, 45 * 57, 10**9):
-        monkeypatch.setattr(m, "_CELLS", cells)
-        got = m.choose(vectors, classes, offsets)
+        monkeypatch.setattr(asking, "_CELLS", cells)
+        got = asking.choose(vectors, classes, offsets)
         assert got.dtype == np.int16
         assert (got == expected).all()
 
@@ -263,8 +265,8 @@ def test_choosing_is_brute_force_whatever_the_block(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("s", [-1.5, -0.5, 0.25, 1.0])
 def test_a_shift_moves_pictures_and_prompts_along_the_gap(s: float) -> None:
     images, texts = random_pictures(300), random_texts()
-    asked = m.every_wording([prompt_set(*WAYS)], shifts=(s,))
-    got = m.ask(images, texts, labels(), asked).codes
+    asked = asking.every_wording([prompt_set(*WAYS)], shifts=(s,))
+    got = asking.ask(images, texts, labels(), asked).codes
     v = images.vectors.astype(np.float64)
     t = np.array([[texts.encode([w.prompt(x)])[0] for x in labels().texts] for w in asked])
     gap = v.mean(axis=0) - t.reshape(-1, t.shape[-1]).mean(axis=0)
@@ -276,13 +278,17 @@ def test_a_shift_moves_pictures_and_prompts_along_the_gap(s: float) -> None:
     clear = best[..., -1] - best[..., -2] > 1e-5
     assert clear.mean() > 0.99
     assert (got == similarity.argmax(axis=2))[clear].all()
-    assert (got != m.ask(images, texts, labels(), m.every_wording([prompt_set(*WAYS)])).codes).any()
+    assert (
+        got != asking.ask(images, texts, labels(), asking.every_wording([prompt_set(*WAYS)])).codes
+    ).any()
 
 
 def test_no_shift_is_no_change_beside_others_that_are_shifted() -> None:
     images, texts = random_pictures(300), random_texts()
-    plain = m.ask(images, texts, labels(), m.every_wording([prompt_set(*WAYS)]))
-    both = m.ask(images, texts, labels(), m.every_wording([prompt_set(*WAYS)], shifts=(0.0, 0.5)))
+    plain = asking.ask(images, texts, labels(), asking.every_wording([prompt_set(*WAYS)]))
+    both = asking.ask(
+        images, texts, labels(), asking.every_wording([prompt_set(*WAYS)], shifts=(0.0, 0.5))
+    )
     assert (both.codes[:, ::2] == plain.codes).all()
     assert (both.headline == plain.headline).all()  # the headline is never shifted
 
@@ -302,30 +308,30 @@ def altered_pictures(images: Embeddings, without: Sequence[int] = ()) -> Embeddi
 def test_an_alteration_is_asked_of_the_altered_pictures(shift: float) -> None:
     images, texts = random_pictures(60), random_texts()
     crop = altered_pictures(images, without=(3, 59))
-    asked = m.every_wording(
+    asked = asking.every_wording(
         [prompt_set(*WAYS)], shifts=(shift,), alterations=(AS_IT_IS, "centre crop 0.5")
     )
-    got = m.ask(images, texts, labels(), asked, {"centre crop 0.5": crop, "unused": images})
+    got = asking.ask(images, texts, labels(), asked, {"centre crop 0.5": crop, "unused": images})
     kept = [i for i in range(60) if i not in (3, 59)]
     assert got.keys == tuple(images.keys[i] for i in kept)
     assert got.left_out == (images.keys[3], images.keys[59])
-    plain = m.every_wording([prompt_set(*WAYS)], shifts=(shift,))
+    plain = asking.every_wording([prompt_set(*WAYS)], shifts=(shift,))
     whole = Embeddings(got.keys, images.vectors[kept], "random")
     seen = {AS_IT_IS: whole, "centre crop 0.5": crop.only(got.keys)}
     assert (seen["centre crop 0.5"].vectors == crop.vectors[::-1]).all()
     for k, wording in enumerate(asked):
-        alone = m.ask(seen[wording.alteration], texts, labels(), plain)
+        alone = asking.ask(seen[wording.alteration], texts, labels(), plain)
         same = [w.template for w in plain].index(wording.template)
         assert (got.codes[:, k] == alone.codes[:, same]).all(), wording.name
-    assert (got.headline == m.ask(whole, texts, labels(), plain).headline).all()
+    assert (got.headline == asking.ask(whole, texts, labels(), plain).headline).all()
     by = np.array([w.alteration == AS_IT_IS for w in asked])
     assert (got.codes[:, by] != got.codes[:, ~by]).any()
 
 
 def test_an_alteration_nobody_encoded_is_refused() -> None:
-    asked = m.every_wording([prompt_set("{}")], alterations=(AS_IT_IS, "padding 0.5"))
+    asked = asking.every_wording([prompt_set("{}")], alterations=(AS_IT_IS, "padding 0.5"))
     with pytest.raises(ValueError, match="altered by: padding 0.5"):
-        m.ask(random_pictures(3), random_texts(), labels(), asked, {"padding 0.25": None})  # type: ignore[dict-item]
+        asking.ask(random_pictures(3), random_texts(), labels(), asked, {"padding 0.25": None})  # type: ignore[dict-item]
 
 
 # ---- planted worlds ----------------------------------------------------------------------------
@@ -337,7 +343,7 @@ def planted_answers(
     wordings: int = 8,
     seed: int = 0,
     per_subject: int = 1,
-) -> tuple[m.Answers, Groups]:
+) -> tuple[asking.Answers, Groups]:
     """Pictures that are 'thief' by ``chance(group, wording)``, else 'visitor'.
 
     A picture has one number in all wordings, blurred a little by each, so that wordings share
@@ -364,16 +370,16 @@ def planted_answers(
             elif label != "visitor":
                 vector[2:4] = -5.0  # never
             table[f"{k} {label}"] = vector
-    asked = m.every_wording([prompt_set(*(f"{k} {{}}" for k in range(wordings)))])
+    asked = asking.every_wording([prompt_set(*(f"{k} {{}}" for k in range(wordings)))])
     texts = Texts(lambda prompts: np.array([table[p] for p in prompts], np.float32), Scoring(1.0))
-    classes = m.class_embeddings(texts, labels(), asked)
-    codes = m.choose(vectors.astype(np.float32), classes)
+    classes = asking.class_embeddings(texts, labels(), asked)
+    codes = asking.choose(vectors.astype(np.float32), classes)
     headline = np.where((codes == THIEF).mean(axis=1) > 0.5, THIEF, VISITOR).astype(np.int16)
-    return m.Answers(labels(), asked, tuple(groups.rows), codes, headline), groups
+    return asking.Answers(labels(), asked, tuple(groups.rows), codes, headline), groups
 
 
 def curve_of(
-    answers: m.Answers,
+    answers: asking.Answers,
     groups: Groups,
     resamples: int = 400,
     truth: NDArray[np.int16] | None = None,
@@ -440,11 +446,14 @@ def test_naming_the_groups_the_other_way_round_turns_the_curve_over() -> None:
 @pytest.mark.slow
 def test_other_pictures_first_change_nothing() -> None:
     answers, groups = planted_answers(200, lambda g, k: 0.2 + 0.03 * k * (g == "female"))
-    turned = m.Answers(
+    turned = asking.Answers(
         answers.labels, answers.wordings, answers.keys[::-1], answers.codes[::-1],
         answers.headline[::-1],
     )  # fmt: skip
-    one, other = (m.sensitivity(curve_of(a, groups), compared(), WHERE) for a in (answers, turned))
+    one, other = (
+        variant_tables.sensitivity(curve_of(a, groups), compared(), WHERE)
+        for a in (answers, turned)
+    )
     pd.testing.assert_series_equal(pd.Series(one), pd.Series(other))
 
 
@@ -505,7 +514,7 @@ def test_a_null_world_is_seldom_called_anything() -> None:
 @pytest.mark.slow
 def test_repeated_pictures_of_a_subject_are_no_evidence() -> None:
     once, groups = planted_answers(300, lambda g, k: 0.3 + 0.15 * (g == "female"), seed=4)
-    many = m.Answers(
+    many = asking.Answers(
         once.labels, once.wordings, tuple(f"p{i:05d}" for i in range(1200)),
         np.repeat(once.codes, 4, axis=0), np.repeat(once.headline, 4),
     )  # fmt: skip
@@ -550,12 +559,12 @@ def test_a_curve_is_the_same_whatever_the_blocks(
         question |= {"label": "any label", "truth": truth}
     rows, steady = [], []
     for cells in (1, 7 * 8, 10**9):  # a picture at a time, subjects cut in two, all at once
-        monkeypatch.setattr(m, "_CHOICES", cells)
+        monkeypatch.setattr(asking, "_CHOICES", cells)
         curve = curve_of(answers, groups, resamples=100, **question)
-        rows.append(m.specifications(curve, answers, WHERE))
+        rows.append(variant_tables.specifications(curve, answers, WHERE))
         rows[-1]["share"] = curve.parts.shares[0, 0]
         rows[-1]["p"] = curve.joint.median.p
-        steady.append(m.stability(answers, groups, WHERE))
+        steady.append(variant_tables.stability(answers, groups, WHERE))
     for one, other in zip(rows[1:] + steady[1:], rows[:-1] + steady[:-1], strict=True):
         pd.testing.assert_frame_equal(one, other, check_exact=True)
 
@@ -565,13 +574,13 @@ def test_memory_does_not_grow_with_the_pictures_of_a_subject(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Beyond the choices themselves, a curve takes a few dozen bytes a picture."""
-    monkeypatch.setattr(m, "_CHOICES", 20_000)
+    monkeypatch.setattr(asking, "_CHOICES", 20_000)
     once, groups = planted_answers(200, lambda g, k: 0.3 + 0.2 * (g == "female"), wordings=60)
     gender = np.where(groups.member[:, 1], "female", "male")
 
     def most(copies: int) -> int:
         n = 200 * copies
-        many = m.Answers(
+        many = asking.Answers(
             once.labels, once.wordings, tuple(f"p{i:05d}" for i in range(n)),
             np.repeat(once.codes, copies, axis=0), np.repeat(once.headline, copies),
         )  # fmt: skip
@@ -580,7 +589,7 @@ def test_memory_does_not_grow_with_the_pictures_of_a_subject(
         question = m.Question("selection", "thief", "gender", "female", "male", 0.05)
         tracemalloc.start()
         m.specification_curve(many, question, copied, draws)
-        m.stability(many, copied, WHERE)
+        variant_tables.stability(many, copied, WHERE)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return peak
@@ -623,11 +632,13 @@ def test_families_are_asked_before_errors_before_labels() -> None:
         ([label, error], "misclassification"),
         ([label], "selection"),
     ):
-        (asked,) = m.leading_questions(compared(*rows), Confidence())
+        (asked,) = variant_tables.leading_questions(compared(*rows), Confidence())
         assert asked.metric == metric
     unfit = compared({**family, "status": "too_few"}, label)
-    assert [q.metric for q in m.leading_questions(unfit, Confidence())] == ["selection"]
-    assert m.leading_questions(compared({"status": "too_few"}), Confidence()) == []
+    assert [q.metric for q in variant_tables.leading_questions(unfit, Confidence())] == [
+        "selection"
+    ]
+    assert variant_tables.leading_questions(compared({"status": "too_few"}), Confidence()) == []
 
 
 def test_the_surest_gap_of_each_attribute_is_asked() -> None:
@@ -640,7 +651,7 @@ def test_the_surest_gap_of_each_attribute_is_asked() -> None:
         {"label": "neighbour", "low_simultaneous": np.nan},
     ]
     margins = {"suspicion": {"difference": 0.02}}
-    asked = m.leading_questions(compared(*rows), Confidence(margins=margins))
+    asked = variant_tables.leading_questions(compared(*rows), Confidence(margins=margins))
     assert [(q.attribute, q.label, q.group, q.other) for q in asked] == [
         ("gender", "thief", "female", "male"),
         ("age", "criminal", "old", "young"),
@@ -664,7 +675,9 @@ def test_a_question_comes_with_everything_it_was_chosen_from() -> None:
         {**pair, "label": "single", "condition": "template: {}"},
     ]
     margins = {"suspicion": {"difference": 0.02}}
-    (asked,) = m.leading_questions(compared(*rows[:9], rows[10]), Confidence(margins=margins))
+    (asked,) = variant_tables.leading_questions(
+        compared(*rows[:9], rows[10]), Confidence(margins=margins)
+    )
     assert asked.among == m.Candidates(
         ("thief", "visitor", "worker"), (0.02, 0.05, 0.05),
         (("male", "female"), ("female", "other")),
@@ -683,9 +696,9 @@ def test_of_a_chosen_question_everything_is_wider_and_the_gaps_are_the_same() ->
     assert chosen.mean.low <= alone.mean.low < alone.mean.high <= chosen.mean.high
     assert chosen.joint.median.p >= alone.joint.median.p
     assert chosen.joint.candidates == 3
-    rows = [m.sensitivity(curve, compared(), WHERE) for curve in (alone, chosen)]
+    rows = [variant_tables.sensitivity(curve, compared(), WHERE) for curve in (alone, chosen)]
     assert [(r["selection"], r["candidates"]) for r in rows] == [("declared", 1), ("chosen", 3)]
-    table = SPECIFICATIONS.conform(m.specifications(chosen, answers, WHERE))
+    table = SPECIFICATIONS.conform(variant_tables.specifications(chosen, answers, WHERE))
     SPECIFICATIONS.validate(table)
     assert set(table["selection"]) == {"chosen"}
     assert rows[1]["deals"] == chosen.joint.permutations
@@ -699,7 +712,7 @@ def test_what_else_could_be_asked_moves_no_declared_question() -> None:
     before = curve_of(answers, groups)
     codes = answers.codes.copy()
     codes[gender == "other"] = THIEF
-    after = curve_of(m.Answers(answers.labels, answers.wordings, answers.keys, codes,
+    after = curve_of(asking.Answers(answers.labels, answers.wordings, answers.keys, codes,
                                answers.headline), groups)  # fmt: skip
     np.testing.assert_array_equal(before.gaps.low_all, after.gaps.low_all)
     assert before.mean == after.mean
@@ -725,23 +738,25 @@ def test_a_declared_pair_that_cannot_be_compared_has_a_reason_and_no_verdict() -
     few = {"comparison": "difference", "status": "too_few", "reason": "4 subjects",
            "group": "male", "other": "female", "value": -0.3}  # fmt: skip
     question = m.Question("selection", "thief", "gender", "female", "male", 0.05)
-    unfit = m.declared_question(question, compared(few))
+    unfit = variant_tables.declared_question(question, compared(few))
     assert unfit.reason == "4 subjects"
-    assert m.declared_question(question, compared(few | {"status": "ok"})) == question
+    assert variant_tables.declared_question(question, compared(few | {"status": "ok"})) == question
     draws = groups.draws(groups.rows, 0, 100)
     curve = m.specification_curve(answers, unfit, groups, draws)
     assert set(curve.verdicts) == {"inconclusive"}
-    row = m.sensitivity(curve, compared(few), WHERE)
+    row = variant_tables.sensitivity(curve, compared(few), WHERE)
     assert "4 subjects" in row["reason"]
     assert row["headline"] == 0.3  # the pair as it was declared
-    assert np.isnan(m.sensitivity(curve, compared({"attribute": "age"}), WHERE)["headline"])
+    assert np.isnan(
+        variant_tables.sensitivity(curve, compared({"attribute": "age"}), WHERE)["headline"]
+    )
 
 
 @pytest.mark.slow
 def test_the_rows_of_a_curve_say_what_the_curve_says() -> None:
     answers, groups = planted_answers(400, lambda g, k: 0.2 + 0.06 * (3 * k % 8) * (g == "female"))
     curve = curve_of(answers, groups)
-    table = SPECIFICATIONS.conform(m.specifications(curve, answers, WHERE))
+    table = SPECIFICATIONS.conform(variant_tables.specifications(curve, answers, WHERE))
     SPECIFICATIONS.validate(table)
     assert list(table["wording"]) == [f"{k} {{}}" for k in range(8)]
     assert (table["low_simultaneous"] <= table["low"] + 1e-12).all()
@@ -750,7 +765,7 @@ def test_the_rows_of_a_curve_say_what_the_curve_says() -> None:
     np.testing.assert_allclose(ordered["null_low"], curve.joint.band_low)
     np.testing.assert_allclose(ordered["null_high"], curve.joint.band_high)
     assert (np.diff(ordered["null_high"]) >= 0).all()
-    row = m.sensitivity(curve, compared({"value": 0.4}), WHERE)
+    row = variant_tables.sensitivity(curve, compared({"value": 0.4}), WHERE)
     SENSITIVITY.validate(SENSITIVITY.conform(pd.DataFrame([row])))
     assert row["wordings"] == 8
     assert row["headline"] == 0.4
@@ -763,17 +778,17 @@ def test_the_rows_of_a_curve_say_what_the_curve_says() -> None:
 
 def test_the_rows_say_how_labels_were_phrased_and_pictures_altered() -> None:
     images, texts = random_pictures(80), random_texts()
-    asked = m.every_wording(
+    asked = asking.every_wording(
         [prompt_set("a {}")],
         phrasings=("as written", "singular", "person"),
         alterations=(AS_IT_IS, "padding 0.25"),
     )
-    answers = m.ask(
+    answers = asking.ask(
         images, texts, labels(), asked, {"padding 0.25": altered_pictures(images, (5, 7, 9))}
     )
     groups = groups_of(["female", "male"] * 40)
     table = SPECIFICATIONS.conform(
-        m.specifications(curve_of(answers, groups, label="visitor"), answers, WHERE)
+        variant_tables.specifications(curve_of(answers, groups, label="visitor"), answers, WHERE)
     )
     SPECIFICATIONS.validate(table)
     assert list(table["phrasing"][::2]) == ["as written", "singular", "person"]
@@ -786,7 +801,7 @@ def test_the_rows_say_how_labels_were_phrased_and_pictures_altered() -> None:
 def test_a_gap_that_never_moves_keeps_an_interval() -> None:
     answers, groups = planted_answers(60, lambda g, k: 2.0 if g == "female" else -2.0)
     curve = curve_of(answers, groups)
-    row = m.sensitivity(curve, compared(), WHERE)
+    row = variant_tables.sensitivity(curve, compared(), WHERE)
     assert row["mean"] == pytest.approx(1.0)
     assert row["low"] < 0.95
 
@@ -799,10 +814,10 @@ def test_stability_by_hand() -> None:
     codes[2] = [THIEF, VISITOR, VISITOR, VISITOR]
     codes[3] = [THIEF, THIEF, VISITOR, VISITOR]
     headline = np.full(4, VISITOR, np.int16)
-    asked = m.every_wording([prompt_set(*WAYS)])
+    asked = asking.every_wording([prompt_set(*WAYS)])
     groups = groups_of(["steady", "steady", "moved", "moved"])
-    answers = m.Answers(labels(), asked, tuple(groups.rows), codes, headline)
-    table = m.stability(answers, groups, WHERE)
+    answers = asking.Answers(labels(), asked, tuple(groups.rows), codes, headline)
+    table = variant_tables.stability(answers, groups, WHERE)
     rows = STABILITY.validate(STABILITY.conform(table)).set_index("group")
     assert rows.loc["steady", "flips"] == 0
     assert rows.loc["steady", "entropy"] == 0
@@ -838,7 +853,7 @@ def world_with_wordings(
                 vector = np.eye(len(texts) + 1)[i]
                 if "drawing" in template and label == "thief":
                     vector[-1] = 3.0
-                prompts[m.Wording(template, article).prompt(label)] = vector
+                prompts[asking.Wording(template, article).prompt(label)] = vector
     (folder / "ways.yaml").write_text(yaml.safe_dump(prompt_set(*WAYS).model_dump(mode="json")))
     suite = yaml.safe_load(worlds.suite_file(folder, LABELS).read_text())
     suite["probes"] = [{"kind": "classification", "label_set": LABELS, "templates": "bare"}]

@@ -19,7 +19,7 @@ from audit.probes.identity.probe import Identity
 from audit.probes.identity.rows import Half
 from audit.probes.identity.section import _watch_list
 from audit.probes.identity.watch_list import rows_of
-from audit.stats.verification import split_subjects
+from audit.stats.faces import split_subjects
 
 WATCH = {"enrolled": {"role": "list"}}
 

@@ -16,7 +16,7 @@ from statsmodels.stats.anova import anova_lm
 
 from audit.core.errors import InputError
 from audit.stats import components as c
-from audit.stats import curves
+from audit.stats import concordance, curves, generalisability, steadiness
 from audit.stats.curves import joint_test
 from audit.stats.permutation import permuted_range
 from audit.stats.pooling import between_group_sd
@@ -184,7 +184,7 @@ def test_what_cannot_be_told_apart_is_nan_with_a_reason(codes, wordings, known, 
 
 def test_gap_shares_longhand():
     d, e = np.array([0.1, 0.2, 0.6]), np.array([[0.1, -0.1], [0.0, 0.0], [-0.1, 0.1]])
-    found = c.gap_shares(d, e)
+    found = generalisability.gap_shares(d, e)
     assert found.mean == pytest.approx(0.3)
     assert found.low == found.high == pytest.approx(0.3)  # the noise cancels in the mean
     assert found.raw_spread == pytest.approx(math.sqrt(0.07))
@@ -198,7 +198,7 @@ def test_gap_shares_longhand():
 
 def test_share_longhand_where_replicates_move_the_mean():
     """Means .3 + .1 and .3 - .1, V = .01; spread² .02 as both wordings err together."""
-    found = c.gap_shares([0.2, 0.4], [[0.1, -0.1], [0.1, -0.1]])
+    found = generalisability.gap_shares([0.2, 0.4], [[0.1, -0.1], [0.1, -0.1]])
     assert found.share == pytest.approx(0.08 / (0.08 + 0.02))
     shares = [0.14 / (0.14 + 0.02), 0.02 / (0.02 + 0.02)]
     np.testing.assert_allclose(
@@ -210,7 +210,7 @@ def test_share_longhand_where_replicates_move_the_mean():
 def test_spread_is_the_corrected_sd_of_the_house():
     rng = np.random.default_rng(8)
     d, e = rng.normal(0.1, 0.05, 7), rng.normal(0, 0.02, (7, 400)).astype(np.float32)
-    found = c.gap_shares(d, e)
+    found = generalisability.gap_shares(d, e)
     noise = np.full(7, e.astype(float).var(axis=0, ddof=1).mean())
     house = between_group_sd(d, noise, e.T)
     ours = (found.spread, found.spread_low, found.spread_high, found.raw_spread)
@@ -219,11 +219,11 @@ def test_spread_is_the_corrected_sd_of_the_house():
 
 def test_noise_common_to_all_wordings_is_not_taken_off_the_spread():
     d, common = np.array([0.1, 0.2, 0.3]), np.linspace(-0.3, 0.3, 99)
-    found = c.gap_shares(d, np.tile(common, (3, 1)))
+    found = generalisability.gap_shares(d, np.tile(common, (3, 1)))
     assert found.spread == pytest.approx(0.1)
     assert found.spread_low == pytest.approx(found.spread_high, rel=1e-5)
     assert found.high - found.mean == pytest.approx(1.96 * common.std(), rel=1e-4)
-    wider = c.gap_shares(d, np.tile(common, (3, 1)), degrees=5)
+    wider = generalisability.gap_shares(d, np.tile(common, (3, 1)), degrees=5)
     assert wider.high - wider.mean == pytest.approx(stats.t.ppf(0.975, 5) * common.std())
 
 
@@ -231,17 +231,17 @@ def test_gaps_in_a_table_wordings_left_out_and_reasons():
     rng = np.random.default_rng(9)
     d, e = rng.normal(size=(3, 5)), rng.normal(size=(3, 5, 50)) * 0.1
     d[1, 2], d[2, 1:] = np.nan, np.nan
-    found = c.gap_shares(d, e)
+    found = generalisability.gap_shares(d, e)
     kept = [0, 1, 3, 4]
-    alone = c.gap_shares(d[1, kept], e[1, kept])
+    alone = generalisability.gap_shares(d[1, kept], e[1, kept])
     np.testing.assert_allclose(found.share_low[1], alone.share_low)
     np.testing.assert_allclose(found.spread[1], alone.spread)
     assert found.mean[2] == d[2, 0]
     assert np.isnan(found.spread[2])
     assert found.reason == ("", "", "one wording only: no spread over wordings")
-    nothing = c.gap_shares([np.nan], np.zeros((1, 2)))
+    nothing = generalisability.gap_shares([np.nan], np.zeros((1, 2)))
     assert (np.isnan(nothing.mean), nothing.reason) == (True, ("no wording has a gap",))
-    noise = c.gap_shares([0.01, -0.01], e[0, :2])
+    noise = generalisability.gap_shares([0.01, -0.01], e[0, :2])
     assert np.isnan(noise.share)
     assert (noise.share_low, noise.share_high) == (0, 1)
     assert "beyond sampling noise" in noise.reason[0]
@@ -276,7 +276,7 @@ def test_gap_intervals_cover_what_is_true_of_the_wordings_at_hand():
         true = np.diff(special.ndtr(eta), axis=0)[0]
         x, code = subjects_in_wordings(rng, 120, eta)
         rate, apart = rates_and_deviations(rng, x, code, 2)
-        found = c.gap_shares(rate[1] - rate[0], apart[1] - apart[0])
+        found = generalisability.gap_shares(rate[1] - rate[0], apart[1] - apart[0])
         mean2, spread2 = true.mean() ** 2, true.var(ddof=1)
         covered.append(
             [
@@ -296,14 +296,16 @@ def test_generalisability_longhand():
 
     Mean squares: groups 2 (1 + 1 + 4) / 2 = 6, templates 3 (1 + 1) / 1 = 6, both 4 / 2 = 2.
     """
-    found = c.generalisability([[1, 3], [2, 2], [3, 7]], np.zeros((3, 2, 5)), target=0.8)
+    found = generalisability.generalisability(
+        [[1, 3], [2, 2], [3, 7]], np.zeros((3, 2, 5)), target=0.8
+    )
     variances = (found.group, found.template, found.group_template)
     assert variances == (pytest.approx(2), pytest.approx(4 / 3), pytest.approx(2))
     assert found.relative.value == pytest.approx(2 / (2 + 1))
     assert found.absolute.value == pytest.approx(2 / (2 + (4 / 3 + 2) / 2))
     assert found.needed.value == 4  # 0.8 / 0.2 x 2 / 2
     assert found.needed_absolute.value == math.ceil(4 * (10 / 3) / 2 - 1e-9)
-    at_hand = c.generalisability(
+    at_hand = generalisability.generalisability(
         [[1, 3], [2, 2], [3, 7]], np.zeros((3, 2, 5)), resample_wordings=False
     )
     assert at_hand.relative.low == at_hand.relative.high == pytest.approx(2 / 3)
@@ -316,7 +318,7 @@ def test_variances_are_those_of_anova_lm():
     table = {"y": rates.ravel(), "g": group.ravel(), "w": wording.ravel()}
     anova = anova_lm(smf.ols("y ~ C(g) + C(w)", pd.DataFrame(table)).fit())
     squares = (anova["sum_sq"] / anova["df"]).to_numpy()
-    found = c.generalisability(rates, np.zeros((5, 7, 2)))
+    found = generalisability.generalisability(rates, np.zeros((5, 7, 2)))
     assert found.group_template == pytest.approx(squares[2])
     assert found.group == pytest.approx((squares[0] - squares[2]) / 7)
     assert found.relative.value == pytest.approx(1 - squares[2] / squares[0])
@@ -326,9 +328,11 @@ def test_sampling_noise_is_taken_off_each_variance():
     """Noise alone makes differences of groups; on average over tables nothing is left of them."""
     rng = np.random.default_rng(12)
     rates, apart = 0.1 * rng.normal(size=(400, 4, 6)), 0.1 * rng.normal(size=(4, 6, 500))
-    noise, _ = c._replicated_squares(rates[0], apart.astype(np.float32), rng, False)
-    left = c._variances(c._mean_squares(np.moveaxis(rates, 0, -1)) - noise, 4, 6)
-    raw = c._mean_squares(np.moveaxis(rates, 0, -1))[2].mean()
+    noise, _ = generalisability._replicated_squares(rates[0], apart.astype(np.float32), rng, False)
+    left = generalisability._variances(
+        generalisability._mean_squares(np.moveaxis(rates, 0, -1)) - noise, 4, 6
+    )
+    raw = generalisability._mean_squares(np.moveaxis(rates, 0, -1))[2].mean()
     assert raw == pytest.approx(0.01, rel=0.05)
     assert (np.abs(left.mean(axis=1)) < 4 * left.std(axis=1) / 20 + 0.0005).all()
 
@@ -339,22 +343,24 @@ def test_replicates_have_the_variances_of_the_table_on_average(resample):
     rng = np.random.default_rng(23)
     rates = rng.normal(size=(4, 1)) + rng.normal(size=5) + rng.normal(size=(4, 5))
     apart = (0.8 * rng.normal(size=(4, 5, 20_000))).astype(np.float32)
-    noise, net = c._replicated_squares(rates, apart, rng, resample)
-    table = c._variances(c._mean_squares(rates[..., np.newaxis]) - noise, 4, 5)[:, 0]
-    drawn = c._variances(net, 4, 5)
+    noise, net = generalisability._replicated_squares(rates, apart, rng, resample)
+    table = generalisability._variances(
+        generalisability._mean_squares(rates[..., np.newaxis]) - noise, 4, 5
+    )[:, 0]
+    drawn = generalisability._variances(net, 4, 5)
     error = drawn.std(axis=1) / math.sqrt(20_000)
     assert (error < 0.02).all()
     np.testing.assert_array_less(np.abs(drawn.mean(axis=1) - table), 4 * error)
 
 
 def test_no_difference_between_groups_is_undefined_with_a_reason():
-    found = c.generalisability([[1, 2], [2, 1], [1.5, 1.5]], np.zeros((3, 2, 5)))
+    found = generalisability.generalisability([[1, 2], [2, 1], [1.5, 1.5]], np.zeros((3, 2, 5)))
     assert np.isnan([found.relative.value, found.relative.low, found.needed.value]).all()
     assert found.group == 0
     assert "no more than sampling" in found.reason
-    left_out = c.generalisability([[1, 2], [np.nan, 1]], np.zeros((2, 2, 5)))
+    left_out = generalisability.generalisability([[1, 2], [np.nan, 1]], np.zeros((2, 2, 5)))
     assert left_out.reason == "1 groups in 2 wordings: needs two of each"
-    steady = c.generalisability([[1, 2], [3, 4]], np.zeros((2, 2, 5)))
+    steady = generalisability.generalisability([[1, 2], [3, 4]], np.zeros((2, 2, 5)))
     assert (steady.relative.value, steady.needed.value) == (1, 1)
 
 
@@ -365,12 +371,14 @@ def test_generalisability_covers_known_components():
     for seed in range(120):
         eta = rng.normal(0, 0.3, (6, 1)) + rng.normal(-0.5, 0.3, 1000)
         eta += rng.normal(0, 0.3, (6, 1000))
-        squares = c._mean_squares(special.ndtr(eta)[..., np.newaxis])
-        true = c._coefficients(c._variances(squares, 6, 1000), 10)[0, 0]
+        squares = generalisability._mean_squares(special.ndtr(eta)[..., np.newaxis])
+        true = generalisability._coefficients(generalisability._variances(squares, 6, 1000), 10)[
+            0, 0
+        ]
         x, code = subjects_in_wordings(rng, 60, eta[:, :10])
         rate, apart = rates_and_deviations(rng, x, code, 6, 200)
-        found = c.generalisability(rate, apart, seed=seed)
-        pictures = c.generalisability(rate, apart, resample_wordings=False)
+        found = generalisability.generalisability(rate, apart, seed=seed)
+        pictures = generalisability.generalisability(rate, apart, resample_wordings=False)
         if not found.reason:
             covered.append(found.relative.low <= true <= found.relative.high)
             narrow.append(pictures.relative.low <= true <= pictures.relative.high)
@@ -384,7 +392,7 @@ def test_generalisability_covers_known_components():
 
 def test_kendall_longhand():
     """Ranks 1 2 3 / 1 3 2 / 2 1 3: sums 4 6 8, S = 8, W = 12 x 8 / (9 x 24) = 4/9."""
-    found = c.kendall_w(np.array([[1, 1, 2], [2, 3, 1], [3, 2, 3]]))
+    found = concordance.kendall_w(np.array([[1, 1, 2], [2, 3, 1], [3, 2, 3]]))
     assert found.w == pytest.approx(4 / 9)
     assert found.method == "permutation"
     orders = list(itertools.permutations([1, 2, 3]))
@@ -396,7 +404,7 @@ def test_kendall_longhand():
 @pytest.mark.parametrize("rounded", [1, 6])
 def test_kendall_with_and_without_ties_agrees_with_friedman(rounded):
     rates = np.random.default_rng(14).random((5, 25)).round(rounded) + np.arange(5)[:, None] / 10
-    found = c.kendall_w(rates)
+    found = concordance.kendall_w(rates)
     friedman = stats.friedmanchisquare(*rates)
     assert (found.method, found.groups, found.wordings) == ("chi-squared", 5, 25)
     assert found.w == pytest.approx(friedman.statistic / (25 * 4))
@@ -404,16 +412,16 @@ def test_kendall_with_and_without_ties_agrees_with_friedman(rounded):
 
 
 def test_one_order_is_1_and_undefined_says_why():
-    assert c.kendall_w(np.arange(4)[:, None] + np.zeros((4, 6))).w == 1
-    level = c.kendall_w(np.ones((3, 6)))
+    assert concordance.kendall_w(np.arange(4)[:, None] + np.zeros((4, 6))).w == 1
+    level = concordance.kendall_w(np.ones((3, 6)))
     assert np.isnan(level.w)
     assert level.reason == "all groups are level in every wording"
-    assert "1 groups in 6" in c.kendall_w([[1] * 6, [np.nan] * 6]).reason
+    assert "1 groups in 6" in concordance.kendall_w([[1] * 6, [np.nan] * 6]).reason
 
 
 def test_permuted_p_is_rarely_small_by_chance():
     rng = np.random.default_rng(15)
-    p = np.array([c.kendall_w(rng.random((4, 6)), 199).p for _ in range(300)])
+    p = np.array([concordance.kendall_w(rng.random((4, 6)), 199).p for _ in range(300)])
     assert p.min() >= 1 / 200
     assert 0.015 < (p <= 0.05).mean() < 0.09
 
@@ -423,12 +431,12 @@ def test_permuted_p_is_rarely_small_by_chance():
 
 def test_flips_and_entropy():
     choices = np.array([[0, 0, 0, 0], [1, 0, 2, 0], [3, 1, 2, 0]])
-    np.testing.assert_allclose(c.flip_rate(choices, [0, 0, 3]), [0, 0.5, 0.75])
+    np.testing.assert_allclose(steadiness.flip_rate(choices, [0, 0, 3]), [0, 0.5, 0.75])
     expected = [stats.entropy(np.bincount(row), base=2) for row in choices]
-    np.testing.assert_allclose(c.choice_entropy(choices, 9), expected)
-    np.testing.assert_allclose(c.choice_entropy(choices, 9, normalised=True)[2], 1)
-    np.testing.assert_allclose(c.choice_entropy(choices[:, :3], 4, True)[1], 1)
-    assert np.isnan(c.choice_entropy(choices[:, :1] * 0, 4, True)).all()
+    np.testing.assert_allclose(steadiness.choice_entropy(choices, 9), expected)
+    np.testing.assert_allclose(steadiness.choice_entropy(choices, 9, normalised=True)[2], 1)
+    np.testing.assert_allclose(steadiness.choice_entropy(choices[:, :3], 4, True)[1], 1)
+    assert np.isnan(steadiness.choice_entropy(choices[:, :1] * 0, 4, True)).all()
 
 
 def test_group_means_are_the_cluster_t_interval_of_statsmodels():
@@ -436,7 +444,7 @@ def test_group_means_are_the_cluster_t_interval_of_statsmodels():
     cluster = rng.integers(0, 40, 300)
     value = np.clip(rng.random(300) + 0.2 * rng.random(40)[cluster], 0, 2)
     member = np.stack([rng.random(300) < 0.5, np.ones(300, bool), np.zeros(300, bool)], axis=1)
-    found = c.group_means(value, member, cluster, 0.9, most=2)
+    found = steadiness.group_means(value, member, cluster, 0.9, most=2)
     for g in range(2):
         here = member[:, g]
         fit = sm.OLS(value[here], np.ones(here.sum())).fit(
@@ -451,18 +459,18 @@ def test_group_means_are_the_cluster_t_interval_of_statsmodels():
 
 
 def test_no_flip_at_all_is_not_certainty():
-    found = c.group_means(np.zeros(30), np.ones((30, 1)), np.repeat(np.arange(15), 2))
+    found = steadiness.group_means(np.zeros(30), np.ones((30, 1)), np.repeat(np.arange(15), 2))
     assert (found.value[0], found.low[0]) == (0, 0)
     assert found.high[0] == pytest.approx(1 - 0.025 ** (1 / 15))
     assert found.few[0]
-    assert np.isnan(c.group_means(np.zeros(3), np.ones((3, 1)), [7, 7, 7]).high[0])
+    assert np.isnan(steadiness.group_means(np.zeros(3), np.ones((3, 1)), [7, 7, 7]).high[0])
 
 
 def test_copies_of_pictures_leave_group_means_where_they_are():
     rng = np.random.default_rng(17)
     value, member, cluster = rng.random(40), rng.random((40, 2)) < 0.6, rng.integers(0, 12, 40)
-    once = c.group_means(value, member, cluster)
-    twice = c.group_means(np.tile(value, 2), np.tile(member, (2, 1)), np.tile(cluster, 2))
+    once = steadiness.group_means(value, member, cluster)
+    twice = steadiness.group_means(np.tile(value, 2), np.tile(member, (2, 1)), np.tile(cluster, 2))
     np.testing.assert_allclose([once.low, once.high], [twice.low, twice.high])
 
 
@@ -563,7 +571,7 @@ def test_deals_kept_for_all_labels_or_made_again_in_small_blocks_say_the_same(mo
     kept = found()
     monkeypatch.setattr(curves, "_MEMBERS_KEPT", 0)
     again = found()
-    monkeypatch.setattr(c, "_VALUES_AT_ONCE", 9)  # one pair at a time
+    monkeypatch.setattr(generalisability, "_VALUES_AT_ONCE", 9)  # one pair at a time
     assert kept.permutations == 300
     for other in (again, found()):
         assert (other.median, other.agreeing, other.large) == (
@@ -678,16 +686,21 @@ def test_where_nothing_can_move_there_is_a_reason_and_no_p():
         (lambda: c.moments(np.ones((1, 2)), [2], 2), "codes from 2 to 2"),
         (lambda: c.moments([[np.nan, 1]], [0], 1), "not finite"),
         (lambda: c.choice_moments([[0, 3]], 3, [0], 1), "choices from 0 to 3"),
-        (lambda: c.gap_shares([1, 2], np.zeros((3, 5))), "one more axis"),
-        (lambda: c.gap_shares([1, 2], np.zeros((2, 0))), "one more axis"),
-        (lambda: c.gap_shares([1, 2], np.zeros((2, 5)), 95), "not strictly between"),
-        (lambda: c.generalisability([1, 2], np.zeros((2, 5))), "Give a table"),
-        (lambda: c.generalisability(np.ones((2, 2)), np.zeros((2, 2, 5)), target=1), "strictly"),
-        (lambda: c.kendall_w([1, 2]), "(groups, wordings)"),
-        (lambda: c.flip_rate([[1, 2]], [1, 2]), "one headline a picture"),
-        (lambda: c.choice_entropy(np.zeros((2, 0)), 3), "no wording"),
-        (lambda: c.group_means([0.5], [[1], [1]], [0]), "one row a picture"),
-        (lambda: c.group_means([1.5], [[1]], [0]), "outside 0 to 1"),
+        (lambda: generalisability.gap_shares([1, 2], np.zeros((3, 5))), "one more axis"),
+        (lambda: generalisability.gap_shares([1, 2], np.zeros((2, 0))), "one more axis"),
+        (lambda: generalisability.gap_shares([1, 2], np.zeros((2, 5)), 95), "not strictly between"),
+        (lambda: generalisability.generalisability([1, 2], np.zeros((2, 5))), "Give a table"),
+        (
+            lambda: generalisability.generalisability(
+                np.ones((2, 2)), np.zeros((2, 2, 5)), target=1
+            ),
+            "strictly",
+        ),
+        (lambda: concordance.kendall_w([1, 2]), "(groups, wordings)"),
+        (lambda: steadiness.flip_rate([[1, 2]], [1, 2]), "one headline a picture"),
+        (lambda: steadiness.choice_entropy(np.zeros((2, 0)), 3), "no wording"),
+        (lambda: steadiness.group_means([0.5], [[1], [1]], [0]), "one row a picture"),
+        (lambda: steadiness.group_means([1.5], [[1]], [0]), "outside 0 to 1"),
         (lambda: joint_test([[[1]]], [1], [0], [0], [(0, 0)]), "two different groups"),
         (lambda: joint_test([[[1]]], [1, 1], [0, 1], [0, 0], [(0, 1)]), "one row of each"),
         (lambda: joint_test([[[1]]], [1, 1], [0], [0, 0], [(0, 1)]), "one row of each"),

@@ -10,6 +10,8 @@ from scipy import optimize, stats
 from audit.core.errors import InputError
 from audit.core.tables import OK, TOO_FEW, UNDEFINED
 from audit.stats import counterfactual as c
+from audit.stats import dose
+from audit.stats import flips as flipping
 from audit.stats.intervals import clopper_pearson
 
 TABLES = ("value", "error", "low", "high", "low_all", "high_all", "p", "q")
@@ -74,7 +76,7 @@ def test_flip_rates_are_exact_where_families_do_not_repeat():
     flips = np.zeros((40, 2), bool)
     flips[:4, 0] = True
     kinds = np.repeat([0, 1], [30, 10])
-    found = c.flip_rates(flips, np.arange(40), kinds, 3, resamples=300)
+    found = flipping.flip_rates(flips, np.arange(40), kinds, 3, resamples=300)
     assert found.value[:2].tolist() == [[4 / 30, 0], [0, 0]]
     low, high = clopper_pearson([[4, 0], [0, 0]], [[30, 30], [10, 10]])
     assert found.low[:2] == pytest.approx(low)
@@ -88,11 +90,11 @@ def test_flip_rates_are_exact_where_families_do_not_repeat():
 def test_pairs_of_a_family_do_not_count_as_many():
     flips = np.repeat(np.arange(40) < 12, 6)[:, np.newaxis]
     kinds = np.zeros(240, int)
-    alone = c.flip_rates(flips[::6], np.arange(40), kinds[::6], 1, resamples=500)
-    many = c.flip_rates(flips, np.repeat(np.arange(40), 6), kinds, 1, resamples=500)
+    alone = flipping.flip_rates(flips[::6], np.arange(40), kinds[::6], 1, resamples=500)
+    many = flipping.flip_rates(flips, np.repeat(np.arange(40), 6), kinds, 1, resamples=500)
     assert (many.families[0, 0], many.pairs[0, 0]) == (40, 240)
     assert many.low == pytest.approx(alone.low)
-    one = c.flip_rates(flips[:6], np.zeros(6), kinds[:6], 1, resamples=50)
+    one = flipping.flip_rates(flips[:6], np.zeros(6), kinds[:6], 1, resamples=50)
     assert one.status[0, 0] == TOO_FEW
     assert one.reason[0, 0] == "only one family has this change"
 
@@ -104,8 +106,8 @@ def test_flips_by_a_demographic_change_beyond_those_by_a_nuisance(planted, found
     demographic = nuisance | (rng.random(families) < planted)
     flips = np.concatenate([demographic, nuisance])[:, np.newaxis]
     kinds = np.repeat([0, 1], families)
-    rates = c.flip_rates(flips, np.tile(np.arange(families), 2), kinds, 2, resamples=500)
-    result = c.compare_flips(rates, 0, 1)
+    rates = flipping.flip_rates(flips, np.tile(np.arange(families), 2), kinds, 2, resamples=500)
+    result = flipping.compare_flips(rates, 0, 1)
     assert result.difference.value[0, 0] == pytest.approx(demographic.mean() - nuisance.mean())
     assert (result.difference.low_all[0, 0] > 0) == found
 
@@ -289,7 +291,7 @@ def stepped(seed, families=25, slope=2.0, intercept=0.0, kinds=1, labels=2):
 
 def test_the_slope_is_that_through_the_origin_and_the_intercept_that_of_the_free_line():
     y, family, kind, steps = stepped(0, intercept=0.5)
-    found = c.dose_response(y, family, kind, steps, 1, resamples=100)
+    found = dose.dose_response(y, family, kind, steps, 1, resamples=100)
     for label in range(2):
         through = sm.OLS(y[:, label], steps).fit().params[0]
         free = sm.OLS(y[:, label], sm.add_constant(steps)).fit().params[0]
@@ -305,10 +307,10 @@ def test_the_slope_is_that_through_the_origin_and_the_intercept_that_of_the_free
 
 def test_a_response_out_of_proportion_shows_in_the_intercept():
     y, *rest = stepped(1, intercept=1.0)
-    bent = c.dose_response(y, *rest, 1, resamples=300)
+    bent = dose.dose_response(y, *rest, 1, resamples=300)
     assert (bent.intercept.low_all > 0).all()
     y, *rest = stepped(1, intercept=0.0)
-    straight = c.dose_response(y, *rest, 1, resamples=300)
+    straight = dose.dose_response(y, *rest, 1, resamples=300)
     assert (straight.intercept.low_all < 0).all()
     assert (straight.slope.low < 2).all()
     assert (straight.slope.high > 2).all()
@@ -316,7 +318,7 @@ def test_a_response_out_of_proportion_shows_in_the_intercept():
 
 def test_one_size_of_step_gives_a_slope_and_no_intercept():
     y, family, kind, _ = stepped(2, families=8)
-    found = c.dose_response(y, family, kind, np.full(24, 0.5), 1, resamples=50)
+    found = dose.dose_response(y, family, kind, np.full(24, 0.5), 1, resamples=50)
     assert found.slope.status[0, 0] == OK
     assert found.slope.value == pytest.approx(2 * y.mean(axis=0, keepdims=True))
     assert found.steps.tolist() == [1]
@@ -334,12 +336,12 @@ def test_kinds_are_ranked_by_the_unit_of_step_and_only_with_one():
     deltas = steps * sensitivity[kind] * rng.choice([-1, 1], family.size)
     deltas = deltas[:, np.newaxis] * rng.uniform(0.7, 1.3, (family.size, 1))
     assert np.abs(deltas[kind == 1]).mean() > np.abs(deltas[kind == 0]).mean()
-    found = c.rank_kinds(deltas, family, kind, steps, 4, resamples=500)
+    found = dose.rank_kinds(deltas, family, kind, steps, 4, resamples=500)
     assert found.rank[[0, 3], 0].tolist() == [1, 2]
     assert found.best[:, 0].tolist() == [1, 3, 3, 2]
     assert found.worst[:, 0].tolist() == [1, 4, 4, 2]
     without = np.where((kind == 3) & (family < 7), np.nan, steps)
-    found = c.rank_kinds(deltas, family, kind, without, 4, resamples=500)
+    found = dose.rank_kinds(deltas, family, kind, without, 4, resamples=500)
     assert found.reason == ("", "", "", "the size of the step is not known for 7 of 60 pairs")
     assert np.isnan([found.rank[3, 0], found.best[3, 0], found.worst[3, 0]]).all()
     assert found.worst[:3, 0].tolist() == [1, 3, 3]
@@ -351,15 +353,15 @@ def test_kinds_are_ranked_by_the_unit_of_step_and_only_with_one():
 def test_a_line_that_few_families_draw_has_few_degrees_of_freedom():
     y, family, kind, _ = stepped(5, families=20)
     steps = np.where(family < 2, 10.0, 0.1)
-    even = c.dose_response(y, family, kind, np.ones(60), 1, resamples=50)
-    uneven = c.dose_response(y, family, kind, steps, 1, resamples=50)
+    even = dose.dose_response(y, family, kind, np.ones(60), 1, resamples=50)
+    uneven = dose.dose_response(y, family, kind, steps, 1, resamples=50)
     assert even.slope.degrees[0, 0] > 15
     assert uneven.slope.degrees[0, 0] == pytest.approx(1, abs=0.01)
 
 
 def test_steps_of_none_give_no_slope():
     y, family, kind, steps = stepped(4, families=6, kinds=2)
-    found = c.dose_response(y, family, kind, np.where(kind == 1, 0, steps), 2, resamples=50)
+    found = dose.dose_response(y, family, kind, np.where(kind == 1, 0, steps), 2, resamples=50)
     assert found.slope.status[:, 0].tolist() == [OK, UNDEFINED]
     assert found.slope.reason[1, 0] == "every step has size 0"
 
@@ -376,10 +378,10 @@ def test_what_makes_no_sense_is_refused_in_a_sentence():
     with pytest.raises(InputError, match="one row, one family and one kind"):
         c.sign_test(y[1:], family, kind, 1)
     with pytest.raises(InputError, match="a size below 0"):
-        c.dose_response(y, family, kind, -steps, 1)
+        dose.dose_response(y, family, kind, -steps, 1)
     with pytest.raises(InputError, match="one finite size from 0 a pair"):
-        c.rank_kinds(y, family, kind, steps[1:], 1)
+        dose.rank_kinds(y, family, kind, steps[1:], 1)
     with pytest.raises(InputError, match="two lists of one length"):
         c.compare_changes(y, family, kind, [0, 1], [1])
     with pytest.raises(InputError, match="flips of shape"):
-        c.flip_rates(kind, family, kind, 1)
+        flipping.flip_rates(kind, family, kind, 1)

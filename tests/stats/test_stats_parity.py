@@ -9,7 +9,7 @@ import pytest
 from scipy import optimize, stats
 
 from audit.core.errors import InputError
-from audit.stats import parity, ranking
+from audit.stats import parity, ranking, ranking_bounds, ranking_null
 from audit.stats.resampling import cluster_weights
 
 
@@ -94,12 +94,12 @@ def test_without_pictures_of_neither_it_is_the_bias_of_two_groups() -> None:
     ks = [10, 40]
     mine, theirs = (
         parity.bounds(three, ks, weights),
-        ranking.bounds(two, ks, "uniform", weights[:200]),
+        ranking_bounds.bounds(two, ks, "uniform", weights[:200]),
     )
     np.testing.assert_allclose(mine.low, theirs.bias[0], atol=2e-3)
     np.testing.assert_allclose(mine.high, theirs.bias[1], atol=2e-3)
     np.testing.assert_allclose(mine.mean_low, 2 * theirs.mean_low[:, 0] - 1, atol=2e-3)
-    beside = ranking.null(two, ks, "uniform", seed=3).queries["bias"]
+    beside = ranking_null.null(two, ks, "uniform", seed=3).queries["bias"]
     found = parity.null(three, ks, seed=3)
     np.testing.assert_array_equal(found.queries.value, beside.value)
     np.testing.assert_array_equal(found.queries.p, beside.p)

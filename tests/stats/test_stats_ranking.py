@@ -10,7 +10,7 @@ import pytest
 from scipy import optimize, stats
 
 from audit.core.errors import InputError
-from audit.stats import ranking
+from audit.stats import ranking, ranking_bounds, ranking_null
 from audit.stats.resampling import cluster_weights
 
 FAIRFACE_RACES = [2085, 1623, 1556, 1550, 1516, 1415, 1209]  # validation split
@@ -181,7 +181,7 @@ def test_k_of_everything_is_refused_because_it_is_blind():
 
 
 def test_ten_pictures_by_lot_score_what_visogender_never_subtracts():
-    found = ranking.null(in_order(TEN, 2), [5], "uniform", [10])
+    found = ranking_null.null(in_order(TEN, 2), [5], "uniform", [10])
     assert found.enumerated
     assert found.permutations == math.comb(10, 5)
     deals = [
@@ -199,7 +199,7 @@ def test_ten_pictures_by_lot_score_what_visogender_never_subtracts():
 
 
 def test_twenty_pictures_by_lot():
-    found = ranking.null(in_order(TEN * 2, 2), [5], "uniform", [20], permutations=4000)
+    found = ranking_null.null(in_order(TEN * 2, 2), [5], "uniform", [20], permutations=4000)
     assert not found.enumerated
     assert found.queries["ndkl"].mean[0, 0] == pytest.approx(0.167, abs=0.003)
     assert found.queries["max_skew"].mean[0, 0] == pytest.approx(0.278, abs=0.006)
@@ -209,12 +209,12 @@ def test_twenty_pictures_by_lot():
 def test_seven_races_by_lot_have_the_published_floors():
     list_ = in_order(np.repeat(np.arange(7), FAIRFACE_RACES), 7)
     ks = [10, 100, 1000]
-    uniform = ranking.null(list_, ks, "uniform", permutations=1500).queries
+    uniform = ranking_null.null(list_, ks, "uniform", permutations=1500).queries
     assert uniform["max_skew"].mean[0] == pytest.approx([0.779, 0.372, 0.281], abs=0.015)
     assert uniform["max_skew"].high[0, 1:] == pytest.approx([0.599, 0.385], abs=0.03)
     assert uniform["entropy"].mean[0] == pytest.approx([0.815, 0.978, 0.993], abs=0.006)
     assert uniform["ndkl"].mean[0, 2] == pytest.approx(0.070, abs=0.004)
-    dataset = ranking.null(list_, ks, "dataset", permutations=1500).queries
+    dataset = ranking_null.null(list_, ks, "dataset", permutations=1500).queries
     assert dataset["max_skew"].mean[0] == pytest.approx([0.798, 0.310, 0.106], abs=0.015)
     assert dataset["ndkl"].mean[0, 2] == pytest.approx(0.056, abs=0.004)
 
@@ -222,7 +222,7 @@ def test_seven_races_by_lot_have_the_published_floors():
 def test_where_each_subject_has_one_picture_the_null_is_hypergeometric():
     codes = np.random.default_rng(3).permutation(np.repeat([0, 1], [400, 600]))
     list_ = in_order(codes, 2)
-    found = ranking.null(list_, [50], "uniform", permutations=6000).queries["share"]
+    found = ranking_null.null(list_, [50], "uniform", permutations=6000).queries["share"]
     chance = stats.hypergeom(1000, 400, 50)
     assert found.mean[0, 0, 0] == pytest.approx(0.4, abs=0.005)
     assert found.high[0, 0, 0] == pytest.approx(chance.ppf(0.95) / 50, abs=0.021)
@@ -235,7 +235,7 @@ def test_whole_subjects_are_dealt_and_the_target_with_them():
     """Subjects of 3, 1, 2, 1, 2 pictures; every deal by hand."""
     clusters, of = [0, 0, 1, 2, 0, 3, 4, 2, 4], [0, 0, 1, 1, 1]
     list_ = in_order([of[c] for c in clusters], 2, clusters)
-    found = ranking.null(list_, [4], "dataset")
+    found = ranking_null.null(list_, [4], "dataset")
     assert found.permutations == 10
     values, ndkl = [], []
     for first in itertools.combinations(range(5), 2):
@@ -254,7 +254,7 @@ def test_whole_subjects_are_dealt_and_the_target_with_them():
 
 def test_near_copies_of_a_subject_are_no_evidence():
     list_ = people(4, 20, per=10, shift=(0, 0), k=40, lists=100, alike=0.98)
-    by_subject = ranking.null(list_, [40], "uniform", permutations=400)
+    by_subject = ranking_null.null(list_, [40], "uniform", permutations=400)
     assert (by_subject.queries["max_skew"].p <= 0.05).mean() < 0.12
     # were pictures people, far too many of these lists by lot would be called skewed
     counts = np.round(by_subject.queries["share"].value[:, 0, 0] * 40)
@@ -266,7 +266,7 @@ def test_near_copies_of_a_subject_are_no_evidence():
 @pytest.mark.parametrize("name", ["max_skew", "min_skew", "ndkl", "entropy", "share"])
 def test_a_ranking_by_lot_is_seldom_called_skewed(name):
     list_ = people(5, 100, shift=(0, 0, 0), k=60, lists=300)
-    found = ranking.null(list_, [60], "uniform", permutations=400).queries[name]
+    found = ranking_null.null(list_, [60], "uniform", permutations=400).queries[name]
     p = found.p if name != "share" else found.p[..., 0]
     assert (p <= 0.05).mean() < 0.085
     assert found.excess.mean() == pytest.approx(0, abs=0.01)
@@ -274,7 +274,7 @@ def test_a_ranking_by_lot_is_seldom_called_skewed(name):
 
 def test_a_planted_skew_is_found_and_by_the_mean_over_queries_too():
     list_ = people(6, 80, shift=(0.8, 0, -0.4), k=50, lists=20)
-    found = ranking.null(list_, [50], "uniform", permutations=400)
+    found = ranking_null.null(list_, [50], "uniform", permutations=400)
     assert (found.queries["max_skew"].p < 0.05).all()
     assert (found.queries["ndkl"].excess > 0).all()
     assert (found.queries["entropy"].excess < 0).all()
@@ -288,18 +288,18 @@ def test_groups_are_dealt_within_strata_only():
     codes = [0, 0, 1, 1, 0, 1, 0, 1]
     strata = [0, 0, 0, 0, 1, 1, 1, 1]
     list_ = in_order(codes, 2)
-    found = ranking.null(list_, [4], "uniform", strata=strata)
+    found = ranking_null.null(list_, [4], "uniform", strata=strata)
     assert found.permutations == 36
     assert found.queries["share"].mean[0, 0].tolist() == [0.5, 0.5]
     assert found.queries["share"].high[0, 0, 0] == 0.5  # the first four stay two and two
-    fixed = ranking.null(list_, [4], "uniform", strata=codes)
+    fixed = ranking_null.null(list_, [4], "uniform", strata=codes)
     assert "no cluster can change group" in fixed.reason
     assert fixed.queries["max_skew"].value[0, 0] == 0
     assert np.isnan(fixed.queries["max_skew"].p).all()
 
 
 def test_subjects_in_several_groups_have_no_null_but_a_value():
-    found = ranking.null(in_order([0, 1, 1, 0, 1, 0], 2, [0, 0, 1, 1, 2, 3]), [3], "uniform")
+    found = ranking_null.null(in_order([0, 1, 1, 0, 1, 0], 2, [0, 0, 1, 1, 2, 3]), [3], "uniform")
     assert found.reason == "a cluster has pictures in several groups"
     assert np.isfinite(found.queries["ndkl"].value).all()
     assert np.isnan(found.overall["ndkl"].p).all()
@@ -308,7 +308,7 @@ def test_subjects_in_several_groups_have_no_null_but_a_value():
 def test_the_same_seed_gives_the_same_null():
     list_ = people(7, 40, shift=(0, 0), k=20, lists=2)
     one, two, other = (
-        ranking.null(list_, [20], "uniform", permutations=200, seed=s).queries["ndkl"].mean
+        ranking_null.null(list_, [20], "uniform", permutations=200, seed=s).queries["ndkl"].mean
         for s in (1, 1, 2)
     )
     np.testing.assert_array_equal(one, two)
@@ -331,7 +331,7 @@ def test_the_same_seed_gives_the_same_null():
 def test_bounds_cover_what_was_planted(m, per, shift, k):
     list_ = people(8, m, per, shift, k, lists=250, alike=0.8)
     weights = cluster_weights(0, list(range(len(list_.sizes))), 300)
-    found = ranking.bounds(list_, [k], "uniform", weights)
+    found = ranking_bounds.bounds(list_, [k], "uniform", weights)
     assert found.reason == ""
     assert ((found.low <= found.share) & (found.share <= found.high)).all()
     true = true_shares(shift, k / list_.sizes.sum())
@@ -347,8 +347,8 @@ def test_bounds_cover_what_was_planted(m, per, shift, k):
 @pytest.mark.slow
 def test_a_skew_is_shown_where_it_is_and_not_where_it_is_not():
     weights = cluster_weights(0, list(range(600)), 300)
-    skewed = ranking.bounds(people(9, 200, shift=(1, 0, 0)), [100], "uniform", weights)
-    even = ranking.bounds(people(9, 200, shift=(0, 0, 0)), [100], "uniform", weights)
+    skewed = ranking_bounds.bounds(people(9, 200, shift=(1, 0, 0)), [100], "uniform", weights)
+    even = ranking_bounds.bounds(people(9, 200, shift=(0, 0, 0)), [100], "uniform", weights)
     assert (skewed.max_skew[0] > 0.1).all()
     assert (skewed.min_skew[1] < 0).mean() > 0.8
     assert (even.max_skew[0] == 0).mean() > 0.95
@@ -361,7 +361,7 @@ def test_the_mean_over_queries_is_surer_but_not_as_if_queries_were_subjects():
     held, narrower = [], []
     for seed in range(60):
         list_ = people(100 + seed, 200, shift=(0.5, 0), k=40, lists=8, common=0.7)
-        found = ranking.bounds(list_, [40], "uniform", weights)
+        found = ranking_bounds.bounds(list_, [40], "uniform", weights)
         true = true_shares((0.5, 0), 0.1)[0]
         held.append(found.mean_low[0, 0] <= true <= found.mean_high[0, 0])
         narrower.append(found.mean_high[0, 0] - found.mean_low[0, 0])
@@ -373,10 +373,10 @@ def test_the_mean_over_queries_is_surer_but_not_as_if_queries_were_subjects():
 
 def test_bias_has_bounds_for_two_groups_only():
     two = people(10, 50, shift=(0, 0), k=20, lists=3)
-    found = ranking.bounds(two, [20], "uniform", cluster_weights(0, list(range(100)), 200))
+    found = ranking_bounds.bounds(two, [20], "uniform", cluster_weights(0, list(range(100)), 200))
     np.testing.assert_allclose(found.bias[0], 2 * found.low[..., 0] - 1)
     three = people(10, 50, shift=(0, 0, 0), k=20, lists=3)
-    found = ranking.bounds(three, [20], "uniform", cluster_weights(0, list(range(150)), 200))
+    found = ranking_bounds.bounds(three, [20], "uniform", cluster_weights(0, list(range(150)), 200))
     assert np.isnan(found.bias).all()
 
 
@@ -386,7 +386,7 @@ def test_a_list_too_short_to_resample_has_no_bounds_and_says_so():
     short = ranking.top(rng.normal(size=(300, 2)), keys, 50)
     list_ = ranking.ranking(short, keys, codes, keys, 2)
     weights = cluster_weights(0, keys.tolist(), 200)
-    found = ranking.bounds(list_, [10, 50], "uniform", weights)
+    found = ranking_bounds.bounds(list_, [10, 50], "uniform", weights)
     assert "ran out of places" in found.reason
     assert np.isfinite(found.low[:, 0]).all()
     assert np.isnan(found.low[:, 1]).all()
@@ -407,10 +407,13 @@ def test_a_list_too_short_to_resample_has_no_bounds_and_says_so():
         (lambda x: ranking.measures(x, [10], "uniform"), "k must be below their number"),
         (lambda x: ranking.measures(x, [3], "unifrom"), "Did you mean 'uniform'"),
         (lambda x: ranking.measures(x, [3], [0.5, 0.6]), "in all 1"),
-        (lambda x: ranking.null(x, [3], "uniform", permutations=0), "at least 1"),
-        (lambda x: ranking.null(x, [3], "uniform", level=95), "such as 0.95"),
-        (lambda x: ranking.null(x, [3], "uniform", strata=[0]), "one stratum a cluster"),
-        (lambda x: ranking.bounds(x, [3], "uniform", np.ones((3, 9), np.uint8)), "of 3, sizes of"),
+        (lambda x: ranking_null.null(x, [3], "uniform", permutations=0), "at least 1"),
+        (lambda x: ranking_null.null(x, [3], "uniform", level=95), "such as 0.95"),
+        (lambda x: ranking_null.null(x, [3], "uniform", strata=[0]), "one stratum a cluster"),
+        (
+            lambda x: ranking_bounds.bounds(x, [3], "uniform", np.ones((3, 9), np.uint8)),
+            "of 3, sizes of",
+        ),
     ],
 )
 def test_bad_input_is_refused_with_a_sentence(call, words):

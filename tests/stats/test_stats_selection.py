@@ -8,8 +8,8 @@ from calibration.selection import World, audited
 
 from audit.stats import selection as s
 from audit.stats.clustered import Sample, difference_interval, effective_events
-from audit.stats.components import gap_shares
 from audit.stats.counts import sample_of
+from audit.stats.generalisability import gap_shares
 from audit.stats.multiplicity import ENOUGH, compare
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.stats.clustered import Floats
+from audit.core.arrays import Floats
 
 #: of a threshold that no score reaches
 NEVER_FIRES = "it is above every score, so it never fires"

@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from audit.core.arrays import Floats
 from audit.core.errors import InputError, sentence
 from audit.core.registry import unknown
 from audit.core.rows import Row
@@ -33,7 +34,6 @@ from audit.probes.alarms.units import ANY, Rule, Units
 from audit.probes.kit.base import Design, Seen, require_column
 from audit.probes.kit.choice import Choice
 from audit.probes.kit.footage import FOOTAGE_KEYS, InPoorFootage
-from audit.stats.clustered import Floats
 from audit.store.embeddings import Embeddings
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from audit.core.arrays import Flags, Floats
 from audit.core.digits import bounds, percent, rounded
 from audit.core.rows import Row
 from audit.core.tables import EVERYONE, NOT_JUDGED, OK, UNDEFINED
@@ -21,13 +22,13 @@ from audit.probes.alarms.points import TOO_SHORT, Point, choose
 from audit.probes.alarms.units import Units
 from audit.probes.kit.base import Design
 from audit.probes.kit.footage import CAMERA
-from audit.stats.clustered import Flags, Floats, Sample, rate_interval
+from audit.stats.clustered import Sample, rate_interval
 from audit.stats.counts import count
+from audit.stats.faces import split_subjects
 from audit.stats.gaps import NEGLIGIBLE, Claims, Pairs, judge
 from audit.stats.multiplicity import compare
 from audit.stats.samples import pick_groups, pick_questions
 from audit.stats.significance import bonferroni_level
-from audit.stats.verification import split_subjects
 
 if TYPE_CHECKING:
     from audit.probes.alarms.probe import Alarms as Probe

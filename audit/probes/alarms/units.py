@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field
 
+from audit.core.arrays import Flags, Floats, Integers
 from audit.core.errors import sentence
 from audit.measure.metrics import Groups
-from audit.stats.clustered import Flags, Floats, Integers
 
 ANY: Final = "any"
 

@@ -10,9 +10,9 @@ from typing import Annotated, ClassVar, Final, Literal, Self
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, model_validator
 
+from audit.core.arrays import Flags, Floats, Integers
 from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest
 from audit.core.rows import Row
@@ -30,7 +30,7 @@ from audit.data.labels import (
 from audit.data.yamlfile import FieldError
 from audit.measure.measures import measured
 from audit.measure.metrics import DEFAULT_FAMILY, Groups, joint_status, margin_family, standing
-from audit.measure.prompt_variants import class_embeddings, ensemble, every_wording
+from audit.measure.prompts import class_embeddings, ensemble, every_wording
 from audit.probes.kit.base import Design, Probe, Seen, Texts, no_such_value, require_column
 from audit.stats.association import (
     Alternative,
@@ -58,9 +58,6 @@ DEALS: Final = 1000
 _BATCH: Final = 8192
 _NONE: Final = np.empty((0, 0))
 
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
-Flags = NDArray[np.bool_]
 Words = tuple[str, ...]
 Pictures = dict[str, Words]
 

@@ -8,6 +8,7 @@ import pandas as pd
 
 from audit.core.tables import SENSITIVITY, SPECIFICATIONS, STABILITY
 from audit.measure import prompt_variants as multiverse
+from audit.measure import prompts, variant_tables
 from audit.measure.confidence import Confidence
 from audit.measure.label_ablation import label_effects
 from audit.measure.thresholds import threshold_rates
@@ -24,7 +25,7 @@ def in_every_wording(
     if len(probe.asked_in) < 2:
         return {}
     c, groups, where = design.confidence, design.groups, {"probe": probe.kind, "task": probe.task}
-    answers = multiverse.ask(seen.images, seen.texts, probe.labels, probe.asked_in, seen.altered)
+    answers = prompts.ask(seen.images, seen.texts, probe.labels, probe.asked_in, seen.altered)
     truth = probe.right_places(seen.dataset, answers.keys)
     curves = [
         multiverse.specification_curve(
@@ -33,9 +34,9 @@ def in_every_wording(
         )
         for question in _questions(probe, compared, c)
     ]  # fmt: skip
-    rows = [multiverse.specifications(curve, answers, where) for curve in curves]
-    summary = [multiverse.sensitivity(curve, compared, where) for curve in curves]
-    steady = multiverse.stability(answers, groups, where, c.level)
+    rows = [variant_tables.specifications(curve, answers, where) for curve in curves]
+    summary = [variant_tables.sensitivity(curve, compared, where) for curve in curves]
+    steady = variant_tables.stability(answers, groups, where, c.level)
     return {
         "specifications": SPECIFICATIONS.joined(rows),
         "sensitivity": (
@@ -51,9 +52,9 @@ def _questions(
     """Those that the suite declares; of every other attribute the surest gap in the headline."""
     declared = [q.question(probe.labels, confidence) for q in probe.wordings.questions]
     fixed = {question.attribute for question in declared}
-    leading = multiverse.leading_questions(compared, confidence)
+    leading = variant_tables.leading_questions(compared, confidence)
     return [
-        *(multiverse.declared_question(question, compared) for question in declared),
+        *(variant_tables.declared_question(question, compared) for question in declared),
         *(question for question in leading if question.attribute not in fixed),
     ]
 

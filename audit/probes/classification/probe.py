@@ -29,12 +29,7 @@ from audit.data.labels import (
 )
 from audit.data.yamlfile import FieldError
 from audit.measure.measures import measured
-from audit.measure.prompt_variants import (
-    Wording,
-    class_embeddings,
-    ensemble,
-    every_wording,
-)
+from audit.measure.prompts import Wording, class_embeddings, ensemble, every_wording
 from audit.measure.rates_by_truth import RatesByTruth
 from audit.measure.thresholds import CLIP_THRESHOLDS, in_order
 from audit.models.encoder import Gives

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from audit.core.arrays import Floats
 from audit.core.errors import InputError, sentence
 from audit.core.evidence import each
 from audit.core.registry import suggest
@@ -139,7 +140,7 @@ def _limit(axis: Axes, rows: pd.DataFrame, metric: str) -> None:
     axis.set_xlim(0, 1.08 * min(bounds, 3 * most) if bounds > 0 else None)
 
 
-def _name(axes: Any, rows: pd.DataFrame, kinds: Sequence[tuple[str, str]]) -> None:
+def _name(axes: Sequence[Axes], rows: pd.DataFrame, kinds: Sequence[tuple[str, str]]) -> None:
     """Kinds at the left with their step below; a line between demographic and nuisance."""
     axes[0].set_yticks(range(len(kinds)), [_named(rows, kind, role) for kind, role in kinds])
     axes[0].set_ylim(len(kinds) - 0.5, -0.5)
@@ -180,7 +181,7 @@ def moved_labels(rows: pd.DataFrame, most: int = LABELS) -> list[str]:
     return [str(label) for label in found.index[:most]]
 
 
-def _told(rows: pd.DataFrame) -> Any:
+def _told(rows: pd.DataFrame) -> pd.Series[bool]:
     """Sizes of changes of single labels by single kinds of change."""
     usable = (rows["metric"] == SIZE) & (rows["status"] == OK)
     return usable & (rows["label"] != "") & (rows["group"] != POOLED)
@@ -248,10 +249,10 @@ def _scatter(axis: Axes, rows: pd.DataFrame, label: str, kinds: Sequence[tuple[s
 
 def _name_furthest(axis: Axes, shown: Sequence[tuple[Record, Record, str]]) -> None:
     """Names beside the points that lie highest, where there is room for one."""
-    wide, high = _root(axis.get_xlim()[1]), axis.get_ylim()[1]
+    wide, high = math.sqrt(axis.get_xlim()[1]), axis.get_ylim()[1]
     taken: list[tuple[float, float]] = []
     for distance, size, _ in sorted(shown, key=lambda one: -one[1].value)[:NAMED]:
-        at = _root(distance.value) / wide, size.value / high
+        at = math.sqrt(max(distance.value, 0)) / wide, size.value / high
         if all(abs(at[0] - x) > 0.3 or abs(at[1] - y) > 0.09 for x, y in taken):
             right = at[0] > 0.8
             axis.annotate(
@@ -262,7 +263,7 @@ def _name_furthest(axis: Axes, shown: Sequence[tuple[Record, Record, str]]) -> N
             taken.append(at)
 
 
-def _root(x: Any) -> Any:
+def _root(x: Floats) -> Floats:
     return np.sqrt(np.maximum(x, 0))
 
 

@@ -7,14 +7,14 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Final, Literal, Self
+from typing import ClassVar, Final, Literal, Self
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image
 from pydantic import Field, model_validator
 
+from audit.core.arrays import Floats, Integers
 from audit.core.digits import rounded, share
 from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest
@@ -30,7 +30,6 @@ from audit.core.tables import (
     UNDEFINED,
 )
 from audit.core.verdicts import Verdict, size_bounds, verdicts
-from audit.data.corruptions import light
 from audit.data.dataset import Dataset
 from audit.data.images import Unreadable, decode
 from audit.data.labels import LabelSet, PromptSet
@@ -38,10 +37,15 @@ from audit.data.values import number
 from audit.data.yamlfile import FieldError
 from audit.measure.measures import measured
 from audit.measure.metrics import DEFAULT_FAMILY, margin_family
+from audit.probes.counterfactual.colours import colour_difference
 from audit.probes.kit.base import Design, Probe, Seen, no_such_value, require_column
 from audit.probes.kit.choice import Choice
 from audit.stats import counterfactual as stats
-from audit.stats.counterfactual import ORIGINAL, Effects, Flips, Pairs
+from audit.stats import dose
+from audit.stats import flips as flipping
+from audit.stats.counterfactual import ORIGINAL, Pairs
+from audit.stats.estimates import Effects
+from audit.stats.flips import Flips
 from audit.stats.multiplicity import Estimates, Family
 
 #: ``metric`` of rows of MEASURES; ``group`` is what was changed, ``label`` blank for all labels
@@ -64,20 +68,14 @@ DEMOGRAPHIC, NUISANCE = "demographic", "nuisance"
 POOLED: Final = "any nuisance"
 #: how ``condition`` begins where changes are turned towards a value
 TOWARDS: Final = "towards "
-#: ``condition`` of colour differences, and where in the picture they are taken, as shares of it
+#: ``condition`` of colour differences
 WHOLE_PICTURE: Final = "whole picture"
 MIDDLE: Final = "middle of the picture"
-_MIDDLE: Final = (0.3, 0.7)
 #: in which the change of a score is told
 COSINE: Final = "cosine"
 #: labels that become findings: those that a kind of change surely moves furthest
 FINDINGS: Final = 3
-#: side in pixels at which colours are compared, which averages out noise and compression
-_SIDE: Final = 64
 _AT_ONCE: Final = 8192
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 
 class Counterfactual(Probe):
@@ -343,40 +341,6 @@ def _distances(vectors: NDArray[np.float32], one: Integers, other: Integers) -> 
 # ---- colours -----------------------------------------------------------------------------------
 
 
-#: linear light of sRGB to XYZ under daylight D65
-_TO_XYZ: Final = np.array(
-    [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
-)
-_TO_WHITE: Final = (_TO_XYZ / _TO_XYZ.sum(axis=1, keepdims=True)).T
-
-
-def lab(picture: Image.Image) -> Floats:
-    """CIE L*a*b* of an sRGB picture, (height, width, 3).
-
-    Source:
-        IEC 61966-2-1 (sRGB); CIE 15:2004, 8.2.1 (L*a*b*).
-    """
-    xyz = light(picture).astype(np.float64) @ _TO_WHITE
-    bent = np.where(xyz > (6 / 29) ** 3, np.cbrt(xyz), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
-    x, y, z = np.moveaxis(bent, -1, 0)
-    return np.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], axis=-1)
-
-
-def colour_difference(one: Image.Image, other: Image.Image) -> tuple[float, float]:
-    """Mean colour difference of two pictures: over the whole, and over the middle of both.
-
-    Formula: Euclidean distance in CIE L*a*b* (CIE 1976), point by point at 64 x 64, averaged; the
-    middle is from 30 % to 70 % of the width and height, where a portrait's face is.
-    Range: from 0; about 2 is just seen side by side, 100 is black against white. Does not show:
-    what changed; a face that turned differs point by point though its colours are the same.
-    """
-    box = Image.Resampling.BOX
-    a, b = (lab(picture.resize((_SIDE, _SIDE), box)) for picture in (one, other))
-    apart = np.sqrt(((a - b) ** 2).sum(axis=-1))
-    middle = slice(*(round(end * _SIDE) for end in _MIDDLE))
-    return float(apart.mean()), float(apart[middle, middle].mean())
-
-
 @dataclass(frozen=True)
 class _Colours:
     """Colour difference of each pair, (R, 2): whole and middle; nan where ``reason`` says why."""
@@ -539,7 +503,7 @@ class _Told:
         kinds: Sequence[Row],
         labels: Sequence[Row],
         judged: bool = True,
-        **every: Any,
+        **every: object,
     ) -> Iterator[Row]:
         """One row an effect of a table (K, L)."""
         for k, kind in enumerate(kinds):
@@ -572,7 +536,7 @@ class _Told:
     def _flips(self) -> Flips:
         at, kinds = self._stacked
         moved = self.moved
-        return stats.flip_rates(
+        return flipping.flip_rates(
             moved.flips[at, np.newaxis], moved.families[at], kinds, self._number, **self._settings
         )
 
@@ -603,7 +567,7 @@ class _Told:
         if not self.probe.nuisance:
             return
         one, other = self._compared
-        found = stats.compare_flips(flips, one, other, self.design.confidence.level)
+        found = flipping.compare_flips(flips, one, other, self.design.confidence.level)
         margin = self.design.confidence.margin(DEFAULT_FAMILY).difference
         for j in range(len(one)):
             row = self._flips_apart(found, j, int(one[j]), int(other[j]), margin)
@@ -808,7 +772,7 @@ class _Told:
         at = np.flatnonzero(np.isin(moved.kinds, named))
         code = np.searchsorted(named, moved.kinds[at])
         size, sign = np.abs(moved.steps[at]), np.where(moved.steps[at] < 0, -1.0, 1.0)
-        found = stats.dose_response(
+        found = dose.dose_response(
             # a step down and its change, both turned round, lie on the same line
             moved.deltas[at] * sign[:, np.newaxis], moved.families[at], code, size, len(named),
             **self._settings,
@@ -871,7 +835,7 @@ class _Told:
         labels = [self._label(j) for j in range(moved.deltas.shape[1] + 1)]
         method = "least squares through the origin, jackknife of families; max-T"
         yield from self._of(
-            stats.dose_response(*pairs, **self._settings).slope,
+            dose.dose_response(*pairs, **self._settings).slope,
             kinds,
             labels,
             judged=False,
@@ -880,7 +844,7 @@ class _Told:
             family=f"{self.probe.task}, size per {which} distance",
             method=method,
         )
-        found = stats.rank_kinds(*pairs, **self._settings)
+        found = dose.rank_kinds(*pairs, **self._settings)
         for k, kind in enumerate(kinds):
             for j, label in enumerate(labels):
                 yield {

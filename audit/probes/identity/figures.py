@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import matplotlib as mpl
 import numpy as np
@@ -197,7 +197,7 @@ def _curve(rows: pd.DataFrame, attribute: str, group: str) -> pd.DataFrame:
 
 def _draw_curve(
     axis: Axes, rows: pd.DataFrame, curve: pd.DataFrame, name: str, i: int, of: int
-) -> Any:
+) -> Line2D:
     mark, colour = many_looks(i, of)
     colour, width = (INK, 1.8) if name == EVERYONE else (colour, 1.2)
     axis.plot(curve["fmr"], curve["fnmr"], color=colour, lw=width, marker=mark, ms=3.5)

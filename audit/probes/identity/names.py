@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
+
+from audit.stats.error_rates import ErrorRates
 
 #: ``metric`` of rows of MEASURES
 THRESHOLD: Final = "threshold"
@@ -77,12 +78,23 @@ OVER: Final = {FMR: "over subjects on both sides of a pair", FNMR: "over subject
 FEWEST: Final = 4  # subjects: two to fix a threshold on, two to measure
 
 
-Floats = NDArray[np.float64]
-
-
-Integers = NDArray[np.int64]
-
-
 def at_target(target: float) -> str:
     """The condition of all that is measured at the threshold of a target FMR."""
     return f"target FMR {target:g}"
+
+
+def remarks(found: ErrorRates, t: int, c: int) -> str:
+    """What a reader of this cell must know."""
+    told = [found.note[c]]
+    if np.isfinite(found.high_any[t, c]) and found.events[t, c] < found.pairs[t, c]:
+        high = percent(float(found.high_any[t, c]))
+        told.append(f"up to {high} if each subject were like all others or like none")
+    return "".join(f"; {text}" for text in told if text)
+
+
+def percent(share: float) -> str:
+    """A share in the digits that tell small ones apart."""
+    if share == 0:
+        return "0 %"
+    digits = max(0, 1 - int(np.floor(np.log10(100 * share))))
+    return f"{100 * share:.{digits}f} %"

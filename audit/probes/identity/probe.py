@@ -11,28 +11,18 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from pydantic import AfterValidator, Field, model_validator
 
+from audit.core.arrays import Floats, Integers
 from audit.core.errors import InputError, sentence
 from audit.core.rows import Array
 from audit.core.tables import MEASURES, PAIRS
 from audit.data.dataset import Dataset
 from audit.measure.measures import measured
-from audit.probes.identity.names import (
-    AT_ONCE,
-    FEWEST,
-    MATED,
-    NEAREST,
-    SENSITIVE,
-    Floats,
-    Integers,
-)
+from audit.probes.identity.names import AT_ONCE, FEWEST, MATED, NEAREST, SENSITIVE
 from audit.probes.identity.rows import Half
 from audit.probes.identity.watch_list import WatchList, roles, rows_of
 from audit.probes.kit.base import Design, Probe, Seen, pictures_having, require_column
-from audit.stats import verification
-from audit.stats.verification import (
-    Faces,
-    Tile,
-)
+from audit.stats import faces as face_pairs
+from audit.stats.faces import Faces, Tile
 
 
 def _falling(values: tuple[float, ...]) -> tuple[float, ...]:
@@ -224,13 +214,13 @@ class Identity(Probe):
         sittings = None if self.sitting is None else seen.column(self.sitting).astype(str)
         if strangers and self.one_each:
             codes = np.where(_one_each(seen.images.keys, names), codes, -1)
-        return verification.faces(seen.images.vectors, names, codes, groups, sittings)
+        return face_pairs.faces(seen.images.vectors, names, codes, groups, sittings)
 
     def among(self, people: Faces, seed: int) -> list[Tile] | None:
         """All pairs, or a sample of them where two groups have too many."""
         if not self.samples(people):
             return None
-        return verification.sampled_tiles(people, self.pairs, seed)
+        return face_pairs.sampled_tiles(people, self.pairs, seed)
 
     def samples(self, people: Faces) -> bool:
         """Whether some two groups have more pairs than are looked at."""

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from audit.core.rows import Array, Row
+from audit.core.arrays import Floats, Integers
+from audit.core.rows import Row
 from audit.core.tables import EVERYONE, NOT_JUDGED, OK, TOO_FEW, UNDEFINED
 from audit.core.verdicts import Verdict, verdicts
 from audit.measure.metrics import DEFAULT_FAMILY
 from audit.probes.identity.names import (
     ACROSS,
-    DEALS,
     DET_FMR,
     DET_FNMR,
     FMR,
@@ -29,16 +29,29 @@ from audit.probes.identity.names import (
     WITHIN_ACROSS,
     WORST_FMR,
     WORST_FNMR,
-    Floats,
-    Integers,
     at_target,
+    percent,
+    remarks,
+)
+from audit.probes.identity.nulls import beside, by_chance, dealt_matches, dealt_misses
+from audit.probes.identity.ratios import (
+    Ratios,
+    _established,
+    pair_of,
+    picked,
+    ratios_of,
+    union,
+    with_rests,
 )
 from audit.probes.kit.base import Design, Seen
-from audit.stats import verification
+from audit.stats import error_rates, verification
+from audit.stats import faces as face_pairs
 from audit.stats.clustered import Sample, rate_interval
+from audit.stats.error_rates import ErrorRates, Threshold
+from audit.stats.faces import Faces
 from audit.stats.multiplicity import compare
 from audit.stats.significance import bonferroni_level
-from audit.stats.verification import BINS, ErrorRates, Faces, Impostors, Mated, Threshold, tiles
+from audit.stats.verification import BINS, Impostors, Mated
 
 if TYPE_CHECKING:
     from audit.probes.identity.probe import Identity
@@ -61,7 +74,7 @@ class Half:
     def fixers(self) -> Faces:
         """Those who fix the thresholds."""
         people = self.probe.faces(self.seen, self.everyone, 1, strangers=True)
-        return people.only(verification.split_subjects(people.ids, self.design.seed))
+        return people.only(face_pairs.split_subjects(people.ids, self.design.seed))
 
     @cached_property
     def fixed(self) -> Impostors:
@@ -76,7 +89,7 @@ class Half:
         # as for a cell: how many pairs can be made without using a subject twice
         worth = n.sum() ** 2 / max(2 * (n**2).sum(), 1.0)
         found = (
-            verification.threshold_at(self.fixed.pooled, target, float(worth))
+            error_rates.threshold_at(self.fixed.pooled, target, float(worth))
             for target in self.probe.targets
         )
         return tuple(found)
@@ -86,7 +99,7 @@ class Half:
         """Thresholds of the points of DET curves: those of falling FMRs among who fixes them."""
         if not self.fixed.pooled.sum():
             return np.empty(0)
-        found = (verification.threshold_at(self.fixed.pooled, float(f)).value for f in POINTS)
+        found = (error_rates.threshold_at(self.fixed.pooled, float(f)).value for f in POINTS)
         return np.unique(list(found))
 
     def thresholds(self) -> Iterator[Row]:
@@ -158,21 +171,21 @@ class Half:
             return ""
         return f"{several.sum()} of {several.size} subjects have pictures in several groups"
 
-    def _measured(self, attribute: str, names: tuple[str, ...], codes: Integers) -> _Measured:
+    def _measured(self, attribute: str, names: tuple[str, ...], codes: Integers) -> Measured:
         """Those who did not fix the thresholds, in groups."""
         strangers, people = (
             self.probe.faces(self.seen, codes, len(names), strangers=chosen)
             for chosen in (True, False)
         )
         strangers, people = (
-            faces.only(~verification.split_subjects(faces.ids, self.design.seed))
+            faces.only(~face_pairs.split_subjects(faces.ids, self.design.seed))
             for faces in (strangers, people)
         )
-        return _Measured(self, attribute, names, strangers, people)
+        return Measured(self, attribute, names, strangers, people)
 
 
 @dataclass(frozen=True)
-class _Measured:
+class Measured:
     """The half of the subjects that is measured, in the groups of one attribute.
 
     ``strangers``: the pictures of which two people's are compared; ``people``: all of them.
@@ -186,42 +199,50 @@ class _Measured:
 
     @property
     def targets(self) -> list[float]:
+        """The targets of false matches that can be aimed at."""
         return [self.half.probe.targets[t] for t in self.half.usable]
 
     @property
     def edges(self) -> list[float]:
+        """The threshold of each target."""
         return [self.half.at[t].value for t in self.half.usable]
 
     @cached_property
     def impostors(self) -> Impostors:
+        """Pairs of two people, counted."""
         among = self.half.probe.among(self.strangers, self.half.design.seed)
         return verification.impostors(self.strangers, self.edges, among)
 
     @cached_property
     def mated(self) -> Mated:
+        """Pairs of pictures of one person, counted."""
         return verification.mated(self.people, self.edges, self.half.probe.apart)
 
     @cached_property
     def false_matches(self) -> Sample:
+        """False matches by group and replicate."""
         c = self.half.design
         return self.impostors.sample(c.seed, c.confidence.resamples)
 
     @cached_property
     def misses(self) -> Sample:
+        """Pairs of one person that do not pass, by group and replicate."""
         c = self.half.design
         return self.mated.sample(c.seed, c.confidence.resamples)
 
     @cached_property
     def fmr(self) -> ErrorRates:
+        """False match rates."""
         c = self.half.design
-        return verification.false_match_rates(
+        return error_rates.false_match_rates(
             self.impostors, c.confidence.level, c.seed, c.confidence.resamples
         )
 
     @cached_property
     def fnmr(self) -> ErrorRates:
+        """False non-match rates."""
         c = self.half.design
-        return verification.false_non_match_rates(
+        return error_rates.false_non_match_rates(
             self.mated, c.confidence.level, c.seed, c.confidence.resamples
         )
 
@@ -272,7 +293,7 @@ class _Measured:
                 "subjects": int(found.subjects[t, c]),
                 "family": f"{self.half.probe.task}, {metric}, by {self.attribute}",
                 "family_size": size,
-                "method": f"{OVER[metric]}{_told(found, t, c)}",
+                "method": f"{OVER[metric]}{remarks(found, t, c)}",
                 "status": status,
                 "reason": reason,
                 "verdict": NOT_JUDGED,
@@ -288,7 +309,7 @@ class _Measured:
         at = np.round((grid + 1) * BINS / 2).astype(np.int64)
         for g, name in enumerate(self.names):
             impostor, genuine = self.impostors.histogram[g, g], self.mated.histogram[g]
-            found = verification.detection_error_tradeoff(impostor, genuine)
+            found = error_rates.detection_error_tradeoff(impostor, genuine)
             for metric, values, n in (
                 (DET_FMR, found.fmr, impostor.sum()),
                 (DET_FNMR, found.fnmr, genuine.sum()),
@@ -313,20 +334,20 @@ class _Measured:
         """The worst group's rates over those of all groups' pairs together."""
         within = np.flatnonzero(self.impostors.within)
         group, own = self.strangers.group, self._own_pairs
-        every = _with_rests(_picked(self.false_matches, within), group, own, 2)
+        every = with_rests(picked(self.false_matches, within), group, own, 2)
         sampled = self.half.probe.samples(self.strangers)
-        null = None if sampled else _dealt_matches(self, ~self.few(self.strangers))
+        null = None if sampled else dealt_matches(self, ~self.few(self.strangers))
         yield from self._over_all(WORST_FMR, every, ~self.few(self.strangers), null)
         if self.mated.pairs.any():
-            every = _with_rests(self.misses, self.mated.group, self.mated.pairs, 1)
-            null = _dealt_misses(self, ~self.few(self.people))
+            every = with_rests(self.misses, self.mated.group, self.mated.pairs, 1)
+            null = dealt_misses(self, ~self.few(self.people))
             yield from self._over_all(WORST_FNMR, every, ~self.few(self.people), null)
 
     def _over_all(
         self, metric: str, every: Sample, enough: NDArray[np.bool_], null: Floats | None
     ) -> Iterator[Row]:
         """One row a target; ``every`` has the groups, then all others of each."""
-        found = _ratios(metric, every, enough, self.half.design.confidence.level)
+        found = ratios_of(metric, every, enough, self.half.design.confidence.level)
         for t, target in enumerate(self.targets):
             row = self._row(metric, target) | self._family(metric, found.size)
             headline = t == 0 and " x " not in self.attribute
@@ -336,7 +357,7 @@ class _Measured:
                 yield row | ({"statement": self._unsaid(row, target)} if told else {})
                 continue
             row |= self._widest(found, every, t)
-            row |= _beside(row["value"], None if null is None else null[t], row["level"])
+            row |= beside(row["value"], None if null is None else null[t], row["level"])
             yield row | ({"statement": self._said(row, every, t, target)} if headline else {})
 
     @property
@@ -356,7 +377,7 @@ class _Measured:
             "group": "",
         }
 
-    def _widest(self, found: _Ratios, every: Sample, t: int) -> Row:
+    def _widest(self, found: Ratios, every: Sample, t: int) -> Row:
         """The largest ratio, with bounds on the largest: those of all groups hold at once."""
         g = int(np.nanargmax(found.value[t]))
         low, high = float(np.fmax.reduce(found.low[t])), float(np.fmax.reduce(found.high[t]))
@@ -396,9 +417,9 @@ class _Measured:
         """Pairs of two people of one group over pairs of two groups: are they more alike?"""
         within = self.impostors.within
         own = self._own_pairs
-        both = _pair_of(
-            _union(self.false_matches, np.flatnonzero(within), own, 2),
-            _union(
+        both = pair_of(
+            union(self.false_matches, np.flatnonzero(within), own, 2),
+            union(
                 self.false_matches, np.flatnonzero(~within),
                 self.impostors.pairs.sum(axis=1) - own, 2,
             ),
@@ -441,9 +462,9 @@ class _Measured:
         }
         who, verb, all_pairs = of[row["metric"]]
         return (
-            f"{self._at(target)}, {_percent(rate)} of the pairs of {who} {self.attribute} {group} "
+            f"{self._at(target)}, {percent(rate)} of the pairs of {who} {self.attribute} {group} "
             f"({row['events']:,} of {row['n']:,}) {verb}: {row['value']:.2f} times the "
-            f"{_percent(overall)} of {all_pairs} ({level} {ends}{_by_chance(row)}"
+            f"{percent(overall)} of {all_pairs} ({level} {ends}{by_chance(row)}"
             f"{self._sittings(row['metric'])}); {said}."
         )
 
@@ -457,7 +478,7 @@ class _Measured:
 
     def _at(self, target: float) -> str:
         return (
-            f"At a threshold that lets {_percent(target)} of the pairs of two people pass for one "
+            f"At a threshold that lets {percent(target)} of the pairs of two people pass for one "
             f"(fixed on {len(self.half.fixers.ids):,} other subjects)"
         )
 
@@ -465,229 +486,3 @@ class _Measured:
         """What is known of the sittings of mated pairs."""
         notes = dict.fromkeys(note for note in self.fnmr.note if note)
         return "".join(f"; {note}" for note in notes) if metric == WORST_FNMR else ""
-
-
-def _union(sample: Sample, cells: Integers, pairs: Integers, sides: int) -> Sample:
-    """Several cells as one.
-
-    ``pairs`` of each subject, (S,); each is counted with ``sides`` of its subjects. What they are
-    worth is the module's rule for one cell, ``sides N² / sum n_i²``.
-    """
-    n, events = (v[:, cells].sum(axis=1, keepdims=True) for v in (sample.n, sample.events))
-    square, fourth = (max(float((pairs.astype(np.float64) ** k).sum()), 1.0) for k in (2, 4))
-    like = np.ones_like(n, dtype=np.float64)
-    deviations = None
-    if sample.deviations is not None:
-        share = (sample.n[:, cells] / np.maximum(n, 1)).astype(np.float32)
-        deviations = np.einsum("tc,tcb->tb", share, sample.deviations[:, cells])[:, np.newaxis]
-    return Sample(
-        n,
-        events,
-        np.full_like(n, int((pairs > 0).sum())),
-        sides * n.astype(np.float64) ** 2 / square,
-        like * square**2 / fourth * (n > 0),
-        deviations,
-        np.ones((1, 1), bool),
-    )
-
-
-def _pair_of(one: Sample, other: Sample) -> Sample:
-    """Two samples side by side, of the same subjects."""
-    return _beside_each_other([one, other], np.ones((2, 2), bool))
-
-
-def _picked(sample: Sample, cells: Integers) -> Sample:
-    """Some of the cells."""
-    return replace(
-        sample,
-        **{name: getattr(sample, name)[:, cells] for name in _COUNTS},
-        deviations=None if sample.deviations is None else sample.deviations[:, cells],
-        shared=sample.shared[np.ix_(cells, cells)],
-    )
-
-
-_COUNTS: Final = ("n", "events", "subjects", "copies", "blocks")
-
-
-def _with_rests(sample: Sample, group: Integers, pairs: Integers, sides: int) -> Sample:
-    """Groups that share no subject, and all others of each after them.
-
-    ``group`` and ``pairs`` of each subject, (S,): its pairs with its own group.
-    """
-    every = np.arange(sample.n.shape[1])
-    rests = [
-        _union(sample, np.delete(every, g), np.where(group == g, 0, pairs), sides) for g in every
-    ]
-    shared = np.zeros((2 * every.size, 2 * every.size), bool)
-    return _beside_each_other([sample, *rests], shared)
-
-
-@dataclass(frozen=True)
-class _Ratios:
-    """Each group's rate over that of all groups, with bounds for all at once; arrays (T, G).
-
-    ``sure``: the rate of all others is established too. ``size``: comparisons of the family.
-    """
-
-    value: Floats
-    low: Floats
-    high: Floats
-    sure: NDArray[np.bool_]
-    size: int
-
-
-def _ratios(metric: str, every: Sample, enough: NDArray[np.bool_], level: float) -> _Ratios:
-    """Rates over that of all, from the ratios to all others, who share no subject.
-
-    Formula: with w the group's share of the pairs and r its rate over that of all others, the ratio
-    to all is ``1 / (w + (1 - w) / r)``, which rises with r, so bounds of r give bounds of it. Where
-    the rate of all others is not established, r is only known to be above the group's lower bound
-    over the others' upper bound if each subject is like all others or like none.
-    """
-    groups = every.n.shape[1] // 2
-    one, other = np.arange(groups), np.arange(groups) + groups
-    established = _established(metric, every)
-    usable = (
-        established[:, one] & enough & (every.copies[:, one] > 1) & (every.copies[:, other] > 1)
-    )
-    found = compare(every, one, other, usable, level)
-    levels = np.tile(found.levels, 2)
-    low, most = rate_interval(every, levels)[0], replace(every, deviations=None)
-    sure = established[:, other]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        least = low[:, one] / rate_interval(most, levels)[1][:, other]
-        ends = (
-            every.rate[:, one] / every.rate[:, other],
-            np.where(sure, found.ratio.low_all, least),
-            np.where(sure, found.ratio.high_all, np.inf),
-        )
-        share = every.n[:, one] / (every.n[:, one] + every.n[:, other])
-        value, lower, upper = (
-            np.where(usable, 1 / (share + (1 - share) / end), np.nan) for end in ends
-        )
-    return _Ratios(value, lower, upper, sure, found.size)
-
-
-def _established(metric: str, sample: Sample) -> NDArray[np.bool_]:
-    """Which rates have an event and, of false matches, are not too few by the rule of 3."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        least = verification.RULE / sample.copies if metric != WORST_FNMR else 0.0
-        return np.asarray((sample.events > 0) & (sample.rate >= least))
-
-
-def _beside_each_other(parts: list[Sample], shared: NDArray[np.bool_]) -> Sample:
-    names = ("n", "events", "subjects", "copies", "blocks")
-    joined = {n: np.concatenate([getattr(p, n) for p in parts], axis=1) for n in names}
-    moved = [p.deviations for p in parts if p.deviations is not None]
-    deviations = np.concatenate(moved, axis=1) if len(moved) == len(parts) else None
-    return Sample(**joined, deviations=deviations, shared=shared)
-
-
-def _dealt_matches(found: _Measured, enough: NDArray[np.bool_]) -> Floats:
-    """Worst over all, (T, DEALS), when whole subjects are dealt to the groups by chance.
-
-    Subjects keep all their matches with each other; only who is in which group is dealt, so that
-    the groups keep their numbers of subjects.
-    """
-    people = found.strangers
-    i, j, x = _matched(people, found.impostors.thresholds)
-    sizes = np.diff(people.starts).astype(np.float64)
-    g = len(found.names)
-    ratios = np.empty((len(found.edges), DEALS))
-    for deal, group in enumerate(_deals(people.group, found.half.design.seed)):
-        total, squared = (np.bincount(group, sizes**k, g) for k in (1, 2))
-        pairs = (total**2 - squared) / 2
-        inside = group[i] == group[j]
-        matches = np.stack([np.bincount(group[i[inside]], row[inside], g) for row in x])
-        ratios[:, deal] = _worst_ratio(matches, pairs, enough)
-    return ratios
-
-
-def _dealt_misses(found: _Measured, enough: NDArray[np.bool_]) -> Floats:
-    """The same of mated pairs: subjects who have some are dealt."""
-    counts, g = found.mated, len(found.names)
-    some = counts.pairs > 0
-    misses, pairs, group = counts.misses[some].T, counts.pairs[some], counts.group[some]
-    ratios = np.empty((len(found.edges), DEALS))
-    for deal, dealt in enumerate(_deals(group, found.half.design.seed)):
-        missed = np.stack([np.bincount(dealt, row, g) for row in misses])
-        ratios[:, deal] = _worst_ratio(missed, np.bincount(dealt, pairs, g), enough)
-    return ratios
-
-
-def _deals(group: Integers, seed: int) -> Iterator[Integers]:
-    random = np.random.default_rng([seed, DEALS])
-    for _ in range(DEALS):
-        yield random.permutation(group)
-
-
-def _worst_ratio(events: Array, n: Array, enough: NDArray[np.bool_]) -> Floats:
-    """Largest rate of the groups that are compared over the rate of all, (T,)."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        rate = np.where(enough & (n > 0), events / n, -np.inf).max(axis=1)
-        ratio = rate / (events.sum(axis=1) / n.sum())
-    return np.where(np.isfinite(ratio), ratio, np.nan)
-
-
-def _matched(people: Faces, thresholds: Floats) -> tuple[Integers, Integers, Floats]:
-    """Pairs of two subjects (K,), (K,) and how many of their pictures match, (T, K)."""
-    first = np.round((thresholds + 1) * BINS / 2)
-    subject, s = people.subject, len(people.ids)
-    codes, places = [np.empty(0, np.int64)], [np.empty(0, np.float32)]
-    for tile in tiles(people):
-        rows, columns = (slice(people.starts[r.start], people.starts[r.stop])
-                         for r in (tile.rows, tile.columns))  # fmt: skip
-        # the bin in which the module counts it, so that both see the same matches
-        place = (people.vectors[rows] @ people.vectors[columns].T + np.float32(1)) * (BINS / 2)
-        r, c = np.nonzero(place >= first.min(initial=BINS))
-        i, j = subject[rows][r], subject[columns][c]
-        kept = i < j if tile.rows == tile.columns else np.ones(i.size, bool)
-        codes.append((i * s + j)[kept])
-        places.append(place[r, c][kept])
-    pairs, at = np.unique(np.concatenate(codes), return_inverse=True)
-    high = np.concatenate(places)
-    counted = [np.bincount(at, high >= edge, pairs.size) for edge in first]
-    x = np.stack(counted).astype(np.float64)
-    return pairs // s, pairs % s, x
-
-
-def _beside(value: float, null: Floats | None, level: float) -> Row:
-    """What chance alone gives, and how often it gives as much."""
-    dealt = np.empty(0) if null is None else null[~np.isnan(null)]
-    if not dealt.size:
-        return {}
-    low, high = np.quantile(dealt, [(1 - level) / 2, (1 + level) / 2])
-    return {
-        "null_mean": float(dealt.mean()),
-        "null_low": float(low),
-        "null_high": float(high),
-        # a dealt ratio that equals the observed one to the last digits is no smaller
-        "p": float((1 + (dealt >= value * (1 - 1e-9)).sum()) / (dealt.size + 1)),
-        "smallest_p": 1 / (dealt.size + 1),
-    }
-
-
-def _by_chance(row: Row) -> str:
-    if np.isnan(row.get("null_high", np.nan)):
-        return ""
-    return (
-        f"; {row['null_mean']:.2f} on average and seldom above {row['null_high']:.2f} if subjects "
-        "are dealt to the groups by chance"
-    )
-
-
-def _told(found: ErrorRates, t: int, c: int) -> str:
-    """What a reader of this cell must know."""
-    told = [found.note[c]]
-    if np.isfinite(found.high_any[t, c]) and found.events[t, c] < found.pairs[t, c]:
-        high = _percent(float(found.high_any[t, c]))
-        told.append(f"up to {high} if each subject were like all others or like none")
-    return "".join(f"; {text}" for text in told if text)
-
-
-def _percent(share: float) -> str:
-    """A share in the digits that tell small ones apart."""
-    if share == 0:
-        return "0 %"
-    digits = max(0, 1 - int(np.floor(np.log10(100 * share))))
-    return f"{100 * share:.{digits}f} %"

@@ -18,7 +18,7 @@ from audit.measure.abstention import Asked, Question, gap_sentence, measures_of,
 from audit.measure.measures import measured
 from audit.probes.identity.names import AT_ONCE, FPIR, RANK_ONE, TPIR, at_target
 from audit.probes.kit.base import pictures_having
-from audit.stats.verification import split_subjects
+from audit.stats.faces import split_subjects
 
 if TYPE_CHECKING:
     from audit.probes.identity.probe import Identity

@@ -18,7 +18,7 @@ from audit.core.tables import CHOICES
 from audit.data.dataset import Dataset
 from audit.data.labels import LabelSet, PromptSet, load_label_set, load_prompt_set
 from audit.data.remarks import Remark, counted, tally
-from audit.measure.prompt_variants import class_embeddings, ensemble, every_wording
+from audit.measure.prompts import class_embeddings, ensemble, every_wording
 from audit.measure.thresholds import CLIP_THRESHOLDS
 from audit.probes.kit.base import Probe, Seen, Texts
 from audit.probes.kit.variants import Wordings

@@ -5,15 +5,17 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Final
 
 import matplotlib as mpl
 import pandas as pd
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.typing import ColorType
 
 from audit.core.characters import visible
 from audit.core.evidence import addresses, named
@@ -136,32 +138,40 @@ class _LogPercent(mpl.ticker.LogFormatter):
         return f"{x:g}%" if super().__call__(x, pos) else ""
 
 
-def log_percent_axis(axis: Any) -> None:
+def log_percent_axis(axis: Axis) -> None:
     """A logarithmic axis in percent; between powers of ten only where there is room."""
     axis.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: f"{v:g}%"))
     axis.set_minor_formatter(_LogPercent(labelOnlyBase=False))
 
 
-def draw_judged(axis: Axes, y: float, row: Record, name: str, scale: int = 1, **look: Any) -> None:
+def draw_judged(
+    axis: Axes, y: float, row: Record, name: str, scale: int = 1, clip: bool = True
+) -> None:
     """The simultaneous bounds of a row at height ``y``, and the mark of its verdict.
 
-    ``name`` is the mark's in the drawing, ``scale`` 100 for shares that are shown in percent.
+    ``name`` is the mark's in the drawing, ``scale`` 100 for shares that are shown in percent,
+    ``clip`` whether what lies outside the axes is cut off.
     """
     colour = COLOURS[row.verdict]
     bounds = [scale * row.low_simultaneous, scale * row.high_simultaneous]
     axis.plot(bounds, [y, y], color=colour, lw=1.8, gid="interval")
     fill = "white" if row.verdict == INCONCLUSIVE else colour
     mark = MARKS[row.verdict]
-    axis.plot(scale * row.value, y, mark, ms=7, mfc=fill, mec=colour, gid=name, **look)
+    axis.plot(scale * row.value, y, mark, ms=7, mfc=fill, mec=colour, gid=name, clip_on=clip)
 
 
 def draw_curves(
-    axis: Axes, rows: pd.DataFrame, named: Sequence[str], most: int, unit: int = 100, **look: Any
+    axis: Axes,
+    rows: pd.DataFrame,
+    named: Sequence[str],
+    most: int,
+    unit: int = 100,
+    clip: bool = True,
 ) -> None:
     """A line a group over the threshold, in percent; a named one has marks and a band.
 
     ``most``: as many as may be named, which decides their looks. ``unit``: what a threshold is
-    multiplied by, 100 for percent.
+    multiplied by, 100 for percent. ``clip``: whether what lies outside the axes is cut off.
     """
     for group, curve in rows[rows["status"] == OK].groupby("group", sort=False):
         curve = curve.sort_values("threshold")
@@ -171,11 +181,11 @@ def draw_curves(
             axis.plot(x, y, color=GREY, lw=0.8, alpha=0.6, gid="other curve")
             continue
         mark, colour = many_looks(named.index(str(group)), most)
-        axis.plot(x, y, color=colour, marker=mark, ms=5, lw=1.4, gid="curve", **look)
+        axis.plot(x, y, color=colour, marker=mark, ms=5, lw=1.4, gid="curve", clip_on=clip)
         axis.fill_between(x, low, high, color=colour, alpha=0.12, lw=0)
 
 
-def many_looks(i: int, of: int) -> tuple[str, Any]:
+def many_looks(i: int, of: int) -> tuple[str, ColorType]:
     """Mark and colour of the i-th of so many groups; all alike where there are too many."""
     if of > len(MANY_MARKS):
         return "o", GREY

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 import matplotlib as mpl
 import numpy as np
@@ -74,7 +74,9 @@ def _number(examples: str) -> float:
     return _ENDS[examples] if examples in _ENDS else float(examples)
 
 
-def _draw(axis: Axes, rows: pd.DataFrame, conditions: list[str], i: int, groups: list[str]) -> Any:
+def _draw(
+    axis: Axes, rows: pd.DataFrame, conditions: list[str], i: int, groups: list[str]
+) -> Line2D:
     """One group's curve, set off a little from the others."""
     mark, colour = many_looks(i, len(groups))
     place = {name: x for x, name in enumerate(conditions)}

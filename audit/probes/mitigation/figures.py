@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import pandas as pd
 from matplotlib.artist import Artist
@@ -13,6 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from audit.core.errors import InputError, sentence
+from audit.core.evidence import each
+from audit.core.rows import Record
 from audit.core.rundir import Run
 from audit.core.tables import OK
 from audit.probes.kit.changes import ACCURACY_CHANGE, GAP_CHANGE
@@ -108,7 +110,7 @@ def _draw(axis: Axes, rows: pd.DataFrame, conditions: Sequence[str]) -> None:
     margin = rows["margin"].iloc[0]
     axis.axvspan(-margin, margin, color=MARGIN_FILL, lw=0, zorder=0)
     axis.axvline(0, color=INK, lw=0.8, zorder=1)
-    by_name: dict[Any, Any] = {row.condition: row for row in rows.itertuples()}
+    by_name: dict[str, Record] = {row.condition: row for row in each(rows)}
     for y, name in enumerate(conditions):
         row = by_name.get(name)
         if row is None:

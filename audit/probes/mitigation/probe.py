@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import AfterValidator, Field, model_validator
 
+from audit.core.arrays import Floats
 from audit.core.errors import InputError, sentence
 from audit.core.tables import CHOICES, ENSEMBLE, MEASURES, NOT_JUDGED
 from audit.data.dataset import Dataset
@@ -34,7 +35,6 @@ from audit.stats.mitigation import (
 if TYPE_CHECKING:
     from audit.store.embeddings import Embeddings
 
-Floats = NDArray[np.float64]
 
 #: ``metric`` of rows: how many dimensions or directions a condition takes away
 REMOVED: Final = "dimensions removed"

@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import AfterValidator, Field
 
+from audit.core.arrays import Floats, Integers
 from audit.core.errors import InputError, sentence
 from audit.core.rows import Array, Row, Values
 from audit.core.tables import (
@@ -26,7 +27,7 @@ from audit.data.dataset import Dataset
 from audit.data.labels import Label, LabelSet, PromptSet, load_label_set, load_prompt_set, normalise
 from audit.measure.measures import measured
 from audit.measure.metrics import DEFAULT_FAMILY, rates, tally
-from audit.measure.prompt_variants import ensemble
+from audit.measure.prompts import ensemble
 from audit.probes.kit.base import Design, Probe, Seen, Texts, require_column
 from audit.probes.kit.choice import TIE
 from audit.stats.scoring import Scoring
@@ -44,9 +45,6 @@ SENSITIVE: Final = "naming"
 #: deals of the names to the subjects, for what chance alone gives
 DEALS: Final = 199
 _AT_ONCE: Final = 4096  # pictures whose similarities are held
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 
 def _rising(values: tuple[int, ...]) -> tuple[int, ...]:

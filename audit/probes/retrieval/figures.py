@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 import matplotlib as mpl
 import numpy as np
@@ -134,7 +135,7 @@ def _in_order(column: Values) -> Values:
     return column.map({name: i for i, name in enumerate(column.unique())})
 
 
-def _name_places(axes: Any, places: list[tuple[str, str]]) -> None:
+def _name_places(axes: Sequence[Axes], places: list[tuple[str, str]]) -> None:
     """Attribute and depth at the left, and a line between attributes."""
     names = [
         f"{plain(attribute) if i == 0 or places[i - 1][0] != attribute else ''}   {depth}"

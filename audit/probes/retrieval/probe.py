@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, Final, Literal, Self
+from typing import Annotated, ClassVar, Final, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest, unknown
-from audit.core.rows import Array, Row
+from audit.core.rows import Array, Row, Values
 from audit.core.tables import ENSEMBLE, MEASURES, RANKS, TOO_FEW, UNDEFINED
 from audit.data.dataset import Dataset
 from audit.data.guard import accusation
@@ -30,12 +30,13 @@ from audit.data.remarks import Remark
 from audit.data.yamlfile import FieldError
 from audit.measure.measures import measured
 from audit.measure.metrics import DEFAULT_FAMILY
-from audit.measure.prompt_variants import ensemble
+from audit.measure.prompts import ensemble
 from audit.models.encoder import Gives
 from audit.probes.kit.base import Design, Probe, Seen, Texts
 from audit.probes.retrieval import relevance
 from audit.probes.retrieval.names import ALL, BATCH, DIGITS, MAX_SKEW, UNITS, group_named
-from audit.probes.retrieval.rows import Ranked, Told, headlines
+from audit.probes.retrieval.ranked import Ranked
+from audit.probes.retrieval.rows import Told, headlines
 from audit.stats import parity, ranking
 from audit.stats.gaps import TOO_FEW_GROUPS
 from audit.stats.ranking import Ranking, Top
@@ -65,7 +66,7 @@ def _possible(target: str | Mapping[str, float]) -> str | Mapping[str, float]:
     return target
 
 
-def _once(targets: tuple[str | Mapping[str, float], ...]) -> Any:
+def _once(targets: tuple[str | Mapping[str, float], ...]) -> tuple[str | Mapping[str, float], ...]:
     return tuple({group_named(target): target for target in targets}.values())
 
 
@@ -467,7 +468,7 @@ class Retrieval(Probe):
         }
 
 
-def _keys(names: Any, ids: Array) -> NDArray[np.int64]:
+def _keys(names: Sequence[str] | Values | Array, ids: Array) -> NDArray[np.int64]:
     """The place of each image id among all, which are sorted."""
     codes, distinct = pd.factorize(pd.Series(names, dtype="str"))
     return np.searchsorted(ids, np.asarray(distinct, str))[codes].astype(np.int64)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import sys
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -18,7 +18,7 @@ from audit.core.digits import rounded
 from audit.core.rows import Row
 from audit.core.tables import NOT_JUDGED, OK, TOO_FEW, UNDEFINED
 from audit.core.verdicts import Verdict, verdicts
-from audit.measure.metrics import DEFAULT_FAMILY, margin_family, standing
+from audit.measure.metrics import DEFAULT_FAMILY, margin_family
 from audit.probes.kit.base import Design
 from audit.probes.retrieval.names import (
     ALL,
@@ -37,77 +37,18 @@ from audit.probes.retrieval.names import (
     SHARE,
     TOLD,
     UNITS,
-    UNKNOWN,
     WHOLE,
     group_named,
 )
-from audit.stats import parity, ranking
-from audit.stats.ranking import Beside, Bounded, Nulls, Ranking
+from audit.probes.retrieval.ranked import Ranked
+from audit.stats import parity, ranking, ranking_bounds, ranking_null
+from audit.stats.ranking import Ranking
+from audit.stats.ranking_bounds import Bounded
+from audit.stats.ranking_null import Beside, Nulls
 from audit.stats.significance import bonferroni_level, holm
 
 if TYPE_CHECKING:
     from audit.probes.retrieval.probe import Retrieval, Target
-
-
-@dataclass(frozen=True)
-class Ranked:
-    """Who is ranked for an attribute: groups large enough, the code of every picture in them.
-
-    ``every``: all groups, ``whose`` the place of each picture's among them, -1 where
-    its group is unknown. ``left_out``: who is in no ranking, and why.
-    """
-
-    attribute: str
-    names: tuple[str, ...]
-    codes: NDArray[np.int64]
-    clusters: NDArray[np.int64]
-    every: tuple[str, ...]
-    whose: NDArray[np.int64]
-    left_out: str
-
-    @classmethod
-    def of(cls, attribute: str, design: Design) -> Ranked:
-        """The groups of an attribute that are compared; clusters are numbered as the draws are."""
-        groups = design.groups
-        at = groups.columns(attribute)
-        member = groups.member[:, at]
-        clusters = design.draws.rows(groups.clusters)
-        subjects = np.array([np.unique(clusters[of]).size for of in member.T], dtype=np.int64)
-        sizes = member.sum(axis=0)
-        status, reason = standing(sizes, subjects, design.confidence.min_group)
-        usable = np.asarray(status == OK)
-        named = groups.index.get_level_values("group")[at]
-        whose, codes = _codes(member), _codes(member[:, usable])
-        why = np.where(sizes == 0, "no picture", reason.astype(str))
-        out = [f"{named[int(g)]} ({why[g]})" for g in np.flatnonzero(~usable)]
-        out += [UNKNOWN] * bool((whose < 0).any())
-        told = ", ".join(out)
-        return cls(attribute, tuple(named[usable]), codes, clusters, tuple(named), whose, told)
-
-    @property
-    def not_ranked(self) -> str:
-        """Who is in no ranking, as the end of a sentence; blank if all are in it."""
-        return f"; not ranked by {self.attribute}: {self.left_out}" if self.left_out else ""
-
-    def of_two(self, names: Sequence[str]) -> NDArray[np.int64] | None:
-        """Codes of all pictures: in the first group, in the second, or NEITHER; None if not two."""
-        if len(names) != 2 or not {*names} <= {*self.names}:
-            return None
-        both = np.array([self.every.index(name) for name in names])[:, np.newaxis]
-        return np.where(
-            (self.whose == both).any(axis=0), (self.whose == both[1]) * 1, parity.NEITHER
-        )
-
-    def neither(self, names: Sequence[str]) -> str:
-        """Whose pictures are of neither of two groups."""
-        here = np.unique(self.whose)
-        others = [self.every[g] for g in here if g >= 0 and self.every[g] not in names]
-        return ", ".join(others + [UNKNOWN] * bool(here[0] < 0))
-
-
-def _codes(member: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """The group of each picture by membership (n, g), -1 where it is in none."""
-    return np.where(member.any(axis=1), member.argmax(axis=1) if member.size else 0, -1)
 
 
 @dataclass(frozen=True)
@@ -184,7 +125,7 @@ class Told:
         """The rankings against one target: beside chance, and with bounds."""
         c = self.design.confidence
         wanted = target if isinstance(target, str) else shares
-        nulls = ranking.null(
+        nulls = ranking_null.null(
             self.list_,
             self.ks,
             wanted,
@@ -195,7 +136,7 @@ class Told:
         )
         near = self.list_.first(ranking.places(self.probe.k[-1], sys.maxsize))
         alone, together = (
-            ranking.bounds(near, self.ks, wanted, self.design.draws.weights, level)
+            ranking_bounds.bounds(near, self.ks, wanted, self.design.draws.weights, level)
             for level in (c.level, self.each)
         )
         return _Case(self, group_named(target), shares, nulls, alone, together)
@@ -565,7 +506,7 @@ def _dealt(nulls: Nulls | parity.Null) -> str:
     return f"no null: {nulls.reason}" if nulls.reason else null
 
 
-def _beside(measure: Beside, at: Any) -> Row:
+def _beside(measure: Beside, at: int | tuple[int, ...]) -> Row:
     """A value and its null."""
     names = {"value": "value", "null_mean": "mean", "null_low": "low", "null_high": "high"}
     names |= {"p": "p", "smallest_p": "smallest_p"}

@@ -221,7 +221,7 @@ def _draw_difference(axis: Axes, y: int, row: Record) -> None:
     """A verdict's mark with bounds on the margin's band; under it the null, from its mean on."""
     band = (0, y - 0.51), row.margin, 1.02
     axis.add_patch(Rectangle(*band, color=MARGIN_FILL, lw=0, zorder=0))
-    draw_judged(axis, y, row, "difference", clip_on=False)
+    draw_judged(axis, y, row, "difference", clip=False)
     if np.isnan(row.null_mean):
         return
     chance: Row = {"color": PINK, "clip_on": False}

@@ -6,7 +6,7 @@ import hashlib
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Final, Self
 
 import numpy as np
 import pandas as pd
@@ -21,15 +21,13 @@ from pydantic import (
     model_validator,
 )
 
+from audit.core.arrays import Flags, Integers
 from audit.core.errors import InputError, sentence
 from audit.core.rows import Array, Row, Values
 from audit.data.dataset import Dataset
 from audit.data.labels import normalise, prompt
 from audit.data.tags import Text
 from audit.probes.kit.base import require_column, require_values
-
-Integers = NDArray[np.int64]
-Flags = NDArray[np.bool_]
 
 #: what a caption is to a picture
 RIGHT: Final = "the right caption"
@@ -247,7 +245,7 @@ class Template(BaseModel):
         places = np.split(at.reshape(len(own), -1), ends, axis=1)
         whole = np.tile(np.arange(len(self.others)) + len(captions), (len(own), 1))
         places[ROLES.index(OTHER)] = np.hstack([places[ROLES.index(OTHER)], whole])
-        return _side_by_side((*captions, *self.others), places, (own >= 0).all(axis=1))
+        return _side_by_side((*captions, *self.others), places, np.all(own >= 0, axis=1))
 
     def filled(self, values: Mapping[str, str]) -> str:
         """The template with a value in every place, 'a' or 'an' by their sound."""
@@ -402,7 +400,7 @@ def _placed(columns: Sequence[Values], separator: str, places: dict[str, int], n
     return np.array(padded, dtype=np.int64).reshape(n, width)
 
 
-def _side_by_side(captions: tuple[str, ...], blocks: Sequence[Integers], asked: Any) -> Offered:
+def _side_by_side(captions: tuple[str, ...], blocks: Sequence[Integers], asked: Flags) -> Offered:
     """Places of the captions of every role, in the order of the roles, as one."""
     role = np.repeat(np.arange(len(blocks)), [block.shape[1] for block in blocks])
     nothing_right_but_this = np.zeros(len(asked), np.int64)

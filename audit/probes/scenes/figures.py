@@ -113,7 +113,7 @@ def abstention_curves(run: Run, task: str, attribute: str) -> Figure:
         figure = blank(4.0)
         axes = figure.subplots(1, len(metrics), sharex=True, squeeze=False)[0]
         for axis, metric in zip(axes, metrics, strict=True):
-            draw_curves(axis, rows[rows["metric"] == metric], groups, NAMED, clip_on=False)
+            draw_curves(axis, rows[rows["metric"] == metric], groups, NAMED, clip=False)
             axis.set_ylim(-2, 102)
             for scale in (axis.xaxis, axis.yaxis):
                 scale.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: f"{v:g}%"))

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
+from audit.core.arrays import Flags, Integers
 from audit.core.errors import InputError, sentence
 from audit.core.rows import Row
 from audit.core.tables import (
@@ -46,7 +47,7 @@ from audit.measure.abstention import (
 )
 from audit.measure.effects import condition_effects
 from audit.measure.measures import measured
-from audit.measure.prompt_variants import ensemble, every_wording
+from audit.measure.prompts import ensemble, every_wording
 from audit.probes.kit.base import Design, Probe, Seen, Texts
 from audit.probes.kit.choice import TIE
 from audit.probes.kit.footage import FOOTAGE_KEYS, InPoorFootage
@@ -58,8 +59,6 @@ from audit.probes.scenes.captions import (
     ROLES,
     Columns,
     Detail,
-    Flags,
-    Integers,
     Offered,
     Template,
     uniform,

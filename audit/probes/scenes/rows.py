@@ -8,13 +8,13 @@ from typing import Final
 
 import numpy as np
 
+from audit.core.arrays import Flags
 from audit.core.digits import bounds, percent
 from audit.core.rows import Fields, Row
 from audit.core.tables import ENSEMBLE, EVERYONE, NOT_JUDGED
 from audit.measure.abstention import Asked, Question
 from audit.measure.metrics import joint_status, standing
 from audit.probes.kit.changes import said_of_change
-from audit.probes.scenes.captions import Flags
 from audit.probes.scenes.names import (
     COST,
     COST_AT_EQUAL_NUMBER,

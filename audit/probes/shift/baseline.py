@@ -12,9 +12,9 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 from scipy import special
 
+from audit.core.arrays import Floats
 from audit.core.errors import InputError, sentence
 from audit.data.yamlfile import load_yaml, validate
-from audit.stats.clustered import Floats
 
 #: a line through two models has no spread, so that nothing could be said of it
 FEWEST_MODELS: Final = 3

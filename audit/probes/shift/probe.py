@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field, model_validator
 
+from audit.core.arrays import Integers
 from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest
 from audit.core.rows import Row
@@ -32,9 +33,6 @@ from audit.probes.kit.changes import ACCURACY_CHANGE, said, surest
 from audit.probes.kit.choice import Choice
 from audit.probes.shift.baseline import FEWEST_MODELS, LINE, Baseline, OtherModel, load_baseline
 from audit.probes.shift.rows import ACCURACY, FAMILY, NO_BASELINE, ROBUSTNESS, Cells, Sources
-from audit.stats.clustered import (
-    Integers,
-)
 
 
 class Shift(Choice):

@@ -12,6 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
+from audit.core.arrays import Flags, Floats, Integers
 from audit.core.rows import Row
 from audit.core.tables import OK, UNDEFINED
 from audit.measure.confidence import Confidence
@@ -24,8 +25,6 @@ from audit.probes.shift.baseline import Baseline
 from audit.stats.changes import each_level
 from audit.stats.clustered import (
     Bounds,
-    Floats,
-    Integers,
     Sample,
     correlated,
     correlation,
@@ -35,7 +34,7 @@ from audit.stats.clustered import (
 )
 from audit.stats.counts import Counts, count
 from audit.stats.gaps import Pairs, largest_gap
-from audit.stats.multiplicity import Flags, bounds_at, compare
+from audit.stats.multiplicity import bounds_at, compare
 
 #: ``metric`` of rows in points
 ACCURACY: Final = "accuracy"

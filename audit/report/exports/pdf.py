@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from xml.sax.saxutils import escape
 
 from audit.core.characters import visible
@@ -28,7 +28,9 @@ from audit.report.exports.outline import (
 from audit.report.exports.word import report_of, require_library
 
 if TYPE_CHECKING:
-    from reportlab.platypus import Flowable
+    from reportlab.lib.styles import ParagraphStyle
+    from reportlab.pdfgen.canvas import Canvas
+    from reportlab.platypus import Flowable, SimpleDocTemplate
 
 _FACES: Final = {
     "Sans": "DejaVuSans",
@@ -110,14 +112,14 @@ def _fonts() -> None:
     pdfmetrics.registerFontFamily("Mono", "Mono", "Mono", "Mono", "Mono")
 
 
-def _foot(name: str, finished: datetime) -> Any:
+def _foot(name: str, finished: datetime) -> Callable[[Canvas, SimpleDocTemplate], None]:
     """What stands at the foot of every page: the run and the page's number.
 
     The file's date is that of the run, which is told with the first page.
     """
     day = f"D:{finished.astimezone(UTC):%Y%m%d%H%M%S}+00'00'"
 
-    def draw(canvas: Any, document: Any) -> None:
+    def draw(canvas: Canvas, document: SimpleDocTemplate) -> None:
         canvas.setDateFormatter(lambda *now: day)
         canvas.setFont("Sans", 7)
         canvas.drawString(54, 30, name)
@@ -126,7 +128,7 @@ def _foot(name: str, finished: datetime) -> Any:
     return draw
 
 
-def _style(size: float = 9, **more: Any) -> Any:
+def _style(size: float = 9, **more: object) -> ParagraphStyle:
     from reportlab.lib.styles import ParagraphStyle
 
     given = {"fontName": "Sans", "fontSize": size, "leading": 1.35 * size, "spaceAfter": 4}

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
 import yaml
 
+from audit.core.arrays import Flags
 from audit.core.errors import InputError, sentence
 from audit.core.files import digest_of, unwritable, write_json, write_text
 from audit.core.integrity import unedited
@@ -144,7 +145,7 @@ class Hidden:
         """Which groups of a run are small, anywhere, and which protect them."""
         cells = pd.DataFrame(run.dataset["cells"]).rename(columns={"pictures": "n"})
         everywhere = withheld_of(cells, fewest, frozenset())
-        known: dict[Any, frozenset[Cell]] = {}
+        known: dict[Hashable, frozenset[Cell]] = {}
         by_task: dict[str, frozenset[Cell]] = {}
         for task, counted in _counted(run):
             same = tuple(counted[["attribute", "group", "n", "subjects"]].itertuples(index=False))
@@ -235,7 +236,7 @@ def _tells(row: Fields, hidden: Hidden) -> bool:
     return row.get("group") in ("", EVERYONE) and "comparison" not in row
 
 
-def _about_few(table: pd.DataFrame, fewest: Fewest) -> Any:
+def _about_few(table: pd.DataFrame, fewest: Fewest) -> Flags:
     """Measures of a group that rest on some few of it, such as those whose choice flipped."""
     sizes = zip(table["n"], table["subjects"], strict=True)
     few = np.array([fewest.near(n, subjects) for n, subjects in sizes], dtype=bool)
@@ -244,7 +245,7 @@ def _about_few(table: pd.DataFrame, fewest: Fewest) -> Any:
     return few & ~(of_all | places).to_numpy()
 
 
-def _blank(table: pd.DataFrame, out: Any, schema: Schema) -> pd.DataFrame:
+def _blank(table: pd.DataFrame, out: Flags, schema: Schema) -> pd.DataFrame:
     """The rows ``out`` with nothing left but what was asked, the status and the reason."""
     empty: Row = {NUMBER: np.nan, COUNT: 0}
     for column, dtype in schema.columns.items():
@@ -266,7 +267,7 @@ def _blank(table: pd.DataFrame, out: Any, schema: Schema) -> pd.DataFrame:
     return table
 
 
-def _rekeyed(table: pd.DataFrame, before: pd.DataFrame, out: Any) -> dict[str, str]:
+def _rekeyed(table: pd.DataFrame, before: pd.DataFrame, out: Flags) -> dict[str, str]:
     """The widest gap's row without the names of its two groups, also in its key."""
     if "key" not in table:
         if "comparison" in table:

@@ -116,7 +116,7 @@ def _draw_effect(axis: Axes, y: int, row: Record) -> None:
     axis.add_patch(
         Rectangle((-margin, y - 0.51), 2 * margin, 1.02, color=MARGIN_FILL, lw=0, zorder=0)
     )
-    draw_judged(axis, y, row, "change", 100, clip_on=False)
+    draw_judged(axis, y, row, "change", 100, clip=False)
     below = [100 * row.low_simultaneous_all, 100 * row.high_simultaneous_all]
     axis.plot(below, [y + 0.28] * 2, color=INK, lw=1, gid="interval of everyone")
     axis.plot(100 * row.value_all, y + 0.28, "|", ms=8, mew=1.6, color=INK, gid="everyone")

@@ -175,7 +175,7 @@ def _draw_rates(axis: Axes, rows: pd.DataFrame, overall: float, margin: float) -
 
 def _draw_gap(axis: Axes, y: int, row: Record) -> None:
     draw_margin(axis, y, row.margin)
-    draw_judged(axis, y, row, "gap", 100, clip_on=False)
+    draw_judged(axis, y, row, "gap", 100, clip=False)
     _draw_null(axis, y + 0.3, row)
 
 

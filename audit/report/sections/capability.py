@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final
+from typing import Final
 
 from audit.core.evidence import each
 from audit.core.page import Markdown
+from audit.core.rows import Record
 from audit.core.rundir import Run
 from audit.core.tables import ENSEMBLE, EVERYONE, OK, WORST
 from audit.engine.capability import Capability, capabilities_of
@@ -63,7 +64,7 @@ def _of_task(run: Run, task: Task) -> Iterator[dict[str, str]]:
             yield ability | _worse(attribute, gaps.get(attribute))
 
 
-def _worse(attribute: str | None, gap: Any) -> dict[str, str]:
+def _worse(attribute: str | None, gap: Record | None) -> dict[str, str]:
     if attribute is None:
         return _gap("–", "nobody is told apart", "–", "–")
     if gap is None or gap.status != OK:
