@@ -48,7 +48,7 @@ browser:
 
 # the pictures of the dashboard in docs/
 screenshots: .venv/installed-dev
-	$(BIN)/pytest tests/test_dashboard_browser.py --screenshots docs/screenshots
+	$(BIN)/pytest tests/dashboards/test_dashboard_browser.py --screenshots docs/screenshots
 
 # the docs site, in build/site; a link that leads nowhere is an error
 docs: .venv/installed-docs

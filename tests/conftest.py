@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import socket
@@ -19,6 +20,7 @@ if TYPE_CHECKING:  # all else that is dear to import is imported where it is use
     from audit.core.rundir import Run
 
 os.environ.setdefault("MPLBACKEND", "agg")
+gc.disable()  # until all tests are found: what is imported stays
 # --hypothesis-profile by-hand: as many random suites as a person has the time for
 settings.register_profile("by-hand", max_examples=300, print_blob=True)
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -110,6 +112,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker("slow")
     first = set(dear)
     items.sort(key=lambda item: item not in first)
+
+
+def pytest_collection_finish() -> None:
+    """Rubbish is looked for again, in what the tests make: Streamlit does after every page."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)

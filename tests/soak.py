@@ -7,7 +7,7 @@
 
 Every line printed is a failure: a traceback, an exit code other than 0, 2 or 3, a hang, a number
 that differs in silence. The last line counts. It ends with 1 if anything failed. ``make soak`` runs
-all four; tests/test_soak.py runs a few of each.
+all four; tests/house/test_soak.py runs a few of each.
 """
 
 from __future__ import annotations

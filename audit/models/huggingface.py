@@ -1,7 +1,7 @@
 """Any model of two towers that transformers publishes: a bundled name, a folder, or a hub id.
 
-Which kinds there are is in ``audit/models/kinds``, a file each. ``tests/test_contract.py`` holds
-every kind against its own library, in the layouts of transformers 4 and 5.
+Which kinds there are is in ``audit/models/kinds``, a file each. ``tests/models/test_contract.py``
+holds every kind against its own library, in the layouts of transformers 4 and 5.
 """
 
 from __future__ import annotations

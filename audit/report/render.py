@@ -15,6 +15,7 @@ import itertools
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
@@ -246,6 +247,10 @@ def _piece_by_piece(
 
 #: between a template's head and one of its sections; in no text
 _CUT: Final = "\n\x00\n"
+#: a figure 7 times as wide has room for any name that tick labels show
+_GROWTHS: Final = 6
+#: inches in which no rate can be read any more
+_NARROW: Final = 0.5
 
 
 def _bare(run: Run, damage: list[Damage], error: Exception) -> str:
@@ -428,6 +433,7 @@ def _drawn(figure: Figure, of: tuple[str, ...]) -> Drawn:
     # names start no formulas; whatever its font lacks, no warning reaches the terminal
     with warnings.catch_warnings(), mpl.rc_context({"text.parse_math": False}):
         warnings.filterwarnings("ignore", r"Glyph .* missing from")
+        warnings.filterwarnings("error", "constrained_layout not applied")
         _lay_out(figure)
         words = made_legible(figure)
         if words:
@@ -438,12 +444,29 @@ def _drawn(figure: Figure, of: tuple[str, ...]) -> Drawn:
 
 
 def _lay_out(figure: Figure) -> None:
-    """Put everything in its place, as drawing does first, without drawing it."""
+    """Put everything in its place, as drawing does first, without drawing it.
+
+    A figure whose names leave no room for what they name grows; how much, is told by trying.
+    """
     engine = figure.get_layout_engine()
     if engine is None:
         figure.draw_without_rendering()
-    else:
-        engine.execute(figure)
+        return
+    for _ in range(_GROWTHS):
+        with suppress(UserWarning):  # nothing is left for the axes
+            engine.execute(figure)
+            if _narrowest(figure) > _NARROW:
+                return
+        width, height = figure.get_size_inches()
+        figure.set_size_inches(1.4 * width, 1.4 * height)
+    engine.execute(figure)
+
+
+def _narrowest(figure: Figure) -> float:
+    """The width of the narrowest panel, in inches; the bar of a colour scale is none."""
+    panels = [axis for axis in figure.axes if axis.get_label() != "<colorbar>"]
+    widths = [axis.get_position().width for axis in panels]
+    return figure.get_figwidth() * min(widths, default=1.0)
 
 
 def _numbered(words: Mapping[str, str]) -> Markdown:

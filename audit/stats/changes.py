@@ -59,8 +59,8 @@ def changes_of_gaps(
     than 10 effective changes in either group keep their Bonferroni share.
     Range: from -2 to 2, above 0 where ``one`` has gained more than ``other``; contains D. Where
     nothing changed D is 0, and the bounds say how much could have changed unseen. Measured coverage
-    at 95 %: at least 93 % (tests/test_compare.py). Does not show: whether either gap is large, nor
-    that a gap which did not change is the same for the same pictures.
+    at 95 %: at least 93 % (tests/explore/test_compare.py). Does not show: whether either gap is
+    large, nor that a gap which did not change is the same for the same pictures.
 
     Args:
         gained: of Q questions in G groups, whether it happened in the second asking only.

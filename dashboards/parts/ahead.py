@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -38,12 +39,16 @@ def drawing() -> Iterator[None]:
 
 
 def prepare() -> None:
-    """Import what is dear and read what the lab knows of words; a page tells what it can't."""
+    """Import what is dear and read what the lab knows of words; a page tells what it can't.
+
+    All of that stays: Streamlit looks for rubbish after every page, and need not look there.
+    """
     for name in DEAR:
         between_pages(import_module, name)
     from audit.data.guard import accusation
 
     between_pages(accusation, "")  # reads all label sets, once
+    between_pages(lambda _: gc.freeze(), "")
 
 
 def between_pages(do: Callable[[str], object], given: str) -> None:

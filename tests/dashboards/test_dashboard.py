@@ -20,7 +20,7 @@ from audit.core.files import digest_of
 from audit.core.rundir import Run, open_run, with_seal
 from audit.explore import compare as comparison
 
-FOLDER = Path(__file__).resolve().parents[1] / "dashboards"
+FOLDER = Path(__file__).resolve().parents[2] / "dashboards"
 VIEWS = sorted(path.stem for path in (FOLDER / "views").glob("*.py"))
 
 
@@ -239,6 +239,7 @@ def test_no_run_says_what_makes_one(
     assert not page.selectbox
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("view", "holds"),
     [

@@ -155,6 +155,7 @@ def test_a_dashboard_that_ends_is_not_called_missing(monkeypatch: pytest.MonkeyP
         dashboard()
 
 
+@pytest.mark.slow
 def test_what_waits_is_done_once_after_the_first_page_and_between_pages() -> None:
     done: list[str] = []
     begun, ended = threading.Event(), threading.Event()

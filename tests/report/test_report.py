@@ -29,6 +29,7 @@ from audit.explore import replication
 from audit.explore.replication_card import card_names, load_card
 from audit.measure.findings import judged
 from audit.models.planted import PlantedEncoder, picture_key
+from audit.probes.kit import looks
 from audit.probes.kit.blocks import Folded, Part, Picture, Section, probe_would, said
 from audit.probes.kit.cells import rate_in_words
 from audit.probes.kit.measures_section import in_unit, measure_cells
@@ -1132,3 +1133,14 @@ def _key(path: Path) -> object:
 
     with Image.open(path) as picture:
         return picture_key(picture)
+
+
+def test_a_figure_grows_where_names_leave_no_room() -> None:
+    figure = looks.blank(2.0)
+    for axis in figure.subplots(1, 4):
+        axis.set_yticks([0], ["W" * 40])
+        axis.plot([0, 1], [0, 0])
+    before = figure.get_figwidth()
+    assert report._drawn(figure, ("rates_by_group",)).png
+    assert before < figure.get_figwidth() <= before * 1.4**report._GROWTHS
+    assert all(axis.get_position().width * figure.get_figwidth() > 0.5 for axis in figure.axes)

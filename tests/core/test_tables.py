@@ -90,7 +90,7 @@ def test_tables_and_blocks_are_put_below_one_another_and_may_be_none() -> None:
 # ---- the data dictionary -----------------------------------------------------------------------
 
 SCHEMAS = {schema.name: schema for schema in (*TABLES.values(), *OUTCOMES.values())}
-DOCS = Path(__file__).parents[1] / "docs"
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 def test_every_column_of_every_table_is_described_and_nothing_else() -> None:

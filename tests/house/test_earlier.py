@@ -29,7 +29,7 @@ from audit.explore.compare import in_short
 from audit.report.exports.public import write_public
 from audit.report.narrative import narrative_of, save
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 #: also where a line ends between the two, or a piece of text in code
 _GAP = r"(?:[\s_*`’-]|\"\s*f?\"|#:?\s)+"
 OLD = re.compile(rf"shown{_GAP}(large|small)\b|cannot{_GAP}tell\b", re.IGNORECASE)
@@ -309,7 +309,8 @@ def test_whatever_is_made_of_a_run_of_before_says_the_words_of_now(
 # --- the words themselves -------------------------------------------------------------------------
 
 #: where the words of before may stand: the migration, its tests, what was released
-MIGRATION = ("audit/core/earlier.py", "tests/before.py", "tests/test_earlier.py", "CHANGELOG.md")
+HERE = "tests/house/test_earlier.py"
+MIGRATION = ("audit/core/earlier.py", "tests/before.py", HERE, "CHANGELOG.md")
 TEXTS = ("*.py", "*.md", "*.ipynb", "*.yaml", "*.yml", "*.txt", "*.toml", "*.html", "*.css")
 PLACES = ("audit", "dashboards", "benchmarks", "docs", "label_sets", "notebooks", "tests")
 

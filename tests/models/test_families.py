@@ -75,7 +75,7 @@ def test_a_package_that_offers_no_family_is_a_sentence(
 
 
 def test_the_example_of_the_page_is_a_family(monkeypatch: pytest.MonkeyPatch) -> None:
-    page = (Path(__file__).parents[1] / "docs" / "models.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "models.md").read_text(encoding="utf-8")
     code = page.split("```python\n# colours.py")[1].split("```")[0]
     module = ModuleType("colours")
     exec(compile("#" + code, "colours.py", "exec"), module.__dict__)

@@ -19,7 +19,7 @@ from audit.probes.kit.base import PROBES, Seen, Texts
 from audit.stats.scoring import Scoring
 from audit.store.embeddings import Embeddings
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def blocks(page: str, language: str) -> list[str]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 FILES = sorted([*ROOT.glob("audit/**/*.py"), *ROOT.glob("dashboards/**/*.py")])
 LINES, BODY, PARAMETERS = 500, 50, 6
 
@@ -132,3 +132,10 @@ def test_a_room_begins_with_names_only() -> None:
 
 def test_every_module_says_what_it_is() -> None:
     assert [place(p) for p in FILES if not ast.get_docstring(parsed(p))] == []
+
+
+def test_tests_are_where_their_room_is() -> None:
+    tests = ROOT / "tests"
+    folders = {path.parent.relative_to(tests).as_posix() for path in tests.rglob("test_*.py")}
+    rooms = {path.parent.name for path in FILES if path.parent.parent == ROOT / "audit"}
+    assert folders == rooms - {"bundled"} | {"dashboards", "notebooks", "house"}

@@ -322,6 +322,7 @@ def test_a_learner_learns_which_colour_goes_with_which_word():
 # ----------------------------------------------------------------------------- what is found
 
 
+@pytest.mark.slow
 def test_accuracy_counts_every_group_and_has_intervals(finished):
     _, found = finished
     colour = found.accuracy[found.accuracy["question"] == "clothing colour"]

@@ -1132,7 +1132,7 @@ def test_the_example_of_the_page_about_wordings_works_as_written(world: Path) ->
 
 def blocks_number(page: str) -> int:
     """The number of wordings that the page says its example asks."""
-    text = (Path(__file__).resolve().parents[1] / page).read_text(encoding="utf-8")
+    text = (Path(__file__).resolve().parents[2] / page).read_text(encoding="utf-8")
     return int(text.split(" wordings in all")[0].split()[-1])
 
 

@@ -25,7 +25,7 @@ from audit.models.planted import PlantedEncoder
 from audit.report.render import render
 from audit.store.embeddings import Store
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 DEAR = {"planted"}
 
 

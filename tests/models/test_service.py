@@ -219,6 +219,7 @@ def notes(run: audit.Run) -> str:
     return next(c for c in run.model["caveats"] if "asked twice" in c)
 
 
+@pytest.mark.slow
 def test_a_steady_service_is_said_to_be_steady(folder: Path, serve) -> None:
     run = carry_out(folder, describe(folder, url=serve(well).url, repeat=1))
     assert f"Of {N} pictures that were asked twice at once, 0 got other scores" in notes(run)
@@ -313,6 +314,7 @@ def test_what_fails_once_is_asked_again(folder: Path, serve) -> None:
     assert run.rates.query("group == 'everyone'")["n"].max() == N
 
 
+@pytest.mark.slow
 def test_a_service_that_takes_too_long_is_a_sentence(folder: Path, serve) -> None:
     wait = threading.Event()
 

@@ -42,7 +42,7 @@ from audit.data.corruptions import (
 )
 from audit.data.images import pixel_digest
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 NAMES = sorted(CORRUPTIONS)
 
 

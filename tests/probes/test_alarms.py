@@ -150,6 +150,7 @@ def test_footage_that_can_not_be_is_refused(keys: dict[str, object], told: str) 
         probe(thresholds=[0.5], **keys)
 
 
+@pytest.mark.slow
 def test_in_a_null_world_nothing_exceeds_and_much_data_is_within() -> None:
     table = found(*world(40_000, 0.0), thresholds=[AT])
     gaps = table[table["metric"].isin(GAP.values())]
@@ -159,6 +160,7 @@ def test_in_a_null_world_nothing_exceeds_and_much_data_is_within() -> None:
     assert not table["metric"].isin(TURN.values()).any()
 
 
+@pytest.mark.slow
 def test_how_many_events_there_are_moves_no_rate() -> None:
     score, event, group = world(20_000, 1.0)
     kept = (event == 0) | (np.arange(20_000) % 7 == 0)

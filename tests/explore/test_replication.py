@@ -566,7 +566,7 @@ def test_no_card_gives_an_empty_table() -> None:
 
 
 def test_the_card_of_the_guide_is_one(tmp_path: Path) -> None:
-    guide = Path(__file__).parent.parent / "docs" / "add-a-replication.md"
+    guide = Path(__file__).parents[2] / "docs" / "add-a-replication.md"
     (block,) = re.findall(r"```yaml\n(.*?)```", guide.read_text("utf-8"), re.DOTALL)
     (tmp_path / "guide.yaml").write_text(textwrap.dedent(block))
     card = load_card(str(tmp_path / "guide.yaml"))

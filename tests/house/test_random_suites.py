@@ -2,7 +2,7 @@
 
 A dozen here. Three hundred, on every page and also as public copies, take about an hour::
 
-    pytest tests/test_random_suites.py --hypothesis-profile by-hand
+    pytest tests/house/test_random_suites.py --hypothesis-profile by-hand
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from audit.report.exports.public import write_public
 from audit.report.render import render
 from audit.store.embeddings import Store
 
-DASHBOARD: Final = Path(__file__).resolve().parents[1] / "dashboards"
+DASHBOARD: Final = Path(__file__).resolve().parents[2] / "dashboards"
 VIEWS: Final = sorted(path.stem for path in (DASHBOARD / "views").glob("*.py"))
 PICTURES: Final = 60
 DIM: Final = 12

@@ -24,7 +24,7 @@ from audit.explore.replication_card import load_card
 #: slow: each is executed, and what reads notebooks is slow to import
 pytestmark = pytest.mark.slow
 
-FOLDER = Path(__file__).resolve().parents[1] / "notebooks"
+FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 NOTEBOOKS = sorted(p.name for p in FOLDER.glob("*.ipynb"))
 FIRST, PROMPT = "01_first_audit.ipynb", "03_how_much_is_the_prompt.ipynb"
 #: what a notebook may import beside the standard library

@@ -25,7 +25,7 @@ from audit.report.exports import trackers
 from audit.report.exports.sheets import write_csv, write_xlsx
 from audit.report.exports.trackers import Results, results_of, send
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 ANSWERS = [
     ("a", "woman", "woman", "x"), ("b", "man", "woman", "x"), ("c", "man", "man", "y"),
     ("d", "man", "man", None), ("e", "woman", None, "y"),

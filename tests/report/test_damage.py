@@ -42,7 +42,7 @@ from audit.report.render import Drawn, render, rendered
 from audit.report.sections.registry import SECTIONS
 from audit.store.embeddings import Store
 
-DASHBOARD = Path(__file__).resolve().parents[1] / "dashboards"
+DASHBOARD = Path(__file__).resolve().parents[2] / "dashboards"
 GATES = "gates: [{attribute: gender, family: default, fail_if: exceeds_margin}]\n"
 
 
@@ -87,6 +87,7 @@ def headings(text: str) -> list[str]:
 # ---- the report --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_figure_that_raises_is_named_and_all_others_are_drawn(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -250,6 +251,7 @@ def _full(*given: Any) -> None:
 # ---- exports and the dashboard -----------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_an_export_that_raises_keeps_no_other_from_being_written(
     run: Run,
     monkeypatch: pytest.MonkeyPatch,
@@ -381,6 +383,7 @@ def test_a_part_of_a_page_that_raises_leaves_the_others(
     assert any("‘inconclusive’ is not ‘no gap’" in m.value.replace("\\", "") for m in page.markdown)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::audit.core.damage.DamagedWarning")
 def test_a_section_on_a_page_that_raises_is_named(
     shown: Callable[[str], AppTest], monkeypatch: pytest.MonkeyPatch
