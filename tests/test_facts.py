@@ -164,7 +164,8 @@ def fact(**more: object) -> Fact:
     given: Row = {
         "id": "a", "statement": "s", "title": "t", "asked": "Called", "verdict": EXCEEDS,
         "severity": "medium", "harm": "h", "role": "", "task": "t", "metric": "selection",
-        "label": "l", "attribute": "a", "evidence": ("a",), "size": 5.0, "people": 10,
+        "label": "l", "attribute": "a", "by": "a",
+        "evidence": ("a",), "size": 5.0, "people": 10,
     }  # fmt: skip
     found = given | more
     return Fact(**{**found, "verdict": Verdict(found["verdict"])})

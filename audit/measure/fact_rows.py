@@ -67,6 +67,7 @@ def _fact(together: Sequence[Fields], tables: _Tables) -> Fact:
         harm=lead["harm"],
         role=next((f["role"] for f in together if f.get("role")), ""),
         **{name: lead[name] for name in _QUESTION},
+        by=told.by,
         evidence=tuple(f["id"] for f in together),
         sides=sides,
         gap=None if lead["estimate"] is None else _size_of(lead["estimate"], lead),
@@ -195,32 +196,29 @@ class _Tables:
     # ---- prompt variants -------------------------------------------------------------------------
 
     @cached_property
-    def _curves(self) -> Mapping[tuple[str, ...], pd.DataFrame]:
-        s = self.run.specifications
-        return {tuple(map(str, key)): rows for key, rows in s.groupby(list(_QUESTION), sort=False)}
+    def _curves(self) -> Mapping[tuple[str, ...], list[Record]]:
+        return _by_question(self.run.specifications)
 
     @cached_property
-    def _single(self) -> Mapping[tuple[str, ...], pd.DataFrame]:
+    def _single(self) -> Mapping[tuple[str, ...], list[Record]]:
         d = self.run.disparities
         alone = (d["comparison"] == WORST) & (d["condition"] != ENSEMBLE) & (d["status"] == OK)
-        by = d[alone].groupby(list(_QUESTION), sort=False)
-        return {tuple(map(str, key)): rows for key, rows in by}
+        return _by_question(d[alone])
 
     def variants(self, together: Sequence[Fields]) -> Variants | None:
         """Of the curve of the same two groups, of any finding of the fact; else of templates."""
         lead = together[0]
         for finding in together:
             curve = self._curves.get(tuple(finding[k] for k in _QUESTION))
-            if curve is not None and set(finding["groups"]) == set(lead["groups"]) == {
-                curve["group"].iloc[0], curve["other"].iloc[0],
-            }:  # fmt: skip
-                held = curve["verdict"] == EXCEEDS
-                return Variants(int(held.sum()), len(curve), float(curve["value"].min()), True)
+            same = curve and {curve[0].group, curve[0].other} == set(finding["groups"])
+            if curve and same and set(finding["groups"]) == set(lead["groups"]):
+                held = sum(row.verdict == EXCEEDS for row in curve)
+                return Variants(held, len(curve), min(row.value for row in curve), True)
         alone = self._single.get(tuple(lead[k] for k in _QUESTION))
-        if alone is None:
+        if not alone:
             return None
-        beyond = alone["value"] > alone["margin"]
-        return Variants(int(beyond.sum()), len(alone), float(alone["value"].min()), False)
+        beyond = sum(row.value > row.margin for row in alone)
+        return Variants(beyond, len(alone), min(row.value for row in alone), False)
 
     # ---- what carries it -------------------------------------------------------------------------
 
@@ -254,6 +252,13 @@ class _Tables:
             # that a dropped label is chosen no more needs no telling
             if metric != "selection" or row.edit == ADD:
                 yield row, counted
+
+
+def _by_question(rows: pd.DataFrame) -> dict[tuple[str, ...], list[Record]]:
+    found: dict[tuple[str, ...], list[Record]] = {}
+    for row in each(rows):
+        found.setdefault((row.task, row.metric, row.label, row.attribute), []).append(row)
+    return found
 
 
 def _keys(rows: pd.DataFrame, *columns: str) -> list[tuple[str, str, str]]:

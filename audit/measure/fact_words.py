@@ -128,7 +128,9 @@ def _upper(text: str) -> str:
 
 
 def rate(side: Side) -> str:
-    """A rate in percent with the digits that its interval supports."""
+    """A rate in percent with the digits that its interval supports; none and all are whole."""
+    if side.value in (0, 1):
+        return f"{100 * side.value:.0f}{NBSP}%"
     return f"{percent(side.value, side.low, side.high)}{NBSP}%"
 
 

@@ -20,6 +20,7 @@ from audit.measure.claims import CATEGORY
 _CROSS: Final = " x "
 _SEVERITIES: Final = ("high", "medium", "low", "none")
 _CHOICE: Final = "selection"
+_OPEN: Final = (INCONCLUSIVE, WITHIN)
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class Relief:
 class Fact:
     """One thing that a run found, in plain words and as numbers.
 
+    ``asked``: what happened, in two or three words; ``by``: the attribute in words.
     ``sides``: the higher rate first; two of a gap, one of what was seen at all, none of a value in
     another ``unit`` or of what is withheld. ``gap, low, high, margin``: shares, or in ``unit``;
     the bounds are those that the verdict rests on. ``size``: how many margins the gap surely has.
@@ -92,6 +94,7 @@ class Fact:
     metric: str
     label: str
     attribute: str
+    by: str
     evidence: tuple[str, ...]
     sides: tuple[Side, ...] = ()
     gap: float | None = None
@@ -108,7 +111,7 @@ class Fact:
     caveats: tuple[str, ...] = ()
 
     @property
-    def by(self) -> tuple[str, str]:
+    def theme(self) -> tuple[str, str]:
         """Task and attribute: facts that share them are told together."""
         return self.task, self.attribute
 
@@ -129,14 +132,15 @@ class Asked:
 def ranked(facts: Iterable[Fact]) -> list[Fact]:
     """Facts by harm, then size in whole margins, then how many people it falls on.
 
-    Among those that are open or within their margin the primary ones come first.
+    Among those that are open or within their margin the primary ones come first, then categories
+    of labels, which are those that harm.
     """
     return sorted(
         facts,
         key=lambda f: (
             _SEVERITIES.index(f.severity),
             f.verdict.rank,
-            f.verdict in (EXCEEDS, Verdict.SEEN) or f.role != PRIMARY,
+            f.verdict in _OPEN and (f.role != PRIMARY, f.metric != CATEGORY),
             -round(f.size),
             -f.people,
             f.id,

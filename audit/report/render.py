@@ -35,7 +35,17 @@ from audit.core.damage import Damage, Damaged, DamagedWarning
 from audit.core.errors import InputError, sentence
 from audit.core.integrity import FIGURES, unedited, write_renderings
 from audit.core.names import slug
-from audit.core.page import BLANK, EVIDENCE, MARKS, Markdown, as_text, code, escaped, to_html
+from audit.core.page import (
+    BLANK,
+    EVIDENCE,
+    MARKS,
+    Markdown,
+    as_text,
+    code,
+    escaped,
+    place,
+    to_html,
+)
 from audit.core.resources import shipped
 from audit.core.rows import Fields, Row
 from audit.core.rundir import Run
@@ -50,7 +60,10 @@ from audit.probes.kit.glyphs import made_legible
 from audit.probes.kit.tasks import tasks
 from audit.report import figures
 from audit.report.exports.public import legible, told
-from audit.report.narrative import checked
+from audit.report.narrative import Narrative, checked
+from audit.report.page_one import page_one
+from audit.report.page_one_page import as_page
+from audit.report.page_one_text import BEGINS, ENDS, as_markdown
 from audit.report.sections.label_sets import labels_table
 from audit.report.sections.registry import SECTIONS, TOPICS, sections_at
 from audit.report.sections.verdicts import gate_results
@@ -124,9 +137,11 @@ def rendered(run: Run, template: Path | None = None) -> Rendered:
     """
     drawn: dict[str, Drawn] = {}
     damage: list[Damage] = []
+    instead: dict[str, str] = {}
     run = legible(run)
     mark = _mark(run)
-    text = mark + _consent(run) + fill(run, template or shipped(TEMPLATE), drawn, damage)
+    filled = fill(run, template or shipped(TEMPLATE), drawn, damage, placed=instead)
+    text = mark + _consent(run) + filled
     last, rows = "", ""
     try:
         rows = evidence.appendix(run, text, [figure.rows for figure in drawn.values()])
@@ -136,13 +151,23 @@ def rendered(run: Run, template: Path | None = None) -> Rendered:
         last = f"\n## {EVIDENCE}\n\n{placed}"
     try:
         svg = {name: figure.svg for name, figure in drawn.items()}
-        page = to_html(text + last, svg, _IN_SHORT if mark else "", rows)
+        page = to_html(_placed_in(text) + last, svg, _IN_SHORT if mark else "", rows, instead)
     except Exception as error:
         placed = _placed(run, damage, "The page", error)
         page = as_text(f"{placed}\n\n{evidence.unlinked(text)}")
     for one in damage:
         warnings.warn(DamagedWarning(str(one)), stacklevel=2)
     return Rendered(page, evidence.unlinked(text), drawn, damage)
+
+
+#: the name of page one among what a page has in the place of Markdown
+_FIRST: Final = "page one"
+
+
+def _placed_in(text: str) -> str:
+    """A report's Markdown with a place for the first page instead of its text."""
+    first = re.compile(f"{re.escape(BEGINS)}.*?{re.escape(ENDS)}", re.DOTALL)
+    return first.sub(lambda _: place(_FIRST), text)
 
 
 _IN_SHORT: Final = "From an edited run: its numbers may not be those that were measured"
@@ -178,7 +203,12 @@ _HOW_TO_READ: Final = (
 
 
 def fill(
-    run: Run, template: Path, drawn: dict[str, Drawn], damage: list[Damage] | None = None
+    run: Run,
+    template: Path,
+    drawn: dict[str, Drawn],
+    damage: list[Damage] | None = None,
+    *,
+    placed: dict[str, str] | None = None,
 ) -> str:
     """The report as Markdown with its links to rows.
 
@@ -187,17 +217,19 @@ def fill(
         template: the file.
         drawn: figures asked for are added.
         damage: parts that could not be rendered are added.
+        placed: HTML that a page has instead of some of the text is added, by name.
 
     Raises:
         InputError: as ``render``.
     """
     damage = [] if damage is None else damage
+    placed = {} if placed is None else placed
     try:
         source = template.read_text(encoding="utf-8")
     except OSError as error:
         raise InputError(sentence(f"{template}: can't be read ({error.strerror})")) from error
     try:
-        names = context(run, drawn, damage)
+        names = context(run, drawn, damage, placed)
     except InputError:
         raise
     except Exception as error:
@@ -267,10 +299,9 @@ def _bare(run: Run, damage: list[Damage], error: Exception) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def context(run: Run, drawn: dict[str, Drawn], damage: list[Damage] | None = None) -> Row:
+def context(run: Run, drawn: dict[str, Drawn], damage: list[Damage], placed: dict[str, str]) -> Row:
     """Every name that a template may use."""
     author, card = checked(run), card_of(run.model, run.name)
-    damage = [] if damage is None else damage
     offered: Sequence[Callable[..., Any]] = [f for topic in TOPICS for f in topic.OFFERS]
     return {f.__name__: partial(_offered, run, damage, f) for f in offered} | {
         "run": run,
@@ -289,6 +320,7 @@ def context(run: Run, drawn: dict[str, Drawn], damage: list[Damage] | None = Non
         "version": version("clip-audit"),
         "plan": run.manifest.get("plan", "unsealed"),
         "gate_results": gate_results(run),
+        "page_one": partial(_page_one, run, author, drawn, damage, placed),
         "section": partial(_section, run, drawn, damage),
         "figure": partial(_named_figure, run, drawn, damage),
         "withheld": told(run),
@@ -313,6 +345,23 @@ def _offered(run: Run, damage: list[Damage], tell: Callable[..., Any], *given: A
         return tell(run, *given)
     except Exception as error:
         return _placed(run, damage, f"The part '{tell.__name__}'", error)
+
+
+def _page_one(
+    run: Run,
+    author: Narrative,
+    drawn: dict[str, Drawn],
+    damage: list[Damage],
+    placed: dict[str, str],
+) -> Markdown:
+    """The first page as Markdown; what a page has in its place is added to ``placed``."""
+    try:
+        first = page_one(run, author)
+        figure = _figure(run, drawn, damage, figures.leading_facts) if first.rows else Markdown("")
+        placed[_FIRST] = as_page(first)
+        return as_markdown(first, figure)
+    except Exception as error:
+        return _placed(run, damage, "The first page", error)
 
 
 # ---- sections with a module of their own --------------------------------------------------------

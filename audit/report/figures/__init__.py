@@ -10,6 +10,7 @@ from __future__ import annotations
 from audit.report.figures.calibration import reliability_by_group
 from audit.report.figures.chosen import EDITS, NAMED, ROWS, TEMPLATES
 from audit.report.figures.counts import cells_in_order, group_counts
+from audit.report.figures.facts import leading_facts
 from audit.report.figures.label_ablation import (
     EDIT_COLUMNS,
     edit_in_words,
@@ -33,6 +34,7 @@ __all__ = [
     "group_counts",
     "label_effects",
     "leading_effects",
+    "leading_facts",
     "rates_by_group",
     "reliability_by_group",
     "some_edits",
