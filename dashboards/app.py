@@ -14,6 +14,7 @@ from typing import Final
 import streamlit as st
 from parts import ahead
 from parts.damage import attempt
+from parts.gallery import switched_off
 from parts.runs import (
     CHOSEN,
     OTHERS,
@@ -37,7 +38,7 @@ STYLE: Final = """<style>
 [data-testid="stMarkdownContainer"] :is(th, td) {padding: 0.35rem 0.5rem; font-size: 0.9rem}
 [data-testid="stCaptionContainer"] {opacity: 0.8 !important}
 </style>"""
-PICTURES, NO_PICTURES = "pictures", "--no-pictures"
+PICTURES: Final = "pictures"
 #: file, title and icon of each page, by what a reader wants
 PAGES: Final = {
     "Findings": (
@@ -63,7 +64,7 @@ PAGES: Final = {
 
 def pages() -> dict[str, list[StreamlitPage]]:
     """Every page that is on, the first of all to open with."""
-    off = {PICTURES} if NO_PICTURES in sys.argv[2:] else set[str]()
+    off = {PICTURES} if switched_off() else set[str]()
     return {
         heading: [
             st.Page(

@@ -1,0 +1,228 @@
+"""Charts of facts: two rates on one scale, prompt variants in small, questions by attributes."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import altair as alt
+import pandas as pd
+
+from audit.core.digits import percent
+from audit.core.evidence import each
+from audit.core.tables import EXCEEDS, INCONCLUSIVE, WITHIN
+from audit.core.verdicts import Verdict
+from audit.measure.fact_words import points, rate
+from audit.measure.facts import Fact, Side
+from parts.charts import BAND, COLOURS, GREY, INK, SHAPES, by_verdict, inked, margin_band
+
+#: pixels a fact takes, and one row of the matrix
+ROW, LINE = 62, 36
+#: pixels a cell of the matrix is wide
+CELL: Final = 78
+#: strokes that fill a cell: what is open is told apart without its colour
+HATCHED: Final = "".join(f"M{x},0.42L{x + 0.42},-0.42" for x in (-1, -0.66, -0.32, 0.02, 0.36))
+_OPEN: Final = alt.FieldEqualPredicate(field="verdict", equal=INCONCLUSIVE)
+
+
+def drawable(facts: Iterable[Fact]) -> list[Fact]:
+    """The facts of two rates, which fit on one scale."""
+    return [fact for fact in facts if len(fact.sides) == 2]
+
+
+def rows_of(facts: Sequence[Fact]) -> pd.DataFrame:
+    """A row a fact: both rates in percent, with the words at their marks."""
+    return pd.DataFrame([_row(place, fact) for place, fact in enumerate(facts)])
+
+
+def _row(place: int, fact: Fact) -> dict[str, Any]:
+    more, less = fact.sides
+    return {
+        "place": place,
+        "fact": fact.id,
+        "about": f"{fact.asked}, by {fact.by}",
+        "verdict": fact.verdict.value,
+        "gap": points(fact),
+        "low": 100 * less.value,
+        "high": 100 * more.value,
+        "margin": min(100.0, 100 * (less.value + (fact.margin or 0.0))),
+        "more": f"{more.short} {rate(more)}",
+        "less": f"{less.short} {rate(less)}",
+        "says": fact.statement,
+        "harm": f"{fact.severity}, {fact.harm}",
+    }
+
+
+def dumbbells(facts: Sequence[Fact], shown: str) -> alt.LayerChart:
+    """Facts of two rates from 0 to 100 %, most harmful first; a click chooses one.
+
+    ``shown``: the id of the fact that is open, whose row is marked. Each row has its own words: a
+    narrow screen has no room for names beside it.
+    """
+    data = rows_of(facts)
+    colour, shape = by_verdict(data["verdict"])
+    tips = [alt.Tooltip(f"{n}:N") for n in ("says", "gap", "verdict", "harm")]
+    row = alt.Y("place:O", axis=None)
+    axis = alt.Axis(values=[0, 25, 50, 75, 100], labelExpr="datum.value + ' %'", orient="top")
+    scale = alt.Scale(domain=[0, 100], nice=False)
+    base = alt.Chart(data).encode(y=row)
+
+    def at(field: str) -> alt.X:
+        return alt.X(f"{field}:Q", scale=scale, axis=axis, title=None)
+
+    here = base.transform_filter(alt.datum.fact == shown).mark_rect(color=INK, opacity=0.09)
+    band = base.mark_rect(color=BAND, opacity=0.35, height=16)
+    line = base.mark_rule(strokeWidth=2.5).encode(x=at("low"), x2="high:Q", color=colour)
+    dashed = line.transform_filter(_OPEN).mark_rule(strokeWidth=2.5, strokeDash=[3, 4])
+    mark = base.mark_point(size=110, opacity=1, strokeWidth=2).encode(shape=shape)
+    hollow = mark.encode(x=at("low"), stroke=colour, fill=alt.value("#FFFFFF"))
+    full = mark.encode(
+        x=at("high"), stroke=colour, fill=alt.condition(_OPEN, alt.value("#FFFFFF"), colour)
+    )
+    picked = alt.selection_point(name="picked", fields=["fact"], on="click", empty=False)
+    target = base.mark_rect(color=INK, opacity=0.001, cursor="pointer").encode(
+        x=alt.XDatum(0), x2=alt.X2Datum(100), tooltip=tips
+    )
+    return inked(
+        alt.layer(
+            here.encode(x=alt.XDatum(0), x2=alt.X2Datum(100)),
+            band.encode(x=at("low"), x2="margin:Q"),
+            line.transform_filter(~_OPEN), dashed, hollow, full, *_words(base, at),
+            target.add_params(picked),
+        ).properties(height=ROW * len(data) + 20)
+    )  # fmt: skip
+
+
+def _words(base: alt.Chart, at: Any) -> list[alt.Chart]:
+    """What a row is about and its gap above it, names and numbers at the marks."""
+    about = base.mark_text(align="left", dy=-22, fontSize=13, fontWeight=600, color=INK)
+    gap = base.mark_text(align="right", dy=-22, fontSize=12, color=INK)
+    told = [
+        about.encode(x=alt.XDatum(0), text="about:N"),
+        gap.encode(x=alt.XDatum(100), text="gap:N"),
+    ]
+    for name, place in (("more", "high"), ("less", "low")):
+        down = -11 if name == "more" else 14
+        for align, holds in (
+            ("left", alt.datum[place] < 25), ("right", alt.datum[place] > 75),
+            ("center", (alt.datum[place] >= 25) & (alt.datum[place] <= 75)),
+        ):  # fmt: skip
+            words = base.transform_filter(holds).mark_text(
+                align=align, dy=down, fontSize=11.5, color=INK
+            )
+            told.append(words.encode(x=at(place), text=f"{name}:N"))
+    return told
+
+
+def small_curve(rows: pd.DataFrame) -> alt.LayerChart:
+    """The gap in every prompt variant, sorted; rows of ``variants_of``."""
+    judged = rows["verdict"].where(rows["verdict"].isin(SHAPES), INCONCLUSIVE)
+    data = pd.DataFrame(
+        {
+            "place": range(1, len(rows) + 1),
+            "points": 100 * rows["value"],
+            "verdict": judged,
+            "prompt": [str(w).removeprefix("template: ") for w in rows["wording"]],
+        }
+    )
+    colour, shape = by_verdict(data["verdict"])
+    x = alt.X("place:O", axis=None)
+    y = alt.Y("points:Q", title=None, axis=alt.Axis(tickCount=3))
+    tips = [alt.Tooltip("prompt:N"), alt.Tooltip("points:Q", format=".0f")]
+    dots = alt.Chart(data).mark_point(size=60, filled=True, opacity=1)
+    dots = dots.encode(x=x, y=y, color=colour.legend(None), shape=shape.legend(None), tooltip=tips)
+    margin = 100 * float(rows["margin"].iloc[0])
+    return inked(alt.layer(*margin_band(margin, "y"), dots).properties(height=130))
+
+
+def question_map(cells: pd.DataFrame) -> alt.LayerChart:
+    """Every question by every attribute; rows of ``matrix``. A click chooses a cell's fact."""
+    data = cells.assign(told=[_cell(r) for r in each(cells)])
+    axis = alt.Axis(labelAngle=-30, labelLimit=160, labelOverlap=False, orient="top")
+    base = alt.Chart(data).encode(
+        x=alt.X("attribute:N", sort=None, title=None, axis=axis),
+        y=alt.Y("question:N", sort=None, title=None, axis=alt.Axis(labelLimit=150)),
+    )
+    known = [v for v in (EXCEEDS, INCONCLUSIVE, WITHIN) if v in set(data["verdict"])]
+    fill = alt.Color("verdict:N", legend=None).scale(
+        domain=known, range=[COLOURS[v] for v in known]
+    )
+    faint = alt.Opacity("verdict:N", legend=None).scale(
+        domain=known, range=[{EXCEEDS: 0.28, INCONCLUSIVE: 0.06, WITHIN: 0.12}[v] for v in known]
+    )
+    boxes = base.mark_rect(stroke=GREY, strokeWidth=0.5).encode(color=fill, opacity=faint)
+    strokes = base.transform_filter(_OPEN).mark_point(
+        shape=HATCHED, size=CELL * CELL, filled=False, color=GREY, strokeWidth=1, opacity=0.45
+    )
+    words = base.mark_text(fontSize=13, fontWeight=600, color=INK).encode(text="told:N")
+    picked = alt.selection_point(name="picked", fields=["fact"], on="click", empty=False)
+    tips = [alt.Tooltip("says:N"), alt.Tooltip("verdict:N"), alt.Tooltip("told:N", title="points")]
+    target = base.mark_rect(color=INK, opacity=0.001, cursor="pointer").encode(tooltip=tips)
+    drawn = alt.layer(boxes, strokes, words, target.add_params(picked))
+    return inked(
+        drawn.resolve_scale(color="independent").properties(
+            width=alt.Step(CELL), height=alt.Step(LINE)
+        )
+    )
+
+
+def _cell(row: Any) -> str:
+    sign = Verdict(row.verdict).sign
+    return sign if math.isnan(row.gap) else f"{sign} {row.gap:.0f}"
+
+
+# ---- rates as bars -----------------------------------------------------------------------------
+
+STYLE: Final = """<style>
+.bars {display: grid; gap: .1rem .6rem; grid-template-columns: 1fr auto; font-size: .9rem}
+.bars b {text-align: right; white-space: nowrap}
+.bars div {grid-column: 1 / 3; position: relative; height: .8rem; margin-bottom: .45rem;
+  background: color-mix(in srgb, currentColor 9%, transparent)}
+.bars i {position: absolute; top: 0; bottom: 0; left: 0}
+.bars u {position: absolute; top: 50%; height: 0; border-top: 2px solid currentColor}
+</style>"""
+
+
+def bars(rows: Iterable[tuple[str, str, tuple[float, float, float]]], verdict: str) -> str:
+    """Rates as bars with their number and the whisker of their interval, as HTML.
+
+    ``rows``: name, number in words, and (value, low, high) as shares.
+    """
+    colour = COLOURS.get(verdict, GREY)
+    drawn = [
+        f"<span>{html.escape(name)}</span><b>{html.escape(number)}</b><div>"
+        f'<i style="width:{100 * value:.1f}%;background:{colour}"></i>{_whisker(low, high)}</div>'
+        for name, number, (value, low, high) in rows
+    ]
+    return f'{STYLE}<div class="bars">{"".join(drawn)}</div>'
+
+
+def _whisker(low: float, high: float) -> str:
+    if math.isnan(low) or math.isnan(high):
+        return ""
+    return f'<u style="left:{100 * low:.1f}%;width:{100 * max(high - low, 0.004):.1f}%"></u>'
+
+
+def side_bars(sides: Sequence[Side], verdict: str) -> str:
+    """The rates of a fact's groups."""
+    rows = [
+        (f"{s.short}: {s.events:,} of {s.n:,}", rate(s), (s.value, s.low, s.high)) for s in sides
+    ]
+    return bars(rows, verdict)
+
+
+def edit_bars(edits: Sequence[tuple[str, Any]], before: float) -> str:
+    """The rate as asked, then after each edit of the label set; ``edits``: words and row."""
+    rows = [("as asked", f"{100 * before:.0f} %", (before, math.nan, math.nan))]
+    for told, row in edits:
+        low, high = (min(1.0, max(0.0, row.before + end)) for end in (row.low, row.high))
+        number = f"{percent(row.after, low, high)} %"
+        rows.append((told, number, (row.after, low, high)))
+    return bars(rows, "")
+
+
+__all__ = [
+    "drawable", "dumbbells", "edit_bars", "question_map", "rows_of", "side_bars", "small_curve",
+]  # fmt: skip
