@@ -43,7 +43,7 @@ class Answer:
 
 #: pictures up to which a product of the analysis is on one core: cores that share small ones wait
 #: for each other, which took half of the processor time of an analysis of 1,280 pictures
-_FEW: Final = 20_000
+FEW: Final = 20_000
 #: a larger share of choices between labels that are equally near is remarked
 _TIED: Final = 0.01
 
@@ -100,7 +100,7 @@ def analyse(answer: Answer, design: Design) -> Tables:
     # nor is a system calibrated that gave no scores
     scored = scored if answer.seen.texts.scoring.known else scored.iloc[:0]
     compared = of_itself(disparities(answer.tally, c), getattr(answer.probe, "truth", None))
-    with threadpool_limits(1 if len(groups.rows) <= _FEW else None, user_api="blas"):
+    with threadpool_limits(1 if len(groups.rows) <= FEW else None, user_api="blas"):
         return Tables.of(
             rates=rates(answer.tally, c.level, c.min_group),
             disparities=with_nulls(compared, rows, labels, groups, c, seed),

@@ -25,9 +25,10 @@ from audit.core.verdicts import RULE
 from audit.data.pictures import of_copies
 from audit.data.remarks import Remark
 from audit.engine import gates, plan
-from audit.engine.analysis import Answer, Tables, analyse, of_ties, together
+from audit.engine.analysis import Answer, Tables, of_ties, together
 from audit.engine.askable import require_possible, require_readable, require_sound
 from audit.engine.capability import drawn_facts
+from audit.engine.cores import analyse_all
 from audit.engine.suite import Suite
 from audit.measure.confidence import Confidence
 from audit.measure.findings import Finding, find, judged, with_caveats, with_remarks
@@ -293,14 +294,18 @@ def _batches(seen: Seen) -> Iterator[Seen]:
 def _compare(suite: Suite, answers: list[Answer], groups: Groups, progress: Progress) -> Tables:
     """Every table of every probe."""
     c = suite.confidence
-    parts = []
-    for done, answer in enumerate(answers):
-        progress("compare groups", done, len(answers))
+
+    def design(answer: Answer) -> Design:
         of_these = groups.only(answer.seen.images.keys)
         # the same weights for all probes: every comparison is paired
         draws = of_these.draws(of_these.rows, suite.seed, c.resamples)
-        parts.append(analyse(answer, Design(of_these, draws, c, suite.seed)))
-    progress("compare groups", len(answers), len(answers))
+        return Design(of_these, draws, c, suite.seed)
+
+    def told(done: int) -> None:
+        progress("compare groups", done, len(answers))
+
+    told(0)
+    parts = analyse_all(answers, design, told)
     tallies = [answer.tally for answer in answers if answer.tally is not None]
 
     def gated(attribute: str, family: str) -> bool:

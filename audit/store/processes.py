@@ -88,8 +88,8 @@ class Processes:
                 raise answer
             return answer
         self._idle.put(None)  # for the next thread that waits
-        told = f"all {len(self)} processes that read pictures were killed, perhaps for memory"
-        fewer = "Set CLIP_AUDIT_READERS to a smaller number, or to 0 to read without them"
+        told = f"all {len(self)} processes that help were killed, perhaps for memory"
+        fewer = "Set CLIP_AUDIT_READERS to a smaller number, or to 0 to do without them"
         raise AuditError(sentence(told, fewer))
 
     def end(self) -> None:
@@ -124,16 +124,16 @@ def started(count: int, work: object) -> Iterator[Processes | None]:
     another program, as of an application that comes with a Python of its own.
     """
     python = "python" in Path(sys.executable or "").name.lower()
-    packed = _packed(work) if count and python else b""
+    sent = packed(work) if count and python else b""
     processes = Processes()
     try:
         try:
-            if packed:
-                processes.begin(count, packed)
+            if sent:
+                processes.begin(count, sent)
         except _GONE:
-            packed = b""
+            sent = b""
             processes.end()
-        yield processes if packed else None
+        yield processes if sent else None
     finally:
         processes.end()
         processes.close()
@@ -164,11 +164,11 @@ def serve() -> None:
     os._exit(0)  # nothing is left to be flushed
 
 
-def _packed(work: object) -> bytes:
+def packed(work: object) -> bytes:
     """The object for another process; blank if it can't be sent."""
     with contextlib.suppress(Exception):  # whatever the object's own methods raise
-        packed = pickle.dumps(work, protocol=5)
-        return b"" if b"__main__" in packed else packed
+        sent = pickle.dumps(work, protocol=5)
+        return b"" if b"__main__" in sent else sent
     return b""
 
 
