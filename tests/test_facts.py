@@ -242,7 +242,7 @@ def test_what_is_open_or_within_says_so_and_is_no_certificate() -> None:
     assert said(still, (50, 640), (44, 640)).endswith(
         "women: whether they differ by 5 points or 1.25 times stays open."
     )
-    assert Told(NAMES, still).title == "‘thief’ by gender: open"
+    assert Told(NAMES, still).title == "‘thief’ by gender"
     assert Told(NAMES, within).title == "‘thief’ differs little by gender"
 
 
@@ -268,7 +268,10 @@ def test_words_of_any_script_stay_as_they_are_and_groups_keep_their_noun(
 
 
 def test_a_value_in_a_unit_of_its_own_keeps_its_sentence_without_column_names() -> None:
-    found = finding("x", "clothing_colour", unit="d", statement="By clothing_colour: d is 1.")
+    given = (
+        "By clothing_colour: d is 1 (95 % simultaneous bounds 0.5 to 1.5); exceeds the margin of 0."
+    )
+    found = finding("x", "clothing_colour", unit="d", statement=given)
     assert Told(NAMES, found).statement([]) == "By clothing colour: d is 1."
 
 

@@ -306,7 +306,7 @@ p:has(> em:only-child > a.row) { font-size: .84em; color: var(--soft); margin-to
 }
 /* the first page: the answer, cards, one figure, how sure, what next */
 h1:has(+ .first) { font-size: 1rem; margin: .8rem 7rem .1rem 0; }
-.first h3 { margin: .5rem 0 .35rem; font-size: 1rem; line-height: 1.3; }
+.first h2 { margin: .5rem 0 .35rem; padding: 0; border: 0; font-size: 1rem; line-height: 1.3; }
 .first p, .first ul, .first ol { max-width: none; margin: .35rem 0; }
 .first .head { display: flex; flex-wrap: wrap; gap: 0 1.6rem; padding: 0; list-style: none;
   font-size: .86rem; color: var(--soft); }
@@ -316,14 +316,15 @@ h1:has(+ .first) { font-size: 1rem; margin: .8rem 7rem .1rem 0; }
 .first .answer { font-size: 1.75rem; line-height: 1.2; font-weight: 700; margin: .7rem 0 .2rem;
   text-wrap: balance; }
 .besides { font-size: 1.02rem; color: var(--soft); }
-.first .note { padding: .2rem .8rem; font-size: .9rem; background: var(--warn); border-left: 4px solid #b06a00; }
+.first .note { padding: .2rem .8rem; font-size: .9rem; background: var(--warn);
+  border-left: 4px solid #b06a00; }
 .cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(13.2rem, 1fr)); gap: .8rem;
   margin: .7rem 0; }
 .card { padding: .6rem .8rem .5rem; border: 1px solid var(--line); border-radius: 8px;
   background: var(--tint); font-size: .82rem; line-height: 1.38; }
-.card p { margin: .3rem 0; } .card h3 { margin: .35rem 0 .2rem; }
+.card p { margin: .3rem 0; } .card h2 { margin: .35rem 0 .2rem; }
 .rate { display: grid; grid-template-columns: 1fr auto; gap: 0 .5rem; margin: .3rem 0; }
-.rate b { font-variant-numeric: tabular-nums; }
+.rate strong { font-variant-numeric: tabular-nums; }
 .rate svg { grid-column: 1 / -1; width: 100%; height: .55rem; display: block; }
 svg .bed { fill: var(--line); } svg .whisker { fill: var(--ink); }
 svg .exceeds { fill: var(--large); } svg .within { fill: var(--small); }
@@ -355,8 +356,9 @@ svg .inconclusive { fill: var(--open); } svg .seen { fill: var(--seen); }
 .last ul, .last ol { padding-left: 1.2rem; }
 @media (max-width: 640px) {
   .first .answer { font-size: 1.35rem; } .last { grid-template-columns: 1fr; }
-  .axis { grid-template-columns: 1fr; } .axis i { display: none; }
-  .axis span:first-child { transform: none; } .axis span:last-child { transform: translateX(-100%); }
+  .axis { grid-template-columns: 1fr; } .axis p { display: none; }
+  .axis span:first-child { transform: none; }
+  .axis span:last-child { transform: translateX(-100%); }
   .line { grid-template-columns: 1fr auto; gap: 0 .6rem; margin-top: .7rem; }
   .line > div { grid-row: 2; grid-column: 1 / -1; }
   .line em.less { top: auto; bottom: 0; }
@@ -367,9 +369,8 @@ svg .inconclusive { fill: var(--open); } svg .seen { fill: var(--seen); }
   body { font-size: 9.5pt; } main { max-width: none; padding: 0; } a { color: inherit; }
   nav { display: none; } details:not([open]) > summary::after { content: " (in report.html)"; }
   details { break-inside: avoid; margin: .25rem 0; } summary { padding: .2rem .6rem; }
-  .first { break-after: page; font-size: 9pt; } .first .answer { font-size: 16pt; }
-  .cards { grid-template-columns: repeat(4, 1fr); gap: 2mm; } .card { font-size: 7.6pt; }
-  .first h3 { font-size: 9pt; } .axis, .line { grid-template-columns: 32mm 1fr 34mm; gap: 3mm; }
+  html { font-size: 11.6px; } .first { break-after: page; } .first .row { display: none; }
+  .line .row { display: inline; } .cards { grid-template-columns: repeat(4, 1fr); gap: .6rem; }
   /* one table too wide would shrink every page, so its cells break anywhere */
   table { font-size: 8pt; } th, td { padding-left: .4em; padding-right: .4em; }
   table:has(th:nth-child(9)) td { overflow-wrap: anywhere; }

@@ -36,7 +36,8 @@ from audit.measure.findings import size_in_margins
 from audit.measure.metrics import DEFAULT_FAMILY, METRICS
 
 _QUESTION: Final = ("task", "metric", "label", "attribute")
-#: beyond so many times the pictures of now nothing is promised
+_KEPT: Final = "_facts"
+#: beyond so many times the subjects of now nothing is promised
 _MOST: Final = 100
 
 
@@ -45,9 +46,13 @@ def facts(run: Run) -> list[Fact]:
 
     Of a public copy what its tables tell: a fact about a withheld group has no rates and no size.
     """
-    tables = _Tables(run)
-    groups = merged(run.findings, tables.asked)
-    return ranked(_fact(together, tables) for together in groups)
+    # kept with the tables that the run keeps: all of a report asks for them
+    if _KEPT not in run.__dict__:
+        tables = _Tables(run)
+        groups = merged(run.findings, tables.asked)
+        found = ranked(_fact(together, tables) for together in groups)
+        run.__dict__[_KEPT] = _told_apart(found)
+    return list(run.__dict__[_KEPT])
 
 
 def _fact(together: Sequence[Fields], tables: _Tables) -> Fact:
@@ -88,15 +93,32 @@ def _fact(together: Sequence[Fields], tables: _Tables) -> Fact:
     )
 
 
+def _told_apart(found: Sequence[Fact]) -> list[Fact]:
+    """Facts with the task in their names where two tasks ask the same by the same attribute."""
+    tasks: dict[tuple[str, str], set[str]] = {}
+    for fact in found:
+        tasks.setdefault((fact.asked, fact.by), set()).add(fact.task)
+    return [
+        replace(fact, asked=f"{fact.asked}{_in(fact)}", title=f"{fact.title}{_in(fact)}")
+        if len(tasks[fact.asked, fact.by]) > 1
+        else fact
+        for fact in found
+    ]
+
+
+def _in(fact: Fact) -> str:
+    return f" ({fact.task.replace('-', ' ').replace('_', ' ')})"
+
+
 def _size_of(estimate: float, lead: Fields) -> float:
     """A gap without its sign, which its sides tell; a value in a unit of its own with it."""
     return float(estimate) if lead.get("unit") else abs(float(estimate))
 
 
 def _needed(fact: Fact) -> int | None:
-    """Pictures a group that would bring the bound nearest to the margin past it, all else alike.
+    """Subjects a group that would bring the bound nearest to the margin past it, all else alike.
 
-    Bounds narrow with the root of the number of pictures: an extrapolation, and no promise.
+    Bounds narrow with the root of the number of subjects: an extrapolation, and no promise.
     """
     if fact.gap is None or fact.low is None or fact.high is None or fact.margin is None:
         return None
@@ -105,9 +127,9 @@ def _needed(fact: Fact) -> int | None:
     factor = (wide / away) ** 2 if away > 0 else math.inf
     if not 1 <= factor <= _MOST:
         return None
-    pictures = factor * min(side.n for side in fact.sides)
-    digits = max(0, math.floor(math.log10(pictures)) - 1)
-    return int(math.ceil(pictures / 10**digits) * 10**digits)
+    subjects = factor * min(side.subjects for side in fact.sides)
+    digits = max(0, math.floor(math.log10(subjects)) - 1)
+    return int(math.ceil(subjects / 10**digits) * 10**digits)
 
 
 @dataclass(frozen=True)

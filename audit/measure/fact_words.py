@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from audit.measure.facts import Fact, Relief, Side, Variants
 
 NBSP: Final = "\u00a0"
+#: what ends a finding's own sentence and stands beside a fact
+_BESIDE: Final = re.compile(
+    r"; (?:\d+ % simultaneous bounds|exceeds the m|within the m|inconclusive a)"
+)
 _CHOICE: Final = "selection"
 
 
@@ -68,7 +72,7 @@ class Told:
             Verdict.EXCEEDS: f"{what} differ{'' if many else 's'} by {self.by}",
             Verdict.WITHIN: f"{what} differ{'' if many else 's'} little by {self.by}",
         }
-        return said.get(verdict, f"{what} by {self.by}: open")
+        return said.get(verdict, f"{what} by {self.by}")
 
     def statement(self, sides: Sequence[Side]) -> str:
         """The fact in a sentence; its finding's own where no two rates are known."""
@@ -107,7 +111,12 @@ class Told:
         return ""
 
     def plain(self, text: str) -> str:
-        """A sentence with attributes as they are said, not as columns are called."""
+        """A sentence with attributes as they are said, without what stands beside it: the bounds.
+
+        Of a withheld value, or one that could not be had, nothing is left out.
+        """
+        text = re.sub(r" \(\d+ % simultaneous bounds[^()]*\)", "", text)
+        text = _BESIDE.split(text)[0].removesuffix(".") + "."
         for part in dict.fromkeys(self.finding["attribute"].split(" x ")):
             if "_" in part:
                 text = re.sub(rf"\b{re.escape(part)}\b", self.names.attribute(part), text)
@@ -117,7 +126,9 @@ class Told:
 def _of(side: Side, who: str) -> str:
     """How many of whom: '94 of 94 people in yellow clothes', 'none of 101 in black clothes'."""
     events = f"{side.events:,}" if side.events else "none"
-    return f"{events} of {side.n:,} {'' if side.n == side.subjects else 'pictures of '}{who}"
+    if side.n != side.subjects:
+        return f"{events} of {side.n:,} pictures of {side.people}"
+    return f"{events} of {side.n:,} {who}"
 
 
 def _upper(text: str) -> str:

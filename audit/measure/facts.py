@@ -77,7 +77,7 @@ class Fact:
     ``sides``: the higher rate first; two of a gap, one of what was seen at all, none of a value in
     another ``unit`` or of what is withheld. ``gap, low, high, margin``: shares, or in ``unit``;
     the bounds are those that the verdict rests on. ``size``: how many margins the gap surely has.
-    ``people``: subjects of the group that it falls on. ``needed``: pictures a group that would
+    ``people``: subjects of the group that it falls on. ``needed``: subjects a group that would
     probably decide what is open, if the gap stays as it is. ``not_compared``: groups too small.
     ``evidence``: ids of the findings that say it, the leading one first.
     """

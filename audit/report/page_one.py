@@ -152,7 +152,8 @@ def _besides(run: Run, found: Sequence[Fact]) -> str:
     """How many facts have which verdict, and what became of the primary questions."""
     if not found:
         return "" if run.suite["attributes"] else NO_GROUPS
-    told = f"Of {len(found):,} facts, {_tally([f.verdict.value for f in found])}"
+    many = f"{len(found):,} facts" if len(found) > 1 else "one fact"
+    told = f"Of {many}, {_tally([f.verdict.value for f in found])}"
     primary = [f for f in run.findings if f.get("role") == PRIMARY]
     if primary:
         many = f"the {len(primary)} questions" if len(primary) > 1 else "the one question"
@@ -173,7 +174,11 @@ def _tally(verdicts: Sequence[str]) -> str:
         for v, text in said.items()
         if counts[v]
     ]
-    return " and ".join([", ".join(told[:-1]), told[-1]] if len(told) > 1 else told)
+    return _listed(told)
+
+
+def _listed(words: Sequence[str]) -> str:
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def _are(number: int) -> str:
@@ -207,17 +212,22 @@ def _alike(one: Fact, other: Fact) -> bool:
 
 
 def figure_rows(found: Sequence[Fact]) -> list[Fact]:
-    """The facts of the figure: what exceeds its margin, then primary ones that do not."""
-    two = [f for f in found if len(f.sides) == 2]
-    beyond = [f for f in two if f.verdict == EXCEEDS]
-    beyond = [
-        f for f in beyond if sum(g.theme == f.theme for g in beyond[: beyond.index(f)]) < _ALIKE
-    ]
-    rest = [f for f in two if f.verdict != EXCEEDS]
-    open_ = [f for f in rest if f.verdict == INCONCLUSIVE]
-    within = sorted((f for f in rest if f.verdict == WITHIN), key=_says_little)
-    last = [*open_[:2], *within[:1]]
-    return [*beyond[: ROWS - len(last)], *last]
+    """The facts of the figure: those of the cards, more that exceed, open ones, one that is within.
+
+    In the order of the facts; of one question and attribute at most ``_ALIKE``.
+    """
+    cards = [f for f in chosen(found) if len(f.sides) == 2]
+    two = [*cards, *(f for f in found if len(f.sides) == 2 and f not in cards)]
+    by = {v: [f for f in two if f.verdict == v] for v in (EXCEEDS, INCONCLUSIVE, WITHIN)}
+    last = [*by[INCONCLUSIVE][:2], *sorted(by[WITHIN], key=_says_little)[:1]]
+    beyond = by[EXCEEDS]
+    few = [f for i, f in enumerate(beyond) if _times(f, beyond[:i]) < _ALIKE]
+    shown = [*few[: ROWS - len(last)], *last]
+    return [f for f in found if f in shown]
+
+
+def _times(fact: Fact, others: Sequence[Fact]) -> int:
+    return sum(other.theme == fact.theme for other in others)
 
 
 def _says_little(fact: Fact) -> tuple[bool, bool, bool]:
@@ -231,10 +241,13 @@ def figure_title(run: Run, rows: Sequence[Fact]) -> str:
     beyond = [f for f in rows if f.verdict == EXCEEDS]
     by = dict.fromkeys(part for f in beyond for part in f.attribute.split(" x "))
     named = [names.attribute(part) for part in by][:3]
-    listed = " and ".join([", ".join(named[:-1]), named[-1]] if len(named) > 1 else named)
-    told = f"Gaps by {listed} exceed the margin" if named else "No gap surely exceeds the margin"
+    told = (
+        f"Gaps by {_listed(named)} exceed the margin"
+        if named
+        else "No gap surely exceeds the margin"
+    )
     still = next((f for f in rows if f.verdict == INCONCLUSIVE), None)
-    return told + (f"; open: {still.title.removesuffix(': open')}" if still else "")
+    return told + (f"; open: {still.title}" if still else "")
 
 
 def _card(run: Run, fact: Fact, found: Sequence[Fact]) -> Card:
@@ -257,12 +270,14 @@ def _sure(run: Run, found: Sequence[Fact]) -> Iterator[str]:
     still = [f for f in found if f.verdict is Verdict.INCONCLUSIVE]
     if still:
         yield (
-            f"{len(still)} of {len(found)} facts stay open: these pictures can’t tell, which is no "
-            "evidence that there is no gap."
+            f"{len(still)} of {len(found)} facts: these pictures can’t tell, which is no evidence "
+            "that there is no gap."
         )
     small = dict.fromkeys(f.not_compared for f in found if f.not_compared)
     if run.public:
-        yield "Small groups are withheld, with others beside them."
+        dark = sum(f.gap is None and f.verdict is not Verdict.INCONCLUSIVE for f in found)
+        told = f"; of {dark} facts that concern them only the verdict is told" if dark else ""
+        yield f"Small groups are withheld, with others beside them{told}."
     elif small:
         yield f"Too small to be compared: {'; '.join([*small][:3])}."
     elif run.suite["attributes"]:
@@ -309,7 +324,7 @@ def _relieve(fact: Fact, beyond: Sequence[Fact]) -> Action:
     ]
     others = dict.fromkeys(f"‘{r.dropped}’" for r in same if r.dropped != relief.dropped)
     falls = f"{100 * relief.before:.0f} % to {100 * relief.after:.0f} %"
-    likewise = f" Likewise without {', '.join(others)} for those who get it." if others else ""
+    likewise = f" Likewise without {_listed([*others])} for those who get it." if others else ""
     return Action(
         f"Ask {edit_in_words(relief.edit, relief.dropped, relief.added)}: {relief.counted} falls "
         f"from {falls} for {fact.sides[0].people}.{likewise}",
@@ -338,9 +353,9 @@ def _reword(fact: Fact) -> Action:
 
 
 def _ask_more(fact: Fact) -> Action:
-    now = min(side.n for side in fact.sides)
+    now = min(side.subjects for side in fact.sides)
     return Action(
-        f"Ask about {fact.needed:,} pictures a group (now {now:,}) before anything is said of "
-        f"{fact.title.removesuffix(': open')}.",
+        f"Look at about {fact.needed:,} people a group (now {now:,}) before anything is said of "
+        f"{fact.title}.",
         "An extrapolation: so many would decide it if the gap stays as it is.",
     )

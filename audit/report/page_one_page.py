@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from audit.core.evidence import Address
 from audit.core.page import MARKS, as_html, fragment
+from audit.core.verdicts import Verdict
 from audit.measure.fact_words import points, rate
 from audit.measure.facts import Fact, Side
 from audit.report.page_one import Action, Card, PageOne
@@ -38,11 +39,12 @@ def _card(card: Card) -> str:
     fact = card.fact
     sign, style = MARKS[fact.verdict.value]
     bars = "".join(_bar(side, style) for side in fact.sides)
+    title = _upper(fact.title) + (": open" if fact.verdict is Verdict.INCONCLUSIVE else "")
     more = "".join(f"<p>{as_html(line)}</p>" for line in beside(card)[1:])
     return (
         f'<article class="card {style}">'
         f'<strong class="verdict {style}">{sign} {fact.verdict.value}</strong>'
-        f"<h3>{as_html(_upper(fact.title))}</h3>{bars}"
+        f"<h2>{as_html(title)}</h2>{bars}"
         f"<p>{as_html(fact.statement)} {_to_row('Its row', card.place)}</p>{more}</article>\n"
     )
 
@@ -57,7 +59,7 @@ def _bar(side: Side, style: str) -> str:
     """A rate as a bar with its number and the whisker of its interval."""
     value, low, high = (100 * v for v in (side.value, side.low, side.high))
     return (
-        f'<div class="rate"><span>{as_html(side.short)}</span><b>{rate(side)}</b>'
+        f'<div class="rate"><span>{as_html(side.short)}</span><strong>{rate(side)}</strong>'
         f'<svg viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">'
         f'<rect class="bed" width="100" height="8"/>'
         f'<rect class="{style}" width="{value:.2f}" height="8"/>'
@@ -78,7 +80,7 @@ def _dumbbells(page: PageOne) -> str:
     ticks = "".join(f'<span style="left:{v}%">{v}\u00a0%</span>' for v in (0, 25, 50, 75, 100))
     return (
         f'<figure class="dumbbells"><figcaption>Figure 1. {as_html(page.title)}</figcaption>'
-        f'<div class="axis" aria-hidden="true"><i></i><div>{ticks}</div><i></i></div>\n'
+        f'<div class="axis" aria-hidden="true"><p></p><div>{ticks}</div><p></p></div>\n'
         f"{''.join(_dumbbell(card) for card in page.rows)}"
         f"<p>Shaded: the margin of {' or '.join(margins)} points, set before the run. In brackets: "
         "bounds of the gap that hold for all groups of the question at once. ○ less often, "
@@ -122,14 +124,14 @@ def _gap(fact: Fact, place: Address | None) -> str:
 
 def _sure(page: PageOne) -> str:
     lines = "".join(f"<li>{as_html(line)}</li>" for line in page.sure)
-    return f"<div><h3>How sure</h3><ul>{lines}</ul></div>\n" if lines else ""
+    return f"<div><h2>How sure</h2><ul>{lines}</ul></div>\n" if lines else ""
 
 
 def _next(page: PageOne) -> str:
     lines = "".join(_action(action) for action in page.next)
     if not lines and not page.words:
         return ""
-    return f"<div><h3>What to do next</h3>{fragment(page.words)}<ol>{lines}</ol></div>\n"
+    return f"<div><h2>What to do next</h2>{fragment(page.words)}<ol>{lines}</ol></div>\n"
 
 
 def _action(action: Action) -> str:

@@ -38,17 +38,17 @@ def _parts(page: PageOne, figure: Markdown) -> Iterator[str]:
     if page.note:
         yield f"*{escaped(page.note)}*"
     if page.cards:
-        yield "### The facts that matter most"
+        yield "**The facts that matter most**"
         yield "\n".join(_card(card) for card in page.cards)
     if page.rows:
         yield figure
         yield table(_row(card) for card in page.rows)
     if page.sure:
-        yield "### How sure"
+        yield "**How sure**"
         yield "\n".join(f"- {escaped(line)}" for line in page.sure)
     if page.words or page.next:
-        yield "### What to do next"
-        yield page.words
+        yield "**What to do next**"
+        yield from filter(None, [page.words])
         yield "\n".join(
             f"{i}. {escaped(action.text)} *{escaped(action.standing)}*"
             for i, action in enumerate(page.next, start=1)
@@ -68,7 +68,7 @@ def beside(card: Card) -> list[str]:
     told += [variants_in_words(fact.variants) if fact.variants else ""]
     told += [relief_in_words(fact.relief) if fact.relief else ""]
     if fact.needed:
-        told += [f"About {fact.needed:,} pictures a group would probably decide it."]
+        told += [f"About {fact.needed:,} people a group would probably decide it."]
     if card.also:
         others = "; ".join(f"{f.asked.lower()[:1] + f.asked[1:]} {_who(f)}" for f in card.also)
         told += [f"Also {others}."]

@@ -241,7 +241,23 @@ def fill(
             raise  # a mistake in a template of one's own is told and not placed
         damage.clear()
         text = _piece_by_piece(run, source, names, template, damage) or _bare(run, damage, error)
-    return visible(re.sub(r"\n{3,}", "\n\n", text).strip()) + "\n"
+    return visible(re.sub(r"\n{3,}", "\n\n", _gathered(text)).strip()) + "\n"
+
+
+#: the heading of the list of chapters that were not asked, and what each of them says
+NOT_ASKED: Final = "Not asked in this run"
+_NOT_ASKED: Final = re.compile(rf"## (.*)\s+{NOT_ASKED}\. (.*)\s*")
+
+
+def _gathered(text: str) -> str:
+    """The text with chapters that were not asked in one list, where the first of them stood."""
+    parts = re.split(r"^(?=## )", text, flags=re.MULTILINE)
+    empty = {i: found for i, part in enumerate(parts) if (found := _NOT_ASKED.fullmatch(part))}
+    if len(empty) < 2:
+        return text
+    lines = "\n".join(f"- **{found[1]}** {found[2]}" for found in empty.values())
+    parts[min(empty)] = f"## {NOT_ASKED}\n\n{lines}\n\n"
+    return "".join(part for i, part in enumerate(parts) if i not in [*empty][1:])
 
 
 def _filled(source: str, names: Fields, template: Path) -> str:
@@ -299,9 +315,16 @@ def _bare(run: Run, damage: list[Damage], error: Exception) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def context(run: Run, drawn: dict[str, Drawn], damage: list[Damage], placed: dict[str, str]) -> Row:
+def context(
+    run: Run,
+    drawn: dict[str, Drawn],
+    damage: list[Damage] | None = None,
+    placed: dict[str, str] | None = None,
+) -> Row:
     """Every name that a template may use."""
     author, card = checked(run), card_of(run.model, run.name)
+    damage = [] if damage is None else damage
+    placed = {} if placed is None else placed
     offered: Sequence[Callable[..., Any]] = [f for topic in TOPICS for f in topic.OFFERS]
     return {f.__name__: partial(_offered, run, damage, f) for f in offered} | {
         "run": run,
@@ -423,6 +446,7 @@ _DRAW: Final[Mapping[str, Callable[..., Figure]]] = {
     f.__name__: f
     for f in (
         figures.rates_by_group,
+        figures.leading_facts,
         figures.gaps_with_margin,
         figures.templates_spread,
         figures.group_counts,

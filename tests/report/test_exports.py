@@ -20,8 +20,10 @@ from worlds import people
 from audit.core.errors import InputError
 from audit.core.rundir import TABLES, Run, open_run
 from audit.core.tables import OK, RATES, REST, WITHHELD
+from audit.data.display import Names
 from audit.engine.run import carry_out
 from audit.engine.suite import load_suite
+from audit.measure.fact_rows import facts
 from audit.measure.measures import measured
 from audit.report.exports import outline, pdf, places
 from audit.report.exports.kinds import KINDS, export
@@ -36,6 +38,7 @@ from audit.report.exports.public import REASON, Hidden, cut, told, write_public
 from audit.report.exports.withholding import Cell, Fewest, _Tables, withheld
 from audit.report.exports.word import write_docx
 from audit.report.narrative import save
+from audit.report.page_one_text import BEGINS, ENDS
 from audit.report.render import render
 from audit.store.embeddings import Store
 
@@ -430,6 +433,29 @@ def test_findings_keep_their_verdict_and_lose_their_numbers(run: Run, copy: Run)
         told_before = before[finding["id"]]["caveats"]
         assert all(b.startswith(c) for c, b in zip(kept, told_before, strict=True))
     assert {f["evidence"][0] for f in copy.findings} <= set(keys)
+
+
+@pytest.mark.slow
+def test_facts_of_a_copy_tell_nothing_of_a_withheld_group(run: Run, copy: Run) -> None:
+    cells = {(a, g) for a, g in copy.manifest["withheld"]["groups"]}
+    keys = dict(zip(copy.disparities["key"], copy.disparities["status"], strict=True))
+    ids = {f["id"] for f in copy.findings if keys.get(f["evidence"][0]) == WITHHELD}
+    told, before = facts(copy), facts(run)
+    assert cells & {(f.attribute, side.group) for f in before for side in f.sides}
+    assert not cells & {(f.attribute, side.group) for f in told for side in f.sides}
+    hidden = [f for f in told if f.id in ids]
+    assert hidden
+    for fact in hidden:
+        numbers = (fact.gap, fact.low, fact.high, fact.variants, fact.relief, fact.needed)
+        assert numbers == (None,) * 6
+        assert (fact.size, fact.people, fact.not_compared) == (0, 0, "")
+        assert REASON in fact.statement
+    text = (copy.path / "report.md").read_text(encoding="utf-8")
+    first = text[text.index(BEGINS) : text.index(ENDS)]
+    assert "Small groups are withheld" in first
+    names = Names.of(run.dataset["attributes"])
+    for cell in cells:
+        assert f"{names.short(*cell)} " not in first, cell
 
 
 @pytest.mark.slow
