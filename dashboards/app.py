@@ -8,11 +8,12 @@ reads what is outside a run's private part, and shows aggregates; only the page 
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import streamlit as st
-from parts import ahead
+from parts import address, ahead
 from parts.damage import attempt
 from parts.gallery import switched_off
 from parts.runs import (
@@ -37,6 +38,10 @@ STYLE: Final = """<style>
 [data-testid="stFullScreenFrame"] {overflow-x: auto; max-width: 100%}
 [data-testid="stMarkdownContainer"] :is(th, td) {padding: 0.35rem 0.5rem; font-size: 0.9rem}
 [data-testid="stCaptionContainer"] {opacity: 0.8 !important}
+[data-testid="stMainBlockContainer"] {padding-top: 4.2rem}
+[data-testid="stMain"] h1 {font-size: 1.7rem; padding: .4rem 0}
+[data-testid="stMain"] h2 {font-size: 1.9rem; padding: .4rem 0}
+[data-testid="stMain"] h3 {font-size: 1.35rem}
 </style>"""
 PICTURES: Final = "pictures"
 #: file, title and icon of each page, by what a reader wants
@@ -45,7 +50,7 @@ PAGES: Final = {
         ("overview", "Overview", "search"),
         ("disparities", "Disparities", "grid_on"),
         ("wordings", "Prompt sensitivity", "chat"),
-        ("compare", "Compare two runs", "compare_arrows"),
+        ("compare", "Compare runs", "compare_arrows"),
     ),
     "Explore": (
         ("lab", "Label-set lab", "science"),
@@ -96,7 +101,12 @@ def main() -> None:
     if not found:
         nothing_yet(folder)
         return
-    path = choose_run(found)
+    with address.tidied():
+        show(choose_run(found), found, page)
+
+
+def show(path: Path, found: Mapping[Path, Mapping[str, Any]], page: StreamlitPage) -> None:
+    """Draw a page about a run, or say why it can't be."""
     run, damaged = opened(str(path), stamp(path))
     if run is None:
         refuse(path, damaged)

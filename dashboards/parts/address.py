@@ -6,7 +6,8 @@ it has an id that is shorter than what it is called, or stays when that changes,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, Literal, TypeVar
 
 import streamlit as st
@@ -16,6 +17,42 @@ from parts.words import plain
 T = TypeVar("T")
 #: how a widget's value is kept in the address under the widget's key
 ADDRESS: Final[Literal["query-params"]] = "query-params"
+
+
+_DRAWN: Final = "what this page keeps in the address"
+
+
+@contextmanager
+def tidied() -> Iterator[None]:
+    """What another page kept in the address, and this one doesn't know, is dropped from it."""
+    before: set[str] = st.session_state.get(_DRAWN, set())
+    st.session_state[_DRAWN] = set[str]()
+    yield
+    for name in before - st.session_state[_DRAWN]:
+        st.session_state.pop(_last(name), None)
+        st.query_params.pop(name, None)
+
+
+def _asked(name: str) -> tuple[list[str], bool]:
+    """What the address has under a name, and whether that is new: a link, or a step back."""
+    st.session_state[_DRAWN].add(name)
+    asked = st.query_params.get_all(name)
+    return asked, asked != st.session_state.get(_last(name), [])
+
+
+def _keep(name: str, chosen: list[str]) -> None:
+    if st.query_params.get_all(name) != chosen:
+        st.query_params[name] = chosen
+    st.session_state[_last(name)] = chosen
+
+
+def _last(name: str) -> str:
+    return f"{name} in the address"
+
+
+def _missing(place: Any, ids: Sequence[str]) -> None:
+    if told := ", ".join(f"‘{i}’" for i in ids):
+        place.info(plain(f"The address asks for {told}, which is not here."))
 
 
 def choose(
@@ -33,25 +70,67 @@ def choose(
     Args:
         place: where it is drawn: ``st`` or a column.
         label: what is chosen.
-        options: what there is, by id; the first at first.
+        options: what there is, by id; the first at first. A blank id stands for none.
         name: of the parameter in the address.
         called: what an id is called in the box; no two alike.
         more: as ``st.selectbox`` has them.
     """
-    key, last = key_of(name), f"{name} in the address"
-    asked = st.query_params.get(name)
-    if asked != st.session_state.get(last):  # a link, or a step back
-        if asked in options:
-            st.session_state[key] = asked
-        elif asked:
-            place.info(plain(f"The address asks for ‘{asked}’, which is not here."))
+    key = key_of(name)
+    asked, new = _asked(name)
+    if asked and new:
+        _missing(place, [i for i in asked if i not in options])
+        st.session_state[key] = asked[-1]
     if st.session_state.get(key) not in options:
         st.session_state[key] = next(iter(options))
+    more = {"persist_state": "session", **more}
     chosen = str(place.selectbox(label, list(options), format_func=called, key=key, **more))
-    st.session_state[last] = chosen
-    if asked != chosen:
-        st.query_params[name] = chosen
+    _keep(name, [chosen] if chosen else [])
     return options[chosen]
+
+
+def choose_some(
+    place: Any,
+    label: str,
+    options: Mapping[str, T],
+    name: str,
+    called: Callable[[str], str] = str,
+    **more: Any,
+) -> Mapping[str, T]:
+    """A box in which several are chosen, or none, that stand in the address by their ids.
+
+    Args: those of ``choose``; nothing is chosen at first but what ``key_of(name)`` holds.
+    """
+    key = key_of(name)
+    asked, new = _asked(name)
+    if asked and new:
+        _missing(place, [i for i in asked if i not in options])
+        st.session_state[key] = asked
+    st.session_state[key] = [i for i in st.session_state.get(key, ()) if i in options]
+    more = {"persist_state": "session", **more}
+    chosen = place.multiselect(label, list(options), format_func=called, key=key, **more)
+    _keep(name, chosen)
+    return {i: options[i] for i in chosen}
+
+
+def write(draw: Callable[..., str], label: str, given: str, name: str, of: str, **more: Any) -> str:
+    """A field whose text stands in the address where it isn't what was given.
+
+    Args:
+        draw: ``st.text_area`` or the like.
+        label: of the field.
+        given: the text at first.
+        name: of the parameter in the address.
+        of: what the text is about; about something else it is another text.
+        more: as ``draw`` has them.
+    """
+    key = f"{name} {of}"
+    asked, new = _asked(name)
+    if asked and new and key not in st.session_state:
+        st.session_state[key] = asked[-1]
+    st.session_state.setdefault(key, given)
+    text = draw(label, key=key, **more)
+    _keep(name, [text] if text != given else [])
+    return text
 
 
 def key_of(name: str) -> str:

@@ -19,7 +19,9 @@ from audit.measure.facts import Fact, Side
 from parts.charts import BAND, COLOURS, GREY, INK, SHAPES, by_verdict, inked, margin_band
 
 #: pixels a fact takes, and one row of the matrix
-ROW, LINE = 62, 36
+ROW, LINE = 76, 36
+#: rates below so many percent leave room for the gap beside their name, also on a phone
+BELOW: Final = 35
 #: pixels a cell of the matrix is wide
 CELL: Final = 78
 #: strokes that fill a cell: what is open is told apart without its colour
@@ -91,20 +93,24 @@ def dumbbells(facts: Sequence[Fact], shown: str) -> alt.LayerChart:
             band.encode(x=at("low"), x2="margin:Q"),
             line.transform_filter(~_OPEN), dashed, hollow, full, *_words(base, at),
             target.add_params(picked),
-        ).properties(height=ROW * len(data) + 20)
+        ).properties(height=ROW * len(data) + 90)
     )  # fmt: skip
 
 
 def _words(base: alt.Chart, at: Any) -> list[alt.Chart]:
-    """What a row is about and its gap above it, names and numbers at the marks."""
-    about = base.mark_text(align="left", dy=-22, fontSize=13, fontWeight=600, color=INK)
-    gap = base.mark_text(align="right", dy=-22, fontSize=12, color=INK)
+    """What a row is about, names and numbers at the marks, and the gap where there is room."""
+    room = alt.ExprRef("width - 135")  # beside the gap, where that has to stand above
+    low, narrow = alt.datum.low < BELOW, {"align": "right", "fontSize": 12, "color": INK}
+    about = {"align": "left", "dy": -30, "fontSize": 13, "fontWeight": 600, "color": INK}
+    below, above = base.transform_filter(low), base.transform_filter(~low)
     told = [
-        about.encode(x=alt.XDatum(0), text="about:N"),
-        gap.encode(x=alt.XDatum(100), text="gap:N"),
+        below.mark_text(**about).encode(x=alt.XDatum(0), text="about:N"),
+        above.mark_text(**about, limit=room).encode(x=alt.XDatum(0), text="about:N"),
+        below.mark_text(**narrow, dy=16).encode(x=alt.XDatum(100), text="gap:N"),
+        above.mark_text(**narrow, dy=-30).encode(x=alt.XDatum(100), text="gap:N"),
     ]
     for name, place in (("more", "high"), ("less", "low")):
-        down = -11 if name == "more" else 14
+        down = -12 if name == "more" else 16
         for align, holds in (
             ("left", alt.datum[place] < 25), ("right", alt.datum[place] > 75),
             ("center", (alt.datum[place] >= 25) & (alt.datum[place] <= 75)),
@@ -143,7 +149,7 @@ def question_map(cells: pd.DataFrame) -> alt.LayerChart:
     axis = alt.Axis(labelAngle=-30, labelLimit=160, labelOverlap=False, orient="top")
     base = alt.Chart(data).encode(
         x=alt.X("attribute:N", sort=None, title=None, axis=axis),
-        y=alt.Y("question:N", sort=None, title=None, axis=alt.Axis(labelLimit=150)),
+        y=alt.Y("question:N", sort=None, title=None, axis=alt.Axis(labelLimit=190)),
     )
     known = [v for v in (EXCEEDS, INCONCLUSIVE, WITHIN) if v in set(data["verdict"])]
     fill = alt.Color("verdict:N", legend=None).scale(
@@ -171,6 +177,38 @@ def question_map(cells: pd.DataFrame) -> alt.LayerChart:
 def _cell(row: Any) -> str:
     sign = Verdict(row.verdict).sign
     return sign if math.isnan(row.gap) else f"{sign} {row.gap:.0f}"
+
+
+#: colours and shapes of runs that stand beside each other (Okabe and Ito's palette)
+RUNS: Final = (
+    ("#0072B2", "circle"), ("#D55E00", "square"), ("#009E73", "triangle-up"),
+    ("#CC79A7", "diamond"), ("#E69F00", "cross"), ("#56B4E9", "triangle-down"),
+)  # fmt: skip
+
+
+def beside_each_other(gaps: pd.DataFrame) -> alt.LayerChart:
+    """Every gap as a row with a dot a run, joined; columns gap, run, points, verdict."""
+    runs = list(dict.fromkeys(gaps["run"]))
+    looks = [RUNS[i % len(RUNS)] for i in range(len(runs))]
+    colour = alt.Color("run:N", title=None, legend=alt.Legend(orient="top")).scale(
+        domain=runs, range=[colour for colour, _ in looks]
+    )
+    shape = alt.Shape("run:N", title=None).scale(domain=runs, range=[mark for _, mark in looks])
+    scale, axis = alt.Scale(domain=[0, 100], nice=False), alt.Axis(orient="top", tickCount=5)
+    base = alt.Chart(gaps).encode(y=alt.Y("gap:N", sort=None, axis=None))
+    span = base.mark_rule(color=GREY, strokeWidth=2).encode(
+        x=alt.X("min(points):Q", scale=scale, axis=axis, title=None), x2="max(points):Q"
+    )
+    tips = [alt.Tooltip("run:N"), alt.Tooltip("points:Q", format=".0f"), alt.Tooltip("verdict:N")]
+    dots = base.mark_point(size=90, filled=True, opacity=1).encode(
+        x=alt.X("points:Q", scale=scale), color=colour, shape=shape, tooltip=tips
+    )
+    numbers = base.mark_text(dy=15, fontSize=11, color=INK).encode(
+        x=alt.X("points:Q", scale=scale), text=alt.Text("points:Q", format=".0f")
+    )
+    about = base.mark_text(align="left", dy=-16, fontSize=12.5, fontWeight=600, color=INK)
+    drawn = alt.layer(span, dots, numbers, about.encode(x=alt.XDatum(0), text="gap:N"))
+    return inked(drawn.properties(height=52 * gaps["gap"].nunique() + 80))
 
 
 # ---- rates as bars -----------------------------------------------------------------------------
@@ -221,8 +259,3 @@ def edit_bars(edits: Sequence[tuple[str, Any]], before: float) -> str:
         number = f"{percent(row.after, low, high)} %"
         rows.append((told, number, (row.after, low, high)))
     return bars(rows, "")
-
-
-__all__ = [
-    "drawable", "dumbbells", "edit_bars", "question_map", "rows_of", "side_bars", "small_curve",
-]  # fmt: skip

@@ -13,6 +13,7 @@ from audit.core.evidence import each
 from audit.core.rows import Fields
 from audit.core.tables import CONDITION, ENSEMBLE, OK, RATE, WORST
 from audit.core.verdicts import Verdict
+from audit.data.display import Names
 from audit.measure.claims import CATEGORY, ERRORS
 from audit.measure.facts import Fact
 from audit.report.narrative import read
@@ -125,16 +126,17 @@ def matrix(run: Run) -> pd.DataFrame:
     """
     page = found_in(run)
     fact_of = told_by(page.facts)
+    names = Names.of(run.dataset["attributes"])
     best: dict[tuple[str, str], Fields] = {}
     for f in run.findings:
-        asked = counted(f["metric"])
-        where = f["task"] + ("" if asked == CHOICES else f": {asked}"), f["attribute"]
+        asked = {CHOICES: "", COUNTED[ERRORS]: ": errors"}.get(counted(f["metric"]))
+        where = f["task"] + (f": {f['metric']}" if asked is None else asked), f["attribute"]
         if where not in best or _weight(f) < _weight(best[where]):
             best[where] = f
     return pd.DataFrame(
         {
             "question": question,
-            "attribute": attribute,
+            "attribute": names.attribute(attribute),
             "gap": float("nan") if f.get("unit") or f["estimate"] is None
             else 100 * abs(f["estimate"]),
             "verdict": f["verdict"],

@@ -60,7 +60,10 @@ def choose_run(found: Mapping[Path, Mapping[str, Any]]) -> Path:
     """The run chosen at the top of every page; typing in the box searches."""
     paths = {path.name: path for path in found}
     called = {path.name: name for path, name in names(found).items()}
-    path = choose(st, "Run", paths, "run", called.__getitem__)
+    path = choose(
+        st, "Run", paths, "run", called.__getitem__, label_visibility="collapsed",
+        icon=":material/search:",
+    )  # fmt: skip
     with st.sidebar:
         st.text(path.name)
         st.caption(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
 import pandas as pd
 import streamlit as st
-from matplotlib.figure import Figure
 from parts.address import ADDRESS, choose, key_of
 from parts.asked import asked, caveats, group_sizes
 from parts.damage import attempt
@@ -19,15 +19,16 @@ from parts.runs import current, offer_csv
 from parts.words import MEANINGS, SEEN, SIGNS, plain, signed, table, unbroken, unique
 
 from audit import Run, figures
+from audit.data.display import Names
 from audit.measure.facts import Fact
 from audit.measure.findings import tally_verdicts
 from audit.report.sections.label_sets import label_warnings
 
+T = TypeVar("T")
 #: facts that are drawn, and findings that are listed, before a reader asks for all
-FIRST: Final = 10
+FIRST: Final = 12
 FINDINGS: Final = 12
 ANY: Final = "all"
-_CROSS: Final = " x "
 
 
 def show(run: Run) -> None:
@@ -90,51 +91,63 @@ def facts(run: Run) -> Mapping[str, Sequence[str]]:
         st.info("This run has no fact: nothing could be compared.")
         return {}
     st.subheader("Facts, the most harmful and largest first")
-    chosen = filters(found)
-    passing = [f for f in found if passes(chosen, f.harm, f.verdict.value, f.attribute)]
+    chosen = filters(run, found)
+    some = passing(run, found, chosen)
     left, right = st.columns([3, 2], gap="large")
     with right.container(border=True):
         names = names_of(run)
-        first = {f.id: f for f in (*passing, *found)}
+        first = {f.id: f for f in (*some, *found)}
         fact = choose(
             st, "Fact", first, "fact", names.__getitem__,
             help="The facts that pass the filters come first. Type to search.",
         )  # fmt: skip
         show_fact(run, fact)
     with left:
-        attempt("The chart of facts", plot, run, passing, fact)
+        attempt("The chart of facts", plot, run, some, fact)
     return chosen
 
 
-def filters(found: Sequence[Fact]) -> Mapping[str, Sequence[str]]:
+def filters(run: Run, found: Sequence[Fact]) -> Mapping[str, Sequence[str]]:
     """What is chosen of harm, verdict and attribute; nothing chosen is all of it."""
     there = {
         "harm": unique(f.harm for f in found),
         "verdict": unique(f.verdict.value for f in found),
-        "attribute": unique(part for f in found for part in f.attribute.split(_CROSS)),
+        "attribute": unique(name for f in found for name in attributes(run, f.attribute)),
     }
-    return {
-        name: st.pills(
-            name.capitalize(), values, selection_mode="multi", key=name, bind=ADDRESS,
-            format_func=_signed if name == "verdict" else str,
-        )
-        for name, values in there.items()
-    }  # fmt: skip
+    with st.container(horizontal=True):
+        return {
+            name: st.pills(
+                name.capitalize(), values, selection_mode="multi", key=name, bind=ADDRESS,
+                label_visibility="collapsed", width="content",
+            )
+            for name, values in there.items()
+        }  # fmt: skip
 
 
-def passes(chosen: Mapping[str, Sequence[str]], harm: str, verdict: str, attribute: str) -> bool:
-    """Whether a fact or finding is among what is chosen."""
-    of_it = {"harm": {harm}, "verdict": {verdict}, "attribute": set(attribute.split(_CROSS))}
-    return all(not wanted or of_it[name] & set(wanted) for name, wanted in chosen.items())
+def attributes(run: Run, attribute: str) -> list[str]:
+    """The attributes of an intersection, or the one that it is, as they are said."""
+    names = Names.of(run.dataset["attributes"])
+    return [names.attribute(part) for part in attribute.split(" x ")]
 
 
-def _signed(verdict: str) -> str:
-    return f"{SIGNS.get(verdict, '')} {verdict}".strip()
+def passing(run: Run, found: Sequence[T], chosen: Mapping[str, Sequence[str]]) -> list[T]:
+    """The facts or findings that are among what is chosen."""
+    kept = []
+    for one in found:
+        told = one if isinstance(one, Mapping) else vars(one)
+        of_it = {
+            "harm": {told["harm"]},
+            "verdict": {str(told["verdict"])},
+            "attribute": set(attributes(run, told["attribute"])),
+        }
+        if all(not wanted or of_it[name] & set(wanted) for name, wanted in chosen.items()):
+            kept.append(one)
+    return kept
 
 
-def plot(run: Run, passing: Sequence[Fact], fact: Fact) -> None:
+def plot(run: Run, some: Sequence[Fact], fact: Fact) -> None:
     """The chart of those that are two rates, the list of the others, and both as files."""
-    drawn = drawable(passing)
+    drawn = drawable(some)
     if not drawn:
         st.info("No fact of two rates passes these filters.")
     else:
@@ -145,14 +158,14 @@ def plot(run: Run, passing: Sequence[Fact], fact: Fact) -> None:
         )
         st.caption(
             f"{len(shown)} of {len(drawn)} facts of two rates, in % of the pictures of a group; "
-            "open the one you click. Band: the margin above the lower rate. Bounds hold for all "
+            "click one to open it. Band: the margin above the lower rate. Bounds hold for all "
             "comparisons of a question at once. Dotted and hollow: inconclusive."
         )
-    others = [f for f in passing if f not in drawn]
+    others = [f for f in some if f not in drawn]
     if others:
         with st.expander(f"{len(others)} facts that are no two rates"):
             table({"": signed(f.verdict.value), "Fact": plain(f.statement)} for f in others)
-    files(run, passing)
+    files(run, some)
 
 
 def open_fact(chart: str) -> None:
@@ -161,14 +174,14 @@ def open_fact(chart: str) -> None:
         st.session_state[key_of("fact")] = picked["fact"]
 
 
-def files(run: Run, passing: Sequence[Fact]) -> None:
+def files(run: Run, some: Sequence[Fact]) -> None:
     """The facts as a table, and the report's figure of the leading ones."""
     with st.container(horizontal=True):
-        offer_csv(st, "CSV", as_table(passing), "facts.csv", run)
-        for kind, mime in (("svg", "image/svg+xml"), ("png", "image/png")):
+        offer_csv(st, "CSV", as_table(some), "facts.csv", run)
+        for kind in ("svg", "png"):
             st.download_button(
-                kind.upper(), lambda kind=kind: drawn_as(figures.leading_facts(run), kind),
-                f"facts.{kind}", mime, on_click="ignore", help="the report's figure",
+                kind.upper(), partial(drawn_as, run, kind), f"facts.{kind}", on_click="ignore",
+                help="the report's figure of the leading facts",
             )  # fmt: skip
 
 
@@ -185,10 +198,10 @@ def as_table(found: Sequence[Fact]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def drawn_as(figure: Figure, kind: str) -> bytes:
-    """A figure as a file."""
+def drawn_as(run: Run, kind: str) -> bytes:
+    """The report's figure as a file."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind, dpi=200)
+    figures.leading_facts(run).savefig(buffer, format=kind, dpi=200)
     return buffer.getvalue()
 
 
@@ -227,18 +240,14 @@ def findings(run: Run, chosen: Mapping[str, Sequence[str]]) -> list[dict[str, An
     st.subheader("Findings")
     tasks = [ANY, *unique(f["task"] for f in run.findings)]
     task = st.selectbox("Task", tasks, key="asked", bind=ADDRESS)
-    passing = [
-        f
-        for f in run.findings
-        if task in (ANY, f["task"]) and passes(chosen, f["harm"], f["verdict"], f["attribute"])
-    ]
-    if not passing:
+    some = [f for f in passing(run, run.findings, chosen) if task in (ANY, f["task"])]
+    if not some:
         st.info("No finding passes these filters." if run.findings else "This run has no finding.")
         return []
-    everything = len(passing) > FINDINGS and st.toggle(
-        f"Show all {len(passing)}", key="findings", bind=ADDRESS
+    everything = len(some) > FINDINGS and st.toggle(
+        f"Show all {len(some)}", key="findings", bind=ADDRESS
     )
-    shown = passing if everything else passing[:FINDINGS]
+    shown = some if everything else some[:FINDINGS]
     table(
         {
             "Verdict, severity": f"{signed(f['verdict'])} {unbroken(plain(f['severity']))}",
@@ -247,13 +256,13 @@ def findings(run: Run, chosen: Mapping[str, Sequence[str]]) -> list[dict[str, An
         for f in shown
     )
     st.caption(
-        f"{len(shown)} of {len(passing)} findings that pass the filters, {len(run.findings)} in "
+        f"{len(shown)} of {len(some)} findings that pass the filters, {len(run.findings)} in "
         "all; most important first. Of choices there is one finding for each question, label and "
         "attribute: the gap between the two groups that are furthest apart, in errors where the "
         "right answer is known. Bounds hold for all comparisons of one question and attribute at "
         "once."
     )
-    return passing
+    return some
 
 
 show(current())

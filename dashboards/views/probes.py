@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import streamlit as st
+from parts.address import choose
 from parts.runs import ALSO, current, readable_or_stop
 from parts.topics import draw, told_by
 
@@ -26,7 +27,7 @@ def show(run: Run) -> None:
             "there is, and a suite may have several."
         )
         return
-    topic = st.selectbox("Topic", here, format_func=str.capitalize)
+    topic = choose(st, "Topic", {name: name for name in here}, "topic", str.capitalize)
     for block in told[topic]:
         draw(run, block)
 

@@ -1,6 +1,7 @@
 """Alarms, words of suspicion, stressed captions, answering only when sure, telling people apart."""
 
 import streamlit as st
+from parts.address import ADDRESS
 from parts.runs import current
 from parts.topics import show_topics
 from parts.words import as_markdown, plain
@@ -17,12 +18,11 @@ def move_thresholds(run: Run) -> None:
         if len(points) < 2 or not attributes:
             continue
         st.subheader(plain(f"Move the threshold: {task.name}"))
-        key = f"{run.name} {task.name}"
-        by = st.selectbox("By", attributes, key=f"{key} by")
+        by = st.selectbox("By", attributes, key=f"by_{task.name}", bind=ADDRESS)
         words = {point: point.rpartition(" ")[2] for point in points}
         point = st.select_slider(
             "Threshold of the score", points, points[len(points) // 2],
-            format_func=words.__getitem__, key=f"{key} at",
+            format_func=words.__getitem__, key=f"at_{task.name}", bind=ADDRESS,
         )  # fmt: skip
         halves = chosen_on_half(run, task.name)
         if halves:
