@@ -27,6 +27,7 @@ from parts.runs import (
     stamp,
     withdrawn,
 )
+from parts.unasked import grey_out
 from parts.words import plain
 from streamlit.navigation.page import StreamlitPage
 
@@ -117,6 +118,7 @@ def show(path: Path, found: Mapping[Path, Mapping[str, Any]], page: StreamlitPag
         st.warning(plain(told), icon=":material/warning:")
     if gone := withdrawn(str(path), stamp(path)):
         st.warning(plain(gone), icon=":material/warning:")
+    attempt("The marks in the menu", grey_out, run)
     with ahead.drawing():
         attempt(f"The page '{page.title}'", page.run)
 

@@ -10,9 +10,11 @@ from importlib import import_module
 from threading import Thread
 from typing import Final
 
+#: what the first page needs, which may be imported while the browser still asks for it
+FIRST: Final = ("parts.fact_charts", "audit.report.page_one", "audit.report.figures")
 #: what the first page does without, dearest first
 DEAR: Final = (
-    "parts.charts", "parts.topics", "parts.author", "audit.explore.lab", "audit.explore.compare",
+    "parts.topics", "parts.author", "audit.explore.lab", "audit.explore.compare",
     "audit.explore.gallery",
 )  # fmt: skip
 #: what is done once the first page is drawn; a server has readers and puts it here, tests have none
@@ -23,6 +25,11 @@ _PAGES: Final[list[None]] = []
 _DRAWN: Final = [0.0]
 #: seconds without a page after which nobody seems to wait for one
 QUIET: Final = 1.0
+
+
+def begin() -> None:
+    """Import what the first page needs, before anybody asks for it."""
+    Thread(target=lambda: [import_module(name) for name in FIRST], daemon=True).start()
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from parts import gallery
 from parts.damage import attempt
 from parts.fact_charts import edit_bars, side_bars, small_curve
 from parts.found import QUESTION, counted, edits_of, label_id, question_id, variants_of
-from parts.runs import readable_or_stop, stamp
+from parts.runs import is_readable, stamp
 from parts.words import plain, signed, unbroken
 
 #: edits of the label set, and pictures, that stand beside a fact
@@ -65,7 +65,6 @@ def besides(fact: Fact) -> Iterator[str]:
 
 def prompts(run: Run, fact: Fact) -> None:
     """Its gap in every prompt variant, in small."""
-    readable_or_stop(run, "specifications")
     rows = variants_of(run, fact)
     if len(rows) < 2 or fact.unit:
         return
@@ -79,7 +78,6 @@ def prompts(run: Run, fact: Fact) -> None:
 
 def carried(run: Run, fact: Fact) -> None:
     """What becomes of the higher rate when the label set is edited."""
-    readable_or_stop(run, "effects")
     counted, rows = edits_of(run, fact)
     if not rows:
         return
@@ -164,6 +162,8 @@ def links(run: Run, fact: Fact) -> Iterator[tuple[str, str, str, dict[str, str]]
 
 def gap_of(run: Run, fact: Fact) -> str:
     """The id of its specification curve, or of that of a finding told with it; blank if none."""
+    if not is_readable(run, "sensitivity"):
+        return ""
     curves = run.sensitivity[[*QUESTION]].itertuples(index=False, name=None)
     there = {question_id(*key) for key in curves}
     findings = {f["id"]: f for f in run.findings}

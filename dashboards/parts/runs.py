@@ -200,17 +200,31 @@ def current() -> Run:
 
 def readable_or_stop(run: Run, *names: str) -> None:
     """End the page with a sentence if one of these tables of the run is damaged."""
+    if not readable_or_told(run, *names):
+        st.stop()
+
+
+def readable_or_told(run: Run, *names: str) -> bool:
+    """Whether these tables of the run are whole; a sentence stands there if one is not."""
     for name in names:
-        file = f"{name}.parquet"
-        try:
-            sealed = run.manifest["files"].get(file)
-            if sealed and digest_of(run.path / file) != sealed:
-                raise ValueError
-            getattr(run, name)
-        except Exception:  # whatever a reader raises, the page names the file
+        if not is_readable(run, name):
             st.error(
-                plain(f"{file} of this run is missing, changed or unreadable."),
+                plain(f"{name}.parquet of this run is missing, changed or unreadable."),
                 icon=":material/warning:",
             )
             st.markdown("Restore it from a copy, or run the suite again.")
-            st.stop()
+            return False
+    return True
+
+
+def is_readable(run: Run, name: str) -> bool:
+    """Whether a table of the run is as it was sealed."""
+    file = f"{name}.parquet"
+    try:
+        sealed = run.manifest["files"].get(file)
+        if sealed and digest_of(run.path / file) != sealed:
+            return False
+        getattr(run, name)
+    except Exception:  # whatever a reader raises, the page names the file
+        return False
+    return True

@@ -15,7 +15,7 @@ from parts.damage import attempt
 from parts.fact import show_fact
 from parts.fact_charts import drawable, dumbbells, question_map
 from parts.found import found_in, matrix, names_of
-from parts.runs import current, offer_csv
+from parts.runs import current, offer_csv, readable_or_told
 from parts.words import MEANINGS, SEEN, SIGNS, plain, signed, table, unbroken, unique
 
 from audit import Run, figures
@@ -34,11 +34,13 @@ ANY: Final = "all"
 def show(run: Run) -> None:
     """Draw the page."""
     warn(run)
-    attempt("The part 'The answer'", answer, run)
-    chosen = attempt("The part 'Facts'", facts, run) or {}
-    attempt("The part 'Questions by attributes'", questions, run)
-    with st.expander("How sure, and what to do next", expanded=True):
-        attempt("The part 'How sure'", how_sure, run)
+    chosen: Mapping[str, Sequence[str]] = {}
+    if readable_or_told(run, "effects", "specifications"):  # facts say what they hold
+        attempt("The part 'The answer'", answer, run)
+        chosen = attempt("The part 'Facts'", facts, run) or {}
+        attempt("The part 'Questions by attributes'", questions, run)
+        with st.expander("How sure, and what to do next", expanded=True):
+            attempt("The part 'How sure'", how_sure, run)
     with st.expander("What was asked, and of whom"):
         attempt("The part 'What was asked'", asked, run)
         attempt("The part 'Groups'", group_sizes, run)

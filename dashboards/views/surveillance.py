@@ -36,11 +36,6 @@ def move_thresholds(run: Run) -> None:
         st.markdown(as_markdown(rates_at(run, task.name, point, by)))
 
 
-show_topics(
-    "Surveillance",
-    ["alarms", "scenes", "identity"],
-    "The suites ‘alarms’ and ‘surveillance’ would, or a probe of the kind ‘alarms’, ‘scenes’ or "
-    "‘identity’. This is for assessing a model: surveillance is out of scope of CLIP's model card.",
-    harmful=True,
-)
+show_topics("Surveillance", "surveillance", ["alarms", "scenes", "identity"], harmful=True)
+st.caption("For assessing a model: surveillance is out of scope of CLIP's model card.")
 move_thresholds(current())
