@@ -69,8 +69,9 @@ def prompts(run: Run, fact: Fact) -> None:
     if len(rows) < 2 or fact.unit:
         return
     told = variants_in_words(fact.variants) if fact.variants else ""
-    low, high = (f"{100 * end:.0f}" for end in (rows["value"].min(), rows["value"].max()))
-    st.markdown(f"**{plain(f'In {len(rows)} prompt variants: {low} to {high} points')}**")
+    ends = (f"{100 * end:.0f}" for end in (rows["value"].min(), rows["value"].max()))
+    gaps = " to ".join(dict.fromkeys(ends))
+    st.markdown(f"**{plain(f'In {len(rows)} prompt variants: {gaps} points')}**")
     st.altair_chart(small_curve(rows), key="small curve")
     if told:
         st.caption(plain(told))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import altair as alt
@@ -74,10 +74,8 @@ def dumbbells(facts: Sequence[Fact], shown: str) -> alt.LayerChart:
     def at(field: str) -> alt.X:
         return alt.X(f"{field}:Q", scale=scale, axis=axis, title=None)
 
-    here = base.transform_filter(alt.datum.fact == shown).mark_rect(color=INK, opacity=0.09)
-    band = base.mark_rect(color=BAND, opacity=0.35, height=16)
-    line = base.mark_rule(strokeWidth=2.5).encode(x=at("low"), x2="high:Q", color=colour)
-    dashed = line.transform_filter(_OPEN).mark_rule(strokeWidth=2.5, strokeDash=[3, 4])
+    still = data["verdict"] == INCONCLUSIVE
+    band = base.mark_rect(color=BAND, opacity=0.35, height=16).encode(x=at("low"), x2="margin:Q")
     mark = base.mark_point(size=110, opacity=1, strokeWidth=2).encode(shape=shape)
     hollow = mark.encode(x=at("low"), stroke=colour, fill=alt.value("#FFFFFF"))
     full = mark.encode(
@@ -87,38 +85,38 @@ def dumbbells(facts: Sequence[Fact], shown: str) -> alt.LayerChart:
     target = base.mark_rect(color=INK, opacity=0.001, cursor="pointer").encode(
         x=alt.XDatum(0), x2=alt.X2Datum(100), tooltip=tips
     )
-    return inked(
-        alt.layer(
-            here.encode(x=alt.XDatum(0), x2=alt.X2Datum(100)),
-            band.encode(x=at("low"), x2="margin:Q"),
-            line.transform_filter(~_OPEN), dashed, hollow, full, *_words(base, at),
-            target.add_params(picked),
-        ).properties(height=ROW * len(data) + 90)
-    )  # fmt: skip
+    layers = [band]
+    # a layer without a mark would be a picture without a name to who doesn't see it
+    for some, dash in ((~still, [1, 0]), (still, [3, 4])):
+        if some.any():
+            line = alt.Chart(data[some]).mark_rule(strokeWidth=2.5, strokeDash=dash)
+            layers.append(line.encode(y=row, x=at("low"), x2="high:Q", color=colour))
+    if (open_ := data[data["fact"] == shown]).size:
+        here = alt.Chart(open_).mark_rect(color=INK, opacity=0.09)
+        layers.append(here.encode(y=row, x=alt.XDatum(0), x2=alt.X2Datum(100)))
+    layers += [hollow, full, *_words(data, row, at), target.add_params(picked)]
+    return inked(alt.layer(*layers).properties(height=ROW * len(data) + 90))
 
 
-def _words(base: alt.Chart, at: Any) -> list[alt.Chart]:
+def _words(data: pd.DataFrame, row: alt.Y, at: Callable[[str], alt.X]) -> list[alt.Chart]:
     """What a row is about, names and numbers at the marks, and the gap where there is room."""
-    room = alt.ExprRef("width - 135")  # beside the gap, where that has to stand above
-    low, narrow = alt.datum.low < BELOW, {"align": "right", "fontSize": 12, "color": INK}
-    about = {"align": "left", "dy": -30, "fontSize": 13, "fontWeight": 600, "color": INK}
-    below, above = base.transform_filter(low), base.transform_filter(~low)
-    told = [
-        below.mark_text(**about).encode(x=alt.XDatum(0), text="about:N"),
-        above.mark_text(**about, limit=room).encode(x=alt.XDatum(0), text="about:N"),
-        below.mark_text(**narrow, dy=16).encode(x=alt.XDatum(100), text="gap:N"),
-        above.mark_text(**narrow, dy=-30).encode(x=alt.XDatum(100), text="gap:N"),
-    ]
-    for name, place in (("more", "high"), ("less", "low")):
-        down = -12 if name == "more" else 16
-        for align, holds in (
-            ("left", alt.datum[place] < 25), ("right", alt.datum[place] > 75),
-            ("center", (alt.datum[place] >= 25) & (alt.datum[place] <= 75)),
-        ):  # fmt: skip
-            words = base.transform_filter(holds).mark_text(
-                align=align, dy=down, fontSize=11.5, color=INK
-            )
-            told.append(words.encode(x=at(place), text=f"{name}:N"))
+    told = []
+
+    def tell(some: pd.Series[bool], x: Any, text: str, **mark: Any) -> None:
+        if some.any():
+            words = alt.Chart(data[some]).mark_text(color=INK, **mark)
+            told.append(words.encode(y=row, x=x, text=f"{text}:N"))
+
+    below, start, end = data["low"] < BELOW, alt.XDatum(0), alt.XDatum(100)
+    about = {"align": "left", "dy": -30, "fontSize": 13, "fontWeight": 600}
+    tell(below, start, "about", **about)
+    tell(~below, start, "about", **about, limit=alt.ExprRef("width - 135"))
+    tell(below, end, "gap", align="right", dy=16, fontSize=12)
+    tell(~below, end, "gap", align="right", dy=-30, fontSize=12)
+    for name, place, dy in (("more", "high", -12), ("less", "low", 16)):
+        left, right = data[place] < 25, data[place] > 75
+        for some, align in ((left, "left"), (right, "right"), (~left & ~right, "center")):
+            tell(some, at(place), name, align=align, dy=dy, fontSize=11.5)
     return told
 
 
@@ -203,12 +201,15 @@ def beside_each_other(gaps: pd.DataFrame) -> alt.LayerChart:
     dots = base.mark_point(size=90, filled=True, opacity=1).encode(
         x=alt.X("points:Q", scale=scale), color=colour, shape=shape, tooltip=tips
     )
-    numbers = base.mark_text(dy=15, fontSize=11, color=INK).encode(
-        x=alt.X("points:Q", scale=scale), text=alt.Text("points:Q", format=".0f")
-    )
-    about = base.mark_text(align="left", dy=-16, fontSize=12.5, fontWeight=600, color=INK)
-    drawn = alt.layer(span, dots, numbers, about.encode(x=alt.XDatum(0), text="gap:N"))
-    return inked(drawn.properties(height=52 * gaps["gap"].nunique() + 80))
+    numbers = [  # those of the first run below, of the others above: near ones stay apart
+        base.transform_filter(f"datum.run {sign} '{runs[0]}'")
+        .mark_text(dy=dy, fontSize=11, color=INK)
+        .encode(x=alt.X("points:Q", scale=scale), text=alt.Text("points:Q", format=".0f"))
+        for sign, dy in (("==", 15), ("!=", -11))
+    ]
+    about = base.mark_text(align="left", dy=-24, fontSize=12.5, fontWeight=600, color=INK)
+    drawn = alt.layer(span, dots, *numbers, about.encode(x=alt.XDatum(0), text="gap:N"))
+    return inked(drawn.properties(height=62 * gaps["gap"].nunique() + 80))
 
 
 # ---- rates as bars -----------------------------------------------------------------------------

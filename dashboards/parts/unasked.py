@@ -29,17 +29,12 @@ def kinds_of(run: Run) -> set[str]:
     return {str(question["kind"]) for question in run.questions}
 
 
-def grey_out(run: Run) -> None:
-    """Mark the pages in the menu of which the run has nothing to tell."""
+def unasked(run: Run) -> list[str]:
+    """The pages in the menu of which the run has nothing to tell."""
     empty = [page for page, kinds in PAGES.items() if not kinds_of(run) & set(kinds)]
     if any(task.harmful and task.kind == "classification" for task in tasks(run)):
         empty = [page for page in empty if page != "surveillance"]  # its words of suspicion
-    links = ", ".join(f'[data-testid="stSidebarNavLink"][href$="/{page}"]' for page in empty)
-    if links:
-        st.html(
-            f"<style>:is({links}) {{font-style: italic}} :is({links}) > :last-child::after "
-            '{content: " · not asked"; font-size: .8em}</style>'
-        )
+    return empty
 
 
 def tell_how(kinds: Iterable[str]) -> None:
@@ -51,10 +46,10 @@ def tell_how(kinds: Iterable[str]) -> None:
     for kind in kinds:
         if kind in _lines():
             suite, line = _lines()[kind]
-            st.code(f"- {line}", language="yaml", wrap_lines=True)
+            st.code(f"- {line}", language=None, wrap_lines=True)
             st.caption(plain(f"{kind}, as in the bundled suite ‘{suite}’"))
         else:
-            st.code(f"- {{kind: {kind}, ...}}", language="yaml")
+            st.code(f"- {{kind: {kind}, ...}}", language=None)
             st.caption(plain(f"‘clip-audit show {kind}’ tells its other keys"))
 
 

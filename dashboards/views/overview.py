@@ -96,7 +96,7 @@ def facts(run: Run) -> Mapping[str, Sequence[str]]:
     chosen = filters(run, found)
     some = passing(run, found, chosen)
     left, right = st.columns([3, 2], gap="large")
-    with right.container(border=True):
+    with right.container(border=True, key="beside"):
         names = names_of(run)
         first = {f.id: f for f in (*some, *found)}
         fact = choose(

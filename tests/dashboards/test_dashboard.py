@@ -694,7 +694,10 @@ def test_a_probe_that_was_not_asked_says_which_suite_would(
     assert f"The suite ‘{view}’ would" in said(page)
 
 
-def test_every_probe_can_be_asked_by_the_line_that_a_page_tells() -> None:
+def test_every_probe_can_be_asked_by_the_line_that_a_page_tells(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(FOLDER)
     from parts.unasked import PAGES, _lines
 
     from audit.probes.kit.base import PROBES
