@@ -24,26 +24,39 @@ _DRAWN: Final = "what this page keeps in the address"
 
 @contextmanager
 def tidied() -> Iterator[None]:
-    """What another page kept in the address, and this one doesn't know, is dropped from it."""
-    before: set[str] = st.session_state.get(_DRAWN, set())
-    st.session_state[_DRAWN] = set[str]()
-    yield
-    for name in before - st.session_state[_DRAWN]:
-        st.session_state.pop(_last(name), None)
-        st.query_params.pop(name, None)
+    """What was chosen on a page goes into the address, at once: a step in the browser's history.
+
+    What another page kept there, and this one doesn't know, is dropped. After a step back, to where
+    the address did not name it yet, nothing is written: the next step back would lead here again.
+    """
+    before: Mapping[str, list[str]] = st.session_state.get(_DRAWN, {})
+    drawn: dict[str, list[str]] = {}
+    st.session_state[_DRAWN] = drawn
+    try:
+        yield
+    finally:
+        for name in {*before} - {*drawn}:
+            st.session_state.pop(_last(name), None)
+            st.query_params.pop(name, None)
+        written = {}
+        for name, chosen in drawn.items():
+            asked, last = st.query_params.get_all(name), st.session_state.get(_last(name), [])
+            back = bool(last) and not asked
+            if asked != chosen and not back:
+                written[name] = chosen
+            st.session_state[_last(name)] = [] if back else chosen
+        if written:
+            st.query_params.update(written)
 
 
 def _asked(name: str) -> tuple[list[str], bool]:
     """What the address has under a name, and whether that is new: a link, or a step back."""
-    st.session_state[_DRAWN].add(name)
     asked = st.query_params.get_all(name)
     return asked, asked != st.session_state.get(_last(name), [])
 
 
 def _keep(name: str, chosen: list[str]) -> None:
-    if st.query_params.get_all(name) != chosen:
-        st.query_params[name] = chosen
-    st.session_state[_last(name)] = chosen
+    st.session_state[_DRAWN][name] = chosen
 
 
 def _last(name: str) -> str:
