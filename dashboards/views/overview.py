@@ -15,7 +15,7 @@ from parts.damage import attempt
 from parts.fact import show_fact
 from parts.fact_charts import drawable, dumbbells, question_map
 from parts.found import found_in, matrix, names_of
-from parts.runs import current, offer_csv, readable_or_told
+from parts.runs import current, edited, offer_csv, readable_or_told, stamp
 from parts.words import MEANINGS, SEEN, SIGNS, plain, signed, table, unbroken, unique
 
 from audit import Run, figures
@@ -180,7 +180,7 @@ def files(run: Run, some: Sequence[Fact]) -> None:
     """The facts as a table, and the report's figure of the leading ones."""
     with st.container(horizontal=True):
         offer_csv(st, "CSV", as_table(some), "facts.csv", run)
-        for kind in ("svg", "png"):
+        for kind in () if edited(str(run.path), stamp(run.path)) else ("svg", "png"):
             st.download_button(
                 kind.upper(), partial(drawn_as, run, kind), f"facts.{kind}", on_click="ignore",
                 help="the report's figure of the leading facts",
