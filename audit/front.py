@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from audit.core.rundir import Run
     from audit.data.dataset import Dataset
     from audit.data.labels import LabelSet, PromptSet
-    from audit.engine.run import Progress
+    from audit.engine.embed import Progress
+    from audit.engine.plan import Seal
     from audit.engine.suite import Suite
     from audit.measure.facts import Fact
     from audit.models.encoder import Encoder
@@ -92,7 +93,8 @@ def run(
     Raises:
         InputError: the suite, model or pictures can't be used.
     """
-    from audit.engine.run import carry_out, quiet
+    from audit.engine.embed import quiet
+    from audit.engine.run import carry_out
     from audit.models.encoder import require_encoder
     from audit.store.embeddings import Store
 
@@ -110,8 +112,31 @@ def run(
     return carry_out(asked, Path(out), store, ask, progress or quiet)
 
 
-def open_run(path: Ref) -> Run:
+def seal(suite: Suite | Ref, out: Ref = "runs") -> Seal:
+    """Write a suite's plan with today's date before it is run; its report quotes the digest.
+
+    A plan that was sealed before keeps its first date.
+
+    >>> import audit
+    >>> audit.seal("quick").plan.suite
+    'quick'
+
+    Args:
+        suite: a suite, or what ``load_suite`` takes.
+        out: the folder of all runs.
+
+    Raises:
+        InputError: the suite doesn't resolve, or the plan can't be written.
+    """
+    from audit.engine.plan import seal
+
+    return seal(load_suite(suite) if isinstance(suite, str | Path) else suite, Path(out))
+
+
+def open_run(path: Ref, warn: bool = True) -> Run:
     """A finished run: its tables are frames, ``rates``, ``disparities``, ``measures`` and others.
+
+    ``warn``: off for a page that says itself who withdrew (``audit.pages.withdrawn_since``).
 
     >>> import audit
     >>> audit.open_run("nowhere")
@@ -130,7 +155,7 @@ def open_run(path: Ref) -> Run:
     from audit.engine.consent import withdrawn_since
 
     found = open_run(Path(path))
-    if told := withdrawn_since(found):
+    if warn and (told := withdrawn_since(found)):
         warnings.warn(told, stacklevel=2)
     return found
 
@@ -295,8 +320,8 @@ def listing(kind: str) -> Mapping[str, str]:
     return dict(listing(kind))
 
 
-#: types and the like that ``audit`` offers by name and imports when they are asked for
-_BEHIND: Final[Mapping[str, str]] = {
+#: types that ``audit`` offers by name and imports when they are asked for
+_TYPES: Final[Mapping[str, str]] = {
     "Dataset": "audit.data.dataset",
     "Encoder": "audit.models.encoder",
     "Fact": "audit.measure.facts",
@@ -307,15 +332,32 @@ _BEHIND: Final[Mapping[str, str]] = {
     "Store": "audit.store.embeddings",
     "Suite": "audit.engine.suite",
     "Verdict": "audit.core.verdicts",
-    "figures": "audit.report",
+}
+#: and modules, each of one thing
+MODULES: Final[Mapping[str, str]] = {
+    "comparison": "audit.explore.compare",
+    "digits": "audit.core.digits",
+    "exports": "audit.report.exports",
+    "figures": "audit.report.figures",
+    "gallery": "audit.explore.gallery",
+    "intervals": "audit.stats.intervals",
+    "lab": "audit.explore.lab",
+    "learning": "audit.training.learning",
+    "narrative": "audit.report.narrative",
+    "pages": "audit.report.pages",
+    "rendering": "audit.report.render",
+    "replication": "audit.explore.replication",
+    "tables": "audit.core.tables",
+    "topics": "audit.report.topics",
 }
 
 
-def __getattr__(name: str) -> Any:
-    """What ``audit`` has no function for: see ``_BEHIND``."""
+def __getattr__(name: str) -> object:
+    """What ``audit`` has no function for."""
     if name == "__version__":
         return version("clip-audit")
-    if name not in _BEHIND:
-        raise AttributeError(f"module 'audit' has no attribute '{name}'")
-    place = import_module(_BEHIND[name])
-    return import_module(f"{place.__name__}.{name}") if name.islower() else getattr(place, name)
+    if name in MODULES:
+        return import_module(MODULES[name])
+    if name in _TYPES:
+        return getattr(import_module(_TYPES[name]), name)
+    raise AttributeError(f"module 'audit' has no attribute '{name}'")

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -23,6 +22,7 @@ from audit.cli.preview import (
     suite_in_short,
 )
 from audit.cli.purging import Cache, purge
+from audit.cli.renderings import damage_told, export_all, rendered, survived
 from audit.cli.summary import author_words, gate_results, largest_changes, of_run
 from audit.core.errors import AuditError, InputError, sentence
 from audit.core.terminal import (
@@ -136,6 +136,8 @@ def check(
     model_here = locate(asked.model)
     suite_in_short(asked, model_here.place)
     _told_of_model(model_here.caveats)
+    if model_here.unread:
+        say(f"model: {model_here.unread}.")
     require_askable(asked, model_here)
     data_remarks(asked)
     groups_in_numbers(asked)
@@ -147,6 +149,32 @@ def check(
         )
     plan_status(asked, out, seal)
     say(f"{suite} is sound. Next: clip-audit run {suite}" + (f" --model {model}" if model else ""))
+
+
+@app.command()
+@libraries_quiet()
+def embed(
+    suite: SuiteName,
+    model: Model = None,
+    cache: Cache = Path("cache"),
+    device: Device = "auto",
+    unit: Annotated[
+        str | None, typer.Option(metavar="K/N", help="only part K of N, as on one of N machines")
+    ] = None,
+) -> None:
+    """Embed a suite's pictures and ask nothing; 'run' then finds them in the store."""
+    from audit.engine.embed import Unit
+    from audit.engine.embed import embed as embedded
+    from audit.store.embeddings import Store
+
+    part = None if unit is None else Unit.parse(unit)
+    asked = _load(suite, model)
+    with progress() as tell, damage_told():
+        kept, lost = embedded(asked, Store(cache), _encoder(asked, device), part, tell)
+    of = "" if part is None else f"unit {part}: "
+    told = [f"{one.image_id}: {one.reason}" for one in lost]
+    say(f"{of}{kept:,} pictures are embedded, {len(lost):,} set aside")
+    some(told)
 
 
 @app.command()
@@ -176,14 +204,14 @@ def run(
 
     asked = _load(suite, model, self_check)
     with progress() as tell:
-        with _damage_told():
+        with damage_told():
             store = Store(cache, verify=verify)
             finished = carry_out(asked, out, store, _encoder(asked, device), tell)
         tell("draw the report", 0, 1)
         # the run is sealed: whatever happens to its renderings, its gates decide the exit code
-        _survived("The report", lambda: _rendered(finished))
+        survived("The report", lambda: rendered(finished))
         tell("draw the report", 1, 1)
-    _survived("The summary for this terminal", lambda: of_run(finished))
+    survived("The summary for this terminal", lambda: of_run(finished))
     gate_results(finished)
     require_below(finished, fail_on)
 
@@ -225,8 +253,8 @@ def report(
         author_words(finished)
     else:
         some([str(p) for p in narrative.narrative_of(finished).problems], stderr=True)
-        say(f"report: {_rendered(finished)}")
-        _export(finished, kinds)
+        say(f"report: {rendered(finished)}")
+        export_all(finished, kinds)
 
 
 @app.command()
@@ -435,60 +463,6 @@ def _told_of_model(caveats: Sequence[str]) -> None:
     """What a reader of this model's numbers has to know; the report says it too."""
     for caveat in caveats:
         say(f"model: {caveat}", stderr=True, style="yellow")
-
-
-def _rendered(finished: Run) -> Path:
-    """Render a run's report."""
-    from audit.report.render import render
-
-    with _damage_told():
-        return render(finished)
-
-
-@contextlib.contextmanager
-def _damage_told() -> Iterator[None]:
-    """Say on the error stream which parts could not be rendered, as sentences."""
-    import warnings
-
-    from audit.core.damage import DamagedWarning
-
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", DamagedWarning)
-        yield
-    told = [w for w in caught if issubclass(w.category, DamagedWarning)]
-    some([str(w.message) for w in told], most=len(told), stderr=True)
-    for w in caught:
-        if w not in told:
-            warnings.warn_explicit(w.message, w.category, w.filename, w.lineno)
-
-
-def _survived(part: str, render: Callable[[], object]) -> None:
-    """Render a part of a sealed run; if that fails, it is said on the error stream."""
-    from audit.core.damage import Damage
-
-    try:
-        render()
-    except Exception as error:
-        say(str(Damage.of(part, error)), stderr=True)
-
-
-def _export(finished: Run, kinds: Sequence[str]) -> None:
-    """Write a run as these kinds; what can't be written keeps none of the others from it.
-
-    Raises:
-        AuditError: one can't be written.
-    """
-    from audit.report.exports.kinds import attempted
-
-    refused = []
-    for _, result in attempted(finished, kinds):
-        if isinstance(result, AuditError):
-            refused.append(result)
-        else:
-            say(f"written: {result}")
-    if refused:
-        some([str(error) for error in refused[1:]], stderr=True)
-        raise refused[0]
 
 
 if __name__ == "__main__":

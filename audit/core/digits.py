@@ -1,4 +1,9 @@
-"""Digits: only those that the interval supports."""
+"""Digits: only those that the interval supports.
+
+>>> import audit
+>>> audit.digits.percent(0.12345, 0.1, 0.15), audit.digits.percent(0.12345, 0.123, 0.124)
+('12', '12.35')
+"""
 
 from __future__ import annotations
 
@@ -16,14 +21,16 @@ def percent(value: float, low: float, high: float) -> str:
     return "–" if math.isnan(value) else f"{100 * value:z.{decimals(low, high)}f}"
 
 
-def number(value: float, low: float | None, high: float | None) -> str:
-    """A value in a unit of its own with the digits that its interval supports; two without one.
+def rounded(value: float, digits: int = 2) -> str:
+    """A number in so many significant digits, never with an exponent: who reads 1e+02 as 100?"""
+    return f"{float(f'{value:.{digits}g}'):,.15g}"
 
-    Never with an exponent: nobody reads 1e+02 as a hundred.
-    """
+
+def number(value: float, low: float | None, high: float | None) -> str:
+    """A value in a unit of its own with the digits that its interval supports; two without one."""
     half = math.nan if low is None or high is None else (high - low) / 2
     if not (math.isfinite(half) and half > 0):
-        return f"{float(f'{value:.2g}'):,.15g}"
+        return rounded(value)
     places = math.floor(math.log10(half))
     return f"{round(value, -places):z,.{max(0, -places)}f}"
 

@@ -346,8 +346,8 @@ svg .inconclusive { fill: var(--open); } svg .seen { fill: var(--seen); }
 .line .dot { width: .72rem; height: .72rem; margin: -.36rem; border: 2px solid var(--mark);
   border-radius: 50%; background: var(--mark); }
 .line .less.dot { background: var(--paper); }
-.line em { position: absolute; top: 0; font-style: normal; font-size: .95em; color: var(--soft);
-  white-space: nowrap; }
+.line em { position: absolute; top: -.1rem; line-height: 1.15; font-style: normal; font-size: .95em;
+  color: var(--soft); white-space: nowrap; }
 .line.near em.less { top: auto; bottom: 0; }
 .line.exceeds { --mark: var(--large); } .line.within { --mark: var(--small); }
 .line.inconclusive { --mark: var(--open); } .line.inconclusive .gap { opacity: .55; }
@@ -364,12 +364,12 @@ svg .inconclusive { fill: var(--open); } svg .seen { fill: var(--seen); }
   .line em.less { top: auto; bottom: 0; }
   .line em { max-width: 100%; overflow: hidden; text-overflow: ellipsis; }
 }
-@page { margin: 15mm 14mm; }
+@page { margin: 14mm; }
 @media print {
   body { font-size: 9.5pt; } main { max-width: none; padding: 0; } a { color: inherit; }
   nav { display: none; } details:not([open]) > summary::after { content: " (in report.html)"; }
   details { break-inside: avoid; margin: .25rem 0; } summary { padding: .2rem .6rem; }
-  html { font-size: 11.6px; } .first { break-after: page; } .first .row { display: none; }
+  html { font-size: 10.7px; } .first { break-after: page; } .first .row { display: none; }
   .line .row { display: inline; } .cards { grid-template-columns: repeat(4, 1fr); gap: .6rem; }
   /* one table too wide would shrink every page, so its cells break anywhere */
   table { font-size: 8pt; } th, td { padding-left: .4em; padding-right: .4em; }

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
+#: the report's template, as it is shipped
+TEMPLATE: Final = "REPORT_TEMPLATE.md"
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 

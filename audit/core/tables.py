@@ -2,6 +2,10 @@
 
 A table is a pandas DataFrame in long form. Every rate and disparity has a ``status`` and, unless
 the status is ``ok``, a ``reason``; an undefined number is NaN and never 0.
+
+>>> import audit
+>>> audit.tables.WITHIN
+'within margin'
 """
 
 from __future__ import annotations

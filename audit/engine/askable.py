@@ -14,7 +14,7 @@ from audit.models.self_check import SelfCheck
 from audit.probes.kit.footage import InPoorFootage
 
 if TYPE_CHECKING:
-    from audit.engine.run import Progress
+    from audit.engine.embed import Progress
 
 
 _GIVEN: Final[Mapping[Gives, str]] = {

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -26,9 +26,9 @@ from audit.data.pictures import of_copies
 from audit.data.remarks import Remark
 from audit.engine import gates, plan
 from audit.engine.analysis import Answer, Tables, of_ties, together
-from audit.engine.askable import require_possible, require_readable, require_sound
 from audit.engine.capability import drawn_facts
 from audit.engine.cores import analyse_all
+from audit.engine.embed import Pictures, Progress, list_quarantined, pictures_of, quiet, ready
 from audit.engine.suite import Suite
 from audit.measure.confidence import Confidence
 from audit.measure.findings import Finding, find, judged, with_caveats, with_remarks
@@ -37,7 +37,7 @@ from audit.models.encoder import Encoder, Finishing
 from audit.probes.kit.base import Design, Probe, Seen, Texts
 from audit.store import quarantine
 from audit.store.desk import Quarantined
-from audit.store.embeddings import Alteration, Embeddings, Store
+from audit.store.embeddings import Embeddings, Store
 
 #: pictures a probe sees at a time: memory stays flat as pictures grow
 BATCH: Final = 8192
@@ -47,17 +47,6 @@ _PACKAGES: Final = (
     "clip-audit", "torch", "transformers", "tokenizers", "numpy", "pandas", "pyarrow", "scipy",
     "statsmodels", "pillow", "av",
 )  # fmt: skip
-
-
-class Progress(Protocol):
-    """How a run tells how far it is: a stage's name, done and total."""
-
-    def __call__(self, stage: str, done: int, total: int) -> None:
-        """Called often; must be quick."""
-
-
-def quiet(stage: str, done: int, total: int) -> None:
-    """Progress for nobody."""
 
 
 def carry_out(
@@ -85,16 +74,9 @@ def carry_out(
     """
     suite.resolve()
     standing = plan.status(suite, out, datetime.now(UTC))
-    store.open()
-    progress("load the model", 0, 1)
-    encoder = load_encoder()
-    progress("load the model", 1, 1)
-    texts = store.text_side(encoder)
-    require_possible(suite, encoder)
-    require_readable(suite, texts.encode)
-    checked = require_sound(suite, encoder, store.root / "self_checks", progress)
+    encoder, texts, checked = ready(suite, store, load_encoder, progress)
     with building(out, suite.name) as build:
-        pictures = _embed(suite, encoder, store, progress, out)
+        pictures = pictures_of(suite, encoder, store, progress, out)
         if isinstance(encoder, Finishing):
             encoder.finish()
         groups = Groups.of(suite.pictures, pictures.images.keys, suite.groups)
@@ -122,7 +104,7 @@ def carry_out(
             gates.measured_gaps(tables.measures, gated),
         )
         _write(build, suite, encoder, store, described)
-        _list_quarantined(build.folder / PRIVATE / quarantine.LIST, suite, pictures.quarantined)
+        list_quarantined(build.folder / PRIVATE / quarantine.LIST, suite, pictures.quarantined)
         build.facts.update(self_check=checked.facts, **drawn_facts(suite, encoder))
         build.facts.update(plan=standing, plan_digest=suite.plan_digest, verdict_rule=RULE)
         _write_tables(build.folder, tables, found)
@@ -133,94 +115,6 @@ def carry_out(
         gates.write(build.folder, found, judged_gates, origin)
     assert build.sealed is not None
     return open_run(build.sealed)
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """Embeddings of the pictures, as they are and as altered, and the pictures set aside."""
-
-    images: Embeddings
-    altered: Mapping[str, Embeddings]
-    quarantined: Sequence[Quarantined]
-
-
-def _embed(suite: Suite, encoder: Encoder, store: Store, progress: Progress, out: Path) -> Pictures:
-    """Encode what the store doesn't hold; set unusable pictures aside, unless they are many.
-
-    A picture that fails in one alteration only is set aside everywhere, so that all conditions
-    are asked about the same pictures.
-    """
-    dataset = suite.pictures
-    images, lost = _encode(suite, encoder, store, progress, dataset.table)
-    altered, failed = {}, {q.image_id: q for q in lost}
-    for alteration, keys in _wanted(suite).values():
-        table = dataset.table[dataset.table["image_id"].isin(keys & set(images.keys))]
-        altered[alteration.name], lost = _encode(suite, encoder, store, progress, table, alteration)
-        failed |= {q.image_id: q for q in lost}
-    images, *others = (
-        part.only(key for key in part.keys if key not in failed)
-        for part in (images, *altered.values())
-    )
-    if len(failed) / len(dataset.table) > suite.max_quarantined or not images.keys:
-        raise _too_many(suite, list(failed.values()), bool(images.keys), out)
-    return Pictures(images, dict(zip(altered, others, strict=True)), list(failed.values()))
-
-
-def _wanted(suite: Suite) -> dict[str, tuple[Alteration, set[str]]]:
-    """Every alteration that some probe asks for, with the pictures it is to be done to."""
-    wanted: dict[str, tuple[Alteration, set[str]]] = {}
-    for probe in suite.asked:
-        for alteration in probe.alterations():
-            _, keys = wanted.setdefault(alteration.name, (alteration, set()))
-            keys.update(probe.pictures(suite.pictures))
-    return wanted
-
-
-def _encode(
-    suite: Suite,
-    encoder: Encoder,
-    store: Store,
-    progress: Progress,
-    table: pd.DataFrame,
-    alteration: Alteration | None = None,
-) -> tuple[Embeddings, list[Quarantined]]:
-    stage = "encode pictures" if alteration is None else f"encode pictures, {alteration.name}"
-    return store.images(
-        encoder,
-        [(str(i), Path(p)) for i, p in zip(table["image_id"], table["path"], strict=True)],
-        suite.pictures.root,
-        progress=lambda done, total: progress(stage, done, total),
-        waiting=lambda said: progress(said, 0, len(table)),
-        alteration=alteration,
-        dataset=suite.pictures.name,
-        clusters=dict(zip(table["image_id"], table["cluster_id"], strict=True)),
-    )
-
-
-def _too_many(
-    suite: Suite, quarantined: Sequence[Quarantined], some_left: bool, out: Path
-) -> InputError:
-    """The sentence for a data set that is mostly unreadable, and the list of its pictures."""
-    dataset, first = suite.pictures, quarantined[0]
-    allowed = f", more than the {suite.max_quarantined:.0%} that the suite allows"
-    listed = out / f"{file_names([suite.name])[suite.name]}-{quarantine.LIST}"
-    _list_quarantined(listed, suite, quarantined)
-    return InputError(
-        sentence(
-            f"data set '{dataset.name}': {len(quarantined)} of {len(dataset.table)} pictures "
-            f"can't be read{allowed if some_left else ', so there is nothing to ask'}",
-            f"The first is {first.image_id}: {first.reason}",
-            f"All are in {listed}",
-            "Mend the files, or raise 'max_quarantined' in the suite" if some_left else "",
-        )
-    )
-
-
-def _list_quarantined(path: Path, suite: Suite, quarantined: Sequence[Quarantined]) -> None:
-    if quarantined:
-        table = suite.pictures.table
-        subjects = dict(zip(table["image_id"], table["cluster_id"], strict=True))
-        quarantine.write_list(path, quarantined, subjects)
 
 
 def _others(suite: Suite, encoder: Encoder, store: Store, paths: Sequence[Path]) -> Embeddings:

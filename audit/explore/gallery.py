@@ -4,14 +4,19 @@ A picture is named by its id and by nothing else, and only those that the run as
 opened. Nothing is encoded and no model is loaded: choices are the run's own, further scores come
 from the embedding store. Of real people nothing is listed that accuses them or that the law
 protects.
+
+>>> import audit
+>>> gallery = audit.gallery.open_gallery(audit.runs_in()[-1], audit.Store())
+>>> len(gallery.tasks) > 0
+True
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -23,19 +28,19 @@ from PIL import Image
 from audit.core.errors import InputError, sentence
 from audit.core.files import digest_of
 from audit.core.registry import suggest, unknown
-from audit.core.rows import Row, Values
+from audit.core.rows import Row
 from audit.core.rundir import PRIVATE, Run
 from audit.core.tables import ENSEMBLE, EVERYONE
 from audit.data.alterations import AS_IT_IS, alteration
 from audit.data.dataset import Dataset
-from audit.data.guard import accusation
 from audit.data.images import Unreadable, decode
-from audit.data.labels import Label, LabelSet, label_set_names, load_label_set, normalise
+from audit.data.labels import LabelSet
 from audit.engine.consent import require_same_pictures
 from audit.engine.suite import Suite, load_suite
-from audit.explore.lab import SUITE_FILE, can_be_asked, saved_question
+from audit.explore.asked import SUITE_FILE, can_be_asked, saved_question
+from audit.explore.families import COLUMNS, Families, differences
+from audit.explore.hidden import NOT_TOLD, blurred, not_for_real_people
 from audit.explore.saved_model import stored_model
-from audit.measure.findings import DENIGRATING
 from audit.measure.metrics import named
 from audit.measure.prompt_variants import Wording, class_embeddings, ensemble, every_wording
 from audit.models.encoder import Encoder, Texts
@@ -45,34 +50,11 @@ from audit.store.embeddings import Store
 
 #: what a list can be sorted by: the probability of the label, or its lead over the next one
 ORDERS: Final = ("score", "margin")
-#: stands where a label is not told of a real person
-NOT_TOLD: Final = "not told of real people"
 #: how ``condition`` begins for one template of several
 TEMPLATE: Final = "template: "
-#: longer side in pixels to which a picture is brought before it is blurred: colours, no person
-BLURRED: Final = 8
-#: a tag of labels that may state a harm (a stereotype) and accuse nobody
-_DOINGS: Final = frozenset({"occupation", "activity"})
-_DEMOGRAPHIC: Final = "demographic"
 _ASKED_IN: Final = ("wording", "label", "score", "margin")
-_COLUMNS: Final = ("family", "changed", "base")
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Families:
-    """Where the data say what was changed: columns of family and change, value of no change.
-
-    ``tasks`` are the questions whose labels can be scored, ``demographic`` the kinds of change that
-    are about who is shown, as the run's probe names them.
-    """
-
-    family: str
-    changed: str
-    base: str
-    tasks: tuple[str, ...]
-    demographic: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -310,8 +292,8 @@ class Gallery:
     def families(self) -> Families | None:
         """Where families of changed pictures are told, by the run's probe or as is usual."""
         probes = [p for p in self.suite.asked if isinstance(p, Counterfactual)]
-        usual = {name: Counterfactual.model_fields[name].default for name in _COLUMNS}
-        where = {name: getattr(probes[0], name) for name in _COLUMNS} if probes else usual
+        usual = {name: Counterfactual.model_fields[name].default for name in COLUMNS}
+        where = {name: getattr(probes[0], name) for name in COLUMNS} if probes else usual
         tasks = [p.task for p in probes] or can_be_asked(self.run)
         tasks = [task for task in tasks if self.refusal(task) is None]
         demographic = probes[0].demographic if probes else ()
@@ -352,7 +334,7 @@ class Gallery:
         scores = self.scores(task, list(table["image_id"]))
         # attributes of the first, unchanged picture, with which each other is compared
         values = table[list(self.dataset.attributes)]
-        changes = [_differences(values.iloc[0], row) for _, row in values.iterrows()]
+        changes = [differences(values.iloc[0], row) for _, row in values.iterrows()]
         rows = pd.DataFrame(
             {
                 "image_id": table["image_id"].to_numpy(),
@@ -430,7 +412,7 @@ class Gallery:
         except Unreadable as error:
             raise _gone(self.names[image_id], error.reason) from error
         image.thumbnail((size, size), Image.Resampling.LANCZOS)
-        shown = image if clear else _blurred(image)
+        shown = image if clear else blurred(image)
         buffer = io.BytesIO()
         shown.save(buffer, "JPEG", quality=85)
         return buffer.getvalue()
@@ -476,51 +458,6 @@ def _require_sealed(run: Run, name: str) -> None:
         raise InputError(sentence(told, "Restore it from a copy, or run the suite again"))
 
 
-# ---- which labels ------------------------------------------------------------------------------
-
-
-def not_for_real_people(labels: LabelSet) -> frozenset[str]:
-    """Texts of the labels by which no real person is listed.
-
-    Those that cast suspicion, deny humanity or ask what the law protects, by tag or, in a set that
-    tags nothing, by the word; those that state a harm, occupations and activities aside; and all
-    names of groups of people in a set in which one of them is such a word.
-    """
-    bad = {label.text for label in labels.labels if _hidden(label, labels)}
-    groups = {label.text for label in labels.labels if _DEMOGRAPHIC in label.tags}
-    return frozenset(bad | groups if bad & groups else bad)
-
-
-def _hidden(label: Label, labels: LabelSet) -> bool:
-    word, (harmful, groups) = normalise(label.text), _bundled_words()
-    # 'white' is also the colour of a car, 'white person' is not
-    names_a_group = word in groups and (_DEMOGRAPHIC in label.tags or " " in word)
-    accuses = accusation(word) is not None or word in harmful
-    return _harmful(label, labels) or accuses or names_a_group
-
-
-def _harmful(label: Label, labels: LabelSet) -> bool:
-    """Whether a label's own tags or harm say that no real person should be listed by it."""
-    accuses = any(tag in DENIGRATING or labels.tag(tag).acknowledge for tag in label.tags)
-    return accuses or (label.harm is not None and _DOINGS.isdisjoint(label.tags))
-
-
-@lru_cache(maxsize=1)
-def _bundled_words() -> tuple[frozenset[str], frozenset[str]]:
-    """Harmful labels of the bundled sets, and names of groups in those that need acknowledgement.
-
-    So that care goes with the word, whatever one's own set says of it.
-    """
-    sets = [load_label_set(name) for name in label_set_names()]
-    harmful = [x for of in sets for x in (*of.labels, *of.additions.values()) if _harmful(x, of)]
-    asked = [label for of in sets if of.needs_acknowledgement for label in of.labels]
-    return _words(harmful), _words(label for label in asked if _DEMOGRAPHIC in label.tags)
-
-
-def _words(labels: Iterable[Label]) -> frozenset[str]:
-    return frozenset(normalise(word) for label in labels for word in (label.text, label.key))
-
-
 # ---- small parts -------------------------------------------------------------------------------
 
 
@@ -528,26 +465,6 @@ def _together(table: pd.DataFrame) -> str:
     """What the headline is called beside the other conditions."""
     templates = int(table["condition"].str.startswith(TEMPLATE).sum())
     return f"all {templates} templates together" if templates else "as asked"
-
-
-def _differences(before: Values, after: Values) -> str:
-    """'age_group: child' for every attribute that differs, blank where none does."""
-    pairs: Iterable[tuple[str, Any, Any]] = zip(before.index, before, after, strict=True)
-    told = [f"{name}: {_short(b)}" for name, a, b in pairs if not (a == b or pd.isna(b))]
-    return ", ".join(told)
-
-
-def _short(value: object) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _blurred(image: Image.Image) -> Image.Image:
-    """A picture of which only ``BLURRED`` pixels are left, drawn softly at its size."""
-    share = BLURRED / max(image.size)
-    small = tuple(max(1, round(side * share)) for side in image.size)
-    return image.resize((small[0], small[1]), Image.Resampling.BOX).resize(
-        image.size, Image.Resampling.BICUBIC
-    )
 
 
 def _not_asked(text: str, near: str | None = None) -> InputError:
@@ -559,3 +476,11 @@ def _gone(name: str, reason: str) -> InputError:
     """A picture that can't be shown; where its file lies is not told."""
     told = f"{name}: its file is {reason}, so it can't be shown"
     return InputError(sentence(told, "Put it back where the data set's manifest has it"))
+
+
+__all__ = [
+    "NOT_TOLD",
+    "ORDERS",
+    "Gallery",
+    "open_gallery",
+]

@@ -87,6 +87,9 @@ class Told:
         first, then = _of(one, one.people), _of(other, other.short)
         if metric == _CHOICE and not one.events:
             return f"Calls nobody ‘{label}’, whatever the {self.by}: {first}, and {then}"
+        if metric == _CHOICE and first.endswith("’"):
+            # two names side by side change places where both are written from right to left
+            return f"Chooses ‘{label}’ for {first}, and for {then}"
         if metric == _CHOICE:
             return f"Calls {first} ‘{label}’, and {then}"
         if metric == CATEGORY:
@@ -143,6 +146,14 @@ def rate(side: Side) -> str:
     if side.value in (0, 1):
         return f"{100 * side.value:.0f}{NBSP}%"
     return f"{percent(side.value, side.low, side.high)}{NBSP}%"
+
+
+def rate_of(side: Side) -> str:
+    """A rate and whose it is: '7 % of women', '97 % in teal clothes'.
+
+    The number comes first: after a name that is written from right to left it would move.
+    """
+    return f"{rate(side)} {'of ' if side.short == side.people else ''}{side.short}"
 
 
 def points(fact: Fact) -> str:

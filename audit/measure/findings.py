@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
-from audit.core.digits import bounds, number, percent, share
+from audit.core.digits import bounds, number, percent, rounded, share
 from audit.core.names import short_digest
 from audit.core.rows import Fields
 from audit.core.tables import (
@@ -330,11 +330,11 @@ def _ratio_in_words(row: Fields) -> str:
     """The largest ratio of two rates with what is sure of it."""
     surely = row["ratio_low"] > 1
     if np.isnan(row["ratio"]):
-        least = f", so the ratio is at least {row['ratio_low']:.3g}" if surely else ""
+        least = f", so the ratio is at least {rounded(row['ratio_low'], 3)}" if surely else ""
         return f"some group has no event{least}"
-    least = f", at least {row['ratio_low']:.3g}" if surely else ""
+    least = f", at least {rounded(row['ratio_low'], 3)}" if surely else ""
     which = "their ratio" if row["comparison"] == DIFFERENCE else "the largest ratio of two groups"
-    return f"{which} is {row['ratio']:.3g} times{least}"
+    return f"{which} is {rounded(row['ratio'], 3)} times{least}"
 
 
 def _verdict_in_words(row: Fields) -> str:

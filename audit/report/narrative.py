@@ -4,6 +4,12 @@ The file is the author's; rendering never writes it. A number is quoted by the i
 ``{{ people-suspicion.selection.thief.gender.estimate }}``, and filled from the run, so that no
 number goes stale. What is said of a finding is held against its verdict. ``docs/report.md`` tells
 how to write one.
+
+>>> import audit
+>>> run = audit.runs_in()[-1]
+>>> words = audit.narrative.read(run, "sections: {summary: This model is not biased.}")
+>>> [problem.kind for problem in words.problems]
+['claim']
 """
 
 from __future__ import annotations
@@ -13,13 +19,10 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from functools import cached_property
-from itertools import accumulate
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
-from markdown_it import MarkdownIt
-from markdown_it.token import Token
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from audit.core.digits import bounds, percent
@@ -29,15 +32,29 @@ from audit.core.evidence import linked, place_of_key
 from audit.core.files import write_text
 from audit.core.page import BLANK, Markdown, code, escaped
 from audit.core.registry import suggest
+from audit.core.resources import TEMPLATE, shipped
 from audit.core.rows import Fields, Row
 from audit.core.rundir import Run
-from audit.core.tables import EVERYONE, EXCEEDS, INCONCLUSIVE, WITHIN
+from audit.core.tables import EVERYONE
+from audit.data.yamledit import with_key
 from audit.data.yamlfile import Document, Loc, parse_yaml, read_text, validate
 from audit.measure.findings import tally_verdicts
 from audit.probes.kit.blocks import PLACES, require_place
 from audit.probes.kit.cells import table
+from audit.report.passages import (
+    FILE,
+    QUOTE,
+    Passage,
+    Problem,
+    blanked,
+    escaped_inside,
+    markup,
+    overclaims,
+    sentence_spans,
+    typed_numbers,
+    without_html,
+)
 
-FILE: Final = "narrative.yaml"
 #: begins what a draft holds in the place of words; nothing is published with it
 PLACEHOLDER: Final = "Replace this:"
 #: what a quoted finding may be asked for; without any, the estimate with its bounds
@@ -97,51 +114,6 @@ class Author(_Row):
 
 #: keys that hold one line, each in a cell of the report
 LINES: Final = ("auditor", "independence", "used_in", "intended_use")
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What is wrong with the author's words, and where.
-
-    ``kind``: an *error* stops rendering; a *claim* is stronger than what was found and is printed
-    below the words; a *note* is for the author alone. ``at`` is the key of the text it is in.
-    """
-
-    line: int
-    kind: Literal["error", "claim", "note"]
-    told: str
-    at: Loc = ()
-
-    def __str__(self) -> str:
-        """With the file and line before it."""
-        return sentence(f"{FILE}:{self.line}: {self.told}")
-
-
-#: the end of the line before a block of text
-_BLOCK: Final = re.compile(r"(^|[\s:-])\|[-+0-9]*\s*(#.*)?$")
-
-
-@dataclass(frozen=True)
-class Passage:
-    """A text of the author's: where it stands in the file, and its lines there."""
-
-    at: Loc
-    text: str
-    first: int
-    source: Sequence[str]
-
-    def line_of(self, start: int, found: str) -> int:
-        """The line of the file on which what starts at ``start`` of the text stands."""
-        piece = found.split("\n")[0]
-        if _BLOCK.search(self.source[0]):  # its text begins on the line after the key
-            return self.first + self.text.count("\n", 0, start) + 1
-        # folded or in quotes: as often as it is in the text before, so often in lines before
-        before = self.text.count(piece, 0, start)
-        for i, line in enumerate(self.source):
-            before -= line.count(piece)
-            if before < 0:
-                return self.first + i
-        return self.first
 
 
 @dataclass(frozen=True)
@@ -226,7 +198,7 @@ class Narrative:
 
     def _filled(self, passage: Passage, plain: bool = False) -> str:
         """A passage with its quotes filled in; HTML becomes words."""
-        parts = _QUOTE.split(passage.text)  # text, name, seen, text ...
+        parts = QUOTE.split(passage.text)  # text, name, seen, text ...
         shown = []
         for i in range(0, len(parts), 3):
             shown.append(escaped_inside(parts[i]) if plain else parts[i])
@@ -238,7 +210,7 @@ class Narrative:
 
     def _evidence(self, passage: Passage) -> list[str]:
         """Which findings the numbers are of, by id and the keys of their evidence."""
-        ids = [self._finding(name) for name, _ in _QUOTE.findall(passage.text)]
+        ids = [self._finding(name) for name, _ in QUOTE.findall(passage.text)]
         quoted = {f["id"]: f for f in ids if f}
         if not quoted:
             return []
@@ -323,12 +295,12 @@ class Narrative:
             known = sentence(told, near, f"There are {', '.join(PLACES)}")
             yield Problem(passage.first, "error", known)
         yield from self._of_quotes(passage)
-        yield from _of_markup(passage)
+        yield from markup(passage)
         yield from self._of_claims(passage)
-        yield from _of_typed_numbers(passage)
+        yield from typed_numbers(passage)
 
     def _of_quotes(self, passage: Passage) -> Iterator[Problem]:
-        for match in _QUOTE.finditer(passage.text):
+        for match in QUOTE.finditer(passage.text):
             name, seen = match.groups()
             line = passage.line_of(match.start(), match[0])
             value = self._value(FACTS.get(name, name))
@@ -339,7 +311,7 @@ class Narrative:
                 yield Problem(
                     line, "error", sentence(told, "Read the sentence again, then change the number")
                 )
-        for match in re.finditer(r"\{\{|\}\}", _QUOTE.sub(_spaces, passage.text)):
+        for match in re.finditer(r"\{\{|\}\}", QUOTE.sub(blanked, passage.text)):
             told = f"'{match[0]}' without its other half, or with nothing that can be quoted"
             yield Problem(
                 passage.line_of(match.start(), match[0]),
@@ -349,11 +321,11 @@ class Narrative:
 
     def _of_claims(self, passage: Passage) -> Iterator[Problem]:
         """Words that say more than any audit can, or than the finding quoted beside them."""
-        bare = _QUOTE.sub(_spaces, passage.text)
-        for start, end in _sentences(bare):
-            names = [n for n, _ in _QUOTE.findall(passage.text[start:end])]
+        bare = QUOTE.sub(blanked, passage.text)
+        for start, end in sentence_spans(bare):
+            names = [n for n, _ in QUOTE.findall(passage.text[start:end])]
             verdicts = {f["verdict"] for f in map(self._finding, names) if f}
-            for match, why in _overclaims(bare[start:end], verdicts):
+            for match, why in overclaims(bare[start:end], verdicts):
                 yield Problem(
                     passage.line_of(start + match.start(), match[0]),
                     "claim",
@@ -503,6 +475,14 @@ def draft(run: Run) -> Path:
     return path
 
 
+@cache
+def titles() -> Mapping[str, str]:
+    """The numbered titles of the report's sections by name, as the template has them."""
+    _, *sections = shipped(TEMPLATE).read_text(encoding="utf-8").split("\n## ")
+    place = re.compile(r'^\{\{ words\("(\w+)"\) \}\}$', re.M)
+    return {name: text.splitlines()[0] for text in sections for name in place.findall(text)}
+
+
 def starter(run: Run) -> str:
     """A ``narrative.yaml`` to start from: every key, and the ids of the foremost findings."""
     first = run.findings[:8]
@@ -579,184 +559,26 @@ def _table(names: Sequence[str], rows: Sequence[Fields], cell: Any) -> Markdown:
 
 # ---- what is looked for ------------------------------------------------------------------------
 
-_QUOTE: Final = re.compile(r"\{\{\s*([^\s{}=]+)\s*(?:=\s*([^{}]+?)\s*)?\}\}")
 
-_NO_AUDIT: Final = "is more than any audit can show"
-#: what no audit can say, whatever it found
-_NEVER: Final = tuple(
-    (re.compile(pattern, re.I), why)
-    for pattern, why in (
-        (
-            r"\b(no|zero|without( any)?|free (of|from)|lacks( any)?)\s+"
-            r"((evidence|signs?|traces?) of\s+)?(any\s+|racial\s+|gender\s+)?"
-            r"(bias(es)?|disparit(y|ies)|discrimination)\b",
-            f"{_NO_AUDIT}: say which gaps are within which margin, and what is open",
-        ),
-        (
-            r"\b(not|isn['’]t|aren['’]t|never)\s+(at all\s+)?(biased|discriminatory)\b|"
-            r"\bdoes(n['’]t| not)\s+discriminate\b|\bbias[- ]free\b",
-            f"{_NO_AUDIT}: say which gaps are within which margin",
-        ),
-        (r"\b(unbiased|de-?bias(ed|es|ing)?)\b", f"{_NO_AUDIT}: say what was mitigated, how far"),
-        (
-            r"\bfair(?![- ](skin|hair|weather|use)|face)(ly|er|est)?\b",
-            "is a verdict that no audit gives: name the gap, its margin and its verdict",
-        ),
-        (r"\b(un|in)?equitabl[ey]\b|\beven-?handed\b", "is a verdict that no audit gives"),
-        (
-            r"\b(prov(es?|en|ed|ing)|proofs? (of|that))\b",
-            f"{_NO_AUDIT}: a gap exceeds its margin, is within it or stays inconclusive",
-        ),
-        (
-            r"\b(certif(y|ies|ied|ication)|guarantee[sd]?)\b",
-            "is no outcome of an audit: say what was looked at and what came of it",
-        ),
-        (
-            r"\b(complian(t|ce)|complies|comply)\b",
-            "is a legal judgement that this report does not make: say where evidence stands",
-        ),
-    )
-)
-_SIGNIFICANT: Final = re.compile(r"\b(in)?significant(ly)?\b", re.I)
-#: what says more than each verdict, where a sentence quotes findings of this verdict only
-_BEYOND: Final = {
-    INCONCLUSIVE: re.compile(
-        r"\b(shows?|showed|(?<!neither )exceed(s|ed)? (the|its) margin|within (the|its) margin|"
-        r"demonstrat\w+|confirm\w*|establish\w*|clear(ly)?|large|small|no (real )?difference|"
-        r"equal(ly)?|the same|identical(ly)?|even(ly)?)\b",
-        re.I,
-    ),
-    WITHIN: re.compile(
-        r"\b(large|exceeds margin|(?<!no )(gap|difference|it) exceed(s|ed) (the|its) margin|"
-        r"substantial|serious|severe|no (real )?difference|equal(ly)?|the same|identical(ly)?|"
-        r"evenly|inconclusive|can(not|['’]t) tell)\b",
-        re.I,
-    ),
-    EXCEEDS: re.compile(
-        r"\b(small|(?<!not )within (the|its)? ?margin|not exceed|negligible|minor|slight|harmless|"
-        r"no (real )?difference|equal(ly)?|inconclusive|can(not|['’]t) tell)\b",
-        re.I,
-    ),
-}
-#: before a claim in the same clause: it is not made
-_HEDGE: Final = re.compile(
-    r"(\b(not|never|nor|no)|n['’]t|\bcannot)\s+((be|been|to)\s+)?"
-    r"(mean|show|shown|prove|claim|say|tell|imply|conclude|call|taken|read|evidence|certificate)"
-    r"\w*\b[^,;:]*$|\bwhether\b[^,;:]*$",
-    re.I,
-)
-_TYPED: Final = re.compile(
-    r"(?<![\w.{-])\d+(?:[.,]\d+)?\s*(?:%|per ?cent\b|percentage points?\b|points?\b|times\b)"
-)
-
-
-def _overclaims(text: str, verdicts: set[str]) -> Iterator[tuple[re.Match[str], str]]:
-    """Claims in one sentence that quotes findings of these verdicts."""
-    for pattern, why in _NEVER:
-        yield from ((m, why) for m in _stated(pattern, text))
-    if not verdicts & {EXCEEDS, "seen"}:
-        why = "without a finding that exceeds the margin: quote the finding it is about"
-        if verdicts:
-            why = f"is more than the finding’s verdict, {' or '.join(sorted(verdicts))}"
-        yield from ((m, why) for m in _stated(_SIGNIFICANT, text))
-    if len(verdicts) == 1 and (verdict := next(iter(verdicts))) in _BEYOND:
-        why = f"is another thing than the finding’s verdict, {verdict}"
-        yield from ((m, why) for m in _stated(_BEYOND[verdict], text))
-
-
-def _stated(pattern: re.Pattern[str], text: str) -> Iterator[re.Match[str]]:
-    """Where a pattern is found and is not denied before it in the same clause."""
-    return (m for m in pattern.finditer(text) if not _HEDGE.search(text[: m.start()]))
-
-
-def _sentences(text: str) -> Iterator[tuple[int, int]]:
-    """Start and end of every sentence; a paragraph or an item of a list ends one too."""
-    start = 0
-    for stop in re.finditer(r"[.!?…](?=\s|$)|\n[ \t]*\n|\n(?=\s*([-*+]|\d+[.)])\s)|\|", text):
-        yield start, stop.end()
-        start = stop.end()
-    yield start, len(text)
-
-
-def _of_typed_numbers(passage: Passage) -> Iterator[Problem]:
-    """Numbers with a unit that nobody keeps in step with the run."""
-    bare = _QUOTE.sub(_spaces, passage.text)
-    for match in _TYPED.finditer(bare):
-        told = f"‘{match[0]}’ is typed by hand, so nothing keeps it in step with the run"
-        yield Problem(
-            passage.line_of(match.start(), match[0]),
-            "note",
-            sentence(told, "Quote the finding: {{ finding-id }}"),
-        )
-
-
-_AS_HTML: Final = MarkdownIt("commonmark", {"html": True}).enable("table")
-
-
-def _of_markup(passage: Passage) -> Iterator[Problem]:
-    """Headings would break the report's own order; HTML is not carried out."""
-    if passage.at[0] != "sections":
-        return
-    starts = list(accumulate((len(line) + 1 for line in passage.text.split("\n")), initial=0))
-    row, past, told = 0, 0, set[int]()
-    for token in _AS_HTML.parse(passage.text):
-        row = token.map[0] if token.map else row  # a table's cells know only their row's
-        if token.type == "heading_open":
-            line = passage.line_of(starts[row], passage.text[starts[row] :])
-            complaint = sentence("a heading inside a section of the report", _NO_HEADING)
-            yield Problem(line, "error", complaint)
-        for below, tag in _tags(token):
-            past = max(passage.text.find(tag, max(past, starts[row + below])), starts[row + below])
-            line = passage.line_of(past, tag)
-            past += len(tag)
-            if line not in told:
-                yield Problem(line, "note", _NO_HTML)
-            told.add(line)
-
-
-_NO_HEADING: Final = "Write **bold words** instead"
-_NO_HTML: Final = "HTML is not carried out; it stands in the report as the text it is"
-
-
-def _tags(token: Token) -> Iterator[tuple[int, str]]:
-    """Pieces of HTML in a block of text, each with the line of the block where it begins."""
-    if token.type == "html_block":
-        yield 0, token.content.split("\n")[0].lstrip()
-    row = 0
-    for child in token.children or ():
-        row += child.type in ("softbreak", "hardbreak")
-        if child.type == "html_inline":
-            yield row, child.content.split("\n")[0]
-            row += child.content.count("\n")
-
-
-def without_html(text: str) -> str:
-    """Markdown in which no HTML is left: every '<' of a tag is escaped, code stays code."""
-    tag = re.compile(r"<(?=[A-Za-z/!?])")
-    lines = [_outside_code(line, tag) for line in text.split("\n")]
-    kept = "\n".join(lines)
-    tokens = [t for token in _AS_HTML.parse(kept) for t in (token, *(token.children or ()))]
-    if any(t.type in ("html_block", "html_inline") for t in tokens):
-        return re.sub(r"(?<!\\)<", r"\\<", kept)  # code that isn't, by its backticks
-    return kept
-
-
-def _outside_code(line: str, tag: re.Pattern[str]) -> str:
-    parts = re.split(r"((?<![\\`])(`+)(?!`).*?(?<!`)\2(?!`))", line)
-    return "".join(
-        tag.sub(r"\\<", part) if i % 3 == 0 else part if i % 3 == 1 else ""
-        for i, part in enumerate(parts)
-    )
-
-
-def escaped_inside(text: str) -> str:
-    """Text escaped as a piece of a line: blanks at its ends stay."""
-    before, after = re.match(r"\s*", text), re.search(r"\s*$", text)
-    if not text.strip() or before is None or after is None:
-        return text
-    return before[0] + escaped(text.strip()) + after[0]
-
-
-def _spaces(match: re.Match[str]) -> str:
-    """As many blanks, so that places stay where they are."""
-    return re.sub(r"[^\n]", " ", match[0])
+__all__ = [
+    "FIELDS",
+    "FILE",
+    "LINES",
+    "PLACEHOLDER",
+    "PLACES",
+    "Author",
+    "Narrative",
+    "Problem",
+    "checked",
+    "closed",
+    "draft",
+    "narrative_of",
+    "quoted",
+    "read",
+    "save",
+    "save_over",
+    "starter",
+    "text_of",
+    "titles",
+    "with_key",
+]

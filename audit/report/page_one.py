@@ -31,7 +31,7 @@ from audit.report.sections.label_sets import label_warnings
 #: most cards, those among them that exceed their margin, and rows of the figure
 CARDS: Final = 4
 EXCEEDING: Final = 3
-ROWS: Final = 8
+ROWS: Final = 7
 #: most rows of one question and attribute in the figure
 _ALIKE: Final = 3
 ACTIONS: Final = 3

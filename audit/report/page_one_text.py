@@ -7,8 +7,7 @@ from typing import Final
 
 from audit.core.evidence import linked
 from audit.core.page import Markdown, escaped
-from audit.measure.fact_words import points, rate, relief_in_words, variants_in_words
-from audit.measure.facts import Fact
+from audit.measure.fact_words import points, rate_of, relief_in_words, variants_in_words
 from audit.probes.kit.cells import table, tag
 from audit.report.page_one import Card, PageOne
 
@@ -70,13 +69,11 @@ def beside(card: Card) -> list[str]:
     if fact.needed:
         told += [f"About {fact.needed:,} people a group would probably decide it."]
     if card.also:
-        others = "; ".join(f"{f.asked.lower()[:1] + f.asked[1:]} {_who(f)}" for f in card.also)
+        others = "; ".join(
+            f"{f.asked[:1].lower()}{f.asked[1:]} ({rate_of(f.sides[0])})" for f in card.also
+        )
         told += [f"Also {others}."]
     return [line for line in told if line]
-
-
-def _who(fact: Fact) -> str:
-    return f"({fact.sides[0].short}, {rate(fact.sides[0])})"
 
 
 def _row(card: Card) -> dict[str, object]:
@@ -85,8 +82,8 @@ def _row(card: Card) -> dict[str, object]:
     gap = points(fact)
     return {
         "What": f"{fact.asked}, by {fact.by}",
-        "Most": f"{one.short}: {rate(one)}",
-        "Least": f"{other.short}: {rate(other)}",
+        "Most": rate_of(one),
+        "Least": rate_of(other),
         "Gap": linked(escaped(gap), card.place) if card.place else gap,
         "Verdict": tag(fact.verdict.value),
     }

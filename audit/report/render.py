@@ -6,27 +6,26 @@ missing value is an error and no blank.
 
 The run is sealed before, so whatever goes wrong here costs no number: a section, table or figure
 that raises is named in its place (``audit.core.damage``), and all others stand.
+
+>>> import audit
+>>> audit.rendering.rendered(audit.runs_in()[-1]).text.startswith("# ")
+True
 """
 
 from __future__ import annotations
 
-import io
 import itertools
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 import jinja2
-import matplotlib as mpl
 from jinja2.sandbox import SandboxedEnvironment
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from audit.core import evidence
@@ -46,7 +45,7 @@ from audit.core.page import (
     place,
     to_html,
 )
-from audit.core.resources import shipped
+from audit.core.resources import TEMPLATE, shipped
 from audit.core.rows import Fields, Row
 from audit.core.rundir import Run
 from audit.core.tables import NO_GROUPS
@@ -56,9 +55,11 @@ from audit.measure.findings import tally_verdicts
 from audit.models.encoder import card_of
 from audit.probes.kit.blocks import Block, Folded, Part, Picture, Section
 from audit.probes.kit.cells import pairs_table, printed, stated, tag
-from audit.probes.kit.glyphs import made_legible
 from audit.probes.kit.tasks import tasks
 from audit.report import figures
+from audit.report.chapters import gathered
+from audit.report.drawing import Drawn
+from audit.report.drawing import drawn as _drawn
 from audit.report.exports.public import legible, told
 from audit.report.narrative import Narrative, checked
 from audit.report.page_one import page_one
@@ -67,8 +68,6 @@ from audit.report.page_one_text import BEGINS, ENDS, as_markdown
 from audit.report.sections.label_sets import labels_table
 from audit.report.sections.registry import SECTIONS, TOPICS, sections_at
 from audit.report.sections.verdicts import gate_results
-
-TEMPLATE: Final = "REPORT_TEMPLATE.md"
 
 
 def render(run: Run, template: Path | None = None) -> Path:
@@ -241,23 +240,7 @@ def fill(
             raise  # a mistake in a template of one's own is told and not placed
         damage.clear()
         text = _piece_by_piece(run, source, names, template, damage) or _bare(run, damage, error)
-    return visible(re.sub(r"\n{3,}", "\n\n", _gathered(text)).strip()) + "\n"
-
-
-#: the heading of the list of chapters that were not asked, and what each of them says
-NOT_ASKED: Final = "Not asked in this run"
-_NOT_ASKED: Final = re.compile(rf"## (.*)\s+{NOT_ASKED}\. (.*)\s*")
-
-
-def _gathered(text: str) -> str:
-    """The text with chapters that were not asked in one list, where the first of them stood."""
-    parts = re.split(r"^(?=## )", text, flags=re.MULTILINE)
-    empty = {i: found for i, part in enumerate(parts) if (found := _NOT_ASKED.fullmatch(part))}
-    if len(empty) < 2:
-        return text
-    lines = "\n".join(f"- **{found[1]}** {found[2]}" for found in empty.values())
-    parts[min(empty)] = f"## {NOT_ASKED}\n\n{lines}\n\n"
-    return "".join(part for i, part in enumerate(parts) if i not in [*empty][1:])
+    return visible(re.sub(r"\n{3,}", "\n\n", gathered(text)).strip()) + "\n"
 
 
 def _filled(source: str, names: Fields, template: Path) -> str:
@@ -295,10 +278,6 @@ def _piece_by_piece(
 
 #: between a template's head and one of its sections; in no text
 _CUT: Final = "\n\x00\n"
-#: a figure 7 times as wide has room for any name that tick labels show
-_GROWTHS: Final = 6
-#: inches in which no rate can be read any more
-_NARROW: Final = 0.5
 
 
 def _bare(run: Run, damage: list[Damage], error: Exception) -> str:
@@ -427,21 +406,6 @@ def _markdown(run: Run, drawn: dict[str, Drawn], damage: list[Damage], block: Bl
 # ---- figures -----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """A figure as files, and the rows it was drawn from, as ``evidence.named`` tells them.
-
-    ``of``: the function that drew it and what it was given. ``words``: what numbers in it stand
-    for, where no font has their signs.
-    """
-
-    svg: bytes
-    png: bytes
-    rows: str = ""
-    of: tuple[str, ...] = ()
-    words: Mapping[str, str] = field(default_factory=dict)
-
-
 _DRAW: Final[Mapping[str, Callable[..., Figure]]] = {
     f.__name__: f
     for f in (
@@ -502,61 +466,7 @@ def _file(figure: Drawn, drawn: Mapping[str, Drawn]) -> str:
     return next(n for n in names if taken.get(n.casefold(), figure.of) == figure.of)
 
 
-def _drawn(figure: Figure, of: tuple[str, ...]) -> Drawn:
-    # names start no formulas; whatever its font lacks, no warning reaches the terminal
-    with warnings.catch_warnings(), mpl.rc_context({"text.parse_math": False}):
-        warnings.filterwarnings("ignore", r"Glyph .* missing from")
-        warnings.filterwarnings("error", "constrained_layout not applied")
-        _lay_out(figure)
-        words = made_legible(figure)
-        if words:
-            _lay_out(figure)
-        figure.set_layout_engine("none")  # laid out once, not again for each kind of file
-        rows = str(figure.get_label())
-        return Drawn(_saved(figure, "svg"), _saved(figure, "png"), rows, of, words)
-
-
-def _lay_out(figure: Figure) -> None:
-    """Put everything in its place, as drawing does first, without drawing it.
-
-    A figure whose names leave no room for what they name grows; how much, is told by trying.
-    """
-    engine = figure.get_layout_engine()
-    if engine is None:
-        figure.draw_without_rendering()
-        return
-    for _ in range(_GROWTHS):
-        with suppress(UserWarning):  # nothing is left for the axes
-            engine.execute(figure)
-            if _narrowest(figure) > _NARROW:
-                return
-        width, height = figure.get_size_inches()
-        figure.set_size_inches(1.4 * width, 1.4 * height)
-    engine.execute(figure)
-
-
-def _narrowest(figure: Figure) -> float:
-    """The width of the narrowest panel, in inches; the bar of a colour scale is none."""
-    panels = [axis for axis in figure.axes if axis.get_label() != "<colorbar>"]
-    widths = [axis.get_position().width for axis in panels]
-    return figure.get_figwidth() * min(widths, default=1.0)
-
-
 def _numbered(words: Mapping[str, str]) -> Markdown:
     """The line below a figure that says what numbers in it stand for, if any do."""
     told = ", ".join(f"[{number}] is ‘{one}’" for number, one in words.items())
     return Markdown(f"*In this figure {escaped(told)}.*" if words else "")
-
-
-def _saved(figure: Figure, kind: str) -> bytes:
-    buffer = io.BytesIO()
-    # no date and no random names inside, so that the same run gives the same bytes
-    with mpl.rc_context({"svg.hashsalt": "clip-audit"}):
-        # as 'savefig' does, but for the drawing by which it would find the layout again
-        figure.set_dpi(160)
-        if kind == "svg":
-            svg = FigureCanvasSVG(figure)
-            svg.print_svg(buffer, metadata={"Date": None})  # type: ignore[no-untyped-call]
-        else:
-            FigureCanvasAgg(figure).print_png(buffer)  # type: ignore[no-untyped-call]
-    return buffer.getvalue()

@@ -6,6 +6,10 @@ group, say) and never silently 0 or 1. ``events`` and ``n`` may be fractional, s
 sample size fits; ``level`` may be an array too, one level a cell, for simultaneous intervals.
 
 The methods here hold for independent rows. Where pictures repeat a subject they are too narrow.
+
+>>> import audit
+>>> [round(float(bound), 3) for bound in audit.intervals.wilson(3, 10, 0.95)]
+[0.108, 0.603]
 """
 
 from __future__ import annotations

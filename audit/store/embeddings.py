@@ -113,10 +113,16 @@ class Store:
         many processes open pictures, 0 for threads in this one; without it
         ``$CLIP_AUDIT_READERS``, or one a core where there are many cores and pictures.
         """
-        self._verify, self._readers = verify, readers
+        self._verify, self._readers, self._part = verify, readers, ""
         self.root = Path(root) if root is not None else default_cache()
         self.folder = self.root / "embeddings"
         self._shelves: dict[Path, Shelf] = {}
+
+    def of_part(self, part: str) -> Store:
+        """The same store for a part of a data set: parts do not wait for one another."""
+        store = Store(self.root, verify=self._verify, readers=self._readers)
+        store._part = part
+        return store
 
     @property
     def trust(self) -> str:
@@ -163,7 +169,7 @@ class Store:
         shelf = self._shelf(encoder.card)
         uses = Uses(self.folder / "datasets", dataset, clusters or {})
         looks = [Look(image_id, Path(path)) for image_id, path in items]
-        lock = shelf.folder.parent / f".{text_digest(dataset)[:32]}.lock"
+        lock = shelf.folder.parent / f".{text_digest(f'{dataset} {self._part}'.strip())[:32]}.lock"
         with Turn(lock, waiting) as turn:
             files = None if self._verify else self._open_shelf(self.folder / "files", KEY)
             remembered = Remembered(files, root, _how(max_pixels))

@@ -6,6 +6,7 @@ import gc
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from importlib import import_module
 from threading import Thread
 from typing import Final
@@ -52,9 +53,9 @@ def prepare() -> None:
     """
     for name in DEAR:
         between_pages(import_module, name)
-    from audit.data.guard import accusation
-
-    between_pages(accusation, "")  # reads all label sets, once
+    for name in OFFERED:
+        between_pages(partial(getattr, audit), name)
+    between_pages(lambda text: audit.pages.accusation(text), "")  # reads all label sets, once
     between_pages(lambda _: gc.freeze(), "")
 
 

@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Final
 
 import pandas as pd
@@ -106,7 +105,7 @@ def draft_of(run: Run) -> Draft:
     Raises:
         InputError: the file can't be read as text.
     """
-    key, there = f"words of {run.path}", text_of(run)
+    key, there = f"words of {run.path}", narrative.text_of(run)
     draft: Draft | None = st.session_state.get(key)
     if draft is None or (draft.opened != there and not draft.changed):
         draft = st.session_state[key] = opened(run)
@@ -115,8 +114,12 @@ def draft_of(run: Run) -> Draft:
 
 def opened(run: Run) -> Draft:
     """The file as it is now, or a text to start from."""
-    there = text_of(run)
-    start = with_key(starter(run), ("sections", "summary"), "") if there is None else there
+    there = narrative.text_of(run)
+    start = (
+        narrative.with_key(narrative.starter(run), ("sections", "summary"), "")
+        if there is None
+        else there
+    )
     count = st.session_state["openings"] = st.session_state.get("openings", 0) + 1
     return Draft(f"{run.path} {count}", there, start, start)
 
@@ -130,19 +133,19 @@ def keep(run: Run, draft: Draft) -> None:
     """Write the words beside the run, whatever they say; the report is not rendered."""
     draft.told = draft.refused = ""
     try:
-        save_over(run, draft.text, draft.opened)
+        narrative.save_over(run, draft.text, draft.opened)
     except InputError as error:
         draft.refused = str(error)
         return
     draft.opened = draft.start = draft.text
-    draft.told = f"Saved as {FILE} beside the run."
+    draft.told = f"Saved as {narrative.FILE} beside the run."
 
 
 def put(draft: Draft, at: tuple[str, ...], key: str) -> None:
     """Take one field into the text."""
     draft.told = draft.refused = ""
     try:
-        draft.text = with_key(draft.text, at, st.session_state[key] or "")
+        draft.text = narrative.with_key(draft.text, at, st.session_state[key] or "")
     except InputError as error:
         draft.refused = str(error)
 
@@ -152,7 +155,7 @@ def put(draft: Draft, at: tuple[str, ...], key: str) -> None:
 
 def bar(run: Run, draft: Draft, place: str) -> None:
     """Whether all is saved, and the button that saves."""
-    there = text_of(run)
+    there = narrative.text_of(run)
     foreign = draft.changed and there != draft.opened
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
@@ -181,14 +184,18 @@ def conflict(run: Run, draft: Draft) -> None:
     """Somebody else wrote the file meanwhile: nothing is overwritten, nothing is lost."""
     st.error(
         plain(
-            f"{FILE} was changed by somebody else since you opened it, so nothing is written. "
-            "Keep what you typed as a file, then open theirs and bring the two together."
+            f"{narrative.FILE} was changed by somebody else since you opened it, so nothing is "
+            "written. Keep what you typed as a file, then open theirs and bring the two together."
         ),
         icon=":material/warning:",
     )
     with st.container(horizontal=True):
         st.download_button(
-            "What I typed, as a file", draft.text, f"mine-{FILE}", "text/yaml", on_click="ignore"
+            "What I typed, as a file",
+            draft.text,
+            f"mine-{narrative.FILE}",
+            "text/yaml",
+            on_click="ignore",
         )
         st.button("Open the file as it is now", on_click=reopen, args=(run,))
 
@@ -199,7 +206,7 @@ def conflict(run: Run, draft: Draft) -> None:
 def form(run: Run, draft: Draft) -> None:
     """A field for each key of the file, those that only the author can fill first."""
     try:
-        words = read(run, draft.text)
+        words = narrative.read(run, draft.text)
     except InputError as error:
         st.error(plain(error), icon=":material/warning:")
         st.markdown("The form can't show it. Put it right under **As a file**; nothing is lost.")
@@ -207,7 +214,7 @@ def form(run: Run, draft: Draft) -> None:
     for_this_run(run, draft, words)
     picker(words)
     st.subheader("About this audit")
-    for names in (LINES[:2], LINES[2:]):
+    for names in (narrative.LINES[:2], narrative.LINES[2:]):
         for name, column in zip(names, st.columns(2), strict=True):
             with column:
                 line(draft, words, name)
@@ -225,9 +232,9 @@ def form(run: Run, draft: Draft) -> None:
     others(draft, words)
 
 
-def others(draft: Draft, words: Narrative) -> None:
+def others(draft: Draft, words: narrative.Narrative) -> None:
     """The sections to which the tool has said most already."""
-    names = [name for name in PLACES if name not in FOREMOST]
+    names = [name for name in narrative.PLACES if name not in FOREMOST]
     given = [name for name in names if words.given.sections.get(name, "").strip()]
     told = f"The other {len(names)} sections, and the change log"
     with st.expander(f"{told} ({len(given)} with words of yours)" if given else told):
@@ -237,18 +244,18 @@ def others(draft: Draft, words: Narrative) -> None:
         rows(draft, words, "changes", "Change log of the report")
 
 
-def for_this_run(run: Run, draft: Draft, words: Narrative) -> None:
+def for_this_run(run: Run, draft: Draft, words: narrative.Narrative) -> None:
     """Words that were written for another run want to be read again."""
     found = [p for p in words.problems if p.at == ("run",)]
     if not found:
         return
     told(words, found)
     if st.button("I have read them again: they are about this run now"):
-        draft.text = with_key(draft.text, ("run",), str(run.manifest["run"]))
+        draft.text = narrative.with_key(draft.text, ("run",), str(run.manifest["run"]))
         st.rerun()
 
 
-def line(draft: Draft, words: Narrative, name: str) -> None:
+def line(draft: Draft, words: narrative.Narrative, name: str) -> None:
     """A key that holds one line."""
     key = f"{name} {draft.name}"
     st.text_input(
@@ -262,13 +269,13 @@ def line(draft: Draft, words: Narrative, name: str) -> None:
     told(words, [p for p in words.problems if p.at == (name,)])
 
 
-def section(draft: Draft, words: Narrative, name: str) -> None:
+def section(draft: Draft, words: narrative.Narrative, name: str) -> None:
     """A section's words, and beside them what the report will show."""
     key = f"section {name} {draft.name}"
     left, right = st.columns(2)
     text = words.given.sections.get(name, "").rstrip("\n")
     left.text_area(
-        titles()[name],
+        narrative.titles()[name],
         text,
         key=key,
         height=min(420, max(150, 40 + 26 * (text.count("\n") + len(text) // 55))),
@@ -292,22 +299,14 @@ def section(draft: Draft, words: Narrative, name: str) -> None:
 
 def preview(shown: str) -> None:
     """Words as the report renders them; no picture is fetched and no HTML carried out."""
-    body = to_html(shown, {}).partition("<main>")[2].partition("</main>")[0]
+    body = pages.to_html(shown, {}).partition("<main>")[2].partition("</main>")[0]
     st.html(f'<style>{PREVIEW}</style><div class="preview">{body}</div>')
-
-
-@lru_cache
-def titles() -> Mapping[str, str]:
-    """The numbered titles of the report's sections by name, as the template has them."""
-    _, *sections = shipped(TEMPLATE).read_text(encoding="utf-8").split("\n## ")
-    place = re.compile(r'^\{\{ words\("(\w+)"\) \}\}$', re.M)
-    return {name: text.splitlines()[0] for text in sections for name in place.findall(text)}
 
 
 # ---- tables -------------------------------------------------------------------------------------
 
 
-def rows(draft: Draft, words: Narrative, name: str, title: str) -> None:
+def rows(draft: Draft, words: narrative.Narrative, name: str, title: str) -> None:
     """One of the author's tables; what is typed into it goes into the text at once."""
     key, base = f"table {name} {draft.name}", f"rows at first of {name} {draft.name}"
     given = [row.model_dump() for row in getattr(words.given, name)]
@@ -328,7 +327,7 @@ def rows(draft: Draft, words: Narrative, name: str, title: str) -> None:
     told(words, [p for p in words.problems if p.at[:1] == (name,)])
     now = rows_of(name, edited)
     if now != rows_of(name, frame_of(name, given)):
-        draft.text = with_key(draft.text, (name,), now)
+        draft.text = narrative.with_key(draft.text, (name,), now)
         st.rerun()
 
 
@@ -377,10 +376,15 @@ def file(run: Run, draft: Draft) -> None:
 
     st.html("<style>.st-key-narrative textarea {font-family: monospace; font-size: .85rem}</style>")
     st.container(key="narrative").text_area(
-        FILE, draft.text, height=560, key=key, on_change=typed, help="the whole file, as YAML"
+        narrative.FILE,
+        draft.text,
+        height=560,
+        key=key,
+        on_change=typed,
+        help="the whole file, as YAML",
     )
     try:
-        words = read(run, draft.text)
+        words = narrative.read(run, draft.text)
     except InputError as error:
         st.error(plain(error), icon=":material/warning:")
         return
@@ -388,7 +392,7 @@ def file(run: Run, draft: Draft) -> None:
     problems(words, draft.text)
 
 
-def problems(words: Narrative, text: str, *kinds: str) -> None:
+def problems(words: narrative.Narrative, text: str, *kinds: str) -> None:
     """What is wrong with the words, by line of the file; of these kinds, or all."""
     lines = text.split("\n")
     found = [p for p in words.problems if p.kind in (kinds or ("error", "claim", "note"))]
@@ -399,15 +403,15 @@ def problems(words: Narrative, text: str, *kinds: str) -> None:
         _tell(problem, f", line {problem.line}, ‘{seen[:60]}{'…' * (len(seen) > 60)}’")
 
 
-def told(words: Narrative, found: Sequence[Problem]) -> None:
+def told(words: narrative.Narrative, found: Sequence[narrative.Problem]) -> None:
     """What is wrong with one text, by line of that text."""
     for problem in found:
         first = next((p.first for p in words.passages if p.at == problem.at), problem.line)
         _tell(problem, f", line {problem.line - first}" if problem.line > first else "")
 
 
-def _tell(problem: Problem, where: str) -> None:
-    said = plain(sentence(f"{problem.kind.capitalize()}{where}: {problem.told}"))
+def _tell(problem: narrative.Problem, where: str) -> None:
+    said = plain(pages.sentence(f"{problem.kind.capitalize()}{where}: {problem.told}"))
     if problem.kind == "error":
         st.error(said, icon=":material/error:")
     elif problem.kind == "claim":
@@ -419,7 +423,7 @@ def _tell(problem: Problem, where: str) -> None:
 # ---- what can be quoted -------------------------------------------------------------------------
 
 
-def picker(words: Narrative) -> None:
+def picker(words: narrative.Narrative) -> None:
     """Choose a finding in the sidebar, and get the text that quotes it."""
     with st.sidebar:
         st.subheader("Quote a finding")
@@ -464,11 +468,13 @@ def quote_finding(finding: Mapping[str, Any]) -> None:
     """A finding's statement, and the text that quotes it or a part of it."""
     st.markdown(f"{signed(finding['verdict'])} {plain(finding['severity'])}")
     st.markdown(plain(finding["statement"]))
-    offered = [field for field in ("", *FIELDS) if quoted(finding, field) is not None]
+    offered = [
+        field for field in ("", *narrative.FIELDS) if narrative.quoted(finding, field) is not None
+    ]
     field = st.selectbox(
         "What of it", offered, format_func=lambda f: f or "estimate with its bounds"
     )
-    value = quoted(finding, field or "")
+    value = narrative.quoted(finding, field or "")
     name = f"{finding['id']}.{field}" if field else finding["id"]
     pin = st.toggle(
         "Tell me when it changes",

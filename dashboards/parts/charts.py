@@ -9,14 +9,20 @@ from typing import Any, Final
 import altair as alt
 import pandas as pd
 
-from audit.core.digits import bounds, percent
-from audit.core.evidence import each
-from audit.core.tables import EXCEEDS, INCONCLUSIVE, WITHIN
+from audit import digits, pages, tables
 from parts.words import measured, what
 
 #: sign, shape and colour of each verdict (Okabe and Ito's palette)
-SHAPES: Final = {EXCEEDS: "triangle-up", INCONCLUSIVE: "diamond", WITHIN: "circle"}
-COLOURS: Final = {EXCEEDS: "#D55E00", INCONCLUSIVE: "#7A7A7A", WITHIN: "#0072B2"}
+SHAPES: Final = {
+    tables.EXCEEDS: "triangle-up",
+    tables.INCONCLUSIVE: "diamond",
+    tables.WITHIN: "circle",
+}
+COLOURS: Final = {
+    tables.EXCEEDS: "#D55E00",
+    tables.INCONCLUSIVE: "#7A7A7A",
+    tables.WITHIN: "#0072B2",
+}
 BLUE, ORANGE, GREY, BAND = "#0072B2", "#D55E00", "#7A7A7A", "#B9A36B"
 PALE: Final = "#F1F3F5"
 #: the page's own ink, so that words can be read in light and in dark mode alike
@@ -33,7 +39,7 @@ MANY: Final = 60
 
 def forest(gaps: pd.DataFrame) -> alt.LayerChart:
     """Dot-and-interval chart of differences, widest first."""
-    data = pd.DataFrame([_drawn(r) for r in each(gaps)])
+    data = pd.DataFrame([_drawn(r) for r in pages.each(gaps)])
     order = alt.Y("comparison:N", sort=None, title=None, axis=_names())
     colour, shape = by_verdict(data["verdict"])
     tips = [alt.Tooltip(f"{name}:N") for name in data if name not in ("low", "high", "points")]
@@ -94,7 +100,7 @@ def _drawn(row: Any) -> dict[str, Any]:
         "first group": first[1],
         "second group": second[1],
         "q-value": "not tested" if math.isnan(row.q) else f"{row.q:.2g}",
-        "detectable": f"{percent(row.detectable, 0, row.detectable)} points"
+        "detectable": f"{digits.percent(row.detectable, 0, row.detectable)} points"
         if row.detectable > 0
         else "not known",
     }
@@ -180,8 +186,10 @@ def _placed(rows: pd.DataFrame) -> pd.DataFrame:
     told = {
         "place": range(1, len(rows) + 1),
         "wording": rows["wording"],
-        "gap": [f"{measured(r.value, r.low, r.high)} points" for r in each(rows)],
-        "at once": [bounds(r.low_simultaneous, r.high_simultaneous) for r in each(rows)],
+        "gap": [f"{measured(r.value, r.low, r.high)} points" for r in pages.each(rows)],
+        "at once": [
+            digits.bounds(r.low_simultaneous, r.high_simultaneous) for r in pages.each(rows)
+        ],
         "verdict": rows["verdict"],
     }
     return pd.DataFrame(told | {name: 100 * rows[name] for name in ("value", *bounds_of)})

@@ -8,7 +8,7 @@ from typing import ParamSpec, TypeVar
 
 import streamlit as st
 
-from audit.core.damage import Damage, DamagedWarning
+from audit import pages
 from parts.words import plain
 
 P = ParamSpec("P")
@@ -20,11 +20,11 @@ def attempt(part: str, draw: Callable[P, R], *given: P.args, **named: P.kwargs) 
     try:
         return draw(*given, **named)
     except Exception as error:  # whatever it is, the other parts of the page can be read
-        told(Damage.of(part, error))
+        told(pages.Damage.of(part, error))
         return None
 
 
-def told(damage: Damage) -> None:
+def told(damage: pages.Damage) -> None:
     """The sentence in the place of a part."""
     st.error(plain(damage), icon=":material/warning:")
-    warnings.warn(DamagedWarning(str(damage)), stacklevel=3)
+    warnings.warn(pages.DamagedWarning(str(damage)), stacklevel=3)

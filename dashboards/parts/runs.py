@@ -28,20 +28,20 @@ READ: Final = (
     "disparities.parquet", "findings.json",
 )  # fmt: skip
 #: pages that read one of these say so themselves where it can't be read
-ALSO: Final = tuple(f"{name}.parquet" for name in TABLES if f"{name}.parquet" not in READ)
+ALSO: Final = tuple(f"{name}.parquet" for name in pages.TABLES if f"{name}.parquet" not in READ)
 CHOSEN: Final = "run that is shown"
 OTHERS: Final = "all runs that can be opened"
 
 
 def manifests(folder: Path) -> tuple[dict[Path, Mapping[str, Any]], list[Path]]:
     """Finished runs by path, newest first, with their manifests; and manifests that are damaged."""
-    one = folder / MANIFEST
-    paths = [one] if one.is_file() else sorted(folder.glob(f"[!.]*/{MANIFEST}"), reverse=True)
+    one = folder / pages.MANIFEST
+    paths = [one] if one.is_file() else sorted(folder.glob(f"[!.]*/{pages.MANIFEST}"), reverse=True)
     good: dict[Path, Mapping[str, Any]] = {}
     broken = []
     for path in paths:
         try:
-            manifest = open_run(path.parent).manifest
+            manifest = open_run(path.parent, warn=False).manifest
             _ = manifest["files"].keys()
             good[path.parent] = manifest
         except (InputError, ValueError, AttributeError, OSError, KeyError, TypeError):
@@ -93,23 +93,23 @@ def stamp(path: Path) -> str:
     """Changes when the manifest or any file does, so that later damage is seen too."""
     known = []
     for file in sorted(path.rglob("[!.]*")):
-        if file.name == FILE:  # the author's words, which are for editing
+        if file.name == narrative.FILE:  # the author's words, which are for editing
             continue
         with contextlib.suppress(OSError):  # gone since, as a file that is just being written
             stat = file.stat()
             known.append((str(file), stat.st_mtime_ns, stat.st_size))
     told = sha256(repr(known).encode("utf-8", "surrogatepass")).hexdigest()
-    return f"{digest_of(path / MANIFEST)} {told}"
+    return f"{pages.digest_of(path / pages.MANIFEST)} {told}"
 
 
 @st.cache_resource(max_entries=8, show_spinner="Reading the run")
 def opened(path: str, stamp: str) -> tuple[Run | None, list[str]]:
     """The run with its tables read, and damaged files; no run if the pages need one of those."""
-    run = open_run(Path(path))
+    run = open_run(path, warn=False)
     try:
         damaged = run.damaged()
     except (KeyError, AttributeError):
-        return None, [MANIFEST]
+        return None, [pages.MANIFEST]
     bad = [name for name in damaged if name in READ]
     return (None, bad) if bad else _reading(run, damaged)
 
@@ -142,7 +142,7 @@ def refuse(path: Path, damaged: Sequence[str]) -> None:
 @st.cache_data(max_entries=8, ttl=60, show_spinner=False)
 def withdrawn(path: str, stamp: str) -> str | None:
     """What is said of a run whose people have withdrawn their consent since; None if nothing."""
-    return withdrawn_since(open_run(Path(path)))
+    return pages.withdrawn_since(open_run(path, warn=False))
 
 
 def whole_or_stop(run: Run) -> None:
@@ -156,7 +156,7 @@ def whole_or_stop(run: Run) -> None:
 def edited(path: str, stamp: str) -> str | None:
     """Why nothing is made of a run that was edited after it was sealed; None if it was not."""
     try:
-        unedited(open_run(Path(path)))
+        pages.unedited(open_run(path, warn=False))
     except InputError as error:
         return str(error)
     return None

@@ -8,13 +8,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from audit import InputError, Run, figures
-from audit.core.damage import Damage, Damaged, DamagedWarning
-from audit.core.page import Markdown
-from audit.probes.kit.blocks import Block, Folded, Part, Picture, said
-from audit.probes.kit.tasks import tasks
-from audit.report.sections.disparities import gaps_table
-from audit.report.sections.registry import SECTIONS
+from audit import InputError, Run, figures, pages, topics
 from parts.damage import attempt
 from parts.runs import ALSO, current, readable_or_stop, stamp
 from parts.unasked import PAGES, kinds_of, tell_how
@@ -43,7 +37,7 @@ def show_topics(title: str, page: str, names: Sequence[str], harmful: bool = Fal
             tell_how(missing)
 
 
-def told_by(run: Run, name: str) -> Sequence[Block]:
+def told_by(run: Run, name: str) -> Sequence[topics.Block]:
     """The blocks of a section, none if the run has nothing for it.
 
     What can't be told is a block itself, a ``Damage`` in words.
@@ -52,55 +46,55 @@ def told_by(run: Run, name: str) -> Sequence[Block]:
 
 
 @st.cache_resource(max_entries=64, show_spinner="Reading the probe's tables")
-def _told(path: str, stamp: str, name: str, _run: Run) -> Sequence[Block]:
+def _told(path: str, stamp: str, name: str, _run: Run) -> Sequence[topics.Block]:
     try:
-        return list(SECTIONS[name].tell(_run))
+        return list(topics.SECTIONS[name].tell(_run))
     except InputError as error:
         return [str(error)]
     except Exception as error:
-        damage = Damage.of(f"The section '{name}'", error)
-        warnings.warn(DamagedWarning(str(damage)), stacklevel=2)
-        return [Damaged(damage)]
+        damage = pages.Damage.of(f"The section '{name}'", error)
+        warnings.warn(pages.DamagedWarning(str(damage)), stacklevel=2)
+        return [pages.Damaged(damage)]
 
 
-def suspicion(run: Run) -> Sequence[Block]:
+def suspicion(run: Run) -> Sequence[topics.Block]:
     """How unequally labels of a family that harms are chosen, beside what chance alone gives."""
     return [
-        Part(
+        topics.Part(
             task.name,
             [
-                said(
+                topics.said(
                     "{asks} Some labels belong to a family that harms; each is offered beside "
                     "harmless ones, and the model had to choose one: it could not abstain.",
                     asks=task.asks,
                 ),
-                Picture(figures.gaps_with_margin, task.name),
-                Folded(f"The widest gaps of {task.name}", [gaps_table(run, [task])]),
+                topics.Picture(figures.gaps_with_margin, task.name),
+                topics.Folded(f"The widest gaps of {task.name}", [topics.gaps_table(run, [task])]),
             ],
         )
-        for task in tasks(run)
+        for task in topics.tasks(run)
         if task.harmful and task.kind == "classification"
     ]
 
 
-def draw(run: Run, block: Block) -> None:
+def draw(run: Run, block: topics.Block) -> None:
     """A block and all within it."""
-    if isinstance(block, Picture):
+    if isinstance(block, topics.Picture):
         name = f"The figure '{getattr(block.draw, '__name__', 'figure')}'"
         attempt(name, _draw_picture, run, block)
-    elif isinstance(block, Part):
+    elif isinstance(block, topics.Part):
         st.subheader(plain(block.title))
         for one in block.blocks:
             draw(run, one)
-    elif isinstance(block, Folded):
+    elif isinstance(block, topics.Folded):
         with st.expander(plain(block.title)):
             for one in block.blocks:
                 draw(run, one)
     else:
-        st.markdown(as_markdown(block) if isinstance(block, Markdown) else plain(block))
+        st.markdown(as_markdown(block) if isinstance(block, pages.Markdown) else plain(block))
 
 
-def _draw_picture(run: Run, block: Picture) -> None:
+def _draw_picture(run: Run, block: topics.Picture) -> None:
     try:
         st.html(
             _drawn(str(run.path), stamp(run.path), block.draw.__name__, block.which, run, block)
@@ -110,7 +104,9 @@ def _draw_picture(run: Run, block: Picture) -> None:
 
 
 @st.cache_data(max_entries=200, show_spinner=False)
-def _drawn(path: str, stamp: str, name: str, which: object, _run: Run, _block: Picture) -> str:
+def _drawn(
+    path: str, stamp: str, name: str, which: object, _run: Run, _block: topics.Picture
+) -> str:
     """A figure as HTML, drawn once for all; one at a time, as settings are global."""
     with _DRAWING:
         return picture(_block.draw(_run, *_block.which))

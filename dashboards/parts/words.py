@@ -16,14 +16,7 @@ import pandas as pd
 import streamlit as st
 from matplotlib.figure import Figure
 
-from audit.core.characters import visible
-from audit.core.csvfile import csv_text
-from audit.core.digits import bounds, percent
-from audit.core.evidence import unlinked
-from audit.core.tables import NOT_JUDGED, OK, UNDEFINED, WITHHELD
-from audit.core.verdicts import Verdict
-from audit.measure.metrics import noun
-from audit.probes.kit.glyphs import made_legible
+from audit import Verdict, digits, pages, tables
 
 SEEN: Final = Verdict.SEEN.value
 #: a verdict is never told by its colour alone
@@ -35,14 +28,14 @@ _FOUND_LATER: Final = r"(?<=:)(?=//)|(?<=www)(?=\.)|(?<=@)|(?<=[-<=])(?=[-=>])"
 
 def plain(text: object) -> str:
     """Text as Markdown that shows exactly this text: no link, image, formula, icon or markup."""
-    line = re.sub(r"\s+", " ", visible(str(text))).strip()
+    line = re.sub(r"\s+", " ", pages.visible(str(text))).strip()
     line = re.sub(_FOUND_LATER, "\u2060", line)
     return re.sub(r"([\\`*_{}\[\]()<>#+\-.!|~$:@/^=&])", r"\\\1", line)
 
 
 def as_markdown(text: str) -> str:
     """A report's Markdown for this page, which would find formulas, icons and addresses in it."""
-    text = unlinked(text)
+    text = pages.unlinked(text)
     for verdict, sign in SIGNS.items():
         text = text.replace(f"**{sign} {verdict}**", signed(verdict))
     text = re.sub(r"(?<=:)(?=//)|(?<=www)(?=\.)|(?<=\w@)|(?<=:)(?=[\w/+-]+:)", "\u2060", text)
@@ -64,22 +57,22 @@ def table(rows: Iterable[Mapping[str, str]]) -> None:
 
 def rate(row: Any) -> str:
     """A rate with its interval, or that there is none."""
-    if row.status == UNDEFINED or math.isnan(row.value):
+    if row.status == tables.UNDEFINED or math.isnan(row.value):
         return "none"
     return measured(row.value, row.low, row.high, "%")
 
 
 def how_many(row: Any, count: int) -> str:
     """A count of a row; a dash where it is withheld, which is no 0."""
-    return "–" if row.status == WITHHELD else f"{count:,}"
+    return "–" if row.status == tables.WITHHELD else f"{count:,}"
 
 
 def measured(value: float, low: float, high: float, unit: str = "") -> str:
     """A number with its bounds, if it has any, in the digits that these support."""
     if math.isnan(value):
         return "none"
-    within = "" if math.isnan(low) or math.isnan(high) else f" ({bounds(low, high)})"
-    return percent(value, low, high) + unit + within
+    within = "" if math.isnan(low) or math.isnan(high) else f" ({digits.bounds(low, high)})"
+    return digits.percent(value, low, high) + unit + within
 
 
 def change(value: float, low: float, high: float) -> str:
@@ -90,18 +83,18 @@ def change(value: float, low: float, high: float) -> str:
 def status(row: Any) -> str:
     """The status in words, with the reason unless it is ok."""
     said = str(row.status).replace("_", " ")
-    return said if row.status == OK else f"{said}: {row.reason}"
+    return said if row.status == tables.OK else f"{said}: {row.reason}"
 
 
 def what(metric: str, label: str) -> str:
     """What is counted, in a few words."""
-    return f"any ‘{label}’" if metric == "family_kept" else noun(metric, label)
+    return f"any ‘{label}’" if metric == "family_kept" else pages.noun(metric, label)
 
 
 def signed(verdict: str) -> str:
     """A verdict with its sign, in bold and on one line."""
     if verdict not in SIGNS:
-        return plain("not judged" if verdict == NOT_JUDGED else verdict)
+        return plain("not judged" if verdict == tables.NOT_JUDGED else verdict)
     return unbroken(f"{SIGNS[verdict]} **{verdict}**")
 
 
@@ -117,7 +110,7 @@ def unique(values: Iterable[Any]) -> list[Any]:
 
 def csv(frame: pd.DataFrame) -> bytes:
     """A table as a CSV file in which no cell is taken for a formula by a spreadsheet."""
-    return csv_text(frame).encode()
+    return pages.csv_text(frame).encode()
 
 
 def picture(figure: Figure) -> str:
@@ -130,7 +123,7 @@ def picture(figure: Figure) -> str:
     ):
         warnings.filterwarnings("ignore", r"Glyph .* missing from")
         figure.draw_without_rendering()
-        numbers = made_legible(figure)
+        numbers = pages.made_legible(figure)
         figure.savefig(buffer, format="svg", metadata={"Date": None})
     data = base64.b64encode(buffer.getvalue()).decode()
     frame = "overflow-x:auto;background:#fff;border-radius:6px;padding:8px"

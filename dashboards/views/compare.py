@@ -21,8 +21,8 @@ from audit.explore import compare as comparison
 from audit.explore.points import choices_of
 
 KINDS: Final = {
-    WORST: "Largest gap between any two groups: where it changed most",
-    DIFFERENCE: "Gap between two groups: where it changed most",
+    tables.WORST: "Largest gap between any two groups: where it changed most",
+    tables.DIFFERENCE: "Gap between two groups: where it changed most",
 }
 EVERY: Final = "every task that both were asked"
 #: gaps that are drawn

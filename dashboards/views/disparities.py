@@ -27,20 +27,7 @@ from parts.words import (
     what,
 )
 
-from audit import Run
-from audit.core.digits import percent
-from audit.core.evidence import each
-from audit.core.tables import (
-    DIFFERENCE,
-    ENSEMBLE,
-    EVERYONE,
-    OK,
-    REST,
-    SPREAD,
-    UNDEFINED,
-    WORST,
-)
-from audit.measure.findings import judged
+from audit import Run, digits, pages, tables
 
 #: the widest comparisons are drawn; the table has all
 COMPARISONS: Final = 16
@@ -51,8 +38,8 @@ THE_REST: Final = "everyone else"
 def show(run: Run) -> None:
     """Draw the page."""
     st.title("Disparities")
-    rates = run.rates[run.rates["condition"] == ENSEMBLE]
-    gaps = run.disparities[run.disparities["condition"] == ENSEMBLE]
+    rates = run.rates[run.rates["condition"] == tables.ENSEMBLE]
+    gaps = run.disparities[run.disparities["condition"] == tables.ENSEMBLE]
     if rates.empty:
         st.info("This run counted no choices, so there are no rates to compare.")
         return
@@ -74,7 +61,7 @@ def chosen(run: Run, rates: pd.DataFrame, gaps: pd.DataFrame) -> tuple[pd.DataFr
     for (name, key), box in zip(keys.items(), st.columns(3), strict=True):
         options = unique(rates[name])
         if name == "attribute":
-            options = [a for a in options if a != EVERYONE] or options
+            options = [a for a in options if a != tables.EVERYONE] or options
         choice = box.selectbox(
             name.capitalize(), options, index=place_of(options, leading.get(name)), key=key,
             bind=ADDRESS,
@@ -92,7 +79,8 @@ def chosen(run: Run, rates: pd.DataFrame, gaps: pd.DataFrame) -> tuple[pd.DataFr
 
 def _place(finding: Mapping[str, Any]) -> tuple[str, str]:
     """Task and attribute of a finding; of one about everyone none that can be chosen."""
-    return ("" if finding["attribute"] == EVERYONE else finding["task"]), finding["attribute"]
+    attribute = finding["attribute"]
+    return ("" if attribute == tables.EVERYONE else finding["task"]), attribute
 
 
 # ---- all labels --------------------------------------------------------------------------------
@@ -112,11 +100,11 @@ def every_label(run: Run, rates: pd.DataFrame, gaps: pd.DataFrame) -> None:
 
 def _label_map(rates: pd.DataFrame, differences: pd.DataFrame, against: str) -> None:
     if against == RATES:
-        cells = pd.DataFrame(_rate_cell(r) for r in each(rates))
+        cells = pd.DataFrame(_rate_cell(r) for r in pages.each(rates))
         told = "% of the pictures of a group"
     else:
-        other = REST if against == THE_REST else against
-        rows = [_turned(r, other) for r in each(differences)]
+        other = tables.REST if against == THE_REST else against
+        rows = [_turned(r, other) for r in pages.each(differences)]
         cells = pd.DataFrame(row for row in rows if row)
         told = f"points above (+) or below (−) {against}"
     if cells.empty:
@@ -134,12 +122,13 @@ def _label_map(rates: pd.DataFrame, differences: pd.DataFrame, against: str) -> 
 
 
 def _rate_cell(row: Any) -> dict[str, Any]:
-    known = not (row.status == UNDEFINED or math.isnan(row.value))
+    known = not (row.status == tables.UNDEFINED or math.isnan(row.value))
     return {
         "label": _short(row),
         "group": row.group,
         "value": 100 * row.value if known else math.nan,
-        "text": percent(row.value, row.low, row.high) + ("" if row.status == OK else "*")
+        "text": digits.percent(row.value, row.low, row.high)
+        + ("" if row.status == tables.OK else "*")
         if known
         else "–",
         "rate": rate(row),
@@ -152,12 +141,12 @@ def _turned(row: Any, other: str) -> dict[str, Any] | None:
     """A difference from the reference, whichever way round it is stored."""
     if row.other == other:
         group, value, low, high = row.group, row.value, row.low_simultaneous, row.high_simultaneous
-    elif row.group == other and row.other != REST:
+    elif row.group == other and row.other != tables.REST:
         group, value = row.other, -row.value
         low, high = -row.high_simultaneous, -row.low_simultaneous
     else:
         return None
-    known = row.status == OK and not math.isnan(value)
+    known = row.status == tables.OK and not math.isnan(value)
     sign = SIGNS.get(row.verdict, "")
     return {
         "label": _short(row),
@@ -171,7 +160,7 @@ def _turned(row: Any, other: str) -> dict[str, Any] | None:
 
 
 def _with_sign(value: float, low: float, high: float) -> str:
-    points = percent(value, low, high)
+    points = digits.percent(value, low, high)
     return points if value <= 0 or float(points) == 0 else f"+{points}"
 
 
@@ -203,7 +192,7 @@ def one_label(
 def group_by_group(run: Run, rates: pd.DataFrame, gaps: pd.DataFrame) -> None:
     """The rate of every group."""
     same_for_all(run, _rate_table, rates)
-    if judged(gaps, run.rates).empty and not gaps.empty:
+    if pages.judged(gaps, run.rates).empty and not gaps.empty:
         st.info(
             "No finding is made of this: the right answer is known here, so groups are judged by "
             "errors. That a label is chosen more often where it is right is what was asked."
@@ -211,7 +200,7 @@ def group_by_group(run: Run, rates: pd.DataFrame, gaps: pd.DataFrame) -> None:
 
 
 def _rate_table(rates: pd.DataFrame) -> None:
-    rows = each(rates)
+    rows = pages.each(rates)
     pooled = rates["pooled"].notna().any()
     table(
         {"Group": plain(r.group), "Rate": unbroken(plain(rate(r)))}
@@ -238,8 +227,8 @@ def _pooled(row: Any) -> str:
 
 def draw(run: Run, gaps: pd.DataFrame) -> None:
     """The differences between groups as dots with simultaneous bounds, and the margin."""
-    differences = gaps[gaps["comparison"] == DIFFERENCE]
-    with_rest = differences["other"] == REST
+    differences = gaps[gaps["comparison"] == tables.DIFFERENCE]
+    with_rest = differences["other"] == tables.REST
     if with_rest.any():
         choice = st.radio(
             "Compare each group with", ["the rest", "each other"], horizontal=True, key="pairs",
@@ -250,9 +239,9 @@ def draw(run: Run, gaps: pd.DataFrame) -> None:
 
 
 def _differences(gaps: pd.DataFrame, differences: pd.DataFrame) -> None:
-    usable = differences[differences["status"] == OK]
+    usable = differences[differences["status"] == tables.OK]
     if len(differences) > len(usable):
-        why = ", ".join(unique(differences[differences["status"] != OK]["reason"]))
+        why = ", ".join(unique(differences[differences["status"] != tables.OK]["reason"]))
         lost = len(differences) - len(usable)
         st.info(plain(f"{lost} of {len(differences)} comparisons can't be made: {why}."))
     if usable.empty:
@@ -273,17 +262,19 @@ def _differences(gaps: pd.DataFrame, differences: pd.DataFrame) -> None:
 
 def beside_chance(gaps: pd.DataFrame) -> str:
     """The widest gap beside what chance alone would give, and the spread of all groups."""
-    usable = gaps[gaps["status"] == OK]
+    usable = gaps[gaps["status"] == tables.OK]
     told = []
-    for row in each(usable[usable["comparison"] == WORST].dropna(subset="null_mean")):
+    for row in pages.each(usable[usable["comparison"] == tables.WORST].dropna(subset="null_mean")):
         ends = row.low_simultaneous, row.high_simultaneous
-        gap, mean, high = (percent(x, *ends) for x in (row.value, row.null_mean, row.null_high))
+        gap, mean, high = (
+            digits.percent(x, *ends) for x in (row.value, row.null_mean, row.null_high)
+        )
         told.append(
             f"The two groups that are furthest apart differ by {gap} points; were subjects dealt "
             f"to groups by chance, by {mean} on average and up to {high} in {row.level:.0%} of "
             "shuffles."
         )
-    for row in each(usable[usable["comparison"] == SPREAD]):
+    for row in pages.each(usable[usable["comparison"] == tables.SPREAD]):
         spread = measured(row.value, row.low, row.high)
         told.append(f"Spread of all groups, sampling noise subtracted: {spread} points.")
     return " ".join(told)

@@ -15,22 +15,8 @@ from parts.found import label_id
 from parts.runs import current, offer_csv, stamp
 from parts.words import change, measured, plain, signed, status, table, unbroken, what
 
-from audit import InputError, Run, Store
-from audit.core.evidence import each
-from audit.core.names import slug
-from audit.core.tables import EVERYONE, OK, RATE, WORST
-from audit.explore.lab import (
-    Lab,
-    Question,
-    Reply,
-    can_be_asked,
-    label_set_yaml,
-    named,
-    open_lab,
-    suite_files,
-    typed,
-    zipped,
-)
+import audit
+from audit import InputError, Run, Store, pages, tables
 
 #: rows of the table of changes before it refers to the file
 MOST: Final = 14
@@ -43,7 +29,7 @@ def show(run: Run) -> None:
         "Change the words and see whom the model would call what. Pictures are those of the run, "
         "already encoded; nothing is written to it."
     )
-    tasks = can_be_asked(run)
+    tasks = audit.lab.can_be_asked(run)
     if not tasks:
         st.info("This run asked no choice among labels, so there is no set to start from.")
         return
@@ -75,23 +61,25 @@ def show(run: Run) -> None:
 
 
 @st.cache_resource(max_entries=4, show_spinner="Finding the stored pictures")
-def opened(path: str, task: str, stamp: str, _run: Run) -> Lab:
+def opened(path: str, task: str, stamp: str, _run: Run) -> audit.lab.Lab:
     """The lab of a task; opened once, so that a model is loaded once at most.
 
     The model is loaded while the reader reads, so that the first new word needn't wait for it.
     """
-    lab = open_lab(_run, task, Store())
+    lab = audit.lab.open_lab(_run, task, Store())
     threading.Thread(target=ready, args=(lab,), daemon=True).start()
     return lab
 
 
-def ready(lab: Lab) -> None:
+def ready(lab: audit.lab.Lab) -> None:
     """Load what a new word needs; that it can't be loaded is told when a word needs it."""
     with contextlib.suppress(Exception):
         lab.model()
 
 
-def answered(lab: Lab, asked: Question, threshold: float | None) -> tuple[Reply, float]:
+def answered(
+    lab: audit.lab.Lab, asked: audit.lab.Question, threshold: float | None
+) -> tuple[audit.lab.Reply, float]:
     """The answer and how long it took; the last one is kept while its words stay the same."""
     key = (id(lab), asked.labels.digest, asked.prompts.digest, threshold)
     kept = st.session_state.get("answer of the lab")
@@ -101,14 +89,14 @@ def answered(lab: Lab, asked: Question, threshold: float | None) -> tuple[Reply,
             reply = lab.reply(asked, threshold)
         kept = key, (reply, time.perf_counter() - start)
         st.session_state["answer of the lab"] = kept
-    found: tuple[Reply, float] = kept[1]
+    found: tuple[audit.lab.Reply, float] = kept[1]
     return found
 
 
 # ---- what is asked -----------------------------------------------------------------------------
 
 
-def question(run: Run, lab: Lab, task: str) -> tuple[Question, float | None]:
+def question(run: Run, lab: audit.lab.Lab, task: str) -> tuple[audit.lab.Question, float | None]:
     """Labels, templates and threshold as they stand on the page.
 
     Raises:
@@ -159,7 +147,7 @@ def threshold_of() -> float | None:
     return float(percent) / 100
 
 
-def allowed(run: Run, lab: Lab, asked: Question) -> bool:
+def allowed(run: Run, lab: audit.lab.Lab, asked: audit.lab.Question) -> bool:
     """Whether this may be asked of these people; words of suspicion want a second thought."""
     if not asked.needs_acknowledgement:
         return True
@@ -177,7 +165,13 @@ def allowed(run: Run, lab: Lab, asked: Question) -> bool:
 # ---- what is answered --------------------------------------------------------------------------
 
 
-def told(lab: Lab, asked: Question, threshold: float | None, reply: Reply, seconds: float) -> None:
+def told(
+    lab: audit.lab.Lab,
+    asked: audit.lab.Question,
+    threshold: float | None,
+    reply: audit.lab.Reply,
+    seconds: float,
+) -> None:
     """What was asked and what changed, in a sentence or two."""
     rule = (
         "the nearest label is chosen"
@@ -200,7 +194,7 @@ def told(lab: Lab, asked: Question, threshold: float | None, reply: Reply, secon
     )
 
 
-def look(run: Run, task: str, lab: Lab, reply: Reply) -> None:
+def look(run: Run, task: str, lab: audit.lab.Lab, reply: audit.lab.Reply) -> None:
     """Rates by group of one label or family, then every change of one attribute."""
     attributes = lab.groups.attributes
     asked = reply.rates.drop_duplicates(["metric", "label"])
@@ -218,7 +212,7 @@ def look(run: Run, task: str, lab: Lab, reply: Reply) -> None:
     one_question(reply, attribute, metric, label)
     every_change(reply, attribute)
     with st.expander("Every rate of this attribute, as a table"):
-        of_it = reply.rates[reply.rates["attribute"].isin([attribute, EVERYONE])]
+        of_it = reply.rates[reply.rates["attribute"].isin([attribute, tables.EVERYONE])]
         st.dataframe(_rates_frame(of_it), hide_index=True, width="stretch")
     offer_csv(st, "All rates, as CSV", reply.rates, "rates.csv", run)
 
@@ -229,21 +223,24 @@ def _leading(run: Run, task: str, attributes: list[str]) -> int:
     return next((attributes.index(a) for a in found if a in attributes), 0)
 
 
-def one_question(reply: Reply, attribute: str, metric: str, label: str) -> None:
+def one_question(reply: audit.lab.Reply, attribute: str, metric: str, label: str) -> None:
     """The chart and the table of one label or family."""
-    wanted = [attribute, EVERYONE]
+    wanted = [attribute, tables.EVERYONE]
     now, moved = (
         t[(t["metric"] == metric) & (t["label"] == label) & t["attribute"].isin(wanted)]
         for t in (reply.rates, reply.changes)
     )
-    now = now.sort_values("attribute", key=lambda a: a == EVERYONE, kind="stable")
+    now = now.sort_values("attribute", key=lambda a: a == tables.EVERYONE, kind="stable")
     moved = moved if reply.changed else moved.iloc[:0]
-    of_rates = moved[moved["comparison"] == RATE].set_index(["attribute", "group"])
-    rows = [(r, of_rates.loc[(r.attribute, r.group)] if len(of_rates) else None) for r in each(now)]
+    of_rates = moved[moved["comparison"] == tables.RATE].set_index(["attribute", "group"])
+    rows = [
+        (r, of_rates.loc[(r.attribute, r.group)] if len(of_rates) else None)
+        for r in pages.each(now)
+    ]
     st.markdown(f"**{plain(f'Chosen by the model: {what(metric, label)}')}**")
     st.altair_chart(before_and_after(pd.DataFrame([d for r, m in rows for d in _drawn(r, m)])))
     table(_cells(r, m) for r, m in rows)
-    for gap in each(moved[moved["comparison"] == WORST]):
+    for gap in pages.each(moved[moved["comparison"] == tables.WORST]):
         st.markdown(_gap(gap))
     if moved.empty and reply.changed:
         st.caption("The saved set has no such label, so there is nothing to compare it with.")
@@ -280,7 +277,7 @@ def _drawn(row: Any, moved: Any) -> list[dict[str, Any]]:
 def _gap(gap: Any) -> str:
     """What became of the largest gap between two groups."""
     ends = gap.low_simultaneous, gap.high_simultaneous
-    if gap.status != OK:
+    if gap.status != tables.OK:
         return plain(f"Largest gap: {status(gap)}.")
     before, after = (f"{100 * value:.0f}" for value in (gap.before, gap.after))
     words = (
@@ -292,11 +289,11 @@ def _gap(gap: Any) -> str:
     return f"{plain(words)} {plain(large)} {signed(gap.verdict)}"
 
 
-def every_change(reply: Reply, attribute: str) -> None:
+def every_change(reply: audit.lab.Reply, attribute: str) -> None:
     """The rates of all labels that surely changed most."""
     changes = reply.changes
-    rows = changes[(changes["comparison"] == RATE) & (changes["attribute"] == attribute)]
-    rows = rows[(rows["status"] == OK) & (rows["gained"] + rows["lost"] > 0)]
+    rows = changes[(changes["comparison"] == tables.RATE) & (changes["attribute"] == attribute)]
+    rows = rows[(rows["status"] == tables.OK) & (rows["gained"] + rows["lost"] > 0)]
     if rows.empty:
         return
     sure = rows[["low_simultaneous", "high_simultaneous"]]
@@ -314,7 +311,7 @@ def every_change(reply: Reply, attribute: str) -> None:
             "Gained, lost": unbroken(f"{row.gained:,}, {row.lost:,}"),
             "More than the margin": signed(row.verdict),
         }
-        for row in each(order)
+        for row in pages.each(order)
     )
     st.caption(
         "Bounds in this table hold for all labels and groups of the attribute at once, not for "
@@ -326,12 +323,12 @@ def every_change(reply: Reply, attribute: str) -> None:
 def _rates_frame(rates: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
-            "label": [what(r.metric, r.label) for r in each(rates)],
+            "label": [what(r.metric, r.label) for r in pages.each(rates)],
             "group": rates["group"].to_numpy(),
-            "rate": [_rate(r) for r in each(rates)],
+            "rate": [_rate(r) for r in pages.each(rates)],
             "events": rates["events"].to_numpy(),
             "pictures": rates["n"].to_numpy(),
-            "status": [status(r) for r in each(rates)],
+            "status": [status(r) for r in pages.each(rates)],
         }
     )
 
@@ -339,24 +336,24 @@ def _rates_frame(rates: pd.DataFrame) -> pd.DataFrame:
 # ---- to keep it --------------------------------------------------------------------------------
 
 
-def save(run: Run, task: str, asked: Question, threshold: float | None) -> None:
+def save(run: Run, task: str, asked: audit.lab.Question, threshold: float | None) -> None:
     """The set as YAML, and a suite that asks it."""
     st.subheader("Keep it")
     one, two, three = st.columns([2, 1, 1], vertical_alignment="bottom")
     name = one.text_input("Name", asked.labels.name, key=f"name {asked.labels.name}")
     try:
-        kept = named(asked, name.strip())
+        kept = audit.lab.named(asked, name.strip())
     except InputError as error:
         st.error(plain(error))
         return
-    file = slug(name.strip())
+    file = pages.slug(name.strip())
     two.download_button(
-        "Label set", label_set_yaml(kept.labels), f"{file}.yaml", "text/yaml",
+        "Label set", audit.lab.label_set_yaml(kept.labels), f"{file}.yaml", "text/yaml",
         on_click="ignore", width="stretch",
     )  # fmt: skip
     three.download_button(
-        "Suite, zipped", zipped(suite_files(run, task, kept, threshold)), f"{file}.zip",
-        "application/zip", on_click="ignore", width="stretch",
+        "Suite, zipped", audit.lab.zipped(audit.lab.suite_files(run, task, kept, threshold)),
+        f"{file}.zip", "application/zip", on_click="ignore", width="stretch",
     )  # fmt: skip
     st.caption(
         "The suite asks this set of the same model and pictures. Unpack it into a folder, "

@@ -54,7 +54,7 @@ def show(run: Run) -> None:
 def warn(run: Run) -> None:
     """The title and the content warning, before any label is seen."""
     st.title(plain(f"What the run ‘{run.manifest['suite']}’ found"))
-    told = " ".join(label_warnings(run))
+    told = " ".join(pages.label_warnings(run))
     st.warning(
         plain(
             "Content warning: this page quotes words that a model was asked to choose for pictures "
@@ -230,7 +230,7 @@ def questions(run: Run) -> None:
 def verdict_counts(run: Run) -> None:
     """How many findings have each verdict, and what a verdict means."""
     st.subheader("Verdicts")
-    counts = {v: n for v, n in tally_verdicts(run.findings).items() if n or v != SEEN}
+    counts = {v: n for v, n in pages.tally_verdicts(run.findings).items() if n or v != SEEN}
     for column, (verdict, n) in zip(st.columns(len(counts)), counts.items(), strict=True):
         with column:
             st.metric(f"{SIGNS[verdict]} {verdict}", n)

@@ -101,7 +101,7 @@ def labelled(page: Page) -> None:
 
 def rates(page: Page, task: str, label: str, attribute: str) -> list[Any]:
     """The run's own rates of a label, a row a group."""
-    rows = each(page.gallery.counted(task, label, attribute))
+    rows = pages.each(page.gallery.counted(task, label, attribute))
     if not rows:
         st.info("The run counted no rates of this label by this attribute.")
     return rows
@@ -110,14 +110,14 @@ def rates(page: Page, task: str, label: str, attribute: str) -> list[Any]:
 def counted(row: Any) -> str:
     """How many pictures of a group got the label, from the run's table of rates."""
     told = f"chosen for {row.events:,} of {row.n:,} pictures"
-    return f"{told}, {rate(row)}" if row.status == OK else f"{told} ({status(row)})"
+    return f"{told}, {rate(row)}" if row.status == tables.OK else f"{told} ({status(row)})"
 
 
 def explained(page: Page, attribute: str) -> str:
     """What is sorted, and whose word the groups are."""
     source = page.gallery.source(attribute)
     whose = f" Groups by {attribute}: {source}." if source else ""
-    meaning = card_of(page.run.model, page.run.name).scoring.meaning
+    meaning = pages.card_of(page.run.model, page.run.name).scoring.meaning
     return (
         f"Score: {meaning}. Margin: its lead over the next label. "
         "Either end of such a list is no typical picture: the count beside each group "
@@ -206,11 +206,11 @@ def answers(page: Page, task: str, image_id: str) -> None:
         st.caption(plain(f"Further wordings of this run: {error}"))
     first, others = rows.iloc[0], rows.iloc[1:]
     agree = int((others["label"] == first["label"]).sum())
-    if first["label"] != NOT_TOLD:
+    if first["label"] != audit.gallery.NOT_TOLD:
         st.markdown(f"**{plain(agreement(agree, len(others), str(first['label'])))}**")
     lines = []
-    for row in each(rows):
-        known = row.label != NOT_TOLD
+    for row in pages.each(rows):
+        known = row.label != audit.gallery.NOT_TOLD
         score, margin = numbers(row.score, row.margin) if known else ("–", "–")
         same = "" if row.label == first["label"] else "≠\u00a0"
         lines.append(
@@ -222,7 +222,7 @@ def answers(page: Page, task: str, image_id: str) -> None:
             }
         )
     table(lines)
-    if (rows["label"] == NOT_TOLD).any():
+    if (rows["label"] == audit.gallery.NOT_TOLD).any():
         aggregates_only("Some labels of this set are told of no real person.")
     if agree < len(others):
         st.caption("≠ another label than in the first row, which is the headline of the report.")
@@ -266,7 +266,7 @@ def families(page: Page) -> None:
     kinds = [rows["changed"].iloc[0], *where.demographic, *rows["changed"]]
     columns = []
     for kind in unique(k for k in kinds if k in set(rows["changed"])):
-        of_it = [changed(page, label, row) for row in each(rows[rows["changed"] == kind])]
+        of_it = [changed(page, label, row) for row in pages.each(rows[rows["changed"] == kind])]
         title = "unchanged" if kind == where.base else kind.replace("_", " ")
         columns.append(column(page, title, of_it, clear))
     st.html(flow(columns))

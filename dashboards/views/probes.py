@@ -21,7 +21,7 @@ def show(run: Run) -> None:
     """Draw the page."""
     st.title("More probes")
     readable_or_stop(run, *(name.removesuffix(".parquet") for name in ALSO))
-    told = {name: told_by(run, name) for name in SECTIONS if name not in ELSEWHERE}
+    told = {name: told_by(run, name) for name in topics.SECTIONS if name not in ELSEWHERE}
     kinds = list(dict.fromkeys(q["kind"] for q in run.questions))
     here = sorted((name for name, blocks in told.items() if blocks), key=lambda n: n not in kinds)
     missing = sorted(set(PROBES) - set(kinds) - {k for own in PAGES.values() for k in own})

@@ -14,13 +14,8 @@ from parts.author import bar, draft_of, file, form, problems
 from parts.runs import ALSO, current, readable_or_stop, stamp, whole_or_stop
 from parts.words import plain
 
-from audit import InputError, Run, open_run
-from audit.core.errors import AuditError
-from audit.explore.lab import zipped
-from audit.report import render as reports
-from audit.report.exports.kinds import KINDS, failed
-from audit.report.exports.public import told, write_public
-from audit.report.narrative import FILE, checked, closed, narrative_of, read, text_of
+import audit
+from audit import InputError, Run, exports, narrative, open_run, pages, rendering
 
 #: width of the buttons, in pixels
 BUTTON: Final = 230
@@ -28,7 +23,7 @@ BUTTON: Final = 230
 ZIP: Final = "zip"
 #: kind, name and what it is for
 OFFERED: Final = (
-    ("html", "HTML", "one file that needs no other; prints with everything unfolded"),
+    ("html", "HTML", "one file that needs no other; what is folded prints as its title"),
     ("markdown", "Markdown", "the text; figures are named, not inside"),
     ("docx", "Word", "to comment on and to sign"),
     ("pdf", "PDF", "with bookmarks; for scripts beyond Europe’s print the HTML"),
@@ -81,15 +76,15 @@ def show(run: Run) -> None:
 
 def write(run: Run) -> None:
     """The author's words: a form, or the file."""
-    if why := closed(run):
+    if why := narrative.closed(run):
         st.info(plain(why))
         words_as_they_are(run)
         return
     draft = draft_of(run)
     st.markdown(
         "The tool tells what was measured. What it can’t know is yours to say, and is kept in "
-        f"`{FILE}` beside the run through every rendering. Any field may stay empty. To quote a "
-        "number, choose its finding in the sidebar."
+        f"`{narrative.FILE}` beside the run through every rendering. Any field may stay empty. To "
+        "quote a number, choose its finding in the sidebar."
     )
     bar(run, draft, "top")
     views = {"As a form": form, "As a file": file}
@@ -108,12 +103,12 @@ def write(run: Run) -> None:
 
 def words_as_they_are(run: Run) -> None:
     """The words of a run that can't be written, to be read."""
-    text = text_of(run)
+    text = narrative.text_of(run)
     if text is None:
-        st.markdown(f"It has no `{FILE}`: nobody has written words for it.")
+        st.markdown(f"It has no `{narrative.FILE}`: nobody has written words for it.")
         return
     st.code(text, language="yaml", wrap_lines=True)
-    problems(read(run, text), text)
+    problems(narrative.read(run, text), text)
 
 
 # ---- read ---------------------------------------------------------------------------------------
@@ -133,16 +128,16 @@ def rendered_page(run: Run) -> None:
 
 def unsaved(run: Run) -> bool:
     """Whether words typed on this page are not in the file."""
-    return not closed(run) and draft_of(run).changed
+    return not narrative.closed(run) and draft_of(run).changed
 
 
 def sound(run: Run) -> bool:
     """Whether the words let the report be rendered; what stands in the way is told."""
-    words, text = narrative_of(run), text_of(run) or ""
+    words, text = narrative.narrative_of(run), narrative.text_of(run) or ""
     if not any(p.kind == "error" for p in words.problems):
         return True
     st.error(
-        f"The report is not rendered until these are put right in {plain(FILE)}:",
+        f"The report is not rendered until these are put right in {plain(narrative.FILE)}:",
         icon=":material/error:",
     )
     problems(words, text, "error")
@@ -151,19 +146,19 @@ def sound(run: Run) -> bool:
 
 def key(run: Run) -> tuple[str, str, str]:
     """What a rendering depends on: the run, its files, its author's words."""
-    words = text_of(run) or ""
+    words = narrative.text_of(run) or ""
     return str(run.path), stamp(run.path), sha256(words.encode()).hexdigest()
 
 
 @st.cache_resource(max_entries=4, show_spinner="Rendering the report, ten to twenty seconds")
-def rendered(path: str, stamp: str, words: str, public: bool, _run: Run) -> reports.Rendered:
+def rendered(path: str, stamp: str, words: str, public: bool, _run: Run) -> rendering.Rendered:
     """The report of a run, or of its public copy.
 
     Made here and not read from the folder: the seal doesn't cover ``report.html``, and a run may
     come from anybody. The page has no scripts and fetches nothing.
     """
     with tempfile.TemporaryDirectory() as folder:
-        return reports.rendered(copied(_run, Path(folder)) if public else _run)
+        return rendering.rendered(copied(_run, Path(folder)) if public else _run)
 
 
 # ---- export -------------------------------------------------------------------------------------
@@ -192,7 +187,7 @@ def export(run: Run) -> None:
 def which(run: Run) -> bool:
     """Whether the public copy is exported; what it leaves out is told."""
     if run.public:
-        st.info(plain(" ".join(told(run))))
+        st.info(plain(" ".join(exports.told(run))))
         return False
     public = st.toggle(
         "For publishing: withhold small groups, and what would give them away",
@@ -203,10 +198,11 @@ def which(run: Run) -> bool:
         st.caption("As it is, for those who may see counts of small groups.")
         return False
     st.info(plain(" ".join(withheld(*key(run), run))))
-    notes = [p for p in checked(run).problems if p.kind == "note" and "by hand" in p.told]
+    notes = [p for p in narrative.checked(run).problems if p.kind == "note" and "by hand" in p.told]
     if notes:
         lines = ", ".join(str(p.line) for p in notes)
-        said = f"Numbers typed by hand in {FILE} are published as they stand; see line {lines}."
+        typed = f"Numbers typed by hand in {narrative.FILE}"
+        said = f"{typed} are published as they stand; see line {lines}."
         st.warning(plain(said), icon=":material/flag:")
     return True
 
@@ -215,7 +211,7 @@ def which(run: Run) -> bool:
 def withheld(path: str, stamp: str, words: str, _run: Run) -> list[str]:
     """What the public copy leaves out, in sentences."""
     with tempfile.TemporaryDirectory() as folder:
-        return told(copied(_run, Path(folder)))
+        return exports.told(copied(_run, Path(folder)))
 
 
 def offer(run: Run, kind: str, name: str, use: str, public: bool) -> None:
@@ -224,7 +220,7 @@ def offer(run: Run, kind: str, name: str, use: str, public: bool) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         done = made.get(this)
         if isinstance(done, bytes):
-            ending = SUFFIX.get(kind) or Path(KINDS[kind][0]).suffix
+            ending = SUFFIX.get(kind) or Path(exports.KINDS[kind][0]).suffix
             st.download_button(
                 f"Download {name}",
                 done,
@@ -241,16 +237,16 @@ def offer(run: Run, kind: str, name: str, use: str, public: bool) -> None:
                 made[this] = made_or_refused(run, kind, public)
             st.rerun()
         st.markdown(plain(use))
-    if isinstance(done, AuditError):
+    if isinstance(done, pages.AuditError):
         st.error(plain(done), icon=":material/warning:")
 
 
-def files_made(run: Run) -> dict[tuple[str, bool], bytes | AuditError]:
+def files_made(run: Run) -> dict[tuple[str, bool], bytes | pages.AuditError]:
     """What was made of this run and these words on this page; of others it is let go."""
     of, files = st.session_state.get("files made", (None, {}))
     if of != key(run):
         of, files = st.session_state["files made"] = key(run), {}
-    made: dict[tuple[str, bool], bytes | AuditError] = files
+    made: dict[tuple[str, bool], bytes | pages.AuditError] = files
     return made
 
 
@@ -260,14 +256,14 @@ def file_name(run: Run, kind: str, ending: str, public: bool) -> str:
     return f"{of}{ending}" if ending not in (".yaml", ".json", ".csv") else f"{of}-{kind}{ending}"
 
 
-def made_or_refused(run: Run, kind: str, public: bool) -> bytes | AuditError:
+def made_or_refused(run: Run, kind: str, public: bool) -> bytes | pages.AuditError:
     """The file, or why there can be none."""
     try:
         return made_as(run, kind, public)
-    except AuditError as error:
+    except pages.AuditError as error:
         return error
     except Exception as error:
-        return failed(run, kind, error)
+        return exports.failed(run, kind, error)
 
 
 def made_as(run: Run, kind: str, public: bool) -> bytes:
@@ -281,17 +277,17 @@ def made_as(run: Run, kind: str, public: bool) -> bytes:
         return (done.page if kind == "html" else done.text).encode()
     with tempfile.TemporaryDirectory() as folder:
         source = copied(run, Path(folder)) if public else of_itself(run, Path(folder))
-        if kind == ZIP or KINDS[kind][0].startswith("report."):
-            reports.write(rendered(*key(run), public, run), source.path)
+        if kind == ZIP or exports.KINDS[kind][0].startswith("report."):
+            rendering.write(rendered(*key(run), public, run), source.path)
         if kind == ZIP:
             return archive(source.path)
         to = Path(folder) / "made"
-        return KINDS[kind][1](source, to).read_bytes()
+        return exports.KINDS[kind][1](source, to).read_bytes()
 
 
 def copied(run: Run, folder: Path) -> Run:
     """The public copy of a run."""
-    return write_public(run, folder / f"{run.name}-public")
+    return exports.write_public(run, folder / f"{run.name}-public")
 
 
 def of_itself(run: Run, folder: Path) -> Run:
@@ -302,7 +298,9 @@ def of_itself(run: Run, folder: Path) -> Run:
 def archive(folder: Path) -> bytes:
     """A folder as one file; the same files give the same bytes."""
     paths = sorted(p for p in folder.rglob("*") if p.is_file())
-    return zipped({f"{folder.name}/{p.relative_to(folder)}": p.read_bytes() for p in paths})
+    return audit.lab.zipped(
+        {f"{folder.name}/{p.relative_to(folder)}": p.read_bytes() for p in paths}
+    )
 
 
 show(current())

@@ -6,15 +6,13 @@ from parts.runs import current
 from parts.topics import show_topics
 from parts.words import as_markdown, plain
 
-from audit import Run
-from audit.probes.alarms.section import chosen_on_half, curves_of, rates_at
-from audit.probes.kit.tasks import tasks_of
+from audit import Run, topics
 
 
 def move_thresholds(run: Run) -> None:
     """A slider for each alarm: who pays, and with what, at another threshold."""
-    for task in tasks_of(run, "alarms"):
-        points, attributes = curves_of(run, task.name)
+    for task in topics.tasks_of(run, "alarms"):
+        points, attributes = topics.curves_of(run, task.name)
         if len(points) < 2 or not attributes:
             continue
         st.subheader(plain(f"Move the threshold: {task.name}"))
@@ -24,7 +22,7 @@ def move_thresholds(run: Run) -> None:
             "Threshold of the score", points, points[len(points) // 2],
             format_func=words.__getitem__, key=f"at_{task.name}", bind=ADDRESS,
         )  # fmt: skip
-        halves = chosen_on_half(run, task.name)
+        halves = topics.chosen_on_half(run, task.name)
         if halves:
             st.caption(
                 plain(
@@ -33,7 +31,7 @@ def move_thresholds(run: Run) -> None:
                     "subjects, and the table above has the rates of the other half."
                 )
             )
-        st.markdown(as_markdown(rates_at(run, task.name, point, by)))
+        st.markdown(as_markdown(topics.rates_at(run, task.name, point, by)))
 
 
 show_topics("Surveillance", "surveillance", ["alarms", "scenes", "identity"], harmful=True)

@@ -15,11 +15,8 @@ from parts.found import QUESTION, question_id
 from parts.runs import current, offer_csv, readable_or_stop, stamp
 from parts.words import measured, plain, rate, signed, status, table, unbroken, what
 
-from audit import InputError, Run, Store
-from audit.core.evidence import each
-from audit.core.tables import CHOSEN, DECLARED, ENSEMBLE, EVERYONE, records
-from audit.data.alterations import AS_IT_IS
-from audit.explore.lab import Worded, open_wordings, wording_prompts
+import audit
+from audit import InputError, Run, Store, pages, tables
 
 PARTS: Final = {
     "picture": "share_picture",
@@ -66,7 +63,7 @@ def leading(run: Run) -> list[Any]:
     place = {tuple(f[name] for name in QUESTION): i for i, f in enumerate(run.findings)}
     keys = run.sensitivity[[*QUESTION]].itertuples(index=False, name=None)
     places = [place.get(key, len(place)) for key in keys]
-    return each(run.sensitivity.assign(place=places).sort_values("place", kind="stable"))
+    return pages.each(run.sensitivity.assign(place=places).sort_values("place", kind="stable"))
 
 
 def _name(row: Any) -> str:
@@ -98,7 +95,7 @@ def _in_words(row: Any) -> str:
 def _selection(row: Any) -> str:
     """How the question came to be asked, and what that means for its bounds and p."""
     tested = "" if math.isnan(row.p_median) else f" Joint p {row.p_median:.2g}"
-    if row.selection == CHOSEN:
+    if row.selection == tables.CHOSEN:
         least = "" if math.isnan(row.p_median) else f", at least {row.smallest_p:.1g},"
         made = f"{tested}{least} is that of the largest of them in every deal." if tested else ""
         return (
@@ -106,7 +103,7 @@ def _selection(row: Any) -> str:
             "label between every two groups); bounds and verdicts hold for all of them at once."
             + made
         )
-    if row.selection == DECLARED:
+    if row.selection == tables.DECLARED:
         made = f"{tested}." if tested else ""
         return f"The question was declared in the suite; bounds and test are those of one.{made}"
     return (
@@ -144,8 +141,8 @@ def chosen(run: Run, rows: pd.DataFrame, row: Any) -> int:
 
 def wording(run: Run, rows: pd.DataFrame, at: int) -> None:
     """One wording: its words, its gap, and its groups."""
-    row = each(rows.iloc[[at]])[0]
-    (stored,) = records(rows.iloc[[at]])
+    row = pages.each(rows.iloc[[at]])[0]
+    (stored,) = tables.records(rows.iloc[[at]])
     gap = f"{measured(row.value, row.low, row.high)} points"
     together = measured(row.value, row.low_simultaneous, row.high_simultaneous)
     told = {
@@ -153,7 +150,7 @@ def wording(run: Run, rows: pd.DataFrame, at: int) -> None:
         "Article": row.article,
         "Labels": (row.phrasing or "as written")
         + (f" ({row.reworded} changed)" if row.reworded else ""),
-        "Pictures": row.alteration or AS_IT_IS,
+        "Pictures": row.alteration or audit.lab.AS_IT_IS,
         "Shift along the modality gap": f"{row.shift:g}",
         f"{row.group} less {row.other}": f"{gap}; for all wordings at once {together}",
         "Asked of": f"{row.n:,} pictures of {row.group}, {row.n_other:,} of {row.other}",
@@ -168,7 +165,7 @@ def wording(run: Run, rows: pd.DataFrame, at: int) -> None:
 def _read_out(run: Run, row: Mapping[str, Any]) -> str:
     """The first prompts, as the text side saw them."""
     try:
-        prompts = wording_prompts(run, row)
+        prompts = audit.lab.wording_prompts(run, row)
     except InputError as error:
         return plain(f"not known: {error}")
     first = ", ".join(f"‘{plain(prompt)}’" for prompt in prompts[:MOST])
@@ -180,9 +177,9 @@ def _read_out(run: Run, row: Mapping[str, Any]) -> str:
 
 
 @st.cache_resource(max_entries=4, show_spinner="Asking the stored pictures again")
-def opened(path: str, task: str, stamp: str, _run: Run) -> Worded:
+def opened(path: str, task: str, stamp: str, _run: Run) -> audit.lab.Worded:
     """A task in all its wordings; asked once, so that a click only counts."""
-    return open_wordings(_run, task, Store())
+    return audit.lab.open_wordings(_run, task, Store())
 
 
 def groups(run: Run, row: Mapping[str, Any]) -> None:
@@ -193,7 +190,7 @@ def groups(run: Run, row: Mapping[str, Any]) -> None:
         stored(run, row)
         st.caption(plain(f"Groups are not counted again: {error}"))
         return
-    before = _kept(run, row, ENSEMBLE)
+    before = _kept(run, row, tables.ENSEMBLE)
     heading = f"Chosen by the model: {what(row['metric'], row['label'])}"
     st.markdown(f"**{plain(heading)}**")
     marks = [*_marks(now, HERE), *_marks(before, HEADLINE)]
@@ -228,13 +225,13 @@ def _marks(rates: pd.DataFrame, which: str) -> list[dict[str, Any]]:
             "low": 100 * r.low,
             "high": 100 * r.high,
         }
-        for r in each(rates)
+        for r in pages.each(rates)
         if rate(r) != "none"
     ]
 
 
 def _groups_table(now: pd.DataFrame, before: pd.DataFrame) -> None:
-    headline = {(r.attribute, r.group): rate(r) for r in each(before)}
+    headline = {(r.attribute, r.group): rate(r) for r in pages.each(before)}
     table(
         {
             "Group": plain(r.group),
@@ -243,7 +240,7 @@ def _groups_table(now: pd.DataFrame, before: pd.DataFrame) -> None:
             "Pictures": f"{r.n:,}",
             "Status": plain(status(r)),
         }
-        for r in each(now)
+        for r in pages.each(now)
     )
 
 
@@ -252,7 +249,7 @@ def _kept(run: Run, row: Mapping[str, Any], condition: str) -> pd.DataFrame:
     rates = run.rates[run.rates["condition"] == condition]
     for name in ("task", "metric", "label"):
         rates = rates[rates[name] == row[name]]
-    return rates[rates["attribute"].isin([row["attribute"], EVERYONE])]
+    return rates[rates["attribute"].isin([row["attribute"], tables.EVERYONE])]
 
 
 def stored(run: Run, row: Mapping[str, Any]) -> None:
@@ -261,7 +258,12 @@ def stored(run: Run, row: Mapping[str, Any]) -> None:
     as_asked = as_asked and row["phrasing"] in ("", "as written")
     rates = _kept(run, row, f"template: {row['template']}")
     rates = rates[rates["attribute"] == row["attribute"]]
-    if rates.empty or not as_asked or row["shift"] or row["alteration"] not in ("", AS_IT_IS):
+    if (
+        rates.empty
+        or not as_asked
+        or row["shift"]
+        or row["alteration"] not in ("", audit.lab.AS_IT_IS)
+    ):
         st.caption("Of this wording the run kept the gap alone; rates by group it keeps of the "
                    "headline's own templates.")  # fmt: skip
         return
@@ -272,7 +274,7 @@ def stored(run: Run, row: Mapping[str, Any]) -> None:
             "Pictures": f"{r.n:,}",
             "Status": plain(status(r)),
         }
-        for r in each(rates)
+        for r in pages.each(rates)
     )
 
 
@@ -296,7 +298,7 @@ def steadiness(run: Run, row: Any) -> None:
     """How steady the choice for a picture is over wordings, by group."""
     steady = run.stability
     rows = steady[
-        (steady["task"] == row.task) & steady["attribute"].isin([row.attribute, EVERYONE])
+        (steady["task"] == row.task) & steady["attribute"].isin([row.attribute, tables.EVERYONE])
     ]
     if rows.empty:
         return
@@ -309,7 +311,7 @@ def steadiness(run: Run, row: Any) -> None:
             ),
             "Pictures": f"{r.n:,}",
         }
-        for r in each(rows)
+        for r in pages.each(rows)
     )
 
 

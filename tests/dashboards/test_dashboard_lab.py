@@ -26,7 +26,9 @@ from audit.data.alterations import alteration
 from audit.data.labels import prompt
 from audit.engine.suite import load_suite
 from audit.explore import lab
-from audit.explore.lab import Lab, Worded, open_lab, open_wordings, typed, wording_prompts
+from audit.explore.asked import SUITE_FILE, SavedTask, typed
+from audit.explore.lab import Lab, open_lab
+from audit.explore.wordings import Worded, open_wordings, wording_prompts
 from audit.models.encoder import card_of
 from audit.models.planted import PlantedEncoder, picture_key
 from audit.store.embeddings import Embeddings, Store
@@ -176,7 +178,7 @@ def test_what_is_saved_asks_the_same(run: Run, suspicion: Lab, tmp_path: Path) -
         io.BytesIO(lab.zipped(lab.suite_files(run, TASK, asked, 0.05)))
     ) as archive:
         archive.extractall(tmp_path)
-    suite = load_suite(str(tmp_path / lab.SUITE_FILE)).resolve()
+    suite = load_suite(str(tmp_path / SUITE_FILE)).resolve()
     (probe,) = suite.asked
     assert probe.labels.texts == asked.labels.texts
     assert probe.labels.families == asked.labels.families
@@ -196,7 +198,7 @@ def test_what_is_saved_asks_of_the_same_part_of_the_pictures(run: Run, suspicion
     some = test_figures.altered(run, suite=run.suite | {"probes": probes})
     for task in tasks:
         files = lab.suite_files(some, task, lab.named(suspicion.saved, "mine"))
-        assert ("portraits" in files[lab.SUITE_FILE]) == (task == TASK)
+        assert ("portraits" in files[SUITE_FILE]) == (task == TASK)
 
 
 @pytest.mark.slow
@@ -392,7 +394,7 @@ def test_what_the_store_or_the_run_lacks_is_a_sentence(worded: Run, tmp_path: Pa
 def test_altered_pictures_that_are_not_stored_are_a_sentence(worded: Run, tmp_path: Path) -> None:
     plain = tmp_path / "plain"
     shutil.copytree(cache(worded), plain)
-    asked = lab._Asked.of(worded, TASK, None)
+    asked = SavedTask.of(worded, TASK, None)
     store = Store(plain)
     whole = set(asked.images(store).keys)
     shelf = store._shelf(asked.model.card)

@@ -22,6 +22,7 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocket, WebSocketDisconnect
 from test_dashboard import FOLDER
 
+import audit
 from audit.cli.verbs import dashboard
 from audit.core.errors import AuditError, InputError
 
@@ -179,3 +180,4 @@ def test_what_waits_is_done_once_after_the_first_page_and_between_pages() -> Non
 
 def test_what_is_imported_ahead_is_there() -> None:
     assert all(importlib.util.find_spec(name) for name in ahead.DEAR)
+    assert set(ahead.OFFERED) <= set(audit.__all__)

@@ -23,7 +23,8 @@ from audit.core.tables import CHANGES, DIFFERENCE, WORST, records
 from audit.core.verdicts import RULE, Verdict, size_bounds, verdicts
 from audit.engine.run import carry_out
 from audit.engine.suite import load_suite
-from audit.explore.compare import compare, in_columns, in_short, largest, remarks, save
+from audit.explore.comparable import remarks
+from audit.explore.compare import compare, in_columns, in_short, largest, save
 from audit.stats.changes import Changes, changes_of_gaps, worst_case_change
 from audit.stats.clustered import Sample
 from audit.stats.counts import sample_of

@@ -24,7 +24,8 @@ from audit.data.dataset import load
 from audit.data.labels import LabelSet, load_label_set, load_prompt_set
 from audit.engine.run import carry_out
 from audit.engine.suite import load_suite
-from audit.explore.gallery import NOT_TOLD, Gallery, not_for_real_people, open_gallery
+from audit.explore.gallery import Gallery, open_gallery
+from audit.explore.hidden import NOT_TOLD, not_for_real_people
 from audit.measure.prompt_variants import every_wording
 from audit.models.planted import PlantedEncoder, picture_key
 from audit.store.embeddings import Store

@@ -29,7 +29,7 @@ DENIED = re.compile(r"\b(no|not|nor|never|neither|isn['’]t|can['’]t|cannot)\
 #: names of works, files and projects
 NAMES = re.compile(r"oxai/debias-vision-lang|https?://\S+")
 #: these name the words in order to flag them
-FLAGS_THEM = ("audit/report/narrative.py", "docs/report.md")
+FLAGS_THEM = ("audit/report/passages.py", "docs/report.md")
 MODULES = (
     "audit/measure/findings.py", "audit/measure/controls.py", "audit/core/page.py",
     "audit/core/evidence.py",

@@ -18,7 +18,7 @@ from audit.data.labels import load_label_set
 from audit.data.yamlfile import validate
 from audit.engine.run import carry_out
 from audit.engine.suite import _decisive, load_suite
-from audit.explore.replication import _rule
+from audit.explore.protocols import _rule
 from audit.explore.replication_card import load_card
 from audit.models.planted import PlantedEncoder
 from audit.probes.classification.probe import Classification

@@ -26,6 +26,7 @@ from audit.engine.suite import load_suite
 from audit.measure.fact_rows import facts
 from audit.measure.measures import measured
 from audit.report.exports import outline, pdf, places
+from audit.report.exports.brief import write_brief
 from audit.report.exports.kinds import KINDS, export
 from audit.report.exports.machine import (
     write_croissant,
@@ -666,7 +667,28 @@ def documents(copy: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     return {
         "docx": write_docx(copy, folder / "a.docx").read_bytes(),
         "pdf": write_pdf(copy, folder / "a.pdf").read_bytes(),
+        "brief": write_brief(copy, folder / "b.pdf").read_bytes(),
     }
+
+
+@pytest.mark.slow
+def test_a_brief_is_the_first_page_and_who_signs_on_two_pages(
+    copy: Run, documents: dict[str, bytes]
+) -> None:
+    reader = pytest.importorskip("pypdf", reason="the extra 'dev' is not installed")
+    pages = reader.PdfReader(io.BytesIO(documents["brief"])).pages
+    assert len(pages) == 2
+    said = " ".join(" ".join(page.extract_text() for page in pages).split())
+    first = facts(copy)[0]
+    assert first.statement[:20] in said
+    for words in ("Content warning", "How sure", "What to do next", "Signature", "no certificate"):
+        assert words in said
+    assert "Digest of the data set" not in said
+
+
+def test_a_report_without_a_first_page_gives_no_brief(written: Run) -> None:
+    with pytest.raises(InputError, match=r"report\.md has no first page"):
+        write_brief(written, written.path / "b.pdf")
 
 
 @pytest.mark.slow

@@ -18,8 +18,6 @@ from audit.core.rundir import Run, open_run
 from audit.probes.kit.blocks import PLACES, Section
 from audit.report.narrative import (
     FIELDS,
-    FILE,
-    Problem,
     checked,
     closed,
     draft,
@@ -30,8 +28,8 @@ from audit.report.narrative import (
     save_over,
     starter,
     text_of,
-    without_html,
 )
+from audit.report.passages import FILE, Problem, without_html
 from audit.report.sections.registry import sections_at
 
 LARGE = {

@@ -13,7 +13,7 @@ from audit.core.errors import InputError, sentence
 from audit.core.rundir import Run
 from audit.core.tables import INCONCLUSIVE
 from audit.measure.fact_rows import facts
-from audit.measure.fact_words import points, rate
+from audit.measure.fact_words import points, rate_of
 from audit.measure.facts import Fact
 from audit.probes.kit.looks import (
     COLOURS,
@@ -80,7 +80,7 @@ def _draw(axis: Axes, y: int, fact: Fact) -> None:
     axis.plot(b, y, mark, ms=7, mfc=colour, mec=colour, gid="more", clip_on=False)
     for side, x, above in ((more, b, True), (less, a, b - a >= _NEAR)):
         axis.text(
-            x, y - 0.2 if above else y + 0.2, f"{shortened(side.short, 30)} {rate(side)}",
+            x, y - 0.2 if above else y + 0.2, shortened(rate_of(side), 36),
             ha="right" if x > 75 else "left" if x < 25 else "center",
             va="bottom" if above else "top", color=INK, size=8, gid="name",
         )  # fmt: skip

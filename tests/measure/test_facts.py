@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from audit.core.digits import number
+from audit.core.digits import number, rounded
 from audit.core.errors import InputError
 from audit.core.resources import shipped
 from audit.core.rows import Row
@@ -15,7 +15,7 @@ from audit.core.verdicts import Verdict
 from audit.data.card import AttributeCard
 from audit.data.display import Display, Names
 from audit.data.yamlfile import load_yaml, validate
-from audit.measure.fact_words import Told, points, rate, relief_in_words, variants_in_words
+from audit.measure.fact_words import Told, points, rate, rate_of, relief_in_words, variants_in_words
 from audit.measure.facts import Asked, Fact, Relief, Side, Variants, merged, ranked
 from audit.measure.findings import size_in_margins
 
@@ -262,8 +262,8 @@ def test_words_of_any_script_stay_as_they_are_and_groups_keep_their_noun(
     found = finding(label, attribute, groups=[group, group])
     told = said(found, (3, 4), (1, 4))
     assert told == (
-        f"Calls 3 of 4 people whose {attribute} is ‘{group}’ ‘{label}’, "
-        f"and 1 of 4 whose {attribute} is ‘{group}’."
+        f"Chooses ‘{label}’ for 3 of 4 people whose {attribute} is ‘{group}’, "
+        f"and for 1 of 4 whose {attribute} is ‘{group}’."
     )
 
 
@@ -280,9 +280,15 @@ def test_numbers_have_their_unit_and_the_digits_that_bounds_support() -> None:
     assert points(fact(gap=0.0123, low=0.01, high=0.015)) == "1.2\u00a0points (1.0 to 1.5)"
     assert points(fact(gap=123.0, low=90.0, high=150.0, unit="d")) == "120 (90 to 150) d"
     assert points(fact()) == ""
-    assert rate(side("gender", "male", 1, 3)).endswith("\u00a0%")
+    assert rate(side("gender", "male", 1, 2)) == "50.00\u00a0%"
+    assert rate(side("gender", "male", 2, 2)) == "100\u00a0%"
+    assert rate_of(side("gender", "male", 2, 2)) == "100\u00a0% of men"
+    assert rate_of(side("clothing_colour", "teal", 0, 2)) == "0\u00a0% in teal clothes"
     assert "e" not in number(-98.0, None, None) + number(100.0, 1.0, 199.0)
     assert number(100.0, None, None) == "100"
+    assert [rounded(v) for v in (123.4, -98.7, 0.00012, 1234567.0)] == [
+        "120", "-99", "0.00012", "1,200,000",
+    ]  # fmt: skip
 
 
 def test_variants_and_what_relieves_are_told() -> None:
