@@ -96,9 +96,9 @@ def compare(
             subjects or groups, no such task or wording, nothing asked in both.
     """
     run_a, run_b = unedited(run_a), unedited(run_b)
-    tasks = _tasks(run_a, run_b, task, other_task)
-    confidence = _confidence(run_a)
-    people = _People.of(_shared(run_a, run_b), run_a.suite["seed"], confidence.resamples)
+    tasks = shared_tasks(run_a, run_b, task, other_task)
+    confidence = confidence_of(run_a)
+    people = _People.of(shared_pictures(run_a, run_b), run_a.suite["seed"], confidence.resamples)
     tables: list[Columns] = []
     for of_a, of_b in tasks:
         a, b = _Side(run_a, of_a, condition), _Side(run_b, of_b, other_condition or condition)
@@ -107,7 +107,7 @@ def compare(
                 sample = people.sample(both, groups)
                 tables += _tables(_Family(a, b, both, groups, sample, confidence))
     if not tables:
-        raise InputError(_nothing_shared(tasks))
+        raise InputError(nothing_shared(tasks))
     table = CHANGES.stacked(tables)  # one frame and its keys at once: a hundred take a second
     return table.assign(key=keys_of(table[list(_KEY)]))
 

@@ -11,13 +11,14 @@ from importlib import import_module
 from threading import Thread
 from typing import Final
 
+import audit
+
 #: what the first page needs, which may be imported while the browser still asks for it
-FIRST: Final = ("parts.fact_charts", "audit.report.page_one", "audit.report.figures")
+FIRST: Final = ("parts.fact_charts", "parts.found")
 #: what the first page does without, dearest first
-DEAR: Final = (
-    "parts.topics", "parts.author", "audit.explore.lab", "audit.explore.compare",
-    "audit.explore.gallery",
-)  # fmt: skip
+DEAR: Final = ("parts.topics", "parts.author")
+#: and of what ``audit`` offers by name
+OFFERED: Final = ("lab", "comparison", "gallery")
 #: what is done once the first page is drawn; a server has readers and puts it here, tests have none
 WAITING: Final[list[Callable[[], object]]] = []
 #: an entry a page that is being drawn

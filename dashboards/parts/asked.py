@@ -7,12 +7,7 @@ from typing import Any, Final
 
 import streamlit as st
 
-from audit import Run
-from audit.core.evidence import each
-from audit.core.rows import Fields
-from audit.core.tables import NO_GROUPS, UNKNOWN
-from audit.report.sections.plan import margins_of
-from audit.store.quarantine import uneven
+from audit import Run, pages, tables
 from parts.words import plain, table, unique
 
 SOURCES: Final = {
@@ -67,13 +62,13 @@ def whose_word(run: Run) -> str:
 
 def margins(run: Run) -> str:
     """The margin, and those of label families that have another, or a ratio beside it."""
-    given = {family: _margin(margin) for family, margin in margins_of(run).items()}
+    given = {family: _margin(margin) for family, margin in pages.margins_of(run).items()}
     default = given.pop("default")
     others = [f"{m} for ‘{family}’" for family, m in given.items() if m != default]
     return default + (f" ({', '.join(others)})" if others else "")
 
 
-def _margin(margin: Fields) -> str:
+def _margin(margin: pages.Fields) -> str:
     times = f" or {margin['ratio']:g} times" if margin.get("ratio") else ""
     return f"{100 * margin['difference']:g} points{times}"
 
@@ -93,7 +88,7 @@ def group_sizes(run: Run) -> None:
     st.subheader("Groups")
     cells = run.dataset["cells"]
     if not cells:
-        st.markdown(plain(f"{NO_GROUPS} {_set_aside(run)}"))
+        st.markdown(plain(f"{tables.NO_GROUPS} {_set_aside(run)}"))
         return
     single = [cell for cell in cells if " x " not in cell["attribute"]]
     few = sum(_compared(cell).startswith("no:") for cell in cells)
@@ -116,7 +111,7 @@ def _set_aside(run: Run) -> str:
         return "Every picture could be read."
     why = ", ".join(f"{n:,} {reason}" for reason, n in reasons.items())
     told = f" ({why})" if why else ""
-    warnings = [f" {w[:1].upper()}{w[1:]}." for w in uneven(run.dataset).values()]
+    warnings = [f" {w[:1].upper()}{w[1:]}." for w in pages.uneven(run.dataset).values()]
     return "".join(
         [
             f"{lost:,} pictures were set aside{told}; the table below says of which groups.",
@@ -164,7 +159,7 @@ def caveats(run: Run, shown: Sequence[Mapping[str, Any]]) -> None:
     if run.dataset["subjects"] < run.dataset["pictures"] and run.manifest.get("schema", 0) > 1:
         told.append("subjects repeat, so intervals and bounds rest on subjects, not on pictures")
     told += list(run.dataset["card"].get("known_limits", ()))
-    few = unique(r.attribute for r in each(run.rates[run.rates["group"] == UNKNOWN]))
+    few = unique(r.attribute for r in pages.each(run.rates[run.rates["group"] == tables.UNKNOWN]))
     if few:
         told.append(f"pictures of unknown group are counted but not compared: {', '.join(few)}")
     told += [

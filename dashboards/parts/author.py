@@ -11,25 +11,7 @@ from typing import Any, Final
 import pandas as pd
 import streamlit as st
 
-from audit import InputError, Run
-from audit.core.errors import sentence
-from audit.core.page import to_html
-from audit.core.resources import shipped
-from audit.data.yamledit import with_key
-from audit.probes.kit.blocks import PLACES
-from audit.report.narrative import (
-    FIELDS,
-    FILE,
-    LINES,
-    Narrative,
-    Problem,
-    quoted,
-    read,
-    save_over,
-    starter,
-    text_of,
-)
-from audit.report.render import TEMPLATE
+from audit import InputError, Run, narrative, pages
 from parts.address import choose
 from parts.words import SIGNS, plain, signed
 

@@ -7,15 +7,7 @@ from typing import Final
 
 import streamlit as st
 
-from audit import InputError, Run
-from audit.core.evidence import each
-from audit.measure.fact_words import (
-    edit_in_words,
-    points,
-    relief_in_words,
-    variants_in_words,
-)
-from audit.measure.facts import Fact
+from audit import Fact, InputError, Run, pages
 from parts import gallery
 from parts.damage import attempt
 from parts.fact_charts import edit_bars, side_bars, small_curve
@@ -37,7 +29,7 @@ def show_fact(run: Run, fact: Fact) -> None:
     if fact.sides:
         st.html(side_bars(fact.sides, fact.verdict.value))
     if fact.gap is not None:
-        st.caption(plain(f"Gap: {points(fact)}.{_margin(fact)}"))
+        st.caption(plain(f"Gap: {pages.points(fact)}.{_margin(fact)}"))
     attempt("The part 'Prompt variants'", prompts, run, fact)
     attempt("The part 'What carries it'", carried, run, fact)
     for line in besides(fact):
@@ -68,7 +60,7 @@ def prompts(run: Run, fact: Fact) -> None:
     rows = variants_of(run, fact)
     if len(rows) < 2 or fact.unit:
         return
-    told = variants_in_words(fact.variants) if fact.variants else ""
+    told = pages.variants_in_words(fact.variants) if fact.variants else ""
     ends = (f"{100 * end:.0f}" for end in (rows["value"].min(), rows["value"].max()))
     gaps = " to ".join(dict.fromkeys(ends))
     st.markdown(f"**{plain(f'In {len(rows)} prompt variants: {gaps} points')}**")
@@ -85,10 +77,10 @@ def carried(run: Run, fact: Fact) -> None:
     who = fact.sides[0].people
     what = "errors" if counted == ANY else f"‘{counted}’"
     st.markdown(f"**{plain(f'What carries it: {what} for {who}')}**")
-    told = [(edit_in_words(r.edit, r.dropped, r.added), r) for r in rows[:EDITS]]
+    told = [(pages.edit_in_words(r.edit, r.dropped, r.added), r) for r in rows[:EDITS]]
     st.html(edit_bars(told, rows[0].before))
     more = f" {len(rows) - EDITS} other edits move it less." if len(rows) > EDITS else ""
-    relief = relief_in_words(fact.relief) if fact.relief else "No edit surely relieves it."
+    relief = pages.relief_in_words(fact.relief) if fact.relief else "No edit surely relieves it."
     st.caption(plain(f"{relief}{more} On the same pictures, so exploratory."))
 
 
@@ -125,7 +117,7 @@ def pictures(run: Run, fact: Fact) -> None:
     page, side = gallery.Page(run, found), fact.sides[0]
     st.markdown(f"**{plain(f'Called ‘{by[1]}’: {side.people}')}**")
     rows = rows[rows["group"] == side.group].head(PICTURES)
-    told = [gallery.picked(page, side.group, fact.attribute, by[1], r) for r in each(rows)]
+    told = [gallery.picked(page, side.group, fact.attribute, by[1], r) for r in pages.each(rows)]
     gallery.tiles(page, told, frozenset())
     st.caption("The highest scores, so no typical pictures. Always blurred here.")
 

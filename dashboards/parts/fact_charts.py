@@ -10,12 +10,7 @@ from typing import Any, Final
 import altair as alt
 import pandas as pd
 
-from audit.core.digits import percent
-from audit.core.evidence import each
-from audit.core.tables import EXCEEDS, INCONCLUSIVE, WITHIN
-from audit.core.verdicts import Verdict
-from audit.measure.fact_words import points, rate
-from audit.measure.facts import Fact, Side
+from audit import Fact, Verdict, digits, pages, tables
 from parts.charts import BAND, COLOURS, GREY, INK, SHAPES, by_verdict, inked, margin_band
 
 #: pixels a fact takes, and one row of the matrix
@@ -26,7 +21,7 @@ BELOW: Final = 35
 CELL: Final = 78
 #: strokes that fill a cell: what is open is told apart without its colour
 HATCHED: Final = "".join(f"M{x},0.42L{x + 0.42},-0.42" for x in (-1, -0.66, -0.32, 0.02, 0.36))
-_OPEN: Final = alt.FieldEqualPredicate(field="verdict", equal=INCONCLUSIVE)
+_OPEN: Final = alt.FieldEqualPredicate(field="verdict", equal=tables.INCONCLUSIVE)
 
 
 def drawable(facts: Iterable[Fact]) -> list[Fact]:
@@ -46,12 +41,12 @@ def _row(place: int, fact: Fact) -> dict[str, Any]:
         "fact": fact.id,
         "about": f"{fact.asked}, by {fact.by}",
         "verdict": fact.verdict.value,
-        "gap": points(fact),
+        "gap": pages.points(fact),
         "low": 100 * less.value,
         "high": 100 * more.value,
         "margin": min(100.0, 100 * (less.value + (fact.margin or 0.0))),
-        "more": f"{more.short} {rate(more)}",
-        "less": f"{less.short} {rate(less)}",
+        "more": f"{more.short} {pages.rate(more)}",
+        "less": f"{less.short} {pages.rate(less)}",
         "says": fact.statement,
         "harm": f"{fact.severity}, {fact.harm}",
     }
@@ -74,7 +69,7 @@ def dumbbells(facts: Sequence[Fact], shown: str) -> alt.LayerChart:
     def at(field: str) -> alt.X:
         return alt.X(f"{field}:Q", scale=scale, axis=axis, title=None)
 
-    still = data["verdict"] == INCONCLUSIVE
+    still = data["verdict"] == tables.INCONCLUSIVE
     band = base.mark_rect(color=BAND, opacity=0.35, height=16).encode(x=at("low"), x2="margin:Q")
     mark = base.mark_point(size=110, opacity=1, strokeWidth=2).encode(shape=shape)
     hollow = mark.encode(x=at("low"), stroke=colour, fill=alt.value("#FFFFFF"))
@@ -122,7 +117,7 @@ def _words(data: pd.DataFrame, row: alt.Y, at: Callable[[str], alt.X]) -> list[a
 
 def small_curve(rows: pd.DataFrame) -> alt.LayerChart:
     """The gap in every prompt variant, sorted; rows of ``variants_of``."""
-    judged = rows["verdict"].where(rows["verdict"].isin(SHAPES), INCONCLUSIVE)
+    judged = rows["verdict"].where(rows["verdict"].isin(SHAPES), tables.INCONCLUSIVE)
     data = pd.DataFrame(
         {
             "place": range(1, len(rows) + 1),
@@ -143,18 +138,23 @@ def small_curve(rows: pd.DataFrame) -> alt.LayerChart:
 
 def question_map(cells: pd.DataFrame) -> alt.LayerChart:
     """Every question by every attribute; rows of ``matrix``. A click chooses a cell's fact."""
-    data = cells.assign(told=[_cell(r) for r in each(cells)])
+    data = cells.assign(told=[_cell(r) for r in pages.each(cells)])
     axis = alt.Axis(labelAngle=-30, labelLimit=160, labelOverlap=False, orient="top")
     base = alt.Chart(data).encode(
         x=alt.X("attribute:N", sort=None, title=None, axis=axis),
         y=alt.Y("question:N", sort=None, title=None, axis=alt.Axis(labelLimit=190)),
     )
-    known = [v for v in (EXCEEDS, INCONCLUSIVE, WITHIN) if v in set(data["verdict"])]
+    known = [
+        v for v in (tables.EXCEEDS, tables.INCONCLUSIVE, tables.WITHIN) if v in set(data["verdict"])
+    ]
     fill = alt.Color("verdict:N", legend=None).scale(
         domain=known, range=[COLOURS[v] for v in known]
     )
     faint = alt.Opacity("verdict:N", legend=None).scale(
-        domain=known, range=[{EXCEEDS: 0.28, INCONCLUSIVE: 0.06, WITHIN: 0.12}[v] for v in known]
+        domain=known,
+        range=[
+            {tables.EXCEEDS: 0.28, tables.INCONCLUSIVE: 0.06, tables.WITHIN: 0.12}[v] for v in known
+        ],
     )
     boxes = base.mark_rect(stroke=GREY, strokeWidth=0.5).encode(color=fill, opacity=faint)
     strokes = base.transform_filter(_OPEN).mark_point(
@@ -244,10 +244,11 @@ def _whisker(low: float, high: float) -> str:
     return f'<u style="left:{100 * low:.1f}%;width:{100 * max(high - low, 0.004):.1f}%"></u>'
 
 
-def side_bars(sides: Sequence[Side], verdict: str) -> str:
+def side_bars(sides: Sequence[pages.Side], verdict: str) -> str:
     """The rates of a fact's groups."""
     rows = [
-        (f"{s.short}: {s.events:,} of {s.n:,}", rate(s), (s.value, s.low, s.high)) for s in sides
+        (f"{s.short}: {s.events:,} of {s.n:,}", pages.rate(s), (s.value, s.low, s.high))
+        for s in sides
     ]
     return bars(rows, verdict)
 
@@ -257,6 +258,6 @@ def edit_bars(edits: Sequence[tuple[str, Any]], before: float) -> str:
     rows = [("as asked", f"{100 * before:.0f} %", (before, math.nan, math.nan))]
     for told, row in edits:
         low, high = (min(1.0, max(0.0, row.before + end)) for end in (row.low, row.high))
-        number = f"{percent(row.after, low, high)} %"
+        number = f"{digits.percent(row.after, low, high)} %"
         rows.append((told, number, (row.after, low, high)))
     return bars(rows, "")

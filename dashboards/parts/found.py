@@ -8,16 +8,7 @@ from typing import Any, Final
 import pandas as pd
 import streamlit as st
 
-from audit import Run
-from audit.core.evidence import each
-from audit.core.rows import Fields
-from audit.core.tables import CONDITION, ENSEMBLE, OK, RATE, WORST
-from audit.core.verdicts import Verdict
-from audit.data.display import Names
-from audit.measure.claims import CATEGORY, ERRORS
-from audit.measure.facts import Fact
-from audit.report.narrative import read
-from audit.report.page_one import PageOne, page_one
+from audit import Fact, Run, Verdict, narrative, pages, tables
 from parts.address import told_apart
 from parts.runs import stamp
 
@@ -25,7 +16,11 @@ from parts.runs import stamp
 QUESTION: Final = ("task", "metric", "label", "attribute")
 CHOICES: Final = "labels chosen"
 #: what is counted; labels and categories of labels stand together, errors and others alone
-COUNTED: Final = {"selection": CHOICES, CATEGORY: CHOICES, ERRORS: "wrong labels chosen"}
+COUNTED: Final = {
+    "selection": CHOICES,
+    pages.CATEGORY: CHOICES,
+    pages.ERRORS: "wrong labels chosen",
+}
 
 
 def counted(metric: str) -> str:
@@ -43,14 +38,14 @@ def question_id(*names: str) -> str:
     return ".".join(names)
 
 
-def found_in(run: Run) -> PageOne:
+def found_in(run: Run) -> pages.PageOne:
     """The answer, the facts and all else that page one says."""
     return _found(str(run.path), stamp(run.path), run)
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
-def _found(path: str, stamp: str, _run: Run) -> PageOne:
-    return page_one(_run, read(_run, "{}"))
+def _found(path: str, stamp: str, _run: Run) -> pages.PageOne:
+    return pages.page_one(_run, narrative.read(_run, "{}"))
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
@@ -83,12 +78,12 @@ def variants_of(run: Run, fact: Fact) -> pd.DataFrame:
         if len(rows) and {rows["group"].iloc[0], rows["other"].iloc[0]} == set(lead["groups"]):
             return rows.sort_values("value", kind="stable").reset_index(drop=True)
     rows = _of(run.disparities, lead)
-    rows = rows[(rows["comparison"] == WORST) & (rows["condition"] != ENSEMBLE)]
-    rows = rows[rows["status"] == OK].assign(wording=rows["condition"])
+    rows = rows[(rows["comparison"] == tables.WORST) & (rows["condition"] != tables.ENSEMBLE)]
+    rows = rows[rows["status"] == tables.OK].assign(wording=rows["condition"])
     return rows.sort_values("value", kind="stable").reset_index(drop=True)
 
 
-def _of(rows: pd.DataFrame, finding: Fields) -> pd.DataFrame:
+def _of(rows: pd.DataFrame, finding: pages.Fields) -> pd.DataFrame:
     for name in QUESTION:
         rows = rows[rows[name] == finding[name]]
     return rows
@@ -107,13 +102,13 @@ def edits_of(run: Run, fact: Fact) -> tuple[str, list[Any]]:
     family = str(behind["margin_family"].iloc[0]) if len(behind) else ""
     wanted = {name: lead[name] for name in QUESTION} | {"group": fact.sides[0].group}
     if fact.metric == "selection" and (run.effects["label"] == family).any():
-        wanted |= {"metric": CATEGORY, "label": family}
+        wanted |= {"metric": pages.CATEGORY, "label": family}
     rows = run.effects
-    for name, value in {**wanted, "comparison": RATE, "status": OK}.items():
+    for name, value in {**wanted, "comparison": tables.RATE, "status": tables.OK}.items():
         rows = rows[rows[name] == value]
-    rows = rows[(rows["edit"] != CONDITION) & (rows["dropped"] != wanted["label"])]
+    rows = rows[(rows["edit"] != tables.CONDITION) & (rows["dropped"] != wanted["label"])]
     order = rows["value"].abs().sort_values(ascending=False, kind="stable").index
-    return str(wanted["label"]), each(rows.loc[order])
+    return str(wanted["label"]), pages.each(rows.loc[order])
 
 
 # ---- every question by every attribute -----------------------------------------------------------
@@ -126,10 +121,10 @@ def matrix(run: Run) -> pd.DataFrame:
     """
     page = found_in(run)
     fact_of = told_by(page.facts)
-    names = Names.of(run.dataset["attributes"])
-    best: dict[tuple[str, str], Fields] = {}
+    names = pages.Names.of(run.dataset["attributes"])
+    best: dict[tuple[str, str], pages.Fields] = {}
     for f in run.findings:
-        asked = {CHOICES: "", COUNTED[ERRORS]: ": errors"}.get(counted(f["metric"]))
+        asked = {CHOICES: "", COUNTED[pages.ERRORS]: ": errors"}.get(counted(f["metric"]))
         where = f["task"] + (f": {f['metric']}" if asked is None else asked), f["attribute"]
         if where not in best or _weight(f) < _weight(best[where]):
             best[where] = f
@@ -147,5 +142,5 @@ def matrix(run: Run) -> pd.DataFrame:
     )  # fmt: skip
 
 
-def _weight(finding: Fields) -> tuple[int, float]:
+def _weight(finding: pages.Fields) -> tuple[int, float]:
     return Verdict(finding["verdict"]).rank, -abs(finding["estimate"] or 0.0)

@@ -11,9 +11,8 @@ from typing import Any, Final
 
 import streamlit as st
 
-from audit import InputError, Run, Store
-from audit.core.tables import EVERYONE
-from audit.explore.gallery import Gallery, open_gallery
+import audit
+from audit import InputError, Run, Store, tables
 from parts.words import plain, unique
 
 NO_PICTURES: Final = "--no-pictures"
@@ -40,7 +39,7 @@ class Page:
     """The run that is shown and its pictures."""
 
     run: Run
-    gallery: Gallery
+    gallery: audit.gallery.Gallery
 
     def key(self, name: str, *parts: object) -> str:
         """The key of a control, another one for every run."""
@@ -48,9 +47,9 @@ class Page:
 
 
 @st.cache_resource(max_entries=4, ttl=SECONDS, show_spinner="Finding the pictures")
-def opened(path: str, stamp: str, _run: Run) -> Gallery:
+def opened(path: str, stamp: str, _run: Run) -> audit.gallery.Gallery:
     """The gallery of a run."""
-    return open_gallery(_run, Store())
+    return audit.gallery.open_gallery(_run, Store())
 
 
 # ---- before anything is shown ------------------------------------------------------------------
@@ -61,7 +60,7 @@ def is_confirmed(run: Run) -> bool:
     return run.name in st.session_state.get(CONFIRMED, ())
 
 
-def confirmed(run: Run, gallery: Gallery) -> bool:
+def confirmed(run: Run, gallery: audit.gallery.Gallery) -> bool:
     """Whether the reader wants to see pictures of this run, in this session."""
     runs: set[str] = st.session_state.setdefault(CONFIRMED, set())
     if run.name not in runs:
@@ -85,7 +84,7 @@ def confirm(name: str, key: str) -> None:
     (runs.add if st.session_state[key] else runs.discard)(name)
 
 
-def warning(gallery: Gallery) -> str:
+def warning(gallery: audit.gallery.Gallery) -> str:
     """What the reader should know first."""
     who = (
         "These are photographs of real people, who did not choose the words beside them"
@@ -101,7 +100,7 @@ def warning(gallery: Gallery) -> str:
     return "  \n".join(map(plain, told))
 
 
-def _warnings(gallery: Gallery) -> Iterable[str]:
+def _warnings(gallery: audit.gallery.Gallery) -> Iterable[str]:
     for task in gallery.tasks:
         if gallery.refusal(task) is None and (said := gallery.labels(task).content_warning):
             yield said
@@ -123,7 +122,7 @@ def picked(page: Page, group: str, attribute: str, label: str, picture: Any) -> 
     """The tile of a picture that was labelled so."""
     score, margin = numbers(picture.score, picture.margin)
     near = " (a tie)" if picture.tie else ""
-    whose = "" if attribute == EVERYONE else f"{attribute} {group}, "
+    whose = "" if attribute == tables.EVERYONE else f"{attribute} {group}, "
     return Tile(
         picture.image_id,
         f"{whose}labelled {label}, score {score}, margin {margin}",
@@ -180,7 +179,9 @@ def image(page: Page, tile: Tile, clear: frozenset[str], side: int) -> str:
 
 
 @st.cache_data(max_entries=2000, ttl=SECONDS, show_spinner=False)
-def thumbnail(path: str, image_id: str, clear: bool, side: int, _gallery: Gallery) -> str:
+def thumbnail(
+    path: str, image_id: str, clear: bool, side: int, _gallery: audit.gallery.Gallery
+) -> str:
     """A picture as the address of an image; blurred here, unless it is asked for clear."""
     data = base64.b64encode(_gallery.thumbnail(image_id, clear, side)).decode()
     return f"data:image/jpeg;base64,{data}"

@@ -12,12 +12,7 @@ from typing import Any, Final, TypeVar
 import pandas as pd
 import streamlit as st
 
-from audit import InputError, Run
-from audit.core.files import digest_of
-from audit.core.integrity import unedited
-from audit.core.rundir import MANIFEST, TABLES, open_run
-from audit.engine.consent import withdrawn_since
-from audit.report.narrative import FILE
+from audit import InputError, Run, narrative, open_run, pages
 from parts.address import choose, told_apart
 from parts.words import csv, plain
 
@@ -222,7 +217,7 @@ def is_readable(run: Run, name: str) -> bool:
     file = f"{name}.parquet"
     try:
         sealed = run.manifest["files"].get(file)
-        if sealed and digest_of(run.path / file) != sealed:
+        if sealed and pages.digest_of(run.path / file) != sealed:
             return False
         getattr(run, name)
     except Exception:  # whatever a reader raises, the page names the file

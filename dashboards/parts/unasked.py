@@ -9,10 +9,7 @@ from typing import Final
 import streamlit as st
 import yaml
 
-from audit import Run
-from audit.core.resources import suites
-from audit.data.yamlfile import load_yaml
-from audit.probes.kit.tasks import tasks
+from audit import Run, pages, topics
 from parts.words import plain
 
 #: the probes that a page of the menu tells of
@@ -32,7 +29,7 @@ def kinds_of(run: Run) -> set[str]:
 def unasked(run: Run) -> list[str]:
     """The pages in the menu of which the run has nothing to tell."""
     empty = [page for page, kinds in PAGES.items() if not kinds_of(run) & set(kinds)]
-    if any(task.harmful and task.kind == "classification" for task in tasks(run)):
+    if any(task.harmful and task.kind == "classification" for task in topics.tasks(run)):
         empty = [page for page in empty if page != "surveillance"]  # its words of suspicion
     return empty
 
@@ -57,8 +54,8 @@ def tell_how(kinds: Iterable[str]) -> None:
 def _lines() -> Mapping[str, tuple[str, str]]:
     """By kind of probe, a bundled suite that asks it, its own if there is one, and the line."""
     found: dict[str, tuple[str, str]] = {}
-    for name, path in suites().items():
-        for probe in load_yaml(path).get("probes", ()):
+    for name, path in pages.suites().items():
+        for probe in pages.load_yaml(path).get("probes", ()):
             line = yaml.safe_dump(
                 dict(probe), default_flow_style=True, width=10_000, sort_keys=False
             ).strip()

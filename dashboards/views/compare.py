@@ -15,10 +15,7 @@ from parts.found import found_in
 from parts.runs import OTHERS, current, edited, names, offer_csv, opened, stamp
 from parts.words import plain, signed, table, unbroken
 
-from audit import InputError, Run
-from audit.core.tables import DIFFERENCE, EXCEEDS, INCONCLUSIVE, OK, WITHIN, WORST, records
-from audit.explore import compare as comparison
-from audit.explore.points import choices_of
+from audit import InputError, Run, comparison, tables
 
 KINDS: Final = {
     tables.WORST: "Largest gap between any two groups: where it changed most",
@@ -111,9 +108,11 @@ def in_full(run: Run, other: Run, letter: str) -> None:
         if edited(str(one.path), stamp(one.path)):
             st.info(plain(f"{one.name} was edited after it was sealed, so it isn't compared."))
             return
-    tasks = [task for task in choices_of(run) if task in choices_of(other)]
+    tasks = [task for task in comparison.choices_of(run) if task in comparison.choices_of(other)]
     if not tasks:
-        asked = "; ".join(f"{r.name}: {', '.join(choices_of(r)) or 'none'}" for r in (run, other))
+        asked = "; ".join(
+            f"{r.name}: {', '.join(comparison.choices_of(r)) or 'none'}" for r in (run, other)
+        )
         st.info(plain(f"They share no task in which labels are chosen ({asked})."))
         return
     task = EVERY
@@ -138,10 +137,10 @@ def compared(
 
 def what_changed(changes: pd.DataFrame, letter: str) -> str:
     """One sentence: how many largest gaps surely grew, shrank, or hardly moved."""
-    rows = changes[(changes["comparison"] == WORST) & (changes["status"] == OK)]
-    sure = rows[rows["verdict"] == EXCEEDS]
+    rows = changes[(changes["comparison"] == tables.WORST) & (changes["status"] == tables.OK)]
+    sure = rows[rows["verdict"] == tables.EXCEEDS]
     grew, shrank = int((sure["value"] > 0).sum()), int((sure["value"] < 0).sum())
-    small, still = (int((rows["verdict"] == v).sum()) for v in (WITHIN, INCONCLUSIVE))
+    small, still = (int((rows["verdict"] == v).sum()) for v in (tables.WITHIN, tables.INCONCLUSIVE))
     return (
         f"Of {len(rows)} largest gaps, {grew} surely grew from A to {letter} by more than the "
         f"margin, {shrank} shrank, {small} changed by less, and {still} stay open."
@@ -155,7 +154,7 @@ def results(changes: pd.DataFrame, told: list[str], run: Run, letter: str) -> No
     titles = ("Verdict", "Asked", "Between", "In A", f"In {letter}", "Change (bounds)")
     for kind, title in KINDS.items():
         st.markdown(f"**{title}**")
-        rows = [comparison.in_columns(r) for r in records(comparison.largest(changes, kind))]
+        rows = [comparison.in_columns(r) for r in tables.records(comparison.largest(changes, kind))]
         table(
             dict(zip(titles, (signed(row[0]), *map(plain, row[1:5]), _whole(row[5])), strict=True))
             for row in rows

@@ -89,8 +89,8 @@ def _place(finding: Mapping[str, Any]) -> tuple[str, str]:
 def every_label(run: Run, rates: pd.DataFrame, gaps: pd.DataFrame) -> None:
     """The heat map of labels by groups: rates, or differences from a reference."""
     groups = unique(rates["group"])
-    differences = gaps[gaps["comparison"] == DIFFERENCE]
-    options = [RATES, *([THE_REST] if (differences["other"] == REST).any() else []), *groups]
+    differences = gaps[gaps["comparison"] == tables.DIFFERENCE]
+    options = [RATES, *([THE_REST] if (differences["other"] == tables.REST).any() else []), *groups]
     against = st.selectbox(
         "Compared with", options, help="the reference of every difference", key="against",
         bind=ADDRESS,

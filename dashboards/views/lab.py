@@ -126,7 +126,9 @@ def question(run: Run, lab: audit.lab.Lab, task: str) -> tuple[audit.lab.Questio
         st, "Leave out for now", {text: text for text in there}, "without",
         placeholder="no label is left out",
     )  # fmt: skip
-    asked = typed([text for text in labels if text.strip() not in dropped], templates, lab.saved)
+    asked = audit.lab.typed(
+        [text for text in labels if text.strip() not in dropped], templates, lab.saved
+    )
     return asked, threshold_of()
 
 

@@ -18,11 +18,7 @@ from parts.found import found_in, matrix, names_of
 from parts.runs import current, edited, offer_csv, readable_or_told, stamp
 from parts.words import MEANINGS, SEEN, SIGNS, plain, signed, table, unbroken, unique
 
-from audit import Run, figures
-from audit.data.display import Names
-from audit.measure.facts import Fact
-from audit.measure.findings import tally_verdicts
-from audit.report.sections.label_sets import label_warnings
+from audit import Fact, Run, figures, pages
 
 T = TypeVar("T")
 #: facts that are drawn, and findings that are listed, before a reader asks for all
@@ -128,7 +124,7 @@ def filters(run: Run, found: Sequence[Fact]) -> Mapping[str, Sequence[str]]:
 
 def attributes(run: Run, attribute: str) -> list[str]:
     """The attributes of an intersection, or the one that it is, as they are said."""
-    names = Names.of(run.dataset["attributes"])
+    names = pages.Names.of(run.dataset["attributes"])
     return [names.attribute(part) for part in attribute.split(" x ")]
 
 

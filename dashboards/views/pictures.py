@@ -26,11 +26,8 @@ from parts.gallery import (
 from parts.runs import current, stamp
 from parts.words import plain, rate, status, table, unbroken, unique
 
-from audit import InputError, Run
-from audit.core.evidence import each
-from audit.core.tables import EVERYONE, OK
-from audit.explore.gallery import NOT_TOLD
-from audit.models.encoder import card_of
+import audit
+from audit import InputError, Run, pages, tables
 
 LABELLED, WORDINGS, FAMILIES = "Labelled so", "Under other wordings", "Counterfactual families"
 ORDERS: Final = {
@@ -75,7 +72,7 @@ def labelled(page: Page) -> None:
     one, two, three = st.columns(3)
     if (label := label_of(page, one, task)) is None:
         return
-    attributes = [*gallery.attributes, EVERYONE]
+    attributes = [*gallery.attributes, tables.EVERYONE]
     of_it = [f for f in page.run.findings if (f["task"], f["label"]) == (task, label)]
     leading = [f["attribute"] for f in of_it]
     attribute = two.selectbox(
@@ -91,7 +88,7 @@ def labelled(page: Page) -> None:
         if some.empty:
             continue
         st.markdown(f"**{plain(r.group)}** · {plain(counted(r))}")
-        told = [picked(page, r.group, attribute, label, p) for p in each(shown[r.group])]
+        told = [picked(page, r.group, attribute, label, p) for p in pages.each(shown[r.group])]
         tiles(page, told, clear)
         if len(some) > len(shown[r.group]):
             more(page, task, label, r.group, len(some) - len(shown[r.group]))

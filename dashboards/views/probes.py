@@ -9,9 +9,7 @@ from parts.topics import draw, told_by
 from parts.unasked import PAGES, tell_how
 from parts.words import plain
 
-from audit import Run
-from audit.probes.kit.base import PROBES
-from audit.report.sections.registry import SECTIONS
+from audit import Run, topics
 
 #: topics with a page of their own
 ELSEWHERE = ("retrieval", "association", "robustness", "shift", "alarms", "scenes", "identity")
@@ -24,7 +22,7 @@ def show(run: Run) -> None:
     told = {name: told_by(run, name) for name in topics.SECTIONS if name not in ELSEWHERE}
     kinds = list(dict.fromkeys(q["kind"] for q in run.questions))
     here = sorted((name for name, blocks in told.items() if blocks), key=lambda n: n not in kinds)
-    missing = sorted(set(PROBES) - set(kinds) - {k for own in PAGES.values() for k in own})
+    missing = sorted(set(topics.PROBES) - set(kinds) - {k for own in PAGES.values() for k in own})
     if here:
         topic = choose(st, "Topic", {name: name for name in here}, "topic", str.capitalize)
         for block in told[topic]:
