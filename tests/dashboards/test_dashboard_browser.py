@@ -181,21 +181,22 @@ def test_the_keyboard_is_enough(address: str, page: Any) -> None:
 def test_a_click_opens_a_fact_whose_address_opens_it_again(address: str, page: Any) -> None:
     opened(page, address)
     beside = page.locator(".st-key-beside")
-    first, at_first = beside.inner_text(), page.url
+    words = beside.get_by_test_id("stMarkdown")
+    first, at_first = words.all_inner_texts(), page.url
     chart = page.get_by_test_id("stVegaLiteChart").first
     rows = chart.locator("path[aria-roledescription='rect mark']")  # what is clicked is on top
     rows.nth(rows.count() - 9).click(position={"x": 200, "y": 8})
     page.wait_for_url(lambda url: url != at_first)
     settled(page)
-    told, there = beside.inner_text(), page.url
+    told, there = words.all_inner_texts(), page.url
     assert told != first
     page.go_back()
     page.wait_for_url(at_first)
     settled(page)
-    assert beside.inner_text() == first
+    assert words.all_inner_texts() == first
     page.goto(there)
     settled(page)
-    assert beside.inner_text() == told
+    assert words.all_inner_texts() == told
     beside.get_by_role("link", name="All groups").click()
     page.wait_for_selector("h1:has-text('Disparities')")
     settled(page)
