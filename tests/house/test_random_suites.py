@@ -37,7 +37,7 @@ from audit.engine.suite import load_suite
 from audit.measure import controls
 from audit.models.encoder import Rows, unit_rows
 from audit.models.planted import PlantedEncoder
-from audit.report import render as report
+from audit.report import drawing
 from audit.report.exports.kinds import KINDS, attempted
 from audit.report.exports.public import write_public
 from audit.report.render import render
@@ -419,7 +419,7 @@ def test_a_random_suite_is_rendered_whole(
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         if not BY_HAND:  # they are laid out and drawn; only their files take too long
-            patch.setattr(report, "_saved", _tiny)
+            patch.setattr(drawing, "_saved", _tiny)
             patch.setattr(controls, "SHUFFLES", 4)
         folder = tmp_path_factory.mktemp("random")
         try:
@@ -445,7 +445,7 @@ def _tiny(figure: Figure, kind: str) -> bytes:
 def test_probes_may_ask_about_thresholds_of_their_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(report, "_saved", _tiny)
+    monkeypatch.setattr(drawing, "_saved", _tiny)
     sets = [
         _cited(f"set {i} $x^2$ of ${i}")
         | {"labels": [{"text": "a $b$ thief", "tags": ["crime"]}, f"$visitor_{i}"]}

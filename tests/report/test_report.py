@@ -30,6 +30,7 @@ from audit.explore.replication_card import card_names, load_card
 from audit.measure.findings import judged
 from audit.models.planted import PlantedEncoder, picture_key
 from audit.probes.kit import looks
+from audit.probes.kit.base import PROBES
 from audit.probes.kit.blocks import Folded, Part, Picture, Section, probe_would, said
 from audit.probes.kit.cells import rate_in_words
 from audit.probes.kit.measures_section import in_unit, measure_cells
@@ -1158,3 +1159,21 @@ def test_a_figure_grows_where_names_leave_no_room() -> None:
     assert drawing.drawn(figure, ("rates_by_group",)).png
     assert before < figure.get_figwidth() <= before * 1.4**drawing._GROWTHS
     assert all(axis.get_position().width * figure.get_figwidth() > 0.5 for axis in figure.axes)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", list(PROBES))
+def test_a_task_of_which_a_copy_withholds_every_row_is_told_in_its_place(
+    kind: str, run: Run
+) -> None:
+    question = run.questions[-1] | {"kind": kind, "task": "gone"}
+    probe = {
+        "kind": kind, "attribute": "gender", "column": "gender", "reference": "female",
+        "names": None, "sizes": [2], "alarm": [], "thresholds": [], "cameras": 1,
+    }  # fmt: skip
+    suite = run.suite | {"probes": [*run.suite["probes"], probe]}
+    without = altered(run, questions=[*run.questions, question], suite=suite)
+    for name in SECTIONS:
+        blocks = list(SECTIONS[name].tell(without))
+        if kind == name != "robustness" and kind not in ("mitigation", "shift"):
+            assert "every group was too small" in repr(blocks)

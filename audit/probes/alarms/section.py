@@ -40,11 +40,13 @@ from audit.probes.kit.blocks import (
 from audit.probes.kit.cells import at, measured, rate_in_words, table
 from audit.probes.kit.measures_section import measure_cells
 from audit.probes.kit.tasks import tasks_of
+from audit.probes.kit.told import parts_of
 
 
 def tell(run: Run) -> Sequence[Block]:
     """Every task that raises alarms."""
-    parts = [_of_task(run, name, probe) for name, probe in asked_alarms(run)]
+    probes = dict(asked_alarms(run))
+    parts = parts_of(run, "alarms", lambda _, task: _of_task(run, task.name, probes[task.name]))
     scope = [] if tasks_of(run, "identity") else [OUT_OF_SCOPE]
     return [*scope, _WHAT, *parts] if parts else ()
 

@@ -20,13 +20,14 @@ from audit.probes.association.probe import AT_ODDS
 from audit.probes.kit.blocks import Block, Folded, Part, Picture, Section, probe_would, said
 from audit.probes.kit.cells import MOST_ROWS, NBSP, p_value, table, with_rest
 from audit.probes.kit.measures_section import measure_cells
-from audit.probes.kit.tasks import Task, tasks_of
+from audit.probes.kit.tasks import Task
+from audit.probes.kit.told import parts_of
 
 
 def tell(run: Run) -> Sequence[Block]:
     """How an effect size is to be read, then every task that asked for associations."""
-    asked = tasks_of(run, "association")
-    return [_WHAT, *(_of_task(run, task) for task in asked)] if asked else ()
+    parts = parts_of(run, "association", _of_task)
+    return [_WHAT, *parts] if parts else ()
 
 
 _WHAT: Final = Markdown(

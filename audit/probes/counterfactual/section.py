@@ -37,13 +37,14 @@ from audit.probes.counterfactual.probe import (
 from audit.probes.kit.blocks import Block, Folded, Part, Picture, Section, probe_would, said
 from audit.probes.kit.cells import NBSP, at, measured, p_value, table, tag
 from audit.probes.kit.measures_section import in_unit
-from audit.probes.kit.tasks import Task, tasks_of
+from audit.probes.kit.tasks import Task
+from audit.probes.kit.told import parts_of
 
 
 def tell(run: Run) -> Sequence[Block]:
     """How the measures are to be read, then every task that compared families of pictures."""
-    asked = tasks_of(run, "counterfactual")
-    return [_WHAT, *(_of_task(run, task) for task in asked)] if asked else ()
+    parts = parts_of(run, "counterfactual", _of_task)
+    return [_WHAT, *parts] if parts else ()
 
 
 _WHAT: Final = Markdown(

@@ -51,12 +51,13 @@ from audit.probes.kit.cells import (
     tag,
     with_rest,
 )
-from audit.probes.kit.tasks import tasks_of
+from audit.probes.kit.tasks import Task
+from audit.probes.kit.told import parts_of
 
 
 def tell(run: Run) -> Sequence[Block]:
     """Every task of verification."""
-    parts = [_of_identity(run, task.name) for task in tasks_of(run, "identity")]
+    parts = parts_of(run, "identity", _of_identity)
     return [OUT_OF_SCOPE, A_FAILURE, _WHAT, *parts] if parts else ()
 
 
@@ -78,7 +79,8 @@ least as similar as a threshold.
 )
 
 
-def _of_identity(run: Run, name: str) -> Part:
+def _of_identity(run: Run, task: Task) -> Part:
+    name = task.name
     rows = of_task(run, name)
     attributes = [a for a in dict.fromkeys(rows["attribute"]) if a != EVERYONE]
     lead = _lead(rows, attributes)

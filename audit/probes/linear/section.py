@@ -16,14 +16,15 @@ from audit.core.rundir import Run
 from audit.core.tables import EVERYONE, NOT_ASKED, OK, RATE, UNDEFINED, WORST
 from audit.probes.kit.blocks import Block, Folded, Part, Picture, Section, probe_would, said
 from audit.probes.kit.cells import at, measured, table, tag
-from audit.probes.kit.tasks import Task, lead_attribute, tasks_of
+from audit.probes.kit.tasks import Task, lead_attribute
+from audit.probes.kit.told import parts_of
 from audit.probes.linear.figures import accuracies, by_examples, learning_curves
 from audit.probes.linear.probe import ACCURACY, ALL, SPREAD_OVER_DRAWS
 
 
 def tell(run: Run) -> Sequence[Block]:
     """Every task that was put to a linear probe."""
-    parts = [_of_task(run, task) for task in tasks_of(run, "linear")]
+    parts = parts_of(run, "linear", _of_task)
     return [Part("Zero-shot beside a linear probe", [_WHAT]), *parts] if parts else ()
 
 

@@ -13,18 +13,20 @@ from audit.core.rundir import Run
 from audit.core.tables import ENSEMBLE
 from audit.probes.kit.blocks import A_FAILURE, OUT_OF_SCOPE, Block, Part, Section
 from audit.probes.kit.cells import at, measured, p_value, table, tag
-from audit.probes.kit.tasks import tasks_of
+from audit.probes.kit.tasks import Task, tasks_of
+from audit.probes.kit.told import parts_of
 from audit.probes.naming.probe import NAMED
 
 
 def tell(run: Run) -> Sequence[Block]:
     """Every task of naming, after those of verification if there are any."""
-    parts = [_of_naming(run, task.name) for task in tasks_of(run, "naming")]
+    parts = parts_of(run, "naming", _of_naming)
     scope = [] if tasks_of(run, "identity") else [OUT_OF_SCOPE, A_FAILURE]
     return [*scope, *parts] if parts else ()
 
 
-def _of_naming(run: Run, name: str) -> Part:
+def _of_naming(run: Run, task: Task) -> Part:
+    name = task.name
     rows = run.measures[(run.measures["task"] == name) & (run.measures["metric"] == NAMED)]
     (probe,) = (
         p for p, q in zip(run.suite["probes"], run.questions, strict=True) if q["task"] == name

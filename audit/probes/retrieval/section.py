@@ -17,7 +17,8 @@ from audit.measure.abstention import rates_in
 from audit.probes.kit.blocks import Block, Folded, Part, Picture, Section, probe_would, said
 from audit.probes.kit.cells import MOST_ROWS, at, rate_in_words, table, with_rest
 from audit.probes.kit.measures_section import in_unit, measure_cells
-from audit.probes.kit.tasks import Task, tasks_of
+from audit.probes.kit.tasks import Task
+from audit.probes.kit.told import parts_of
 from audit.probes.retrieval import figures
 from audit.probes.retrieval.names import PRECISION_AT_K, RECALL_AT_K
 
@@ -34,8 +35,8 @@ _RELEVANT: Final = {RECALL_AT_K: "recall", PRECISION_AT_K: "precision"}
 
 def tell(run: Run) -> Sequence[Block]:
     """How the measures are to be read, then every task that ranked pictures."""
-    asked = tasks_of(run, "retrieval")
-    return [_WHAT, *(_of_task(run, task) for task in asked)] if asked else ()
+    parts = parts_of(run, "retrieval", _of_task)
+    return [_WHAT, *parts] if parts else ()
 
 
 _WHAT: Final = Markdown(

@@ -25,7 +25,8 @@ from audit.probes.kit.cells import (
     with_rest,
 )
 from audit.probes.kit.measures_section import by_chance
-from audit.probes.kit.tasks import Task, lead_attribute, tasks_of
+from audit.probes.kit.tasks import Task, lead_attribute
+from audit.probes.kit.told import parts_of
 from audit.probes.scenes import captions as roles
 from audit.probes.scenes import figures, names
 
@@ -36,11 +37,8 @@ _PAPERS_FEWEST: Final = 6
 
 def tell(run: Run) -> Sequence[Block]:
     """How captions were offered, then every task: stress or detail, and abstention."""
-    asked = tasks_of(run, "scenes")
-    if not asked:
-        return ()
-    parts = [part for task in asked for part in _of_task(run, task)]
-    return [Part("Captions of a scene", [_WHAT]), *parts]
+    parts = parts_of(run, "scenes", _of_task)
+    return [Part("Captions of a scene", [_WHAT]), *parts] if parts else ()
 
 
 _WHAT: Final = Markdown(
