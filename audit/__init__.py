@@ -21,6 +21,7 @@ from audit.front import (
     as_model,
     build_suite,
     compare,
+    facts,
     label_set,
     listing,
     load_dataset,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from audit.engine.suite import Suite
     from audit.explore import compare as comparison
     from audit.explore import gallery, lab, replication
+    from audit.measure.facts import Fact
     from audit.models.encoder import Encoder
     from audit.report import exports, figures, narrative, pages, topics
     from audit.report import render as rendering
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Dataset",
     "Encoder",
+    "Fact",
     "InputError",
     "LabelSet",
     "PromptSet",
@@ -70,6 +73,7 @@ __all__ = [
     "comparison",
     "digits",
     "exports",
+    "facts",
     "figures",
     "gallery",
     "intervals",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from audit.engine.embed import Progress
     from audit.engine.plan import Seal
     from audit.engine.suite import Suite
+    from audit.measure.facts import Fact
     from audit.models.encoder import Encoder
     from audit.models.own import Pictures, Texts
 
@@ -172,6 +173,21 @@ def runs_in(folder: Ref = "runs") -> list[Run]:
     return runs_in(Path(folder))
 
 
+def facts(run: Run) -> list[Fact]:
+    """What a run found, each thing once and in plain words, the most harmful and largest first.
+
+    A fact merges the findings that say one thing; its ``evidence`` has their ids.
+
+    >>> import audit
+    >>> last = audit.runs_in()[-1]
+    >>> sum(len(fact.evidence) for fact in audit.facts(last)) == len(last.findings)
+    True
+    """
+    from audit.measure.fact_rows import facts
+
+    return facts(run)
+
+
 def render(run: Run, template: Ref | None = None) -> Path:
     """Write a run's figures, ``report.md`` and ``report.html``; the path of the last.
 
@@ -319,6 +335,7 @@ def listing(kind: str) -> Mapping[str, str]:
 _TYPES: Final[Mapping[str, str]] = {
     "Dataset": "audit.data.dataset",
     "Encoder": "audit.models.encoder",
+    "Fact": "audit.measure.facts",
     "InputError": "audit.core.errors",
     "LabelSet": "audit.data.labels",
     "PromptSet": "audit.data.labels",

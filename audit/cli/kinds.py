@@ -24,6 +24,7 @@ class Export(StrEnum):
 
     docx = "docx"
     pdf = "pdf"
+    brief = "brief"
     model_index = "model-index"
     eval_results = "eval-results"
     croissant = "croissant"

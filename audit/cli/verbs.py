@@ -136,6 +136,8 @@ def check(
     model_here = locate(asked.model)
     suite_in_short(asked, model_here.place)
     _told_of_model(model_here.caveats)
+    if model_here.unread:
+        say(f"model: {model_here.unread}.")
     require_askable(asked, model_here)
     data_remarks(asked)
     groups_in_numbers(asked)

@@ -21,6 +21,20 @@ def percent(value: float, low: float, high: float) -> str:
     return "–" if math.isnan(value) else f"{100 * value:z.{decimals(low, high)}f}"
 
 
+def rounded(value: float, digits: int = 2) -> str:
+    """A number in so many significant digits, never with an exponent: who reads 1e+02 as 100?"""
+    return f"{float(f'{value:.{digits}g}'):,.15g}"
+
+
+def number(value: float, low: float | None, high: float | None) -> str:
+    """A value in a unit of its own with the digits that its interval supports; two without one."""
+    half = math.nan if low is None or high is None else (high - low) / 2
+    if not (math.isfinite(half) and half > 0):
+        return rounded(value)
+    places = math.floor(math.log10(half))
+    return f"{round(value, -places):z,.{max(0, -places)}f}"
+
+
 def bounds(low: float, high: float, between: str = " to ") -> str:
     """Both ends of an interval in points."""
     return f"{percent(low, low, high)}{between}{percent(high, low, high)}"

@@ -65,21 +65,20 @@ def code(text: object, in_table: bool = False) -> Markdown:
     return Markdown(span.replace("|", r"\|") if in_table else span)
 
 
-def to_html(text: str, pictures: Mapping[str, bytes], mark: str = "", last: str = "") -> str:
+def to_html(
+    text: str,
+    pictures: Mapping[str, bytes],
+    mark: str = "",
+    last: str = "",
+    placed: Mapping[str, str] | None = None,
+) -> str:
     """One page from a report's Markdown, with pictures inside and nothing to fetch.
 
     Raw HTML in the text stays text. Fourth-level headings fold what is under them. ``mark`` stays
-    in sight, and stands on every printed page. ``last`` is HTML and ends the page.
+    in sight, and stands on every printed page. ``last`` is HTML and ends the page. ``placed``: HTML
+    by the name of the ``place`` where it stands.
     """
-    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
-    rules: Row = parser.renderer.rules  # type: ignore[attr-defined]
-    rules |= {
-        "image": partial(_image, pictures),
-        "strong_open": _strong,
-        "link_open": _link,
-        "table_open": _before_table,
-        "table_close": _after_table,
-    }
+    parser = _parser(pictures, placed or {})
     tokens = parser.parse(text)
     contents = _number_sections(tokens)
     body = parser.renderer.render(_folded(tokens), parser.options, {})
@@ -89,6 +88,43 @@ def to_html(text: str, pictures: Mapping[str, bytes], mark: str = "", last: str 
     shown = f'<p class="mark">⚠ {html.escape(mark)}</p>\n' if mark else ""
     parts = {"TITLE": html.escape(plain), "CONTENTS": contents, "BODY": shown + body + last}
     return re.sub(r"\{\{(TITLE|CONTENTS|BODY)\}\}", lambda m: parts[m[1]], page)
+
+
+def place(name: str) -> str:
+    """Markdown in whose place a page has HTML of its own (``to_html``)."""
+    return f"```{_PLACED}{name}\n```"
+
+
+_PLACED: Final = "placed:"
+
+
+def fragment(text: str) -> str:
+    """Markdown as a piece of a page; it shows no picture."""
+    return str(_parser({}, {}).render(text))
+
+
+def _parser(pictures: Mapping[str, bytes], placed: Mapping[str, str]) -> MarkdownIt:
+    parser = MarkdownIt("commonmark", {"html": False}).enable("table")
+    rules: Row = parser.renderer.rules  # type: ignore[attr-defined]
+    rules |= {
+        "image": partial(_image, pictures),
+        "fence": partial(_fence, placed),
+        "strong_open": _strong,
+        "link_open": _link,
+        "table_open": _before_table,
+        "table_close": _after_table,
+    }
+    return parser
+
+
+def _fence(
+    placed: Mapping[str, str], tokens: Sequence[Token], at: int, options: OptionsDict, env: EnvType
+) -> str:
+    """Lines of code, or what stands in their place."""
+    name = tokens[at].info.strip().removeprefix(_PLACED)
+    if name in placed:
+        return placed[name]
+    return f"<pre><code>{escapeHtml(tokens[at].content)}</code></pre>\n"
 
 
 def as_text(text: str) -> str:
@@ -213,7 +249,7 @@ _STYLE: Final = """\
 body { margin: 0; color: var(--ink); background: var(--paper);
   overflow-wrap: break-word; font: 16px/1.55 system-ui, -apple-system,
   "Segoe UI", Roboto, "Liberation Sans", sans-serif; }
-main, nav { max-width: 60rem; margin: 0 auto; padding: 0 1.25rem; }
+main { max-width: 74rem; margin: 0 auto; padding: 0 1.25rem; }
 main { padding-bottom: 4rem; }
 h1 { font-size: 1.9rem; line-height: 1.2; margin: 1.6rem 0 .6rem; }
 h2 { font-size: 1.32rem; line-height: 1.3; margin: 3rem 0 .7rem; padding-top: .9rem;
@@ -228,7 +264,10 @@ pre { background: var(--tint); padding: .8rem 1rem; border-radius: 5px; overflow
 pre code { padding: 0; background: none; }
 blockquote { margin: 1rem 0; padding: .35rem 1.1rem; background: var(--warn);
   border-left: 5px solid #b06a00; border-radius: 0 5px 5px 0; }
-nav { padding-top: 1rem; font-size: .94rem; }
+nav { position: absolute; top: .5rem; right: max(1.25rem, calc(50vw - 35.75rem)); z-index: 2;
+  max-width: 44rem; background: var(--paper); font-size: .88rem; }
+nav details { margin: 0; } nav summary { padding: .25rem .7rem; }
+body:has(.mark) nav { position: static; }
 nav ol { columns: 2; column-gap: 2rem; padding-left: 0; list-style: none; }
 nav li { margin: .15rem 0; break-inside: avoid; }
 .scroll { overflow-x: auto; margin: .8rem 0 1.1rem; }
@@ -263,12 +302,75 @@ p:has(> em:only-child > a.row) { font-size: .84em; color: var(--soft); margin-to
   border-bottom: 1.5px solid #c9a400; }
 @media (max-width: 640px) {
   body { font-size: 15px; } h1 { font-size: 1.5rem; } nav ol { columns: 1; }
-  main, nav { padding-left: .9rem; padding-right: .9rem; }
+  main { padding-left: .9rem; padding-right: .9rem; } nav { right: .9rem; }
 }
-@page { margin: 15mm 14mm; }
+/* the first page: the answer, cards, one figure, how sure, what next */
+h1:has(+ .first) { font-size: 1rem; margin: .8rem 7rem .1rem 0; }
+.first h2 { margin: .5rem 0 .35rem; padding: 0; border: 0; font-size: 1rem; line-height: 1.3; }
+.first p, .first ul, .first ol { max-width: none; margin: .35rem 0; }
+.first .head { display: flex; flex-wrap: wrap; gap: 0 1.6rem; padding: 0; list-style: none;
+  font-size: .86rem; color: var(--soft); }
+.first .head li { margin: 0; }
+.first .care { font-size: .8rem; color: var(--soft); margin: 0; padding-bottom: .45rem;
+  border-bottom: 1px solid var(--line); }
+.first .answer { font-size: 1.75rem; line-height: 1.2; font-weight: 700; margin: .7rem 0 .2rem;
+  text-wrap: balance; }
+.besides { font-size: 1.02rem; color: var(--soft); }
+.first .note { padding: .2rem .8rem; font-size: .9rem; background: var(--warn);
+  border-left: 4px solid #b06a00; }
+.cards { display: grid; grid-template-columns: repeat(auto-fit, minmax(13.2rem, 1fr)); gap: .8rem;
+  margin: .7rem 0; }
+.card { padding: .6rem .8rem .5rem; border: 1px solid var(--line); border-radius: 8px;
+  background: var(--tint); font-size: .82rem; line-height: 1.38; }
+.card p { margin: .3rem 0; } .card h2 { margin: .35rem 0 .2rem; }
+.rate { display: grid; grid-template-columns: 1fr auto; gap: 0 .5rem; margin: .3rem 0; }
+.rate strong { font-variant-numeric: tabular-nums; }
+.rate svg { grid-column: 1 / -1; width: 100%; height: .55rem; display: block; }
+svg .bed { fill: var(--line); } svg .whisker { fill: var(--ink); }
+svg .exceeds { fill: var(--large); } svg .within { fill: var(--small); }
+svg .inconclusive { fill: var(--open); } svg .seen { fill: var(--seen); }
+.dumbbells { margin: .8rem 0 .4rem; }
+.dumbbells figcaption { font-weight: 700; margin-bottom: .2rem; }
+.dumbbells > p { font-size: .8rem; color: var(--soft); }
+.axis, .line { display: grid; grid-template-columns: 11.5rem 1fr 10.2rem; gap: 1rem;
+  align-items: center; font-size: .82rem; line-height: 1.25; }
+.axis div { position: relative; height: 1.2rem; }
+.axis span { position: absolute; transform: translateX(-50%); color: var(--soft); }
+.line { min-height: 2.35rem; }
+.line small, .first li small { display: block; color: var(--soft); font-size: .92em; }
+.line > div { position: relative; height: 2.35rem; background: linear-gradient(var(--line),
+  var(--line)) 50% 50% / 100% 1px no-repeat; }
+.line u { position: absolute; top: 50%; text-decoration: none; }
+.line .margin { height: 1rem; margin-top: -.5rem; background: var(--line); }
+.line .gap { height: 3px; margin-top: -1.5px; background: var(--mark); }
+.line .dot { width: .72rem; height: .72rem; margin: -.36rem; border: 2px solid var(--mark);
+  border-radius: 50%; background: var(--mark); }
+.line .less.dot { background: var(--paper); }
+.line em { position: absolute; top: -.1rem; line-height: 1.15; font-style: normal; font-size: .95em;
+  color: var(--soft); white-space: nowrap; }
+.line.near em.less { top: auto; bottom: 0; }
+.line.exceeds { --mark: var(--large); } .line.within { --mark: var(--small); }
+.line.inconclusive { --mark: var(--open); } .line.inconclusive .gap { opacity: .55; }
+.last { display: grid; grid-template-columns: 1fr 1fr; gap: 0 2rem; font-size: .92rem;
+  line-height: 1.45; }
+.last ul, .last ol { padding-left: 1.2rem; }
+@media (max-width: 640px) {
+  .first .answer { font-size: 1.35rem; } .last { grid-template-columns: 1fr; }
+  .axis { grid-template-columns: 1fr; } .axis p { display: none; }
+  .axis span:first-child { transform: none; }
+  .axis span:last-child { transform: translateX(-100%); }
+  .line { grid-template-columns: 1fr auto; gap: 0 .6rem; margin-top: .7rem; }
+  .line > div { grid-row: 2; grid-column: 1 / -1; }
+  .line em.less { top: auto; bottom: 0; }
+  .line em { max-width: 100%; overflow: hidden; text-overflow: ellipsis; }
+}
+@page { margin: 14mm; }
 @media print {
-  body { font-size: 10pt; } main, nav { max-width: none; padding: 0; } a { color: inherit; }
-  details::details-content { content-visibility: visible; }
+  body { font-size: 9.5pt; } main { max-width: none; padding: 0; } a { color: inherit; }
+  nav { display: none; } details:not([open]) > summary::after { content: " (in report.html)"; }
+  details { break-inside: avoid; margin: .25rem 0; } summary { padding: .2rem .6rem; }
+  html { font-size: 10.7px; } .first { break-after: page; } .first .row { display: none; }
+  .line .row { display: inline; } .cards { grid-template-columns: repeat(4, 1fr); gap: .6rem; }
   /* one table too wide would shrink every page, so its cells break anywhere */
   table { font-size: 8pt; } th, td { padding-left: .4em; padding-right: .4em; }
   table:has(th:nth-child(9)) td { overflow-wrap: anywhere; }

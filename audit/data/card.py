@@ -19,6 +19,7 @@ from pydantic import (
 from audit.core.errors import sentence
 from audit.core.registry import suggest
 from audit.core.tables import EVERYONE, UNKNOWN
+from audit.data.display import Display
 from audit.data.yamlfile import written
 
 Provenance = Literal["self-reported", "annotator-perceived", "assigned", "generator"]
@@ -84,12 +85,16 @@ class Written(BaseModel):
 
 
 class AttributeCard(Written):
-    """One attribute as the card declares it: whose word it is, how its groups are ordered."""
+    """One attribute as the card declares it: whose word it is, how its groups are ordered.
+
+    ``display`` is how a report says it and its groups; it decides nothing and is in no digest.
+    """
 
     source: Provenance
     description: str = ""
     order: Names = ()
     unknown: Names = ()
+    display: Display | None = None
 
     @model_validator(mode="before")
     @classmethod

@@ -44,6 +44,7 @@ class Attribute:
     description: str = ""
     order: tuple[str, ...] = ()
     numeric: bool = False
+    display: Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -324,7 +325,12 @@ def assemble(
     table = capped(table, card, where)
     attributes = {
         name: Attribute(
-            name, a.source, a.description, a.order, numbers.are_numbers(table[name].dropna())
+            name,
+            a.source,
+            a.description,
+            a.order,
+            numbers.are_numbers(table[name].dropna()),
+            a.display.model_dump() if a.display else None,
         )
         for name, a in card.attributes.items()
     }
@@ -460,7 +466,11 @@ def _digest(card: Card, table: pd.DataFrame) -> str:
         for key in ("most_per_cluster", "box", "margin", "cluster_also")
         if not getattr(card, key)
     }
-    said = card.model_dump(mode="json", exclude=unused)
+    # how it is said in sentences decides nothing
+    said = card.model_dump(
+        mode="json",
+        exclude=dict.fromkeys(unused, True) | {"attributes": {"__all__": {"display"}}},
+    )
     content = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
     content.update(canonical.to_csv(index=False, lineterminator="\n").encode())
     return content.hexdigest()

@@ -101,6 +101,15 @@ def decode(path: Path, root: Path | None = None, max_pixels: int = MAX_PIXELS) -
     return _cropped(image, said, place) if said else image
 
 
+def nowhere(path: Path) -> str:
+    """What is said of a picture that isn't there, and of one beside it that may be meant."""
+    file = container(path)
+    other = file.with_suffix(file.suffix.swapcase())
+    if file.suffix and other.is_file():
+        return f"there is no such file, but '{other.name}': its ending differs in case"
+    return "there is no such file"
+
+
 def inside(path: Path, root: Path) -> bool:
     """Whether ``path`` lies inside ``root`` once every symbolic link and ``..`` is followed."""
     try:
@@ -153,7 +162,7 @@ def _check_file(path: Path) -> None:
     try:
         found = file.stat()
     except (FileNotFoundError, NotADirectoryError):
-        raise _unreadable(path, "missing", "there is no such file") from None
+        raise _unreadable(path, "missing", nowhere(path)) from None
     except (OSError, ValueError) as error:
         raise _unreadable(path, "unreadable", _said(error)) from error
     if not stat.S_ISREG(found.st_mode):

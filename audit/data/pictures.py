@@ -14,7 +14,7 @@ import pandas as pd
 from audit.core.rows import Values
 from audit.core.tables import UNKNOWN
 from audit.data.dataset import Dataset
-from audit.data.images import Unreadable, decode, pixel_digest
+from audit.data.images import Unreadable, decode, nowhere, pixel_digest
 from audit.data.packed import container, opened
 from audit.data.remarks import Remark, counted, tally
 
@@ -52,7 +52,7 @@ def look(dataset: Dataset, opened: int = OPENED, searched: int = SEARCHED) -> Si
     sizes = defaultdict(list)
     for n, (image_id, path) in enumerate(files.items()):
         if not container(path).is_file():
-            faults[image_id] = f"{path}: missing: there is no such file."
+            faults[image_id] = f"{path}: missing: {nowhere(path)}."
             continue
         if container(path) == path:
             sizes[path.stat().st_size].append(image_id)

@@ -23,6 +23,7 @@ import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
 from audit.core.damage import Damage, DamagedWarning
+from audit.core.digits import rounded
 from audit.core.files import write_json, write_text
 from audit.core.names import slug
 from audit.core.rows import Fields, Row
@@ -184,8 +185,9 @@ def _told(gap: Fields, usable: bool) -> str:
     told = f"{what}, {between}, gap {size} points, margin {100 * gap['margin']:g}"
     if np.isnan(gap["ratio_margin"]) or np.isnan(gap["ratio_low"]):
         return told
-    most = "" if np.isnan(gap["ratio"]) else f" {gap['ratio']:.3g} times,"
-    return f"{told}, ratio{most} at least {gap['ratio_low']:.3g}, margin {gap['ratio_margin']:g}"
+    most = "" if np.isnan(gap["ratio"]) else f" {rounded(gap['ratio'], 3)} times,"
+    least = rounded(gap["ratio_low"], 3)
+    return f"{told}, ratio{most} at least {least}, margin {gap['ratio_margin']:g}"
 
 
 def _never_asked(gate: Gate) -> GateResult:

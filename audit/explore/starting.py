@@ -113,13 +113,26 @@ def _attributes(source: type[Source]) -> dict[str, AttributeCard | None]:
 
 
 def _chosen(attributes: dict[str, AttributeCard | None]) -> list[str]:
-    """A few attributes to begin with: what people are mostly asked about first."""
+    """A few attributes to begin with: what people are mostly asked about first.
+
+    Of those without a list of values only an age is known to be a number, and of what size.
+    """
+    known = {name: card for name, card in attributes.items() if _is_age(name) or not _is_open(card)}
 
     def place(name: str) -> int:
         told = name.casefold()
         return next((i for i, word in enumerate(_FIRST) if word in told), len(_FIRST))
 
-    return sorted(attributes, key=place)[:_MOST]
+    return sorted(known or attributes, key=place)[:_MOST]
+
+
+def _is_age(name: str) -> bool:
+    return name.casefold().startswith("age")
+
+
+def _is_open(card: AttributeCard | None) -> bool:
+    """Whether any value may occur."""
+    return card is not None and not card.order
 
 
 def _grouped(
@@ -139,8 +152,7 @@ def _grouped(
     yield "# columns to group pictures by: somebody's word each, as the card says whose"
     yield "attributes:"
     for name in chosen:
-        declared = attributes[name]
-        number = declared is not None and not declared.order
+        number = _is_age(name) and _is_open(attributes[name])
         yield f"  - {{name: {_quoted(name)}, bins: {_BINS}}}" if number else f"  - {_quoted(name)}"
     if others := [name for name in attributes if name not in chosen]:
         some = ", ".join(others[:8]) + (" and others" if len(others) > 8 else "")

@@ -38,7 +38,7 @@ from audit.measure.metrics import Asked, Block, Groups, Tally
 from audit.stats.gaps import NEGLIGIBLE
 
 #: how claims of a category of labels are counted
-_CATEGORY: Final = "family_selection"
+CATEGORY: Final = "family_selection"
 #: the category, and the metric, of wrong answers
 ERRORS: Final = "misclassification"
 
@@ -81,7 +81,7 @@ class Claim(BaseModel):
         """How it is counted."""
         if self.label:
             return "selection"
-        return ERRORS if self.category == ERRORS else _CATEGORY
+        return ERRORS if self.category == ERRORS else CATEGORY
 
     def asks(self, row: Fields) -> bool:
         """Whether a question, with task, metric and label, is the one meant."""

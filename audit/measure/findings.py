@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ConfigDict
 
-from audit.core.digits import bounds, percent, share
+from audit.core.digits import bounds, number, percent, rounded, share
 from audit.core.names import short_digest
 from audit.core.rows import Fields
 from audit.core.tables import (
@@ -119,7 +119,9 @@ def find(
     found += [_of_measure(row, sources) for row in records(measures[measures["statement"] != ""])]
     found = _told_apart(found)
     order = {"high": 0, "medium": 1, "low": 2, "none": 3}
-    return sorted(found, key=lambda f: (order[f.severity], *_size(f), f.id))
+    sizes = {f.id: size_in_margins(dict(f)) for f in found}
+    # what is sure and not the noisy estimate comes first
+    return sorted(found, key=lambda f: (order[f.severity], *(-s for s in sizes[f.id]), f.id))
 
 
 #: how a caveat begins that is a remark on the data
@@ -170,25 +172,25 @@ def _digest(finding: Finding) -> str:
     return short_digest("\n".join((*finding.evidence, *names)))[:8]
 
 
-def _size(finding: Finding) -> tuple[float, float]:
-    """Minus the size of a finding in margins: what is sure of it, then its estimate.
+def size_in_margins(finding: Fields) -> tuple[float, float]:
+    """The size of a finding in margins: what is sure of it, then its estimate.
 
-    What is sure and not the noisy estimate comes first; a label that is a finding whenever it is
-    chosen has no margin and precedes gaps.
+    A label that is a finding whenever it is chosen has no margin and precedes all gaps; what has
+    no bounds is surely nothing.
     """
-    if finding.margin is None or not finding.margin > 0:
-        return (-math.inf, 0.0) if finding.verdict == "seen" else (0.0, 0.0)
-    ends = np.array([np.nan if e is None else e for e in (finding.low, finding.high)])
-    estimate = np.nan if finding.estimate is None else finding.estimate
-    margin = finding.margin
-    if finding.unit == "times":  # a ratio: twice and half are equally far from once
+    margin, unit = finding["margin"], finding.get("unit", "")
+    if margin is None or not margin > 0:
+        return (math.inf, 0.0) if finding["verdict"] == Verdict.SEEN else (0.0, 0.0)
+    low, high = (np.array([np.nan if finding[e] is None else finding[e]]) for e in ("low", "high"))
+    estimate = np.nan if finding["estimate"] is None else finding["estimate"]
+    if unit == "times":  # a ratio: twice and half are equally far from once
         with np.errstate(divide="ignore"):
-            ends, estimate, margin = np.log(ends), np.log(estimate), np.log(margin)
-    surely = size_bounds(ends[:1], ends[1:])[0][0] / margin
-    if finding.ratio and finding.ratio["margin"]:
-        by_ratio = math.log(finding.ratio["low"] or 1.0) / math.log(finding.ratio["margin"])
-        surely = max(surely, by_ratio)
-    return -float(np.nan_to_num(surely)), -float(np.nan_to_num(abs(estimate) / margin))
+            low, high, estimate, margin = (np.log(v) for v in (low, high, estimate, margin))
+    surely = size_bounds(low, high)[0][0] / margin
+    ratio = finding.get("ratio")
+    if ratio and ratio["margin"]:
+        surely = max(surely, math.log(ratio["low"] or 1.0) / math.log(ratio["margin"]))
+    return float(np.nan_to_num(surely)), float(np.nan_to_num(abs(estimate) / margin))
 
 
 def of_itself(disparities: pd.DataFrame, truth: str | None) -> pd.DataFrame:
@@ -328,11 +330,11 @@ def _ratio_in_words(row: Fields) -> str:
     """The largest ratio of two rates with what is sure of it."""
     surely = row["ratio_low"] > 1
     if np.isnan(row["ratio"]):
-        least = f", so the ratio is at least {row['ratio_low']:.3g}" if surely else ""
+        least = f", so the ratio is at least {rounded(row['ratio_low'], 3)}" if surely else ""
         return f"some group has no event{least}"
-    least = f", at least {row['ratio_low']:.3g}" if surely else ""
+    least = f", at least {rounded(row['ratio_low'], 3)}" if surely else ""
     which = "their ratio" if row["comparison"] == DIFFERENCE else "the largest ratio of two groups"
-    return f"{which} is {row['ratio']:.3g} times{least}"
+    return f"{which} is {rounded(row['ratio'], 3)} times{least}"
 
 
 def _verdict_in_words(row: Fields) -> str:
@@ -449,7 +451,8 @@ def in_columns(finding: Fields) -> tuple[str, str, str, str]:
         return finding["verdict"], f"{finding['task']}, {what}", between, ""
     ends = finding["low"], finding["high"]
     if finding.get("unit"):
-        shown = f"{finding['estimate']:.2g} ({_span(*ends)}) {finding['unit']}"
+        value = number(finding["estimate"], *ends)
+        shown = f"{value} ({_span(*ends)}) {finding['unit']}"
         return finding["verdict"], f"{finding['task']}, {what}", between, shown
     gap = f"{percent(finding['estimate'], *ends)} ({bounds(*ends)})"
     return finding["verdict"], f"{finding['task']}, {what}", between, gap
@@ -465,7 +468,9 @@ def _counted(name: str, label: str) -> str:
 
 def _span(low: float | None, high: float | None) -> str:
     """Bounds in their own unit."""
-    return "no bounds" if low is None or high is None else f"{low:.2g} to {high:.2g}"
+    if low is None or high is None:
+        return "no bounds"
+    return f"{number(low, low, high)} to {number(high, low, high)}"
 
 
 def tally_verdicts(findings: Sequence[Fields]) -> dict[str, int]:

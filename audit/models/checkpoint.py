@@ -1,12 +1,14 @@
 """A checkpoint folder, looked at as a whole without building the model.
 
-What ``clip-audit check`` calls sound here, ``clip-audit run`` loads.
+What ``clip-audit check`` calls sound here, ``clip-audit run`` loads, unless a weight is no number:
+``Checkpoint.require_finite`` reads them all, which a run alone does.
 """
 
 from __future__ import annotations
 
 import hashlib
 import shlex
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -22,6 +24,7 @@ from audit.models.kinds.base import Dual
 from audit.models.preprocessing import disagreement, said
 from audit.models.weights import (
     WHOLE,
+    Tensor,
     command,
     fit,
     number,
@@ -54,24 +57,27 @@ _MERGE: Final = (
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A folder whose files were all read and fit together; ``caveats`` are sentences."""
+    """A folder whose files were all read and fit together; ``caveats`` are sentences.
+
+    ``tensors`` are the weights by the names that the model has for them.
+    """
 
     folder: Path
     ref: str
     config: Dual
     weights: tuple[Path, ...]
+    tensors: Mapping[str, Tensor]
     pictures: Preparation
     scoring: Scoring
     caveats: tuple[str, ...]
 
     @classmethod
     def read(cls, folder: Path, ref: str) -> Checkpoint:
-        """Read and check every file that changes a number.
+        """Read and check every file that changes a number; of the weights their headers.
 
         Raises:
             InputError: no kind of model that is read here, an adapter, code of its own, a file or
-                field that can't be used, weights that are missing, unused, not finite or of
-                another shape.
+                field that can't be used, weights that are missing, unused or of another shape.
         """
         _refuse_adapters(folder, ref)
         config = read_config(folder, ref)
@@ -80,7 +86,6 @@ class Checkpoint:
         pictures = config.pictures_of(raw, f"{ref}: {name}")
         check_token_files(folder, ref)
         tensors = fit(read_headers(files, ref), config, ref)
-        require_finite(tensors, ref)
         scoring = config.scoring({name: number(tensors, name, ref) for name in config.numbers})
         require_logit_scale(scoring.scale, ref)
         caveats = (
@@ -89,7 +94,11 @@ class Checkpoint:
             _not_read(folder, files),
         )
         kept = tuple(caveat for caveat in caveats if caveat)
-        return cls(folder, ref, config, tuple(files), pictures, scoring, kept)
+        return cls(folder, ref, config, tuple(files), tensors, pictures, scoring, kept)
+
+    def require_finite(self) -> None:
+        """Read every weight; see ``audit.models.weights.require_finite``."""
+        require_finite(self.tensors, self.ref)
 
     def fingerprint(self, precision: str, device: str, cache: Path | None = None) -> str:
         """Digest of all that changes a number.

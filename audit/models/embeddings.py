@@ -134,7 +134,8 @@ def locate(name: str) -> Located:
     caveats = tuple(card.caveats)
     if known is None:
         caveats += (f"Whether the text tower {texts} fits is known once it is loaded",)
-    return Located(name, caveats, tower.read, RecordedEmbeddings(card, images, None))
+    found = RecordedEmbeddings(card, images, None)
+    return Located(name, caveats, tower.read, found, unread=tower.unread)
 
 
 FAMILY = Family("embeddings that exist already: embeddings:PATH", locate, load)
@@ -232,7 +233,9 @@ def _card(
         advice = "State 'scores: sigmoid' if that is what these are, or take the bias out"
         raise InputError(sentence(told, advice))
     bias = bias or 0.0
-    caveats = tuple(c for c in (_lengths(images), scaled, *(tower.caveats if tower else ())) if c)
+    own = tower.caveats if tower else ()
+    remarks = (_lengths(images), scaled, _contradicted(scale, tower), *own)
+    caveats = tuple(filter(None, remarks))
     content: Row = {"images": _digest(images), "scale": scale, "bias": bias}
     content |= {"scores": kind, "texts": tower.fingerprint if tower else _digest(texts)}  # type: ignore[arg-type]
     return EncoderCard(
@@ -261,6 +264,16 @@ def _lengths(images: Vectors) -> str:
     return (
         f"{off:,} of {len(lengths):,} embeddings were not of unit length (from "
         f"{lengths.min():.3g} to {lengths.max():.3g}): they were normalised"
+    )
+
+
+def _contradicted(scale: float, tower: EncoderCard | None) -> str:
+    """The caveat of a stated logit scale that is not the text tower's."""
+    if tower is None or not tower.family or np.isclose(scale, tower.logit_scale, rtol=1e-3):
+        return ""
+    return (
+        f"The logit scale is stated as {scale:.4g}, and the text tower's own is "
+        f"{tower.logit_scale:.4g}: scores and thresholds hold the stated one"
     )
 
 

@@ -42,6 +42,8 @@ _UNIT: Final = 1e-3
 Pixels = NDArray[np.uint8]
 #: what a model gives, from least to most: the label it chooses, scores of labels, or embeddings
 Gives = Literal["choices", "scores", "embeddings"]
+#: of a model that is not on this machine: what ``check`` did not see
+NOT_HERE: Final = "It is not on this machine: its files are looked at once they were downloaded"
 GIVES: Final[tuple[Gives, ...]] = get_args(Gives)
 
 
@@ -186,7 +188,8 @@ class Located:
     has to know. ``read``: reads texts as the model would, and refuses what it can't read whole;
     None where its files are not on this machine. ``model``: the model itself where it takes no time
     to have, as it always is of recorded answers. ``card``: what its files say of any other, which
-    has no fingerprint yet; None where that is known only once it is loaded.
+    has no fingerprint yet; None where that is known only once it is loaded. ``unread``: a sentence
+    on what is looked at only then.
     """
 
     place: str
@@ -194,6 +197,7 @@ class Located:
     read: Callable[[Sequence[str]], object] | None = None
     model: Encoder | None = None
     card: EncoderCard | None = None
+    unread: str = ""
 
 
 @dataclass(frozen=True)

@@ -115,14 +115,14 @@ def fetched(ref: str, wanted: Sequence[str]) -> Path | None:
 @contextlib.contextmanager
 def _in_words(repo: str, revision: str | None) -> Iterator[None]:
     """Turn whatever the hub or the network answers into a sentence."""
-    from huggingface_hub import errors
+    from huggingface_hub import constants, errors
 
     try:
         yield
     except errors.GatedRepoError as error:
         raise InputError(
             f"{repo}: the hub asks for terms to be accepted first. Accept them on "
-            f"https://huggingface.co/{repo}, then 'hf auth login' and retry."
+            f"{constants.ENDPOINT}/{repo}, then 'hf auth login' and retry."
         ) from error
     except (errors.RepositoryNotFoundError, errors.HFValidationError) as error:
         raise _no_such_repository(repo) from error
@@ -130,6 +130,10 @@ def _in_words(repo: str, revision: str | None) -> Iterator[None]:
         raise InputError(f"{repo}: the hub has no revision '{revision}' of it.") from error
     except (errors.LocalEntryNotFoundError, errors.HfHubHTTPError, ConnectionError) as error:
         raise _offline(repo) from error
+    except ValueError as error:  # no JSON, where the hub answers in JSON
+        told = f"{repo}: {constants.ENDPOINT} answers what no hub does: {error}"
+        advice = "Is a proxy or a page to sign in between? Does HF_ENDPOINT name a hub?"
+        raise InputError(sentence(told, advice)) from error
     except OSError as error:
         raise InputError(
             f"{repo}: the download could not be written: {error}. Make room, or set HF_HOME to a "

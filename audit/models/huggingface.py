@@ -22,6 +22,7 @@ from audit.core.resources import bundled
 from audit.models import hub
 from audit.models.checkpoint import Checkpoint
 from audit.models.encoder import (
+    NOT_HERE,
     Encoder,
     EncoderCard,
     Family,
@@ -33,6 +34,7 @@ from audit.models.encoder import (
     unit_rows,
 )
 from audit.models.libraries import quiet, readable
+from audit.models.weights import VALUES
 from audit.models.words import Words
 
 Part = TypeVar("Part")
@@ -57,6 +59,7 @@ def load(
     target, dtype = device_named(device), dtype_named(precision)
     folder, name = hub.find(ref)
     checkpoint = Checkpoint.read(folder, ref)
+    checkpoint.require_finite()
     words = Words.read(checkpoint)
     card = replace(
         _card(checkpoint, words),
@@ -65,7 +68,7 @@ def load(
         device=str(target),
         fingerprint=checkpoint.fingerprint(precision, target.type, cache),
     )
-    model = _model(checkpoint).to(dtype).to(target).eval()
+    model = placed(_model(checkpoint), dtype, target, ref)
     encoder = HuggingFaceEncoder(model, words, checkpoint.pictures, card)
     with readable(ref, "answer to a grey picture and a short text"):
         encoder.encode_images([fromarray(np.full((64, 64, 3), 128, np.uint8))])
@@ -74,7 +77,7 @@ def load(
 
 
 def locate(ref: str) -> Located:
-    """Where a model would come from; its files are read and checked as ``load`` does.
+    """Where a model would come from; its files are read as ``load`` does, of weights the headers.
 
     Raises:
         InputError: neither a bundled name, a folder nor a hub id; files that ``load`` refuses.
@@ -85,11 +88,11 @@ def locate(ref: str) -> Located:
     elif (folder := hub.downloaded(ref)) is not None:
         place = f"the hub, downloaded before as {folder.name[:12]}"
     else:
-        return Located("the hub, downloaded when it is first asked")
+        return Located("the hub, downloaded when it is first asked", unread=NOT_HERE)
     checkpoint = Checkpoint.read(folder, ref)
     words = Words.read(checkpoint)
     card = _card(checkpoint, words)
-    return Located(place, tuple(card.caveats), words.ids, card=card)
+    return Located(place, tuple(card.caveats), words.ids, card=card, unread=VALUES)
 
 
 FAMILY = Family(
@@ -133,6 +136,28 @@ def _model(checkpoint: Checkpoint) -> Any:
     return model
 
 
+def placed(model: torch.nn.Module, dtype: torch.dtype, device: torch.device, ref: str) -> Any:
+    """A model on its device, in evaluation mode.
+
+    Raises:
+        InputError: the device has not the memory for its weights.
+    """
+    try:
+        return model.to(dtype).to(device).eval()
+    except RuntimeError as error:
+        if not _full(error):
+            raise
+    taken = sum(each.numel() for each in model.parameters()) * dtype.itemsize / 2**30
+    told = f"{ref}: its weights take {taken:.2g} GiB, which {device} has not free"
+    advice = "Free its memory, use --device cpu, or say 'precision: bfloat16' in the suite"
+    raise InputError(sentence(told, advice))
+
+
+def _full(error: RuntimeError) -> bool:
+    """Whether a device had not the memory for it, in the words of CUDA or of Apple's."""
+    return isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error).lower()
+
+
 # --- the encoder ----------------------------------------------------------------------------------
 
 
@@ -162,7 +187,9 @@ class BatchSize:
             stop = min(start + self.size, count)
             try:
                 parts.append(forward(slice(start, stop)))
-            except torch.OutOfMemoryError:
+            except RuntimeError as error:
+                if not _full(error):
+                    raise
                 self._shrink(stop - start)
                 continue
             self._grow(stop - start)

@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 STATED: Final = "clip_audit.yaml"
 #: names of the two graphs, and of one with both towers
 PAIRS: Final = (("vision_model.onnx", "text_model.onnx"), ("visual.onnx", "textual.onnx"))
+GRAPHS: Final = "Its graphs are opened, and tried, when a run loads it"
 BOTH: Final = "model.onnx"
 INSTALL: Final = (
     "onnxruntime is not installed. Install it with pip install 'clip-audit[onnx]' and retry"
@@ -298,7 +299,8 @@ def locate(name: str) -> Located:
     """
     export = Export.read(name)
     caveats = [unusual(export.stated.scale)] if export.stated else []
-    return Located(str(export.folder), tuple(filter(None, caveats)), Words.read(export).ids)
+    words, told = Words.read(export), tuple(filter(None, caveats))
+    return Located(str(export.folder), told, words.ids, unread=GRAPHS)
 
 
 FAMILY = Family("exports to ONNX: a folder with a graph of each tower, or of both", locate, load)

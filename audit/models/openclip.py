@@ -21,10 +21,11 @@ from audit.core.errors import InputError, sentence
 from audit.core.rows import Row
 from audit.data.images import MAX_PIXELS
 from audit.models import hub
-from audit.models.encoder import Encoder, EncoderCard, Family, Located, Pixels
+from audit.models.encoder import NOT_HERE, Encoder, EncoderCard, Family, Located, Pixels
 from audit.models.libraries import readable
 from audit.models.openclip_files import OpenClipCheckpoint, Source, find
 from audit.models.preprocessing import batch_on
+from audit.models.weights import VALUES
 
 if TYPE_CHECKING:
     import torch
@@ -40,12 +41,13 @@ def load(
             refuses or whose texts would not be read whole; an unknown device or precision.
     """
     # here and not above, as torch is: models are listed without it
-    from audit.models.huggingface import HuggingFaceEncoder, device_named, dtype_named
+    from audit.models.huggingface import HuggingFaceEncoder, device_named, dtype_named, placed
 
     target, dtype = device_named(device), dtype_named(precision)
     source = find(name, hub.fetch)
     assert source is not None, "what is not here was fetched"
     checkpoint = OpenClipCheckpoint.read(source)
+    checkpoint.require_finite()
     words, pictures = OpenClipWords.read(source), OpenClipPictures.read(checkpoint)
     card = replace(
         _card(checkpoint, words, pictures),
@@ -53,7 +55,7 @@ def load(
         device=str(target),
         fingerprint=checkpoint.fingerprint(precision, target.type, cache),
     )
-    model = _Towers(checkpoint.model().to(dtype).to(target).eval())
+    model = _Towers(placed(checkpoint.model(), dtype, target, source.ref))
     encoder = HuggingFaceEncoder(model, words, pictures, card)
     with readable(source.ref, "answer to a grey picture and a short text"):
         encoder.encode_images([fromarray(np.full((64, 64, 3), 128, np.uint8))])
@@ -62,18 +64,18 @@ def load(
 
 
 def locate(name: str) -> Located:
-    """Where a model would come from; its files are read and checked as ``load`` does.
+    """Where a model would come from; its files are read as ``load`` does, of weights the headers.
 
     Raises:
         InputError: as ``load``, as far as it can be told without a network.
     """
     source = find(name, hub.fetched)
     if source is None:
-        return Located("the hub, downloaded when it is first asked")
+        return Located("the hub, downloaded when it is first asked", unread=NOT_HERE)
     checkpoint = OpenClipCheckpoint.read(source)
     words = OpenClipWords.read(source)
     card = _card(checkpoint, words, OpenClipPictures.read(checkpoint))
-    return Located(source.place, checkpoint.caveats, words.ids, card=card)
+    return Located(source.place, checkpoint.caveats, words.ids, card=card, unread=VALUES)
 
 
 FAMILY = Family("open_clip: ARCHITECTURE/TAG, a folder, or hf-hub:ORG/NAME", locate, load)

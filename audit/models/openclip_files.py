@@ -392,7 +392,7 @@ class OpenClipCheckpoint:
         """Compare the weights with the model that the settings describe.
 
         Raises:
-            InputError: weights that are missing, unused, not finite or of another shape.
+            InputError: weights that are missing, unused or of another shape.
         """
         import torch
 
@@ -402,7 +402,6 @@ class OpenClipCheckpoint:
         wanted = weights_of(empty)
         tensors = _renamed(read_headers([source.weights], ref), wanted)
         require_shapes(tensors, wanted, ref, f"open_clip.{type(empty).__name__}", source.said)
-        require_finite(tensors, ref)
         scale = exponentiated(number(tensors, "logit_scale", ref))
         require_logit_scale(scale, ref)
         scoring = Scoring(scale)
@@ -411,6 +410,10 @@ class OpenClipCheckpoint:
         side = empty.visual.image_size
         size = (side, side) if isinstance(side, int) else (int(side[0]), int(side[-1]))
         return cls(source, tensors, size, scoring, tuple(filter(None, [unusual(scale)])))
+
+    def require_finite(self) -> None:
+        """Read every weight; see ``audit.models.weights.require_finite``."""
+        require_finite(self.tensors, self.source.ref)
 
     def model(self) -> Any:
         """The model in float32.

@@ -59,12 +59,16 @@ class Predictions(Description):
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores, (pictures, labels), nan where a label has no row of a picture."""
+    """Scores, (pictures, labels), nan where a label has no row of a picture.
+
+    ``unread`` are columns of numbers that may have been meant as scores, where no scores are read.
+    """
 
     ids: tuple[str, ...]
     labels: tuple[str, ...]
     given: NDArray[np.float64]
     scored: bool
+    unread: tuple[str, ...] = ()
 
 
 class RecordedPredictions(Records):
@@ -130,12 +134,14 @@ def load(name: str, device: str, precision: str, cache: Path | None) -> Recorded
     said, folder, ref = describe(Predictions, name, "table")
     scores = _read(said, folder / said.table)
     missing = said.missing
+    low = ""
     if said.scores is not None:
+        low = _as_probabilities(scores.given, said.scores)
         scores = replace(scores, given=_bounded(scores.given, said.scores, ref))
         if missing is not None:
             missing = float(_bounded(np.array([missing]), said.scores, ref)[0])
     caveat, kind = _meant(scores, missing)
-    caveats = [caveat, _MADE.get(said.scores or "", "")]
+    caveats = [caveat, low, _MADE.get(said.scores or "", "")]
     if said.other is not None:
         caveats.append(f"'{said.other}' scores 1 less the highest of the system's own labels")
         scores = _with_other(scores, said.other, kind, ref)
@@ -159,6 +165,16 @@ def locate(name: str) -> Located:
 
 
 FAMILY = Family("predictions of any system that exist already: predictions:PATH", locate, load)
+
+
+def _as_probabilities(given: NDArray[np.float64], scale: Scale) -> str:
+    """The caveat of scores that look as if they were of another scale than is said."""
+    if scale == "probability" or np.nanmin(given) < 0 or np.nanmax(given) > 1:
+        return ""
+    return (
+        "All of the system's scores lie between 0 and 1, as probabilities do, and "
+        f"'scores: {scale}' says that they are none"
+    )
 
 
 def _bounded(given: NDArray[np.float64], scale: Scale, ref: str) -> NDArray[np.float64]:
@@ -203,10 +219,14 @@ def _with_other(scores: Scores, other: str, kind: Kind, ref: str) -> Scores:
 def _meant(scores: Scores, missing: float | None) -> tuple[str, Kind]:
     """What the scores are, with the caveat that belongs to it."""
     if not scores.scored:
+        told = "The system gave one label a picture and no scores"
+        if scores.unread:
+            columns = ", ".join(f"'{name}'" for name in scores.unread)
+            told = f"One label a picture is read and no scores ('score_column' may name {columns})"
         return (
-            "The system gave one label a picture and no scores: thresholds, calibration and the "
-            "effect of single labels are not measured"
-        ), "none"
+            f"{told}: thresholds, calibration and the effect of single labels are not measured",
+            "none",
+        )
     known = [*scores.given[~np.isnan(scores.given)], *([] if missing is None else [missing])]
     low, high = min(known), max(known)
     if low >= 0 and high <= 1:
@@ -237,7 +257,11 @@ def _read(said: Predictions, path: Path) -> Scores:
             at = int(table.index[int(blank.to_numpy().argmax())]) + 1
             told = f"{path}: row {at} below the header has no '{name}'"
             raise InputError(sentence(told, "Fill it in or take the row out"))
-    return _matrix(said, path, table, column)
+    found = _matrix(said, path, table, column)
+    if found.scored:
+        return found
+    others = [name for name in table if name not in wanted and are_numbers(table[name].dropna())]
+    return replace(found, unread=tuple(map(str, others)))
 
 
 def _matrix(said: Predictions, path: Path, table: pd.DataFrame, column: str | None) -> Scores:

@@ -6,6 +6,7 @@ asked for, before names and shapes agree.
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 import sys
@@ -38,6 +39,11 @@ _HARMLESS: Final = re.compile(
 )
 #: what a normalisation of a batch has seen; as large as what it was given
 _SEEN: Final = re.compile(r"\.running_(mean|var)$|\.num_batches_tracked$")
+#: what ``check`` leaves to ``run``, which loads the weights anyhow
+VALUES: Final = (
+    "Of its weights names, shapes and length were compared; a run reads their values, and refuses "
+    "any that is not finite"
+)
 AGAIN: Final = "Download or save the checkpoint again"
 _LAYER: Final = re.compile(r"(text|vision)_model\.(?:\w+\.)?(?:encoder\.)?layers?\.(\d+)\.")
 _CONVERT: Final = (
@@ -281,10 +287,14 @@ def number(tensors: Mapping[str, Tensor], name: str, ref: str) -> float:
     """A weight that is a single number.
 
     Raises:
-        InputError: the file can't be read.
+        InputError: the file can't be read; it is not finite.
     """
     stored = tensors[name]
     half = stored.dtype == "BF16"
     with _opened(stored.file, ref, "pt" if half else "np") as opened:
         value = opened.get_tensor(stored.name)
-    return float(value.float().item() if half else value.item())
+    read = float(value.float().item() if half else value.item())
+    if not math.isfinite(read):
+        got = f"{ref}: {name:.80} in {stored.file.name} is {read}, which is not finite"
+        raise InputError(sentence(got, AGAIN))
+    return read

@@ -14,23 +14,18 @@ True
 
 from __future__ import annotations
 
-import io
 import itertools
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 import jinja2
-import matplotlib as mpl
 from jinja2.sandbox import SandboxedEnvironment
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 from audit.core import evidence
@@ -39,7 +34,17 @@ from audit.core.damage import Damage, Damaged, DamagedWarning
 from audit.core.errors import InputError, sentence
 from audit.core.integrity import FIGURES, unedited, write_renderings
 from audit.core.names import slug
-from audit.core.page import BLANK, EVIDENCE, MARKS, Markdown, as_text, code, escaped, to_html
+from audit.core.page import (
+    BLANK,
+    EVIDENCE,
+    MARKS,
+    Markdown,
+    as_text,
+    code,
+    escaped,
+    place,
+    to_html,
+)
 from audit.core.resources import TEMPLATE, shipped
 from audit.core.rows import Fields, Row
 from audit.core.rundir import Run
@@ -50,11 +55,16 @@ from audit.measure.findings import tally_verdicts
 from audit.models.encoder import card_of
 from audit.probes.kit.blocks import Block, Folded, Part, Picture, Section
 from audit.probes.kit.cells import pairs_table, printed, stated, tag
-from audit.probes.kit.glyphs import made_legible
 from audit.probes.kit.tasks import tasks
 from audit.report import figures
+from audit.report.chapters import gathered
+from audit.report.drawing import Drawn
+from audit.report.drawing import drawn as _drawn
 from audit.report.exports.public import legible, told
-from audit.report.narrative import checked
+from audit.report.narrative import Narrative, checked
+from audit.report.page_one import page_one
+from audit.report.page_one_page import as_page
+from audit.report.page_one_text import BEGINS, ENDS, as_markdown
 from audit.report.sections.label_sets import labels_table
 from audit.report.sections.registry import SECTIONS, TOPICS, sections_at
 from audit.report.sections.verdicts import gate_results
@@ -126,9 +136,11 @@ def rendered(run: Run, template: Path | None = None) -> Rendered:
     """
     drawn: dict[str, Drawn] = {}
     damage: list[Damage] = []
+    instead: dict[str, str] = {}
     run = legible(run)
     mark = _mark(run)
-    text = mark + _consent(run) + fill(run, template or shipped(TEMPLATE), drawn, damage)
+    filled = fill(run, template or shipped(TEMPLATE), drawn, damage, placed=instead)
+    text = mark + _consent(run) + filled
     last, rows = "", ""
     try:
         rows = evidence.appendix(run, text, [figure.rows for figure in drawn.values()])
@@ -138,13 +150,23 @@ def rendered(run: Run, template: Path | None = None) -> Rendered:
         last = f"\n## {EVIDENCE}\n\n{placed}"
     try:
         svg = {name: figure.svg for name, figure in drawn.items()}
-        page = to_html(text + last, svg, _IN_SHORT if mark else "", rows)
+        page = to_html(_placed_in(text) + last, svg, _IN_SHORT if mark else "", rows, instead)
     except Exception as error:
         placed = _placed(run, damage, "The page", error)
         page = as_text(f"{placed}\n\n{evidence.unlinked(text)}")
     for one in damage:
         warnings.warn(DamagedWarning(str(one)), stacklevel=2)
     return Rendered(page, evidence.unlinked(text), drawn, damage)
+
+
+#: the name of page one among what a page has in the place of Markdown
+_FIRST: Final = "page one"
+
+
+def _placed_in(text: str) -> str:
+    """A report's Markdown with a place for the first page instead of its text."""
+    first = re.compile(f"{re.escape(BEGINS)}.*?{re.escape(ENDS)}", re.DOTALL)
+    return first.sub(lambda _: place(_FIRST), text)
 
 
 _IN_SHORT: Final = "From an edited run: its numbers may not be those that were measured"
@@ -180,7 +202,12 @@ _HOW_TO_READ: Final = (
 
 
 def fill(
-    run: Run, template: Path, drawn: dict[str, Drawn], damage: list[Damage] | None = None
+    run: Run,
+    template: Path,
+    drawn: dict[str, Drawn],
+    damage: list[Damage] | None = None,
+    *,
+    placed: dict[str, str] | None = None,
 ) -> str:
     """The report as Markdown with its links to rows.
 
@@ -189,17 +216,19 @@ def fill(
         template: the file.
         drawn: figures asked for are added.
         damage: parts that could not be rendered are added.
+        placed: HTML that a page has instead of some of the text is added, by name.
 
     Raises:
         InputError: as ``render``.
     """
     damage = [] if damage is None else damage
+    placed = {} if placed is None else placed
     try:
         source = template.read_text(encoding="utf-8")
     except OSError as error:
         raise InputError(sentence(f"{template}: can't be read ({error.strerror})")) from error
     try:
-        names = context(run, drawn, damage)
+        names = context(run, drawn, damage, placed)
     except InputError:
         raise
     except Exception as error:
@@ -211,7 +240,7 @@ def fill(
             raise  # a mistake in a template of one's own is told and not placed
         damage.clear()
         text = _piece_by_piece(run, source, names, template, damage) or _bare(run, damage, error)
-    return visible(re.sub(r"\n{3,}", "\n\n", text).strip()) + "\n"
+    return visible(re.sub(r"\n{3,}", "\n\n", gathered(text)).strip()) + "\n"
 
 
 def _filled(source: str, names: Fields, template: Path) -> str:
@@ -249,10 +278,6 @@ def _piece_by_piece(
 
 #: between a template's head and one of its sections; in no text
 _CUT: Final = "\n\x00\n"
-#: a figure 7 times as wide has room for any name that tick labels show
-_GROWTHS: Final = 6
-#: inches in which no rate can be read any more
-_NARROW: Final = 0.5
 
 
 def _bare(run: Run, damage: list[Damage], error: Exception) -> str:
@@ -269,10 +294,16 @@ def _bare(run: Run, damage: list[Damage], error: Exception) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def context(run: Run, drawn: dict[str, Drawn], damage: list[Damage] | None = None) -> Row:
+def context(
+    run: Run,
+    drawn: dict[str, Drawn],
+    damage: list[Damage] | None = None,
+    placed: dict[str, str] | None = None,
+) -> Row:
     """Every name that a template may use."""
     author, card = checked(run), card_of(run.model, run.name)
     damage = [] if damage is None else damage
+    placed = {} if placed is None else placed
     offered: Sequence[Callable[..., object]] = [f for topic in TOPICS for f in topic.OFFERS]
     return {f.__name__: partial(_offered, run, damage, f) for f in offered} | {
         "run": run,
@@ -291,6 +322,7 @@ def context(run: Run, drawn: dict[str, Drawn], damage: list[Damage] | None = Non
         "version": version("clip-audit"),
         "plan": run.manifest.get("plan", "unsealed"),
         "gate_results": gate_results(run),
+        "page_one": partial(_page_one, run, author, drawn, damage, placed),
         "section": partial(_section, run, drawn, damage),
         "figure": partial(_named_figure, run, drawn, damage),
         "withheld": told(run),
@@ -315,6 +347,23 @@ def _offered(run: Run, damage: list[Damage], tell: Callable[..., object], *given
         return tell(run, *given)
     except Exception as error:
         return _placed(run, damage, f"The part '{tell.__name__}'", error)
+
+
+def _page_one(
+    run: Run,
+    author: Narrative,
+    drawn: dict[str, Drawn],
+    damage: list[Damage],
+    placed: dict[str, str],
+) -> Markdown:
+    """The first page as Markdown; what a page has in its place is added to ``placed``."""
+    try:
+        first = page_one(run, author)
+        figure = _figure(run, drawn, damage, figures.leading_facts) if first.rows else Markdown("")
+        placed[_FIRST] = as_page(first)
+        return as_markdown(first, figure)
+    except Exception as error:
+        return _placed(run, damage, "The first page", error)
 
 
 # ---- sections with a module of their own --------------------------------------------------------
@@ -357,25 +406,11 @@ def _markdown(run: Run, drawn: dict[str, Drawn], damage: list[Damage], block: Bl
 # ---- figures -----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Drawn:
-    """A figure as files, and the rows it was drawn from, as ``evidence.named`` tells them.
-
-    ``of``: the function that drew it and what it was given. ``words``: what numbers in it stand
-    for, where no font has their signs.
-    """
-
-    svg: bytes
-    png: bytes
-    rows: str = ""
-    of: tuple[str, ...] = ()
-    words: Mapping[str, str] = field(default_factory=dict)
-
-
 _DRAW: Final[Mapping[str, Callable[..., Figure]]] = {
     f.__name__: f
     for f in (
         figures.rates_by_group,
+        figures.leading_facts,
         figures.gaps_with_margin,
         figures.templates_spread,
         figures.group_counts,
@@ -431,61 +466,7 @@ def _file(figure: Drawn, drawn: Mapping[str, Drawn]) -> str:
     return next(n for n in names if taken.get(n.casefold(), figure.of) == figure.of)
 
 
-def _drawn(figure: Figure, of: tuple[str, ...]) -> Drawn:
-    # names start no formulas; whatever its font lacks, no warning reaches the terminal
-    with warnings.catch_warnings(), mpl.rc_context({"text.parse_math": False}):
-        warnings.filterwarnings("ignore", r"Glyph .* missing from")
-        warnings.filterwarnings("error", "constrained_layout not applied")
-        _lay_out(figure)
-        words = made_legible(figure)
-        if words:
-            _lay_out(figure)
-        figure.set_layout_engine("none")  # laid out once, not again for each kind of file
-        rows = str(figure.get_label())
-        return Drawn(_saved(figure, "svg"), _saved(figure, "png"), rows, of, words)
-
-
-def _lay_out(figure: Figure) -> None:
-    """Put everything in its place, as drawing does first, without drawing it.
-
-    A figure whose names leave no room for what they name grows; how much, is told by trying.
-    """
-    engine = figure.get_layout_engine()
-    if engine is None:
-        figure.draw_without_rendering()
-        return
-    for _ in range(_GROWTHS):
-        with suppress(UserWarning):  # nothing is left for the axes
-            engine.execute(figure)
-            if _narrowest(figure) > _NARROW:
-                return
-        width, height = figure.get_size_inches()
-        figure.set_size_inches(1.4 * width, 1.4 * height)
-    engine.execute(figure)
-
-
-def _narrowest(figure: Figure) -> float:
-    """The width of the narrowest panel, in inches; the bar of a colour scale is none."""
-    panels = [axis for axis in figure.axes if axis.get_label() != "<colorbar>"]
-    widths = [axis.get_position().width for axis in panels]
-    return figure.get_figwidth() * min(widths, default=1.0)
-
-
 def _numbered(words: Mapping[str, str]) -> Markdown:
     """The line below a figure that says what numbers in it stand for, if any do."""
     told = ", ".join(f"[{number}] is ‘{one}’" for number, one in words.items())
     return Markdown(f"*In this figure {escaped(told)}.*" if words else "")
-
-
-def _saved(figure: Figure, kind: str) -> bytes:
-    buffer = io.BytesIO()
-    # no date and no random names inside, so that the same run gives the same bytes
-    with mpl.rc_context({"svg.hashsalt": "clip-audit"}):
-        # as 'savefig' does, but for the drawing by which it would find the layout again
-        figure.set_dpi(160)
-        if kind == "svg":
-            svg = FigureCanvasSVG(figure)
-            svg.print_svg(buffer, metadata={"Date": None})  # type: ignore[no-untyped-call]
-        else:
-            FigureCanvasAgg(figure).print_png(buffer)  # type: ignore[no-untyped-call]
-    return buffer.getvalue()

@@ -22,7 +22,7 @@ BUTTON: Final = 230
 ZIP: Final = "zip"
 #: kind, name and what it is for
 OFFERED: Final = (
-    ("html", "HTML", "one file that needs no other; prints with everything unfolded"),
+    ("html", "HTML", "one file that needs no other; what is folded prints as its title"),
     ("markdown", "Markdown", "the text; figures are named, not inside"),
     ("docx", "Word", "to comment on and to sign"),
     ("pdf", "PDF", "with bookmarks; for scripts beyond Europe’s print the HTML"),

@@ -163,7 +163,14 @@ def test_every_rate_and_gap_of_a_table_is_linked(report: Rendered) -> None:
 def test_every_figure_names_its_rows(report: Rendered) -> None:
     without = [name for name, figure in report.figures.items() if not figure.rows]
     assert without == ["group-counts"]  # counted from the data set, not from a table
-    assert report.page.count("Drawn from rows of") == len(report.figures) - 1
+    # the page has the first one as lines, each of which leads to its row
+    assert report.page.count("Drawn from rows of") == len(report.figures) - 2
+    first = report.page.split('class="dumbbells"')[1].split("</figure>")[0]
+    leads = {int(row) for row in re.findall(r'href="#disparities-(\d+)"', first)}
+    assert leads
+    assert evidence.named([evidence.Address("disparities", row) for row in leads]) == (
+        report.figures["leading-facts"].rows
+    )
 
 
 @pytest.mark.slow

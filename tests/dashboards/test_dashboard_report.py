@@ -39,7 +39,9 @@ def quick_report(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """A report of the author's summary alone, so that no figure is drawn; how often it was."""
     made: list[str] = []
 
-    def told(run: Run, template: Path, drawn: dict[str, Any], damage: list[Damage]) -> str:
+    def told(
+        run: Run, template: Path, drawn: dict[str, Any], damage: list[Damage], **_: object
+    ) -> str:
         made.append(run.name)
         words = audit.report.render.checked(run)
         return f"# Report\n\n{run.name}\n\n{words.words('summary')}\n\n<script>alert(2)</script>\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import shutil
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,7 @@ from audit.cli.preview import data_remarks
 from audit.core.errors import InputError
 from audit.data.dataset import Dataset, load
 from audit.data.images import Unreadable, decode
+from audit.data.pictures import look
 from audit.data.sources import SOURCES
 from audit.data.sources.base import Published
 from audit.data.sources.celeba import ATTRIBUTES
@@ -71,8 +73,34 @@ def listed() -> dict[str, str]:
     return dict(listing("datasets"))
 
 
+def test_a_card_whose_licence_limits_the_use_says_what_is_forbidden() -> None:
+    limits = re.compile("commercial|research only|evaluation only|only research", re.IGNORECASE)
+    published = [
+        source for source in map(SOURCES.__getitem__, SOURCES) if issubclass(source, Published)
+    ]
+    limited = [s for s in published if limits.search(f"{s.facts.licence} {s.access}")]
+    assert len(limited) > 10
+    assert [s.facts.name for s in limited if not s.facts.forbidden_uses] == []
+
+
+def test_official_counts_of_values_add_up_to_those_of_pictures() -> None:
+    parts = [
+        (source.facts.name, official)
+        for source in map(SOURCES.__getitem__, SOURCES)
+        if issubclass(source, Published)
+        for official in source.official.values()
+        if official.pictures is not None
+    ]
+    assert {"fairface", "london"} <= {name for name, official in parts if official.values}
+    for name, official in parts:
+        for counts in official.values.values():
+            assert sum(counts.values()) == official.pictures, name
+
+
 @pytest.mark.parametrize("name", sorted(SOURCES))
 def test_a_source_is_listed_and_its_card_says_what_has_to_be_known(name: str) -> None:
+    page = Path(__file__).parents[2] / "docs" / "data-sources.md"
+    assert f"\n| `{name}` | " in page.read_text(encoding="utf-8")
     assert listed()[name] == SOURCES[name].about
     shown = card(name)
     assert f"a row is a {SOURCES[name].grain}" in shown
@@ -169,6 +197,15 @@ def test_a_suite_says_where_a_key_of_its_data_set_is_wrong(tmp_path: Path) -> No
     (tmp_path / "mine.yaml").write_text(SUITE.replace("0.25", "0.5"))
     with pytest.raises(InputError, match=r"suite 'mine': dataset padding: got '0.5'; allowed"):
         audit.load_suite(tmp_path / "mine.yaml").resolve()
+
+
+def test_a_picture_whose_ending_differs_in_case_is_pointed_at(tmp_path: Path) -> None:
+    keys, one = fairface(tmp_path), tmp_path / "val" / "1.jpg"
+    one.rename(one.with_suffix(".JPG"))
+    (fault,) = look(load(keys)).faults.values()
+    assert fault.endswith("there is no such file, but '1.JPG': its ending differs in case.")
+    with pytest.raises(Unreadable, match="'1.JPG': its ending differs in case"):
+        decode(one)
 
 
 def test_pictures_that_are_listed_and_not_there_are_counted_by_group(
@@ -269,12 +306,13 @@ def test_a_whole_copy_has_no_remark_on_counts_and_a_cut_one_has(tmp_path: Path) 
     official = SOURCES["fairface"].official["val"]  # type: ignore[attr-defined]
     ages = [age for age, n in official.values["age"].items() for _ in range(n)]
     genders = [g for g, n in official.values["gender"].items() for _ in range(n)]
+    races = [r for r, n in official.values["race"].items() for _ in range(n)]
     (tmp_path / "val").mkdir()
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(["file", "age", "gender", "race", "service_test"])
-    rows = [(f"val/{n}.jpg", a, g, "White", "True")
-            for n, (a, g) in enumerate(zip(ages, genders, strict=True), 1)]  # fmt: skip
+    rows = [(f"val/{n}.jpg", a, g, r, "True")
+            for n, (a, g, r) in enumerate(zip(ages, genders, races, strict=True), 1)]  # fmt: skip
     writer.writerows(rows)
     listed = tmp_path / "fairface_label_val.csv"
     listed.write_text(text.getvalue(), newline="")
@@ -335,6 +373,11 @@ def test_names_of_utkface_that_lack_a_part_are_set_aside_and_counted(tmp_path: P
     assert "by age: '61' (2), '39' (1)" in told
     assert "1 files are set aside, whose name has no known form: 'cover.chip.jpg'" in told
     assert "8 pictures are listed, officially 23,708" in told
+    for name in ("20_0_1_20170109142408075.jpg", "20_0_1_20170109142408075.jpg.part", "notes.txt"):
+        (tmp_path / "UTKFace" / name).write_bytes(b"")
+    told = said(load({"name": "utkface", "root": str(tmp_path)}))
+    assert "2 files are set aside, which are not of this kind by their name: '20_0_1_" in told
+    assert "8 pictures are listed, officially 23,708" in told
 
 
 @pytest.mark.parametrize(
@@ -359,6 +402,7 @@ def test_pictures_in_the_wild_are_not_taken_for_aligned_faces(tmp_path: Path) ->
     assert list(data.table["path"]) == [
         "part1/9_1_2_20161219204347420.jpg", "part3/9_1_3_20161219204347421.jpg"
     ]  # fmt: skip
+    assert "part2 of part1, part2, part3 are not there" in said(data)
     assert list(data.table["race"]) == ["Asian", "Indian"]
     with pytest.raises(InputError, match=r"holds no picture '\*\.jpg\.chip\.jpg'"):
         load(keys)
@@ -440,6 +484,11 @@ def test_codes_that_celeba_does_not_have_are_an_error(tmp_path: Path) -> None:
 
 
 def test_lists_of_celeba_that_are_not_whole_are_refused(tmp_path: Path) -> None:
+    keys = celeba(tmp_path / "commas")
+    partition = tmp_path / "commas" / "Eval" / "list_eval_partition.txt"
+    partition.write_text(partition.read_text().replace(" ", ","))
+    with pytest.raises(InputError, match=r"rows of 1 values, and a picture and one value.*Blanks"):
+        load(keys)
     keys = celeba(tmp_path)
     attributes = tmp_path / "Anno" / "list_attr_celeba.txt"
     whole = attributes.read_text()
@@ -550,6 +599,18 @@ def test_a_folder_a_class_is_an_attribute_of_a_declared_source(tmp_path: Path) -
     assert data.refuse_suspicion() is None
     assert "2 files are set aside" in said(data)
     assert "'stray.png', 'woman/notes.txt'" in said(data)
+
+
+def test_a_class_without_pictures_and_a_linked_folder_are_not_passed_over(tmp_path: Path) -> None:
+    picture(tmp_path / "portraits" / "man" / "1.png")
+    picture(tmp_path / "elsewhere" / "1.png")
+    (tmp_path / "portraits" / "woman").mkdir()
+    (tmp_path / "portraits" / "child").symlink_to(tmp_path / "elsewhere")
+    told = said(load({"name": "image-folder", "root": str(tmp_path / "portraits"),
+                      "source": "annotator-perceived"}))  # fmt: skip
+    assert "no picture is in the folders of classes 'child', 'woman'" in told
+    assert "1 files are set aside" in told
+    assert "'child'" in told
 
 
 def test_parts_are_not_taken_for_classes(tmp_path: Path) -> None:

@@ -260,7 +260,7 @@ def london(folder: Path, head: str = "face_id,face_age,face_gender,face_eth") ->
 
 
 def test_faces_of_the_london_set_are_joined_with_what_people_said(tmp_path: Path) -> None:
-    data = load(london(tmp_path))
+    data = load(london_again := london(tmp_path))
     assert list(data.table["path"]) == ["001_03.jpg", "002_03.JPG"]
     assert data.grouping("ethnicity").tolist() == ["white", "east_asian"]
     assert data.grouping("age").tolist() == ["24", None]
@@ -275,6 +275,16 @@ def test_faces_of_the_london_set_are_joined_with_what_people_said(tmp_path: Path
         load(london(tmp_path) | {"expression": "smiling"})
     with pytest.raises(InputError, match="has no column 'face_gender'"):
         load(london(tmp_path / "c", "face_id,face_age,face_x,face_eth"))
+    file = tmp_path / "london_faces_info.csv"
+    whole = file.read_text()
+    for wrong, why in (
+        (whole.replace("female", "Female"), "has the gender 'Female'.*Did you mean 'female'"),
+        (whole.replace("white", "whit"), "has the ethnicity 'whit'.*Did you mean 'white'"),
+        (f"{whole}\n{whole.splitlines()[1]}", "lists the face 001 twice"),
+    ):
+        file.write_text(wrong)
+        with pytest.raises(InputError, match=why):
+            load(london_again)
 
 
 # --- LFW --------------------------------------------------------------------------------------
@@ -366,6 +376,11 @@ def test_members_are_listed_without_their_names(tmp_path: Path) -> None:
     assert "last_name" not in data.table
     assert "1 portraits are of people whom the list does not name" in said(data)
     assert [path.is_file() for _, path in data.files()] == [True, False]
+    portrait = next(path for _, path in data.files() if path.is_file())
+    portrait.rename(portrait.with_suffix(".JPG"))
+    again = load({"name": "congress", "root": str(tmp_path)})
+    assert [path.is_file() for _, path in again.files()] == [True, False]
+    assert "1 portraits are of people" in said(again)
     assert "named people" in str(data.refuse_suspicion())
     with pytest.raises(InputError, match="has the gender 'X'"):
         load(congress(tmp_path, ("B1,X,sen,TX,Democrat",)))
@@ -425,10 +440,27 @@ def test_regions_of_geode_are_one_however_they_are_spelt(tmp_path: Path, region:
     assert suits_the_files(data)
 
 
+def test_an_earlier_index_of_geode_names_a_country_and_a_picture(tmp_path: Path) -> None:
+    rows = ["file_name,script_name,ip_country", "South_Korea_hand_soap_1.jpg,hand_soap,South Korea",
+            "Ghana_dog_2.jpg,dog,Ghana"]  # fmt: skip
+    (tmp_path / "index.csv").write_text("\n".join(rows))
+    picture(tmp_path / "geode_eastasia_south_korea/images/12.hand_soap/South_Korea_hand_soap_1.jpg")
+    picture(tmp_path / "Africa" / "Ghana" / "Ghana_dog_2.JPG")
+    data = load({"name": "geode", "root": str(tmp_path)})
+    assert data.grouping("region").tolist() == ["East Asia", "Africa"]
+    assert list(data.table["object"]) == ["hand soap", "dog"]
+    assert all(path.is_file() for _, path in data.files())
+    (tmp_path / "index.csv").write_text(
+        "\n".join(rows).replace("Ghana\n", "Gahna").replace(",Ghana", ",Gahna")
+    )
+    with pytest.raises(InputError, match="row 2 below the header has the region 'of Gahna'"):
+        load({"name": "geode", "root": str(tmp_path)})
+
+
 def test_a_region_that_geode_does_not_have_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has the region 'Asia'.*Official are 'Africa'"):
         load(geode(tmp_path, "Asia"))
-    (tmp_path / "index.csv").write_text("file_name,script_name,ip_country\nx,y,z")
+    (tmp_path / "index.csv").write_text("file_name,thing,ip_country\nx,y,China")
     with pytest.raises(InputError, match="has no column 'object'"):
         load({"name": "geode", "root": str(tmp_path)})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +175,20 @@ def test_distractors_junk_and_other_names_are_set_aside_and_counted(tmp_path: Pa
     told = said(load(market(tmp_path)))
     assert re.search(r"4 \w+ are set aside, of nobody \(distractors, junk\)", told)
     assert re.search(r"1 \w+ (are|is) set aside, with names that are none of Market-1501's", told)
+
+
+def test_endings_in_capitals_are_read_and_a_folder_that_is_lost_is_said(tmp_path: Path) -> None:
+    keys, folder = market(tmp_path), tmp_path / "bounding_box_test"
+    one = folder / "0002_c1s1_000451_01.jpg"
+    one.rename(one.with_suffix(".JPG"))
+    (folder / "Thumbs.db").write_bytes(b"")
+    shutil.rmtree(tmp_path / "query")
+    data = load(keys)
+    assert f"bounding_box_test/{one.stem}.JPG" in set(data.table["path"])
+    told = said(data)
+    assert "1 files are set aside, with names that are none of Market-1501's" in told
+    assert "test: 10 pictures are listed, officially 23,100" in told
+    assert "the folder 'query' is not there" in told
 
 
 @pytest.mark.parametrize(

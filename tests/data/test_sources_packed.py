@@ -90,6 +90,23 @@ def test_archives_without_groups_and_of_several_files_are_one_data_set(tmp_path:
     assert list(load(only).table["path"]) == ["b.tar#deep/er/1.png"]
 
 
+def test_an_archive_in_a_folder_is_not_taken_for_one_of_its_name(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    zipped(tmp_path / "a.zip", {"woman/1.png": png(10), "man/1.png": png(20)})
+    zipped(tmp_path / "sub" / "a.zip", {"woman/1.png": png(30), "man/1.png": png(40)})
+    keys = {"name": "archive", "root": str(tmp_path), "source": "assigned", "attribute": "gender"}
+    assert "archives that '*' does not name; '**/*' names all: 'sub/a.zip'" in said(load(keys))
+    inner = load(keys | {"files": "sub/*.zip"})
+    assert shades(inner) == [40, 30]
+    assert shades(load(keys | {"files": "**/*.zip"})) == [20, 10, 40, 30]
+    for part in ("train", "val"):
+        (tmp_path / part).mkdir()
+        tarred(tmp_path / part / "s-000.tar", {"1.png": png(len(part)), "1.cls": b"0"})
+    both = load({"name": "webdataset", "root": str(tmp_path), "shards": "*/*.tar"})
+    assert shades(both) == [5, 3]
+    assert "lack" not in said(both)
+
+
 def test_regions_and_manifests_name_pictures_in_archives(tmp_path: Path) -> None:
     zipped(tmp_path / "faces.zip", FACES)
     region = decode(tmp_path / "faces.zip#man/1.png#xywh=1,2,3,4")

@@ -112,6 +112,11 @@ def test_every_source_has_a_suite_that_names_what_is_to_be_set(name: str, tmp_pa
         grouped = [a if isinstance(a, str) else a["name"] for a in keys["attributes"]]
         # of a set that publishes no attributes they are left to be set
         assert {*grouped} <= ({*source.facts.attributes} or {"SET THIS"})
+        # bins are for ages; of what else has no list of values nobody knows whether it is a number
+        binned = {a["name"] for a in keys["attributes"] if "bins" in a}
+        opened = {n for n, a in source.facts.attributes.items() if not a.order}
+        assert binned == opened & {*grouped}
+        assert all(name.lower().startswith("age") for name in binned)
 
 
 def test_what_only_a_person_knows_is_never_filled_in() -> None:

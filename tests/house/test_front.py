@@ -16,8 +16,8 @@ from audit import front
 
 #: these carry out a suite, or need a run of one
 RUN = [
-    "run", "render", "compare", "comparison", "exports", "figures", "gallery", "lab", "narrative",
-    "pages", "rendering", "topics",
+    "run", "facts", "render", "compare", "comparison", "exports", "figures", "gallery", "lab",
+    "narrative", "pages", "rendering", "topics",
 ]  # fmt: skip
 #: this imports torch
 HEAVY = ["learning"]

@@ -36,7 +36,7 @@ from audit.data.yamlfile import validate
 from audit.engine.suite import Suite
 from audit.models.checkpoint import Checkpoint
 from audit.models.config import read_config
-from audit.models.huggingface import load
+from audit.models.huggingface import load, locate
 from audit.models.kinds import KINDS
 from audit.models.kinds.base import Activation
 from audit.models.kinds.clip import ClipConfig, TextTower, VisionTower
@@ -220,7 +220,8 @@ def test_weights_that_are_not_finite_are_refused_in_every_precision(copy: Path, 
     weights["visual_projection.weight"][0, 1] = math.nan
     store(copy, **weights)
     with pytest.raises(InputError, match=r"visual_projection.weight.*not finite"):
-        read(copy)
+        load(str(copy), "cpu")
+    assert "a run reads their values" in locate(str(copy)).unread
 
 
 def test_integers_are_no_weights(copy: Path):

@@ -292,11 +292,11 @@ def test_texts_are_read_to_their_end_or_refused(one: tuple[Path, Any]):
         encoder.encode_texts([fits + " a"])
 
 
-@pytest.mark.parametrize("name", [n for n in NEW if "clip" not in n or n in ("altclip",)])
 def test_a_text_of_which_a_part_is_unknown_is_refused(name: str, one: tuple[Path, Any]):
     encoder = one[1]
     if encoder._words.tokenizer.unk_token_id in encoder._words._split(["a ☃"])[0]:
-        with pytest.raises(InputError, match="would not read all of 'a ☃'.*Reword"):
+        # CLIP's tokenizer puts the end of a text where it does not know a part
+        with pytest.raises(InputError, match="would not read (all of )?'a ☃'.*Reword"):
             encoder.encode_texts(["a ☃"])
     else:
         pytest.fail("the tokenizer of this test knows a snowman")
@@ -394,7 +394,7 @@ def test_weights_that_lack_or_are_too_many_are_refused(name: str, one: Any, copy
     bad.view(-1)[0] = float("nan")
     save_file({**weights, lost: bad}, file, metadata={"format": "pt"})
     with pytest.raises(InputError, match="not finite"):
-        Checkpoint.read(copy, "m")
+        Checkpoint.read(copy, "m").require_finite()
 
 
 @pytest.mark.parametrize("name", ["pair_of_roberta_and_clip"])

@@ -25,7 +25,7 @@ from audit.core.errors import AuditError, InputError
 from audit.models import checkpoint as checkpoints
 from audit.models import hub
 from audit.models.encoder import Encoder, StagedEncoder, digest_of, file_digest, unit_rows
-from audit.models.huggingface import BatchSize, load, locate
+from audit.models.huggingface import BatchSize, load, locate, placed
 from audit.models.planted import PlantedEncoder, picture_key
 from audit.models.preprocessing import Pictures
 
@@ -167,6 +167,21 @@ def test_batch_doubles_until_memory_complains_then_backs_off():
 
     with pytest.raises(AuditError, match="no memory for even one"):
         BatchSize(4, grows=True).run(3, never, 1)
+
+
+def test_a_gpu_too_small_is_a_sentence():
+    class Full(torch.nn.Linear):
+        def to(self, to: object) -> Full:
+            if isinstance(to, torch.device):
+                raise RuntimeError(f"{to} out of memory: tried to allocate")
+            return self
+
+    with pytest.raises(InputError, match=r"m: its weights take .*GiB, which cuda:0.*--device cpu"):
+        placed(Full(2, 2), torch.float32, torch.device("cuda:0"), "m")
+    broken = Full(2, 2)
+    broken.to = lambda to: broken.nothing  # type: ignore[method-assign]
+    with pytest.raises(AttributeError):
+        placed(broken, torch.float32, torch.device("cpu"), "m")
 
 
 def test_a_fixed_batch_stays_fixed():
@@ -568,6 +583,12 @@ def test_a_repository_that_is_not_there(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("huggingface_hub.snapshot_download", missing)
     with pytest.raises(InputError, match="no model on the Hugging Face hub is called 'some/clop'"):
         load("some/clop")
+
+
+def test_an_answer_that_is_no_hubs_is_a_sentence(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: json.loads("<html>"))
+    with pytest.raises(InputError, match=r"some/clip: https://.* answers what no hub.*a proxy or"):
+        load("some/clip")
 
 
 # --- fingerprints

@@ -193,6 +193,12 @@ def test_a_text_tower_embeds_the_texts_of_recorded_pictures(folder: Path) -> Non
         folder, images="wide.parquet", texts=None, text_tower="specimen-even", logit_scale=None
     )
     encoder = load(name, device="cpu")
+    assert not any("logit scale" in caveat for caveat in encoder.card.caveats)
+    stated = yaml.safe_load((folder / "model.yaml").read_text())
+    other = describe(folder, **(stated | {"texts": None, "logit_scale": 20}))
+    assert any(
+        "the text tower's own is" in caveat for caveat in load(other, device="cpu").card.caveats
+    )
     np.testing.assert_array_equal(encoder.encode_texts(["a cat"]), tower.encode_texts(["a cat"]))
     assert encoder.card.logit_scale == tower.card.logit_scale
     assert encoder.card.fingerprint != tower.card.fingerprint
@@ -532,6 +538,15 @@ def test_scores_of_a_stated_scale_are_brought_to_0_to_1(
     assert rows[:, 0].tolist() == pytest.approx(wanted, abs=1e-16)
     assert rows[:, 1].tolist() == pytest.approx(1 - np.array(wanted))  # 'no fight'
     found.require(["no fight", "fight"], ["0", "1"])
+
+
+def test_what_may_have_been_meant_as_scores_is_pointed_at(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("image_id,label,Score,day\na,x,0.2,Mon\nb,y,0.9,Tue\n")
+    (said,) = load(f"predictions:{tmp_path / 't.csv'}").card.caveats
+    assert "('score_column' may name 'Score'): thresholds" in said
+    percent = one_score(tmp_path, "scores: percent", "0.7 0.05").card.caveats
+    assert "All of the system's scores lie between 0 and 1, as probabilities do" in percent[0]
+    assert "as probabilities" not in one_score(tmp_path, "scores: percent", "70 5").card.caveats[0]
 
 
 @pytest.mark.parametrize(

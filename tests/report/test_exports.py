@@ -20,10 +20,13 @@ from worlds import people
 from audit.core.errors import InputError
 from audit.core.rundir import TABLES, Run, open_run
 from audit.core.tables import OK, RATES, REST, WITHHELD
+from audit.data.display import Names
 from audit.engine.run import carry_out
 from audit.engine.suite import load_suite
+from audit.measure.fact_rows import facts
 from audit.measure.measures import measured
 from audit.report.exports import outline, pdf, places
+from audit.report.exports.brief import write_brief
 from audit.report.exports.kinds import KINDS, export
 from audit.report.exports.machine import (
     write_croissant,
@@ -36,6 +39,7 @@ from audit.report.exports.public import REASON, Hidden, cut, told, write_public
 from audit.report.exports.withholding import Cell, Fewest, _Tables, withheld
 from audit.report.exports.word import write_docx
 from audit.report.narrative import save
+from audit.report.page_one_text import BEGINS, ENDS
 from audit.report.render import render
 from audit.store.embeddings import Store
 
@@ -433,6 +437,29 @@ def test_findings_keep_their_verdict_and_lose_their_numbers(run: Run, copy: Run)
 
 
 @pytest.mark.slow
+def test_facts_of_a_copy_tell_nothing_of_a_withheld_group(run: Run, copy: Run) -> None:
+    cells = {(a, g) for a, g in copy.manifest["withheld"]["groups"]}
+    keys = dict(zip(copy.disparities["key"], copy.disparities["status"], strict=True))
+    ids = {f["id"] for f in copy.findings if keys.get(f["evidence"][0]) == WITHHELD}
+    told, before = facts(copy), facts(run)
+    assert cells & {(f.attribute, side.group) for f in before for side in f.sides}
+    assert not cells & {(f.attribute, side.group) for f in told for side in f.sides}
+    hidden = [f for f in told if f.id in ids]
+    assert hidden
+    for fact in hidden:
+        numbers = (fact.gap, fact.low, fact.high, fact.variants, fact.relief, fact.needed)
+        assert numbers == (None,) * 6
+        assert (fact.size, fact.people, fact.not_compared) == (0, 0, "")
+        assert REASON in fact.statement
+    text = (copy.path / "report.md").read_text(encoding="utf-8")
+    first = text[text.index(BEGINS) : text.index(ENDS)]
+    assert "Small groups are withheld" in first
+    names = Names.of(run.dataset["attributes"])
+    for cell in cells:
+        assert f"{names.short(*cell)} " not in first, cell
+
+
+@pytest.mark.slow
 def test_every_text_of_the_copy_is_free_of_small_groups(run: Run, copy: Run) -> None:
     names = {p.name for p in copy.path.rglob("*")}
     assert not any(name.startswith("private") for name in names)
@@ -640,7 +667,28 @@ def documents(copy: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     return {
         "docx": write_docx(copy, folder / "a.docx").read_bytes(),
         "pdf": write_pdf(copy, folder / "a.pdf").read_bytes(),
+        "brief": write_brief(copy, folder / "b.pdf").read_bytes(),
     }
+
+
+@pytest.mark.slow
+def test_a_brief_is_the_first_page_and_who_signs_on_two_pages(
+    copy: Run, documents: dict[str, bytes]
+) -> None:
+    reader = pytest.importorskip("pypdf", reason="the extra 'dev' is not installed")
+    pages = reader.PdfReader(io.BytesIO(documents["brief"])).pages
+    assert len(pages) == 2
+    said = " ".join(" ".join(page.extract_text() for page in pages).split())
+    first = facts(copy)[0]
+    assert first.statement[:20] in said
+    for words in ("Content warning", "How sure", "What to do next", "Signature", "no certificate"):
+        assert words in said
+    assert "Digest of the data set" not in said
+
+
+def test_a_report_without_a_first_page_gives_no_brief(written: Run) -> None:
+    with pytest.raises(InputError, match=r"report\.md has no first page"):
+        write_brief(written, written.path / "b.pdf")
 
 
 @pytest.mark.slow

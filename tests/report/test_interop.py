@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 import sys
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -199,6 +201,39 @@ def test_wandb_is_told_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 # --- build servers ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("code", "makes"), [(0, True), (3, True), (2, False)])
+def test_the_steps_of_the_action_report_this_run_and_keep_its_code(
+    tmp_path: Path, code: int, makes: bool
+) -> None:
+    old, plans = tmp_path / "out of it" / "2026-01-01-old", tmp_path / "out of it" / "plans"
+    for folder in (old, plans):
+        folder.mkdir(parents=True)
+    os.utime(old, (0, 0))
+    tool = tmp_path / "bin" / "clip-audit"
+    tool.parent.mkdir()
+    made = 'mkdir "$4/2026-01-02-new"; ' if makes else ""
+    tool.write_text(
+        f'#!/bin/bash\nprintf "%s|" "$@" >> "{tmp_path}/asked"\n'
+        f'if [ "$1" = run ]; then {made}exit {code}; fi\n'
+    )
+    tool.chmod(0o755)
+    said = {"SUITE": "a suite.yaml", "MODEL": "", "FAIL_ON": "high", "OUT": "out of it"}
+    said |= {"GITHUB_OUTPUT": f"{tmp_path}/output", "PATH": f"{tool.parent}:/usr/bin:/bin"}
+    steps = yaml.safe_load((ROOT / "action.yml").read_text())["runs"]["steps"]
+    run, report = (s["run"] for s in steps if "clip-audit " in s.get("run", ""))
+    shell = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c"]  # as GitHub calls it
+    done = subprocess.run([*shell, run], cwd=tmp_path, env=said)
+    assert done.returncode == code
+    _, _, made_run = (tmp_path / "output").read_text().strip().partition("run=")
+    assert made_run == ("out of it/2026-01-02-new" if makes else "")
+    assert not subprocess.run(
+        [*shell, report], cwd=tmp_path, env=said | {"RUN": made_run}
+    ).returncode
+    asked = (tmp_path / "asked").read_text()
+    assert asked.startswith("run|a suite.yaml|--out|out of it|--fail-on|high|")
+    assert asked.endswith(f"report|{made_run}|--public|public-report|") == makes
 
 
 def test_the_action_and_the_pipeline_gate_on_a_policy() -> None:

@@ -74,6 +74,7 @@ class Adience(Published):
             "ages have gaps: nobody is 3, 7, 13, 21, 33, 44 or 54 years old",
             "not checked at its source: licence, how many pictures the folds list",
         ),
+        forbidden_uses=("any use that is not research",),
         url=_HOME,
     )
 

@@ -36,14 +36,15 @@ class Archived(ByFolder):
 
     def read(self) -> Rows:
         """Every picture of the archives; what else they hold is counted."""
-        packed, solid = archives_of(self.root, self.files)
+        files, solid = archives_of(self.root, self.files)
+        packed = {file.relative_to(self.root).as_posix(): archives.listed(file) for file in files}
         found = [
-            (f"{file.name}#{name}", PurePosixPath(name))
-            for file in packed
-            for name in sorted(archives.listed(file).sizes)
+            (f"{file}#{name}", PurePosixPath(name))
+            for file, held in packed.items()
+            for name in sorted(held.sizes)
             if PurePosixPath(name).name[0] != "."
         ]
-        odd = [f"{file.name}#{name}" for file in packed for name in archives.listed(file).odd]
+        odd = [f"{file}#{name}" for file, held in packed.items() for name in held.odd]
         nested = [name for name, path in found if path.suffix.lower() in _PACKED]
         pictures = {
             name: path.relative_to(self.inside)
@@ -61,6 +62,11 @@ class Archived(ByFolder):
             "which are archives in archives": nested,
             "which are links and the like": odd,
             "which are packed as a whole: unpack them to .tar": solid,
+            f"which are archives that '{self.files}' does not name; '**/*' names all": [
+                path.relative_to(self.root).as_posix()
+                for path in sorted(self.root.glob("*/*"))
+                if path.suffix.lower() in archives.SUFFIXES and path not in files
+            ],
         }
         remarks = tuple(aside(why, names, {}) for why, names in notes.items() if names)
         rows = [(name, path.parts[0]) for name, path in pictures.items()]
@@ -94,7 +100,9 @@ def archives_of(root: Path, pattern: str) -> tuple[list[Path], list[str]]:
         told = f"'{pattern}' is no pattern of file names below root: {error}"
         raise InputError(sentence(told, "Write it as 'faces*.zip'")) from error
     packed = [path for path in found if path.suffix.lower() in archives.SUFFIXES]
-    solid = [path.name for path in found if path.suffix.lower() in archives.SOLID]
+    solid = [
+        path.relative_to(root).as_posix() for path in found if path.suffix.lower() in archives.SOLID
+    ]
     if not packed:
         told = f"{root}: has no zip or tar archive '{pattern}'"
         unpack = f"Pictures in '{solid[0]}' are found once it is unpacked to .tar" if solid else ""

@@ -15,6 +15,7 @@ from audit.core.errors import InputError, sentence
 from audit.data.card import AttributeCard, Card
 from audit.data.manifest import Manifest, read_manifests
 from audit.data.sources.base import Official, Published, Rows
+from audit.data.sources.image_folder import is_picture
 from audit.data.yamlfile import read_text
 
 ATTRIBUTES: Final = (
@@ -70,6 +71,10 @@ class CelebA(Published):
             "all attributes are annotators' words; 'Male', 'Young' and 'Attractive' are opinions",
             "no attribute of race or skin tone",
             "1 to 35 pictures an identity",
+        ),
+        forbidden_uses=(
+            "any use that is not research",
+            "anything commercial",
         ),
         named_people=True,
         url="https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html",
@@ -128,7 +133,7 @@ def _table(path: Path) -> pd.DataFrame:
     ``.csv`` has a header. ``.txt`` may have a count in its first line, which must be right, and a
     header, of one name fewer where it names only what follows the picture; blanks come in runs.
     """
-    if path.suffix == ".csv":
+    if path.suffix.lower() == ".csv":
         table = read_manifests([path], str(path)).table
         return table.rename(columns={table.columns[0]: "file"})
     lines = [line.split() for line in read_text(path, _LARGEST).splitlines()]
@@ -138,7 +143,7 @@ def _table(path: Path) -> pd.DataFrame:
         if rows and len(rows[0][1]) == 1 and rows[0][1][0].isdigit()
         else None
     )
-    header = rows.pop(0)[1] if rows and not rows[0][1][0].endswith((".jpg", ".png")) else []
+    header = rows.pop(0)[1] if rows and not is_picture(rows[0][1][0]) else []
     if not rows:
         raise InputError(sentence(f"{path}: lists no picture", "Get the whole file"))
     width = len(rows[0][1])
@@ -159,6 +164,9 @@ def _table(path: Path) -> pd.DataFrame:
 def _column(path: Path, files: pd.Series) -> pd.Series:
     """What a list of two columns says of these pictures, in their order."""
     table = _table(path)
+    if len(table.columns) != 2:
+        told = f"{path}: rows of {len(table.columns)} values, and a picture and one value are meant"
+        raise InputError(sentence(told, "Blanks separate them in .txt, commas in .csv"))
     said = table.set_index("file").iloc[:, 0]
     if twice := list(said.index[said.index.duplicated()]):
         raise InputError(sentence(f"{path}: lists '{twice[0]}' twice", "Get the file again"))

@@ -92,6 +92,7 @@ class ChicagoFaces(Published):
             "the codebook does not say which expressions a person has: their files do",
             "not checked at its source: licence, its address, what its models agreed to, counts",
         ),
+        forbidden_uses=("anything commercial",),
         named_people=False,
         url=_HOME,
     )

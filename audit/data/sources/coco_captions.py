@@ -59,6 +59,7 @@ class COCOCaptions(Published):
             "no subject ids are published: intervals are too narrow",
             "not checked: that Both and Unsure are the only other values of gender and skin tone",
         ),
+        forbidden_uses=("any use that is not research",),
         url="https://princetonvisualai.github.io/imagecaptioning-bias",
     )
 

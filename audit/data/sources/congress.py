@@ -14,6 +14,7 @@ from audit.data.manifest import Manifest
 from audit.data.remarks import Remark
 from audit.data.sources.base import Official, Published, Rows
 from audit.data.sources.files import table_of
+from audit.data.sources.image_folder import is_picture
 
 _WORDS: Final = {
     "gender": {"F": "female", "M": "male"},
@@ -56,7 +57,7 @@ class Congress(Published):
             "party": AttributeCard(source="assigned", description="as the list has it"),
             "state": AttributeCard(source="assigned", description="that a member stands for"),
         },
-        licence="public domain",
+        licence="public domain, as its README says of the Government Publishing Office; lists CC0",
         consent="not obtained",
         provenance="unitedstates/images and congress-legislators; a row is a member",
         known_limits=(
@@ -64,7 +65,6 @@ class Congress(Published):
             "gender is what the list says, in two values; it has no race",
             "party and state are not to be read off a face: they are groups to compare only",
             "lists of another date name other members",
-            "not checked at its source: licence, columns of the list",
         ),
         named_people=True,
         url=_HOME,
@@ -83,7 +83,8 @@ class Congress(Published):
             table[name] = table[name].replace(words)
         folder = self.folder(f"congress/{self.size}", self.size)
         table["file"] = table["bioguide_id"].map(lambda name: name and f"{name}.jpg")
-        there = {path.name for path in folder.iterdir() if path.suffix.lower() == ".jpg"}
-        others = len(there - set(table["file"]))
+        there = {path.stem: path.name for path in folder.iterdir() if is_picture(path.name)}
+        table["file"] = table["file"].replace({f"{stem}.jpg": at for stem, at in there.items()})
+        others = len({*there.values()} - {*table["file"]})
         told = f"{others:,} portraits are of people whom the list does not name; they are not read"
         return Rows(Manifest(table), listed, folder, (Remark(told),) if others else ())

@@ -10,9 +10,11 @@ from typing import ClassVar, Final
 import pandas as pd
 from pydantic import Field, model_validator
 
+from audit.core.characters import spelt
 from audit.core.errors import InputError, sentence
 from audit.data.card import PROVENANCES, Card, Names, Provenance
 from audit.data.manifest import Manifest
+from audit.data.remarks import Remark
 from audit.data.sources.base import Own, Rows, aside
 from audit.data.withdrawn import list_beside
 
@@ -77,17 +79,24 @@ class ImageFolder(ByFolder):
             else:
                 other.append(name)
         told = "which are in no folder of a class or by their name no picture"
-        remarks = (aside(told, other, {}),) if other else ()
+        remarks = [aside(told, other, {})] if other else []
+        held = {folder for _, folder in rows}
+        if empty := [f"'{spelt(name)}'" for name in folders if name not in held]:
+            remarks.append(Remark(f"no picture is in the folders of classes {', '.join(empty)}"))
         table = pd.DataFrame(rows, columns=["picture", self.attribute], dtype=object)
-        return Rows(Manifest(table), self.root, self.root, remarks, len(other))
+        return Rows(Manifest(table), self.root, self.root, tuple(remarks), len(other))
 
 
 def files_below(folder: Path, beside: Path | None = None) -> list[str]:
-    """Paths of all files in and below a folder but ``beside`` and what a dot in a name hides."""
+    """Paths of all files in and below a folder but ``beside`` and what a dot in a name hides.
+
+    A folder that is a link is not followed: its own path stands for it, so that it is counted.
+    """
     found = []
     for at, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(at, name) for name in names if not name.startswith(".")]
+        links = [name for name in folders if Path(at, name).is_symlink()]
+        found += [Path(at, name) for name in (*names, *links) if not name.startswith(".")]
     return [path.relative_to(folder).as_posix() for path in sorted(found) if path != beside]
 
 

@@ -20,6 +20,11 @@ from audit.data.sources.files import table_of
 
 _HOME: Final = "https://doi.org/10.6084/m9.figshare.5047666"
 _NAME: Final = re.compile(r"(\d{1,3})_\d\d\.jpe?g", re.IGNORECASE)
+#: how many people say so
+_GENDERS: Final = {"female": 49, "male": 53}
+_ETHNICITIES: Final = {
+    "white": 69, "black": 13, "west_asian": 10, "east_asian": 9, "east_asian/white": 1,
+}  # fmt: skip
 _COLUMNS: Final = {"face_age": "age", "face_gender": "gender", "face_eth": "ethnicity"}
 
 
@@ -30,7 +35,9 @@ class London(Published):
 
     about: ClassVar = "102 adults in a studio, who agreed and say their age, gender and ethnicity"
     access: ClassVar = f"no agreement; {_HOME}"
-    official: ClassVar = {"neutral": Official(102), "smiling": Official(102)}
+    official: ClassVar = dict.fromkeys(
+        ("neutral", "smiling"), Official(102, {"gender": _GENDERS, "ethnicity": _ETHNICITIES})
+    )
     facts: ClassVar = Card(
         name="london",
         manifest="london_faces_info.csv",
@@ -41,10 +48,12 @@ class London(Published):
             "gender": AttributeCard(
                 source="self-reported",
                 description="as the person said, in the words of the list",
+                order=tuple(_GENDERS),
             ),
             "ethnicity": AttributeCard(
                 source="self-reported",
                 description="as the person said, in the words of the list",
+                order=tuple(_ETHNICITIES),
             ),
         },
         licence="CC BY 4.0",
@@ -57,7 +66,6 @@ class London(Published):
             "102 people, so few of each group that only large differences are detectable",
             "taken in London in April 2012, in one studio, of adults of 18 to 54 years",
             "two people state no age",
-            "which words gender and ethnicity may have was not checked: any word is taken",
         ),
         named_people=False,
         url=_HOME,
@@ -78,6 +86,9 @@ class London(Published):
             raise InputError(sentence(f"{listed}: has no column 'face_gender'", f"Get {_HOME}"))
         people = table[list(_COLUMNS)].rename(columns=_COLUMNS)
         people.index = pd.Index([_number(name) for name in table["face_id"]])
+        if people.index.has_duplicates:
+            twice = people.index[people.index.duplicated()][0]
+            raise InputError(sentence(f"{listed}: lists the face {twice} twice", f"Get {_HOME}"))
         folder = self.folder(f"{self.expression}_front")
         rows, odd = [], []
         for path in sorted(p for p in folder.iterdir() if p.name[0] != "."):

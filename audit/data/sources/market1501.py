@@ -20,9 +20,12 @@ from audit.data.card import AttributeCard, Card
 from audit.data.manifest import Manifest
 from audit.data.remarks import Remark
 from audit.data.sources.base import Official, Published, Rows, aside, only_one
+from audit.data.sources.image_folder import files_below, is_picture
 from audit.data.sources.matlab import numbers, read_matlab, texts
 
-_NAME: Final = re.compile(r"(?P<identity>-1|\d{4})_c(?P<camera>\d)s(?P<sequence>\d)_\d+_\d+\.jpg")
+_NAME: Final = re.compile(
+    r"(?P<identity>-1|\d{4})_c(?P<camera>\d)s(?P<sequence>\d)_\d+_\d+\.jpg", re.IGNORECASE
+)
 _YES: Final = {1: "no", 2: "yes"}
 #: column of the file: what its codes mean
 CODES: Final[Mapping[str, Mapping[int, str]]] = {
@@ -56,8 +59,8 @@ class Market1501(Published):
         "research only; pictures from the authors of Market-1501, attributes from "
         "https://github.com/vana77/Market-1501_Attribute"
     )
-    # how many pictures a part has was not read at a source
-    official: ClassVar = {"train": Official(None), "test": Official(None)}
+    # as its page counts folders; of query, public readers do
+    official: ClassVar = {"train": Official(12_936), "test": Official(19_732 + 3_368)}
     facts: ClassVar = Card(
         name="market-1501",
         manifest="market_attribute.mat",
@@ -94,6 +97,7 @@ class Market1501(Published):
             "few are old (8 and 5 identities) or young (14 and 2)",
             "the README says that one colour is marked, and for about a tenth none is",
         ),
+        forbidden_uses=("any use that is not research",),
         named_people=False,
         url="https://github.com/vana77/Market-1501_Attribute",
     )
@@ -115,11 +119,13 @@ class Market1501(Published):
         notes += [aside("with names that are none of Market-1501's", odd, {})] if odd else []
         table = found[known].reset_index(drop=True)
         table = table.join(people, on="identity")
-        unseen = [identity for identity in people.index if identity not in set(table["identity"])]
-        if unseen:
+        unseen = people.index[~people.index.isin(table["identity"])]
+        if len(unseen):
             text = f"{len(unseen):,} identities have attributes and no picture, such as {unseen[0]}"
             notes.append(Remark(text))
-        gone = len(nobody) + len(odd)
+        lost = [name for name in _FOLDERS[self.split] if not (self.root / name).is_dir()]
+        notes += [Remark(f"the folder '{name}' is not there") for name in lost]
+        gone = len(nobody) + sum(map(is_picture, odd))
         return Rows(Manifest(table), listed, self.root, (*remarks, *notes), gone)
 
     def _pictures(self) -> tuple[pd.DataFrame, list[str]]:
@@ -127,12 +133,12 @@ class Market1501(Published):
         rows, odd = [], []
         for name in _FOLDERS[self.split]:
             folder = self.folder(name) if name == _FOLDERS[self.split][0] else self.root / name
-            for path in sorted(folder.glob("*.jpg")):
-                said = _NAME.fullmatch(path.name)
+            for file in files_below(folder):
+                said = _NAME.fullmatch(file)
                 if said is None:
-                    odd.append(f"{name}/{path.name}")
+                    odd.append(f"{name}/{file}")
                 else:
-                    rows.append((f"{name}/{path.name}", said["identity"], said["camera"]))
+                    rows.append((f"{name}/{file}", said["identity"], said["camera"]))
         return pd.DataFrame(rows, columns=["file", "identity", "camera"], dtype=object), odd
 
 

@@ -58,7 +58,7 @@ class MIAP(Cut):
         consent="not obtained",
         provenance="Open Images MIAP, Schumann et al. 2021; a row is the box of a person",
         known_limits=(
-            "public photographs of Flickr; nobody shown was asked",
+            "public photographs of Flickr; nobody shown was asked; some are children",
             "the gender presentation of young people was left unknown on purpose",
             "a box may hold parts of other people",
             "a picture is a cluster, as no subject ids are published",

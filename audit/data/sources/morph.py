@@ -61,6 +61,7 @@ class Morph(Published):
             "several pictures a person; most people are men, and most are Black or White",
             "not checked at its source: licence, address, how many pictures, what 'O' stands for",
         ),
+        forbidden_uses=("any use that is not research",),
         url="https://uncw.edu/research/major-centers/face-aging",
     )
 

@@ -93,6 +93,7 @@ class PA100K(Published):
             "independent, and intervals are too narrow",
             "gender is Female or not, age is three bands, all as an annotator saw them",
         ),
+        forbidden_uses=("any use that is not research, unless its authors say otherwise",),
         named_people=False,
         url="https://github.com/xh-liu/HydraPlus-Net",
     )

@@ -100,6 +100,7 @@ class UCFCrime(Published):
             "290 test videos, 140 of them with spans; frames of one video are not independent",
             "not checked at its source: licence; spans are taken to count 30 frames a second",
         ),
+        forbidden_uses=("any use that is not research",),
         url=_HOME,
     )
 

@@ -22,6 +22,7 @@ from audit.data.sources.base import Official, Published, Rows, aside
 
 #: age, gender, race, time; whatever ends a name, since 'jpg.chip.jpg' and ' .jpg' occur
 _NAME: Final = re.compile(r"(\d{1,3})_(\d)_(\d)_\d{8,}[^_]*")
+_BEGINS: Final = re.compile(r"\d{1,3}_")
 #: a name that lacks gender or race, and nobody knows which
 _PART_MISSING: Final = re.compile(r"(\d{1,3})_(?:\d_)?\d{8,}[^_]*")
 _GENDERS: Final = ("male", "female")
@@ -64,10 +65,14 @@ class UTKFace(Published):
         consent="not obtained",
         provenance="UTKFace, Zhang, Song and Qi 2017; a row is a picture of one face",
         known_limits=(
-            "pictures were found on the web; nobody shown was asked",
+            "pictures were found on the web; nobody shown was asked; some are children",
             "no subject ids are published, and near-duplicates occur: intervals are too narrow",
             "labels were estimated by a program and then checked by an annotator",
             "'Others' holds Hispanic, Latino, Middle Eastern and more",
+        ),
+        forbidden_uses=(
+            "any use that is not research",
+            "anything commercial",
         ),
         url="https://susanqq.github.io/UTKFace/",
     )
@@ -79,7 +84,7 @@ class UTKFace(Published):
 
     def read(self) -> Rows:
         """A row a picture, from its name; names with a part missing are set aside and counted."""
-        root, names = self._named()
+        root, names, beside = self._named()
         rows: list[tuple[str, ...]] = []
         lacking: list[str] = []
         other: list[str] = []
@@ -96,31 +101,42 @@ class UTKFace(Published):
             Manifest(table),
             root,
             root,
-            tuple(_set_aside(lacking, other)),
+            (*_set_aside(lacking, other, beside), *self._parts()),
             aside=len(lacking) + len(other),
             nouns=[f"the name '{name}'" for name in table["file"]],
         )
 
-    def _named(self) -> tuple[Path, list[str]]:
-        """The folder of the pictures, and their paths in it."""
+    def _parts(self) -> list[Remark]:
+        """Which parts of the whole pictures are not there."""
+        lost = [part for part in _IN_THE_WILD if not (self.root / part).is_dir()]
+        told = f"{', '.join(lost)} of {', '.join(_IN_THE_WILD)} are not there"
+        return [Remark(told)] if lost and self.faces == "in-the-wild" else []
+
+    def _named(self) -> tuple[Path, list[str], list[str]]:
+        """The folder of the pictures, their paths in it, and other files that lie there."""
         if self.faces == "aligned":
             root = self.folder("UTKFace", ".")
-            names = [n for n in _pictures(root) if ".chip." in n]
+            files = _files_in(root)
+            names = [name for name in files if _is_picture(name) and ".chip." in name.lower()]
             if not names:
                 told = f"{root}: holds no picture '*.jpg.chip.jpg', as aligned faces are called"
                 wild = "Whole pictures are 'faces: in-the-wild'"
-                raise InputError(sentence(told, wild if _pictures(root) else ""))
-            return root, names
-        self.folder(*_IN_THE_WILD)
-        return self.root, [
-            f"{part}/{name}" for part in _IN_THE_WILD for name in _pictures(self.root / part)
-        ]
+                raise InputError(sentence(told, wild if any(map(_is_picture, files)) else ""))
+        else:
+            root = self.folder(*_IN_THE_WILD).parent
+            files = [f"{part}/{name}" for part in _IN_THE_WILD for name in _files_in(root / part)]
+            names = [name for name in files if _is_picture(name)]
+        rest = sorted({*files} - {*names})
+        return root, names, [n for n in rest if _is_picture(n) or _BEGINS.match(Path(n).name)]
 
 
-def _pictures(folder: Path) -> list[str]:
-    if not folder.is_dir():
-        return []
-    return sorted(p.name for p in folder.iterdir() if p.name.lower().endswith(_SUFFIXES))
+def _files_in(folder: Path) -> list[str]:
+    """The names of the files in a folder, none where it isn't there."""
+    return sorted(p.name for p in folder.iterdir() if p.is_file()) if folder.is_dir() else []
+
+
+def _is_picture(name: str) -> bool:
+    return name.lower().endswith(_SUFFIXES)
 
 
 def _word(words: Sequence[str], code: str) -> str:
@@ -128,10 +144,11 @@ def _word(words: Sequence[str], code: str) -> str:
     return words[int(code)] if int(code) < len(words) else code
 
 
-def _set_aside(lacking: Sequence[str], other: Sequence[str]) -> list[Remark]:
+def _set_aside(lacking: Sequence[str], other: Sequence[str], beside: Sequence[str]) -> list[Remark]:
     ages = Counter(Path(name).name.split("_")[0] for name in lacking)
     told = "whose name lacks gender or race"
     return [
         *([aside(told, lacking, {"age": dict(ages.most_common())})] if lacking else []),
         *([aside("whose name has no known form", other, {})] if other else []),
+        *([aside("which are not of this kind by their name", beside, {})] if beside else []),
     ]

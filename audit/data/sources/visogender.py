@@ -41,13 +41,16 @@ class VisoGender(Published):
     such as OO_1.jpg, in any folder below root: those that are not there are counted by gender.
     """
 
-    split: Literal["OO", "OP"] = Field("OO", description="OO: one person, OP: two persons")
+    split: Literal["OO", "OP"] = Field(
+        "OO", description=f"OO: one person, OP: two, and {_OTHER} is an attribute too"
+    )
 
     about: ClassVar = "people at work found on the web, with perceived gender and occupation"
     access: ClassVar = (
         "no agreement; lists on https://github.com/oxai/visogender, pictures at the addresses in "
         "them, each saved under its IDX; never for training"
     )
+    values: ClassVar = {_OTHER: _GENDERS}
     official: ClassVar = {
         "OO": Official(230, {_GENDER: _even(115)}),
         "OP": Official(460, {_GENDER: _even(230), _OTHER: _even(230)}),
@@ -65,11 +68,6 @@ class VisoGender(Published):
             _GENDER: AttributeCard(
                 source="annotator-perceived",
                 description="gender of the person at work, as one of the authors saw it",
-                order=_GENDERS,
-            ),
-            _OTHER: AttributeCard(
-                source="annotator-perceived",
-                description="gender of the other person, as one of the authors saw it; OP only",
                 order=_GENDERS,
             ),
             "Occupation": AttributeCard(
@@ -99,8 +97,10 @@ class VisoGender(Published):
     def describe(self) -> Card:
         """The published card, with the list and the attributes of this part."""
         card = super().describe()
-        kept = {n: a for n, a in card.attributes.items() if n != _OTHER or self.split == "OP"}
-        return card.model_copy(update={"manifest": _LISTS[self.split], "attributes": kept})
+        told = "gender of the other person, as one of the authors saw it"
+        other = AttributeCard(source="annotator-perceived", description=told, order=_GENDERS)
+        attributes = {**card.attributes, **({_OTHER: other} if self.split == "OP" else {})}
+        return card.model_copy(update={"manifest": _LISTS[self.split], "attributes": attributes})
 
     def read(self) -> Rows:
         """The list without names of annotators, and the pictures that were saved."""

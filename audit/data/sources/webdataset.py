@@ -104,7 +104,7 @@ class WebDataset(Own):
         if len(pictures) > 1:
             told = f"{where} has several pictures: {', '.join(sorted(pictures))}"
             raise InputError(sentence(told, f"Name one: 'ending: {sorted(pictures)[0]}'"))
-        name = f"{shard.name}#{key}"
+        name = f"{shard.relative_to(self.root).as_posix()}#{key}"
         columns: dict[str, str | None] = {
             "sample": name, _PICTURE: f"{name}.{pictures[0]}" if pictures else None
         }  # fmt: skip
@@ -160,10 +160,10 @@ def _word(value: object) -> str | None:
 
 def _of_numbers(shards: list[Path]) -> list[Remark]:
     """What is said of numbered shards between which one lacks."""
-    series: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    series: dict[tuple[Path, str], list[tuple[int, str]]] = defaultdict(list)
     for shard in shards:
         if numbered := _SHARD.fullmatch(shard.name):
-            series[numbered[1]].append((int(numbered[2]), shard.name))
+            series[shard.parent, numbered[1]].append((int(numbered[2]), shard.name))
     remarks = []
     for names in series.values():
         lowest, highest = min(names), max(names)

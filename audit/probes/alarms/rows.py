@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.core.arrays import Flags, Floats
-from audit.core.digits import bounds, percent
+from audit.core.digits import bounds, percent, rounded
 from audit.core.rows import Row
 from audit.core.tables import EVERYONE, NOT_JUDGED, OK, UNDEFINED
 from audit.core.verdicts import EITHER_WAY, Verdict, verdicts
@@ -434,7 +434,7 @@ def _apart(points: str) -> str:
 
 def _times(claims: Claims) -> str:
     ratio = float(claims.ratio[0, 0])
-    return f", {ratio:.2g} times" if ratio >= 1.5 else ""
+    return f", {rounded(ratio)} times" if ratio >= 1.5 else ""
 
 
 def _surely(claims: Claims, ratio: float | None) -> str:
@@ -443,7 +443,7 @@ def _surely(claims: Claims, ratio: float | None) -> str:
     bound = float((claims.ratio_below if within else claims.ratio_surely)[0, 0])
     if ratio is None or np.isnan(bound) or (bound <= 1 and not within):
         return ""
-    return f", the ratio {'surely below' if within else 'at least'} {bound:.3g}"
+    return f", the ratio {'surely below' if within else 'at least'} {rounded(bound, 3)}"
 
 
 def _against(row: Row, claims: Claims, ratio: float | None) -> str:

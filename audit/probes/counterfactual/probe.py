@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from audit.core.arrays import Floats, Integers
-from audit.core.digits import share
+from audit.core.digits import rounded, share
 from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest
 from audit.core.rows import Array, Row, Values
@@ -938,7 +938,7 @@ class _Told:
         factor, allowed = (math.exp(abs(row[name]) * scale) for name in ("value", "margin"))
         margin = f"{allowed:.3g} times ({row['margin']:.2g} in cosine)"
         return (
-            f"a factor of {factor:.2g} on its odds ({row['subjects']} families, "
+            f"a factor of {rounded(factor)} on its odds ({row['subjects']} families, "
             f"{self._within(row, 1, '.2g')}); {_judged(row, margin)}"
         )
 

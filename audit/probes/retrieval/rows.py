@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from audit.core.digits import rounded
 from audit.core.rows import Row
 from audit.core.tables import NOT_JUDGED, OK, TOO_FEW, UNDEFINED
 from audit.core.verdicts import Verdict, verdicts
@@ -294,7 +295,7 @@ class _Case:
         return (
             f"Over {over} of '{self.told.probe.task}', the group by {row['attribute']} that gains "
             f"most stands in the top {k} of {row['n']:,} pictures on average "
-            f"{math.exp(row['value']):.2g} times as often as by "
+            f"{rounded(math.exp(row['value']))} times as often as by "
             f"{wanted.get(self.target, f'the shares named ({self.target})')} "
             f"(mean MaxSkew {row['value']:.2f}; {chance}{self._of_all_pictures()}); "
             f"{self._within(row)}{self.told.field.not_ranked}; {_judged(row)}."
@@ -302,15 +303,14 @@ class _Case:
 
     def _query_sentence(self, row: Row, most: int) -> str:
         n, k, share = int(self.told.list_.pool.sum()), row["n"], self.shares[most]
-        wanted = {"uniform": f"an equal share of {100 * share:.0f} %"}
-        wanted["dataset"] = f"its {100 * share:.0f} % of all pictures"
-        named = f"the {100 * share:.0f} % named for it"
+        of = f"{100 * share:.0f} %"
+        wanted = {"uniform": f"an equal share of {of}", "dataset": f"its {of} of all pictures"}
         chance = f"; a ranking by lot gives {row['null_mean']:.2f}, p = {row['p']:.1g}"
         return (
             f"Of the top {k} of {n:,} pictures ranked for '{row['label']}', "
             f"{100 * row['events'] / k:.0f} % ({row['events']}) are with {row['attribute']} "
-            f"{row['group']}, {row['events'] / k / share:.2g} times "
-            f"{wanted.get(self.target, named)} (MaxSkew {row['value']:.2f}"
+            f"{row['group']}, {rounded(row['events'] / k / share)} times "
+            f"{wanted.get(self.target, f'the {of} named for it')} (MaxSkew {row['value']:.2f}"
             f"{'' if self.nulls.reason else chance}{self._of_all_pictures()}); "
             f"{self._within(row)}{self.told.field.not_ranked}; {_judged(row)}."
         )

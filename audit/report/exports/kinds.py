@@ -12,6 +12,7 @@ from audit.core.files import written_aside
 from audit.core.integrity import unedited
 from audit.core.registry import unknown
 from audit.core.rundir import Run
+from audit.report.exports.brief import write_brief
 from audit.report.exports.machine import (
     FOLDER,
     eval_rows,
@@ -30,6 +31,7 @@ from audit.report.exports.word import require_library, write_docx
 KINDS: Final[Mapping[str, tuple[str, Callable[[Run, Path], Path]]]] = {
     "docx": ("report.docx", write_docx),
     "pdf": ("report.pdf", write_pdf),
+    "brief": ("brief.pdf", write_brief),
     "model-index": (f"{FOLDER}/model-index.yaml", write_model_index),
     "eval-results": (f"{FOLDER}/.eval_results/clip-audit.yaml", write_eval_results),
     # beside the tables it names
@@ -44,6 +46,7 @@ KINDS: Final[Mapping[str, tuple[str, Callable[[Run, Path], Path]]]] = {
 _NEEDS: Final[Mapping[str, Callable[[Run], object]]] = {
     "docx": lambda run: require_library("docx", "a Word document"),
     "pdf": lambda run: require_library("reportlab", "a PDF"),
+    "brief": lambda run: require_library("reportlab", "a PDF"),
     "xlsx": lambda run: require_library("openpyxl", "a workbook"),
     "model-index": findings_by_task,
     "eval-results": eval_rows,

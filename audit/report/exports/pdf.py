@@ -56,18 +56,32 @@ def write_pdf(run: Run, to: Path) -> Path:
     Raises:
         InputError: the extra 'export' isn't installed, or the report isn't rendered.
     """
+    return write_text_as_pdf(run, report_of(run), to)
+
+
+def write_text_as_pdf(run: Run, text: str, to: Path, margin: float = 54) -> Path:
+    """Write Markdown about a run as a PDF.
+
+    Args:
+        run: the run, whose folder has the figures.
+        text: a report's Markdown, or a part of one.
+        to: the file.
+        margin: left and right of the text, in points.
+
+    Raises:
+        InputError: the extra 'export' isn't installed.
+    """
     require_library("reportlab", "a PDF")
     from reportlab.lib.pagesizes import A4
     from reportlab.platypus import SimpleDocTemplate
 
-    text = report_of(run)
     _fonts()
     document = SimpleDocTemplate(
         str(to),
         pagesize=A4,
-        leftMargin=54,
-        rightMargin=54,
-        topMargin=50,
+        leftMargin=margin,
+        rightMargin=margin,
+        topMargin=min(50, margin),
         bottomMargin=50,
         title=allowed(f"Bias audit of {run.manifest['model']}"),
         author="clip-audit",

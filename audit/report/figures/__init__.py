@@ -28,6 +28,7 @@ from audit.probes.shift.figures import sources
 from audit.report.figures.calibration import reliability_by_group
 from audit.report.figures.chosen import EDITS, NAMED, ROWS, TEMPLATES
 from audit.report.figures.counts import cells_in_order, group_counts
+from audit.report.figures.facts import leading_facts
 from audit.report.figures.label_ablation import (
     EDIT_COLUMNS,
     edit_in_words,
@@ -58,6 +59,7 @@ __all__ = [
     "group_counts",
     "label_effects",
     "leading_effects",
+    "leading_facts",
     "learning_curves",
     "looks",
     "mitigations",

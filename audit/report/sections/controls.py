@@ -31,6 +31,24 @@ def controls_in_words(run: Run) -> str:
     return told + (f" In {without} no gap could be injected that would be seen." if without else "")
 
 
+def controls_in_short(run: Run) -> str:
+    """What became of the controls, in a sentence; blank where there are none."""
+    done = run.controls[run.controls["comparisons"] > 0]
+    planted = done[done["control"] == "injected"]
+    shuffles = done.loc[done["control"] == "shuffled", ["shuffles", "exceeds_margin"]]
+    number, large = int(shuffles["shuffles"].sum()), int(shuffles["exceeds_margin"].sum())
+    found = int((planted["exceeds_margin"] > 0).sum())
+    told = []
+    if number:
+        told.append(
+            f"with people dealt to groups by lot, a gap exceeded its margin in {large:,} of "
+            f"{number:,} trials"
+        )
+    if len(planted):
+        told.append(f"a gap put in on purpose was found in {found} of {len(planted)}")
+    return f"The analysis was tried out: {'; '.join(told)}." if told else ""
+
+
 def _shuffles_in_words(null: pd.DataFrame, level: float) -> str:
     """In what share of all shuffles something exceeds the margin, and bounds leave out 0."""
     each_ = null["shuffles"].clip(lower=1)  # runs of earlier versions have one and say 0

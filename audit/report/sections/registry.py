@@ -15,6 +15,7 @@ from audit.report.sections import (
     calibration,
     controls,
     disparities,
+    facts,
     groups,
     intersections,
     label_sets,
@@ -25,8 +26,8 @@ from audit.report.sections import (
 
 #: modules whose ``OFFERS`` a template may call
 TOPICS: Final = (
-    calibration, controls, disparities, groups, intersections, label_sets, plan, tasks, verdicts,
-    wordings, work,
+    calibration, controls, disparities, facts, groups, intersections, label_sets, plan, tasks,
+    verdicts, wordings, work,
 )  # fmt: skip
 
 

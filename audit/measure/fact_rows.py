@@ -1,0 +1,291 @@
+"""The facts of a finished run, from its findings and tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from audit.core.evidence import each
+from audit.core.rows import Fields, Record, Row
+from audit.core.rundir import Run
+from audit.core.tables import (
+    ADD,
+    CONDITION,
+    DIFFERENCE,
+    ENSEMBLE,
+    EVERYONE,
+    EXCEEDS,
+    OK,
+    RATE,
+    REST,
+    WORST,
+    records,
+)
+from audit.core.verdicts import Verdict
+from audit.data.display import Names
+from audit.measure.claims import CATEGORY, ERRORS
+from audit.measure.fact_words import Told
+from audit.measure.facts import Asked, Fact, Relief, Side, Variants, merged, ranked
+from audit.measure.findings import size_in_margins
+from audit.measure.metrics import DEFAULT_FAMILY, METRICS
+
+_QUESTION: Final = ("task", "metric", "label", "attribute")
+_KEPT: Final = "_facts"
+#: beyond so many times the subjects of now nothing is promised
+_MOST: Final = 100
+
+
+def facts(run: Run) -> list[Fact]:
+    """What a run found, each thing once, the most harmful and largest first.
+
+    Of a public copy what its tables tell: a fact about a withheld group has no rates and no size.
+    """
+    # kept with the tables that the run keeps: all of a report asks for them
+    if _KEPT not in run.__dict__:
+        tables = _Tables(run)
+        groups = merged(run.findings, tables.asked)
+        found = ranked(_fact(together, tables) for together in groups)
+        run.__dict__[_KEPT] = _told_apart(found)
+    return list(run.__dict__[_KEPT])
+
+
+def _fact(together: Sequence[Fields], tables: _Tables) -> Fact:
+    lead = together[0]
+    sides = tables.sides(lead)
+    told = Told(tables.names, lead, tables.about.get(lead["task"], ""))
+    verdict = Verdict(lead["verdict"])
+    size = size_in_margins(lead)[0]
+    exceeds = verdict is Verdict.EXCEEDS
+    fact = Fact(
+        id=lead["id"],
+        statement=told.statement(sides),
+        title=told.title,
+        asked=told.asked,
+        verdict=verdict,
+        severity=lead["severity"],
+        harm=lead["harm"],
+        role=next((f["role"] for f in together if f.get("role")), ""),
+        **{name: lead[name] for name in _QUESTION},
+        by=told.by,
+        evidence=tuple(f["id"] for f in together),
+        sides=sides,
+        gap=None if lead["estimate"] is None else _size_of(lead["estimate"], lead),
+        low=lead["low"],
+        high=lead["high"],
+        margin=lead["margin"],
+        unit=lead.get("unit", ""),
+        size=size if math.isfinite(size) and size > 0 else 0.0,
+        people=(sides[0].events if verdict is Verdict.SEEN else sides[0].subjects) if sides else 0,
+        not_compared=tables.left_out(lead),
+        caveats=tuple(lead["caveats"]),
+    )
+    return replace(
+        fact,
+        variants=tables.variants(together) if exceeds and sides else None,
+        relief=tables.relief(lead, sides) if exceeds and sides else None,
+        needed=_needed(fact) if verdict is Verdict.INCONCLUSIVE and sides else None,
+    )
+
+
+def _told_apart(found: Sequence[Fact]) -> list[Fact]:
+    """Facts with the task in their names where two tasks ask the same by the same attribute."""
+    tasks: dict[tuple[str, str], set[str]] = {}
+    for fact in found:
+        tasks.setdefault((fact.asked, fact.by), set()).add(fact.task)
+    return [
+        replace(fact, asked=f"{fact.asked}{_in(fact)}", title=f"{fact.title}{_in(fact)}")
+        if len(tasks[fact.asked, fact.by]) > 1
+        else fact
+        for fact in found
+    ]
+
+
+def _in(fact: Fact) -> str:
+    return f" ({fact.task.replace('-', ' ').replace('_', ' ')})"
+
+
+def _size_of(estimate: float, lead: Fields) -> float:
+    """A gap without its sign, which its sides tell; a value in a unit of its own with it."""
+    return float(estimate) if lead.get("unit") else abs(float(estimate))
+
+
+def _needed(fact: Fact) -> int | None:
+    """Subjects a group that would bring the bound nearest to the margin past it, all else alike.
+
+    Bounds narrow with the root of the number of subjects: an extrapolation, and no promise.
+    """
+    if fact.gap is None or fact.low is None or fact.high is None or fact.margin is None:
+        return None
+    away = abs(fact.gap - fact.margin)
+    wide = fact.gap - fact.low if fact.gap > fact.margin else fact.high - fact.gap
+    factor = (wide / away) ** 2 if away > 0 else math.inf
+    if not 1 <= factor <= _MOST:
+        return None
+    subjects = factor * min(side.subjects for side in fact.sides)
+    digits = max(0, math.floor(math.log10(subjects)) - 1)
+    return int(math.ceil(subjects / 10**digits) * 10**digits)
+
+
+@dataclass(frozen=True)
+class _Tables:
+    """What facts read of a run, each table looked through once."""
+
+    run: Run
+
+    @cached_property
+    def names(self) -> Names:
+        return Names.of(self.run.dataset["attributes"])
+
+    @cached_property
+    def about(self) -> Mapping[str, str]:
+        """By task, the attribute that its labels name, in words."""
+        sets = {q["task"]: q["label_sets"] for q in self.run.questions}
+        named = {task: [s.get("attribute") for s in of] for task, of in sets.items()}
+        return {t: self.names.attribute(a[0]) for t, a in named.items() if a and a[0]}
+
+    @cached_property
+    def asked(self) -> Asked:
+        labels: dict[str, list[str]] = {}
+        families: dict[tuple[str, str], frozenset[str]] = {}
+        for question in self.run.questions:
+            task = question["task"]
+            for label in (label for s in question["label_sets"] for label in s["labels"]):
+                labels.setdefault(task, []).append(label["text"])
+                for tag in label["tags"]:
+                    of_it = families.get((task, tag), frozenset())
+                    families[task, tag] = of_it | {label["text"]}
+        return Asked(labels, families, self._apart())
+
+    def _apart(self) -> dict[tuple[str, str, str], frozenset[frozenset[str]]]:
+        d = self.run.disparities
+        pairs = d[(d["comparison"] == DIFFERENCE) & (d["condition"] == ENSEMBLE)]
+        pairs = pairs[(pairs["metric"] == "selection") & (pairs["other"] != REST)]
+        none = {k: frozenset[frozenset[str]]() for k in _keys(pairs, "task", "label", "attribute")}
+        for row in each(pairs[pairs["verdict"] == EXCEEDS]):
+            none[row.task, row.label, row.attribute] |= {frozenset((row.group, row.other))}
+        return none
+
+    @cached_property
+    def rows(self) -> Mapping[str, Row]:
+        """The rows of disparities that findings rest on, by key."""
+        wanted = {key for finding in self.run.findings for key in finding["evidence"]}
+        d = self.run.disparities
+        return {row["key"]: row for row in records(d[d["key"].isin(wanted)])}
+
+    @cached_property
+    def rates(self) -> Mapping[tuple[str, ...], Record]:
+        r = self.run.rates
+        rows = each(r[(r["condition"] == ENSEMBLE) & (r["status"] == OK)])
+        return {(r.task, r.metric, r.label, r.attribute, r.group): r for r in rows}
+
+    def sides(self, lead: Fields) -> tuple[Side, ...]:
+        """The groups of a finding with their rates, the higher first; none where not told."""
+        if lead["verdict"] == Verdict.SEEN:
+            groups: Sequence[str] = (EVERYONE,)
+        elif len(lead["groups"]) == 2 and lead["metric"] in METRICS and not lead.get("unit"):
+            groups = lead["groups"]
+        else:
+            return ()
+        found = [self.rates.get((*(lead[k] for k in _QUESTION), group)) for group in groups]
+        if any(row is None or np.isnan(row.value) for row in found):
+            return ()
+        told = [self._side(row) for row in found if row is not None]
+        return tuple(sorted(told, key=lambda side: -side.value))
+
+    def _side(self, row: Record) -> Side:
+        who = (row.attribute, row.group)
+        people, short = (
+            ("people", "everyone")
+            if row.attribute == EVERYONE
+            else (self.names.people(*who), self.names.short(*who))
+        )
+        return Side(
+            row.group, people, short, row.events, row.n, row.subjects, row.value, row.low, row.high
+        )
+
+    def left_out(self, lead: Fields) -> str:
+        """Groups that were too small to be compared, in words."""
+        rows = [self.rows[key] for key in lead["evidence"] if key in self.rows]
+        named = [group for row in rows for group in str(row["left_out"] or "").split(", ") if group]
+        return ", ".join(self.names.short(lead["attribute"], group) for group in named)
+
+    # ---- prompt variants -------------------------------------------------------------------------
+
+    @cached_property
+    def _curves(self) -> Mapping[tuple[str, ...], list[Record]]:
+        return _by_question(self.run.specifications)
+
+    @cached_property
+    def _single(self) -> Mapping[tuple[str, ...], list[Record]]:
+        d = self.run.disparities
+        alone = (d["comparison"] == WORST) & (d["condition"] != ENSEMBLE) & (d["status"] == OK)
+        return _by_question(d[alone])
+
+    def variants(self, together: Sequence[Fields]) -> Variants | None:
+        """Of the curve of the same two groups, of any finding of the fact; else of templates."""
+        lead = together[0]
+        for finding in together:
+            curve = self._curves.get(tuple(finding[k] for k in _QUESTION))
+            same = curve and {curve[0].group, curve[0].other} == set(finding["groups"])
+            if curve and same and set(finding["groups"]) == set(lead["groups"]):
+                held = sum(row.verdict == EXCEEDS for row in curve)
+                return Variants(held, len(curve), min(row.value for row in curve), True)
+        alone = self._single.get(tuple(lead[k] for k in _QUESTION))
+        if not alone:
+            return None
+        beyond = sum(row.value > row.margin for row in alone)
+        return Variants(beyond, len(alone), min(row.value for row in alone), False)
+
+    # ---- what carries it -------------------------------------------------------------------------
+
+    @cached_property
+    def _edits(self) -> Mapping[tuple[str, ...], list[Record]]:
+        e = self.run.effects
+        lower = (e["comparison"] == RATE) & (e["edit"] != CONDITION) & (e["status"] == OK)
+        lower &= (e["verdict"] == EXCEEDS) & (e["value"] < 0)
+        found: dict[tuple[str, ...], list[Record]] = {}
+        for row in each(e[lower]):
+            key = (row.task, row.metric, row.label, row.attribute, row.group)
+            found.setdefault(key, []).append(row)
+        return found
+
+    def relief(self, lead: Fields, sides: Sequence[Side]) -> Relief | None:
+        """The edit after which the higher rate is lowest; of a label, the rate of its category."""
+        options = list(self._relieving(lead, sides[0].group))
+        if not options:
+            return None
+        best, counted = min(options, key=lambda found: (found[0].after, found[0].edit != "drop"))
+        return Relief(best.edit, best.dropped, best.added, counted, best.before, best.after)
+
+    def _relieving(self, lead: Fields, group: str) -> Iterator[tuple[Record, str]]:
+        metric, label = lead["metric"], lead["label"]
+        rows = [self.rows[key] for key in lead["evidence"] if key in self.rows]
+        family = rows[0]["margin_family"] if rows else DEFAULT_FAMILY
+        if metric == "selection" and family != DEFAULT_FAMILY:
+            metric, label = CATEGORY, family
+        counted = "the share of errors" if metric == ERRORS else f"‘{label}’"
+        for row in self._edits.get((lead["task"], metric, label, lead["attribute"], group), ()):
+            # that a dropped label is chosen no more needs no telling
+            if metric != "selection" or row.edit == ADD:
+                yield row, counted
+
+
+def _by_question(rows: pd.DataFrame) -> dict[tuple[str, ...], list[Record]]:
+    found: dict[tuple[str, ...], list[Record]] = {}
+    for row in each(rows):
+        found.setdefault((row.task, row.metric, row.label, row.attribute), []).append(row)
+    return found
+
+
+def _keys(rows: pd.DataFrame, *columns: str) -> list[tuple[str, str, str]]:
+    named = rows[list(columns)].drop_duplicates()
+    return [(a, b, c) for a, b, c in named.itertuples(index=False, name=None)]
+
+
+__all__ = ["facts"]

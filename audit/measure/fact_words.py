@@ -1,0 +1,200 @@
+"""How facts are said: sentences as people say them, with the digits that intervals support."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from audit.core.digits import bounds, number, percent
+from audit.core.rows import Fields
+from audit.core.tables import ADD, DROP, EVERYONE
+from audit.core.verdicts import Verdict
+from audit.data.display import Names
+from audit.measure.claims import CATEGORY, ERRORS
+from audit.measure.metrics import METRICS, metric_named
+
+if TYPE_CHECKING:
+    from audit.measure.facts import Fact, Relief, Side, Variants
+
+NBSP: Final = "\u00a0"
+#: what ends a finding's own sentence and stands beside a fact
+_BESIDE: Final = re.compile(
+    r"; (?:\d+ % simultaneous bounds|exceeds the m|within the m|inconclusive a)"
+)
+_CHOICE: Final = "selection"
+
+
+@dataclass(frozen=True)
+class Told:
+    """A finding's words: names of attributes and groups, and what its task asks for, if anything.
+
+    ``about``: the attribute that the task's labels name, in words; blank where they name none.
+    """
+
+    names: Names
+    finding: Fields
+    about: str = ""
+
+    @property
+    def by(self) -> str:
+        """The attribute it is by."""
+        return self.names.attribute(self.finding["attribute"])
+
+    @property
+    def asked(self) -> str:
+        """What happened, in two or three words: 'Called ‘thief’'."""
+        metric, label = self.finding["metric"], self.finding["label"]
+        if metric == _CHOICE:
+            return f"Called ‘{label}’"
+        if metric == CATEGORY:
+            return f"Given a ‘{label}’ label"
+        if metric == ERRORS:
+            return f"Wrong about {self.about}" if self.about else "Given a wrong label"
+        known = metric_named(metric)
+        said = known.noun(label) if known else metric.replace("_", " ")
+        return _upper(said + (f", ‘{label}’" if label and not known else ""))
+
+    @property
+    def title(self) -> str:
+        """What the fact says, in a few words."""
+        metric, verdict = self.finding["metric"], Verdict(self.finding["verdict"])
+        what = self.asked
+        if metric in (_CHOICE, CATEGORY):
+            what = f"‘{self.finding['label']}’" + (" labels" if metric == CATEGORY else "")
+        elif metric == ERRORS:
+            what = f"Errors about {self.about}" if self.about else "Errors"
+        if self.finding["attribute"] == EVERYONE:
+            return what
+        many = metric in (CATEGORY, ERRORS)
+        said = {
+            Verdict.EXCEEDS: f"{what} differ{'' if many else 's'} by {self.by}",
+            Verdict.WITHIN: f"{what} differ{'' if many else 's'} little by {self.by}",
+        }
+        return said.get(verdict, f"{what} by {self.by}")
+
+    def statement(self, sides: Sequence[Side]) -> str:
+        """The fact in a sentence; its finding's own where no two rates are known."""
+        if len(sides) == 2:
+            return f"{self._rates(*sides)}{self._end(sides)}."
+        if len(sides) == 1:
+            return f"Gives a ‘{self.finding['label']}’ label to {_of(sides[0], sides[0].people)}."
+        return self.plain(self.finding["statement"])
+
+    def _rates(self, one: Side, other: Side) -> str:
+        metric, label = self.finding["metric"], self.finding["label"]
+        first, then = _of(one, one.people), _of(other, other.short)
+        if metric == _CHOICE and not one.events:
+            return f"Calls nobody ‘{label}’, whatever the {self.by}: {first}, and {then}"
+        if metric == _CHOICE and first.endswith("’"):
+            # two names side by side change places where both are written from right to left
+            return f"Chooses ‘{label}’ for {first}, and for {then}"
+        if metric == _CHOICE:
+            return f"Calls {first} ‘{label}’, and {then}"
+        if metric == CATEGORY:
+            return f"Gives a ‘{label}’ label to {first}, and to {then}"
+        if metric == ERRORS and self.about:
+            return f"Gets the {self.about} of {first} wrong, and of {then}"
+        if metric == ERRORS:
+            return f"Gives a wrong label to {first}, and to {then}"
+        return f"For {first}, and for {then}, {METRICS[metric].clause(label)}"
+
+    def _end(self, sides: Sequence[Side]) -> str:
+        """What follows from the bounds, where the two rates don't say it."""
+        f, verdict = self.finding, Verdict(self.finding["verdict"])
+        ratio = (f.get("ratio") or {}).get("margin")
+        margin = f"{100 * f['margin']:g} points" + (f" or {ratio:g} times" if ratio else "")
+        if verdict is Verdict.WITHIN:
+            return f": no two groups differ by as much as {margin}"
+        if verdict is Verdict.INCONCLUSIVE:
+            return f": whether they differ by {margin} stays open"
+        if ratio and (f["low"] or 0.0) <= f["margin"]:
+            return f": more than {ratio:g} times as often"
+        return ""
+
+    def plain(self, text: str) -> str:
+        """A sentence with attributes as they are said, without what stands beside it: the bounds.
+
+        Of a withheld value, or one that could not be had, nothing is left out.
+        """
+        text = re.sub(r" \(\d+ % simultaneous bounds[^()]*\)", "", text)
+        text = _BESIDE.split(text)[0].removesuffix(".") + "."
+        for part in dict.fromkeys(self.finding["attribute"].split(" x ")):
+            if "_" in part:
+                text = re.sub(rf"\b{re.escape(part)}\b", self.names.attribute(part), text)
+        return text
+
+
+def _of(side: Side, who: str) -> str:
+    """How many of whom: '94 of 94 people in yellow clothes', 'none of 101 in black clothes'."""
+    events = f"{side.events:,}" if side.events else "none"
+    if side.n != side.subjects:
+        return f"{events} of {side.n:,} pictures of {side.people}"
+    return f"{events} of {side.n:,} {who}"
+
+
+def _upper(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+# ---- numbers of a fact ---------------------------------------------------------------------------
+
+
+def rate(side: Side) -> str:
+    """A rate in percent with the digits that its interval supports; none and all are whole."""
+    if side.value in (0, 1):
+        return f"{100 * side.value:.0f}{NBSP}%"
+    return f"{percent(side.value, side.low, side.high)}{NBSP}%"
+
+
+def rate_of(side: Side) -> str:
+    """A rate and whose it is: '7 % of women', '97 % in teal clothes'.
+
+    The number comes first: after a name that is written from right to left it would move.
+    """
+    return f"{rate(side)} {'of ' if side.short == side.people else ''}{side.short}"
+
+
+def points(fact: Fact) -> str:
+    """The gap with its bounds: '100 points (89 to 100)', or in its own unit."""
+    if fact.gap is None:
+        return ""
+    low, high = fact.low, fact.high
+    if fact.unit:
+        ends = [number(end, low, high) for end in (low, high) if end is not None]
+        within = f" ({' to '.join(ends)})" if len(ends) == 2 else ""
+        return f"{number(fact.gap, low, high)}{within} {fact.unit}"
+    if low is None or high is None:
+        return f"{100 * fact.gap:.0f}{NBSP}points"
+    value = percent(fact.gap, low, high)
+    return f"{value}{NBSP}point{'' if value == '1' else 's'} ({bounds(low, high)})"
+
+
+def variants_in_words(variants: Variants) -> str:
+    """In how many prompt variants a fact holds."""
+    least = f"{100 * variants.least:.0f}{NBSP}points"
+    many = variants.of > 1
+    if variants.judged:
+        told = f"Holds in {variants.holds} of {variants.of} prompt variants"
+    elif not many:
+        return "Asked in one prompt only."
+    else:
+        told = f"Larger than the margin in {variants.holds} of {variants.of} prompts"
+    return f"{told} (at least {least} in each)." if variants.holds == variants.of else f"{told}."
+
+
+def edit_in_words(edit: str, dropped: str, added: str) -> str:
+    """What was changed about a label set: 'without ‘thief’', 'with ‘child’ added' ..."""
+    if edit == DROP:
+        return f"without ‘{dropped}’"
+    if edit == ADD:
+        return f"with ‘{added}’ added"
+    return f"‘{added}’ in place of ‘{dropped}’"
+
+
+def relief_in_words(relief: Relief) -> str:
+    """What relieves a fact: the edit, and the rate before and after."""
+    edit = _upper(edit_in_words(relief.edit, relief.dropped, relief.added))
+    before, after = (f"{100 * v:.0f}{NBSP}%" for v in (relief.before, relief.after))
+    return f"{edit}, {relief.counted} falls there from {before} to {after}."

@@ -1,0 +1,333 @@
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from typing import cast
+
+import pytest
+
+from audit.core.digits import number, rounded
+from audit.core.errors import InputError
+from audit.core.resources import shipped
+from audit.core.rows import Row
+from audit.core.verdicts import Verdict
+from audit.data.card import AttributeCard
+from audit.data.display import Display, Names
+from audit.data.yamlfile import load_yaml, validate
+from audit.measure.fact_words import Told, points, rate, rate_of, relief_in_words, variants_in_words
+from audit.measure.facts import Asked, Fact, Relief, Side, Variants, merged, ranked
+from audit.measure.findings import size_in_margins
+
+EXCEEDS, WITHIN, OPEN = "exceeds margin", "within margin", "inconclusive"
+NAMES = Names({})
+
+
+def finding(label: str = "thief", attribute: str = "colour", **more: object) -> Row:
+    """A finding of a gap of 60 points (50 to 70), ``more`` changed."""
+    given: Row = {
+        "task": "t",
+        "metric": "selection",
+        "label": label,
+        "attribute": attribute,
+        "groups": ["yellow", "black"],
+        "verdict": EXCEEDS,
+        "severity": "medium",
+        "harm": "stereotyping",
+        "estimate": 0.6,
+        "low": 0.5,
+        "high": 0.7,
+        "margin": 0.05,
+        "statement": "said",
+        "caveats": [],
+        "role": "",
+    }
+    found = given | more
+    name = f"{found['metric']}.{found['label']}.{found['attribute']}.{found['groups']}"
+    return {"id": name, "evidence": [name], **found}
+
+
+def grouped(found: Sequence[Row], asked: Asked | None = None) -> list[list[str]]:
+    """Which findings are told together, by label and attribute."""
+    return [
+        [f"{f['label']}/{f['attribute']}" for f in one]
+        for one in merged(found, Asked() if asked is None else asked)
+    ]
+
+
+SUSPICION = Asked(families={("t", "suspicion"): frozenset({"thief", "burglar"})})
+
+
+def category(**more: object) -> Row:
+    return finding("suspicion", metric="family_selection", **more)
+
+
+# ---- what says one thing -------------------------------------------------------------------------
+
+
+def test_a_category_is_told_with_the_label_that_carries_it() -> None:
+    found = [
+        finding("thief"),
+        finding("burglar", groups=["teal", "black"]),
+        category(estimate=0.62),
+    ]
+    assert grouped(found, SUSPICION) == [["thief/colour", "suspicion/colour"], ["burglar/colour"]]
+
+
+def test_a_category_larger_than_each_label_by_a_margin_leads_them() -> None:
+    found = [finding("thief", estimate=0.3), finding("burglar", estimate=0.3), category()]
+    assert grouped(found, SUSPICION) == [["suspicion/colour", "thief/colour", "burglar/colour"]]
+
+
+def test_a_category_of_another_group_or_verdict_stays_its_own() -> None:
+    other = category(groups=["teal", "black"])
+    assert len(grouped([finding("thief"), other], SUSPICION)) == 2
+    assert len(grouped([finding("thief"), category(verdict=OPEN)], SUSPICION)) == 2
+    # what is open of a category is open of its labels, whichever groups are furthest apart
+    still = [finding("thief", verdict=OPEN, groups=["red", "blue"]), category(verdict=OPEN)]
+    assert grouped(still, SUSPICION) == [["suspicion/colour", "thief/colour"]]
+
+
+CROSSED = {"attribute": "colour x hair", "groups": ["yellow x long", "black x short"]}
+
+
+@pytest.mark.parametrize(
+    ("crossed", "alone"),
+    [
+        ({"estimate": 0.64, "low": 0.4}, False),  # larger by less than the margin
+        ({"estimate": 0.8, "low": 0.55}, False),  # by more, but not surely larger
+        ({"estimate": 0.8, "low": 0.65}, True),
+        ({"estimate": 0.3, "verdict": OPEN}, False),
+    ],
+)
+def test_an_intersection_is_a_fact_of_its_own_where_it_is_surely_worse(
+    crossed: Row, alone: bool
+) -> None:
+    found = [finding(), finding(**cast(Row, CROSSED) | crossed)]
+    assert (len(grouped(found)) == 2) == alone
+
+
+def test_what_is_open_is_not_hidden_behind_what_is_within_its_margin() -> None:
+    within = finding(verdict=WITHIN, estimate=0.01)
+    still = finding(**cast(Row, CROSSED), verdict=OPEN)
+    assert len(grouped([within, still])) == 2
+    beyond = finding(**cast(Row, CROSSED))
+    assert len(grouped([finding(verdict=OPEN), beyond])) == 2
+    # and an intersection whose attributes nobody asked about stays
+    assert len(grouped([beyond])) == 1
+
+
+def test_two_labels_of_a_set_of_two_are_one_fact_of_the_worse() -> None:
+    two = Asked(labels={"t": ["guest", "thief"]})
+    guest = finding("guest", groups=["black", "yellow"], severity="low")
+    assert grouped([guest, finding("thief")], two) == [["thief/colour", "guest/colour"]]
+    alike = [finding("thief", severity="low"), guest]
+    assert grouped(alike, two) == [["guest/colour", "thief/colour"]]
+    three = Asked(labels={"t": ["guest", "thief", "child"]})
+    assert len(grouped([guest, finding("thief")], three)) == 2
+
+
+def test_a_label_that_a_group_gets_less_for_a_larger_one_is_told_with_it() -> None:
+    large = finding("executive", groups=["African", "Asian"], estimate=0.9)
+    less = finding("doctor", groups=["mixed", "African"], estimate=0.5)
+    pairs = {("t", "doctor", "colour"): frozenset({frozenset({"mixed", "African"})})}
+    told = ["executive/colour", "doctor/colour"]
+    assert grouped([large, less], Asked(apart=pairs)) == [told]
+    # something is left among the others
+    more = {("t", "doctor", "colour"): frozenset({frozenset({"mixed", "Asian"})})}
+    assert len(grouped([large, less], Asked(apart=more))) == 2
+    # nothing is known of the other pairs, as in a public copy
+    assert len(grouped([large, less])) == 2
+    assert len(grouped([large, less | {"severity": "high"}], Asked(apart=pairs))) == 2
+
+
+def test_every_finding_is_told_once() -> None:
+    found = [
+        finding("thief"), finding("burglar", severity="low"), category(),
+        finding("thief", **cast(Row, CROSSED)), category(**cast(Row, CROSSED)),
+        finding("thief", "hair", verdict=OPEN), finding("x", unit="d", groups=[]),
+        finding("x", unit="d", groups=[], statement="another depth"),
+        finding("thief", role="primary"),
+    ]  # fmt: skip
+    together = merged(found, SUSPICION)
+    assert sum(map(len, together)) == len(found)
+    leads = [one[0] for one in together]
+    assert [f["role"] for f in leads if f["label"] == "thief" and f["attribute"] == "colour"] == [
+        "primary"
+    ]
+
+
+# ---- order ---------------------------------------------------------------------------------------
+
+
+def fact(**more: object) -> Fact:
+    given: Row = {
+        "id": "a", "statement": "s", "title": "t", "asked": "Called", "verdict": EXCEEDS,
+        "severity": "medium", "harm": "h", "role": "", "task": "t", "metric": "selection",
+        "label": "l", "attribute": "a", "by": "a",
+        "evidence": ("a",), "size": 5.0, "people": 10,
+    }  # fmt: skip
+    found = given | more
+    return Fact(**{**found, "verdict": Verdict(found["verdict"])})
+
+
+def test_facts_are_ranked_by_harm_then_margins_then_people() -> None:
+    facts = [
+        fact(id="open", severity="low", verdict=OPEN),
+        fact(id="primary", severity="low", verdict=OPEN, role="primary"),
+        fact(id="few", size=9.2, people=3),
+        fact(id="many", size=8.8, people=30),
+        fact(id="small", size=2.0, people=900),
+        fact(id="harm", severity="high", size=1.0),
+        fact(id="low", severity="low", size=99.0),
+    ]
+    order = ["harm", "many", "few", "small", "low", "primary", "open"]
+    assert [f.id for f in ranked(facts)] == order
+    assert [f.id for f in ranked(facts[::-1])] == order
+
+
+def test_a_size_is_what_is_sure_in_margins() -> None:
+    assert size_in_margins(finding()) == pytest.approx((10, 12))
+    assert size_in_margins(finding(low=None, high=None, estimate=None)) == (0, 0)
+    by_ratio = finding(low=0.01, ratio={"low": 4.0, "margin": 2.0})
+    assert size_in_margins(by_ratio)[0] == pytest.approx(2)
+    # twice and half are equally far from once
+    half = finding(unit="times", margin=1.25, estimate=0.5, low=0.4, high=0.64)
+    assert size_in_margins(half)[0] == pytest.approx(2)
+
+
+# ---- words ---------------------------------------------------------------------------------------
+
+
+def side(attribute: str, group: str, events: int, n: int, names: Names = NAMES) -> Side:
+    who = names.people(attribute, group), names.short(attribute, group)
+    return Side(group, *who, events, n, n, events / n, events / n, events / n)
+
+
+def said(found: Row, one: tuple[int, int], other: tuple[int, int], **more: str) -> str:
+    sides = [
+        side(found["attribute"], group, *counted)
+        for group, counted in zip(found["groups"], (one, other), strict=True)
+    ]
+    return Told(NAMES, found, **more).statement(sides)
+
+
+YELLOW = {"attribute": "clothing_colour", "groups": ["yellow", "black"]}
+
+
+def test_a_fact_is_said_as_people_say_it() -> None:
+    told = said(finding("criminal", **cast(Row, YELLOW)), (94, 94), (0, 101))
+    assert told == (
+        "Calls 94 of 94 people in yellow clothes ‘criminal’, and none of 101 in black clothes."
+    )
+    crossed = {"attribute": "gender x hair_style", "groups": ["male x long", "female x long"]}
+    wrong = finding("any label", metric="misclassification", **cast(Row, crossed))
+    assert said(wrong, (73, 99), (1, 99), about="gender") == (
+        "Gets the gender of 73 of 99 men with long hair wrong, and of 1 of 99 women with long hair."
+    )
+    family = finding("crime", metric="family_selection", attribute="age", groups=["30-49", "60+"])
+    assert said(family, (9, 1280), (0, 9)) == (
+        "Gives a ‘crime’ label to 9 of 1,280 people aged 30 to 49, "
+        "and to none of 9 aged 60 or more."
+    )
+
+
+def test_what_is_open_or_within_says_so_and_is_no_certificate() -> None:
+    gender = {"attribute": "gender", "groups": ["male", "female"]}
+    within = finding(**cast(Row, gender), verdict=WITHIN)
+    assert said(within, (50, 640), (44, 640)).endswith(
+        "women: no two groups differ by as much as 5 points."
+    )
+    still = finding(**cast(Row, gender), verdict=OPEN, ratio={"margin": 1.25})
+    assert said(still, (50, 640), (44, 640)).endswith(
+        "women: whether they differ by 5 points or 1.25 times stays open."
+    )
+    assert Told(NAMES, still).title == "‘thief’ by gender"
+    assert Told(NAMES, within).title == "‘thief’ differs little by gender"
+
+
+def test_where_subjects_repeat_pictures_are_counted() -> None:
+    shown = side("gender", "female", 3, 9)
+    told = Told(NAMES, finding()).statement([dataclasses.replace(shown, subjects=4)] * 2)
+    assert told == "Calls 3 of 9 pictures of women ‘thief’, and 3 of 9 pictures of women."
+
+
+@pytest.mark.parametrize(
+    ("label", "attribute", "group"),
+    [("चोर", "कपड़ों का रंग", "काला"), ("لص", "لون الملابس", "أسود"), ("小偷", "衣服颜色", "黑色")],
+)
+def test_words_of_any_script_stay_as_they_are_and_groups_keep_their_noun(
+    label: str, attribute: str, group: str
+) -> None:
+    found = finding(label, attribute, groups=[group, group])
+    told = said(found, (3, 4), (1, 4))
+    assert told == (
+        f"Chooses ‘{label}’ for 3 of 4 people whose {attribute} is ‘{group}’, "
+        f"and for 1 of 4 whose {attribute} is ‘{group}’."
+    )
+
+
+def test_a_value_in_a_unit_of_its_own_keeps_its_sentence_without_column_names() -> None:
+    given = (
+        "By clothing_colour: d is 1 (95 % simultaneous bounds 0.5 to 1.5); exceeds the margin of 0."
+    )
+    found = finding("x", "clothing_colour", unit="d", statement=given)
+    assert Told(NAMES, found).statement([]) == "By clothing colour: d is 1."
+
+
+def test_numbers_have_their_unit_and_the_digits_that_bounds_support() -> None:
+    assert points(fact(gap=0.6, low=0.5, high=0.7)) == "60\u00a0points (50 to 70)"
+    assert points(fact(gap=0.0123, low=0.01, high=0.015)) == "1.2\u00a0points (1.0 to 1.5)"
+    assert points(fact(gap=123.0, low=90.0, high=150.0, unit="d")) == "120 (90 to 150) d"
+    assert points(fact()) == ""
+    assert rate(side("gender", "male", 1, 2)) == "50.00\u00a0%"
+    assert rate(side("gender", "male", 2, 2)) == "100\u00a0%"
+    assert rate_of(side("gender", "male", 2, 2)) == "100\u00a0% of men"
+    assert rate_of(side("clothing_colour", "teal", 0, 2)) == "0\u00a0% in teal clothes"
+    assert "e" not in number(-98.0, None, None) + number(100.0, 1.0, 199.0)
+    assert number(100.0, None, None) == "100"
+    assert [rounded(v) for v in (123.4, -98.7, 0.00012, 1234567.0)] == [
+        "120", "-99", "0.00012", "1,200,000",
+    ]  # fmt: skip
+
+
+def test_variants_and_what_relieves_are_told() -> None:
+    assert variants_in_words(Variants(18, 18, 0.75, True)) == (
+        "Holds in 18 of 18 prompt variants (at least 75\u00a0points in each)."
+    )
+    assert variants_in_words(Variants(3, 5, 0.01, False)) == (
+        "Larger than the margin in 3 of 5 prompts."
+    )
+    relief = Relief("drop", "thief", "", "‘suspicion’", 1.0, 0.02)
+    assert relief_in_words(relief) == (
+        "Without ‘thief’, ‘suspicion’ falls there from 100\u00a0% to 2\u00a0%."
+    )
+
+
+# ---- display names -------------------------------------------------------------------------------
+
+
+def test_a_card_says_how_its_attributes_and_groups_are_said() -> None:
+    card = {"name": "coat", "people": "people in a {} coat", "groups": {"none": "people uncoated"}}
+    names = Names.of({"c_1": {"display": card}})
+    assert names.attribute("c_1") == "coat"
+    assert names.people("c_1", "red") == "people in a red coat"
+    assert names.short("gender x c_1", "male x red") == "men in a red coat"
+    assert names.people("c_1", "none") == "people uncoated"
+    assert names.people("c_1", "unknown") == "people whose coat is not known"
+
+
+def test_a_display_without_a_place_is_a_sentence() -> None:
+    given = {"source": "generator", "display": {"people": "people in a coat"}}
+    with pytest.raises(InputError, match=re.escape("write '{}' once")):
+        validate(AttributeCard, given, "card.yaml")
+
+
+def test_common_colours_never_stand_without_their_noun() -> None:
+    bundled: Mapping[str, object] = load_yaml(shipped("label_sets") / "display.yaml")
+    assert bundled
+    for name in bundled:
+        validate(Display, bundled[name])
+        for group in ("black", "white"):
+            assert NAMES.people(name, group) not in (group, f"people {group}")
+            assert re.search(rf"{group}’?( \w+|$)", NAMES.people(name, group))
