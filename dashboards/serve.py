@@ -76,6 +76,7 @@ class OnlyHere:
 def main() -> None:
     """Serve until stopped; pages find RUNS and what follows it in ``sys.argv``, from 1 on."""
     port = int(sys.argv.pop(1))
+    ahead.begin()
     ahead.WAITING.append(ahead.prepare)
     page = Path(__file__).with_name("app.py")
     app = st.App(page, middleware=[Middleware(OnlyHere, port=port)])

@@ -383,16 +383,21 @@ def diff(
 def train(
     config: Annotated[str, typer.Argument(help="a bundled training config or a YAML file")],
     out: Annotated[Path, typer.Option(help="folder of the model")],
-    pictures: Annotated[Path, typer.Option(help="folder of the training pictures")],
+    pictures: Annotated[
+        Path | None, typer.Option(help="in place of the config's feed.path")
+    ] = None,
     device: Device = "auto",
     seed: Annotated[int | None, typer.Option(help="another seed than the config's")] = None,
     resume: Annotated[bool, typer.Option(help="go on from the last checkpoint")] = True,
 ) -> None:
-    """Train a small CLIP from scratch on rendered people."""
-    from audit.training.train import train as train_model
+    """Train a CLIP on pairs of pictures and captions; says beforehand how long it will take."""
+    from audit.training.specimens import train_from
+    from audit.training.trainer import Limits
 
-    train_model(config, out, pictures=pictures, device=device, seed=seed, resume=resume)
-    say(f"model: {out}")
+    done = train_from(config, out, pictures, seed, Limits(device, resume=resume))
+    if done is not None:
+        broken = f", {done.broken:,} pairs set aside (broken.jsonl)" if done.broken else ""
+        say(f"model: {out}{broken}")
 
 
 @app.command()

@@ -28,7 +28,7 @@ FIGURES: Final = "figures"
 _REPORT: Final = ("report.md", "report.html")
 #: what lies beside sealed files and renderings by right: the author's words, and exports
 _BESIDE: Final = frozenset(
-    {MANIFEST, RENDERINGS, "narrative.yaml", "exports", "report.docx", "report.pdf"}
+    {MANIFEST, RENDERINGS, "narrative.yaml", "exports", "report.docx", "report.pdf", "brief.pdf"}
     | {"croissant.json"}
 )
 #: most files that a sentence names

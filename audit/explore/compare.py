@@ -32,6 +32,7 @@ from audit.core.integrity import unedited
 from audit.core.registry import unknown
 from audit.core.rows import Fields, Row
 from audit.core.rundir import Run
+from audit.core.schema import Columns
 from audit.core.tables import CHANGES, DIFFERENCE, ENSEMBLE, OK, WORST, keys_of
 from audit.core.verdicts import JUDGED, Verdict, size_bounds, verdicts
 from audit.data.labels import LabelSet
@@ -93,7 +94,7 @@ def compare(
     tasks = shared_tasks(run_a, run_b, task, other_task)
     confidence = confidence_of(run_a)
     people = _People.of(shared_pictures(run_a, run_b), run_a.suite["seed"], confidence.resamples)
-    tables = []
+    tables: list[Columns] = []
     for of_a, of_b in tasks:
         a, b = _Side(run_a, of_a, condition), _Side(run_b, of_b, other_condition or condition)
         for both in _questions(a, b, people.ids):
@@ -102,7 +103,8 @@ def compare(
                 tables += _tables(_Family(a, b, both, groups, sample, confidence))
     if not tables:
         raise InputError(nothing_shared(tasks))
-    return CHANGES.joined(tables)
+    table = CHANGES.stacked(tables)  # one frame and its keys at once: a hundred take a second
+    return table.assign(key=keys_of(table[list(_KEY)]))
 
 
 def largest(changes: pd.DataFrame, comparison: str, most: int = 10) -> pd.DataFrame:
@@ -298,7 +300,7 @@ class _Family:
     def pairs(self) -> Pairs:
         return Pairs.of(self.standing[0] == OK, self.groups.names)
 
-    def table(self, columns: Fields, one: Integers, other: Integers) -> pd.DataFrame:
+    def table(self, columns: Fields, one: Integers, other: Integers) -> Columns:
         """Rows of labels by comparisons from arrays (Q, P); ``one, other`` (Q, P) are groups."""
         names, at = np.array(self.groups.names, dtype=object), np.arange(len(one))[:, np.newaxis]
         s, _, gained, lost = self.parts
@@ -322,22 +324,21 @@ class _Family:
             "family": f"{self._tasks}, {self.both.metric}, by {self.groups.attribute}",
             "margin": self.margins,
         }
-        table = pd.DataFrame(CHANGES.laid_out(every | dict(columns), one.shape))
-        return table.assign(key=keys_of(table[list(_KEY)]))
+        return CHANGES.laid_out(every | dict(columns), one.shape)
 
     @property
     def _tasks(self) -> str:
         return " and ".join(dict.fromkeys((self.a.task, self.b.task)))
 
 
-def _tables(family: _Family) -> list[pd.DataFrame]:
+def _tables(family: _Family) -> list[Columns]:
     """All changes of one family; nothing where there are no two groups."""
     if len(family.groups.names) < 2:
         return []
     return [_differences(family), _worst(family)]
 
 
-def _differences(family: _Family) -> pd.DataFrame:
+def _differences(family: _Family) -> Columns:
     """The changes of all pairs, each turned so that the larger of its two gaps is positive."""
     pairs, (before, after, gained, lost) = family.pairs, family.parts
     sides = pairs.one, pairs.other
@@ -375,7 +376,7 @@ def _turn(low: Floats, high: Floats, turned: Flags) -> Bounds:
     return np.where(turned, -high, low), np.where(turned, -low, high)
 
 
-def _worst(family: _Family) -> pd.DataFrame:
+def _worst(family: _Family) -> Columns:
     """The change of the largest gap between any two groups."""
     third = 1 - (1 - family.confidence.level) / 3
     found = change_of_largest_gap(family.parts, family.pairs, third)

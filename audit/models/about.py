@@ -37,12 +37,17 @@ def kind_card(kind: type[Dual]) -> str:
         [
             said,
             "",
-            f"model_type: {kind.model_type} (transformers' {kind.model})",
+            f"model_type: {kind.model_type} ({_built_by(kind)})",
             f"for example: {kind.example}",
             f"texts: {_READ[kind.reading]}",
             f"scores: {Scoring(kind=kind.scores).meaning}",
         ]
     )
+
+
+def _built_by(kind: type[Dual]) -> str:
+    own = kind.built is not Dual.built
+    return f"{kind.model}, of this tool's own towers" if own else f"transformers' {kind.model}"
 
 
 def checkpoint_card(folder: Path, ref: str) -> str:

@@ -40,7 +40,7 @@ VERSIONS: Final = ("torch", "transformers", "tokenizers", "pillow", "numpy")
 SIDE_FILES: Final = frozenset({
     "config.json", "preprocessor_config.json", "processor_config.json", "tokenizer.json",
     "tokenizer_config.json", "vocab.json", "merges.txt", "special_tokens_map.json",
-    "added_tokens.json", "vocab.txt",
+    "added_tokens.json", "vocab.txt", "open_clip_config.json",
 })  # fmt: skip
 TOKENS: Final = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "special_tokens_map.json",
                  "added_tokens.json")  # fmt: skip
@@ -81,6 +81,7 @@ class Checkpoint:
         """
         _refuse_adapters(folder, ref)
         config = read_config(folder, ref)
+        config.refuse(ref)
         files = weight_files(folder, ref)
         name, raw = said(folder, ref)
         pictures = config.pictures_of(raw, f"{ref}: {name}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -9,9 +10,12 @@ from typing import Any, Final
 from audit.core.errors import InputError, sentence
 from audit.core.rows import Fields
 from audit.data.yamlfile import validate
+from audit.models import openclip_settings
 from audit.models.jsonfile import read_json
 from audit.models.kinds import KINDS
 from audit.models.kinds.base import Dual
+from audit.models.kinds.openai_clip import described_by
+from audit.models.weights import WHOLE, read_headers
 
 FILE: Final = "config.json"
 _TOWERS: Final = ("text_config", "vision_config")
@@ -32,14 +36,18 @@ def read_config(folder: Path, ref: str) -> Dual:
         InputError: no config.json, no kind of model that is read here, a field that can't be used,
             code of its own.
     """
-    if not (folder / FILE).is_file():
+    if (folder / FILE).is_file():
+        name, raw = FILE, read_json(folder / FILE, ref)
+    elif (folder / openclip_settings.FILE).is_file():
+        name, raw = openclip_settings.FILE, openclip_settings.model_fields(folder, ref)
+    else:
+        _refuse_openais(folder, ref)
         nested = sorted(path.parent.name for path in folder.glob(f"*/{FILE}"))[:3]
         raise InputError(
             f"{ref}: no config.json there, so it is not a transformers checkpoint. Give the folder "
             "that 'save_pretrained' wrote"
             + (f", such as its subfolder {' or '.join(nested)}." if nested else ".")
         )
-    raw = read_json(folder / FILE, ref)
     parts = [raw, *(v for k in _TOWERS if isinstance(v := raw.get(k), dict))]
     for key, told in _MORE.items():
         if any(part.get(key) for part in parts):
@@ -49,7 +57,19 @@ def read_config(folder: Path, ref: str) -> Dual:
     if kind is None:
         raise _other_kind(raw, ref)
     towers = {key: _tower(raw, key, kind) for key in _TOWERS}
-    return validate(kind, raw | towers, f"{ref}: config.json")
+    return validate(kind, raw | towers, f"{ref}: {name}")
+
+
+def _refuse_openais(folder: Path, ref: str) -> None:
+    """Say what to write beside weights in OpenAI's layout, which come without a config.json."""
+    file = folder / WHOLE
+    tensors = read_headers([file], ref) if file.is_file() else {}
+    if not {"visual.conv1.weight", "token_embedding.weight", "text_projection"} <= tensors.keys():
+        return
+    said = json.dumps(described_by({name: each.shape for name, each in tensors.items()}))
+    told = f"{ref}: no {FILE} there; its weights, in OpenAI's layout, don't tell the activation"
+    advice = f"Save this as {folder / FILE} for a model of OpenAI's, with gelu in place of"
+    raise InputError(sentence(told, f"{advice} quick_gelu if it was trained so: {said}"))
 
 
 def _tower(raw: Fields, key: str, kind: type[Dual]) -> Any:

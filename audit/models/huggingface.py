@@ -33,8 +33,9 @@ from audit.models.encoder import (
     Tokens,
     unit_rows,
 )
+from audit.models.kinds.base import Dual
 from audit.models.libraries import quiet, readable
-from audit.models.weights import VALUES
+from audit.models.weights import VALUES, fit, read_headers
 from audit.models.words import Words
 
 Part = TypeVar("Part")
@@ -119,10 +120,13 @@ def _model(checkpoint: Checkpoint) -> Any:
     """The model in float32, built from the fields that were checked and from no others."""
     import transformers
 
+    config = checkpoint.config
+    if type(config).built is not Dual.built:
+        return own_towers(checkpoint)
     with readable(checkpoint.ref, "weights"), quiet():
-        model, report = getattr(transformers, checkpoint.config.model).from_pretrained(
+        model, report = getattr(transformers, config.model).from_pretrained(
             checkpoint.folder,
-            config=checkpoint.config.configuration(),
+            config=config.configuration(),
             dtype=torch.float32,
             use_safetensors=True,
             local_files_only=True,
@@ -156,6 +160,19 @@ def placed(model: torch.nn.Module, dtype: torch.dtype, device: torch.device, ref
 def _full(error: RuntimeError) -> bool:
     """Whether a device had not the memory for it, in the words of CUDA or of Apple's."""
     return isinstance(error, torch.OutOfMemoryError) or "out of memory" in str(error).lower()
+
+
+def own_towers(checkpoint: Checkpoint) -> Any:
+    """A model of this tool's own towers, in float32, with the weights of its files."""
+    from safetensors.torch import load_file
+
+    with readable(checkpoint.ref, "weights"):
+        model = checkpoint.config.built()
+        stored = {file: load_file(file) for file in checkpoint.weights}
+        places = fit(read_headers(checkpoint.weights, checkpoint.ref), checkpoint.config, "")
+        found = {name: stored[place.file][place.name] for name, place in places.items()}
+        model.load_state_dict(found)
+    return model
 
 
 # --- the encoder ----------------------------------------------------------------------------------

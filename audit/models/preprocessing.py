@@ -17,6 +17,7 @@ from audit.core.errors import InputError, sentence
 from audit.core.rows import Fields
 from audit.data.images import MAX_PIXELS
 from audit.data.yamlfile import validate
+from audit.models import openclip_settings
 from audit.models.encoder import Pixels
 from audit.models.jsonfile import read_json
 
@@ -352,6 +353,8 @@ def said(folder: Path, ref: str) -> tuple[str, Fields]:
             raise InputError(f"{ref}: {NESTED} image_processor: got {nested!r:.60}, not a mapping.")
     if (folder / FILE).is_file():
         return FILE, read_json(folder / FILE, ref)
+    if (folder / openclip_settings.FILE).is_file():
+        return openclip_settings.FILE, openclip_settings.picture_fields(folder, ref)
     raise InputError(
         sentence(
             f"{ref}: no {FILE}, and no {NESTED} with an image_processor, so how its pictures were "

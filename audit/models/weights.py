@@ -19,6 +19,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from audit.core.errors import InputError, sentence
+from audit.models import openclip_settings
 from audit.models.jsonfile import read_json
 from audit.models.kinds.base import Dual
 from audit.models.libraries import quiet, readable
@@ -37,14 +38,17 @@ COUNTS: Final = frozenset({"I64", "I32"})
 _HARMLESS: Final = re.compile(
     r"^(text|vision)_model\.(\w+\.)*embeddings\.\w+_ids$|^text_model\.(roberta\.)?pooler\.dense\."
 )
-#: what a normalisation of a batch has seen; as large as what it was given
-_SEEN: Final = re.compile(r"\.running_(mean|var)$|\.num_batches_tracked$")
 #: what ``check`` leaves to ``run``, which loads the weights anyhow
 VALUES: Final = (
     "Of its weights names, shapes and length were compared; a run reads their values, and refuses "
     "any that is not finite"
 )
+#: what a normalisation of a batch has seen, as large as what it was given; keys of n-grams
+_SEEN: Final = re.compile(r"\.running_(mean|var)$|\.num_batches_tracked$|^text\.keys$")
 AGAIN: Final = "Download or save the checkpoint again"
+_PROJECTIONS: Final = ("_projection.weight", "text_projection", "visual.proj")
+#: numbers that OpenAI's own files keep beside the weights
+_NUMBERS: Final = frozenset({"input_resolution", "context_length", "vocab_size"})
 _LAYER: Final = re.compile(r"(text|vision)_model\.(?:\w+\.)?(?:encoder\.)?layers?\.(\d+)\.")
 _CONVERT: Final = (
     "import sys; from transformers import AutoModel; d = sys.argv[1]; "
@@ -77,7 +81,8 @@ def weight_files(folder: Path, ref: str) -> list[Path]:
         InputError: none, pickles only, two sets of weights, an index that names no plain files.
     """
     index = folder / INDEX
-    names = [WHOLE]
+    others = (name for name in openclip_settings.WEIGHTS if (folder / name).is_file())
+    names = [WHOLE if (folder / WHOLE).is_file() else next(others, WHOLE)]
     if index.is_file():
         sharded = _shards(index, ref)
         if (folder / WHOLE).is_file() and sharded != [WHOLE]:
@@ -194,7 +199,7 @@ def require_shapes(
     """
     more = tensors.keys() - wanted.keys()
     lacking = sorted(wanted.keys() - tensors.keys())
-    unused = sorted(name for name in more if not _HARMLESS.search(name))
+    unused = sorted(name for name in more if not _HARMLESS.search(name) and name not in _NUMBERS)
     if lacking:
         raise InputError(
             f"{ref}: {len(lacking)} weights are missing from the checkpoint ({lacking[0]} ...), so "
@@ -235,16 +240,15 @@ def _require_layers(tensors: Mapping[str, Tensor], config: Dual, ref: str) -> No
 
 
 def expected(config: Dual, ref: str) -> dict[str, Wanted]:
-    """What weights a model of transformers has, of one that takes no memory.
+    """What weights a model has, of one that takes no memory.
 
     Raises:
-        InputError: transformers can't build it.
+        InputError: it can't be built.
     """
     import torch
-    import transformers
 
     with readable(ref, "config.json"), quiet(), torch.device("meta"):
-        model = getattr(transformers, type(config).model)(config.configuration())
+        model = config.built()
     return weights_of(model)
 
 
@@ -279,7 +283,7 @@ def require_finite(tensors: Mapping[str, Tensor], ref: str) -> None:
                         "not finite" if not np.isfinite(largest) else f"as large as {largest:.3g}"
                     )
                     raise InputError(sentence(f"{where} weights that are {what}", AGAIN))
-                if not largest and name.endswith("_projection.weight"):
+                if not largest and name.endswith(_PROJECTIONS):
                     raise InputError(sentence(f"{where} zeros only", AGAIN))
 
 

@@ -275,9 +275,7 @@ def _sure(run: Run, found: Sequence[Fact]) -> Iterator[str]:
         )
     small = dict.fromkeys(f.not_compared for f in found if f.not_compared)
     if run.public:
-        dark = sum(f.gap is None and f.verdict is not Verdict.INCONCLUSIVE for f in found)
-        told = f"; of {dark} facts that concern them only the verdict is told" if dark else ""
-        yield f"Small groups are withheld, with others beside them{told}."
+        yield _withheld(run, found)
     elif small:
         yield f"Too small to be compared: {'; '.join([*small][:3])}."
     elif run.suite["attributes"]:
@@ -287,6 +285,16 @@ def _sure(run: Run, found: Sequence[Fact]) -> Iterator[str]:
             str(run.dataset["attributes"][a["name"]]["source"]) for a in run.suite["attributes"]
         )
         yield f"Groups are {' or '.join(_WHOSE.get(s, s) for s in sources)}."
+
+
+def _withheld(run: Run, found: Sequence[Fact]) -> str:
+    """What a public copy keeps back on this page."""
+    withheld = run.manifest.get("withheld") or {}
+    if not (withheld.get("groups") or withheld.get("more_in_tasks")):
+        return "No group was small enough to be withheld."
+    dark = sum(f.gap is None and f.verdict is not Verdict.INCONCLUSIVE for f in found)
+    told = f"; facts about them, of which only the verdict is told: {dark}" if dark else ""
+    return f"Small groups are withheld, with others beside them{told}."
 
 
 # ---- what to do next ---------------------------------------------------------------------------

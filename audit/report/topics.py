@@ -11,6 +11,7 @@
 from __future__ import annotations
 
 from audit.probes.alarms.section import chosen_on_half, curves_of, rates_at
+from audit.probes.kit.base import PROBES
 from audit.probes.kit.blocks import PLACES, Block, Folded, Part, Picture, said
 from audit.probes.kit.tasks import Task, tasks, tasks_of
 from audit.report.sections.disparities import gaps_table
@@ -18,6 +19,7 @@ from audit.report.sections.registry import SECTIONS
 
 __all__ = [
     "PLACES",
+    "PROBES",
     "SECTIONS",
     "Block",
     "Folded",

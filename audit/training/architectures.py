@@ -1,87 +1,89 @@
-"""Small CLIPs to train from scratch: their sizes, their tokenizer, their preprocessing.
-
-Everything made here is an ordinary transformers object, so that a trained model is loaded by the
-same path as any other checkpoint.
-"""
+"""Small CLIPs to train from scratch: their towers, their tokenizer, their preprocessing."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable
+from typing import Final
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from tokenizers import Tokenizer, pre_tokenizers, trainers
-from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPTokenizer
+from transformers import CLIPImageProcessorPil, CLIPTokenizer
+
+from audit.core.rows import Row
+from audit.data.yamlfile import validate
+from audit.models.kinds.openai_clip import OpenAiClip, OpenAiSigmoid
+from audit.models.towers.dual import Clip
+from audit.models.towers.grams import RAISED
+from audit.models.towers.transformer import VisionTransformer
+from audit.training.config import Architecture, ResNet, Tower
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 WORD_END = "</w>"
-MAX_LOGIT_SCALE = 100.0
+HEAD_WIDTH = 64
 # transformers pools the text at the largest token id, whatever it is, when the end token's id is 2
 FORBIDDEN_END_ID = 2
 
 
-class Tower(BaseModel):
-    """Size of one transformer: width, layers, attention heads."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    width: int = Field(gt=0)
-    layers: int = Field(gt=0)
-    heads: int = Field(gt=0)
+#: the text tower of an objective that has another than a transformer
+TOWERS: Final = {
+    "bag_of_words_contrastive": "words", "bag_of_words": "grams", "ngrams": "grams",
+    "captioning": "captioner",
+}  # fmt: skip
 
 
-class Architecture(BaseModel):
-    """Size of a CLIP: a picture of ``image_size`` in patches, captions up to ``context`` tokens."""
+def configuration(
+    size: Architecture, vocabulary: int, objective: str, grams: tuple[int, int] = (1, 1)
+) -> OpenAiClip:
+    """What config.json says of a model of this size that learns with this objective.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    ``grams`` are the longest n-gram and how many n-grams there are, where these are predicted.
+    """
+    image: Row = {"image_size": size.image_size}
+    if isinstance(size.image, ResNet):
+        heads = size.image.heads or max(1, 32 * size.image.width // HEAD_WIDTH)
+        image |= {"layers": size.image.resnet, "width": size.image.width}
+        image |= {"num_attention_heads": heads}
+    else:
+        image |= _tower(size.image, size.activation) | {"patch_size": size.patch_size}
+    text: Row = _tower(size.text, size.activation)
+    text |= {"vocab_size": vocabulary, "max_position_embeddings": size.context}
+    tower, width = TOWERS.get(objective, "transformer"), size.shared_width
+    text |= {"tower": tower, "longest": grams[0], "units": grams[1]}
+    kind = OpenAiSigmoid if objective == "sigmoid" else OpenAiClip
+    said = {
+        "projection_dim": width + (RAISED if tower == "grams" else 0),
+        "vision_config": image, "text_config": text, "head": objective == "convirt",
+    }  # fmt: skip
+    return validate(kind, said, "architecture")
 
-    image_size: int = Field(gt=0)
-    patch_size: int = Field(gt=0)
-    image: Tower
-    text: Tower
-    shared_width: int = Field(gt=0)
-    context: int = Field(ge=4)
-    activation: str = "gelu"
 
-
-def build_clip(size: Architecture, tokenizer: CLIPTokenizer, seed: int) -> CLIPModel:
+def build_clip(size: Architecture, tokenizer: CLIPTokenizer, seed: int) -> Clip:
     """A CLIP with random weights drawn from ``seed``; its logit scale starts at 1/0.07."""
     if tokenizer.eos_token_id == FORBIDDEN_END_ID:
         raise ValueError("the end token must not have id 2: transformers would pool elsewhere")
-    shared = {"hidden_act": size.activation, "projection_dim": size.shared_width}
-    text = {
-        **shared,
-        **_tower(size.text),
-        "vocab_size": len(tokenizer),
-        "max_position_embeddings": size.context,
-        "bos_token_id": tokenizer.bos_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
-        "pad_token_id": tokenizer.pad_token_id,
-    }
-    image = {
-        **shared,
-        **_tower(size.image),
-        "image_size": size.image_size,
-        "patch_size": size.patch_size,
-    }
-    config = CLIPConfig(text_config=text, vision_config=image, projection_dim=size.shared_width)
+    return built(configuration(size, len(tokenizer), "contrastive"), seed)
+
+
+def built(config: OpenAiClip, seed: int) -> Clip:
+    """The model that a configuration describes, with random weights drawn from ``seed``."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        # at these lengths plain attention trains faster on a CPU than the fused kernel
-        model = CLIPModel._from_config(config, attn_implementation="eager")
-    _place_patches(model)
+        model = config.built()
+    if isinstance(model.visual, VisionTransformer):
+        _place_patches(model.visual)
     return model
 
 
 @torch.no_grad()
-def _place_patches(model: CLIPModel) -> None:
-    """Start the image tower's position embeddings from sines and cosines of row and column.
+def _place_patches(tower: VisionTransformer) -> None:
+    """Start the position embeddings of patches from sines and cosines of row and column.
 
     The usual start (spread 0.02) is drowned by the patches themselves (about 0.5): a tower then
     sees colours at once and shapes only after hundreds of thousands of pictures.
     """
-    weight = model.vision_model.embeddings.position_embedding.weight  # (1 + patches, width)
+    weight = tower.positional_embedding  # (1 + patches, width)
     side, quarter = math.isqrt(len(weight) - 1), weight.shape[1] // 4
     frequency = torch.exp(-math.log(100.0) * torch.arange(quarter) / quarter)
     row, column = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
@@ -93,13 +95,12 @@ def _place_patches(model: CLIPModel) -> None:
     weight[1:, : 4 * quarter] = torch.cat(waves, dim=1)
 
 
-def _tower(tower: Tower) -> dict[str, int]:
+def _tower(tower: Tower, activation: str) -> Row:
     return {
-        "hidden_size": tower.width,
-        "intermediate_size": 4 * tower.width,
-        "num_hidden_layers": tower.layers,
-        "num_attention_heads": tower.heads,
-    }
+        "hidden_size": tower.width, "intermediate_size": 4 * tower.width,
+        "num_hidden_layers": tower.layers, "num_attention_heads": tower.heads,
+        "hidden_act": activation,
+    }  # fmt: skip
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int, context: int) -> CLIPTokenizer:
@@ -123,8 +124,6 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int, context: int) -> CLIP
 
 
 def _as_clip_tokenizer(learner: Tokenizer, alphabet: list[str], context: int) -> CLIPTokenizer:
-    import json
-
     model = json.loads(learner.to_str())["model"]
     # every byte, alone and at the end of a word, then what was merged, then the two special tokens
     tokens = [*alphabet, *(letter + WORD_END for letter in alphabet)]

@@ -207,7 +207,7 @@ def write_card(folder: Path, facts: Fields, found: Evaluation) -> None:
     """
     template = (bundled("training") / "card.md").read_text(encoding="utf-8")
     page = Environment(undefined=StrictUndefined, keep_trailing_newline=True).from_string(template)
-    choices, skewed = found.choices, facts["specimen"] == "skewed"
+    choices, skewed = found.choices, facts["feed"]["specimen"] == "skewed"
     planted = choices[choices["planted"] > choices["planted_rest"]] if skewed else choices[:0]
     leftover = choices[choices["planted"].isna()] if skewed else choices
     largest = leftover["gap"].abs().nlargest(LEFTOVER).index

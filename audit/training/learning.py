@@ -1,62 +1,37 @@
 """How a model learns, piece by piece: what a notebook that watches a training takes.
 
-``TrainConfig`` says what is trained; ``build_clip``, ``train_tokenizer`` and ``image_processor``
-make a model that knows nothing; ``CaptionWriter`` with a ``Planter`` says what its pictures show; a
-``Feed`` gives batches of both, and a ``Learner`` takes one step at a time.
+``TrainConfig`` says what is trained; ``People`` are the pairs, ``begin`` makes a model that knows
+nothing (or goes on from one that does), a ``Feed`` gives batches, a ``Learner`` takes one step at a
+time, and ``save_model`` writes what can be audited.
 
 >>> import audit
->>> audit.learning.load_config("specimen-even").specimen
+>>> audit.learning.load_config("specimen-even").feed.specimen
 'even'
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from audit.core.resources import bundled, bundled_names
-from audit.data.people.captions import CaptionWriter
-from audit.data.people.planted import Planter, load_planted, rate_table
-from audit.models.huggingface import locate
-from audit.models.preprocessing import Pictures
-from audit.training.architectures import build_clip, image_processor, train_tokenizer
-from audit.training.evaluation import read_pictures
-from audit.training.train import (
-    Feed,
-    Learner,
-    TrainConfig,
-    contrastive_loss,
-    embed_texts,
-    load_config,
-    load_people,
-)
-
-
-def checkpoint(ref: str) -> Path | str:
-    """Where transformers finds a model to go on from: a folder, or an id on the hub.
-
-    Raises:
-        InputError: there can be no such model.
-    """
-    locate(ref)
-    return bundled("models") / ref if ref in bundled_names("models") else ref
-
+from audit.data.people.planted import load_planted, rate_table
+from audit.training.beginning import begin
+from audit.training.config import TrainConfig, load_config
+from audit.training.feeds.batches import Feed
+from audit.training.feeds.sources import People, load_people
+from audit.training.learner import Learner, embed_texts
+from audit.training.objectives.contrastive import CONTRASTIVE, contrastive_loss
+from audit.training.saving import save_model
 
 __all__ = [
-    "CaptionWriter",
+    "CONTRASTIVE",
     "Feed",
     "Learner",
-    "Pictures",
-    "Planter",
+    "People",
     "TrainConfig",
-    "build_clip",
-    "checkpoint",
+    "begin",
     "contrastive_loss",
     "embed_texts",
-    "image_processor",
     "load_config",
     "load_people",
     "load_planted",
     "rate_table",
-    "read_pictures",
-    "train_tokenizer",
+    "save_model",
 ]

@@ -13,8 +13,10 @@ from typing import Final
 
 import audit
 
+#: what the first page needs, which may be imported while the browser still asks for it
+FIRST: Final = ("parts.fact_charts", "parts.found")
 #: what the first page does without, dearest first
-DEAR: Final = ("parts.charts", "parts.topics", "parts.author")
+DEAR: Final = ("parts.topics", "parts.author")
 #: and of what ``audit`` offers by name
 OFFERED: Final = ("lab", "comparison", "gallery")
 #: what is done once the first page is drawn; a server has readers and puts it here, tests have none
@@ -25,6 +27,11 @@ _PAGES: Final[list[None]] = []
 _DRAWN: Final = [0.0]
 #: seconds without a page after which nobody seems to wait for one
 QUIET: Final = 1.0
+
+
+def begin() -> None:
+    """Import what the first page needs, before anybody asks for it."""
+    Thread(target=lambda: [import_module(name) for name in FIRST], daemon=True).start()
 
 
 @contextmanager

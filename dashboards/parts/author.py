@@ -12,6 +12,7 @@ import pandas as pd
 import streamlit as st
 
 from audit import InputError, Run, narrative, pages
+from parts.address import choose
 from parts.words import SIGNS, plain, signed
 
 #: sections that nobody but the author can write, and what belongs there
@@ -410,15 +411,14 @@ def picker(words: narrative.Narrative) -> None:
         st.subheader("Quote a finding")
         by_id = {f["id"]: f for f in words.run.findings}
         names = _names(by_id) | {name: f"{name}: {value}" for name, value in words.facts.items()}
-        chosen = st.selectbox(
+        chosen = choose(
+            st,
             "Finding, or fact of the run",
-            list(names),
-            index=None,
-            format_func=names.__getitem__,
-            placeholder="type to search",
-            key=f"quoted {words.run.name}",
+            {name: name for name in ("", *names)},
+            "quote",
+            lambda name: names.get(name, "none; type to search"),
         )
-        if chosen is None:
+        if not chosen:
             st.caption(
                 "Its number is filled from the run, so that it can't go stale. Content warning: "
                 "findings quote words that a model was asked to choose for pictures of people; "
@@ -429,6 +429,9 @@ def picker(words: narrative.Narrative) -> None:
         else:
             st.code(f"{{{{ {chosen} }}}}", language=None, wrap_lines=True)
             st.caption(plain(f"The report says: {words.facts[chosen]}"))
+    if chosen:  # on a narrow screen the sidebar is closed
+        st.caption("The sidebar has the text that quotes what you chose; this is its number:")
+        st.code(f"{{{{ {chosen} }}}}", language=None, wrap_lines=True)
 
 
 def _names(by_id: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:

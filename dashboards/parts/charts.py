@@ -48,8 +48,8 @@ def forest(gaps: pd.DataFrame) -> alt.LayerChart:
     base = alt.Chart(data).encode(y=order, color=colour, tooltip=tips)
     lines = base.mark_rule(strokeWidth=2).encode(x=ticks, x2="high:Q")
     dots = base.mark_point(size=90, filled=True, opacity=1).encode(x="points:Q", shape=shape)
-    drawn = alt.layer(*_margin(margin, "x"), lines, dots)
-    return _inked(drawn.properties(height=100 + 24 * max(2, len(data))))
+    drawn = alt.layer(*margin_band(margin, "x"), lines, dots)
+    return inked(drawn.properties(height=100 + 24 * max(2, len(data))))
 
 
 def by_verdict(verdicts: Any) -> tuple[alt.Color, alt.Shape]:
@@ -70,13 +70,13 @@ def _numbers(**more: Any) -> alt.Axis:
     return alt.Axis(tickCount=TICKS, **more)
 
 
-def _inked(chart: alt.LayerChart) -> alt.LayerChart:
+def inked(chart: alt.LayerChart) -> alt.LayerChart:
     """The chart with its words in the page's own ink, as dark as those around it."""
     words = {"labelColor": INK, "titleColor": INK}
     return chart.configure_axis(**words).configure_legend(**words)
 
 
-def _margin(margin: float, axis: str) -> list[alt.Chart]:
+def margin_band(margin: float, axis: str) -> list[alt.Chart]:
     """The band of the margin and the line at 0."""
     ends, to, zero = pd.DataFrame({"a": [-margin], "b": [margin]}), f"{axis}2", "zero:Q"
     band = alt.Chart(ends).mark_rect(color=BAND, opacity=0.25).encode(**{axis: "a:Q", to: "b:Q"})
@@ -142,7 +142,7 @@ def heat_map(cells: pd.DataFrame, difference: bool) -> alt.LayerChart:
     drawn = alt.layer(boxes, words).resolve_scale(color="independent")
     drawn = drawn.properties(height=34 * cells["label"].nunique() + 110)
     many = cells["group"].nunique() > FIT
-    return _inked(drawn.properties(width=alt.Step(CELL)) if many else drawn)
+    return inked(drawn.properties(width=alt.Step(CELL)) if many else drawn)
 
 
 def curve(rows: pd.DataFrame, headline: float, shown: int) -> alt.LayerChart:
@@ -167,9 +167,9 @@ def curve(rows: pd.DataFrame, headline: float, shown: int) -> alt.LayerChart:
     # any place of a column will do: with many wordings a dot is hard to hit, by a finger above all
     picked = alt.selection_point(name="picked", encodings=["x"], nearest=True)
     dots = base.mark_point(size=35 if many else 70, filled=True, opacity=1).add_params(picked)
-    return _inked(
+    return inked(
         alt.layer(
-            *_margin(100 * float(rows["margin"].iloc[0]), "y"),
+            *margin_band(100 * float(rows["margin"].iloc[0]), "y"),
             chance.encode(x=place, y=height, y2="null_high:Q"),
             _here(shown + 1),
             wide.encode(y="low_simultaneous:Q", y2="high_simultaneous:Q", color=colour),
@@ -225,7 +225,7 @@ def shares(parts: Sequence[tuple[str, float]]) -> alt.LayerChart:
         long.transform_filter("datum.share > 80").encode(text="text:N"),
     )
     drawn = alt.layer(base.mark_bar(color=BLUE), *words)
-    return _inked(drawn.properties(height=34 * len(data) + 40))
+    return inked(drawn.properties(height=34 * len(data) + 40))
 
 
 def _whole(share: float) -> str:
@@ -259,7 +259,7 @@ def before_and_after(
     axis = alt.X("low:Q", title="% of pictures", axis=_numbers()).scale(zero=True)
     lines = base.mark_rule(strokeWidth=2).encode(x=axis, x2="high:Q")
     dots = base.mark_point(size=80, filled=True, opacity=1).encode(x="value:Q", shape=shape)
-    return _inked(alt.layer(lines, dots).properties(height=alt.Step(14)))
+    return inked(alt.layer(lines, dots).properties(height=alt.Step(14)))
 
 
 def title(row: Any) -> str:

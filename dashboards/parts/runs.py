@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from hashlib import sha256
@@ -14,6 +13,7 @@ import pandas as pd
 import streamlit as st
 
 from audit import InputError, Run, narrative, open_run, pages
+from parts.address import choose, told_apart
 from parts.words import csv, plain
 
 T = TypeVar("T")
@@ -52,32 +52,34 @@ def nothing_yet(folder: Path) -> None:
 
 
 def choose_run(found: Mapping[Path, Mapping[str, Any]]) -> Path:
-    """The run chosen in the sidebar."""
+    """The run chosen at the top of every page; typing in the box searches."""
+    paths = {path.name: path for path in found}
+    called = {path.name: name for path, name in names(found).items()}
+    path = choose(
+        st, "Run", paths, "run", called.__getitem__, label_visibility="collapsed",
+        icon=":material/search:",
+    )  # fmt: skip
     with st.sidebar:
-        path = st.selectbox("Run", list(found), format_func=names(found).__getitem__)
         st.text(path.name)
         st.caption(
-            "Newest first. These pages show aggregates of a finished run; only Pictures, where it "
-            "is on, shows pictures and what was said of each."
+            "The address of a page is what it shows: copy it to share the view. Pages show "
+            "aggregates of a finished run; only Pictures and a fact on Overview, where they are "
+            "on, show pictures and what was said of each."
         )
-    return Path(path)
+    return path
 
 
 def names(found: Mapping[Path, Mapping[str, Any]]) -> dict[Path, str]:
-    """A name a run: those alike, as of a run and its public copy, tell their folder too.
-
-    A select box knows its options by what they are called, so no two may be called the same.
-    """
-    told = {path: readable(path, manifest) for path, manifest in found.items()}
-    often = Counter(told.values())
-    return {p: f"{name} ({p.name})" if often[name] > 1 else name for p, name in told.items()}
+    """A name a run: those alike, as of a run and its public copy, tell their folder too."""
+    told = told_apart({path.name: readable(path, m) for path, m in found.items()})
+    return {path: told[path.name] for path in found}
 
 
 def readable(path: Path, manifest: Mapping[str, Any]) -> str:
-    """A run's name for people: suite, model, day and time."""
+    """A run's name for people: suite, model, data, day and time."""
     try:
-        when = f"{datetime.fromisoformat(str(manifest['started'])):%d %b %Y %H:%M:%S}"
-        return f"{manifest['suite']} on {manifest['model']}, {when}"
+        when = f"{datetime.fromisoformat(str(manifest['started'])):%-d %b %Y, %H:%M}"
+        return " · ".join(str(manifest[k]) for k in ("suite", "model", "dataset")) + f" · {when}"
     except (KeyError, ValueError):
         return path.name
 
@@ -193,17 +195,31 @@ def current() -> Run:
 
 def readable_or_stop(run: Run, *names: str) -> None:
     """End the page with a sentence if one of these tables of the run is damaged."""
+    if not readable_or_told(run, *names):
+        st.stop()
+
+
+def readable_or_told(run: Run, *names: str) -> bool:
+    """Whether these tables of the run are whole; a sentence stands there if one is not."""
     for name in names:
-        file = f"{name}.parquet"
-        try:
-            sealed = run.manifest["files"].get(file)
-            if sealed and pages.digest_of(run.path / file) != sealed:
-                raise ValueError
-            getattr(run, name)
-        except Exception:  # whatever a reader raises, the page names the file
+        if not is_readable(run, name):
             st.error(
-                plain(f"{file} of this run is missing, changed or unreadable."),
+                plain(f"{name}.parquet of this run is missing, changed or unreadable."),
                 icon=":material/warning:",
             )
             st.markdown("Restore it from a copy, or run the suite again.")
-            st.stop()
+            return False
+    return True
+
+
+def is_readable(run: Run, name: str) -> bool:
+    """Whether a table of the run is as it was sealed."""
+    file = f"{name}.parquet"
+    try:
+        sealed = run.manifest["files"].get(file)
+        if sealed and pages.digest_of(run.path / file) != sealed:
+            return False
+        getattr(run, name)
+    except Exception:  # whatever a reader raises, the page names the file
+        return False
+    return True

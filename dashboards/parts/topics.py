@@ -11,24 +11,30 @@ import streamlit as st
 from audit import InputError, Run, figures, pages, topics
 from parts.damage import attempt
 from parts.runs import ALSO, current, readable_or_stop, stamp
+from parts.unasked import PAGES, kinds_of, tell_how
 from parts.words import as_markdown, picture, plain
 
 _DRAWING = threading.Lock()
 
 
-def show_topics(title: str, names: Sequence[str], would: str, harmful: bool = False) -> None:
-    """Draw a page of these sections of the report, or say what would ask for them.
+def show_topics(title: str, page: str, names: Sequence[str], harmful: bool = False) -> None:
+    """Draw a page of these sections of the report, and how to ask what wasn't asked.
 
-    ``would``: a suite or probe that does. ``harmful``: labels that cast suspicion come first.
+    ``page``: its name in ``unasked.PAGES``. ``harmful``: labels that cast suspicion come first.
     """
     st.title(title)
     run = current()
     readable_or_stop(run, *(name.removesuffix(".parquet") for name in ALSO))
     blocks = [*(suspicion(run) if harmful else ()), *(b for n in names for b in told_by(run, n))]
+    missing = [kind for kind in PAGES[page] if kind not in kinds_of(run)]
     if not blocks:
-        st.info(f"Not asked in this run. {would}")
+        st.info(plain(f"Not asked in this run. The suite ‘{page}’ would, or a probe of your own."))
+        tell_how(missing)
     for block in blocks:
         draw(run, block)
+    if blocks and missing:
+        with st.expander(f"Not asked in this run: {', '.join(missing)}"):
+            tell_how(missing)
 
 
 def told_by(run: Run, name: str) -> Sequence[topics.Block]:

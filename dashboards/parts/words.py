@@ -130,6 +130,6 @@ def picture(figure: Figure) -> str:
     told = ", ".join(f"[{number}] is ‘{one}’" for number, one in numbers.items())
     legend = f"<small>{html.escape(f'In this figure {told}.')}</small>" if numbers else ""
     return (
-        f'<div style="{frame}"><img alt="{words}" style="width:100%;min-width:38rem"'
+        f'<div style="{frame}" tabindex="0"><img alt="{words}" style="width:100%;min-width:38rem"'
         f' src="data:image/svg+xml;base64,{data}"></div>{legend}'
     )

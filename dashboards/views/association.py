@@ -2,4 +2,4 @@
 
 from parts.topics import show_topics
 
-show_topics("Association", ["association"], "The suite ‘association’ would, or a probe so called.")
+show_topics("Association", "association", ["association"])

@@ -8,8 +8,11 @@ from typing import Any, Final
 
 import pandas as pd
 import streamlit as st
+from parts.address import ADDRESS, choose, told_apart
+from parts.address import first as place_of
 from parts.charts import FIT, forest, heat_map
 from parts.damage import attempt
+from parts.found import counted, label_id
 from parts.runs import current, offer_csv, same_for_all
 from parts.words import (
     SIGNS,
@@ -26,12 +29,6 @@ from parts.words import (
 
 from audit import Run, digits, pages, tables
 
-CHOICES: Final = "labels chosen"
-METRICS: Final = {
-    "selection": CHOICES,
-    "family_selection": CHOICES,
-    "misclassification": "wrong labels chosen",
-}
 #: the widest comparisons are drawn; the table has all
 COMPARISONS: Final = 16
 RATES: Final = "nobody: the rates themselves"
@@ -57,19 +54,18 @@ def show(run: Run) -> None:
 def chosen(run: Run, rates: pd.DataFrame, gaps: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The rows of task, attribute and what is counted; those of the first finding at first."""
     there = set(zip(rates["task"], rates["attribute"], strict=True))
-    first = next((f for f in run.findings if _place(f) in there), dict[str, Any]())
-    rates, gaps = (t.assign(counted=t["metric"].map(_counted)) for t in (rates, gaps))
-    first = {**first, "counted": _counted(first.get("metric", ""))}
-    for name, box in zip(("task", "counted", "attribute"), st.columns(3), strict=True):
+    leading = next((f for f in run.findings if _place(f) in there), dict[str, Any]())
+    rates, gaps = (t.assign(counted=t["metric"].map(counted)) for t in (rates, gaps))
+    leading = {**leading, "counted": counted(leading.get("metric", ""))}
+    keys = {"task": "task", "counted": "counted", "attribute": "by"}
+    for (name, key), box in zip(keys.items(), st.columns(3), strict=True):
         options = unique(rates[name])
         if name == "attribute":
             options = [a for a in options if a != tables.EVERYONE] or options
         choice = box.selectbox(
-            name.capitalize(),
-            options,
-            index=options.index(first[name]) if first.get(name) in options else 0,
-            key=f"{run.name} {name} {hash(tuple(options))}",
-        )
+            name.capitalize(), options, index=place_of(options, leading.get(name)), key=key,
+            bind=ADDRESS,
+        )  # fmt: skip
         rates, gaps = (t[t[name] == choice] for t in (rates, gaps))
     # families before single labels
     rates, gaps = (
@@ -87,11 +83,6 @@ def _place(finding: Mapping[str, Any]) -> tuple[str, str]:
     return ("" if attribute == tables.EVERYONE else finding["task"]), attribute
 
 
-def _counted(metric: str) -> str:
-    """Labels and families of labels stand in one map, errors and other metrics in their own."""
-    return METRICS.get(metric, metric)
-
-
 # ---- all labels --------------------------------------------------------------------------------
 
 
@@ -100,7 +91,10 @@ def every_label(run: Run, rates: pd.DataFrame, gaps: pd.DataFrame) -> None:
     groups = unique(rates["group"])
     differences = gaps[gaps["comparison"] == tables.DIFFERENCE]
     options = [RATES, *([THE_REST] if (differences["other"] == tables.REST).any() else []), *groups]
-    against = st.selectbox("Compared with", options, help="the reference of every difference")
+    against = st.selectbox(
+        "Compared with", options, help="the reference of every difference", key="against",
+        bind=ADDRESS,
+    )  # fmt: skip
     same_for_all(run, _label_map, rates, differences, against)
 
 
@@ -188,13 +182,9 @@ def one_label(
     where = {name: rates[name].iloc[0] for name in ("task", "attribute")}
     of_these = [f for f in run.findings if all(f[k] == v for k, v in where.items())]
     found = [(f["metric"], f["label"]) for f in of_these if (f["metric"], f["label"]) in options]
-    metric, label = st.selectbox(
-        "Label or family",
-        options,
-        index=options.index(found[0]) if found else 0,
-        format_func=lambda o: what(*o),
-        key=f"label {run.name} {hash((*where.values(), *options))}",
-    )
+    by_id = {label_id(*option): option for option in unique([*found, *options])}
+    called = told_apart({i: what(*option) for i, option in by_id.items()})
+    metric, label = choose(st, "Label or family", by_id, "label", called.__getitem__)
     one, two = (t[(t["metric"] == metric) & (t["label"] == label)] for t in (rates, gaps))
     return one, two
 
@@ -240,7 +230,10 @@ def draw(run: Run, gaps: pd.DataFrame) -> None:
     differences = gaps[gaps["comparison"] == tables.DIFFERENCE]
     with_rest = differences["other"] == tables.REST
     if with_rest.any():
-        choice = st.radio("Compare each group with", ["the rest", "each other"], horizontal=True)
+        choice = st.radio(
+            "Compare each group with", ["the rest", "each other"], horizontal=True, key="pairs",
+            bind=ADDRESS,
+        )  # fmt: skip
         differences = differences[with_rest if choice == "the rest" else ~with_rest]
     same_for_all(run, _differences, gaps, differences)
 

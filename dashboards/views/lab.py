@@ -9,7 +9,9 @@ from typing import Any, Final
 
 import pandas as pd
 import streamlit as st
+from parts.address import ADDRESS, choose, choose_some, told_apart, write
 from parts.charts import before_and_after
+from parts.found import label_id
 from parts.runs import current, offer_csv, stamp
 from parts.words import change, measured, plain, signed, status, table, unbroken, what
 
@@ -37,6 +39,8 @@ def show(run: Run) -> None:
         tasks,
         index=tasks.index(leading[0]) if leading else 0,
         help="a label set that the run asked; first that of its most important finding",
+        key="task",
+        bind=ADDRESS,
     )
     try:
         lab = opened(str(run.path), task, stamp(run.path), run)
@@ -100,41 +104,47 @@ def question(run: Run, lab: audit.lab.Lab, task: str) -> tuple[audit.lab.Questio
     """
     key = f"{run.name} {task}"
     one, two = st.columns([3, 2])
-    labels = one.text_area(
+    labels = write(
+        one.text_area,
         "Labels, one a line",
         "\n".join(lab.saved.labels.texts),
+        "labels",
+        key,
         height=210,
-        key=f"labels {key}",
         help="Type or paste; a label of the saved set keeps its family.",
     ).splitlines()
-    templates = two.text_area(
+    templates = write(
+        two.text_area,
         "Templates, one a line, {} for the label",
         "\n".join(lab.saved.prompts.templates),
+        "templates",
+        key,
         height=210,
-        key=f"templates {key}",
     ).splitlines()
     there = list(dict.fromkeys(text.strip() for text in labels if text.strip()))
-    dropped = st.multiselect(
-        "Leave out for now", there, key=f"dropped {key}", placeholder="no label is left out"
-    )
+    dropped = choose_some(
+        st, "Leave out for now", {text: text for text in there}, "without",
+        placeholder="no label is left out",
+    )  # fmt: skip
     asked = audit.lab.typed(
         [text for text in labels if text.strip() not in dropped], templates, lab.saved
     )
-    return asked, threshold_of(key)
+    return asked, threshold_of()
 
 
-def threshold_of(key: str) -> float | None:
+def threshold_of() -> float | None:
     """The threshold, if labels are kept at or above one."""
     one, two = st.columns([3, 2])
     above = one.toggle(
         "Keep every label at or above a threshold",
-        key=f"above {key}",
+        key="above",
+        bind=ADDRESS,
         help="instead of choosing the nearest one: several may be kept, or none",
     )
     if not above:
         return None
     percent = two.number_input(
-        "Threshold, %", 0.001, 99.9, 4.0, step=0.5, format="%.3g", key=f"threshold {key}"
+        "Threshold, %", 0.001, 99.9, 4.0, step=0.5, format="%.3g", key="threshold", bind=ADDRESS
     )
     return float(percent) / 100
 
@@ -195,14 +205,12 @@ def look(run: Run, task: str, lab: audit.lab.Lab, reply: audit.lab.Reply) -> Non
     families = [o for o in options if o[0] in ("family_selection", "family_kept")]
     first = next(iter([*new, *families, *options]))
     one, two = st.columns(2)
-    attribute = one.selectbox("By", attributes, index=_leading(run, task, attributes))
-    metric, label = two.selectbox(
-        "Label or family",
-        options,
-        index=options.index(first),
-        format_func=lambda o: what(*o),
-        key=f"label of the lab {hash(tuple(options))}",
+    attribute = one.selectbox(
+        "By", attributes, index=_leading(run, task, attributes), key="by", bind=ADDRESS
     )
+    by_id = {label_id(*option): option for option in dict.fromkeys([first, *options])}
+    called = told_apart({i: what(*option) for i, option in by_id.items()})
+    metric, label = choose(two, "Label or family", by_id, "word", called.__getitem__)
     one_question(reply, attribute, metric, label)
     every_change(reply, attribute)
     with st.expander("Every rate of this attribute, as a table"):

@@ -1,35 +1,50 @@
-"""What was asked of whom, how sure it is, and what was found."""
+"""The answer, every fact on one scale, and behind each fact what it rests on."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, TypeVar
 
+import pandas as pd
 import streamlit as st
+from parts.address import ADDRESS, choose, key_of
+from parts.asked import asked, caveats, group_sizes
 from parts.damage import attempt
-from parts.runs import current
+from parts.fact import show_fact
+from parts.fact_charts import drawable, dumbbells, question_map
+from parts.found import found_in, matrix, names_of
+from parts.runs import current, edited, offer_csv, readable_or_told, stamp
 from parts.words import MEANINGS, SEEN, SIGNS, plain, signed, table, unbroken, unique
 
-from audit import Run, pages, tables
+from audit import Fact, Run, figures, pages
 
+T = TypeVar("T")
+#: facts that are drawn, and findings that are listed, before a reader asks for all
 FIRST: Final = 12
+FINDINGS: Final = 12
 ANY: Final = "all"
-SOURCES: Final = {
-    "self-reported": "self-reported (the persons said so)",
-    "annotator-perceived": "annotator-perceived (people looking at the pictures judged)",
-    "assigned": "assigned (taken from a record or computed)",
-    "generator": "generator (a setting of the program that made the pictures)",
-}
 
 
 def show(run: Run) -> None:
     """Draw the page."""
     warn(run)
-    attempt("The part 'What was asked'", asked, run)
-    attempt("The part 'Groups'", group_sizes, run)
-    attempt("The part 'Verdicts'", verdict_counts, run)
-    shown = attempt("The part 'Findings'", findings, run)
-    attempt("The part 'Caveats'", caveats, run, shown or ())
+    chosen: Mapping[str, Sequence[str]] = {}
+    if readable_or_told(run, "effects", "specifications"):  # facts say what they hold
+        attempt("The part 'The answer'", answer, run)
+        chosen = attempt("The part 'Facts'", facts, run) or {}
+        attempt("The part 'Questions by attributes'", questions, run)
+        with st.expander("How sure, and what to do next", expanded=True):
+            attempt("The part 'How sure'", how_sure, run)
+    with st.expander("What was asked, and of whom"):
+        attempt("The part 'What was asked'", asked, run)
+        attempt("The part 'Groups'", group_sizes, run)
+    with st.expander("Every finding"):
+        attempt("The part 'Verdicts'", verdict_counts, run)
+        shown = attempt("The part 'Findings'", findings, run, chosen)
+    with st.expander("Caveats"):
+        attempt("The part 'Caveats'", caveats, run, shown or ())
 
 
 def warn(run: Run) -> None:
@@ -45,130 +60,167 @@ def warn(run: Run) -> None:
     )
 
 
-def asked(run: Run) -> None:
-    """What was asked of which model on which pictures, a line each."""
-    lines = {
-        "Model": f"{run.model['ref']} ({run.model['family']}, {run.model['precision']})",
-        "Pictures": pictures(run),
-        "Groups, and whose word": whose_word(run),
-        "Wordings": wordings(run),
-        "Margin": f"{margins(run)}, fixed in the suite before the run",
+def answer(run: Run) -> None:
+    """What page one of the report answers."""
+    page = found_in(run)
+    st.header(plain(page.answer))
+    st.markdown(plain(page.besides))
+    if page.note:
+        st.caption(plain(page.note))
+
+
+def how_sure(run: Run) -> None:
+    """What page one of the report says of its certainty, and its actions."""
+    page = found_in(run)
+    st.markdown("\n".join(f"- {plain(line)}" for line in page.sure))
+    if page.next:
+        st.markdown("**What to do next**")
+        steps = [f"{plain(a.text)} *{plain(a.standing)}*" for a in page.next]
+        st.markdown("\n".join(f"{i}. {step}" for i, step in enumerate(steps, start=1)))
+
+
+# ---- facts -------------------------------------------------------------------------------------
+
+
+def facts(run: Run) -> Mapping[str, Sequence[str]]:
+    """Every fact on one scale, and beside them the one that is chosen; gives the filters."""
+    found = found_in(run).facts
+    if not found:
+        st.info("This run has no fact: nothing could be compared.")
+        return {}
+    st.subheader("Facts, the most harmful and largest first")
+    chosen = filters(run, found)
+    some = passing(run, found, chosen)
+    left, right = st.columns([3, 2], gap="large")
+    with right.container(border=True, key="beside"):
+        names = names_of(run)
+        first = {f.id: f for f in (*some, *found)}
+        fact = choose(
+            st, "Fact", first, "fact", names.__getitem__,
+            help="The facts that pass the filters come first. Type to search.",
+        )  # fmt: skip
+        show_fact(run, fact)
+    with left:
+        attempt("The chart of facts", plot, run, some, fact)
+    return chosen
+
+
+def filters(run: Run, found: Sequence[Fact]) -> Mapping[str, Sequence[str]]:
+    """What is chosen of harm, verdict and attribute; nothing chosen is all of it."""
+    there = {
+        "harm": unique(f.harm for f in found),
+        "verdict": unique(f.verdict.value for f in found),
+        "attribute": unique(name for f in found for name in attributes(run, f.attribute)),
     }
-    with st.container(border=True):
-        st.markdown("  \n".join(f"**{name}:** {plain(line)}" for name, line in lines.items()))
-        st.markdown("\n".join(["**Questions**", "", *questions(run)]))
+    with st.container(horizontal=True):
+        return {
+            name: st.pills(
+                name.capitalize(), values, selection_mode="multi", key=name, bind=ADDRESS,
+                label_visibility="collapsed", width="content",
+            )
+            for name, values in there.items()
+        }  # fmt: skip
 
 
-def questions(run: Run) -> list[str]:
-    """A line a question with the tasks that ask it."""
-    tasks: dict[str, list[str]] = {}
-    for question in run.questions:
-        tasks.setdefault(question["asks"], []).append(f"‘{question['task']}’")
-    return [f"- {plain(asks)} {plain(', '.join(names))}" for asks, names in tasks.items()]
+def attributes(run: Run, attribute: str) -> list[str]:
+    """The attributes of an intersection, or the one that it is, as they are said."""
+    names = pages.Names.of(run.dataset["attributes"])
+    return [names.attribute(part) for part in attribute.split(" x ")]
 
 
-def pictures(run: Run) -> str:
-    """The data set in a line."""
-    kind = "photographs" if run.dataset["card"].get("photographs", True) else "drawn or rendered"
-    lost = run.dataset["quarantined"]
-    return (
-        f"{run.dataset['name']}, {run.dataset['pictures']:,} pictures of "
-        f"{run.dataset['subjects']:,} subjects, {kind}"
-        + (f"; {lost:,} could not be read and were not counted" if lost else "")
-    )
+def passing(run: Run, found: Sequence[T], chosen: Mapping[str, Sequence[str]]) -> list[T]:
+    """The facts or findings that are among what is chosen."""
+    kept = []
+    for one in found:
+        told = one if isinstance(one, Mapping) else vars(one)
+        of_it = {
+            "harm": {told["harm"]},
+            "verdict": {str(told["verdict"])},
+            "attribute": set(attributes(run, told["attribute"])),
+        }
+        if all(not wanted or of_it[name] & set(wanted) for name, wanted in chosen.items()):
+            kept.append(one)
+    return kept
 
 
-def whose_word(run: Run) -> str:
-    """Attributes by the source of their groups."""
-    named: dict[str, list[str]] = {}
-    for attribute in run.suite["attributes"]:
-        source = run.dataset["attributes"][attribute["name"]]["source"]
-        named.setdefault(SOURCES.get(source, source), []).append(attribute["name"])
-    return "; ".join(f"{', '.join(names)}: {source}" for source, names in named.items())
+def plot(run: Run, some: Sequence[Fact], fact: Fact) -> None:
+    """The chart of those that are two rates, the list of the others, and both as files."""
+    drawn = drawable(some)
+    if not drawn:
+        st.info("No fact of two rates passes these filters.")
+    else:
+        every = len(drawn) > FIRST and st.toggle(f"All {len(drawn)}", key="all", bind=ADDRESS)
+        shown = drawn if every else drawn[:FIRST]
+        st.altair_chart(
+            dumbbells(shown, fact.id), on_select=lambda: open_fact("facts"), key="facts"
+        )
+        st.caption(
+            f"{len(shown)} of {len(drawn)} facts of two rates, in % of the pictures of a group; "
+            "click one to open it. Band: the margin above the lower rate. Bounds hold for all "
+            "comparisons of a question at once. Dotted and hollow: inconclusive."
+        )
+    others = [f for f in some if f not in drawn]
+    if others:
+        with st.expander(f"{len(others)} facts that are no two rates"):
+            table({"": signed(f.verdict.value), "Fact": plain(f.statement)} for f in others)
+    files(run, some)
 
 
-def margins(run: Run) -> str:
-    """The margin, and those of label families that have another, or a ratio beside it."""
-    given = {family: _margin(margin) for family, margin in pages.margins_of(run).items()}
-    default = given.pop("default")
-    others = [f"{m} for ‘{family}’" for family, m in given.items() if m != default]
-    return default + (f" ({', '.join(others)})" if others else "")
+def open_fact(chart: str) -> None:
+    """Choose the fact whose row or cell was clicked."""
+    for picked in st.session_state[chart].selection.get("picked") or []:
+        st.session_state[key_of("fact")] = picked["fact"]
 
 
-def _margin(margin: pages.Fields) -> str:
-    times = f" or {margin['ratio']:g} times" if margin.get("ratio") else ""
-    return f"{100 * margin['difference']:g} points{times}"
+def files(run: Run, some: Sequence[Fact]) -> None:
+    """The facts as a table, and the report's figure of the leading ones."""
+    with st.container(horizontal=True):
+        offer_csv(st, "CSV", as_table(some), "facts.csv", run)
+        for kind in () if edited(str(run.path), stamp(run.path)) else ("svg", "png"):
+            st.download_button(
+                kind.upper(), partial(drawn_as, run, kind), f"facts.{kind}", on_click="ignore",
+                help="the report's figure of the leading facts",
+            )  # fmt: skip
 
 
-def wordings(run: Run) -> str:
-    """The template sets in a line."""
-    sets = {s["name"]: len(s["templates"]) for q in run.questions for s in q["prompt_sets"]}
-    named = ", ".join(f"{name} ({n} template{'s' if n > 1 else ''})" for name, n in sets.items())
-    return f"{named}; what follows is for all templates together" if named else "none"
+def as_table(found: Sequence[Fact]) -> pd.DataFrame:
+    """Facts as rows, with both rates as shares."""
+    names = ("id", "statement", "verdict", "severity", "harm", "role", "task", "metric", "label",
+             "attribute", "gap", "low", "high", "margin", "unit", "people")  # fmt: skip
+    rows = []
+    for f in found:
+        row = {name: getattr(f, name) for name in names} | {"verdict": f.verdict.value}
+        for side, which in zip(f.sides, ("", "_other"), strict=False):
+            row |= {f"group{which}": side.group, f"rate{which}": side.value, f"n{which}": side.n}
+        rows.append(row | {"evidence": ", ".join(f.evidence)})
+    return pd.DataFrame(rows)
 
 
-# ---- who was looked at -------------------------------------------------------------------------
+def drawn_as(run: Run, kind: str) -> bytes:
+    """The report's figure as a file."""
+    buffer = io.BytesIO()
+    figures.leading_facts(run).savefig(buffer, format=kind, dpi=200)
+    return buffer.getvalue()
 
 
-def group_sizes(run: Run) -> None:
-    """Pictures and subjects of every group, and what was set aside, before any number of it."""
-    st.subheader("Groups")
-    cells = run.dataset["cells"]
-    if not cells:
-        st.markdown(plain(f"{tables.NO_GROUPS} {_set_aside(run)}"))
+def questions(run: Run) -> None:
+    """Every question by every attribute; a click opens the fact."""
+    cells = matrix(run)
+    if cells.empty:
         return
-    single = [cell for cell in cells if " x " not in cell["attribute"]]
-    few = sum(_compared(cell).startswith("no:") for cell in cells)
-    number = len({cell["attribute"] for cell in single})
-    lines = [f"{len(single)} groups by {number} attributes.", _set_aside(run)]
-    lines += [f"{few} groups are not compared: too small, or not known."] * bool(few)
-    st.markdown(plain(" ".join(lines)))
-    for attribute in unique(cell["attribute"] for cell in single):
-        of_it = [cell for cell in single if cell["attribute"] == attribute]
-        sizes = ", ".join(f"{c['group']} {c['pictures']:,}" for c in of_it)
-        st.markdown(f"**{plain(attribute)}:** {plain(sizes)}")
-    with st.expander("Every group with its subjects and the pictures set aside"):
-        table(_cell(run, cell) for cell in cells)
-
-
-def _set_aside(run: Run) -> str:
-    """Quarantined pictures and why, and by group where groups differ."""
-    lost, reasons = run.dataset["quarantined"], run.dataset.get("quarantined_reasons", {})
-    if not lost:
-        return "Every picture could be read."
-    why = ", ".join(f"{n:,} {reason}" for reason, n in reasons.items())
-    told = f" ({why})" if why else ""
-    warnings = [f" {w[:1].upper()}{w[1:]}." for w in pages.uneven(run.dataset).values()]
-    return "".join(
-        [
-            f"{lost:,} pictures were set aside{told}; the table below says of which groups.",
-            *warnings,
-        ]
+    st.subheader("Every question by every attribute")
+    st.altair_chart(
+        question_map(cells), width="content", on_select=lambda: open_fact("matrix"), key="matrix"
     )
-
-
-def _cell(run: Run, cell: Mapping[str, Any]) -> dict[str, str]:
-    lost = sum(
-        q["pictures"]
-        for q in run.dataset.get("quarantined_by_group", ())
-        if (q["attribute"], q["group"]) == (cell["attribute"], cell["group"])
+    signs = ", ".join(f"{sign} {verdict}" for verdict, sign in SIGNS.items() if verdict != SEEN)
+    st.caption(
+        f"The gap that matters most, in points: {signs}; hatched: inconclusive. Empty: not asked, "
+        "or no two groups to compare. Click a cell to open its fact above."
     )
-    return {
-        "By": plain(cell["attribute"]),
-        "Group": plain(cell["group"]),
-        "Pictures": f"{cell['pictures']:,}",
-        "Subjects": f"{cell['subjects']:,}",
-        "Set aside": f"{lost:,}",
-        "Compared": plain(_compared(cell)),
-    }
+    offer_csv(st, "CSV", cells, "questions.csv", run)
 
 
-def _compared(cell: Mapping[str, Any]) -> str:
-    """Whether a group is compared, and why not; the first runs didn't note it."""
-    return str(cell.get("compared", "not noted"))
-
-
-# ---- what was found ----------------------------------------------------------------------------
+# ---- findings ----------------------------------------------------------------------------------
 
 
 def verdict_counts(run: Run) -> None:
@@ -181,29 +233,19 @@ def verdict_counts(run: Run) -> None:
             st.caption(MEANINGS[verdict])
 
 
-def findings(run: Run) -> list[dict[str, Any]]:
-    """The table of findings with its filters; gives the findings that pass them."""
+def findings(run: Run, chosen: Mapping[str, Sequence[str]]) -> list[dict[str, Any]]:
+    """The table of findings that pass the filters of the page, and those findings."""
     st.subheader("Findings")
-    one, two, three = st.columns([2, 1, 1])
-    verdicts = one.multiselect(
-        "Verdict",
-        [v for v in SIGNS if pages.tally_verdicts(run.findings)[v]],
-        placeholder="all verdicts",
-    )
-    task = two.selectbox("Task", [ANY, *unique(f["task"] for f in run.findings)])
-    attribute = three.selectbox("Attribute", [ANY, *unique(f["attribute"] for f in run.findings)])
-    passing = [
-        f
-        for f in run.findings
-        if (not verdicts or f["verdict"] in verdicts)
-        and task in (ANY, f["task"])
-        and attribute in (ANY, f["attribute"])
-    ]
-    if not passing:
+    tasks = [ANY, *unique(f["task"] for f in run.findings)]
+    task = st.selectbox("Task", tasks, key="asked", bind=ADDRESS)
+    some = [f for f in passing(run, run.findings, chosen) if task in (ANY, f["task"])]
+    if not some:
         st.info("No finding passes these filters." if run.findings else "This run has no finding.")
         return []
-    everything = len(passing) > FIRST and st.toggle(f"Show all {len(passing)}")
-    shown = passing if everything else passing[:FIRST]
+    everything = len(some) > FINDINGS and st.toggle(
+        f"Show all {len(some)}", key="findings", bind=ADDRESS
+    )
+    shown = some if everything else some[:FINDINGS]
     table(
         {
             "Verdict, severity": f"{signed(f['verdict'])} {unbroken(plain(f['severity']))}",
@@ -212,43 +254,13 @@ def findings(run: Run) -> list[dict[str, Any]]:
         for f in shown
     )
     st.caption(
-        f"{len(shown)} of {len(passing)} findings that pass the filters, {len(run.findings)} in "
+        f"{len(shown)} of {len(some)} findings that pass the filters, {len(run.findings)} in "
         "all; most important first. Of choices there is one finding for each question, label and "
         "attribute: the gap between the two groups that are furthest apart, in errors where the "
         "right answer is known. Bounds hold for all comparisons of one question and attribute at "
         "once."
     )
-    return passing
-
-
-# ---- what it does not show ---------------------------------------------------------------------
-
-
-def caveats(run: Run, shown: Sequence[Mapping[str, Any]]) -> None:
-    """What limits these findings."""
-    st.subheader("Caveats")
-    sources = [
-        f"'{a}' is {d['source']}" for a, d in run.dataset["attributes"].items()
-    ]  # told above
-    told = unique(
-        c
-        for f in shown
-        for c in f["caveats"]
-        if c not in sources and not c.startswith(("gaps under", "subjects repeat"))
-    )
-    if run.dataset["subjects"] < run.dataset["pictures"] and run.manifest.get("schema", 0) > 1:
-        told.append("subjects repeat, so intervals and bounds rest on subjects, not on pictures")
-    told += list(run.dataset["card"].get("known_limits", ()))
-    few = unique(r.attribute for r in pages.each(run.rates[run.rates["group"] == tables.UNKNOWN]))
-    if few:
-        told.append(f"pictures of unknown group are counted but not compared: {', '.join(few)}")
-    told += [
-        "‘inconclusive’ is not ‘no gap’: more pictures may answer it",
-        "a gap is measured on these pictures and in these words; other pictures, other labels or "
-        "other wordings can give another",
-        "a small gap makes no use of the model right: nothing here says what it is fit for",
-    ]
-    st.markdown("\n".join(f"- {plain(one)}" for one in told))
+    return some
 
 
 show(current())

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-import base64
-import html
 import math
 import random
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, Final
 
 import pandas as pd
 import streamlit as st
+from parts.address import ADDRESS, first
+from parts.gallery import (
+    LARGE,
+    ROW,
+    Page,
+    Tile,
+    column,
+    confirmed,
+    flow,
+    numbers,
+    opened,
+    picked,
+    tiles,
+)
 from parts.runs import current, stamp
 from parts.words import plain, rate, status, table, unbroken, unique
 
 import audit
-from audit import InputError, Run, Store, pages, tables
+from audit import InputError, Run, pages, tables
 
 LABELLED, WORDINGS, FAMILIES = "Labelled so", "Under other wordings", "Counterfactual families"
 ORDERS: Final = {
@@ -25,18 +36,7 @@ ORDERS: Final = {
     "largest margin": ("margin", True),
     "smallest margin": ("margin", False),
 }
-#: pictures of a group at first; a click shows twice as many more
-ROW: Final = 6
-#: sides of a picture among others and of one alone, in pixels as they are sent
-SMALL, LARGE = 176, 420
-#: so long a gallery and its pictures are kept: what was changed or deleted is soon gone here too
-SECONDS: Final = 60
-CONFIRMED: Final = "runs of which pictures are shown"
 NOBODY: Final = "none"
-#: six beside each other on a wide page, three on a narrow one
-TILE: Final = "flex:0 0 auto;width:min(7.6rem,calc(33.3% - 0.7rem))"
-FRAME: Final = "width:100%;aspect-ratio:1;object-fit:cover;border-radius:6px;display:block"
-CAPTION: Final = "font-size:0.8rem;line-height:1.35;margin-top:0.3rem;overflow-wrap:anywhere"
 
 
 def show(run: Run) -> None:
@@ -52,78 +52,13 @@ def show(run: Run) -> None:
     tabs = {LABELLED: labelled, WORDINGS: wordings, FAMILIES: families}
     if not gallery.family_names:
         del tabs[FAMILIES]
-    choice = st.radio("Show", list(tabs), horizontal=True, label_visibility="collapsed")
+    choice = st.radio(
+        "Show", list(tabs), key="show", horizontal=True, label_visibility="collapsed", bind=ADDRESS
+    )
     try:
         tabs[str(choice)](Page(run, gallery))
     except InputError as error:
         st.info(plain(error))
-
-
-@dataclass(frozen=True)
-class Page:
-    """The run that is shown and its pictures."""
-
-    run: Run
-    gallery: audit.gallery.Gallery
-
-    def key(self, name: str, *parts: object) -> str:
-        """The key of a control, another one for every run."""
-        return " ".join([name, self.run.name, *map(str, parts)])
-
-
-@st.cache_resource(max_entries=4, ttl=SECONDS, show_spinner="Finding the pictures")
-def opened(path: str, stamp: str, _run: Run) -> audit.gallery.Gallery:
-    """The gallery of a run."""
-    return audit.gallery.open_gallery(_run, Store())
-
-
-# ---- before anything is shown ------------------------------------------------------------------
-
-
-def confirmed(run: Run, gallery: audit.gallery.Gallery) -> bool:
-    """Whether the reader wants to see pictures of this run, in this session."""
-    runs: set[str] = st.session_state.setdefault(CONFIRMED, set())
-    if run.name not in runs:
-        st.warning(warning(gallery), icon=":material/visibility_off:")
-    key = f"show pictures of {run.name}"
-    st.checkbox(
-        "I have read this, and I want to see pictures of this run."
-        if run.name not in runs
-        else "Show pictures of this run",
-        value=run.name in runs,
-        key=key,
-        on_change=confirm,
-        args=(run.name, key),
-    )
-    return run.name in runs
-
-
-def confirm(name: str, key: str) -> None:
-    """Keep what was said of this run until the session ends."""
-    runs: set[str] = st.session_state[CONFIRMED]
-    (runs.add if st.session_state[key] else runs.discard)(name)
-
-
-def warning(gallery: audit.gallery.Gallery) -> str:
-    """What the reader should know first."""
-    who = (
-        "These are photographs of real people, who did not choose the words beside them"
-        if gallery.photographs
-        else "These people are drawn or rendered; nobody is real"
-    )
-    told = [
-        "Content warning: pictures of people beside words that a model chose for them. Some words "
-        "may accuse or demean. A label tells about the model, never about the person.",
-        f"{who}. Pictures are blurred until you ask for clear ones.",
-    ]
-    told += unique(_warnings(gallery))
-    return "  \n".join(map(plain, told))
-
-
-def _warnings(gallery: audit.gallery.Gallery) -> Iterable[str]:
-    for task in gallery.tasks:
-        if gallery.refusal(task) is None and (said := gallery.labels(task).content_warning):
-            yield said
 
 
 # ---- labelled so -------------------------------------------------------------------------------
@@ -132,20 +67,18 @@ def _warnings(gallery: audit.gallery.Gallery) -> Iterable[str]:
 def labelled(page: Page) -> None:
     """The pictures for which a label was chosen, a row a group."""
     gallery = page.gallery
-    if (task := task_of(page, gallery.tasks, LABELLED)) is None:
+    if (task := task_of(page, gallery.tasks)) is None:
         return
     one, two, three = st.columns(3)
-    if (label := label_of(page, one, task, LABELLED)) is None:
+    if (label := label_of(page, one, task)) is None:
         return
     attributes = [*gallery.attributes, tables.EVERYONE]
-    first = [f["attribute"] for f in page.run.findings if (f["task"], f["label"]) == (task, label)]
+    of_it = [f for f in page.run.findings if (f["task"], f["label"]) == (task, label)]
+    leading = [f["attribute"] for f in of_it]
     attribute = two.selectbox(
-        "By",
-        attributes,
-        index=_place(attributes, first),
-        key=page.key("by", task, label),
+        "By", attributes, index=first(attributes, *leading), key="by", bind=ADDRESS
     )
-    order = three.selectbox("Sorted by", list(ORDERS), key=page.key("sorted"))
+    order = three.selectbox("Sorted by", list(ORDERS), key="sorted", bind=ADDRESS)
     found = gallery.labelled(task, label, attribute, *ORDERS[order])
     rows = [(r, found[found["group"] == r.group]) for r in rates(page, task, label, attribute)]
     st.caption(plain(explained(page, attribute)))
@@ -155,9 +88,8 @@ def labelled(page: Page) -> None:
         if some.empty:
             continue
         st.markdown(f"**{plain(r.group)}** · {plain(counted(r))}")
-        tiles(
-            page, [picked(page, r, attribute, label, p) for p in pages.each(shown[r.group])], clear
-        )
+        told = [picked(page, r.group, attribute, label, p) for p in pages.each(shown[r.group])]
+        tiles(page, told, clear)
         if len(some) > len(shown[r.group]):
             more(page, task, label, r.group, len(some) - len(shown[r.group]))
     if none := [f"{r.group} (0 of {r.n:,})" for r, some in rows if some.empty]:
@@ -207,39 +139,13 @@ def more(page: Page, task: str, label: str, group: str, left: int) -> None:
     st.button(plain(f"{count} more of {group}"), key=f"button {key}", on_click=add)
 
 
-@dataclass(frozen=True)
-class Tile:
-    """One picture with its words: ``alt`` for who doesn't see it, ``lines`` below it."""
-
-    image_id: str
-    alt: str
-    lines: Sequence[str]
-
-
-def picked(page: Page, row: Any, attribute: str, label: str, picture: Any) -> Tile:
-    """The tile of a picture that was labelled so."""
-    score, margin = numbers(picture.score, picture.margin)
-    near = " (a tie)" if picture.tie else ""
-    group = "" if attribute == tables.EVERYONE else f"{attribute} {row.group}, "
-    return Tile(
-        picture.image_id,
-        f"{group}labelled {label}, score {score}, margin {margin}",
-        (page.gallery.names[picture.image_id], f"score {score}", f"margin {margin}{near}"),
-    )
-
-
-def numbers(score: float, margin: float) -> tuple[str, str]:
-    """Score and margin as they are told."""
-    return f"{score:.1%}", f"{margin:.4f}"
-
-
 # ---- in other words ----------------------------------------------------------------------------
 
 
 def wordings(page: Page) -> None:
     """One picture, and what it is labelled in every wording."""
     gallery = page.gallery
-    if (task := task_of(page, gallery.tasks, WORDINGS)) is None:
+    if (task := task_of(page, gallery.tasks)) is None:
         return
     if (refused := gallery.refusal(task)) is not None:
         aggregates_only(refused)
@@ -273,15 +179,16 @@ def chosen_picture(page: Page, pictures: Sequence[str]) -> str:
     Raises:
         InputError: the run asked about no such picture.
     """
-    names, key = page.gallery.names, page.key("picture")
+    names, key = page.gallery.names, "picture"
     one, two = st.columns([3, 1], vertical_alignment="bottom")
-    st.session_state.setdefault(key, names[pictures[0]])
 
     def another() -> None:
         st.session_state[key] = names[random.choice(pictures)]  # noqa: S311 - no secret
 
     two.button("Another picture", on_click=another, width="stretch")
-    image_id = page.gallery.find(one.text_input("Picture", key=key))
+    image_id = page.gallery.find(
+        one.text_input("Picture", names[pictures[0]], key=key, bind=ADDRESS)
+    )
     if image_id not in pictures:
         raise InputError(f"{names[image_id]}: this question was not asked of it.")
     return image_id
@@ -337,12 +244,12 @@ def _quoted(label: object) -> str:
 def families(page: Page) -> None:
     """A family side by side, with the score of a label and what each change does to it."""
     gallery, where = page.gallery, page.gallery.families
-    if where is None or (task := task_of(page, where.tasks, FAMILIES)) is None:
+    if where is None or (task := task_of(page, where.tasks)) is None:
         return
     one, two = st.columns(2)
-    if (label := label_of(page, one, task, FAMILIES)) is None:
+    if (label := label_of(page, one, task)) is None:
         return
-    name = two.selectbox("Family", gallery.family_names, key=page.key("family"))
+    name = two.selectbox("Family", gallery.family_names, key="family", bind=ADDRESS)
     rows = gallery.family(str(name), task, label)
     st.caption(
         plain(
@@ -381,7 +288,7 @@ def changed(page: Page, label: str, row: Any) -> Tile:
 # ---- what is chosen ----------------------------------------------------------------------------
 
 
-def task_of(page: Page, tasks: Sequence[str], where: str) -> str | None:
+def task_of(page: Page, tasks: Sequence[str]) -> str | None:
     """The question, that of the most important finding at first; None where there is none."""
     if not tasks:
         st.info("This run asked nothing here by which its pictures can be shown.")
@@ -390,11 +297,11 @@ def task_of(page: Page, tasks: Sequence[str], where: str) -> str | None:
     shown = [task for task in tasks if page.gallery.refusal(task) is None]
     leading = [task for task in (*leading, *shown) if task in shown]
     return st.selectbox(
-        "Question", tasks, index=_place(tasks, leading), key=page.key("question", where)
+        "Question", tasks, index=first(tasks, *leading), key="question", bind=ADDRESS
     )
 
 
-def label_of(page: Page, box: Any, task: str, where: str) -> str | None:
+def label_of(page: Page, box: Any, task: str) -> str | None:
     """The label; those by which real people are not shown can't be chosen."""
     gallery = page.gallery
     if (refused := gallery.refusal(task)) is not None:
@@ -408,13 +315,8 @@ def label_of(page: Page, box: Any, task: str, where: str) -> str | None:
         return None
     leading = [f["label"] for f in page.run.findings if f["task"] == task]
     return str(
-        box.selectbox("Label", labels, index=_place(labels, leading), key=page.key(where, task))
+        box.selectbox("Label", labels, index=first(labels, *leading), key="labelled", bind=ADDRESS)
     )
-
-
-def _place(options: Sequence[str], wanted: Iterable[str]) -> int:
-    """Where the first of the wanted stands that is offered; the first place if none is."""
-    return next((list(options).index(w) for w in wanted if w in options), 0)
 
 
 def aggregates_only(why: str) -> None:
@@ -439,61 +341,6 @@ def clearness(page: Page, there: Sequence[str], where: str) -> frozenset[str]:
     )
     st.caption("One at a time, since real faces in a row, sorted by a label, make a line-up.")
     return frozenset() if one == NOBODY else frozenset({one})
-
-
-# ---- pictures as HTML --------------------------------------------------------------------------
-
-
-def tiles(page: Page, row: Sequence[Tile], clear: frozenset[str], side: int = SMALL) -> None:
-    """Pictures with their words, in rows that wrap."""
-    if row:
-        style = TILE if side == SMALL else "width:20rem;max-width:100%"
-        parts = [drawn(page, tile, clear, side) for tile in row]
-        st.html(flow(f'<div style="{style}">{part}</div>' for part in parts))
-
-
-def flow(parts: Iterable[str]) -> str:
-    """Parts in rows that wrap."""
-    style = "display:flex;flex-wrap:wrap;gap:0.9rem;align-items:flex-start"
-    return f'<div style="{style}">{"".join(parts)}</div>'
-
-
-def column(page: Page, title: str, row: Sequence[Tile], clear: frozenset[str]) -> str:
-    """Pictures below each other, with a title."""
-    below = "".join(
-        f'<div style="margin-bottom:0.8rem">{drawn(page, tile, clear)}</div>' for tile in row
-    )
-    head = f'<div style="font-weight:600;margin-bottom:0.4rem">{html.escape(title)}</div>'
-    return f'<section style="{TILE}">{head}{below}</section>'
-
-
-def drawn(page: Page, tile: Tile, clear: frozenset[str], side: int = SMALL) -> str:
-    """One picture with its words; whatever a name holds, it is text."""
-    words = "<br>".join(html.escape(line) for line in tile.lines)
-    caption = f'<figcaption style="{CAPTION}">{words}</figcaption>'
-    return f'<figure style="margin:0">{image(page, tile, clear, side)}{caption}</figure>'
-
-
-def image(page: Page, tile: Tile, clear: frozenset[str], side: int) -> str:
-    """The picture itself, or why it isn't there."""
-    shown = tile.image_id in clear
-    name = page.gallery.names[tile.image_id]
-    try:
-        source = thumbnail(str(page.run.path), tile.image_id, shown, side, page.gallery)
-    except InputError as error:
-        box = f"{FRAME};border:1px dashed #7A7A7A;padding:0.5rem;font-size:0.75rem;overflow:auto"
-        return f'<div style="{box}">{html.escape(str(error))}</div>'
-    alt = html.escape(f"{'' if shown else 'blurred '}{name}: {tile.alt}", quote=True)
-    return f'<img alt="{alt}" src="{source}" style="{FRAME}">'
-
-
-@st.cache_data(max_entries=2000, ttl=SECONDS, show_spinner=False)
-def thumbnail(
-    path: str, image_id: str, clear: bool, side: int, _gallery: audit.gallery.Gallery
-) -> str:
-    """A picture as the address of an image; blurred here, unless it is asked for clear."""
-    data = base64.b64encode(_gallery.thumbnail(image_id, clear, side)).decode()
-    return f"data:image/jpeg;base64,{data}"
 
 
 show(current())

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import streamlit as st
+from parts.address import ADDRESS
 from parts.author import bar, draft_of, file, form, problems
 from parts.runs import ALSO, current, readable_or_stop, stamp, whole_or_stop
 from parts.words import plain
@@ -61,7 +62,8 @@ def show(run: Run) -> None:
         default="Write",
         required=True,
         label_visibility="collapsed",
-        key=f"view of {run.name}",
+        key="do",
+        bind=ADDRESS,
     )
     try:
         views[str(view)](run)
@@ -92,7 +94,8 @@ def write(run: Run) -> None:
         default="As a form",
         required=True,
         label_visibility="collapsed",
-        key=f"way to write {run.name}",
+        key="how",
+        bind=ADDRESS,
     )
     views[str(view)](run, draft)
     bar(run, draft, "bottom")
@@ -188,7 +191,8 @@ def which(run: Run) -> bool:
         return False
     public = st.toggle(
         "For publishing: withhold small groups, and what would give them away",
-        key=f"public {run.name}",
+        key="public",
+        bind=ADDRESS,
     )
     if not public:
         st.caption("As it is, for those who may see counts of small groups.")

@@ -2,4 +2,4 @@
 
 from parts.topics import show_topics
 
-show_topics("Retrieval", ["retrieval"], "The suite ‘retrieval’ would, or a probe of that kind.")
+show_topics("Retrieval", "retrieval", ["retrieval"])

@@ -2,8 +2,4 @@
 
 from parts.topics import show_topics
 
-show_topics(
-    "Robustness",
-    ["robustness", "shift"],
-    "The suite ‘robustness’ would, or a probe of the kind ‘robustness’ or ‘shift’.",
-)
+show_topics("Robustness", "robustness", ["robustness", "shift"])

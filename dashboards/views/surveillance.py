@@ -1,6 +1,7 @@
 """Alarms, words of suspicion, stressed captions, answering only when sure, telling people apart."""
 
 import streamlit as st
+from parts.address import ADDRESS
 from parts.runs import current
 from parts.topics import show_topics
 from parts.words import as_markdown, plain
@@ -15,12 +16,11 @@ def move_thresholds(run: Run) -> None:
         if len(points) < 2 or not attributes:
             continue
         st.subheader(plain(f"Move the threshold: {task.name}"))
-        key = f"{run.name} {task.name}"
-        by = st.selectbox("By", attributes, key=f"{key} by")
+        by = st.selectbox("By", attributes, key=f"by_{task.name}", bind=ADDRESS)
         words = {point: point.rpartition(" ")[2] for point in points}
         point = st.select_slider(
             "Threshold of the score", points, points[len(points) // 2],
-            format_func=words.__getitem__, key=f"{key} at",
+            format_func=words.__getitem__, key=f"at_{task.name}", bind=ADDRESS,
         )  # fmt: skip
         halves = topics.chosen_on_half(run, task.name)
         if halves:
@@ -34,11 +34,6 @@ def move_thresholds(run: Run) -> None:
         st.markdown(as_markdown(topics.rates_at(run, task.name, point, by)))
 
 
-show_topics(
-    "Surveillance",
-    ["alarms", "scenes", "identity"],
-    "The suites ‘alarms’ and ‘surveillance’ would, or a probe of the kind ‘alarms’, ‘scenes’ or "
-    "‘identity’. This is for assessing a model: surveillance is out of scope of CLIP's model card.",
-    harmful=True,
-)
+show_topics("Surveillance", "surveillance", ["alarms", "scenes", "identity"], harmful=True)
+st.caption("For assessing a model: surveillance is out of scope of CLIP's model card.")
 move_thresholds(current())

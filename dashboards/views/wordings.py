@@ -8,16 +8,16 @@ from typing import Any, Final
 
 import pandas as pd
 import streamlit as st
+from parts.address import choose, key_of, told_apart
 from parts.charts import before_and_after, curve, shares, title
 from parts.damage import attempt
+from parts.found import QUESTION, question_id
 from parts.runs import current, offer_csv, readable_or_stop, stamp
 from parts.words import measured, plain, rate, signed, status, table, unbroken, what
 
 import audit
 from audit import InputError, Run, Store, pages, tables
 
-#: what tells one curve from another
-QUESTION: Final = ["task", "metric", "label", "attribute"]
 PARTS: Final = {
     "picture": "share_picture",
     "group": "share_group",
@@ -45,8 +45,9 @@ def show(run: Run) -> None:
         "The same question in every wording: a flat curve is the model's, a steep one the "
         "question's, and one through 0 changes sides with the words."
     )
-    curves = leading(run)
-    row = curves[st.selectbox("Gap", range(len(curves)), format_func=lambda i: _name(curves[i]))]
+    curves = {question_id(*(getattr(row, n) for n in QUESTION)): row for row in leading(run)}
+    called = told_apart({i: _name(row) for i, row in curves.items()})
+    row = choose(st, "Gap", curves, "gap", called.__getitem__)
     rows = _specifications(run, row)
     st.markdown(plain(_in_words(row)))
     st.caption(plain(_selection(row)))
@@ -60,7 +61,7 @@ def show(run: Run) -> None:
 def leading(run: Run) -> list[Any]:
     """The curves, that of the most important finding first."""
     place = {tuple(f[name] for name in QUESTION): i for i, f in enumerate(run.findings)}
-    keys = run.sensitivity[QUESTION].itertuples(index=False, name=None)
+    keys = run.sensitivity[[*QUESTION]].itertuples(index=False, name=None)
     places = [place.get(key, len(place)) for key in keys]
     return pages.each(run.sensitivity.assign(place=places).sort_values("place", kind="stable"))
 
@@ -113,18 +114,21 @@ def _selection(row: Any) -> str:
 
 def chosen(run: Run, rows: pd.DataFrame, row: Any) -> int:
     """Draw the curve; the place of the wording that is clicked, or chosen below it."""
-    key = f"{run.name} {_name(row)}"
-    picture, choice = f"curve {key}", f"wording {key}"
-    st.session_state.setdefault(choice, len(rows) - 1)
+    picture, choice = f"curve {run.name} {_name(row)}", key_of("wording")
+    places = {str(i): i - 1 for i in range(len(rows), 0, -1)}  # the largest gap at first
 
     def click() -> None:
         for picked in st.session_state[picture].selection.get("picked") or []:
-            place = round(float(picked["place"])) - 1
-            st.session_state[choice] = min(max(place, 0), len(rows) - 1)
+            place = round(float(picked["place"]))
+            st.session_state[choice] = str(min(max(place, 1), len(rows)))
 
-    st.altair_chart(
-        curve(rows, row.headline, st.session_state[choice]), on_select=click, key=picture
+    drawn = st.container()
+    shown = st.container()
+    at = choose(
+        shown, "Wording", places, "wording", lambda i: f"{i}. {rows['wording'].iloc[int(i) - 1]}"
     )
+    with drawn:
+        st.altair_chart(curve(rows, row.headline, at), on_select=click, key=picture)
     st.caption(
         "Dots: gap in each wording, with its own interval (thick) and bounds for all wordings at "
         "once (thin). Grey: where the curve lies when subjects are dealt to the groups by chance, "
@@ -132,13 +136,7 @@ def chosen(run: Run, rows: pd.DataFrame, row: Any) -> int:
         "Dashed: the headline of the report. Pale band: the margin. Column: the wording told "
         "below; click another, or choose it here."
     )
-    at = st.selectbox(
-        "Wording",
-        range(len(rows)),
-        format_func=lambda i: f"{i + 1}. {rows['wording'].iloc[i]}",
-        key=choice,
-    )
-    return int(at)
+    return at
 
 
 def wording(run: Run, rows: pd.DataFrame, at: int) -> None:

@@ -111,7 +111,8 @@ def test_a_run_from_before_there_were_seals_opens(tmp_path: Path) -> None:
 def test_words_exports_and_a_copy_without_rows_are_no_edits(sealed: Run, tmp_path: Path) -> None:
     (sealed.path / "narrative.yaml").write_text("run: x\n")
     (sealed.path / "exports").mkdir()
-    for name in ("exports/ll144.csv", "report.docx", "report.pdf", "croissant.json", ".DS_Store"):
+    exports = ("exports/ll144.csv", "report.docx", "report.pdf", "brief.pdf", "croissant.json")
+    for name in (*exports, ".DS_Store"):
         (sealed.path / name).write_text("x")
     assert not list(edits(sealed))
     assert not list(edits(open_run(sealed.copy_without_private(tmp_path / "copy"))))

@@ -28,9 +28,10 @@ TOO_WIDE, TOO_PALE, SETTLED = (
     (HERE / f"{name}.js").read_text() for name in ("too_wide", "too_pale", "settled")
 )
 GROUND = "getComputedStyle(document.querySelector('.stApp')).backgroundColor"
-#: every page by its title, as in the menu
+#: every page by its title, as in the menu; what the run didn't ask says so there
+UNASKED = ("Retrieval", "Association", "Robustness")
 TITLES = (
-    "Overview", "Disparities", "Prompt sensitivity", "Compare two runs", "Label-set lab",
+    "Overview", "Disparities", "Prompt sensitivity", "Compare runs", "Label-set lab",
     "Pictures", "Retrieval", "Association", "Robustness", "Surveillance", "More probes", "Report",
 )  # fmt: skip
 
@@ -103,7 +104,8 @@ def settled(page: Any) -> None:
 
 def goto(page: Any, title: str) -> None:
     """By the menu, within the session."""
-    page.get_by_role("link", name=title, exact=True).click()
+    named = f"{title} · not asked" if title in UNASKED else title
+    page.get_by_test_id("stSidebar").get_by_role("link", name=named, exact=True).click()
     if title != "Overview":  # whose heading names the run
         page.wait_for_selector(f"h1:has-text('{title}')")
     settled(page)
@@ -123,8 +125,9 @@ def test_every_page_fits_can_be_read_and_asks_nobody_else(
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     opened(page, address)
-    menu = page.get_by_test_id("stSidebarNavLink").all_inner_texts()
-    assert [link.splitlines()[-1] for link in menu] == [*TITLES]  # an icon's name comes first
+    menu = page.get_by_test_id("stSidebar").get_by_test_id("stPageLink-NavLink").all_inner_texts()
+    said = [link.splitlines()[-1] for link in menu]  # an icon's name comes first
+    assert said == [f"{t} · not asked" if t in UNASKED else t for t in TITLES]
     for title in TITLES:
         look(page, *SCREENS[0], PICTURES.get(title, 900))
         goto(page, title)
@@ -173,6 +176,31 @@ def test_the_keyboard_is_enough(address: str, page: Any) -> None:
 
 
 # ---- ways through -------------------------------------------------------------------------------
+
+
+def test_a_click_opens_a_fact_whose_address_opens_it_again(address: str, page: Any) -> None:
+    opened(page, address)
+    beside = page.locator(".st-key-beside")
+    words = beside.get_by_test_id("stMarkdown")
+    first, at_first = words.all_inner_texts(), page.url
+    chart = page.get_by_test_id("stVegaLiteChart").first
+    rows = chart.locator("path[aria-roledescription='rect mark']")  # what is clicked is on top
+    rows.nth(rows.count() - 9).click(position={"x": 200, "y": 8})
+    page.wait_for_url(lambda url: url != at_first)
+    settled(page)
+    told, there = words.all_inner_texts(), page.url
+    assert told != first
+    page.go_back()
+    page.wait_for_url(at_first)
+    settled(page)
+    assert words.all_inner_texts() == first
+    page.goto(there)
+    settled(page)
+    assert words.all_inner_texts() == told
+    beside.get_by_role("link", name="All groups").click()
+    page.wait_for_selector("h1:has-text('Disparities')")
+    settled(page)
+    assert "label=selection." in page.url
 
 
 def test_words_are_typed_and_answered_and_stay_words(

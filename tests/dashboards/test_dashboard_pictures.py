@@ -100,9 +100,9 @@ def test_what_was_confirmed_holds_for_the_session_and_this_run_only(
     page.switch_page("views/overview.py").run()
     page.switch_page("views/pictures.py").run()
     assert images(page)
-    box(page, "Run").set_value(other).run()
+    box(page, "Run").set_value(other.name).run()
     assert not images(page)
-    box(page, "Run").set_value(run.path).run()
+    box(page, "Run").set_value(run.name).run()
     assert images(page)
 
 

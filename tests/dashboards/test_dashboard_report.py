@@ -196,10 +196,10 @@ def test_words_of_two_runs_are_kept_apart(run: Run, monkeypatch: pytest.MonkeyPa
     (other / "manifest.json").write_text(json.dumps(older))
     page = opened(run.path.parent, monkeypatch, "report")
     write(page, "Auditor", "Ana")
-    box(page, "Run").set_value(other)
+    box(page, "Run").set_value(other.name)
     page.run()
     assert next(f for f in page.text_input if f.label == "Auditor").value == ""
-    box(page, "Run").set_value(run.path)
+    box(page, "Run").set_value(run.name)
     page.run()
     assert next(f for f in page.text_input if f.label == "Auditor").value == "Ana"
 

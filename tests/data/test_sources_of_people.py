@@ -446,6 +446,8 @@ def test_codes_of_fhibe_become_words_and_who_is_not_primary_is_set_aside(tmp_pat
     told = said(data)
     assert "1 files are set aside, which are of who is not primary" in told
     assert "by pronoun: 'He/him/his' (1)" in told
+    assert list(data.table["second_person"]) == ["not shown", "not shown", "shown", "not shown"]
+    assert "1 pictures show a second person, of whom an answer may be; 'only: {second_" in told
     assert "'pronoun': several were chosen for 1 rows" in told
     assert "'ancestry': several were chosen for 1 rows" in told
     assert data.card.version == "whole, 20260110.u.gT5_rFTA"

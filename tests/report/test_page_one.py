@@ -116,8 +116,12 @@ def test_what_is_open_or_too_small_is_said_and_a_failed_self_check_first() -> No
     assert lines[0].startswith("The model answers easy questions as by chance")
     assert any("no evidence that there is no gap" in line for line in lines)
     assert "Too small to be compared: aged 90 or more." in lines
-    public = list(_sure(run_of(public=True), found))
+    withheld = run_of(public=True, withheld={"groups": [["age", "90+"]]})
+    dark = replace(found[0], gap=None, low=None, high=None, sides=(), not_compared="")
+    public = list(_sure(withheld, [*found, dark]))
     assert not any("90" in line for line in public)
+    assert any("of which only the verdict is told: 1" in x for x in public)
+    assert "No group was small enough to be withheld." in _sure(run_of(public=True), found)
 
 
 def test_actions_are_of_the_run_and_say_what_they_rest_on() -> None:

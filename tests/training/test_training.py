@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,8 +21,14 @@ from audit.core.errors import InputError
 from audit.core.resources import bundled
 from audit.data.people.planted import load_planted, rate_table
 from audit.models import huggingface
-from audit.training import architectures, evaluation, train
-from audit.training.train import Augmentation, TrainConfig
+from audit.models.towers.dual import Clip
+from audit.training import architectures, evaluation, learner, saving, specimens, trainer
+from audit.training.config import Augmentation, TrainConfig, learning_rate, load_config
+from audit.training.feeds.batches import Batch, Variation
+from audit.training.feeds.sources import load_people
+from audit.training.learner import Learner
+from audit.training.objectives.contrastive import CONTRASTIVE, contrastive_loss
+from audit.training.trainer import Limits
 
 COLOURS = {
     **{"red": (200, 20, 20), "green": (20, 160, 20), "blue": (20, 20, 200), "teal": (0, 130, 130)},
@@ -31,7 +38,8 @@ COLOURS = {
 }
 TINY = {
     "name": "tiny",
-    "specimen": "skewed",
+    "feed": {"kind": "people", "specimen": "skewed"},
+    "workers": 0,
     "architecture": {
         "image_size": 16,
         "patch_size": 8,
@@ -63,6 +71,9 @@ def people(tmp_path_factory) -> Path:
     return folder
 
 
+QUIET = Limits("cpu", threads=1, quiet=True)
+
+
 def config(**changes) -> TrainConfig:
     return TrainConfig.model_validate({**TINY, **changes})
 
@@ -71,7 +82,8 @@ def config(**changes) -> TrainConfig:
 def finished(people, tmp_path_factory):
     """A tiny specimen, trained without a break, and what was found of it."""
     out = tmp_path_factory.mktemp("models") / "tiny"
-    return out, train.train(config(), out, people, device="cpu", threads=1, quiet=True)
+    done = specimens.train_from(config(), out, people, limits=QUIET)
+    return out, specimens.evaluated(done, "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +93,7 @@ def tokenizer() -> CLIPTokenizer:
 
 
 @pytest.fixture(scope="module")
-def model(tokenizer) -> CLIPModel:
+def model(tokenizer) -> Clip:
     return architectures.build_clip(config().architecture, tokenizer, seed=1).eval()
 
 
@@ -127,10 +139,9 @@ def test_texts_are_read_at_their_end_whatever_follows(model, tokenizer):
     ]
     alone = tokenizer(["a wug"], return_tensors="pt")["input_ids"]
     with torch.no_grad():
-        both = model.get_text_features(input_ids=ids).pooler_output
-        one = model.get_text_features(input_ids=alone).pooler_output
-        rows = model.text_model(input_ids=alone).last_hidden_state[:, -1]
-        last = model.text_projection(rows)
+        both = model.get_text_features(ids)
+        one = model.get_text_features(alone)
+        last = model.text.states(alone)[:, -1] @ model.text.text_projection
     torch.testing.assert_close(both[1:], one)
     torch.testing.assert_close(one, last)
     assert not torch.allclose(both[0], both[1])
@@ -140,20 +151,20 @@ def test_pieces_of_like_length_embed_as_one_batch_does(model, tokenizer):
     texts = ["a wug with grey hair", "a", "a photo of a doctor.", "a wug", "a photo of an older"]
     ids = tokenizer(texts, padding=True, return_tensors="pt")["input_ids"]
     with torch.no_grad():
-        whole = model.get_text_features(input_ids=ids).pooler_output
+        whole = model.get_text_features(ids)
         for pieces in (1, 2, 5):
-            torch.testing.assert_close(train.embed_texts(model, ids, pieces), whole)
+            torch.testing.assert_close(learner.embed_texts(model, ids, pieces), whole)
 
 
 def test_same_seed_same_weights_and_the_logit_scale_starts_at_one_over_007(tokenizer):
     a, b, c = (architectures.build_clip(config().architecture, tokenizer, s) for s in (5, 5, 6))
     assert all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
-    assert not torch.equal(a.visual_projection.weight, c.visual_projection.weight)
+    assert not torch.equal(a.visual.proj, c.visual.proj)
     assert float(a.logit_scale.detach().exp()) == pytest.approx(1 / 0.07, rel=1e-3)
 
 
 def test_patches_in_different_places_start_unlike(model):
-    places = model.vision_model.embeddings.position_embedding.weight.detach()[1:]
+    places = model.visual.positional_embedding.detach()[1:]
     apart = torch.cdist(places, places) + 10 * torch.eye(len(places))
     assert apart.min() > 1
 
@@ -174,14 +185,14 @@ def test_contrastive_loss_by_hand():
         for way in (logits, logits.T):
             shares = np.exp(way) / np.exp(way).sum(axis=1, keepdims=True)
             expected += list(-np.log(np.diag(shares)))
-    loss = train.contrastive_loss(torch.tensor(images), torch.tensor(texts), torch.tensor(7.0))
+    loss = contrastive_loss(torch.tensor(images), torch.tensor(texts), torch.tensor(7.0))
     assert float(loss) == pytest.approx(np.mean(expected), rel=1e-5)
     assert loss.dtype == torch.float32
 
 
 def test_learning_rate_rises_then_falls_to_nothing():
     plan = config(pictures_seen=16 * 100, warmup=0.1, learning_rate=0.5)
-    rates = [train.learning_rate(step, plan) for step in range(plan.steps)]
+    rates = [learning_rate(step, plan) for step in range(plan.steps)]
     assert rates[:10] == pytest.approx([0.05 * k for k in range(1, 11)])
     assert rates[10] == pytest.approx(0.5)
     assert rates[55] == pytest.approx(0.25)
@@ -193,6 +204,10 @@ def rng() -> torch.Generator:
     return torch.Generator().manual_seed(0)
 
 
+def augment(pictures: torch.Tensor, how: Augmentation) -> torch.Tensor:
+    return Variation.by(how, len(pictures), rng()).apply(pictures)
+
+
 @pytest.fixture
 def pictures() -> torch.Tensor:
     return torch.randint(0, 256, (5, 9, 9, 3), generator=rng(), dtype=torch.uint8)
@@ -201,18 +216,17 @@ def pictures() -> torch.Tensor:
 def test_no_augmentation_changes_nothing(pictures):
     still = Augmentation(flip=0, shift=0, zoom=0, brightness=0)
     rows = torch.tensor([3, 1])
-    assert torch.equal(train.augment(pictures, rows, still, rng()), pictures[rows].float())
+    assert torch.equal(augment(pictures[rows], still), pictures[rows].float())
 
 
 def test_a_certain_flip_mirrors(pictures):
     mirror = Augmentation(flip=1, shift=0, zoom=0, brightness=0)
-    rows = torch.arange(5)
-    assert torch.equal(train.augment(pictures, rows, mirror, rng()), pictures.float().flip(2))
+    assert torch.equal(augment(pictures, mirror), pictures.float().flip(2))
 
 
 def test_shifts_move_whole_pixels_and_repeat_the_edge(pictures):
     moved = Augmentation(flip=0, shift=0.3, zoom=0, brightness=0)
-    seen = train.augment(pictures, torch.zeros(40, dtype=torch.long), moved, rng())
+    seen = augment(pictures[:1].repeat(40, 1, 1, 1), moved)
     shifts = {
         (dy, dx)
         for dy in range(-3, 4)
@@ -230,7 +244,7 @@ def test_shifts_move_whole_pixels_and_repeat_the_edge(pictures):
 
 def test_brightness_stays_in_range(pictures):
     light = Augmentation(flip=0, shift=0, zoom=0, brightness=0.5)
-    seen = train.augment(pictures, torch.arange(5), light, rng())
+    seen = augment(pictures, light)
     ratio = (seen / pictures.float()).nan_to_num(1)[seen < 255]
     assert 0.5 <= float(ratio.min()) < float(ratio.max()) <= 1.5
     assert float(seen.max()) <= 255
@@ -248,58 +262,58 @@ def test_the_model_folder_is_an_ordinary_clip(finished):
     assert (encoder.card.dim, encoder.card.image_size, encoder.card.context_length) == (16, 16, 40)
     rows = encoder.encode_texts(["a photo of a doctor.", "日本"])
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, rtol=1e-5)
-    assert not (out / train.CHECKPOINT).exists()
+    assert not (out / trainer.CHECKPOINT).exists()
 
 
 @pytest.mark.slow
 def test_another_seed_gives_other_weights(finished, people, tmp_path):
-    train.train(config(), tmp_path, people, device="cpu", threads=1, seed=1, quiet=True)
+    specimens.train_from(config(), tmp_path, people, seed=1, limits=QUIET)
     out, _ = finished
     assert (tmp_path / "model.safetensors").read_bytes() != (out / "model.safetensors").read_bytes()
-    assert json.loads((tmp_path / train.FACTS).read_text(encoding="utf-8"))["seed"] == 1
+    assert json.loads((tmp_path / saving.FACTS).read_text(encoding="utf-8"))["seed"] == 1
 
 
 @pytest.mark.slow
 def test_a_killed_run_goes_on_to_the_same_weights(finished, people, tmp_path, monkeypatch):
-    monkeypatch.setattr(train, "SAVE_SECONDS", 0.0)
-    monkeypatch.setattr(train, "LOG_EVERY", 1)
-    learn = train.Learner.learn
+    monkeypatch.setattr(trainer, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(trainer, "LOG_EVERY", 1)
+    learn = Learner.learn
 
     def killed(self, *batch):
         if self.step == 4:
             raise KeyboardInterrupt
         return learn(self, *batch)
 
-    monkeypatch.setattr(train.Learner, "learn", killed)
+    monkeypatch.setattr(Learner, "learn", killed)
     with pytest.raises(KeyboardInterrupt):
-        train.train(config(), tmp_path, people, device="cpu", threads=1, quiet=True)
+        specimens.train_from(config(), tmp_path, people, limits=QUIET)
     # as if the kill had come while a line and a checkpoint were being written
-    with (tmp_path / train.LOG).open("a") as log:
+    with (tmp_path / trainer.LOG).open("a") as log:
         log.write('{"step": 9, "lo')
     (tmp_path / "checkpoint.partial").write_bytes(b"half")
     taken_up = []
     monkeypatch.setattr(
-        train.Learner, "learn", lambda self, *b: (taken_up.append(self.step), learn(self, *b))[1]
+        Learner, "learn", lambda self, *b: (taken_up.append(self.step), learn(self, *b))[1]
     )
-    train.train(config(), tmp_path, people, device="cpu", threads=1, quiet=True)
+    specimens.train_from(config(), tmp_path, people, limits=QUIET)
     assert taken_up == [4, 5]
     out, _ = finished
     assert (tmp_path / "model.safetensors").read_bytes() == (out / "model.safetensors").read_bytes()
-    lines = [json.loads(line) for line in (tmp_path / train.LOG).read_text().splitlines()]
+    lines = [json.loads(line) for line in (tmp_path / trainer.LOG).read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6]
 
 
 @pytest.mark.slow
 def test_time_up_leaves_a_checkpoint_of_this_run_only(people, tmp_path):
-    stopped = train.train(
-        config(), tmp_path, people, device="cpu", threads=1, minutes=0, quiet=True
-    )
+    at_once = replace(QUIET, minutes=0)
+    stopped = specimens.train_from(config(), tmp_path, people, limits=at_once)
     assert stopped is None
-    assert (tmp_path / train.CHECKPOINT).is_file()
+    assert (tmp_path / trainer.CHECKPOINT).is_file()
     assert not (tmp_path / "model.safetensors").exists()
     with pytest.raises(InputError, match="checkpoint is of another configuration, seed or set"):
-        train.train(config(), tmp_path, people, device="cpu", seed=1, quiet=True)
-    train.train(config(), tmp_path, people, device="cpu", seed=1, resume=False, quiet=True)
+        specimens.train_from(config(), tmp_path, people, seed=1, limits=QUIET)
+    anew = replace(QUIET, resume=False)
+    specimens.train_from(config(), tmp_path, people, seed=1, limits=anew)
 
 
 @pytest.mark.slow
@@ -307,16 +321,17 @@ def test_a_learner_learns_which_colour_goes_with_which_word():
     names = list(COLOURS)
     tokenizer = architectures.train_tokenizer([f"a {name} shirt" for name in names] * 2, 700, 12)
     plan = config(pictures_seen=60 * 12, batch=12, learning_rate=0.01, average=0.9, warmup=0.2)
-    learner = train.Learner(architectures.build_clip(plan.architecture, tokenizer, 0), plan)
+    learner = Learner(architectures.build_clip(plan.architecture, tokenizer, 0), plan, CONTRASTIVE)
     colours = torch.tensor([COLOURS[name] for name in names]) / 128 - 1
     pixels = colours[:, :, None, None].expand(-1, -1, 16, 16).contiguous()
     tokens = tokenizer([f"a {name} shirt" for name in names], return_tensors="pt")["input_ids"]
-    losses = [float(learner.learn(pixels, tokens, cast=False)) for _ in range(plan.steps)]
+    batch = Batch(colours, tokens)
+    losses = [float(learner.learn(batch, pixels, cast=False)) for _ in range(plan.steps)]
     assert losses[0] == pytest.approx(math.log(12), abs=0.5)
     assert losses[-1] < 0.3
     # the average lags behind the weights but knows the colours too
     learner.model.load_state_dict(learner.averages)
-    assert float(learner.learn(pixels, tokens, cast=False)) < 0.6
+    assert float(learner.learn(batch, pixels, cast=False)) < 0.6
 
 
 # ----------------------------------------------------------------------------- what is found
@@ -398,10 +413,23 @@ def test_the_card_says_what_it_is_and_what_was_measured(finished):
 
 
 @pytest.mark.slow
+def test_a_specimen_may_have_a_resnet_and_one_that_goes_on_has_the_plain_card(people, tmp_path):
+    image = {"resnet": [1, 1, 1, 1], "width": 4}
+    architecture = {**TINY["architecture"], "image_size": 32, "patch_size": None, "image": image}
+    plan = config(architecture=architecture, pictures_seen=16)
+    specimens.train_from(plan, tmp_path / "resnet", people, limits=QUIET)
+    assert "32 px, a modified ResNet of 1, 1, 1, 1 blocks, width 4;" in (
+        tmp_path / "resnet" / "README.md"
+    ).read_text(encoding="utf-8")
+    on = config(architecture=None, start=str(tmp_path / "resnet"), pictures_seen=16)
+    specimens.train_from(on, tmp_path / "on", people, limits=QUIET)
+    assert "| begun from | " in (tmp_path / "on" / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.slow
 def test_the_card_of_even_plants_nothing(people, tmp_path):
-    train.train(
-        config(specimen="even", pictures_seen=32), tmp_path, people, device="cpu", quiet=True
-    )
+    even = config(feed={"kind": "people", "specimen": "even"}, pictures_seen=32)
+    specimens.train_from(even, tmp_path, people, limits=QUIET)
     card = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert "Here each\nword has the same rate in every group." in card
     assert "elsewhere | gap |\n" not in card.split("The largest gaps")[0]
@@ -412,32 +440,33 @@ def test_the_card_of_even_plants_nothing(people, tmp_path):
 
 @pytest.mark.parametrize("specimen", ["even", "skewed"])
 def test_shipped_configurations_differ_in_name_and_specimen_only(specimen):
-    shipped = train.load_config(f"specimen-{specimen}")
-    assert (shipped.name, shipped.specimen) == (f"specimen-{specimen}", specimen)
-    other = train.load_config("specimen-even")
-    assert shipped.model_copy(update={"name": other.name, "specimen": "even"}) == other
+    shipped = load_config(f"specimen-{specimen}")
+    assert (shipped.name, shipped.feed.specimen) == (f"specimen-{specimen}", specimen)
+    other = load_config("specimen-even")
+    assert shipped.model_copy(update={"name": other.name, "feed": other.feed}) == other
+    assert shipped.feed.model_copy(update={"specimen": "even"}) == other.feed
 
 
 def test_bad_configurations_get_a_sentence(tmp_path):
     with pytest.raises(InputError, match="no training configuration named 'specimen-evne'. Did"):
-        train.load_config("specimen-evne")
+        load_config("specimen-evne")
     text = (bundled("training") / "specimen-even.yaml").read_text(encoding="utf-8")
     (tmp_path / "mine.yaml").write_text(text + "learning_rte: 1\n", encoding="utf-8")
     with pytest.raises(InputError, match="unknown key 'learning_rte'.*'learning_rate'"):
-        train.load_config(tmp_path / "mine.yaml")
+        load_config(tmp_path / "mine.yaml")
 
 
 def test_missing_pictures_get_a_sentence(tmp_path, people):
     with pytest.raises(InputError, match="pictures of split 'train' are missing.*people build"):
-        train.load_people(tmp_path, "train")
+        load_people(tmp_path, "train")
     with pytest.raises(InputError, match="64 training pictures, fewer than one batch of 100"):
-        train.train(config(batch=100), tmp_path, people, device="cpu")
+        specimens.train_from(config(batch=100), tmp_path, people, limits=QUIET)
 
 
 def test_without_audit_pictures_of_its_own_a_folder_is_evaluated_on_the_bundled_ones(people):
-    rows, place = train._unseen(people)
+    rows, place = specimens.unseen(people)
     assert (len(rows), place) == (40, people)
-    rows, place = train._unseen(people / "train")
+    rows, place = specimens.unseen(people / "train")
     assert place == bundled("datasets") / "people"
     assert len(rows) > 400
 
@@ -459,7 +488,7 @@ def test_weights_that_can_not_be_written_are_a_sentence_and_leave_nothing(
         path.write_bytes(b"half")
         raise SafetensorError("I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr(train, "save_file", full)
+    monkeypatch.setattr(learner, "save_file", full)
     with pytest.raises(InputError, match=r"model.safetensors can't be written .*No space.*--out"):
-        train._write({}, tmp_path / "model.safetensors", {})
+        learner.write_tensors({}, tmp_path / "model.safetensors", {})
     assert not list(tmp_path.iterdir())

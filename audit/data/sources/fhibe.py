@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import ClassVar, Final, Literal
 
+import numpy as np
 import pandas as pd
 from pydantic import Field, field_validator
 
@@ -52,6 +53,8 @@ _COLUMNS: Final[Mapping[str, tuple[str, str]]] = {
     "natural_hair_type": ("hair_type", "natural type of hair"),
     "apparent_hair_type": ("hair_type", "type of hair as it appears in the picture"),
 }
+#: whether a whole picture shows somebody else as well
+_SECOND: Final = "second_person"
 _NEEDED: Final = ("filepath", "subject_id", "is_primary", "age", *_COLUMNS)
 
 
@@ -106,7 +109,8 @@ class FHIBE(Published):
         known_limits=(
             "10,318 pictures of 1,981 people when it was published; later versions have fewer",
             "up to ten pictures of a person, who is a cluster",
-            "a second person may be in a whole picture; attributes are those of the primary one",
+            "a second person may be in a whole picture (second_person); attributes are those of "
+            "the primary one",
             "who chose several pronouns or regions is in no group of them",
             "not checked: what the terms forbid beyond training; a news page names law "
             "enforcement, military, arms and surveillance: read yours",
@@ -145,6 +149,7 @@ class FHIBE(Published):
         root, listed = self._found()
         table = read_manifests([listed], f"'{self.name}'").table
         require_columns(table, _NEEDED, listed)
+        pictures = table.get("image_id", table["filepath"])
         table = table[list(_NEEDED)]
         table["age"] = table["age"].str.replace(r"\.0+$", "", regex=True)
         table["is_primary"] = table["is_primary"].replace({"TRUE": "True", "FALSE": "False"})
@@ -161,7 +166,11 @@ class FHIBE(Published):
         if len(other):
             groups = {name: tally(other[name]) for name in ("pronoun", "ancestry")}
             notes.append(aside("which are of who is not primary", list(other["filepath"]), groups))
+        if self.crop == "whole":
+            shared = pictures.isin(pictures[other.index])
+            table[_SECOND] = np.where(shared, "shown", "not shown")
         kept = table.drop(other.index)
+        notes += _of_second(kept)
         notes += _of_several(kept)
         return Rows(Manifest(kept), listed, root, tuple(notes), len(other))
 
@@ -227,6 +236,13 @@ def _words(text: object, word: Callable[[int], str], told: str) -> str:
     if not found:
         raise InputError(sentence(told, "It holds no code", "Get it again"))
     return found.pop() if len(found) == 1 else _SEVERAL
+
+
+def _of_second(table: pd.DataFrame) -> list[Remark]:
+    count = int((table[_SECOND] == "shown").sum()) if _SECOND in table else 0
+    told = f"{count:,} pictures show a second person, of whom an answer may be"
+    advice = f"'only: {{{_SECOND}: not shown}}' leaves them out, 'crop: face' shows each alone"
+    return [Remark(f"{told}; {advice}")] * (count > 0)
 
 
 def _of_several(table: pd.DataFrame) -> list[Remark]:

@@ -17,6 +17,7 @@ from audit.data.manifest import Manifest
 from audit.data.remarks import Remark, counted, tally
 from audit.data.sources.base import Official, Published, Rows, aside
 from audit.data.sources.files import table_of
+from audit.data.sources.image_folder import is_picture
 
 _HOME: Final = "https://doi.org/10.6084/m9.figshare.5047666"
 _NAME: Final = re.compile(r"(\d{1,3})_\d\d\.jpe?g", re.IGNORECASE)
@@ -104,7 +105,7 @@ class London(Published):
             of = f"by gender: {counted(tally(lost['gender']))}"
             remarks.append(Remark(f"{len(lost):,} people of the list have no picture; {of}"))
         joined = Manifest(kept.join(people, on="face_id"))
-        return Rows(joined, listed, folder, tuple(remarks), len(odd))
+        return Rows(joined, listed, folder, tuple(remarks), sum(map(is_picture, odd)))
 
 
 def _number(name: str | None) -> str:

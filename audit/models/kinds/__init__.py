@@ -1,4 +1,4 @@
-"""Kinds of models with two towers, a file each: what transformers publishes, by ``model_type``."""
+"""Kinds of models with two towers, a file each, by the ``model_type`` of their config.json."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from audit.models.kinds.base import Dual
 from audit.models.kinds.chinese_clip import ChineseClip
 from audit.models.kinds.clip import ClipConfig
 from audit.models.kinds.metaclip_2 import MetaClip2
+from audit.models.kinds.openai_clip import OpenAiClip, OpenAiSigmoid
 from audit.models.kinds.siglip import Siglip
 from audit.models.kinds.siglip2 import Siglip2
 from audit.models.kinds.vision_text_dual_encoder import VisionTextDual
@@ -20,6 +21,8 @@ KINDS: Final[Mapping[str, type[Dual]]] = {
     kind.model_type: kind
     for kind in (
         ClipConfig,
+        OpenAiClip,
+        OpenAiSigmoid,
         Siglip,
         Siglip2,
         MetaClip2,

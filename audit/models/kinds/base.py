@@ -129,7 +129,8 @@ class Dual(Part):
     #: what people call it, and a published one
     named: ClassVar[str]
     example: ClassVar[str]
-    #: classes of transformers: of the model, its configuration, and its pictures where no file says
+    #: classes of transformers: of the model (where ``built`` makes no other), its configuration,
+    #: and its pictures where no file says
     model: ClassVar[str]
     configured_by: ClassVar[str]
     pictures_by: ClassVar[str] = "CLIPImageProcessor"
@@ -186,6 +187,19 @@ class Dual(Part):
         unused = {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None}
         fields["text_config"] = unused | fields["text_config"]
         return getattr(transformers, self.configured_by)(**fields)
+
+    def refuse(self, ref: str) -> None:
+        """Refuse a model that can't be asked, whatever its weights.
+
+        Raises:
+            InputError: it is one.
+        """
+
+    def built(self) -> Any:
+        """The model that config.json describes, with random weights."""
+        import transformers
+
+        return getattr(transformers, self.model)(self.configuration())
 
     def pictures_of(self, raw: Fields, where: str) -> Preparation:
         """How pictures are prepared, from the fields of the file that ``where`` names.

@@ -1,0 +1,1 @@
+"""CLIP's own towers, written out: Vision Transformer, modified ResNet, text transformer, words."""

@@ -1,0 +1,1 @@
+"""What a training asks of a batch: a file an objective."""
