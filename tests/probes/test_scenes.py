@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -425,7 +426,7 @@ def test_the_planted_widening_is_found_by_gender_and_not_by_age(planted: Run) ->
 def test_the_report_shows_captions_with_figures(planted: Run) -> None:
     page = render(planted).read_text(encoding="utf-8")
     text = (planted.path / "report.md").read_text(encoding="utf-8")
-    section = text[text.index("### Captions of a scene") : text.index("## 18.")]
+    section = re.split(r"^## ", text[text.index("### Captions of a scene") :], flags=re.M)[0]
     assert "500 pictures were offered 5 captions each." in section
     assert "not offered" in section
     assert "91.8%" in section
