@@ -34,6 +34,7 @@ from audit.models.encoder import Texts, unit_rows
 from audit.models.planted import PlantedEncoder, picture_key
 from audit.probes.classification.probe import Classification
 from audit.probes.kit.base import Seen
+from audit.stats.components import PARTS
 from audit.stats.scoring import Scoring
 from audit.store.embeddings import Embeddings, Store
 
@@ -481,7 +482,7 @@ def test_a_gap_of_one_template_shows_as_wording() -> None:
     assert curve.gaps.value[0] > 0.4
     assert (curve.verdicts == "exceeds margin").sum() == 1
     # single choices: the group's own way with a template outweighs the group
-    share = dict(zip(m.PARTS, curve.parts.shares[:, 0], strict=True))
+    share = dict(zip(PARTS, curve.parts.shares[:, 0], strict=True))
     assert share["group_template"] > share["group"]
 
 
@@ -490,7 +491,7 @@ def test_a_template_effect_on_everybody_is_no_disparity() -> None:
     answers, groups = planted_answers(800, lambda g, k: 0.1 + 0.05 * k)
     curve = curve_of(answers, groups)
     assert curve.spread.low < 0.03
-    share = dict(zip(m.PARTS, curve.parts.shares[:, 0], strict=True))
+    share = dict(zip(PARTS, curve.parts.shares[:, 0], strict=True))
     assert share["template"] > 10 * share["group_template"]
     assert share["template"] > 0.03
 
@@ -773,7 +774,7 @@ def test_the_rows_of_a_curve_say_what_the_curve_says() -> None:
     assert row["agree_sign"] == pytest.approx(max((table["value"] > 0).mean(), 0.5))
     verdict = table["verdict"].value_counts()
     assert row["agree_verdict"] == pytest.approx(verdict.iloc[0] / 8)
-    assert sum(row[f"share_{part}"] for part in m.PARTS) == pytest.approx(1.0)
+    assert sum(row[f"share_{part}"] for part in PARTS) == pytest.approx(1.0)
 
 
 def test_the_rows_say_how_labels_were_phrased_and_pictures_altered() -> None:

@@ -376,12 +376,13 @@ def shown(run: Run, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str],
 def test_a_part_of_a_page_that_raises_leaves_the_others(
     shown: Callable[[str], AppTest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("audit.measure.findings.tally_verdicts", broken)
+    monkeypatch.setattr("audit.report.pages.tally_verdicts", broken)
     page = shown("overview")
     assert not page.exception
     told_of = [e.value.replace("\\", "") for e in page.error]
     assert any("The part 'Verdicts' could not be rendered: KeyError" in t for t in told_of)
-    assert [s.value for s in page.subheader][:3] == ["Groups", "Verdicts", "Findings"]
+    parts = [s.value for s in page.subheader]
+    assert parts.index("Groups") < parts.index("Verdicts") < parts.index("Findings")
     assert any("‘inconclusive’ is not ‘no gap’" in m.value.replace("\\", "") for m in page.markdown)
 
 
@@ -396,8 +397,8 @@ def test_a_section_on_a_page_that_raises_is_named(
     )
     page = shown("retrieval")
     assert not page.exception
-    told_of = page.markdown[-1].value.replace("\\", "")
-    assert "The section 'retrieval' could not be rendered" in told_of
+    told_of = [m.value.replace("\\", "") for m in page.markdown]
+    assert any("The section 'retrieval' could not be rendered" in text for text in told_of)
     page = shown("probes")
     next(box for box in page.selectbox if box.label == "Topic").set_value("thresholds")
     page.run()

@@ -118,7 +118,7 @@ def test_what_a_killed_process_had_is_read_by_another(tmp_path: Path) -> None:
     assert (found.keys, lost) == (tuple(name for name, _ in items), [])
     want = Small().encode_images([Image.open(tmp_path / "a" / path) for _, path in items])
     np.testing.assert_array_equal(found.vectors, want)
-    with pytest.raises(AuditError, match="all 2 processes that read pictures were killed.*READERS"):
+    with pytest.raises(AuditError, match="all 2 processes that help were killed.*READERS"):
         Store(tmp_path / "other", readers=2).images(
             Small(), items, tmp_path / "a", alteration=Deadly(mark, always=True)
         )
