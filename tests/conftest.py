@@ -20,6 +20,7 @@ if TYPE_CHECKING:  # all else that is dear to import is imported where it is use
     from audit.core.rundir import Run
 
 os.environ.setdefault("MPLBACKEND", "agg")
+os.environ.setdefault("CLIP_AUDIT_READERS", "0")  # the other core has tests of its own
 gc.disable()  # until all tests are found: what is imported stays
 # --hypothesis-profile by-hand: as many random suites as a person has the time for
 settings.register_profile("by-hand", max_examples=300, print_blob=True)

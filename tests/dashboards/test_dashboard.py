@@ -40,9 +40,10 @@ def opened(folder: Path, monkeypatch: pytest.MonkeyPatch, view: str = "overview"
     if any(folder.rglob("manifest.json")):  # what was embedded for the sample run
         cache = test_figures.sample_run().path.parents[1] / "cache"
         monkeypatch.setenv("CLIP_AUDIT_CACHE", str(cache))
-    page = AppTest.from_file(str(FOLDER / "app.py"), default_timeout=60).run()
+    page = AppTest.from_file(str(FOLDER / "app.py"), default_timeout=60)
     if view != "overview":
-        page.switch_page(f"views/{view}.py").run()
+        page.switch_page(f"views/{view}.py")
+    page.run()
     assert not page.exception
     return page
 

@@ -35,7 +35,7 @@ def opened(
     """The page of a run, confirmed unless a test looks at what comes first."""
     monkeypatch.setattr(sys, "argv", ["app.py", str(run.path), *more])
     monkeypatch.setenv("CLIP_AUDIT_CACHE", str(run.path.parents[1] / "cache"))
-    page = AppTest.from_file(str(FOLDER / "app.py"), default_timeout=60).run()
+    page = AppTest.from_file(str(FOLDER / "app.py"), default_timeout=60)
     page.switch_page("views/pictures.py").run()
     if confirm:
         page.checkbox[0].check().run()

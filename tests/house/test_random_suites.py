@@ -400,8 +400,8 @@ def page(run: Run, view: str) -> AppTest:
     """A page of the dashboard, as it opens."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["app.py", str(run.path)])
-        shown = AppTest.from_file(str(DASHBOARD / "app.py"), default_timeout=120).run()
-        return shown if view == "overview" else shown.switch_page(f"views/{view}.py").run()
+        shown = AppTest.from_file(str(DASHBOARD / "app.py"), default_timeout=120)
+        return (shown if view == "overview" else shown.switch_page(f"views/{view}.py")).run()
 
 
 @pytest.mark.slow

@@ -365,8 +365,8 @@ def test_what_turns_the_words_after_it_around_is_shown_as_its_number() -> None:
 def shown(run: Run, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], AppTest]]:
     def at(view: str) -> AppTest:
         monkeypatch.setattr(sys, "argv", ["app.py", str(run.path)])
-        page = AppTest.from_file(str(DASHBOARD / "app.py"), default_timeout=60).run()
-        return page if view == "overview" else page.switch_page(f"views/{view}.py").run()
+        page = AppTest.from_file(str(DASHBOARD / "app.py"), default_timeout=60)
+        return (page if view == "overview" else page.switch_page(f"views/{view}.py")).run()
 
     return at
 
