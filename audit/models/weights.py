@@ -46,7 +46,6 @@ VALUES: Final = (
 #: what a normalisation of a batch has seen, as large as what it was given; keys of n-grams
 _SEEN: Final = re.compile(r"\.running_(mean|var)$|\.num_batches_tracked$|^text\.keys$")
 AGAIN: Final = "Download or save the checkpoint again"
-_PROJECTIONS: Final = ("_projection.weight", "text_projection", "visual.proj")
 #: numbers that OpenAI's own files keep beside the weights
 _NUMBERS: Final = frozenset({"input_resolution", "context_length", "vocab_size"})
 _LAYER: Final = re.compile(r"(text|vision)_model\.(?:\w+\.)?(?:encoder\.)?layers?\.(\d+)\.")
@@ -283,7 +282,7 @@ def require_finite(tensors: Mapping[str, Tensor], ref: str) -> None:
                         "not finite" if not np.isfinite(largest) else f"as large as {largest:.3g}"
                     )
                     raise InputError(sentence(f"{where} weights that are {what}", AGAIN))
-                if not largest and name.endswith(_PROJECTIONS):
+                if not largest and name.endswith("_projection.weight"):
                     raise InputError(sentence(f"{where} zeros only", AGAIN))
 
 
