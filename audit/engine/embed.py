@@ -95,12 +95,8 @@ def embed(
     table = suite.pictures.table
     mine = table if unit is None else table[table["image_id"].map(unit.holds)]
     store = store if unit is None else store.of_part(str(unit))
-    images, lost = _encode(suite, encoder, store, progress, mine)
-    for alteration, keys in _wanted(suite).values():
-        rows = mine[mine["image_id"].isin(keys & set(images.keys))]
-        _, failed = _encode(suite, encoder, store, progress, rows, alteration)
-        lost = [*lost, *failed]
-    return len(images.keys), list({one.image_id: one for one in lost}.values())
+    images, _, failed = _with_alterations(suite, encoder, store, progress, mine)
+    return len(images.keys), list(failed.values())
 
 
 def ready(
@@ -135,20 +131,28 @@ def pictures_of(
     A picture that fails in one alteration only is set aside everywhere, so that all conditions
     are asked about the same pictures.
     """
-    dataset = suite.pictures
-    images, lost = _encode(suite, encoder, store, progress, dataset.table)
-    altered, failed = {}, {q.image_id: q for q in lost}
-    for alteration, keys in _wanted(suite).values():
-        table = dataset.table[dataset.table["image_id"].isin(keys & set(images.keys))]
-        altered[alteration.name], lost = _encode(suite, encoder, store, progress, table, alteration)
-        failed |= {q.image_id: q for q in lost}
+    table = suite.pictures.table
+    images, altered, failed = _with_alterations(suite, encoder, store, progress, table)
     images, *others = (
         part.only(key for key in part.keys if key not in failed)
         for part in (images, *altered.values())
     )
-    if len(failed) / len(dataset.table) > suite.max_quarantined or not images.keys:
+    if len(failed) / len(table) > suite.max_quarantined or not images.keys:
         raise _too_many(suite, list(failed.values()), bool(images.keys), out)
     return Pictures(images, dict(zip(altered, others, strict=True)), list(failed.values()))
+
+
+def _with_alterations(
+    suite: Suite, encoder: Encoder, store: Store, progress: Progress, table: pd.DataFrame
+) -> tuple[Embeddings, dict[str, Embeddings], dict[str, Quarantined]]:
+    """Pictures as they are, as altered by each alteration's name, and those that failed by id."""
+    images, lost = _encode(suite, encoder, store, progress, table)
+    altered, failed = {}, {q.image_id: q for q in lost}
+    for alteration, keys in _wanted(suite).values():
+        rows = table[table["image_id"].isin(keys & set(images.keys))]
+        altered[alteration.name], lost = _encode(suite, encoder, store, progress, rows, alteration)
+        failed |= {q.image_id: q for q in lost}
+    return images, altered, failed
 
 
 def _wanted(suite: Suite) -> dict[str, tuple[Alteration, set[str]]]:

@@ -72,6 +72,15 @@ class Source(BaseModel):
         """The same, its path taken relative to a folder."""
         return self.model_copy(update={"path": folder / self.path.expanduser()})
 
+    def require_folder(self) -> None:
+        """Refuse a path that is no folder.
+
+        Raises:
+            InputError: it is none.
+        """
+        if not self.path.is_dir():
+            raise InputError(sentence(f"{self.path}: there is no such folder", "Check feed.path"))
+
     def opened(self, seed: int) -> Pairs:
         """The pairs.
 
@@ -151,8 +160,7 @@ class FolderFeed(Source):
 
     def opened(self, seed: int) -> Listed:
         """Its pictures; one without a text file has an empty caption, and is set aside."""
-        if not self.path.is_dir():
-            raise InputError(sentence(f"{self.path}: there is no such folder", "Check feed.path"))
+        self.require_folder()
         files = files_below(self.path)
         names = [name for name in files if is_picture(name)]
         texts = {str(PurePosixPath(name).with_suffix("")) for name in files if name[-4:] == ".txt"}
@@ -252,8 +260,7 @@ class ShardsFeed(Source):
 
     def opened(self, seed: int) -> Shards:
         """Their samples that have a picture."""
-        if not self.path.is_dir():
-            raise InputError(sentence(f"{self.path}: there is no such folder", "Check feed.path"))
+        self.require_folder()
         files, _ = archives_of(self.path, self.shards)
         names: list[tuple[str, str]] = []
         starts = [0]
