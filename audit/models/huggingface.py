@@ -35,7 +35,7 @@ from audit.models.encoder import (
 )
 from audit.models.kinds.base import Dual
 from audit.models.libraries import quiet, readable
-from audit.models.weights import VALUES, fit, read_headers
+from audit.models.weights import VALUES, fit, read_headers, undrawn
 from audit.models.words import Words
 
 Part = TypeVar("Part")
@@ -118,11 +118,11 @@ def _card(checkpoint: Checkpoint, words: Words) -> EncoderCard:
 
 def _model(checkpoint: Checkpoint) -> Any:
     """The model in float32, built from the fields that were checked and from no others."""
-    import transformers
-
     config = checkpoint.config
     if type(config).built is not Dual.built:
         return own_towers(checkpoint)
+    import transformers
+
     with readable(checkpoint.ref, "weights"), quiet():
         model, report = getattr(transformers, config.model).from_pretrained(
             checkpoint.folder,
@@ -167,11 +167,12 @@ def own_towers(checkpoint: Checkpoint) -> Any:
     from safetensors.torch import load_file
 
     with readable(checkpoint.ref, "weights"):
-        model = checkpoint.config.built()
+        model = undrawn(checkpoint.config)
         stored = {file: load_file(file) for file in checkpoint.weights}
         places = fit(read_headers(checkpoint.weights, checkpoint.ref), checkpoint.config, "")
         found = {name: stored[place.file][place.name] for name, place in places.items()}
-        model.load_state_dict(found)
+        found = {name: w.float() if w.is_floating_point() else w for name, w in found.items()}
+        model.load_state_dict(found, assign=True)  # as they lie, so that products are the same
     return model
 
 

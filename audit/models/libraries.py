@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Iterator
 
 from audit.core.errors import AuditError, InputError
@@ -26,6 +27,9 @@ def readable(ref: str, what: str) -> Iterator[None]:
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Without transformers' bar for reading a local file, which takes a moment."""
+    if "transformers" not in sys.modules:  # nor is it imported for this
+        yield
+        return
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()

@@ -210,8 +210,9 @@ def require_shapes(
             f"({unused[0]:.80} ...), so another model would be audited. Give the {said} that "
             f"belongs to these weights, or save the model as a plain {model}."
         )
-    for name, (shape, counted) in reversed(list(wanted.items())):  # projections are the last
-        got = tensors[name]
+    # of the projections people know the width
+    for name in sorted(wanted, key=lambda each: "projection" not in each):
+        (shape, counted), got = wanted[name], tensors[name]
         if got.shape != shape:
             raise InputError(
                 f"{ref}: {name} has the shape {list(got.shape)} in {got.file.name} and "
@@ -247,8 +248,24 @@ def expected(config: Dual, ref: str) -> dict[str, Wanted]:
     import torch
 
     with readable(ref, "config.json"), quiet(), torch.device("meta"):
-        model = config.built()
+        model = undrawn(config)
     return weights_of(model)
+
+
+def undrawn(config: Dual) -> Any:
+    """The model that config.json describes, for weights to come: none is drawn at random."""
+    from torch.overrides import TorchFunctionMode
+
+    class Undrawn(TorchFunctionMode):
+        def __torch_function__(
+            self, func: Any, types: Any, args: Any = (), kwargs: Any = None
+        ) -> Any:
+            if getattr(func, "__module__", "") == "torch.nn.init":
+                return args[0] if args else kwargs["tensor"]
+            return func(*args, **(kwargs or {}))
+
+    with Undrawn():
+        return config.built()
 
 
 def weights_of(model: torch.nn.Module) -> dict[str, Wanted]:

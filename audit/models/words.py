@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -13,6 +14,7 @@ import numpy as np
 
 from audit.core.errors import InputError, sentence
 from audit.core.rows import Fields
+from audit.models.encoder import digest_of
 from audit.models.jsonfile import read_json
 from audit.models.kinds.base import Dual, Prepare, Reading
 from audit.models.libraries import readable
@@ -22,6 +24,13 @@ if TYPE_CHECKING:
 
 _CONFIG: Final = "tokenizer_config.json"
 _CURE: Final = "Take the tokenizer that belongs to this checkpoint."
+_END: Final = "<|endoftext|>"
+#: how tokenizer.json calls the tokens around a text
+_MARKS: Final = {"cls": "<|startoftext|>", "sep": _END}
+#: files of transformers 4, which say more of a tokenizer
+_OLDER: Final = ("vocab.json", "merges.txt", "added_tokens.json", "special_tokens_map.json")
+#: digest of what transformers 5 writes for a CLIP's tokenizer, vocabulary and ids apart
+_AS_WRITTEN: Final = "04c48d4e42951f4d61e4e23377ff27f6b67c072ee3419b214c97559217d75f77"
 
 
 class Described(Protocol):
@@ -186,11 +195,66 @@ class Words:
         return True
 
 
+@dataclass(frozen=True)
+class Plain:
+    """CLIP's tokenizer as transformers 5 saves it, without the seconds that importing that takes.
+
+    Its names are those of a tokenizer of transformers, as far as they are used here.
+    """
+
+    splits: Any
+    model_max_length: int
+    bos_token_id: int
+    eos_token_id: int
+
+    @classmethod
+    def read(cls, folder: Path, said: Fields) -> Plain | None:
+        """The tokenizer of a folder; None if a file says anything but what transformers 5 writes.
+
+        ``said`` is tokenizer_config.json.
+        """
+        longest, file = said.get("model_max_length"), folder / "tokenizer.json"
+        older = any((folder / name).exists() for name in _OLDER)
+        if older or type(longest) is not int or not file.is_file():
+            return None
+        stored = json.loads(file.read_bytes())
+        ids = {each["content"]: each.pop("id") for each in stored["added_tokens"]}
+        named = {mark: [token, ids.get(token)] for mark, token in _MARKS.items()}
+        after = stored["post_processor"] or {}
+        if {mark: after.pop(mark, None) for mark in _MARKS} != named:
+            return None
+        (stored.pop("padding", None), stored["model"].pop("vocab"), stored["model"].pop("merges"))
+        if digest_of({"files": stored, "said": {**said, "model_max_length": 0}}) != _AS_WRITTEN:
+            return None
+        from tokenizers import Tokenizer
+
+        splits = Tokenizer.from_file(str(file))
+        splits.no_padding()
+        return cls(splits, longest, *(ids[token] for token in _MARKS.values()))
+
+    @property
+    def pad_token_id(self) -> int:
+        """The end of text, as in training."""
+        return self.eos_token_id
+
+    @property
+    def unk_token_id(self) -> int:
+        """The end of text as well."""
+        return self.eos_token_id
+
+    def __call__(self, texts: list[str], **_: bool) -> dict[str, list[list[int]]]:
+        """Token ids of each text, neither padded nor cut."""
+        return {"input_ids": [each.ids for each in self.splits.encode_batch(texts)]}
+
+
 def _tokenizer(checkpoint: Described, said: Fields) -> Any:
-    """The tokenizer of transformers that a folder names."""
+    """The tokenizer that a folder names: a plain CLIP's without transformers."""
+    ref = checkpoint.ref
+    with readable(ref, "tokenizer"):
+        if plain := Plain.read(checkpoint.folder, said):
+            return plain
     import transformers
 
-    ref = checkpoint.ref
     if said.get("tokenizer_class") == "SiglipTokenizer" and find_spec("sentencepiece") is None:
         got = f"{ref}: SigLIP's tokenizer needs the package sentencepiece, which is not installed"
         raise InputError(sentence(got, "Install it: pip install sentencepiece protobuf"))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import duals
 import numpy as np
@@ -14,16 +15,21 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
-from transformers import CLIPConfig, CLIPModel
+from transformers import AutoTokenizer, CLIPConfig, CLIPModel
 
 from audit.core.errors import InputError
+from audit.core.resources import bundled
 from audit.models.config import read_config
 from audit.models.huggingface import load, locate
+from audit.models.kinds.base import Activation
+from audit.models.kinds.clip import ClipConfig
 from audit.models.kinds.openai_clip import OpenAiClip, OpenAiSigmoid
 from audit.models.preprocessing import Pictures
 from audit.models.towers import layouts
 from audit.models.towers.dual import Clip
 from audit.models.towers.transformer import BagOfWords, words_of
+from audit.models.weights import undrawn
+from audit.models.words import Plain
 
 TEXT = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 3,
         "num_attention_heads": 2, "vocab_size": 90, "max_position_embeddings": 12}  # fmt: skip
@@ -39,7 +45,7 @@ def config(vision: dict[str, Any] = VIT, act: str = "quick_gelu", **more: Any) -
     return kind(projection_dim=8, vision_config=said, text_config=text, **more)
 
 
-def random(model: Clip, seed: int = 0) -> Clip:
+def random(model: Any, seed: int = 0) -> Any:
     """Weights and running statistics at which every part matters."""
     torch.manual_seed(seed)
     with torch.no_grad():
@@ -94,6 +100,79 @@ def test_both_transformers_are_clips_of_transformers_layer_by_layer(act: str, id
     torch.testing.assert_close(functional.normalize(images, dim=-1), wanted.image_embeds)
     torch.testing.assert_close(functional.normalize(texts, dim=-1), wanted.text_embeds)
     assert texts.std(dim=0).min() > 1e-3
+
+
+@pytest.mark.parametrize("act", get_args(Activation))
+@pytest.mark.parametrize("end", [2, 89])
+def test_a_clip_gives_what_transformers_gives_to_the_bit(act: str, end: int, ids: torch.Tensor):
+    tower = {"hidden_act": act, "layer_norm_eps": 1e-3}
+    text = TEXT | tower | {"eos_token_id": end}
+    said = {"text_config": text, "vision_config": VIT | tower, "projection_dim": 8}
+    theirs = CLIPModel(CLIPConfig(**said)).eval()
+    ours = ClipConfig(**said).built().eval()
+    assert ours.state_dict().keys() == theirs.state_dict().keys()
+    ours.load_state_dict(random(theirs).state_dict(), assign=True)
+    with torch.no_grad():
+        seen, read = theirs.get_image_features(pixels(32)), theirs.get_text_features(ids)
+        assert torch.equal(ours.get_image_features(pixels(32)), seen.pooler_output)
+        assert torch.equal(ours.get_text_features(ids), read.pooler_output)
+    assert seen.pooler_output.std(dim=0).min() > 1e-3
+
+
+def test_what_is_built_for_stored_weights_draws_none():
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    for said in (config(), config(RESNET), ClipConfig()):
+        with torch.device("meta"):
+            assert undrawn(said).state_dict()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+SPLIT = [
+    "a photo of a doctor",
+    "Dog's  rain\n",
+    "日本 3.14",
+    "",
+    "it'll <|endoftext|> end",
+    "é e\u0301",
+]
+
+
+def test_a_plain_tokenizer_splits_as_transformers_does():
+    folder = bundled("models") / "specimen-even"
+    said = json.loads((folder / "tokenizer_config.json").read_text())
+    plain, theirs = Plain.read(folder, said), AutoTokenizer.from_pretrained(folder)
+    assert plain is not None
+    assert plain(SPLIT)["input_ids"] == theirs(SPLIT)["input_ids"]
+    for name in (
+        "model_max_length",
+        "bos_token_id",
+        "eos_token_id",
+        "pad_token_id",
+        "unk_token_id",
+    ):
+        assert getattr(plain, name) == getattr(theirs, name)
+
+
+@pytest.mark.parametrize(
+    "where", ["normalizer", "post_processor", "added_tokens", "said", "beside"]
+)
+def test_a_tokenizer_that_says_anything_else_is_read_by_transformers(where: str, tmp_path: Path):
+    folder = shutil.copytree(bundled("models") / "specimen-even", tmp_path / "model")
+    said = json.loads((folder / "tokenizer_config.json").read_text())
+    stored = json.loads((folder / "tokenizer.json").read_text())
+    if where == "normalizer":
+        stored["normalizer"]["normalizers"].pop()
+    elif where == "post_processor":
+        stored["post_processor"]["sep"][1] = 5
+    elif where == "added_tokens":
+        stored["added_tokens"][0]["lstrip"] = True
+    elif where == "said":
+        said["do_lower_case"] = False
+    else:
+        (folder / "added_tokens.json").write_text("{}")
+    (folder / "tokenizer.json").write_text(json.dumps(stored))
+    assert Plain.read(folder, said) is None
 
 
 def test_attention_in_training_is_attention_in_use(ids: torch.Tensor):

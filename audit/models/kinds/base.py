@@ -52,6 +52,14 @@ class Tower(Part):
             raise ValueError(f"{told} {self.hidden_size}")
         return self
 
+    @property
+    def sizes(self) -> tuple[int, int, int, int, str]:
+        """Layers, width, heads, hidden width, activation of our own transformer."""
+        return (
+            self.num_hidden_layers, self.hidden_size, self.num_attention_heads,
+            self.intermediate_size, self.hidden_act,
+        )  # fmt: skip
+
 
 class BaseTower(Tower):
     """One as wide as BERT's and ViT's base."""

@@ -6,11 +6,14 @@ that are published as a ``CLIPModel``.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
 from audit.models.kinds.base import LARGEST_VOCABULARY, LONGEST, PatchTower, Projected, Tower
+
+if TYPE_CHECKING:
+    from audit.models.towers.dual import Clip
 
 
 class TextTower(Tower):
@@ -43,3 +46,18 @@ class ClipConfig(Projected):
         """None where config.json says 2, an old mistake that transformers keeps reading."""
         end = self.text_config.eos_token_id
         return None if end == 2 else end
+
+    def built(self) -> Clip:
+        """Our own towers, with random weights: ``audit.models.towers.layouts``."""
+        from audit.models.towers import transformer
+        from audit.models.towers.layouts import TransformersClip
+
+        seen, read = self.vision_config, self.text_config
+        looks = transformer.Transformer(*seen.sizes, eps=seen.layer_norm_eps)
+        reads = transformer.Transformer(*read.sizes, causal=True, eps=read.layer_norm_eps)
+        size = seen.image_size, seen.patch_size, seen.hidden_size
+        visual = transformer.VisionTransformer(*size, self.projection_dim, looks)
+        size = read.vocab_size, read.max_position_embeddings, read.hidden_size
+        text = transformer.TextTransformer(*size, self.projection_dim, reads)
+        text.end = self.end
+        return TransformersClip(visual, text)

@@ -132,7 +132,7 @@ class OpenAiClip(Projected):
         if isinstance(said, ResNetTower):
             heads = said.num_attention_heads
             return resnet.ModifiedResNet(said.image_size, said.layers, said.width, heads, dim)
-        body = transformer.Transformer(*_sizes(said))
+        body = transformer.Transformer(*said.sizes)
         size = said.image_size, said.patch_size, said.hidden_size
         return transformer.VisionTransformer(*size, dim, body)
 
@@ -144,7 +144,7 @@ class OpenAiClip(Projected):
             return transformer.BagOfWords(said.vocab_size, said.hidden_size, dim)
         if said.tower == "grams":
             return grams.Grams(said.vocab_size, said.longest, said.units, dim)
-        body = transformer.Transformer(*_sizes(said), causal=True)
+        body = transformer.Transformer(*said.sizes, causal=True)
         size = said.vocab_size, said.max_position_embeddings, said.hidden_size
         captions = said.tower == "captioner"
         kind = captioner.Captioner if captions else transformer.TextTransformer
@@ -164,14 +164,6 @@ class OpenAiSigmoid(OpenAiClip):
     def scoring(cls, numbers: Mapping[str, float]) -> Scoring:
         """A sigmoid of each similarity, scaled and shifted."""
         return Scoring(super().scoring(numbers).scale, numbers["logit_bias"], "sigmoid")
-
-
-def _sizes(said: Tower) -> tuple[int, int, int, int, str]:
-    """Layers, width, heads, hidden width, activation of a transformer."""
-    return (
-        said.num_hidden_layers, said.hidden_size, said.num_attention_heads, said.intermediate_size,
-        said.hidden_act,
-    )  # fmt: skip
 
 
 def described_by(shapes: Mapping[str, tuple[int, ...]]) -> Row:

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from audit.models.towers.transformer import words_of
+from audit.models.towers.transformer import drawn, words_of
 
 #: dimensions that are added: one for the bias of an n-gram, one that makes a text's row of length 1
 RAISED = 2
@@ -30,7 +30,7 @@ class Grams(nn.Module):
     def __init__(self, vocabulary: int, longest: int, units: int, dim: int) -> None:
         super().__init__()
         self.base, self.longest = vocabulary + 1, longest
-        self.rows = nn.Parameter(dim**-0.5 * torch.randn(units, dim))
+        self.rows = drawn(dim**-0.5, units, dim)
         self.bias = nn.Parameter(torch.zeros(units))
         self.scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
         self.register_buffer("keys", torch.full((units,), LARGEST_KEY))

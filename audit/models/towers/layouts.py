@@ -8,6 +8,8 @@ from typing import Final
 
 import torch
 
+from audit.models.towers.dual import Clip
+
 _TEXT: Final = "text_model."
 _IMAGE: Final = "vision_model."
 #: names of our towers and of transformers' CLIPModel, without what comes in blocks
@@ -77,3 +79,29 @@ def from_transformers(weights: Mapping[str, torch.Tensor]) -> Weights:
             of_three = (weights[name.replace(_PARTS[0], third)] for third in _PARTS)
             found[f"{at}.attn.in_proj_{kind}"] = torch.cat(list(of_three))
     return found
+
+
+class TransformersClip(Clip):
+    """A CLIP of our towers whose weights have the names and shapes of a CLIPModel.
+
+    On a CPU it gives what transformers' own class does to the last bit, and it is there in a third
+    of the time that importing that class takes.
+    """
+
+    def __init__(self, visual: torch.nn.Module, text: torch.nn.Module) -> None:
+        super().__init__(visual, text)
+        self.register_state_dict_post_hook(_hand_out)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_take_in)  # type: ignore[no-untyped-call]
+
+
+def _hand_out(_module: object, weights: Weights, *_: object) -> None:
+    _instead(weights, to_transformers(weights))
+
+
+def _take_in(_module: object, weights: Weights, *_: object) -> None:
+    _instead(weights, from_transformers(weights))
+
+
+def _instead(weights: Weights, others: Weights) -> None:
+    weights.clear()
+    weights.update(others)

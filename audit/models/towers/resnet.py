@@ -14,6 +14,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from audit.models.towers.transformer import drawn
+
 EXPANSION = 4  # a block widens its channels so many times
 SHRINK = 32  # the last map is so many times smaller than the picture
 
@@ -52,7 +54,7 @@ class AttentionPool(nn.Module):
     def __init__(self, side: int, width: int, heads: int, dim: int) -> None:
         super().__init__()
         self.heads = heads
-        self.positional_embedding = nn.Parameter(torch.randn(side**2 + 1, width) / width**0.5)
+        self.positional_embedding = drawn(width**-0.5, side**2 + 1, width)
         self.q_proj, self.k_proj = nn.Linear(width, width), nn.Linear(width, width)
         self.v_proj, self.c_proj = nn.Linear(width, width), nn.Linear(width, dim)
         for each in (self.q_proj, self.k_proj, self.v_proj, self.c_proj):

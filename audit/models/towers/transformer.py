@@ -7,7 +7,9 @@ text ends. Weights have the names and the layout of OpenAI's own code.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import torch
@@ -16,15 +18,46 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 
+def drawn(std: float, *shape: int) -> nn.Parameter:
+    """Random weights of this spread around 0."""
+    weights = nn.Parameter(torch.empty(shape))
+    nn.init.normal_(weights, std=std)
+    return weights
+
+
 def quick_gelu(x: torch.Tensor) -> torch.Tensor:
     """OpenAI's approximation of a GELU: x times the sigmoid of 1.702 x."""
     return x * torch.sigmoid(1.702 * x)
 
 
-#: by the names that config.json has for them
+def _by_tanh(x: torch.Tensor) -> torch.Tensor:
+    within = math.sqrt(2 / math.pi) * (x + 0.044715 * torch.pow(x, 3.0))
+    return 0.5 * x * (1.0 + torch.tanh(within))
+
+
+def _fast(x: torch.Tensor) -> torch.Tensor:
+    return 0.5 * x * (1.0 + torch.tanh(x * 0.7978845608 * (1.0 + 0.044715 * x * x)))
+
+
+def _by_erf(x: torch.Tensor) -> torch.Tensor:
+    return x * 0.5 * (1.0 + torch.erf(x / math.sqrt(2.0)))
+
+
+#: by the names that config.json has for them; GELUs differ in the last digits, as in transformers
 ACTIVATIONS: Final[dict[str, Callable[[torch.Tensor], torch.Tensor]]] = {
     "quick_gelu": quick_gelu,
     "gelu": functional.gelu,
+    "gelu_new": _by_tanh,
+    "gelu_fast": _fast,
+    "gelu_python": _by_erf,
+    "gelu_pytorch_tanh": partial(functional.gelu, approximate="tanh"),
+    "relu": functional.relu,
+    "relu6": functional.relu6,
+    "silu": functional.silu,
+    "swish": functional.silu,
+    "mish": functional.mish,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
 }
 
 
@@ -41,14 +74,24 @@ class Attention(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """What every place takes from those that it sees."""
         n, length, width = x.shape
-        joint = functional.linear(x, self.in_proj_weight, self.in_proj_bias)
-        q, k, v = joint.view(n, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        q, k, v = self._joint(x) if self.training else self._apart(x)
         if x.device.type == "cpu" and self.training:
             seen = _plain(q, k, v, self.causal)  # at these lengths it trains faster on a CPU
         else:
             seen = functional.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
         found: torch.Tensor = self.out_proj(seen.transpose(1, 2).reshape(n, length, width))
         return found
+
+    def _joint(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Queries, keys and values, (n, heads, length, width a head), in one product."""
+        joint = functional.linear(x, self.in_proj_weight, self.in_proj_bias)
+        return joint.view(*x.shape[:2], 3, self.heads, -1).permute(2, 0, 3, 1, 4).unbind()
+
+    def _apart(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The same in three products, which on a CPU gives what transformers does to the bit."""
+        thirds = zip(self.in_proj_weight.chunk(3), self.in_proj_bias.chunk(3), strict=True)
+        each = (functional.linear(x, weight, bias) for weight, bias in thirds)
+        return tuple(p.view(*x.shape[:2], self.heads, -1).transpose(1, 2) for p in each)
 
 
 def _plain(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, causal: bool) -> torch.Tensor:
@@ -77,10 +120,11 @@ class Mlp(nn.Module):
 class Block(nn.Module):
     """Attention, then two layers, each added to what it was given after a layer norm."""
 
-    def __init__(self, width: int, heads: int, hidden: int, activation: str, causal: bool) -> None:
+    def __init__(self, width: int, heads: int, hidden: int, activation: str, causal: bool,
+                 eps: float) -> None:  # fmt: skip
         super().__init__()
-        self.ln_1, self.attn = nn.LayerNorm(width), Attention(width, heads, causal)
-        self.ln_2, self.mlp = nn.LayerNorm(width), Mlp(width, hidden, activation)
+        self.ln_1, self.attn = nn.LayerNorm(width, eps), Attention(width, heads, causal)
+        self.ln_2, self.mlp = nn.LayerNorm(width, eps), Mlp(width, hidden, activation)
 
     def start(self, added: float) -> None:
         """Random weights as in OpenAI's code; ``added`` is the spread of what is added to a row."""
@@ -100,12 +144,13 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Blocks, one after the other."""
+    """Blocks, one after the other; ``eps`` is that of every layer norm of a tower."""
 
     def __init__(self, layers: int, width: int, heads: int, hidden: int, activation: str,
-                 causal: bool = False) -> None:  # fmt: skip
+                 causal: bool = False, eps: float = 1e-5) -> None:  # fmt: skip
         super().__init__()
-        blocks = [Block(width, heads, hidden, activation, causal) for _ in range(layers)]
+        self.eps = eps
+        blocks = [Block(width, heads, hidden, activation, causal, eps) for _ in range(layers)]
         for block in blocks:
             block.start(width**-0.5 * (2 * layers) ** -0.5)
         self.resblocks = nn.ModuleList(blocks)
@@ -127,11 +172,11 @@ class VisionTransformer(nn.Module):
         super().__init__()
         places, scale = (size // patch) ** 2 + 1, width**-0.5
         self.conv1 = nn.Conv2d(3, width, patch, stride=patch, bias=False)
-        self.class_embedding = nn.Parameter(scale * torch.randn(width))
-        self.positional_embedding = nn.Parameter(scale * torch.randn(places, width))
-        self.ln_pre, self.ln_post = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.class_embedding = drawn(scale, width)
+        self.positional_embedding = drawn(scale, places, width)
+        self.ln_pre, self.ln_post = (nn.LayerNorm(width, body.eps) for _ in range(2))
         self.transformer = body
-        self.proj = nn.Parameter(scale * torch.randn(width, dim))
+        self.proj = drawn(scale, width, dim)
         #: share of the patches that training leaves out of each picture (Li et al. 2022, FLIP)
         self.patch_dropout = 0.0
 
@@ -161,16 +206,21 @@ class VisionTransformer(nn.Module):
 
 
 class TextTransformer(nn.Module):
-    """Token ids, (n, length), to rows of the shared space, (n, dim), read at the largest id."""
+    """Token ids, (n, length), to rows of the shared space, (n, dim).
+
+    A text is read at its first ``end``; where that is None, at its largest id.
+    """
+
+    end: int | None = None
 
     def __init__(self, vocabulary: int, context: int, width: int, dim: int,
                  body: Transformer) -> None:  # fmt: skip
         super().__init__()
         self.token_embedding = nn.Embedding(vocabulary, width)
-        self.positional_embedding = nn.Parameter(0.01 * torch.randn(context, width))
+        self.positional_embedding = drawn(0.01, context, width)
         self.transformer = body
-        self.ln_final = nn.LayerNorm(width)
-        self.text_projection = nn.Parameter(width**-0.5 * torch.randn(width, dim))
+        self.ln_final = nn.LayerNorm(width, body.eps)
+        self.text_projection = drawn(width**-0.5, width, dim)
         nn.init.normal_(self.token_embedding.weight, std=0.02)
 
     def states(self, ids: torch.Tensor) -> torch.Tensor:
@@ -180,8 +230,9 @@ class TextTransformer(nn.Module):
         return found
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        """The place of the largest id, which ends a text, projected; what follows is not seen."""
-        end = ids.argmax(dim=1)  # the first of them, where it is repeated as padding
+        """The place at which a text ends, projected; what follows is not seen."""
+        # the first of them, where it is repeated as padding
+        end = (ids if self.end is None else (ids == self.end).int()).argmax(dim=1)
         read = self.states(ids)[torch.arange(len(ids), device=ids.device), end]
         return read @ self.text_projection
 
@@ -195,7 +246,7 @@ class BagOfWords(nn.Module):
     def __init__(self, vocabulary: int, width: int, dim: int) -> None:
         super().__init__()
         self.token_embedding = nn.Embedding(vocabulary, width)
-        self.text_projection = nn.Parameter(width**-0.5 * torch.randn(width, dim))
+        self.text_projection = drawn(width**-0.5, width, dim)
         nn.init.normal_(self.token_embedding.weight, std=0.02)
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
