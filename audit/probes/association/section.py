@@ -16,7 +16,7 @@ from audit.core.rundir import Run
 from audit.core.tables import EXCEEDS, OK, REST, WITHIN
 from audit.core.verdicts import Verdict
 from audit.probes.association.figures import associations_of, effect_sizes
-from audit.probes.association.probe import AT_ODDS
+from audit.probes.association.names import AT_ODDS
 from audit.probes.kit.blocks import Block, Folded, Part, Picture, Section, probe_would, said
 from audit.probes.kit.cells import MOST_ROWS, NBSP, p_value, table, with_rest
 from audit.probes.kit.measures_section import measure_cells

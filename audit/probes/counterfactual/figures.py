@@ -21,7 +21,7 @@ from audit.core.registry import suggest
 from audit.core.rows import Record
 from audit.core.rundir import Run
 from audit.core.tables import OK
-from audit.probes.counterfactual.probe import (
+from audit.probes.counterfactual.names import (
     COLOUR,
     DEMOGRAPHIC,
     DISTANCE,

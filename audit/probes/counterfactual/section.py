@@ -15,7 +15,7 @@ from audit.core.rundir import Run
 from audit.core.tables import EXCEEDS, INCONCLUSIVE, OK, WITHIN
 from audit.core.verdicts import size_bounds
 from audit.probes.counterfactual import figures
-from audit.probes.counterfactual.probe import (
+from audit.probes.counterfactual.names import (
     CHANGE,
     COLOUR,
     DISTANCE,

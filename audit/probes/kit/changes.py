@@ -23,6 +23,7 @@ from audit.core.verdicts import EITHER_WAY, Verdict, size_bounds
 from audit.measure.effects import condition_effects
 from audit.measure.measures import measured
 from audit.probes.kit.base import Design, Probe
+from audit.probes.kit.bounds import simultaneous
 
 if TYPE_CHECKING:
     from audit.data.labels import LabelSet
@@ -135,9 +136,7 @@ def _scaled(row: Row) -> dict[str, float]:
 
 
 def _points(row: Row) -> str:
-    value, low, high = (row[n] for n in ("value", "low_simultaneous", "high_simultaneous"))
-    level = f"{100 * row['level']:.0f} % simultaneous bounds"
-    return f"{value:+z.0f} points ({level} {low:+z.0f} to {high:+z.0f})"
+    return f"{row['value']:+z.0f} points ({simultaneous(row, '+z.0f')})"
 
 
 def said_of_change(row: Fields) -> str:

@@ -29,6 +29,7 @@ from audit.measure.measures import measured
 from audit.measure.metrics import DEFAULT_FAMILY, rates, tally
 from audit.measure.prompts import ensemble
 from audit.probes.kit.base import Design, Probe, Seen, Texts, require_column
+from audit.probes.kit.bounds import ends, simultaneous
 from audit.probes.kit.choice import TIE
 from audit.stats.scoring import Scoring
 from audit.stats.significance import bonferroni_level
@@ -261,12 +262,11 @@ class Naming(Probe):
         margin = f"{100 * row['margin']:g} points"
         said = Verdict(row["verdict"]).against(f"{margin} from chance")
         invented = "" if self.names else " (the names are invented, so chance is all there can be)"
-        low, high = (100 * row[f"{end}_simultaneous"] for end in ("low", "high"))
         return (
             f"Offered {size:,} candidate names, the model gives {100 * row['value']:.1f} % of "
-            f"{row['n']:,} pictures the right one ({100 * level:.0f} % simultaneous bounds "
-            f"{low:.1f} to {high:.1f} %), and {100 * row['null_mean']:.1f} % if names are dealt to "
-            f"subjects by chance{invented}: {said}."
+            f"{row['n']:,} pictures the right one ({simultaneous(row, '.1f', 100, level)} %), "
+            f"and {100 * row['null_mean']:.1f} % if names are dealt to subjects by "
+            f"chance{invented}: {said}."
         )
 
 
@@ -374,10 +374,7 @@ def _beside(alone: Row, together: Row, null: Floats, size: int) -> Row:
         **{name: alone[name] for name in ("n", "subjects", "status", "reason")},
         "events": alone["n"] - alone["events"],
         "value": value,
-        "low": 1 - alone["high"],
-        "high": 1 - alone["low"],
-        "low_simultaneous": 1 - together["high"],
-        "high_simultaneous": 1 - together["low"],
+        **ends(*(1 - row[end] for row in (alone, together) for end in ("high", "low"))),
         "null_mean": float(null.mean()),
         "null_low": float(np.quantile(null, 0.025)),
         "null_high": float(np.quantile(null, 0.975)),
