@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from textwrap import shorten
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from audit.models.libraries import readable
 
 if TYPE_CHECKING:
     import torch
+    from transformers import PreTrainedTokenizerBase
 
 _CONFIG: Final = "tokenizer_config.json"
 _CURE: Final = "Take the tokenizer that belongs to this checkpoint."
@@ -48,7 +49,7 @@ class Words:
     that is their end, None if the largest.
     """
 
-    tokenizer: Any
+    tokenizer: PreTrainedTokenizerBase
     context: int
     vocabulary: int
     end: int | None
@@ -186,7 +187,7 @@ class Words:
         return True
 
 
-def _tokenizer(checkpoint: Described, said: Fields) -> Any:
+def _tokenizer(checkpoint: Described, said: Fields) -> PreTrainedTokenizerBase:
     """The tokenizer of transformers that a folder names."""
     import transformers
 

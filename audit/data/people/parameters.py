@@ -6,9 +6,9 @@ the same distributions; each row has its own random stream, so the order of draw
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
 from functools import lru_cache
 from itertools import count, islice, product
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -70,9 +70,9 @@ def rows_of(split: str) -> list[Row]:
     return [nested(row) for row in table[table["split"] == split].to_dict("records")]
 
 
-def nested(row: dict[Any, Any]) -> Row:
+def nested(row: Mapping[Hashable, object]) -> Row:
     """A flat table row with ``ancestry_weights`` and ``keydir`` put together again."""
-    flat = {str(key): value for key, value in row.items()}
+    flat: Row = {str(key): value for key, value in row.items()}
     weights = {name: flat.pop(column) for name, column in zip(ANCESTRIES, WEIGHTS, strict=True)}
     direction = [flat.pop(column) for column in KEY_DIRECTION]
     return {**flat, "ancestry_weights": weights, "keydir": direction}

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal
+from typing import ClassVar, Final, Literal
 
 import numpy as np
 import pandas as pd
@@ -186,7 +186,7 @@ class Own(Source):
     title: Title | None = Field(None, description="what the data set is called (the source's name)")
     card: Facts = Field(Facts(), description="licence, consent and what else a data card states")
 
-    def with_facts(self, **keys: Any) -> Card:
+    def with_facts(self, **keys: object) -> Card:
         """A data card of these keys and of what is stated under ``card``."""
         named = {"name": self.title or self.name, "manifest": self.name}
         return validate(Card, named | keys | self.card.model_dump(), f"'{self.name}'")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal
+from typing import ClassVar, Final, Literal
 
 import numpy as np
 import pandas as pd
@@ -115,14 +115,15 @@ def _people(path: Path, split: str) -> tuple[pd.DataFrame, list[Remark]]:
     return table, remarks
 
 
-def _field(part: Any, name: str, path: Path) -> Any:
+def _field(part: object, name: str, path: Path) -> Array:
     if not hasattr(part, name):
         told = f"{path}: has no field '{name}'"
         raise InputError(sentence(told, f"Get it from {Market1501.facts.url}"))
-    return getattr(part, name)
+    found: Array = getattr(part, name)
+    return found
 
 
-def _in_words(part: Any, name: str, words: Mapping[int, str], path: Path) -> Array:
+def _in_words(part: object, name: str, words: Mapping[int, str], path: Path) -> Array:
     codes = numbers(_field(part, name, path), f"{path}: {name}")
     wrong = ~np.isin(codes, list(words))
     if wrong.any():

@@ -5,7 +5,7 @@ Schumann et al. 2021, storage.googleapis.com/openimages/web/extended.html.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Final, Literal
+from typing import ClassVar, Final, Literal
 
 from pydantic import Field
 
@@ -53,7 +53,7 @@ class MIAP(Cut):
         return Rows(Manifest(kept), listed, self.folder(self.pictures), (*remarks,), gone_in_all)
 
 
-def _region(row: list[Any], where: str) -> str:
+def _region(row: list[object], where: str) -> str:
     """The region of a box in fractions of the picture: left, RIGHT, top, low."""
     picture, *sides = row
     left, right, top, low = (number(str(side)) for side in sides)
