@@ -312,11 +312,6 @@ def _copying(device: torch.device) -> torch.cuda.Stream:
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
-def said_by(folder: Path, ref: str) -> str:
-    """The file that says how pictures are prepared. Raises as ``Pictures.read`` does."""
-    return said(folder, ref)[0]
-
-
 def disagreement(
     folder: Path, ref: str, of: Callable[[Fields, str], object] = Pictures.of
 ) -> str | None:
