@@ -27,7 +27,7 @@ from audit.core.earlier import as_sealed
 from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest, unknown
 from audit.core.resources import suites
-from audit.core.rows import Fields, Row, Values
+from audit.core.rows import Fields, Row, Values, having
 from audit.core.tables import CHOICES, UNKNOWN, records
 from audit.data.dataset import Dataset
 from audit.data.dataset import load as load_dataset
@@ -250,9 +250,9 @@ class Suite(BaseModel):
                 what = "task that counts choices is"
                 raise unknown(what, claim.task, set(asked["task"]), where=f"{where}.task")
             if not any(claim.asks(row) for row in records(asked)):
-                counted = asked[asked["metric"] == claim.metric]
+                counted = having(asked, metric=claim.metric)
                 if claim.task:
-                    counted = counted[counted["task"] == claim.task]
+                    counted = having(counted, task=claim.task)
                 names = set(counted["label"]) if claim.metric != ERRORS else {ERRORS}
                 where += f": task '{claim.task}'" if claim.task else ""
                 what = "label asked there is" if claim.label else "category asked there is"
@@ -431,11 +431,11 @@ class Suite(BaseModel):
         """
         cells = self.cells()
         known = cells[cells["group"] != UNKNOWN]
-        rows = [self._power(a, known[known["attribute"] == a], bases) for a in self.groups]
+        rows = [self._power(a, having(known, attribute=a), bases) for a in self.groups]
         return pd.DataFrame(rows)
 
     def _power(self, attribute: str, known: pd.DataFrame, bases: tuple[float, ...]) -> Row:
-        c, compared = self.confidence, known[known["compared"] == "yes"]
+        c, compared = self.confidence, having(known, compared="yes")
         pictures, subjects = (np.sort(compared[n].to_numpy()) for n in ("pictures", "subjects"))
         k = len(pictures)
         comparisons = k * (k - 1) // 2
@@ -470,11 +470,11 @@ class Suite(BaseModel):
             if c.asks(row)
         }
         for claim in self.primary:
-            here = known[known["attribute"] == self._named(claim)]
+            here = having(known, attribute=self._named(claim))
             if claim.groups:
                 here = here[here["group"].isin(claim.groups)]
             family = next(row["family"] for row in asked if claim.asks(row))
-            compared = here[here["compared"] == "yes"]
+            compared = having(here, compared="yes")
             whole, m = len(compared) == len(here), len(claimed)
             pairs = len(compared) * (len(compared) - 1) // 2
             rows.append(

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from audit.core import resources
-from audit.core.rows import Row
+from audit.core.rows import Row, having
 from audit.data.people import vocabulary as words
 from audit.data.people.vocabulary import ANCESTRIES, GENDERS
 
@@ -67,7 +67,7 @@ def load() -> pd.DataFrame:
 def rows_of(split: str) -> list[Row]:
     """The rows of one split as dictionaries, with the mixes nested as the renderer takes them."""
     table = load()
-    return [nested(row) for row in table[table["split"] == split].to_dict("records")]
+    return [nested(row) for row in having(table, split=split).to_dict("records")]
 
 
 def nested(row: Mapping[Hashable, object]) -> Row:
@@ -81,7 +81,7 @@ def nested(row: Mapping[Hashable, object]) -> Row:
 def manifest(split: str) -> pd.DataFrame:
     """What a dataset says of its pictures: ids, files and attributes, without rendering knobs."""
     table = load()
-    table = table[table["split"] == split].reset_index(drop=True)
+    table = having(table, split=split).reset_index(drop=True)
     ids = table["path"].str.replace("/", "-").str.removesuffix(".jpg")
     family = FAMILY if split == "counterfactual" else []
     return pd.concat(

@@ -12,6 +12,7 @@ import pandas as pd
 from pydantic import Field
 
 from audit.core.errors import InputError, sentence
+from audit.core.rows import having
 from audit.data.card import AttributeCard, Card
 from audit.data.manifest import Manifest, read_manifests
 from audit.data.sources.base import Published, Rows, publication
@@ -69,7 +70,7 @@ class CelebA(Published):
         if self._has_identities():
             identities = _column(self._listed("Anno", "identity_CelebA"), table["file"])
             table["identity"] = identities.to_numpy()
-        chosen = table if self.split == "all" else table[table["split"] == self.split]
+        chosen = table if self.split == "all" else having(table, split=self.split)
         chosen = chosen.assign(**{name: chosen[name].replace(_WORDS) for name in ATTRIBUTES})
         return Rows(Manifest(chosen), listed, self._pictures())
 

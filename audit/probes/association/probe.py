@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from audit.core.arrays import Flags, Floats
 from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest
+from audit.core.rows import having
 from audit.core.tables import ENSEMBLE, SCORES
 from audit.data.dataset import Dataset
 from audit.data.labels import (
@@ -442,7 +443,7 @@ class Association(Probe):
 
 def _column(rows: pd.DataFrame, label: str, groups: Groups) -> Floats:
     """One label's rows of SCORES as a number a picture, nan where there is none."""
-    part = rows[rows["label"] == label]
+    part = having(rows, label=label)
     s = np.full(len(groups.rows), np.nan)
     s[part["image_id"].map(groups.rows).to_numpy(dtype=np.int64)] = part["value"]
     return s

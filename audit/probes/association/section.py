@@ -11,7 +11,7 @@ import pandas as pd
 
 from audit.core.evidence import each
 from audit.core.page import Markdown
-from audit.core.rows import Record
+from audit.core.rows import Record, having
 from audit.core.rundir import Run
 from audit.core.tables import EXCEEDS, OK, REST, WITHIN
 from audit.core.verdicts import Verdict
@@ -57,7 +57,7 @@ to others. Groups are compared by the mean of that number.
 def _of_task(run: Run, task: Task) -> Part:
     """What was found in a sentence, the figure, and the numbers behind it."""
     found = associations_of(run, task.name)
-    usable = found[found["status"] == OK]
+    usable = having(found, status=OK)
     told = found[found["statement"] != ""]
     blocks: list[Block] = [_counted(usable), *_coarse(usable), *_at_odds(usable)]
     if len(usable):
@@ -94,7 +94,7 @@ def _coarse(usable: pd.DataFrame) -> Iterator[Markdown]:
     least = usable["smallest_p"] * usable["family_size"]
     coarse = usable[least > 1 - usable["level"]]
     for attribute in dict.fromkeys(coarse["attribute"]):
-        rows = coarse[coarse["attribute"] == attribute]
+        rows = having(coarse, attribute=attribute)
         size = int(rows["family_size"].iloc[0])
         of = f", which Holm over {size} makes {p_value(min(1.0, least[rows.index].min()))}"
         yield said(
@@ -123,7 +123,7 @@ def _at_odds(usable: pd.DataFrame) -> Iterator[Markdown]:
 
 def _leading(task: Task, told: pd.DataFrame, usable: pd.DataFrame) -> Iterator[Block]:
     """The comparison told of every attribute and word, then the surest of all."""
-    told = told[told["status"] == OK]
+    told = having(told, status=OK)
     yield Markdown(
         "For every attribute and word, the surest comparison that exceeds the margin or, where "
         "none does, the one whose bounds reach furthest:"

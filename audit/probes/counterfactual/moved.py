@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from audit.core.arrays import Flags, Floats, Integers
-from audit.core.rows import Array, Row
+from audit.core.rows import Array, Row, having
 from audit.data.images import Unreadable, decode
 from audit.probes.counterfactual.colours import colour_difference
 from audit.probes.counterfactual.names import DEMOGRAPHIC, NUISANCE, POOLED
@@ -56,7 +56,7 @@ class Moved:
         label = {text: i for i, text in enumerate(probe.labels.texts)}
         coded = rows.assign(kind=rows["changed"].map(kind), at=rows["label"].map(label))
         coded = coded.sort_values(["kind", "other_id", "image_id", "at"], kind="stable")
-        first = coded[coded["at"] == 0]
+        first = having(coded, at=0)
         groups = design.groups
         clusters = groups.clusters[first["image_id"].map(groups.rows).to_numpy(np.int64)]
         return cls(

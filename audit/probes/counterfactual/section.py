@@ -10,7 +10,7 @@ import pandas as pd
 
 from audit.core.evidence import each
 from audit.core.page import MARKS, Markdown
-from audit.core.rows import Record
+from audit.core.rows import Record, having
 from audit.core.rundir import Run
 from audit.core.tables import EXCEEDS, INCONCLUSIVE, OK, WITHIN
 from audit.core.verdicts import size_bounds
@@ -88,11 +88,11 @@ def _of_task(run: Run, task: Task) -> Part:
 
 
 def _asked(rows: pd.DataFrame, task: Task) -> Markdown:
-    (families,) = each(rows[rows["metric"] == FAMILIES])
+    (families,) = each(having(rows, metric=FAMILIES))
     labels = [label["text"] for label in task.label_sets[0]["labels"]]
     listed = ", ".join(f"‘{text}’" for text in labels[:8])
     more = f" and {len(labels) - 8} more" if len(labels) > 8 else ""
-    left = rows[(rows["metric"] == FLIPS) & (rows["status"] == "not_asked")]["group"]
+    left = having(rows, metric=FLIPS, status="not_asked")["group"]
     return said(
         "{n} families, {pairs} pairs of an original and a changed picture{lost}; {labels} labels: "
         "{listed}{more}.{left}",
@@ -108,7 +108,7 @@ def _asked(rows: pd.DataFrame, task: Task) -> Markdown:
 
 def _against_nuisances(rows: pd.DataFrame) -> Sequence[Block]:
     """Flip rates of each demographic change less those of every nuisance, in points."""
-    apart = rows[rows["metric"] == MORE_FLIPS]
+    apart = having(rows, metric=MORE_FLIPS)
     if apart.empty:
         return [said("No nuisance was named to compare with.")]
     others = sorted(dict.fromkeys(apart["other"]), key=lambda other: other != POOLED)
@@ -211,7 +211,7 @@ def _every_label(rows: pd.DataFrame) -> Folded:
 def _towards(rows: pd.DataFrame) -> Sequence[Block]:
     """Mean signed changes towards what a picture was changed to; the largest first."""
     found = rows[(rows["metric"] == CHANGE) & rows["condition"].str.startswith(TOWARDS)]
-    found = found[found["status"] == OK].sort_values("p", kind="stable")
+    found = having(found, status=OK).sort_values("p", kind="stable")
     if found.empty:
         return ()
     shown = table(
@@ -231,7 +231,7 @@ def _towards(rows: pd.DataFrame) -> Sequence[Block]:
 
 def _slopes(rows: pd.DataFrame) -> Sequence[Block]:
     """Change of a score by size of the step."""
-    slopes = rows[(rows["metric"] == SLOPE) & (rows["status"] == OK)]
+    slopes = having(rows, metric=SLOPE, status=OK)
     if slopes.empty:
         return ()
     shown = table(
@@ -264,7 +264,7 @@ def _ranks(rows: pd.DataFrame) -> Folded:
     for which, name in per.items():
         where = f"per {which} distance"
         ranked = rows[(rows["metric"] == RANK) & rows["condition"].str.endswith(where)]
-        ranked = ranked[(ranked["label"] == "") & (ranked["status"] == OK)]
+        ranked = having(ranked, label="", status=OK)
         ranked = ranked.sort_values("value", kind="stable")
         if ranked.empty:
             blocks.append(said("No rank by distance {name}: no distance is known.", name=name))

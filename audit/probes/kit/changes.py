@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pandas as pd
 
-from audit.core.rows import Fields, Row
+from audit.core.rows import Fields, Row, having
 from audit.core.tables import (
     EVERYONE,
     EXCEEDS,
@@ -52,8 +52,7 @@ def accuracy_changes(effects: pd.DataFrame, told: Collection[str]) -> pd.DataFra
     are those of the errors' change in EFFECTS, the other way round. Of the conditions ``told`` a
     sentence is made.
     """
-    rows = effects[(effects["comparison"] == RATE) & (effects["attribute"] == EVERYONE)]
-    rows = rows[rows["metric"] == "misclassification"]
+    rows = having(effects, comparison=RATE, attribute=EVERYONE, metric="misclassification")
     return measured(
         {**_common(r), **_turned(r), "statement": _accuracy(r) if _is_told(r, told) else ""}
         for r in records(rows)
@@ -70,8 +69,7 @@ def gap_changes(
     is metric, label and attribute. Of the conditions ``told`` a sentence is made.
     """
     metric, label, attribute = question
-    rows = effects[(effects["comparison"] == WORST) & (effects["attribute"] == attribute)]
-    rows = rows[(rows["metric"] == metric) & (rows["label"] == label)]
+    rows = having(effects, comparison=WORST, attribute=attribute, metric=metric, label=label)
     return measured(
         {
             **_common(r),
@@ -158,7 +156,7 @@ def surest(rows: pd.DataFrame) -> int:
     """
     given = set(rows["verdict"])
     whole = next(v for v in (EXCEEDS, INCONCLUSIVE, WITHIN) if v in given)
-    among = rows[rows["verdict"] == whole]
+    among = having(rows, verdict=whole)
     sizes = size_bounds(*(among[f"{end}_simultaneous"].to_numpy(float) for end in ("low", "high")))
     return int(among.index[np.lexsort((among["value"].abs(), sizes[0]))[-1]])
 

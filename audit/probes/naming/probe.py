@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field
 
 from audit.core.arrays import Floats, Integers
 from audit.core.errors import InputError, sentence
-from audit.core.rows import Array, Row, Values
+from audit.core.rows import Array, Row, Values, having
 from audit.core.tables import (
     CHOICES,
     ENSEMBLE,
@@ -238,7 +238,7 @@ class Naming(Probe):
         counted = tally(rows, _CHOSEN, design.groups, metrics=["misclassification"])
         each = float(bonferroni_level(c.level, len(self.sizes)))
         alone, together = (
-            {r["condition"]: r for r in records(found[found["attribute"] == EVERYONE])}
+            {r["condition"]: r for r in records(having(found, attribute=EVERYONE))}
             for found in (rates(counted, level, c.min_group) for level in (c.level, each))
         )
         subjects = seen.column("cluster_id").astype(str).to_numpy()

@@ -10,7 +10,7 @@ import pandas as pd
 
 from audit.core.evidence import each
 from audit.core.page import Markdown
-from audit.core.rows import Record
+from audit.core.rows import Record, having
 from audit.core.rundir import Run
 from audit.core.tables import OK
 from audit.measure.abstention import rates_in
@@ -179,8 +179,8 @@ def _cells(row: Record) -> dict[str, object]:
 
 def _shares(rows: pd.DataFrame) -> Folded:
     """Each group's mean share of the largest top."""
-    shares = rows[(rows["metric"] == "share") & (rows["label"] == "")]
-    shares = shares[shares["k"] == shares["k"].max()]
+    shares = having(rows, metric="share", label="")
+    shares = having(shares, k=shares["k"].max())
     shown = table(
         {
             "By": row.attribute,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from audit.core.errors import InputError, sentence
-from audit.core.rows import Array, Fields, Row, Values
+from audit.core.rows import Array, Fields, Row, Values, having
 from audit.core.tables import (
     CHOICES,
     ENSEMBLE,
@@ -253,7 +253,7 @@ class Robustness(Choice):
             harm=[self._harm(row) for row in records(found)],
             method=found["method"] + [done.get(c, "") for c in found["condition"]],
         )
-        usable = found[found["status"] == OK]
+        usable = having(found, status=OK)
         conditions = found["condition"].nunique()
         for _, rows in usable.groupby(["counted", "metric", "attribute"], sort=False):
             at = surest(rows)

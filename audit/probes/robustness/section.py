@@ -10,7 +10,7 @@ import pandas as pd
 
 from audit.core.evidence import each
 from audit.core.page import MARKS, Markdown
-from audit.core.rows import Record
+from audit.core.rows import Record, having
 from audit.core.rundir import Run
 from audit.core.tables import (
     CONDITION,
@@ -41,10 +41,10 @@ def tell(run: Run) -> Sequence[Block]:
     asked = tasks_of(run, "robustness")
     if not asked:
         return ()
-    rows = run.measures[run.measures["probe"] == "robustness"]
+    rows = having(run.measures, probe="robustness")
     return [
         _WHAT,
-        *(_of_task(run, task, rows[rows["task"] == task.name]) for task in asked),
+        *(_of_task(run, task, having(rows, task=task.name)) for task in asked),
         *_recipes(rows),
         _rendered_note(rows),
     ]
@@ -155,8 +155,7 @@ def _rendered(rows: pd.DataFrame) -> Markdown:
 
 def _apart(run: Run, rows: pd.DataFrame) -> Markdown:
     """The surest differences of changes, with the change of both groups."""
-    effects = run.effects[(run.effects["edit"] == CONDITION) & (run.effects["comparison"] == RATE)]
-    effects = effects[effects["task"] == rows["task"].iloc[0]]
+    effects = having(run.effects, edit=CONDITION, comparison=RATE, task=rows["task"].iloc[0])
     moves = {(r.condition, r.metric, r.label, r.attribute, r.group): r for r in each(effects)}
     chosen = surest_of_each(rows).head(2 * MOST_ROWS)
     shown = table(_cells(row, moves) for row in each(chosen))

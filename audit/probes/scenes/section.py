@@ -10,7 +10,7 @@ import pandas as pd
 from audit.core.digits import percent
 from audit.core.evidence import each
 from audit.core.page import Markdown
-from audit.core.rows import Record
+from audit.core.rows import Record, having
 from audit.core.rundir import Run
 from audit.core.tables import ENSEMBLE, EVERYONE, OK, RATE, UNDEFINED, UNKNOWN
 from audit.measure.abstention import LABELLED, RIGHT, rates_in, threshold_of
@@ -71,7 +71,7 @@ another scene, or wrong in every detail).
 
 def _of_task(run: Run, task: Task) -> Sequence[Part]:
     """What was chosen, then what answering only when sure does."""
-    rows = run.measures[(run.measures["task"] == task.name) & (run.measures["probe"] == "scenes")]
+    rows = having(run.measures, task=task.name, probe="scenes")
     stressed = names.WITHOUT in set(rows["condition"])
     attribute = lead_attribute(run, task) or EVERYONE
     blocks: list[Block] = [_offered(rows), _conditions(run, task, rows)]
@@ -85,7 +85,7 @@ def _of_task(run: Run, task: Task) -> Sequence[Part]:
 
 def _offered(rows: pd.DataFrame) -> Markdown:
     """How many captions a picture had, who was left out, and which captions are alike."""
-    one = rows[rows["condition"] == ENSEMBLE].drop_duplicates("metric").set_index("metric")
+    one = having(rows, condition=ENSEMBLE).drop_duplicates("metric").set_index("metric")
     fewest, most = (int(one["value"][m]) for m in (names.FEWEST, names.MOST))
     told = [
         said(
@@ -94,13 +94,13 @@ def _offered(rows: pd.DataFrame) -> Markdown:
             captions=str(most) if fewest == most else f"from {fewest} to {most}",
         )
     ]
-    left = rows[(rows["metric"] == names.LEFT_OUT) & (rows["attribute"] == EVERYONE)]
+    left = having(rows, metric=names.LEFT_OUT, attribute=EVERYONE)
     told += [
         said("{n} more were not asked: {why}.", n=f"{r.events:,}", why=r.reason) for r in each(left)
     ]
     if most > 2 and fewest < _PAPERS_FEWEST:
         told.append(Markdown("The CLIP paper offers six or more."))
-    ties = rows[(rows["metric"] == names.TIES) & (rows["condition"] == ENSEMBLE)].iloc[0]
+    ties = having(rows, metric=names.TIES, condition=ENSEMBLE).iloc[0]
     if ties["events"]:
         told.append(
             said(
@@ -114,11 +114,11 @@ def _offered(rows: pd.DataFrame) -> Markdown:
 
 def _conditions(run: Run, task: Task, rows: pd.DataFrame) -> Markdown:
     """What everyone's pictures were given under every condition."""
-    rates = run.rates[(run.rates["task"] == task.name) & (run.rates["attribute"] == EVERYONE)]
-    chosen = {(r.condition, r.label): r for r in each(rates[rates["metric"] == "selection"])}
-    wrong = {r.condition: r for r in each(rates[rates["metric"] == _ERRORS])}
-    counted = rows[rows["attribute"] == EVERYONE].set_index(["condition", "metric"])["value"]
-    poor = set(rows.loc[rows["metric"] == names.FOOTAGE_COST, "condition"])
+    rates = having(run.rates, task=task.name, attribute=EVERYONE)
+    chosen = {(r.condition, r.label): r for r in each(having(rates, metric="selection"))}
+    wrong = {r.condition: r for r in each(having(rates, metric=_ERRORS))}
+    counted = having(rows, attribute=EVERYONE).set_index(["condition", "metric"])["value"]
+    poor = set(having(rows, metric=names.FOOTAGE_COST)["condition"])
     cells = []
     for condition in dict.fromkeys(rates["condition"]):
         guess = counted[condition, names.GUESSING]
@@ -154,7 +154,7 @@ def _right(row: Record) -> str:
 def _stress(run: Run, task: Task, rows: pd.DataFrame, attribute: str) -> Sequence[Block]:
     """What close captions cost everyone, each group, and the widest gaps."""
     costs = rows[rows["metric"].isin([names.COST, names.COST_AT_EQUAL_NUMBER])]
-    gaps = rows[rows["metric"] == names.GAP_COST]
+    gaps = having(rows, metric=names.GAP_COST)
     return [
         table(_cost_cells(row, row.metric) for row in each(costs)),
         Picture(figures.stress_by_group, task.name, attribute),
@@ -168,7 +168,7 @@ def _stress(run: Run, task: Task, rows: pd.DataFrame, attribute: str) -> Sequenc
 
 def _footage(rows: pd.DataFrame) -> Sequence[Block]:
     """What poor footage costs everyone, and what it does to the widest gaps."""
-    costs, gaps = (rows[rows["metric"] == name] for name in (names.FOOTAGE_COST, names.FOOTAGE_GAP))
+    costs, gaps = (having(rows, metric=name) for name in (names.FOOTAGE_COST, names.FOOTAGE_GAP))
     if costs.empty:
         return ()
     every = table(_cost_cells(row, f"{row.metric}: {row.condition}") for row in each(costs))
@@ -192,8 +192,9 @@ def _cost_cells(row: Record, what: str) -> dict[str, object]:
 
 def _by_group(run: Run, task: Task) -> Markdown:
     """Each group's share right without and with close captions, and the cost."""
-    rows = run.effects[(run.effects["task"] == task.name) & (run.effects["comparison"] == RATE)]
-    rows = rows[(rows["metric"] == _ERRORS) & (rows["condition"] == names.WITHOUT)]
+    rows = having(
+        run.effects, task=task.name, comparison=RATE, metric=_ERRORS, condition=names.WITHOUT
+    )
     shown = rows[~rows["attribute"].str.contains(" x ", regex=False) & (rows["group"] != UNKNOWN)]
     cells = table(_group_cells(row) for row in each(shown))
     return with_rest(cells, len(rows) - len(shown), "groups", "effects.parquet")
@@ -220,7 +221,7 @@ def _detail(rows: pd.DataFrame, attribute: str) -> Sequence[Block]:
     metrics = (names.MISSED, names.INVENTED, names.TOLD_APART)
     cells = [
         {"Group": group}
-        | {metric.capitalize(): _detail_cell(part[part["metric"] == metric]) for metric in metrics}
+        | {metric.capitalize(): _detail_cell(having(part, metric=metric)) for metric in metrics}
         for group, part in of[of["metric"].isin(metrics)].groupby("group", sort=False)
     ]
     told = rows[rows["metric"].isin(metrics)]
@@ -276,7 +277,7 @@ def _answers(rows: pd.DataFrame, compared: Sequence[str]) -> dict[str, object]:
 
 def _gaps(gaps: pd.DataFrame) -> Markdown:
     """Widest gaps, the surest first."""
-    ranked = gaps[gaps["status"] == OK].sort_values(
+    ranked = having(gaps, status=OK).sort_values(
         ["low_simultaneous", "value"], ascending=False, kind="stable"
     )
     shown = table(

@@ -10,7 +10,7 @@ import pandas as pd
 
 from audit.core.evidence import each
 from audit.core.page import Markdown
-from audit.core.rows import Fields, Record
+from audit.core.rows import Fields, Record, having
 from audit.core.rundir import Run
 from audit.core.tables import ENSEMBLE, EVERYONE, NOT_ASKED
 from audit.probes.kit.blocks import Block, Folded, Part, Picture, Section, said
@@ -48,7 +48,7 @@ large; the verdict rests on the bounds and the margin alone."""
 
 
 def _of_task(run: Run, task: Task, probe: Fields) -> Part:
-    rows = run.measures[run.measures["task"] == task.name]
+    rows = having(run.measures, task=task.name)
     reference = str(probe["reference"])
     lead = lead_attribute(run, task) or EVERYONE
     others = [a for a in [*task.attributes, *task.intersections] if a != lead]
@@ -72,7 +72,7 @@ def _accuracies(rows: pd.DataFrame, attribute: str, reference: str) -> Markdown:
     """Every group's right labels in every source and its change, everyone last."""
     shown = rows[rows["attribute"].isin([attribute, EVERYONE])]
     cells = {(r.metric, r.condition, r.group): r for r in each(shown)}
-    conditions = list(dict.fromkeys(shown.loc[shown["metric"] == ACCURACY, "condition"]))
+    conditions = list(dict.fromkeys(having(shown, metric=ACCURACY)["condition"]))
     groups = sorted(dict.fromkeys(g for _, _, g in cells if g), key=lambda g: g == EVERYONE)
     return table(
         {"Group": group}
@@ -113,7 +113,7 @@ def _apart(rows: pd.DataFrame) -> Markdown:
             "Furthest apart": f"{row.group} v {row.other}" if row.group else "–",
         }
         | _with_chance(row)
-        for row in each(rows[rows["metric"] == UNEQUAL_DROP])
+        for row in each(having(rows, metric=UNEQUAL_DROP))
     )
 
 
@@ -127,7 +127,7 @@ def _with_chance(row: Record) -> dict[str, object]:
 
 def _robustness(rows: pd.DataFrame) -> list[Block]:
     """Effective robustness, or the sentence why it isn't told."""
-    found = rows[rows["metric"] == ROBUSTNESS]
+    found = having(rows, metric=ROBUSTNESS)
     asked = found[found["status"] != NOT_ASKED]
     if asked.empty:
         reasons = dict.fromkeys(found["reason"])

@@ -10,7 +10,7 @@ import pandas as pd
 from audit.core.digits import percent
 from audit.core.evidence import each
 from audit.core.page import Markdown
-from audit.core.rows import Record
+from audit.core.rows import Record, having
 from audit.core.rundir import Run
 from audit.core.tables import ADD, DROP, EVERYONE, EXCEEDS, OK, RATE, SWAP, UNKNOWN, WORST
 from audit.models.encoder import card_of
@@ -84,7 +84,7 @@ def _harm(run: Run, task: Task, changes: pd.DataFrame) -> Part:
 
 def _carriers(run: Run, task: Task) -> pd.DataFrame:
     """Every label with the share of its family that it carries, of everyone and where most."""
-    rows = run.effects[(run.effects["task"] == task.name) & (run.effects["edit"] == DROP)]
+    rows = having(run.effects, task=task.name, edit=DROP)
     rows = rows[(rows["comparison"] == RATE) & rows["carries"].notna()]
     everyone, single = (
         rows["attribute"] == EVERYONE,
@@ -113,7 +113,7 @@ def _carrier_cells(row: Record) -> dict[str, object]:
 
 def _of_family(name: str, carriers: pd.DataFrame, changes: pd.DataFrame) -> Iterator[Markdown]:
     """Who carries a family, which labels relieve it, which hold it down."""
-    members = carriers[carriers["label"] == name]
+    members = having(carriers, label=name)
     listed = [
         said("‘{label}’ carries {share}", label=row.dropped, share=at(row, _carried(row)))
         for row in each(members.head(3))
@@ -127,11 +127,11 @@ def _of_family(name: str, carriers: pd.DataFrame, changes: pd.DataFrame) -> Iter
         rate=at(first, f"{percent(first.before, first.low, first.high)}%"),
         listed=Markdown(", ".join(listed)),
     )
-    of_family = changes[(changes["metric"] == _FAMILY) & (changes["label"] == name)]
+    of_family = having(changes, metric=_FAMILY, label=name)
     outside = ~of_family["dropped"].isin(members["dropped"])
     for what, rows, way in (
-        ("Relieved most surely by a label more", of_family[of_family["edit"] == ADD], -1),
-        ("Relieved most surely by a swap", of_family[of_family["edit"] == SWAP], -1),
+        ("Relieved most surely by a label more", having(of_family, edit=ADD), -1),
+        ("Relieved most surely by a swap", having(of_family, edit=SWAP), -1),
         ("Held down most surely", of_family[(of_family["edit"] == DROP) & outside], 1),
     ):
         if len(rows):
@@ -157,7 +157,7 @@ def _surest(what: str, family: str, changes: pd.DataFrame) -> Markdown:
 
 def _changes_table(run: Run, changes: pd.DataFrame, several: bool = False) -> Markdown:
     """The surest changes with the widest gap of the same attribute before and after."""
-    gaps = run.effects[run.effects["comparison"] == WORST].set_index(_GAP)
+    gaps = having(run.effects, comparison=WORST).set_index(_GAP)
     names = ["before", "after", "value", "low_simultaneous", "high_simultaneous"]
     chosen = figures.some_edits(changes, MOST_ROWS).join(gaps[names].add_suffix("_gap"), on=_GAP)
     shown = table(_change_cells(row, several) for row in each(chosen))
@@ -183,7 +183,7 @@ def _change_cells(row: Record, several: bool) -> dict[str, object]:
 
 def _errors(run: Run, changes: pd.DataFrame) -> Sequence[Block]:
     """Labels that are chosen wrongly for pictures of others, in tasks without a family."""
-    errors = changes[changes["metric"] == _ERRORS] if len(changes) else changes
+    errors = having(changes, metric=_ERRORS) if len(changes) else changes
     if errors.empty:
         return ()
     ranked = errors.sort_values(["sure", "size"], ascending=False, kind="stable")
