@@ -51,22 +51,7 @@ def tell(run: Run) -> Sequence[Block]:
     return [*scope, _WHAT, *parts] if parts else ()
 
 
-_WHAT: Final = Markdown(
-    """\
-**How many alarms are false, and for whom?** There is an alarm where the score of the alarm's labels
-is at or above a threshold.
-
-- **False alarm rate**: of what shows *no* event, the share that raises an alarm. High is worse for
-  whoever is shown: people are watched, stopped or searched for it. **Detection rate**: of what
-  *shows* an event, the share that raises one. Low is worse for whoever needed help.
-- Each rate is among one sort only, so the share of events in these pictures moves neither. How many
-  alarms are *right* does depend on that share: it is stated for the place of use, never read off
-  the data.
-- A threshold that was chosen for a wanted rate was chosen on one half of the subjects, drawn by
-  lot; its rates are those of the other half.
-- Bounds of gaps hold for all pairs of groups and all operating points of an attribute at once, the
-  bands of curves for all groups and thresholds."""
-)
+_WHAT: Final = Markdown.beside(__file__)
 
 
 def _of_task(run: Run, name: str, probe: Fields) -> Part:

@@ -30,28 +30,7 @@ def tell(run: Run) -> Sequence[Block]:
     return [_WHAT, *parts] if parts else ()
 
 
-_WHAT: Final = Markdown(
-    """\
-Does the model put pictures of one group closer to some words than pictures of others? Every picture
-has one number: its cosine similarity to a word, or its mean similarity to some words **less** that
-to others. Groups are compared by the mean of that number.
-
-- **d** is the difference of the two means in units of the standard deviation over all pictures
-  compared. 0: no difference. Cohen called 0.2 small, 0.5 medium and 0.8 large. Of two groups of one
-  size d can't be above about 2; of a group that is a tenth of the pictures against all others, 3.3.
-- d says how well the two sets are **told apart**, not how far apart they are. Where similarities
-  are all nearly equal, a difference too small to change any choice has a large d. So the
-  **difference of cosines** stands beside it: compare it with that of other words, or another model,
-  before making much of d.
-- **Bounds** are over the choice of people: other people of the same groups. They hold for all
-  comparisons and words of one attribute at once, and the verdict holds them against the margin.
-  They say nothing of other words: whether these words stand for what they are meant to is a
-  judgement.
-- **By chance**: where d lies when whole subjects are dealt anew to the two sets. **p** is the share
-  of deals in which the difference of means, over its standard error, is at least as far out: sets
-  of other sizes that vary more or less are not taken for a difference. **q** is p adjusted for all
-  comparisons and words of the attribute (Holm). Verdicts rest on bounds, never on q."""
-)
+_WHAT: Final = Markdown.beside(__file__)
 
 
 def _of_task(run: Run, task: Task) -> Part:

@@ -47,24 +47,7 @@ def tell(run: Run) -> Sequence[Block]:
     return [_WHAT, *parts] if parts else ()
 
 
-_WHAT: Final = Markdown(
-    """\
-Each family of pictures has one original, and others in which **one thing was changed**. Changes of
-who is shown are *demographic*; those of light, pose, background and the like are *nuisances*: a
-label should not depend on them either, and they say how easily this model is moved at all.
-
-- **Choices that change**: the share of changed pictures for which another label is chosen than for
-  the original of the family. Where labels are nearly tied, a small change of scores is enough.
-- **How far scores move**: the change of the similarity (cosine) of picture and label. It does not
-  depend on the other labels, and a change of c multiplies the label's odds against one that stays
-  by exp(logit scale × c). The margin is the suite's ratio, told as a cosine.
-- **A larger step moves more**, whatever it is a step of. So each change stands beside the size of
-  its step, where the data set says it, and its distance from the original: in the embedding (1 less
-  the cosine of both), and in colour (CIE 1976, point by point; about 2 is just seen). Kinds of
-  change are ranked only for each unit of such a distance, never without.
-- A family is one observation: bounds come from how families differ, and those of one table hold
-  together. Nothing here is about people or changes that the families do not show."""
-)
+_WHAT: Final = Markdown.beside(__file__)
 
 
 def _of_task(run: Run, task: Task) -> Part:

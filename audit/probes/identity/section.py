@@ -61,22 +61,7 @@ def tell(run: Run) -> Sequence[Block]:
     return [OUT_OF_SCOPE, A_FAILURE, _WHAT, *parts] if parts else ()
 
 
-_WHAT: Final = Markdown(
-    """\
-**Do two pictures show one person?** Two pictures *pass for one person* if their embeddings are at
-least as similar as a threshold.
-
-- **False match rate**: of pairs of pictures of *two* people, the share that passes. High is worse
-  for whoever is taken for somebody else. **False non-match rate**: of pairs of pictures of *one*
-  person (mated pairs), the share that does not pass.
-- The threshold is fixed on one half of the subjects, drawn by lot, so that a *target* share of
-  their pairs of two people passes; every rate is of the other half.
-- Two people of one group are commonly more alike than two people of two groups. So a group's false
-  match rate stands beside that of all groups' own pairs, and pairs across groups stand apart.
-- Pairs that share a person are not independent. Intervals allow for both people of a pair, and a
-  rate below 3 over the number of pairs that can be made without using anybody twice is *too few*:
-  it is not established that it is not 0."""
-)
+_WHAT: Final = Markdown.beside(__file__)
 
 
 def _of_identity(run: Run, task: Task) -> Part:

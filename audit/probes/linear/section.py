@@ -28,22 +28,7 @@ def tell(run: Run) -> Sequence[Block]:
     return [Part("Zero-shot beside a linear probe", [_WHAT]), *parts] if parts else ()
 
 
-_WHAT: Final = Markdown(
-    """\
-**Is it the embedding, or the words?** Zero-shot asks the model through words. A **linear probe**
-is a logistic regression on the embeddings of pictures, taught on other people: each picture is
-judged by a classifier that saw no picture of the same subject. Where it is right more often, the
-embedding holds what the words do not reach; where it errs as unevenly, the unevenness is in the
-embedding, or in the pictures.
-
-- With few examples it matters which were drawn: numbers are means over draws, with bounds that
-  take that in. The penalty C is chosen among the examples that teach, never on those judged.
-- Changes are in points, after less before, of all examples against zero-shot; their bounds hold
-  for all numbers of examples at once. Effects with fewer examples are in `effects.parquet`, by
-  the first draw.
-- A classifier taught on these pictures is not what a user of the model would get without such
-  pictures."""
-)
+_WHAT: Final = Markdown.beside(__file__)
 
 
 def _of_task(run: Run, task: Task) -> Part:

@@ -32,26 +32,7 @@ def tell(run: Run) -> Sequence[Block]:
     return [_WHAT, *parts] if parts else ()
 
 
-_WHAT: Final = Markdown(
-    """\
-**What does a mitigation change, and what does it cost?** Subjects were dealt into two halves.
-What learns from pictures learned from the one; all numbers here, *before* included, are of the
-other.
-
-- A **projection** takes the prompts that name the protected groups out of the labels' embeddings,
-  or only the *differences* between those prompts. A **calibrated** one also draws together
-  prompts that say the same of different groups. Pictures stay as they are.
-- **Fewer dimensions** keeps those that say least of the attribute, of pictures and labels.
-  **Random dimensions** are as many, but any: what the one does that the other does not is owed to
-  the choice, the rest to having fewer.
-- A **counter-label** is one label more to choose from. It changes no other question.
-- Changes are in points, after less before: a gap below 0 has narrowed, right labels below 0 are
-  the **price**. Bounds hold for all mitigations of a task at once. ▲ is a change that
-  surely exceeds the margin, either way, ● one that is surely within it, ◇ one that is inconclusive.
-- The question whose gap is shown is the one with the widest gap in the half that teaches, not in
-  the half whose numbers these are: a gap chosen for its size would shrink by itself.
-- That a gap is gone does not say that the attribute is: other directions may carry it."""
-)
+_WHAT: Final = Markdown.beside(__file__)
 
 
 def _of_attribute(run: Run, attribute: str, tasks: Sequence[str]) -> Part:

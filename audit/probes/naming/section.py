@@ -40,13 +40,7 @@ def _of_naming(run: Run, task: Task) -> Part:
     )
 
 
-_NAMING: Final = Markdown(
-    """\
-**Does the model know who it is?** For each picture it chooses among candidate names, the right one
-always among them. Which name it chose is not written down. By chance: if the names were dealt to
-the subjects by lot, so that a name the model likes for everybody gains nothing. How errors differ
-by group stands with the disparities of choices."""
-)
+_NAMING: Final = Markdown.beside(__file__)
 
 
 _INVENTED: Final = Markdown(

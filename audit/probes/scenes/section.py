@@ -41,32 +41,7 @@ def tell(run: Run) -> Sequence[Block]:
     return [Part("Captions of a scene", [_WHAT]), *parts] if parts else ()
 
 
-_WHAT: Final = Markdown(
-    """\
-Each picture was offered captions of its own, and the model chose the one
-most similar to it. What a caption says differs from picture to picture; what it *is* does not:
-**the right caption**, **a close wrong caption** (wrong in one detail), **another caption** (of
-another scene, or wrong in every detail).
-
-- Without close captions the question is coarse. **Adding close captions** is the stress test: what
-  it costs is counted picture by picture, on the same pictures. More captions also mean more ways to
-  err, so where they could be made, as many *other* captions were added instead: the rest of the
-  cost is closeness.
-- **By guessing**: how often a caption drawn by lot would be right.
-- **Answering only when sure** withholds every answer whose probability is below a threshold. That
-  should make the answers that are left better; it need not, and not for every group alike. The
-  probability is over the captions offered, so it depends on how many and which these are.
-- **By chance**: the widest of several gaps is wide by itself. This is what it would be if whole
-  subjects, with all their answers, were dealt to the groups anew: its mean, and what it stays below
-  in 95 % of deals (or the suite's level). Subjects change places with those alike in other
-  attributes, where these leave room; each row's `method` names them. The verdict rests on the
-  bounds and the margin alone. What close captions do to a widest gap has no such null: it would be
-  that of groups among which there is no gap to widen.
-- For comparison only: on 515 frames of 12 videos the CLIP paper reports 91.8% right without close
-  captions, 51.1% with at least one, and the close wrong one chosen for 40.7% (Radford et al. 2021,
-  section 7.2; its captions are not published). Its model card calls surveillance and face
-  recognition out of scope, always."""
-)
+_WHAT: Final = Markdown.beside(__file__)
 
 
 def _of_task(run: Run, task: Task) -> Sequence[Part]:

@@ -30,21 +30,7 @@ def tell(run: Run) -> Sequence[Block]:
     return [_WHAT, *parts] if parts else ()
 
 
-_WHAT: Final = Markdown(
-    """\
-**What is lost on pictures from elsewhere?** The same labels were asked of several sources of
-pictures. A **change** is the share of right labels on a source less that on the reference; the
-**difference of drops** is how much more one group loses than another. Where the same people are in
-both sources, they are drawn again together. Bounds hold for all sources and groups of an attribute
-at once. Sources differ in many ways, in who is shown as in how: a drop says that something about
-them matters, not what.
-
-**By chance**: the largest of several differences is large by itself. This is what it would be if
-whole subjects, with all their answers, were dealt to the groups anew: its mean, and what it stays
-below in 95 % of deals (or the suite's level). Subjects change places with those in the same sources
-and, where these leave room, alike in other attributes. p is the share of deals with a difference as
-large; the verdict rests on the bounds and the margin alone."""
-)
+_WHAT: Final = Markdown.beside(__file__)
 
 
 def _of_task(run: Run, task: Task, probe: Fields) -> Part:

@@ -27,16 +27,7 @@ _NAMES: Final = {
     ODDS: "equalised odds",
 }
 
-_WHAT: Final = Markdown(
-    """\
-*Recall* of a right answer is how often it is chosen among pictures of it, its *false positive rate*
-how often it is chosen among all others; *balanced recall* is the mean of the recalls, so that rare
-right answers count as much as common ones. A gap of recall is between groups among pictures of one
-right answer; *equalised odds* is the largest of these over all right answers, which of two labels
-is the published one (it then holds for false positives too). Of more labels it does not look at
-which wrong one is chosen. Bounds of a gap hold over all pairs of groups at once. Nothing here is
-judged against a margin, and nothing becomes a finding."""
-)
+_WHAT: Final = Markdown.beside(__file__)
 
 
 def tell(run: Run) -> Sequence[Block]:

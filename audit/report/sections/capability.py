@@ -18,12 +18,7 @@ from audit.stats.defaults import rate_bounds
 
 _WRONG: Final = "misclassification"
 _LEVEL: Final = 0.95
-_WHAT: Final = Markdown(
-    """\
-A model that is poor at a task is poor for everyone, and a small gap there is no merit; one that is
-good at it may still be worse for some. So both stand side by side: how many answers are right over
-all, beside what guessing would give, and the two groups furthest apart, the worse one first."""
-)
+_WHAT: Final = Markdown.beside(__file__)
 _DRAWN: Final = Markdown(
     """\
 *Drawn* pictures show nobody, so there is no group for whom a model could be worse at them. Several

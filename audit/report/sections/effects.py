@@ -38,26 +38,7 @@ def tell(run: Run) -> Sequence[Block]:
 _NOT_MEASURED: Final = (
     "Label ablation: not measured, for of each picture only the label is known that was chosen."
 )
-_WHAT: Final = Markdown(
-    """\
-**Which label does it?** A choice depends on what else is offered. One label at a time was dropped,
-added or swapped for its counter-label, and the same pictures were asked again. Nothing else
-changed, so a change is counted picture by picture: those gained less those lost.
-
-- A label **carries** a share of its family: of the pictures for which any label of the family is
-  chosen from the whole set, so many choose this one. Without it they may choose another label of
-  the family, or a harmless one; the **change** of the family's rate tells.
-- A **swap** compares two sets of one size: first the harmful label is offered without its
-  counter-label, then the counter-label without it.
-- A change is in points, after less before. Its bounds hold for all edits of the task and all
-  groups of one attribute at once, so that the largest can be believed; its verdict holds them
-  against the family's margin. Changes do not add up: two edits at once are another question.
-- A swap also takes the harmful label away: beyond what dropping that alone does, it tells little of
-  the counter-label. A label that **holds down** a family does so by being there: the rate rises
-  without it.
-- **Most moved** is the group, among those of single attributes, whose change is surest; the verdict
-  is about it. The **widest gap** is that between any two groups of its attribute."""
-)
+_WHAT: Final = Markdown.beside(__file__)
 
 
 def _harm(run: Run, task: Task, changes: pd.DataFrame) -> Part:
