@@ -24,3 +24,10 @@ class Record(Protocol):
     """A row of a table with its columns as attributes, as ``evidence.each`` gives them."""
 
     def __getattr__(self, column: str) -> Any: ...
+
+
+def having(table: pd.DataFrame, **values: object) -> pd.DataFrame:
+    """The rows of a table in which every column named has this value, in their order."""
+    for column, value in values.items():
+        table = table[table[column] == value]
+    return table

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -14,30 +13,24 @@ import numpy as np
 import pandas as pd
 import yaml
 from numpy.typing import NDArray
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 from audit.core.earlier import as_sealed
 from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest, unknown
 from audit.core.resources import suites
-from audit.core.rows import Fields, Row, Values
+from audit.core.rows import Fields, Row, Values, having
 from audit.core.tables import CHOICES, UNKNOWN, records
 from audit.data.dataset import Dataset
 from audit.data.dataset import load as load_dataset
 from audit.data.remarks import Remark
 from audit.data.yamlfile import FieldError, load_yaml, validate
 from audit.engine.attribute import Attribute
+from audit.engine.checks import require_sense, require_subjects
 from audit.engine.counted import counted
 from audit.engine.paths import LISTS, Written, beside
-from audit.engine.policy import EVERY, Gate
-from audit.measure.claims import ERRORS, Claim
+from audit.engine.policy import Gate
+from audit.measure.claims import Claim
 from audit.measure.confidence import Confidence
 from audit.measure.metrics import DEFAULT_FAMILY, grouped, named
 from audit.measure.planning import BASES, detectable, needed_to_be_within, needed_to_exceed
@@ -200,149 +193,14 @@ class Suite(BaseModel):
                 never show anything.
         """
         dataset = self.pictures
-        self._require_subjects()
+        require_subjects(self)
         _ = self.groups
         for probe in self.asked:
             probe.pictures(dataset)
             probe.resolve(dataset)
             probe.resolve_groups(dataset, self.groups)
-        self._require_care()
-        self._require_favourable()
-        self._require_primary()
-        self._require_gated()
-        self._require_attainable()
+        require_sense(self)
         return self
-
-    def _require_subjects(self) -> None:
-        """Uncertainty comes from differences between subjects, so one subject gives none."""
-        subjects = self.pictures.table["cluster_id"]
-        if subjects.nunique() == 1:
-            raise InputError(
-                sentence(
-                    f"suite '{self.name}': all {len(subjects)} pictures of the data set "
-                    f"'{self.pictures.name}' are of one subject, '{subjects.iloc[0]}', so no "
-                    "uncertainty can be given",
-                    "Add subjects, or mend 'cluster_column' in the data card",
-                )
-            )
-
-    def _require_favourable(self) -> None:
-        """A favourable selection is a label of a task that is asked."""
-        texts = {p.task: [t for s in p.label_sets() for t in s.texts] for p in self.asked}
-        for task, labels in self.favourable.items():
-            where = f"suite '{self.name}': favourable"
-            if task not in texts:
-                raise unknown("task of this suite is", task, texts, where=where)
-            for label in labels:
-                if label not in texts[task]:
-                    raise unknown("label is", label, texts[task], where=f"{where}.{task}")
-
-    def _require_primary(self) -> None:
-        """A primary question on a misspelt name would never be answered."""
-        for i, claim in enumerate(self.primary):
-            where = f"suite '{self.name}': primary[{i}]"
-            named = next((a for a in self.groups if claim.concerns(a)), None)
-            if named is None:
-                what = "attribute or intersection of this suite is"
-                raise unknown(what, claim.attribute, self.groups, where=f"{where}.attribute")
-            asked = self.questions
-            if claim.task and claim.task not in set(asked["task"]):
-                what = "task that counts choices is"
-                raise unknown(what, claim.task, set(asked["task"]), where=f"{where}.task")
-            if not any(claim.asks(row) for row in records(asked)):
-                counted = asked[asked["metric"] == claim.metric]
-                if claim.task:
-                    counted = counted[counted["task"] == claim.task]
-                names = set(counted["label"]) if claim.metric != ERRORS else {ERRORS}
-                where += f": task '{claim.task}'" if claim.task else ""
-                what = "label asked there is" if claim.label else "category asked there is"
-                raise unknown(what, claim.label or claim.category, names, where=where)
-            groups = [str(g) for g in self.groups[named].dropna().unique()]
-            for group in claim.groups or ():
-                if group not in groups:
-                    raise unknown(f"group of '{named}' is", group, groups, where=f"{where}.groups")
-
-    def _require_gated(self) -> None:
-        """A gate on a misspelt name would never be hit."""
-        measured = {family for probe in self.asked for family in probe.gated.values()}
-        families = sorted({*self.questions["family"], *measured})
-        for i, gate in enumerate(self.gates):
-            where = f"suite '{self.name}': gates[{i}]"
-            if not any(gate.concerns(attribute) for attribute in self.groups):
-                what = "attribute or intersection of this suite is"
-                raise unknown(what, gate.attribute, self.groups, where=f"{where}.attribute")
-            if gate.family not in (EVERY, *families):
-                what = "label family asked in this suite is"
-                raise unknown(what, gate.family, families, where=f"{where}.family")
-            if self.primary and not ({gate.family} & measured or self._claimed(gate)):
-                raise InputError(
-                    sentence(
-                        f"{where}: '{gate}' covers no primary question, and what is exploratory "
-                        "opens no gate",
-                        "Add the question under 'primary:', or leave the gate out",
-                    )
-                )
-
-    def _claimed(self, gate: Gate) -> bool:
-        """Whether a gate covers some primary question."""
-        asked = records(self.questions)
-        return any(
-            gate.covers(claim.attribute, row["family"])
-            for claim in self.primary
-            for row in asked
-            if claim.asks(row)
-        )
-
-    def _require_attainable(self) -> None:
-        """No family whose smallest attainable adjusted p leaves nothing to be shown."""
-        alpha = 1 - self.confidence.level
-        for row in records(self.power()):
-            if row["smallest_p"] > alpha * (1 + 1e-9):  # nan, nothing compared, is no refusal
-                raise InputError(self._unattainable(row, alpha))
-
-    def _unattainable(self, row: Fields, alpha: float) -> str:
-        level = f"the {alpha:.2g} that 'confidence.level: {self.confidence.level:g}' leaves"
-        if self.repeats:
-            return sentence(
-                f"suite '{self.name}': by '{row['attribute']}' nothing could ever be shown: where "
-                f"subjects repeat, p-values come from {self.confidence.resamples} resamples and "
-                f"are at least {row['smallest_p']:.2g}, above {level}",
-                f"Raise 'confidence.resamples' to {math.ceil(1 / alpha - 1 - 1e-9)} or more, or "
-                "lower 'confidence.level'",
-            )
-        return sentence(
-            f"suite '{self.name}': by '{row['attribute']}' the {row['comparisons']} comparisons of "
-            f"a question could never show anything: with at most {row['largest']} pictures a group "
-            f"their smallest attainable p, after Holm's correction, is {row['smallest_p']:.2g}, "
-            f"above {level}",
-            "Use larger or fewer groups, a lower level, or leave the attribute out",
-        )
-
-    def _require_care(self) -> None:
-        """Suspicion labels only where they are meant, with a basis, and never on named people."""
-        for probe in self.asked:
-            for name in probe.sensitive():
-                if {name, _own_name(probe, name)}.isdisjoint(self.acknowledge):
-                    raise InputError(
-                        sentence(
-                            f"suite '{self.name}': '{name}' casts suspicion, identifies people or "
-                            f"asks what the law protects{probe.accused(name)}",
-                            f"If you mean to ask it, write '{self._acknowledging_all()}' in the "
-                            "suite",
-                        )
-                    )
-                refusal = self.pictures.refuse_suspicion()
-                if refusal:
-                    raise InputError(f"'{name}' is refused: {refusal}")
-
-    def _acknowledging_all(self) -> str:
-        """The line that acknowledges all that is asked, beside what is acknowledged already."""
-        asked = [_own_name(probe, name) for probe in self.asked for name in probe.sensitive()]
-        names = list(dict.fromkeys([*self.acknowledge, *asked]))
-        line: str = yaml.safe_dump(
-            {"acknowledge": names}, default_flow_style=None, allow_unicode=True, width=math.inf
-        )
-        return line.strip()
 
     def resolved(self) -> str:
         """The suite as YAML with every default filled in; running it again gives the same run."""
@@ -370,11 +228,8 @@ class Suite(BaseModel):
         # where files lie on this machine decides nothing
         places = {"dataset": "", "probes": [_decisive(probe) for probe in self.asked]}
         fixed = as_sealed(self.model_dump(mode="json", exclude=set(without | _ASIDE))) | places
-        for name in (
-            "favourable",
-            "primary",
-            "capability",
-        ):  # they came later, and plans sealed before hold
+        # these came later, and plans sealed before hold
+        for name in ("favourable", "primary", "capability"):
             if not getattr(self, name):
                 fixed.pop(name, None)
         text = json.dumps([fixed, self.pictures.digest, asked], default=str, sort_keys=True)
@@ -431,11 +286,11 @@ class Suite(BaseModel):
         """
         cells = self.cells()
         known = cells[cells["group"] != UNKNOWN]
-        rows = [self._power(a, known[known["attribute"] == a], bases) for a in self.groups]
+        rows = [self._power(a, having(known, attribute=a), bases) for a in self.groups]
         return pd.DataFrame(rows)
 
     def _power(self, attribute: str, known: pd.DataFrame, bases: tuple[float, ...]) -> Row:
-        c, compared = self.confidence, known[known["compared"] == "yes"]
+        c, compared = self.confidence, having(known, compared="yes")
         pictures, subjects = (np.sort(compared[n].to_numpy()) for n in ("pictures", "subjects"))
         k = len(pictures)
         comparisons = k * (k - 1) // 2
@@ -470,11 +325,11 @@ class Suite(BaseModel):
             if c.asks(row)
         }
         for claim in self.primary:
-            here = known[known["attribute"] == self._named(claim)]
+            here = having(known, attribute=self._named(claim))
             if claim.groups:
                 here = here[here["group"].isin(claim.groups)]
             family = next(row["family"] for row in asked if claim.asks(row))
-            compared = here[here["compared"] == "yes"]
+            compared = having(here, compared="yes")
             whole, m = len(compared) == len(here), len(claimed)
             pairs = len(compared) * (len(compared) - 1) // 2
             rows.append(
@@ -535,11 +390,6 @@ def _decisive(probe: Probe) -> Row:
     fields = {**probe.earlier, **probe.model_dump(exclude=_PLACES)}
     unused = {key for key in probe.later if not fields.get(key)}
     return {key: value for key, value in fields.items() if key not in unused}
-
-
-def _own_name(probe: Probe, name: str) -> str:
-    """The name of a probe's label set without its additions; any other name as it is."""
-    return next((s.own_name for s in probe.label_sets() if s.name == name), name)
 
 
 def _count(groups: list[str]) -> str:

@@ -30,7 +30,7 @@ from audit.core.errors import InputError, sentence
 from audit.core.files import unwritable, write_text
 from audit.core.integrity import unedited
 from audit.core.registry import unknown
-from audit.core.rows import Fields, Row
+from audit.core.rows import Fields, Row, having
 from audit.core.rundir import Run
 from audit.core.schema import Columns
 from audit.core.tables import CHANGES, DIFFERENCE, ENSEMBLE, OK, WORST, keys_of
@@ -109,7 +109,7 @@ def compare(
 
 def largest(changes: pd.DataFrame, comparison: str, most: int = 10) -> pd.DataFrame:
     """The rows of one kind whose change is surely largest, one a question and attribute."""
-    rows = changes[(changes["comparison"] == comparison) & (changes["status"] == OK)]
+    rows = having(changes, comparison=comparison, status=OK)
     ends = (rows[end].to_numpy(float) for end in ("low_simultaneous", "high_simultaneous"))
     ranked = rows.assign(
         _verdict=[Verdict(v).rank for v in rows["verdict"]],
@@ -136,8 +136,8 @@ def in_short(changes: pd.DataFrame) -> str:
     """One sentence that counts the verdicts."""
     parts = []
     for comparison, name in ((WORST, "worst-case gaps"), (DIFFERENCE, "gaps between two groups")):
-        rows = changes[changes["comparison"] == comparison]
-        counts = rows.loc[rows["status"] == OK, "verdict"].value_counts()
+        rows = having(changes, comparison=comparison)
+        counts = having(rows, status=OK)["verdict"].value_counts()
         told = [v.counted(counts[v]) for v in JUDGED if v in counts]
         few = int((rows["status"] != OK).sum())
         told += [f"{few} with too few pictures"] * bool(few)
@@ -200,7 +200,7 @@ class _Side:
         if self.condition not in known:
             where = f"{self.run.name}, task '{self.task}'"
             raise unknown("condition", self.condition, known, where=where)
-        return table[table["condition"] == self.condition].set_index("image_id")
+        return having(table, condition=self.condition).set_index("image_id")
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from PIL import Image
 from audit.core.errors import InputError, sentence
 from audit.core.files import digest_of
 from audit.core.registry import suggest, unknown
-from audit.core.rows import Row
+from audit.core.rows import Row, having
 from audit.core.rundir import PRIVATE, Run
 from audit.core.tables import ENSEMBLE, EVERYONE
 from audit.data.alterations import AS_IT_IS, alteration
@@ -121,7 +121,7 @@ class Gallery:
     def pictures(self, task: str) -> list[str]:
         """Ids of the pictures of which a task was asked, in the manifest's order."""
         table = self._choices(task)
-        asked = set(table.loc[table["condition"] == ENSEMBLE, "image_id"])
+        asked = set(having(table, condition=ENSEMBLE)["image_id"])
         return [image_id for image_id in self.groups.index if image_id in asked]
 
     def find(self, text: str) -> str:
@@ -204,7 +204,7 @@ class Gallery:
         if refused := self.refusal(task, label):
             raise InputError(refused)
         table = self._choices(task)
-        table = table[(table["condition"] == ENSEMBLE) & (table["predicted"] == label)]
+        table = having(table, condition=ENSEMBLE, predicted=label)
         table = table.assign(group=self._group(attribute).reindex(table["image_id"]).to_numpy())
         table = table.sort_values([by, "image_id"], ascending=[not highest, True])
         return table[["image_id", "group", "score", "margin", "tie"]].reset_index(drop=True)
@@ -250,7 +250,7 @@ class Gallery:
         if refused := self.refusal(task):
             raise InputError(refused)
         table = self._choices(task)
-        table = table[table["image_id"] == image_id]
+        table = having(table, image_id=image_id)
         table = table.sort_values("condition", key=lambda c: c != ENSEMBLE, kind="stable")
         told = table["condition"].str.removeprefix(TEMPLATE).replace(ENSEMBLE, _together(table))
         rows = table.assign(wording=told).rename(columns={"predicted": "label"})

@@ -7,6 +7,7 @@ from typing import Final
 
 from audit.core.digits import percent
 from audit.core.evidence import each
+from audit.core.rows import having
 from audit.core.rundir import Run
 from audit.core.tables import EVERYONE, OK
 from audit.probes.alarms.points import in_words
@@ -42,14 +43,14 @@ def about_others(run_a: Run, run_b: Run) -> Iterator[str]:
 
 def _points(run: Run, task: str) -> str:
     """The operating points of an alarm, and the rates of everyone there."""
-    rows = run.measures[run.measures["task"] == task]
-    at = rows[(rows["metric"] == THRESHOLD) & (rows["status"] == OK)]
+    rows = having(run.measures, task=task)
+    at = having(rows, metric=THRESHOLD, status=OK)
     everyone = rows[(rows["attribute"] == EVERYONE) & rows["metric"].isin(_TOLD)]
     told = []
     for point in each(at):
         rates = [
             f"{_TOLD[r.metric]} {percent(r.value, r.low, r.high)} %"
-            for r in each(everyone[everyone["condition"] == point.condition])
+            for r in each(having(everyone, condition=point.condition))
         ]
         told.append(f"{in_words(point.value)} ({', '.join(rates)})")
     return " and ".join(told) or "none"

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
-from audit.core.rows import Fields, Row
+from audit.core.rows import Fields, Row, having
 from audit.core.tables import ENSEMBLE, EVERYONE, UNKNOWN, records
 from audit.data.labels import normalise
 from audit.explore.replication_card import (
@@ -77,7 +77,7 @@ class RunView:
     def _of(self, task: str, condition: str) -> dict[_Place, Row]:
         if (task, condition) not in self._rows:
             rates = self.run.rates
-            rates = rates[(rates["task"] == task) & (rates["condition"] == condition)]
+            rates = having(rates, task=task, condition=condition)
             self._rows[task, condition] = {
                 (row["metric"], row["label"], _place(row["attribute"], row["group"])): row
                 for row in records(rates)

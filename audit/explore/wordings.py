@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from audit.core.errors import InputError, sentence
-from audit.core.rows import Fields, Row
+from audit.core.rows import Fields, Row, having
 from audit.core.rundir import Run
 from audit.core.tables import EVERYONE
 from audit.data.alterations import AS_IT_IS, alteration
@@ -84,7 +84,7 @@ class Worded:
 
     def _require_as_many(self, found: pd.DataFrame, row: Fields) -> None:
         """The gap's two groups must have as many pictures as the run asked about."""
-        n = found[found["attribute"] == row["attribute"]].set_index("group")["n"]
+        n = having(found, attribute=row["attribute"]).set_index("group")["n"]
         if (n.get(row["group"]), n.get(row["other"])) != (row["n"], row["n_other"]):
             raise InputError(
                 sentence(

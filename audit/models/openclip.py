@@ -7,7 +7,7 @@ docs/open-clip-and-onnx.md.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import shorten
@@ -105,11 +105,13 @@ class _Towers:
         kind: torch.dtype = next(self.parameters()).dtype
         return kind
 
-    def get_image_features(self, pixel_values: torch.Tensor) -> Any:
-        return self.model.encode_image(pixel_values)
+    def get_image_features(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        features: torch.Tensor = self.model.encode_image(pixel_values)
+        return features
 
-    def get_text_features(self, input_ids: torch.Tensor) -> Any:
-        return self.model.encode_text(input_ids)
+    def get_text_features(self, input_ids: torch.Tensor) -> torch.Tensor:
+        features: torch.Tensor = self.model.encode_text(input_ids)
+        return features
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ class OpenClipPictures:
     ``steps`` take a picture from PIL to PIL; ``mean`` and ``std`` are those of its last step.
     """
 
-    steps: tuple[Any, ...]
+    steps: tuple[Callable[[Image], Image], ...]
     size: tuple[int, int]
     shortest: bool
     mean: tuple[float, ...]

@@ -5,17 +5,15 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from PIL.Image import Image
 
 from audit.core.errors import InputError, sentence
-from audit.core.rows import Record
 from audit.models.encoder import EncoderCard, Rows, digest_of, require_logit_scale, unit_rows
 
-Pictures = Callable[[Sequence[Image]], Any]
-Texts = Callable[[Sequence[str]], Any]
+Pictures = Callable[[Sequence[Image]], object]
+Texts = Callable[[Sequence[str]], object]
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,7 @@ def as_model(
     return OwnModel(card, pictures, texts)
 
 
-def _rows(found: Record, count: int, ref: str, what: str) -> Rows:
+def _rows(found: object, count: int, ref: str, what: str) -> Rows:
     """Vectors as unit rows.
 
     Raises:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from PIL.Image import Image, Resampling
@@ -74,10 +74,10 @@ class _Said(BaseModel):
 
     default_to_square: bool
     do_resize: bool = True
-    size: Any
+    size: object
     resample: int = Field(ge=0, le=5)
     do_center_crop: bool
-    crop_size: Any = 224
+    crop_size: object = 224
     do_rescale: bool = True
     rescale_factor: float = 1 / 255
     do_normalize: bool = True
@@ -312,11 +312,6 @@ def _copying(device: torch.device) -> torch.cuda.Stream:
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
-def said_by(folder: Path, ref: str) -> str:
-    """The file that says how pictures are prepared. Raises as ``Pictures.read`` does."""
-    return said(folder, ref)[0]
-
-
 def disagreement(
     folder: Path, ref: str, of: Callable[[Fields, str], object] = Pictures.of
 ) -> str | None:
@@ -389,7 +384,7 @@ def _class(raw: Fields, where: str, default: str) -> str:
 
 
 def _sides(
-    value: Any, key: str, square: bool, where: str
+    value: object, key: str, square: bool, where: str
 ) -> tuple[int | None, tuple[int, int] | None]:
     """A size as transformers reads it: the shortest edge, or (height, width); neither if another.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from textwrap import shorten
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
@@ -21,6 +21,8 @@ from audit.models.libraries import readable
 
 if TYPE_CHECKING:
     import torch
+    from tokenizers import Tokenizer
+    from transformers import PreTrainedTokenizerBase
 
 _CONFIG: Final = "tokenizer_config.json"
 _CURE: Final = "Take the tokenizer that belongs to this checkpoint."
@@ -57,7 +59,7 @@ class Words:
     that is their end, None if the largest.
     """
 
-    tokenizer: Any
+    tokenizer: PreTrainedTokenizerBase | Plain
     context: int
     vocabulary: int
     end: int | None
@@ -202,7 +204,7 @@ class Plain:
     Its names are those of a tokenizer of transformers, as far as they are used here.
     """
 
-    splits: Any
+    splits: Tokenizer
     model_max_length: int
     bos_token_id: int
     eos_token_id: int
@@ -247,7 +249,7 @@ class Plain:
         return {"input_ids": [each.ids for each in self.splits.encode_batch(texts)]}
 
 
-def _tokenizer(checkpoint: Described, said: Fields) -> Any:
+def _tokenizer(checkpoint: Described, said: Fields) -> PreTrainedTokenizerBase | Plain:
     """The tokenizer that a folder names: a plain CLIP's without transformers."""
     ref = checkpoint.ref
     with readable(ref, "tokenizer"):

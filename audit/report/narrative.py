@@ -16,31 +16,26 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
-
-from audit.core.digits import bounds, percent
 from audit.core.earlier import FACTS, sentence_of_now
 from audit.core.errors import InputError, sentence
 from audit.core.evidence import linked, place_of_key
 from audit.core.files import write_text
 from audit.core.page import BLANK, Markdown, code, escaped
 from audit.core.registry import suggest
-from audit.core.resources import TEMPLATE, shipped
 from audit.core.rows import Fields, Row
 from audit.core.rundir import Run
-from audit.core.tables import EVERYONE
 from audit.data.yamledit import with_key
 from audit.data.yamlfile import Document, Loc, parse_yaml, read_text, validate
 from audit.measure.findings import tally_verdicts
 from audit.probes.kit.blocks import PLACES, require_place
 from audit.probes.kit.cells import table
+from audit.report.author import LINES, PLACEHOLDER, Author, starter, titles
 from audit.report.passages import (
     FILE,
     QUOTE,
@@ -54,68 +49,10 @@ from audit.report.passages import (
     typed_numbers,
     without_html,
 )
-
-#: begins what a draft holds in the place of words; nothing is published with it
-PLACEHOLDER: Final = "Replace this:"
-#: what a quoted finding may be asked for; without any, the estimate with its bounds
-FIELDS: Final = (
-    "estimate", "low", "high", "bounds", "margin", "verdict", "severity", "harm", "groups",
-    "statement",
-)  # fmt: skip
+from audit.report.quotes import FIELDS, quoted
 
 #: what stands in a row, a column and with a value of one of the author's tables
 Cell = Callable[[int, str, object], Markdown]
-_Score = Annotated[int | None, Field(ge=1, le=10)]
-#: YAML reads 2026-11-23 as a day
-_Day = Annotated[str, BeforeValidator(lambda v: v.isoformat() if isinstance(v, date) else v)]
-
-
-class _Row(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Harm(_Row):
-    """A row of the harm map: who is affected, how, and scores from 1 to 10."""
-
-    who: str
-    how: str = ""
-    kind: str = ""
-    severity: _Score = None
-    likelihood: _Score = None
-    detection: _Score = None
-
-
-class Signature(_Row):
-    """Who signs, as what and when."""
-
-    role: str
-    name: str = ""
-    date: _Day = ""
-
-
-class Change(_Row):
-    """What changed in the report, and when."""
-
-    date: _Day
-    change: str
-
-
-class Author(_Row):
-    """What ``narrative.yaml`` may hold; every key may be left out."""
-
-    run: str = ""
-    auditor: str = ""
-    independence: str = ""
-    used_in: str = ""
-    intended_use: str = ""
-    harm_map: tuple[Harm, ...] = ()
-    sign_off: tuple[Signature, ...] = ()
-    changes: tuple[Change, ...] = ()
-    sections: Mapping[str, str] = {}
-
-
-#: keys that hold one line, each in a cell of the report
-LINES: Final = ("auditor", "independence", "used_in", "intended_use")
 
 
 @dataclass(frozen=True)
@@ -341,43 +278,6 @@ class _Value:
     ok: bool = True
 
 
-def quoted(finding: Fields, field: str = "") -> str | None:
-    """A field of a finding in the words and digits of the report; None where it has none.
-
-    Gaps are in points, shares of everyone in %, other values in their own unit.
-    """
-    if field in ("verdict", "severity", "harm", "statement"):
-        return str(finding[field])
-    if field == "groups":
-        return " and ".join(finding["groups"]) or None
-    low, high = finding["low"], finding["high"]
-    if field == "margin":
-        margin = finding["margin"]
-        return None if margin is None else f"{margin if finding.get('unit') else 100 * margin:g}"
-    if finding["estimate"] is None:
-        return None
-    if field in ("", "bounds", "low", "high") and (low is None or high is None):
-        return _in_unit(finding, f"{_number(finding, 'estimate')}") if field == "" else None
-    if field == "bounds":
-        return f"{_number(finding, 'low')} to {_number(finding, 'high')}"
-    if field:
-        return _number(finding, field)
-    whole = f"{_number(finding, 'low')} to {_number(finding, 'high')}"
-    return f"{_in_unit(finding, _number(finding, 'estimate'))} ({whole})"
-
-
-def _number(finding: Fields, field: str) -> str:
-    value, low, high = finding[field], finding["low"], finding["high"]
-    if finding.get("unit") or low is None or high is None:
-        return f"{value:.2g}" if finding.get("unit") else f"{100 * value:.0f}"
-    return percent(value, low, high) if field != "bounds" else bounds(low, high)
-
-
-def _in_unit(finding: Fields, number: str) -> str:
-    unit = finding.get("unit") or ("%" if finding["attribute"] == EVERYONE else "points")
-    return f"{number} {'point' if (number, unit) == ('1', 'points') else unit}"
-
-
 # ---- reading -----------------------------------------------------------------------------------
 
 
@@ -475,50 +375,6 @@ def draft(run: Run) -> Path:
         raise InputError(sentence(f"{path} exists already", "Edit it; nothing was written"))
     save(run, starter(run))
     return path
-
-
-@cache
-def titles() -> Mapping[str, str]:
-    """The numbered titles of the report's sections by name, as the template has them."""
-    _, *sections = shipped(TEMPLATE).read_text(encoding="utf-8").split("\n## ")
-    place = re.compile(r'^\{\{ words\("(\w+)"\) \}\}$', re.M)
-    return {name: text.splitlines()[0] for text in sections for name in place.findall(text)}
-
-
-def starter(run: Run) -> str:
-    """A ``narrative.yaml`` to start from: every key, and the ids of the foremost findings."""
-    first = run.findings[:8]
-    ids = "\n".join(f"#   {f['id']}  ({f['verdict']})" for f in first)
-    sections = "\n".join(f"  # {name}: |" for name in PLACES if name != "summary")
-    quote = f"{{{{ {first[0]['id']} }}}}" if first else "{{ run.findings }} findings"
-    words = {"ids": ids, "sections": sections, "quote": quote, "placeholder": PLACEHOLDER}
-    return _STARTER.format(run=run.manifest["run"], **words)
-
-
-_STARTER: Final = """\
-# The author's words for the report of this run; kept through every rendering.
-# Markdown without headings and HTML. Quote numbers by finding id, they are filled from the run:
-#   {{{{ id }}}} the estimate with its bounds; {{{{ id.verdict }}}}, .estimate, .low, .high ...
-#   {{{{ id.estimate = 12 }}}} is an error once it is no longer 12
-# Check with: clip-audit report RUN --check
-# Foremost findings of this run:
-{ids}
-run: {run}
-auditor: ""
-independence: ""
-used_in: ""
-intended_use: ""
-harm_map: []
-#  - {{who: "", how: "", kind: "", severity: 1, likelihood: 1, detection: 1}}
-sign_off: []
-#  - {{role: Auditor, name: "", date: ""}}
-changes: []
-#  - {{date: "", change: ""}}
-sections:
-  summary: |
-    {placeholder} what follows from {quote}, for whom, and what does not.
-{sections}
-"""
 
 
 def _passages(data: Document, source: Sequence[str]) -> list[Passage]:

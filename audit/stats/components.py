@@ -110,35 +110,6 @@ def moments(y: npt.ArrayLike, codes: npt.ArrayLike, groups: int) -> Moments:
     return Moments(member.sum(axis=1).astype(np.int64), cells, squares, pictures)
 
 
-def choice_moments(
-    choices: npt.ArrayLike, labels: int, codes: npt.ArrayLike, groups: int
-) -> Moments:
-    """Moments of "this label was chosen" for every label at once: Q = labels questions.
-
-    The same as ``moments`` of the 0/1 outcomes of each label, without writing these out: 10,000
-    pictures, 300 wordings and 21 labels in 0.1 s.
-
-    Args:
-        choices: Number of the label chosen, from 0, shape (pictures, wordings).
-        labels: Number of labels.
-        codes: Group of each picture, from 0; -1 where unknown.
-        groups: Number of groups.
-
-    Raises:
-        InputError: Shapes that do not fit, a label or a group out of range.
-    """
-    chosen = labels_chosen(choices, labels, "choice_moments")
-    member = _members(codes, groups, len(chosen), "choice_moments")
-    group = np.asarray(codes, dtype=np.int64)
-    known, wordings = group >= 0, chosen.shape[1]
-    place = chosen[known] * groups + group[known, np.newaxis]
-    place = place * wordings + np.arange(wordings)
-    counted = np.bincount(place.reshape(-1), minlength=labels * groups * wordings)
-    cells = counted.reshape(labels, groups, wordings).astype(np.float64)
-    pictures = (member @ label_counts(chosen, labels) ** 2).T
-    return Moments(member.sum(axis=1).astype(np.int64), cells, cells.sum(axis=2), pictures)
-
-
 def components(moments: Moments, together: bool = False) -> Components:
     """Into what the variance of an outcome over pictures and wordings divides.
 

@@ -244,11 +244,6 @@ def joint_level(largest: Floats, level: float, studentised: int, size: int) -> f
     return float(1 - min(alpha, max(bonferroni, 2 * special.ndtr(-c))))
 
 
-def standard_error(sample: Sample, one: Integers, other: Integers) -> Floats:
-    """Standard error of each difference over the choice of subjects, (Q, P)."""
-    return _errors(sample, one, other)[0]
-
-
 def _errors(sample: Sample, one: Integers, other: Integers) -> tuple[Floats, Flags]:
     """Standard errors, and whether any replicate moved the difference at all."""
     spread = sample.spread

@@ -67,13 +67,6 @@ def difference_p(
     return p
 
 
-def uses_exact(
-    events_1: npt.ArrayLike, n_1: npt.ArrayLike, events_2: npt.ArrayLike, n_2: npt.ArrayLike
-) -> npt.NDArray[np.bool_]:
-    """Whether :func:`difference_p` takes Fisher's exact test for these tables (else the score)."""
-    return _small(*_tables(events_1, n_1, events_2, n_2))
-
-
 def smallest_p(n_1: npt.ArrayLike, n_2: npt.ArrayLike) -> Floats:
     """The smallest p-value that Fisher's exact test can give for groups of these sizes.
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, StrictUndefined
-from PIL.Image import Image
 from pydantic import BaseModel, ConfigDict
 
 from audit.core.files import write_text
@@ -20,7 +19,7 @@ from audit.data.images import decode
 from audit.data.people.captions import with_articles
 from audit.data.people.planted import Planted, rate_table
 from audit.data.yamlfile import load_yaml, validate
-from audit.models.encoder import Encoder, Pixels, Rows, unit_rows
+from audit.models.encoder import Encoder, Rows, unit_rows
 from audit.models.huggingface import load
 from audit.models.self_check import FILE as SELF_CHECK
 from audit.stats.intervals import wilson
@@ -71,11 +70,6 @@ class Evaluation:
     choices: pd.DataFrame
     """Choice rate of each word in each group and in the rest, their difference, the difference of
     mean logits, and the shares of captions in ``skewed`` where the word is planted there."""
-
-
-def read_pictures(paths: Sequence[Path], prepare: Callable[[Image], Pixels]) -> list[Pixels]:
-    """Pictures as a model wants to see them before numbers are scaled: uint8, (h, w, 3) each."""
-    return [prepare(decode(path)) for path in paths]
 
 
 def scores(
@@ -190,13 +184,6 @@ def planted_rates(rates: pd.DataFrame) -> pd.DataFrame:
     outside = inside.groupby(tied["word"]).transform("sum") - inside
     rest = outside / (1 - tied["share"])
     return tied[["word", "attribute", "group"]].assign(planted=tied["skewed"], planted_rest=rest)
-
-
-def choice_table(evaluation: Evaluation, slot: str, attribute: str) -> pd.DataFrame:
-    """How often each word of a slot was chosen in each group of an attribute: words x groups."""
-    choices = evaluation.choices
-    part = choices[(choices["slot"] == slot) & (choices["attribute"] == attribute)]
-    return part.pivot(index="word", columns="group", values="rate")
 
 
 def write_card(folder: Path, facts: Fields, found: Evaluation) -> None:

@@ -23,8 +23,15 @@ from audit.data.corruptions import (
     CAMERA,
     CORRUPTIONS,
     SEVERITIES,
-    Compression,
     Corruption,
+    camera,
+    corruption,
+    describe,
+    face_distance,
+    seen,
+)
+from audit.data.degradations import (
+    Compression,
     Defocus,
     Distance,
     Fog,
@@ -32,15 +39,9 @@ from audit.data.corruptions import (
     LowLight,
     MotionBlur,
     OffCentre,
-    camera,
-    corruption,
-    describe,
-    displayed,
-    face_distance,
-    light,
-    seen,
 )
 from audit.data.images import pixel_digest
+from audit.data.light import displayed, light
 
 ROOT = Path(__file__).parents[2]
 NAMES = sorted(CORRUPTIONS)

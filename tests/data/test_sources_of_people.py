@@ -26,8 +26,8 @@ from audit.data.images import Unreadable, decode
 from audit.data.pictures import look, of_faults
 from audit.data.sources import SOURCES, fhibe
 from audit.data.sources.facet import CHOSEN, MARKED, TONES
-from audit.data.sources.pata import PATA, SCENES
-from audit.data.sources.visogender import OCCUPATIONS
+from audit.data.sources.pata import PATA
+from audit.data.sources.visogender import VisoGender
 from audit.measure.metrics import Groups, grouped
 from audit.stats.clustered import correlation
 from audit.stats.counts import count
@@ -698,8 +698,9 @@ def test_a_list_that_is_the_published_one_has_no_remark_on_its_bytes(
 
 
 def test_lists_of_values_are_as_long_as_published() -> None:
-    assert len(OCCUPATIONS) == len(set(OCCUPATIONS)) == 23
-    assert len(SCENES) == len(set(SCENES)) == 24
+    occupations = VisoGender.facts.attributes["Occupation"].order
+    assert len(occupations) == len(set(occupations)) == 23
+    assert len(PATA.values["scene"]) == len(set(PATA.values["scene"])) == 24
     assert len(SOURCES["facet"].values["class1"]) == 52  # type: ignore[attr-defined]
     for counts in SOURCES["pata"].official["all"].values.values():  # type: ignore[attr-defined]
         assert sum(counts.values()) == 4_934

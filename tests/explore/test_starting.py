@@ -16,7 +16,7 @@ from audit.cli.preview import groups_in_numbers
 from audit.core.errors import InputError
 from audit.data.sources import SOURCES
 from audit.data.sources.base import Published
-from audit.data.sources.fairface import _AGES, _RACES
+from audit.data.sources.fairface import FairFace
 from audit.data.sources.pa100k import ATTRIBUTES, ONE_OF
 from audit.engine.run import carry_out
 from audit.engine.suite import Suite, load_suite
@@ -48,7 +48,8 @@ def pa100k(folder: Path, n: int = 24) -> None:
 
 def every_cell(folder: Path) -> None:
     """FairFace with six of every age, gender and race."""
-    rows = [(a, g, r, "True") for a in _AGES for g in ("Male", "Female") for r in _RACES]
+    ages, genders, races, _ = (a.order for a in FairFace.facts.attributes.values())
+    rows = [(a, g, r, "True") for a in ages for g in genders for r in races]
     lines = ["file,age,gender,race,service_test"]
     lines += [f"val/{i}.jpg,{','.join(row)}" for i, row in enumerate(rows * 6)]
     (folder / "fairface_label_val.csv").write_text("\n".join(lines))

@@ -41,16 +41,11 @@ from audit.measure.metrics import Groups, grouped
 from audit.models.encoder import Texts
 from audit.models.planted import PlantedEncoder, picture_key
 from audit.probes.association.figures import associations_of, effect_sizes
-from audit.probes.association.probe import (
-    AT_ODDS,
-    DIFFERENCE,
-    EFFECT_SIZE,
-    TARGETS,
-    Association,
-    by_chance,
-)
+from audit.probes.association.names import AT_ODDS, DIFFERENCE, EFFECT_SIZE, TARGETS
+from audit.probes.association.probe import Association
 from audit.probes.association.section import _at_odds as told_of_odds
 from audit.probes.association.section import tell
+from audit.probes.association.tested import by_chance
 from audit.probes.kit.base import Design, Seen
 from audit.report.render import render
 from audit.stats.association import sums

@@ -25,9 +25,11 @@ from audit.measure.metrics import Groups
 from audit.models.huggingface import load as load_model
 from audit.models.planted import PlantedEncoder, picture_key
 from audit.probes.counterfactual import figures, section
-from audit.probes.counterfactual import probe as c
+from audit.probes.counterfactual import names as c
 from audit.probes.counterfactual.colours import colour_difference, lab
+from audit.probes.counterfactual.moved import Moved
 from audit.probes.counterfactual.probe import Counterfactual
+from audit.probes.counterfactual.rows import Changes
 from audit.probes.kit.base import Design, Seen, Texts
 from audit.report.render import render
 from audit.stats.scoring import Scoring
@@ -311,9 +313,9 @@ def test_without_a_distance_nothing_is_ranked(tmp_path: Path) -> None:
     data = dataset(tmp_path, manifest(12))
     shown = seen(data, noise)
     rows = probe().outcomes(shown).assign(distance=np.nan)
-    moved = c._Moved.of(probe(), rows, design(shown))
-    told_of = c._Told(probe(), moved, shown, design(shown))
-    ranks = [row for row in told_of._by_distance() if row["metric"] == c.RANK]
+    moved = Moved.of(probe(), rows, design(shown))
+    changes = Changes(moved, shown, design(shown))
+    ranks = [row for row in changes._by_distance() if row["metric"] == c.RANK]
     assert ranks
     assert {row["status"] for row in ranks} == {UNDEFINED}
     assert all(np.isnan(row["value"]) and "not known" in row["reason"] for row in ranks)

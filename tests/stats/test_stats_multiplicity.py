@@ -28,9 +28,9 @@ from audit.stats.multiplicity import (
     ENOUGH,
     Estimates,
     Family,
+    _errors,
     compare,
     joint_level,
-    standard_error,
 )
 from audit.stats.resampling import cluster_weights
 from audit.stats.significance import difference_p
@@ -257,7 +257,7 @@ def test_the_statistic_of_many_events_is_the_difference_over_its_error() -> None
     drawn = world(16, 3000, 3, [0.47, 0.5], 6, 2)
     sample = sample_of(*drawn, 2, resamples=1000)
     one, other = np.array([0]), np.array([1])
-    t = np.abs(sample.rate[:, :1] - sample.rate[:, 1:]) / standard_error(sample, one, other)
+    t = np.abs(sample.rate[:, :1] - sample.rate[:, 1:]) / _errors(sample, one, other)[0]
     np.testing.assert_allclose(difference_z(sample, one, other), t, rtol=0.03, atol=0.02)
 
 
@@ -265,7 +265,7 @@ def test_the_statistic_of_many_events_is_the_difference_over_its_error() -> None
 def test_the_standard_error_is_that_of_a_regression(spread: bool) -> None:
     events, codes, who = world(5, 300, 4, [0.3, 0.5], 3, 2, spread)
     sample = sample_of(events, codes, who, 2, resamples=5000)
-    got = standard_error(sample, np.array([0]), np.array([1]))[:, 0]
+    got = _errors(sample, np.array([0]), np.array([1]))[0][:, 0]
     for q in range(3):
         fit = sm.OLS(events[:, q].astype(float), sm.add_constant(codes.astype(float))).fit(
             cov_type="cluster", cov_kwds={"groups": who, "use_correction": False}

@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from paired import cochran_q_p, mantel_haenszel, mcnemar_p
 from scipy import stats
 from statsmodels.stats.contingency_tables import StratifiedTable, cochrans_q, mcnemar
 
 from audit.core.errors import InputError
-from audit.stats.paired import cochran_q_p, mantel_haenszel, mcnemar_p
 
 
 def pair(gained: int, lost: int, both: int = 0, neither: int = 0) -> tuple[np.ndarray, np.ndarray]:

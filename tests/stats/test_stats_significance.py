@@ -23,6 +23,11 @@ CORRECTIONS = {
 }
 
 
+def uses_exact(x_1, n_1, x_2, n_2):
+    """Whether these tables are small enough for Fisher's test."""
+    return significance._small(*significance._tables(x_1, n_1, x_2, n_2))
+
+
 @st.composite
 def tables(draw):
     n_1, n_2 = draw(st.integers(1, 300)), draw(st.integers(1, 300))
@@ -34,10 +39,10 @@ def test_small_tables_agree_with_fisher_of_scipy():
     rng = np.random.default_rng(1)
     n_1, n_2 = rng.integers(1, 250, (2, 300))
     x_1, x_2 = rng.integers(0, n_1 + 1), rng.integers(0, n_2 + 1)
-    assert significance.uses_exact(x_1, n_1, x_2, n_2).sum() > 290
+    assert uses_exact(x_1, n_1, x_2, n_2).sum() > 290
     p = significance.difference_p(x_1, n_1, x_2, n_2)
     for got, a, n_a, b, n_b in zip(p, x_1, n_1, x_2, n_2, strict=True):
-        if significance.uses_exact(a, n_a, b, n_b):
+        if uses_exact(a, n_a, b, n_b):
             assert got == pytest.approx(fisher_exact([[a, n_a - a], [b, n_b - b]])[1], rel=1e-9)
 
 
@@ -45,7 +50,7 @@ def test_large_tables_agree_with_chi_squared_of_scipy():
     rng = np.random.default_rng(2)
     n_1, n_2 = rng.integers(1000, 4000, (2, 100))
     x_1, x_2 = rng.binomial(n_1, 0.3), rng.binomial(n_2, 0.32)
-    assert not significance.uses_exact(x_1, n_1, x_2, n_2).any()
+    assert not uses_exact(x_1, n_1, x_2, n_2).any()
     p = significance.difference_p(x_1, n_1, x_2, n_2)
     for got, a, n_a, b, n_b in zip(p, x_1, n_1, x_2, n_2, strict=True):
         expected = chi2_contingency([[a, n_a - a], [b, n_b - b]], correction=False).pvalue

@@ -13,7 +13,7 @@ import sys
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 from audit.core.errors import InputError
 
@@ -27,7 +27,7 @@ PROBE = (
 )
 
 
-def load(threads: int | None = None) -> Any:
+def load(threads: int | None = None) -> ModuleType:
     """The mitsuba module with its variant set; ``threads`` limits what one process uses."""
     require_extra()
     variant = choose_variant()
@@ -41,7 +41,8 @@ def load(threads: int | None = None) -> Any:
         import drjit
 
         drjit.set_thread_count(threads)
-    return mitsuba
+    module: ModuleType = mitsuba
+    return module
 
 
 def require_extra() -> None:

@@ -6,15 +6,15 @@ the same distributions; each row has its own random stream, so the order of draw
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping
 from functools import lru_cache
 from itertools import count, islice, product
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from audit.core import resources
-from audit.core.rows import Row
+from audit.core.rows import Row, having
 from audit.data.people import vocabulary as words
 from audit.data.people.vocabulary import ANCESTRIES, GENDERS
 
@@ -67,12 +67,12 @@ def load() -> pd.DataFrame:
 def rows_of(split: str) -> list[Row]:
     """The rows of one split as dictionaries, with the mixes nested as the renderer takes them."""
     table = load()
-    return [nested(row) for row in table[table["split"] == split].to_dict("records")]
+    return [nested(row) for row in having(table, split=split).to_dict("records")]
 
 
-def nested(row: dict[Any, Any]) -> Row:
+def nested(row: Mapping[Hashable, object]) -> Row:
     """A flat table row with ``ancestry_weights`` and ``keydir`` put together again."""
-    flat = {str(key): value for key, value in row.items()}
+    flat: Row = {str(key): value for key, value in row.items()}
     weights = {name: flat.pop(column) for name, column in zip(ANCESTRIES, WEIGHTS, strict=True)}
     direction = [flat.pop(column) for column in KEY_DIRECTION]
     return {**flat, "ancestry_weights": weights, "keydir": direction}
@@ -81,7 +81,7 @@ def nested(row: dict[Any, Any]) -> Row:
 def manifest(split: str) -> pd.DataFrame:
     """What a dataset says of its pictures: ids, files and attributes, without rendering knobs."""
     table = load()
-    table = table[table["split"] == split].reset_index(drop=True)
+    table = having(table, split=split).reset_index(drop=True)
     ids = table["path"].str.replace("/", "-").str.removesuffix(".jpg")
     family = FAMILY if split == "counterfactual" else []
     return pd.concat(

@@ -7,10 +7,9 @@ on the objects, and compiling them takes several times as long as rendering a sm
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,11 +103,11 @@ def placements(mi: ModuleType, row: Fields, who: Person) -> Fields:
     camera = centre + distance * np.array([np.sin(turn), 0.05, np.cos(turn)])
     transform, env, full = mi.ScalarTransform4f, row["env"], mi.Transform4f
 
-    def looking(origin: Vector, size: float = 1.0) -> Any:
+    def looking(origin: Vector, size: float = 1.0) -> object:
         view = transform().look_at(origin=origin.tolist(), target=centre.tolist(), up=[0, 1, 0])
         return view @ transform().scale([size] * 3)
 
-    def light(direction: Any, away: float, size: float) -> Any:
+    def light(direction: Sequence[float], away: float, size: float) -> object:
         towards = np.array(direction, float)
         return looking(centre + towards / np.linalg.norm(towards) * away * h, size * h)
 
@@ -126,7 +125,7 @@ def placements(mi: ModuleType, row: Fields, who: Person) -> Fields:
     }
 
 
-def _grey(mi: ModuleType, tint: tuple[float, ...], strength: float) -> Any:
+def _grey(mi: ModuleType, tint: tuple[float, ...], strength: float) -> object:
     return mi.Color3f([x * strength for x in tint])
 
 
@@ -176,7 +175,7 @@ class Stage:
         parts = {part: self._mesh(part, bsdf, counts[part]) for part, bsdf in surfaces.items()}
         return {**parts, **{name: mi.load_dict(it) for name, it in described.items()}}
 
-    def _mesh(self, part: str, bsdf: Fields, counts: tuple[int, int]) -> Any:
+    def _mesh(self, part: str, bsdf: Fields, counts: tuple[int, int]) -> object:
         properties = self.mi.Properties()
         properties["bsdf"] = self.mi.load_dict(bsdf)
         has = {"has_vertex_normals": True, "has_vertex_texcoords": True}

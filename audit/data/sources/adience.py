@@ -12,10 +12,9 @@ import pandas as pd
 from pydantic import Field
 
 from audit.core.errors import InputError, sentence
-from audit.data.card import AttributeCard, Card
 from audit.data.manifest import Manifest
 from audit.data.remarks import Remark, counted, tally
-from audit.data.sources.base import Official, Published, Rows
+from audit.data.sources.base import Published, Rows, publication
 from audit.data.sources.files import table_of
 
 _AGES: Final = ("0-2", "4-6", "8-12", "15-20", "25-32", "38-43", "48-53", "60-100")
@@ -29,7 +28,6 @@ _NAMES: Final = {
 }
 _FOLDERS: Final = {"aligned": ("aligned", "images"), "faces": ("faces", "images")}
 _COLUMNS: Final = ("user_id", "original_image", "face_id", "age", "gender")
-_HOME: Final = "https://talhassner.github.io/home/projects/Adience/Adience-data.html"
 
 
 class Adience(Published):
@@ -42,46 +40,8 @@ class Adience(Published):
         "aligned", description="aligned by landmarks, or faces: turned upright only"
     )
 
-    about: ClassVar = "faces in albums of Flickr, with age in eight bands and gender"
-    access: ClassVar = f"a request with name and address, at {_HOME}"
-    # 26,580 pictures of 2,284 people are in the set; how many the folds list is from memory only
-    official: ClassVar = {"all": Official(None), "frontal": Official(None)}
-    facts: ClassVar = Card(
-        name="adience",
-        manifest="fold_0_data.txt",
-        image_column="file",
-        cluster_column="user_id",
-        attributes={
-            "age": AttributeCard(
-                source="annotator-perceived",
-                description="one of eight bands with gaps between them, as annotators judged",
-                order=_AGES,
-                unknown=(_OTHER, _NOT_STATED),
-            ),
-            "gender": AttributeCard(
-                source="annotator-perceived",
-                description="in two values, as annotators judged",
-                order=("female", "male"),
-                unknown=("unsure", _NOT_STATED),
-            ),
-        },
-        licence="research only, by request; pictures are under Creative Commons (not checked)",
-        consent="not obtained",
-        provenance="Adience, Eidinger, Enbar and Hassner 2014; a row is a face",
-        known_limits=(
-            "albums that people put on Flickr; those shown, children among them, were not asked",
-            "the cluster is the owner of an album, in which several people may be",
-            "ages have gaps: nobody is 3, 7, 13, 21, 33, 44 or 54 years old",
-            "not checked at its source: licence, how many pictures the folds list",
-        ),
-        forbidden_uses=("any use that is not research",),
-        url=_HOME,
-    )
-
-    @property
-    def part(self) -> str:
-        """All or frontal."""
-        return self.faces
+    published: ClassVar = publication(__file__)
+    parts: ClassVar = "faces"
 
     @property
     def version(self) -> str:
@@ -92,14 +52,14 @@ class Adience(Published):
         """The five folds as one; ages that are no band are in no group, and counted."""
         stem = "fold_frontal" if self.faces == "frontal" else "fold"
         listed = [self.file(f"{stem}_{n}_data.txt") for n in range(5)]
-        folds = [table_of(f, _COLUMNS, _HOME).assign(fold=str(n)) for n, f in enumerate(listed)]
+        home = self.facts.url
+        folds = [table_of(f, _COLUMNS, home).assign(fold=str(n)) for n, f in enumerate(listed)]
         table = pd.concat(folds)[[*_COLUMNS, "fold"]]
         for file, fold in zip(listed, folds, strict=True):
             if (blank := fold[list(_COLUMNS[:3])].isna().any(axis=1)).any():
-                at = (
-                    f"{file}: row {fold.index[int(blank.to_numpy().argmax())] + 1} below the header"
-                )
-                raise InputError(sentence(f"{at} names no picture", f"Get it again: {_HOME}"))
+                row = fold.index[int(blank.to_numpy().argmax())] + 1
+                told = f"{file}: row {row} below the header names no picture"
+                raise InputError(sentence(told, f"Get it again: {home}"))
         nouns = [f"the picture '{name}'" for name in table["original_image"]]
         table = table.reset_index(drop=True)
         given = table["age"]

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal
+from typing import ClassVar, Final, Literal
 
 import numpy as np
 import pandas as pd
@@ -24,12 +24,22 @@ from audit.core.errors import InputError, sentence
 from audit.core.files import digest_of
 from audit.core.registry import suggest
 from audit.core.rows import Values
-from audit.data.card import AttributeCard, Card, Facts, Margin, Most, Prose, Title, Written
+from audit.data.card import (
+    AttributeCard,
+    Card,
+    Facts,
+    Margin,
+    Most,
+    Names,
+    Prose,
+    Title,
+    Written,
+)
 from audit.data.dataset import Dataset, assemble
 from audit.data.manifest import Manifest
 from audit.data.remarks import Remark, counted, tally, unspoilt
 from audit.data.withdrawn import list_beside
-from audit.data.yamlfile import validate
+from audit.data.yamlfile import load_yaml, validate
 
 Grain = Literal["picture", "person", "region", "frame", "video"]
 #: names in one sentence
@@ -75,7 +85,7 @@ class Rows:
 class Official:
     """How many pictures a part has, and of each attribute's values; None where not known."""
 
-    pictures: int | None
+    pictures: int | None = None
     values: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
@@ -176,43 +186,90 @@ class Own(Source):
     title: Title | None = Field(None, description="what the data set is called (the source's name)")
     card: Facts = Field(Facts(), description="licence, consent and what else a data card states")
 
-    def with_facts(self, **keys: Any) -> Card:
+    def with_facts(self, **keys: object) -> Card:
         """A data card of these keys and of what is stated under ``card``."""
         named = {"name": self.title or self.name, "manifest": self.name}
         return validate(Card, named | keys | self.card.model_dump(), f"'{self.name}'")
 
 
+class Publication(Written):
+    """What is to be known of a published data set, as the YAML file beside its source states it.
+
+    ``lists``: of each part, the file that lists its pictures, where they differ.
+    """
+
+    about: str
+    access: str = ""
+    card: Card
+    official: Mapping[str, Official]
+    lists: Mapping[str, str] = {}
+    #: sha256 of lists as they were published, by the name of the file
+    digests: Mapping[str, str] = {}
+    values: Mapping[str, Names] = {}
+
+
+def publication(module: str, attributes: Mapping[str, AttributeCard] | None = None) -> Publication:
+    """What the YAML file beside a source's module states.
+
+    Args:
+        module: the module's own file, whose name the YAML file has.
+        attributes: more of them, of which there are too many alike to write out.
+
+    Raises:
+        InputError: the file isn't there or isn't well formed.
+    """
+    path = Path(module).with_suffix(".yaml")
+    found = validate(Publication, load_yaml(path), str(path))
+    every = {**found.card.attributes, **(attributes or {})}
+    return found.model_copy(update={"card": found.card.model_copy(update={"attributes": every})})
+
+
 class Published(Source):
     """A data set that somebody published: what its card says and what it may hold is fixed.
 
-    The ``order`` and ``unknown`` of an attribute in ``facts`` list all values that it may have;
-    ``values`` adds those of other columns. ``official`` counts each part. What was read at no
-    source is said in ``known_limits``, as not checked.
+    ``published`` states it. The ``order`` and ``unknown`` of an attribute in its card list all
+    values that it may have; ``values`` adds those of other columns. ``official`` counts each part,
+    and ``parts`` is the key that chooses one. What was read at no source is said in
+    ``known_limits``, as not checked.
     """
 
     legal_basis: Prose = Field("", description="what allows you to use these pictures")
 
+    published: ClassVar[Publication]
+    parts: ClassVar[str] = ""
     facts: ClassVar[Card]
-    #: sha256 of lists as they were published, by the name of the file
-    digests: ClassVar[Mapping[str, str]] = {}
-    values: ClassVar[Mapping[str, Sequence[str]]] = {}
     official: ClassVar[Mapping[str, Official]]
+    lists: ClassVar[Mapping[str, str]]
+    digests: ClassVar[Mapping[str, str]]
+    values: ClassVar[Mapping[str, Sequence[str]]]
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **_: object) -> None:
+        """Say under its own name what ``published`` states."""
+        if found := cls.__dict__.get("published"):
+            cls.about, cls.access, cls.facts = found.about, found.access, found.card
+            cls.official, cls.lists = found.official, found.lists
+            cls.digests, cls.values = found.digests, found.values
 
     @property
-    @abstractmethod
     def part(self) -> str:
         """Which part of the data set the keys choose; a key of ``official``."""
+        return str(getattr(self, self.parts)) if self.parts else next(iter(self.official))
 
     @property
     def version(self) -> str:
         """The part, and whatever else was stated and can't be told from the files."""
         return self.part
 
+    @property
+    def list_name(self) -> str:
+        """The file that lists the pictures of this part."""
+        return self.lists.get(self.part, str(self.facts.manifest))
+
     def describe(self) -> Card:
-        """The published card, with what these keys state."""
-        return self.facts.model_copy(
-            update={"version": self.version, "legal_basis": self.legal_basis}
-        )
+        """The published card, with the list of this part and with what these keys state."""
+        stated = {"version": self.version, "legal_basis": self.legal_basis}
+        return self.facts.model_copy(update=stated | {"manifest": self.list_name})
 
     def dataset(self) -> Dataset:
         """The data set; counts that differ from the official ones are remarks."""

@@ -13,18 +13,13 @@ from typing import ClassVar, Final, cast
 import pandas as pd
 
 from audit.core.errors import InputError, sentence
-from audit.data.card import AttributeCard, Card
 from audit.data.manifest import Manifest
 from audit.data.remarks import Remark, counted, tally
-from audit.data.sources.base import Official, Published, Rows, aside
+from audit.data.sources.base import Published, Rows, aside, publication
 from audit.data.sources.files import pictures_below, read_json
 
 #: 0000_portuguese_nonscripted_1_raw_frame00000381.jpg is of 0000_portuguese_nonscripted_1.mp4
 _FRAME: Final = re.compile(r"(.+?)(?:_raw)?_frame_?\d+")
-_UNSAID: Final = ("prefer not to say", "not stated")
-_GENDERS: Final = ("cis man", "cis woman", "transgender man", "transgender woman", "non-binary")
-_FITZPATRICK: Final = ("i", "ii", "iii", "iv", "v", "vi")
-_AGES: Final = tuple(map(str, range(18, 121)))
 
 
 class CasualConversations(Published):
@@ -33,59 +28,7 @@ class CasualConversations(Published):
     What people say of themselves stays in their words: 'woman' is never looked for inside of one.
     """
 
-    about: ClassVar = "frames of videos of paid people in seven countries who describe themselves"
-    access: ClassVar = (
-        "an agreement on https://ai.meta.com/datasets/casual-conversations-v2-downloads/"
-    )
-    values: ClassVar = {"age": (*_AGES, *_UNSAID)}
-    official: ClassVar = {"frames": Official(None)}
-    facts: ClassVar = Card(
-        name="casual-conversations-v2",
-        manifest="CasualConversationsV2.json",
-        image_column="file",
-        cluster_column="subject_id",
-        attributes={
-            "age": AttributeCard(
-                source="self-reported", description="in years, as the person said", unknown=_UNSAID
-            ),
-            "gender": AttributeCard(
-                source="self-reported",
-                description="in the words that the person chose",
-                order=_GENDERS,
-                unknown=_UNSAID,
-            ),
-            "country": AttributeCard(
-                source="self-reported", description="where the person is", unknown=_UNSAID
-            ),
-            "monk_skin_tone": AttributeCard(
-                source="annotator-perceived",
-                description="tone of the Monk scale, 1 the lightest, as annotators saw it",
-                order=tuple(str(n) for n in range(1, 11)),
-            ),
-            "fitzpatrick": AttributeCard(
-                source="annotator-perceived",
-                description="Fitzpatrick type, as annotators saw it",
-                order=_FITZPATRICK,
-            ),
-        },
-        licence="Meta's own agreement; not checked: read yours",
-        consent="given by everyone shown, who were paid, for assessing models",
-        provenance="Casual Conversations v2, Porgali et al. 2023; a row is a frame of a video",
-        known_limits=(
-            "26,467 videos of 5,567 people: several of each, and many frames; a person is a "
-            "cluster",
-            "few have a tone of 1, 9 or 10: 30, 39 and 6 people, as a public reader of it counts",
-            "skin tones have a confidence, which is not used",
-            "not checked: what the agreement forbids to infer, whether consent may be withdrawn",
-        ),
-        named_people=False,
-        url="https://ai.meta.com/datasets/casual-conversations-v2-dataset/",
-    )
-
-    @property
-    def part(self) -> str:
-        """The frames."""
-        return "frames"
+    published: ClassVar = publication(__file__)
 
     def read(self) -> Rows:
         """A row a frame; frames of no listed video are set aside, videos without a frame told."""

@@ -12,9 +12,10 @@ import pandas as pd
 from pydantic import Field
 
 from audit.core.errors import InputError, sentence
+from audit.core.rows import having
 from audit.data.card import AttributeCard, Card
 from audit.data.manifest import Manifest, read_manifests
-from audit.data.sources.base import Official, Published, Rows
+from audit.data.sources.base import Published, Rows, publication
 from audit.data.sources.image_folder import is_picture
 from audit.data.yamlfile import read_text
 
@@ -39,23 +40,9 @@ class CelebA(Published):
         "test", description="train, val, test or all"
     )
 
-    about: ClassVar = "pictures of celebrities with forty attributes, by identity"
-    access: ClassVar = (
-        "non-commercial research, as https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html says; "
-        "identities are in a file of their own"
-    )
-    official: ClassVar = {
-        "train": Official(162_770),
-        "val": Official(19_867),
-        "test": Official(19_962),
-        "all": Official(202_599),
-    }
-    facts: ClassVar = Card(
-        name="celeba",
-        manifest="list_attr_celeba.txt",
-        image_column="file",
-        cluster_column="identity",
-        attributes={
+    published: ClassVar = publication(
+        __file__,
+        {
             name: AttributeCard(
                 source="annotator-perceived",
                 description=f"whether an annotator said '{name}' of the picture",
@@ -63,27 +50,8 @@ class CelebA(Published):
             )
             for name in ATTRIBUTES
         },
-        licence="non-commercial research only",
-        consent="not obtained",
-        provenance="CelebA, Liu, Luo, Wang and Tang 2015; a row is a picture",
-        known_limits=(
-            "celebrities, who were not asked, and whose identity is published",
-            "all attributes are annotators' words; 'Male', 'Young' and 'Attractive' are opinions",
-            "no attribute of race or skin tone",
-            "1 to 35 pictures an identity",
-        ),
-        forbidden_uses=(
-            "any use that is not research",
-            "anything commercial",
-        ),
-        named_people=True,
-        url="https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html",
     )
-
-    @property
-    def part(self) -> str:
-        """The split, or all."""
-        return self.split
+    parts: ClassVar = "split"
 
     def read(self) -> Rows:
         """Attributes, with the split and the identity of each picture; words for -1 and 1."""
@@ -102,7 +70,7 @@ class CelebA(Published):
         if self._has_identities():
             identities = _column(self._listed("Anno", "identity_CelebA"), table["file"])
             table["identity"] = identities.to_numpy()
-        chosen = table if self.split == "all" else table[table["split"] == self.split]
+        chosen = table if self.split == "all" else having(table, split=self.split)
         chosen = chosen.assign(**{name: chosen[name].replace(_WORDS) for name in ATTRIBUTES})
         return Rows(Manifest(chosen), listed, self._pictures())
 

@@ -14,10 +14,9 @@ import pandas as pd
 from pydantic import Field
 
 from audit.core.errors import InputError, sentence
-from audit.data.card import AttributeCard, Card
 from audit.data.manifest import Manifest
 from audit.data.remarks import Remark, counted, tally
-from audit.data.sources.base import Official, Published, Rows, aside
+from audit.data.sources.base import Published, Rows, aside, publication
 from audit.data.sources.image_folder import files_below
 
 _ETHNICITIES: Final = {
@@ -39,7 +38,6 @@ _NAME: Final = re.compile(
 )
 _BOOK: Final = "CFD 3.0 Norming Data and Codebook.xlsx"
 _COLUMNS: Final = ("Model", "EthnicitySelf", "GenderSelf", "AgeRated")
-_HOME: Final = "https://www.chicagofaces.org/"
 #: rows of a sheet among which its header is
 _TOP: Final = 20
 
@@ -54,53 +52,8 @@ class ChicagoFaces(Published):
         "neutral", description="neutral pictures, which the ratings are of, or all"
     )
 
-    about: ClassVar = "people in a studio who say their ethnicity and gender, by expression"
-    access: ClassVar = (
-        f"an agreement at {_HOME}: not commercial, no other use; needs pip install "
-        "'clip-audit[xlsx]'"
-    )
-    # 597, 88 and 142 people are from memory
-    official: ClassVar = dict.fromkeys(_SETS, Official(None))
-    values: ClassVar = {"expression": tuple(_EXPRESSIONS.values())}
-    facts: ClassVar = Card(
-        name="chicago-faces",
-        manifest=_BOOK,
-        image_column="file",
-        cluster_column="Model",
-        attributes={
-            "EthnicitySelf": AttributeCard(
-                source="self-reported",
-                description="as the person said",
-                order=tuple(_ETHNICITIES.values()),
-            ),
-            "GenderSelf": AttributeCard(
-                source="self-reported",
-                description="in two values, as the person said",
-                order=tuple(_GENDERS.values()),
-            ),
-            "AgeRated": AttributeCard(
-                source="annotator-perceived",
-                description="mean of what raters estimated from the neutral picture, in years",
-            ),
-        },
-        licence="by agreement, not commercial (not checked)",
-        consent="not known",
-        provenance="Chicago Face Database 3.0, Ma, Correll and Wittenbrink; a row is a picture",
-        known_limits=(
-            "a studio, one background, one grey shirt: pictures elsewhere differ",
-            "ratings are of the neutral picture; those of the Indian set are by raters in India",
-            "the codebook does not say which expressions a person has: their files do",
-            "not checked at its source: licence, its address, what its models agreed to, counts",
-        ),
-        forbidden_uses=("anything commercial",),
-        named_people=False,
-        url=_HOME,
-    )
-
-    @property
-    def part(self) -> str:
-        """The set."""
-        return self.people
+    published: ClassVar = publication(__file__)
+    parts: ClassVar = "people"
 
     @property
     def version(self) -> str:
@@ -149,12 +102,12 @@ def _people(book: Path, sheet: str) -> pd.DataFrame:
     """
     rows = _cells(book, sheet)
     at = next((n for n, row in enumerate(rows[:_TOP]) if row and row[0] == "Model"), None)
-    where = f"{book}: sheet '{sheet}'"
+    where, again = f"{book}: sheet '{sheet}'", f"Get {ChicagoFaces.facts.url}"
     if at is None:
-        raise InputError(sentence(f"{where} has no row that begins with 'Model'", f"Get {_HOME}"))
+        raise InputError(sentence(f"{where} has no row that begins with 'Model'", again))
     names = rows[at]
     if lost := [name for name in _COLUMNS if name not in names]:
-        raise InputError(sentence(f"{where} has no column '{lost[0]}'", f"Get {_HOME}"))
+        raise InputError(sentence(f"{where} has no column '{lost[0]}'", again))
     places = [names.index(name) for name in _COLUMNS]
     kept = [[row[place] for place in places] for row in rows[at + 1 :] if row[0]]
     table = pd.DataFrame(kept, columns=list(_COLUMNS), dtype=object)
@@ -163,7 +116,7 @@ def _people(book: Path, sheet: str) -> pd.DataFrame:
     table.index = pd.Index([re.sub(r"\W", "", str(model)).upper() for model in table["Model"]])
     if table.index.has_duplicates:
         twice = table.index[table.index.duplicated()][0]
-        raise InputError(sentence(f"{where} lists '{twice}' twice", f"Get {_HOME}"))
+        raise InputError(sentence(f"{where} lists '{twice}' twice", again))
     return table
 
 
@@ -183,7 +136,7 @@ def _cells(book: Path, sheet: str) -> list[list[str | None]]:
         raise InputError(sentence(told, "Get it again")) from error
     if sheet not in held.sheetnames:
         told = f"{book}: has no sheet '{sheet}', but {', '.join(held.sheetnames)}"
-        raise InputError(sentence(told, f"Get version 3.0: {_HOME}"))
+        raise InputError(sentence(told, f"Get version 3.0: {ChicagoFaces.facts.url}"))
     return [[_text(cell) for cell in row] for row in held[sheet].iter_rows(values_only=True)]
 
 

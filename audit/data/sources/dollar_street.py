@@ -11,20 +11,13 @@ from typing import ClassVar, Final, Literal
 from pydantic import Field
 
 from audit.core.errors import InputError, sentence
-from audit.data.card import AttributeCard, Card
 from audit.data.manifest import Manifest
 from audit.data.remarks import Remark
-from audit.data.sources.base import Official, Published, Rows
+from audit.data.sources.base import Published, Rows, publication
 from audit.data.sources.files import table_of
 
 _REGIONS: Final = {"af": "Africa", "am": "Americas", "as": "Asia", "eu": "Europe"}
-_FILES: Final = {
-    "all": "images_v2.csv",
-    "train": "images_v2_imagenet_train.csv",
-    "test": "images_v2_imagenet_test.csv",
-}
 _COLUMNS: Final = ("id", "country.name", "region.id", "topics", "place", "income", "imageRelPath")
-_HOME: Final = "https://www.kaggle.com/datasets/mlcommons/the-dollar-street-dataset"
 
 
 class DollarStreet(Published):
@@ -37,55 +30,14 @@ class DollarStreet(Published):
         "all", description="all, or train and test: those with labels of ImageNet"
     )
 
-    about: ClassVar = "things and rooms of households around the world, by what they earn"
-    access: ClassVar = f"no agreement; {_HOME}"
-    official: ClassVar = {"all": Official(None), "train": Official(None), "test": Official(4308)}
-    facts: ClassVar = Card(
-        name="dollar-street",
-        manifest="images_v2.csv",
-        image_column="imageRelPath",
-        id_column="id",
-        cluster_column="place",
-        attributes={
-            "region": AttributeCard(
-                source="assigned",
-                description="continent of the household",
-                order=tuple(_REGIONS.values()),
-            ),
-            "country.name": AttributeCard(
-                source="assigned", description="country of the household"
-            ),
-            "income": AttributeCard(
-                source="assigned",
-                description="a month in dollars, as Gapminder computed from what households said",
-            ),
-        },
-        licence="CC BY-SA 4.0 (not checked)",
-        consent="not known",
-        provenance="Dollar Street, Rojas et al. 2022, pictures by Gapminder; a row is a picture",
-        known_limits=(
-            "homes of people, some of whom are in the pictures; what they agreed to is not known",
-            "quartiles of income in test end at 200, 684, 1,997 and 19,671 dollars",
-            "many pictures a household, and several topics for some pictures",
-            "not checked at its source: licence, its address, consent, how income is adjusted",
-        ),
-        url=_HOME,
-    )
-
-    @property
-    def part(self) -> str:
-        """All, train or test."""
-        return self.split
-
-    def describe(self) -> Card:
-        """The published card, with the list of this part."""
-        return super().describe().model_copy(update={"manifest": _FILES[self.split]})
+    published: ClassVar = publication(__file__)
+    parts: ClassVar = "split"
 
     def read(self) -> Rows:
         """The list; regions in words, and the topic where there is one alone."""
-        name = _FILES[self.split]
+        name = self.list_name
         listed = self.file(name, f"dataset_dollarstreet/{name}")
-        table = table_of(listed, _COLUMNS, _HOME)
+        table = table_of(listed, _COLUMNS, self.facts.url)
         table["region"] = table["region.id"].replace(_REGIONS)
         topics = [
             _topics(text, f"{listed}: row {n + 1} below the header")

@@ -19,20 +19,10 @@ from audit.core.errors import InputError, sentence
 from audit.data.card import AttributeCard, Card
 from audit.data.manifest import Manifest, read_manifests
 from audit.data.remarks import Remark
-from audit.data.sources.base import Cut, Official, Rows
+from audit.data.sources.base import Cut, Rows, publication
 from audit.data.sources.files import locate, require_columns
 from audit.data.values import number
 
-CLASSES: Final = (
-    "astronaut", "backpacker", "ballplayer", "bartender", "basketball_player", "boatman",
-    "carpenter", "cheerleader", "climber", "computer_user", "craftsman", "dancer", "disk_jockey",
-    "doctor", "drummer", "electrician", "farmer", "fireman", "flutist", "gardener", "guard",
-    "guitarist", "gymnast", "hairdresser", "horseman", "judge", "laborer", "lawman", "lifeguard",
-    "machinist", "motorcyclist", "nurse", "painter", "patient", "prayer", "referee", "repairman",
-    "reporter", "retailer", "runner", "sculptor", "seller", "singer", "skateboarder",
-    "soccer_player", "soldier", "speaker", "student", "teacher", "tennis_player", "trumpeter",
-    "waiter",
-)  # fmt: skip
 #: attributes of which annotators choose one value: what the columns after the name end in
 CHOSEN: Final[Mapping[str, Mapping[str, str]]] = {
     "gender_presentation": {
@@ -72,6 +62,39 @@ def _perceived(description: str, order: Sequence[str], *unknown: str) -> Attribu
     )
 
 
+def _attributes() -> dict[str, AttributeCard]:
+    """What most annotators chose, each tone that any chose, and what any marked."""
+    chosen = {
+        name: _perceived(
+            f"{name.replace('_', ' ')}, the value that most annotators chose",
+            tuple(word for word in words.values() if word != _NOT_TOLD),
+            _TIE,
+            _NOT_TOLD,
+        )
+        for name, words in CHOSEN.items()
+    }
+    scale = "of the Monk scale (1 is the lightest)"
+    tones = {
+        name: _perceived(
+            f"whether an annotator chose tone {name.rsplit('_', 1)[1]} {scale}; several may be "
+            "chosen for a person",
+            ("no", "yes"),
+            _NOT_TOLD,
+        )
+        for name in TONES
+    }
+    every_tone = _perceived(
+        f"each tone {scale} that an annotator chose: who has several is in several groups",
+        tuple(str(n) for n in range(1, 11)),
+        _NOT_TOLD,
+    )
+    marked = {
+        name: _perceived(f"whether an annotator marked '{name.replace('_', ' ')}'", ("no", "yes"))
+        for name in MARKED
+    }
+    return {**chosen, **tones, _EVERY_TONE: every_tone, **marked}
+
+
 class FACET(Cut):
     """FACET's people, each cut out by a box.
 
@@ -86,68 +109,9 @@ class FACET(Cut):
         "people", description="people, or tones: a person stands once for each skin tone chosen"
     )
 
-    about: ClassVar = "people in photographs, each cut out by a box, with class and skin tones"
-    access: ClassVar = "an agreement on https://ai.meta.com/datasets/facet/; evaluation only"
+    published: ClassVar = publication(__file__, _attributes())
+    parts: ClassVar = "rows"
     grain: ClassVar = "person"
-    values: ClassVar = {"class1": CLASSES}
-    official: ClassVar = {"people": Official(49_551), "tones": Official(None)}
-    facts: ClassVar = Card(
-        name="facet",
-        manifest="annotations/annotations.csv",
-        image_column="region",
-        id_column="row",
-        cluster_column="filename",
-        attributes={
-            **{
-                name: _perceived(
-                    f"{name.replace('_', ' ')}, the value that most annotators chose",
-                    tuple(word for word in words.values() if word != _NOT_TOLD),
-                    _TIE,
-                    _NOT_TOLD,
-                )
-                for name, words in CHOSEN.items()
-            },
-            **{
-                name: _perceived(
-                    f"whether an annotator chose tone {name.rsplit('_', 1)[1]} of the Monk scale "
-                    "(1 is the lightest); several may be chosen for a person",
-                    ("no", "yes"),
-                    _NOT_TOLD,
-                )
-                for name in TONES
-            },
-            _EVERY_TONE: _perceived(
-                "each tone of the Monk scale (1 is the lightest) that an annotator chose: who has "
-                "several is in several groups",
-                tuple(str(n) for n in range(1, 11)),
-                _NOT_TOLD,
-            ),
-            **{
-                name: _perceived(
-                    f"whether an annotator marked '{name.replace('_', ' ')}'", ("no", "yes")
-                )
-                for name in MARKED
-            },
-        },
-        licence="Meta's own: research and evaluation only, no training; not checked: read yours",
-        consent="not stated",
-        provenance="FACET, Gustafson et al. 2023; a row is the box of a person",
-        known_limits=(
-            "not checked: what the people shown agreed to; pictures are from a provider's licence",
-            "gender, age and skin tone are what annotators saw, not what people say of themselves",
-            "ties are in no group: of lighting about a tenth, as a public reader of the file says",
-            "a box may hold parts of other people",
-            "a picture is a cluster, as no subject ids are published",
-            "not checked: whether marks such as has_cap are of one annotator or of most",
-        ),
-        forbidden_uses=("training",),
-        url="https://ai.meta.com/datasets/facet/",
-    )
-
-    @property
-    def part(self) -> str:
-        """People or tones."""
-        return self.rows
 
     def describe(self) -> Card:
         """The card of people, or of the tones of people with their one attribute."""

@@ -18,16 +18,14 @@ import pandas as pd
 from pydantic import Field, field_validator
 
 from audit.core.errors import InputError, sentence
-from audit.data.card import AttributeCard, Card
 from audit.data.manifest import Manifest, read_manifests
 from audit.data.remarks import Remark, tally
-from audit.data.sources.base import Official, Published, Rows, aside
+from audit.data.sources.base import Published, Rows, aside, publication
 from audit.data.sources.files import require_columns
 
 #: subjects who left are taken out every month
 _DAYS: Final = 31
 _VERSION: Final = re.compile(r"fhibe\.([\w.-]+?)(?:_downsampled)?_public")
-_LISTS: Final = {"whole": "fhibe_downsampled", "face": "fhibe_face_crop_align"}
 _SEVERAL, _PREFER_NOT = "several", "Prefer not to say"
 #: what each code of 'N. text' stands for, by its number
 CODES: Final[Mapping[str, tuple[str, ...]]] = {
@@ -44,15 +42,12 @@ CODES: Final[Mapping[str, tuple[str, ...]]] = {
 #: the numbers of the regions; those after each are its sub-regions
 _REGIONS: Final = (0, 6, 11, 17, 22)
 _LAST_REGION: Final = 26
-#: columns, the codes that they hold, and what they say
-_COLUMNS: Final[Mapping[str, tuple[str, str]]] = {
-    "pronoun": ("pronoun", "pronouns, if one alone was chosen"),
-    "ancestry": ("ancestry", "region of ancestry, if one alone was chosen"),
-    "natural_skin_color": ("skin_color", "natural skin colour, one of six"),
-    "apparent_skin_color": ("skin_color", "skin colour as it appears in the picture, one of six"),
-    "natural_hair_type": ("hair_type", "natural type of hair"),
-    "apparent_hair_type": ("hair_type", "type of hair as it appears in the picture"),
-}
+#: columns, and the codes that they hold
+_COLUMNS: Final = {
+    "pronoun": "pronoun", "ancestry": "ancestry", "natural_skin_color": "skin_color",
+    "apparent_skin_color": "skin_color", "natural_hair_type": "hair_type",
+    "apparent_hair_type": "hair_type",
+}  # fmt: skip
 #: whether a whole picture shows somebody else as well
 _SECOND: Final = "second_person"
 _NEEDED: Final = ("filepath", "subject_id", "is_primary", "age", *_COLUMNS)
@@ -73,53 +68,8 @@ class FHIBE(Published):
         None, description="the day you got it, such as 2026-01-31 (the date in the folder's name)"
     )
 
-    about: ClassVar = "consenting people of many countries who describe themselves"
-    access: ClassVar = (
-        "terms on https://fairnessbenchmark.ai.sony/download: evaluation only, the newest version "
-        "always, no picture in reports"
-    )
-    values: ClassVar = {
-        "age": tuple(map(str, range(18, 121))),
-        "is_primary": ("True", "False"),
-    }
-    # every version has fewer than the 10,318 pictures of the first one
-    official: ClassVar = {"whole": Official(None), "face": Official(None)}
-    facts: ClassVar = Card(
-        name="fhibe",
-        manifest="fhibe_downsampled.csv",
-        image_column="filepath",
-        cluster_column="subject_id",
-        attributes={
-            "age": AttributeCard(source="self-reported", description="in years, at the picture"),
-            **{
-                name: AttributeCard(
-                    source="self-reported",
-                    description=says,
-                    order=tuple(word for word in CODES[codes] if word != _PREFER_NOT),
-                    unknown={"pronoun": (_PREFER_NOT, _SEVERAL), "ancestry": (_SEVERAL,)}.get(
-                        codes, ()
-                    ),
-                )
-                for name, (codes, says) in _COLUMNS.items()
-            },
-        },
-        licence="Sony's own terms: evaluation only, and training of what finds or mitigates bias",
-        consent="given by everyone shown, who were paid; they may withdraw it at any time",
-        provenance="FHIBE, Xiang et al. 2025; a row is a picture of a person",
-        known_limits=(
-            "10,318 pictures of 1,981 people when it was published; later versions have fewer",
-            "up to ten pictures of a person, who is a cluster",
-            "a second person may be in a whole picture (second_person); attributes are those of "
-            "the primary one",
-            "who chose several pronouns or regions is in no group of them",
-            "not checked: what the terms forbid beyond training; a news page names law "
-            "enforcement, military, arms and surveillance: read yours",
-        ),
-        forbidden_uses=("training, except of what finds or mitigates bias", "pictures in reports"),
-        named_people=False,
-        show_pictures=False,
-        url="https://fairnessbenchmark.ai.sony",
-    )
+    published: ClassVar = publication(__file__)
+    parts: ClassVar = "crop"
 
     @field_validator("downloaded")
     @classmethod
@@ -129,20 +79,10 @@ class FHIBE(Published):
         return day
 
     @property
-    def part(self) -> str:
-        """Whole pictures or faces."""
-        return self.crop
-
-    @property
     def version(self) -> str:
         """The part, what the folder's name says, and the day that was stated."""
         stated = f"downloaded {self.downloaded} as stated" if self.downloaded else ""
         return ", ".join(filter(None, (self.part, self._named(), stated)))
-
-    def describe(self) -> Card:
-        """The published card, with the list of this part."""
-        listed = {"manifest": f"{_LISTS[self.crop]}.csv"}
-        return super().describe().model_copy(update=listed)
 
     def read(self) -> Rows:
         """The list of this part, words for codes; who is not primary is set aside and counted."""
@@ -153,7 +93,7 @@ class FHIBE(Published):
         table = table[list(_NEEDED)]
         table["age"] = table["age"].str.replace(r"\.0+$", "", regex=True)
         table["is_primary"] = table["is_primary"].replace({"TRUE": "True", "FALSE": "False"})
-        for name, (codes, _) in _COLUMNS.items():
+        for name, codes in _COLUMNS.items():
             word: Callable[[int], str] = _region if codes == "ancestry" else _word_of(CODES[codes])
             table[name] = [
                 _words(
@@ -176,7 +116,7 @@ class FHIBE(Published):
 
     def _found(self) -> tuple[Path, Path]:
         """The version's own folder, which paths are relative to, and its list."""
-        name = _LISTS[self.crop]
+        name = self.list_name.removesuffix(".csv")
         inside = f"data/processed/{name}/{name}.csv"
         below = [p for p in sorted(self.root.glob("fhibe.*")) if (p / inside).is_file()]
         if len(below) > 1:

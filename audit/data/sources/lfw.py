@@ -17,7 +17,7 @@ from audit.core.errors import InputError, sentence
 from audit.data.card import AttributeCard, Card
 from audit.data.manifest import Manifest
 from audit.data.remarks import Remark
-from audit.data.sources.base import Official, Published, Rows, aside
+from audit.data.sources.base import Published, Rows, aside, publication
 from audit.data.sources.files import table_of
 from audit.data.sources.image_folder import files_below
 from audit.data.yamlfile import read_text
@@ -49,31 +49,8 @@ class LFW(Published):
         {}, description="columns of your list, as in a data card"
     )
 
-    about: ClassVar = "faces of people in the news, by name; attributes from a list of your own"
-    access: ClassVar = "no agreement; http://vis-www.cs.umass.edu/lfw/ (not always reachable)"
-    official: ClassVar = dict.fromkeys(_FOLDERS, Official(13_233))
-    facts: ClassVar = Card(
-        name="lfw",
-        manifest="lfw",
-        image_column="file",
-        cluster_column="person",
-        licence="none stated; pictures belong to news agencies (not checked)",
-        consent="not obtained",
-        provenance="Labeled Faces in the Wild, Huang et al. 2007; a row is a picture",
-        known_limits=(
-            "people in the news of about 2003, by name, who were not asked",
-            "most are men, white and adult: its own page says that it is no measure of fairness",
-            "13,233 pictures of 5,749 people: most have one, one has 530",
-            "not checked at its source: licence, the last two statements",
-        ),
-        named_people=True,
-        url="http://vis-www.cs.umass.edu/lfw/",
-    )
-
-    @property
-    def part(self) -> str:
-        """How the pictures were aligned."""
-        return self.alignment
+    published: ClassVar = publication(__file__)
+    parts: ClassVar = "alignment"
 
     @property
     def version(self) -> str:

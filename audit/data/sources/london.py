@@ -12,20 +12,13 @@ import pandas as pd
 from pydantic import Field
 
 from audit.core.errors import InputError, sentence
-from audit.data.card import AttributeCard, Card
 from audit.data.manifest import Manifest
 from audit.data.remarks import Remark, counted, tally
-from audit.data.sources.base import Official, Published, Rows, aside
+from audit.data.sources.base import Published, Rows, aside, publication
 from audit.data.sources.files import table_of
 from audit.data.sources.image_folder import is_picture
 
-_HOME: Final = "https://doi.org/10.6084/m9.figshare.5047666"
 _NAME: Final = re.compile(r"(\d{1,3})_\d\d\.jpe?g", re.IGNORECASE)
-#: how many people say so
-_GENDERS: Final = {"female": 49, "male": 53}
-_ETHNICITIES: Final = {
-    "white": 69, "black": 13, "west_asian": 10, "east_asian": 9, "east_asian/white": 1,
-}  # fmt: skip
 _COLUMNS: Final = {"face_age": "age", "face_gender": "gender", "face_eth": "ethnicity"}
 
 
@@ -34,62 +27,22 @@ class London(Published):
 
     expression: Literal["neutral", "smiling"] = Field("neutral", description="neutral or smiling")
 
-    about: ClassVar = "102 adults in a studio, who agreed and say their age, gender and ethnicity"
-    access: ClassVar = f"no agreement; {_HOME}"
-    official: ClassVar = dict.fromkeys(
-        ("neutral", "smiling"), Official(102, {"gender": _GENDERS, "ethnicity": _ETHNICITIES})
-    )
-    facts: ClassVar = Card(
-        name="london",
-        manifest="london_faces_info.csv",
-        image_column="file",
-        cluster_column="face_id",
-        attributes={
-            "age": AttributeCard(source="self-reported", description="in years"),
-            "gender": AttributeCard(
-                source="self-reported",
-                description="as the person said, in the words of the list",
-                order=tuple(_GENDERS),
-            ),
-            "ethnicity": AttributeCard(
-                source="self-reported",
-                description="as the person said, in the words of the list",
-                order=tuple(_ETHNICITIES),
-            ),
-        },
-        licence="CC BY 4.0",
-        consent=(
-            "signed, for 'lab-based and web-based studies in their original or altered forms and "
-            "to illustrate research (e.g., in scientific journals, news media or presentations)'"
-        ),
-        provenance="Face Research Lab London Set, DeBruine and Jones 2017; a row is a picture",
-        known_limits=(
-            "102 people, so few of each group that only large differences are detectable",
-            "taken in London in April 2012, in one studio, of adults of 18 to 54 years",
-            "two people state no age",
-        ),
-        named_people=False,
-        url=_HOME,
-    )
-
-    @property
-    def part(self) -> str:
-        """The expression."""
-        return self.expression
+    published: ClassVar = publication(__file__)
+    parts: ClassVar = "expression"
 
     def read(self) -> Rows:
         """A row a picture of a person whom the list has; others are set aside and counted."""
-        listed = self.file("london_faces_info.csv")
-        table = table_of(listed, ("face_id", "face_age", "face_eth"), _HOME)
+        listed, again = self.file(self.list_name), f"Get {self.facts.url}"
+        table = table_of(listed, ("face_id", "face_age", "face_eth"), self.facts.url)
         # an earlier version of the list says so
         table = table.rename(columns={"face_sex": "face_gender"})
         if "face_gender" not in table:
-            raise InputError(sentence(f"{listed}: has no column 'face_gender'", f"Get {_HOME}"))
+            raise InputError(sentence(f"{listed}: has no column 'face_gender'", again))
         people = table[list(_COLUMNS)].rename(columns=_COLUMNS)
         people.index = pd.Index([_number(name) for name in table["face_id"]])
         if people.index.has_duplicates:
             twice = people.index[people.index.duplicated()][0]
-            raise InputError(sentence(f"{listed}: lists the face {twice} twice", f"Get {_HOME}"))
+            raise InputError(sentence(f"{listed}: lists the face {twice} twice", again))
         folder = self.folder(f"{self.expression}_front")
         rows, odd = [], []
         for path in sorted(p for p in folder.iterdir() if p.name[0] != "."):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Final, Literal
+from typing import ClassVar, Final, Literal
 
 import numpy as np
 import pandas as pd
@@ -16,10 +16,9 @@ from pydantic import Field
 
 from audit.core.errors import InputError, sentence
 from audit.core.rows import Array, Row
-from audit.data.card import AttributeCard, Card
 from audit.data.manifest import Manifest
 from audit.data.remarks import Remark
-from audit.data.sources.base import Official, Published, Rows, aside, only_one
+from audit.data.sources.base import Published, Rows, aside, only_one, publication
 from audit.data.sources.image_folder import files_below, is_picture
 from audit.data.sources.matlab import numbers, read_matlab, texts
 
@@ -54,58 +53,8 @@ class Market1501(Published):
 
     split: Literal["train", "test"] = Field("test", description="train or test (with query)")
 
-    about: ClassVar = "people in front of a supermarket, by identity and camera, with attributes"
-    access: ClassVar = (
-        "research only; pictures from the authors of Market-1501, attributes from "
-        "https://github.com/vana77/Market-1501_Attribute"
-    )
-    # as its page counts folders; of query, public readers do
-    official: ClassVar = {"train": Official(12_936), "test": Official(19_732 + 3_368)}
-    facts: ClassVar = Card(
-        name="market-1501",
-        manifest="market_attribute.mat",
-        image_column="file",
-        cluster_column="identity",
-        attributes={
-            name: AttributeCard(
-                source="annotator-perceived",
-                description=f"'{name}' of the identity, as an annotator saw it",
-                order=tuple(words.values()),
-            )
-            for name, words in CODES.items()
-        }
-        | {
-            name: AttributeCard(
-                source="annotator-perceived",
-                description=f"the {name.split()[0]} colour of the identity, if one alone is marked",
-                order=(*words, _ODD),
-                unknown=(_ODD,),
-            )
-            for name, words in COLOURS.items()
-        }
-        | {
-            "camera": AttributeCard(
-                source="assigned", description="which of the six cameras, from the file's name"
-            )
-        },
-        licence="research only; the attributes state none",
-        consent="not obtained",
-        provenance="Market-1501 and its attributes, Lin et al. 2019; a row is a picture",
-        known_limits=(
-            "people filmed in public, who were not asked",
-            "attributes are an identity's, not a picture's: what a picture shows may differ",
-            "few are old (8 and 5 identities) or young (14 and 2)",
-            "the README says that one colour is marked, and for about a tenth none is",
-        ),
-        forbidden_uses=("any use that is not research",),
-        named_people=False,
-        url="https://github.com/vana77/Market-1501_Attribute",
-    )
-
-    @property
-    def part(self) -> str:
-        """Train or test."""
-        return self.split
+    published: ClassVar = publication(__file__)
+    parts: ClassVar = "split"
 
     def read(self) -> Rows:
         """Every picture of an identity that has attributes; distractors and junk are set aside."""
@@ -166,14 +115,15 @@ def _people(path: Path, split: str) -> tuple[pd.DataFrame, list[Remark]]:
     return table, remarks
 
 
-def _field(part: Any, name: str, path: Path) -> Any:
+def _field(part: object, name: str, path: Path) -> Array:
     if not hasattr(part, name):
         told = f"{path}: has no field '{name}'"
         raise InputError(sentence(told, f"Get it from {Market1501.facts.url}"))
-    return getattr(part, name)
+    found: Array = getattr(part, name)
+    return found
 
 
-def _in_words(part: Any, name: str, words: Mapping[int, str], path: Path) -> Array:
+def _in_words(part: object, name: str, words: Mapping[int, str], path: Path) -> Array:
     codes = numbers(_field(part, name, path), f"{path}: {name}")
     wrong = ~np.isin(codes, list(words))
     if wrong.any():

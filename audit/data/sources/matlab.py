@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+import numpy.typing as npt
 from scipy import io
 
+from audit.core.arrays import Integers
 from audit.core.errors import InputError, sentence
 from audit.core.rows import Row
 
@@ -28,18 +28,18 @@ def read_matlab(path: Path) -> Row:
     return found
 
 
-def texts(value: Any) -> list[str]:
+def texts(value: npt.ArrayLike) -> list[str]:
     """The words of a cell array, however deep each lies."""
     return [_word(one) for one in np.atleast_1d(value)]
 
 
-def _word(value: Any) -> str:
+def _word(value: object) -> str:
     while isinstance(value, np.ndarray) and value.size == 1:
         value = value.item()
     return str(value).strip()
 
 
-def numbers(value: Any, where: str) -> NDArray[np.int64]:
+def numbers(value: npt.ArrayLike, where: str) -> Integers:
     """Whole numbers of an array.
 
     Raises:

@@ -5,15 +5,14 @@ Schumann et al. 2021, storage.googleapis.com/openimages/web/extended.html.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Final, Literal
+from typing import ClassVar, Final, Literal
 
 from pydantic import Field
 
 from audit.core.errors import InputError, sentence
-from audit.data.card import AttributeCard, Card
 from audit.data.manifest import Manifest, read_manifests
 from audit.data.remarks import Remark, tally
-from audit.data.sources.base import Cut, Official, Rows, aside
+from audit.data.sources.base import Cut, Rows, aside, publication
 from audit.data.sources.files import require_columns
 from audit.data.values import number
 
@@ -30,55 +29,13 @@ class MIAP(Cut):
     split: Literal["train", "val", "test"] = Field("test", description="train, val or test")
     pictures: str = Field(".", description="the folder of the pictures below root")
 
-    about: ClassVar = "people in pictures of Open Images, each cut out by its box"
-    access: ClassVar = "no agreement; boxes and lists on https://storage.googleapis.com/openimages/web/extended.html"
+    published: ClassVar = publication(__file__)
+    parts: ClassVar = "split"
     grain: ClassVar = "person"
-    values: ClassVar = {"LabelName": ("/m/01g317",)} | dict.fromkeys(_NO_PERSON, ("-1", "0", "1"))
-    official: ClassVar = dict.fromkeys(("train", "val", "test"), Official(None))
-    facts: ClassVar = Card(
-        name="miap",
-        manifest="open_images_extended_miap_boxes_test.csv",
-        image_column="region",
-        cluster_column="ImageID",
-        attributes={
-            "GenderPresentation": AttributeCard(
-                source="annotator-perceived",
-                description="gender presentation, as annotators saw it",
-                order=("Predominantly Feminine", "Predominantly Masculine"),
-                unknown=("Unknown",),
-            ),
-            "AgePresentation": AttributeCard(
-                source="annotator-perceived",
-                description="age presentation, as annotators saw it",
-                order=("Young", "Middle", "Older"),
-                unknown=("Unknown",),
-            ),
-        },
-        licence="annotations CC BY 4.0; pictures CC BY, each its own",
-        consent="not obtained",
-        provenance="Open Images MIAP, Schumann et al. 2021; a row is the box of a person",
-        known_limits=(
-            "public photographs of Flickr; nobody shown was asked; some are children",
-            "the gender presentation of young people was left unknown on purpose",
-            "a box may hold parts of other people",
-            "a picture is a cluster, as no subject ids are published",
-        ),
-        url="https://storage.googleapis.com/openimages/web/extended.html",
-    )
-
-    @property
-    def part(self) -> str:
-        """Train, val or test."""
-        return self.split
-
-    def describe(self) -> Card:
-        """The published card, with the list of this part."""
-        listed = {"manifest": f"open_images_extended_miap_boxes_{self.split}.csv"}
-        return super().describe().model_copy(update=listed)
 
     def read(self) -> Rows:
         """A region a person; boxes of groups and of drawn people are set aside and counted."""
-        listed = self.file(f"open_images_extended_miap_boxes_{self.split}.csv")
+        listed = self.file(self.list_name)
         table = read_manifests([listed], f"'{self.name}'").table
         require_columns(table, ("ImageID", *_SIDES, *_NO_PERSON), listed)
         table["region"] = [
@@ -96,7 +53,7 @@ class MIAP(Cut):
         return Rows(Manifest(kept), listed, self.folder(self.pictures), (*remarks,), gone_in_all)
 
 
-def _region(row: list[Any], where: str) -> str:
+def _region(row: list[object], where: str) -> str:
     """The region of a box in fractions of the picture: left, RIGHT, top, low."""
     picture, *sides = row
     left, right, top, low = (number(str(side)) for side in sides)

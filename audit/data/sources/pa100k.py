@@ -6,6 +6,7 @@ Liu et al. 2017, HydraPlus-Net, arXiv 1709.09930, github.com/xh-liu/HydraPlus-Ne
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import ClassVar, Final, Literal
 
@@ -15,10 +16,10 @@ from pydantic import Field
 
 from audit.core.errors import InputError, sentence
 from audit.core.rows import Fields
-from audit.data.card import AttributeCard, Card
+from audit.data.card import AttributeCard
 from audit.data.manifest import Manifest
 from audit.data.remarks import Remark
-from audit.data.sources.base import Official, Published, Rows, only_one
+from audit.data.sources.base import Published, Rows, only_one, publication
 from audit.data.sources.matlab import numbers, read_matlab, texts
 
 ATTRIBUTES: Final = (
@@ -37,6 +38,22 @@ _SPLITS: Final = ("train", "val", "test")
 _WORDS: Final = np.array(["no", "yes"], dtype=object)
 
 
+def _attributes() -> dict[str, AttributeCard]:
+    """What an annotator marked: one of several, or each alone."""
+    perceived = partial(AttributeCard, source="annotator-perceived")
+    several = {
+        name: perceived(
+            description=f"which of {', '.join(words)} an annotator marked, if one alone",
+            order=(*words.values(), _ODD),
+            unknown=(_ODD,),
+        )
+        for name, words in ONE_OF.items()
+    }
+    marked = "whether an annotator marked '{}'"
+    alone = {n: perceived(description=marked.format(n), order=("no", "yes")) for n in ATTRIBUTES}
+    return several | alone
+
+
 class PA100K(Published):
     """PA-100K's pictures of pedestrians, one part or all.
 
@@ -48,60 +65,8 @@ class PA100K(Published):
         "test", description="train, val, test or all"
     )
 
-    about: ClassVar = "pedestrians on surveillance cameras with 26 attributes"
-    access: ClassVar = "links on https://github.com/xh-liu/HydraPlus-Net"
-    official: ClassVar = {
-        "train": Official(80_000),
-        "val": Official(10_000),
-        "test": Official(10_000),
-        "all": Official(100_000),
-    }
-    facts: ClassVar = Card(
-        name="pa-100k",
-        manifest="annotation.mat",
-        image_column="file",
-        attributes={
-            "gender": AttributeCard(
-                source="annotator-perceived",
-                description="whether an annotator marked the person as Female, and nothing else",
-                order=("female", "not female"),
-            ),
-            **{
-                name: AttributeCard(
-                    source="annotator-perceived",
-                    description=f"which of {', '.join(words)} an annotator marked, if one alone",
-                    order=(*words.values(), _ODD),
-                    unknown=(_ODD,),
-                )
-                for name, words in ONE_OF.items()
-            },
-            **{
-                name: AttributeCard(
-                    source="annotator-perceived",
-                    description=f"whether an annotator marked '{name}'",
-                    order=("no", "yes"),
-                )
-                for name in ATTRIBUTES
-            },
-        },
-        licence="CC BY 4.0 as its label list has it, research only as public loaders have it: ask",
-        consent="not obtained",
-        provenance="PA-100K, Liu et al. 2017; a row is a picture of one pedestrian",
-        known_limits=(
-            "people filmed in public by surveillance cameras, who were not asked",
-            "parts are split by track, and tracks and persons are not published: rows are not "
-            "independent, and intervals are too narrow",
-            "gender is Female or not, age is three bands, all as an annotator saw them",
-        ),
-        forbidden_uses=("any use that is not research, unless its authors say otherwise",),
-        named_people=False,
-        url="https://github.com/xh-liu/HydraPlus-Net",
-    )
-
-    @property
-    def part(self) -> str:
-        """The split, or all."""
-        return self.split
+    published: ClassVar = publication(__file__, _attributes())
+    parts: ClassVar = "split"
 
     def read(self) -> Rows:
         """The attributes of each picture in words, and gender, age and view drawn from them."""

@@ -10,18 +10,11 @@ from typing import ClassVar, Final
 import pandas as pd
 
 from audit.core.errors import InputError, sentence
-from audit.data.card import AttributeCard, Card
 from audit.data.manifest import Manifest
-from audit.data.sources.base import Official, Published, Rows
+from audit.data.sources.base import Published, Rows, publication
 from audit.data.sources.files import locate
 from audit.data.yamlfile import read_text
 
-#: as they are written, 'yatch' too
-SCENES: Final = (
-    "bench", "car", "computer", "construction", "doctor", "drinking_water", "fashion_show",
-    "forest", "garden", "gun_range", "gym", "hotel", "kitchen", "lab", "office", "photographer",
-    "pilot", "roadside", "running", "shopping", "singer", "soldier", "sports", "yatch",
-)  # fmt: skip
 _LIST: Final = "pata_fairness.files.lst"
 _COLUMNS: Final = ("scene", "race", "gender", "age")
 
@@ -34,66 +27,7 @@ class PATA(Published):
     that are not there are counted by group.
     """
 
-    about: ClassVar = "people in 24 scenes, gathered from the web by race, gender and age"
-    access: ClassVar = (
-        "no agreement; list on https://github.com/pata-fairness/pata_dataset, pictures at the "
-        "addresses in it"
-    )
-    values: ClassVar = {"scene": SCENES}
-    official: ClassVar = {
-        "all": Official(
-            4_934,
-            {
-                "race": {
-                    "black": 1024, "caucasian": 1033, "eastasian": 1095, "hispanic": 948,
-                    "indian": 834,
-                },
-                "gender": {"female": 2529, "male": 2405},
-                "age": {"young": 3748, "old": 1186},
-            },
-        )
-    }  # fmt: skip
-    digests: ClassVar = {_LIST: "735d14cf33cf8bd0b8d5ca7b13db7c2ea11c48330529c23c86f596f863964033"}
-    facts: ClassVar = Card(
-        name="pata",
-        manifest=_LIST,
-        image_column="file",
-        id_column="label",
-        cluster_column="address",
-        attributes={
-            "race": AttributeCard(
-                source="annotator-perceived",
-                description="race in five values, as whoever gathered the pictures saw it",
-                order=("black", "caucasian", "eastasian", "hispanic", "indian"),
-            ),
-            "gender": AttributeCard(
-                source="annotator-perceived",
-                description="gender in two values, as whoever gathered the pictures saw it",
-                order=("female", "male"),
-            ),
-            "age": AttributeCard(
-                source="annotator-perceived",
-                description="age in two values, as whoever gathered the pictures saw it",
-                order=("young", "old"),
-            ),
-        },
-        licence="none stated",
-        consent="not obtained",
-        provenance="PATA, Seth et al. 2023; a row is a picture",
-        known_limits=(
-            "pictures that were found on the web, some of well-known people; nobody was asked",
-            "no subject ids are published: intervals are too narrow; a picture that is listed "
-            "twice, as 42 are, is one cluster",
-            "captions about age are for eight scenes only",
-            "not checked: who judged race, gender and age, and how",
-        ),
-        url="https://github.com/pata-fairness/pata_dataset",
-    )
-
-    @property
-    def part(self) -> str:
-        """All of it."""
-        return "all"
+    published: ClassVar = publication(__file__)
 
     def read(self) -> Rows:
         """Labels from the right, since scenes hold '_' too; a picture listed twice is a cluster."""

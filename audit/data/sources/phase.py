@@ -13,24 +13,12 @@ import pandas as pd
 from pydantic import Field
 
 from audit.core.errors import InputError, sentence
-from audit.data.card import AttributeCard, Card
 from audit.data.manifest import Manifest
-from audit.data.sources.base import Cut, Official, Rows, aside
+from audit.data.sources.base import Cut, Rows, aside, publication
 from audit.data.sources.files import locate, read_json
 
 #: no value has two of three annotators; annotators chose 'unsure'
-_DISAGREEMENT, _UNSURE = "disagreement", "unsure"
-_UNKNOWN: Final = (_UNSURE, _DISAGREEMENT)
-#: closed sets, and the attributes of which no list of values was read
-_VALUES: Final[Mapping[str, tuple[str, ...]]] = {
-    "age": ("baby", "child", "young", "adult", "senior"),
-    "gender": ("female", "male"),
-    "ethnicity": (
-        "black", "east asian", "indian", "latino", "middle eastern", "southeast asian", "white",
-        "other",
-    ),
-    "skintone": (),
-}  # fmt: skip
+_DISAGREEMENT: Final = "disagreement"
 _CONTEXT: Final = ("activity", "emotion")
 
 
@@ -43,54 +31,13 @@ class PHASE(Cut):
 
     split: Literal["train", "val"] = Field("val", description="train or val")
 
-    about: ClassVar = "people in pictures of the web, each cut out, with perceived attributes"
-    access: ClassVar = "no agreement; links on https://github.com/noagarcia/phase; research only"
+    published: ClassVar = publication(__file__)
+    parts: ClassVar = "split"
     grain: ClassVar = "person"
-    official: ClassVar = {"train": Official(None), "val": Official(None)}
-    facts: ClassVar = Card(
-        name="phase",
-        manifest="phase_gcc_val_regions_20221101.json",
-        image_column="region",
-        cluster_column="picture",
-        id_column="person",
-        attributes={
-            name: AttributeCard(
-                source="annotator-perceived",
-                description=f"{name}, as at least two of three annotators saw it",
-                order=values,
-                unknown=_UNKNOWN,
-            )
-            for name, values in _VALUES.items()
-        },
-        licence="research only; pictures belong to whoever made them",
-        consent="not obtained",
-        provenance="PHASE, Garcia et al. 2023, on Google's Conceptual Captions; a row is a region",
-        known_limits=(
-            "pictures that were found on the web; nobody shown was asked",
-            "pictures vanish from the web, and annotators may withdraw: keep to the newest list",
-            "two of three annotators decide; where they don't, a person is in no group",
-            "a region may hold parts of other people",
-            "a picture is a cluster, as no subject ids are published",
-            "not checked: that regions are left, top, right, low, as a public reader cuts them",
-            "not checked: values of skintone, activity and emotion, which are taken as they are",
-        ),
-        forbidden_uses=("anything commercial",),
-        url="https://github.com/noagarcia/phase",
-    )
-
-    @property
-    def part(self) -> str:
-        """Train or val."""
-        return self.split
-
-    def describe(self) -> Card:
-        """The published card, with the list of this part."""
-        listed = {"manifest": f"phase_gcc_{self.split}_regions_20221101.json"}
-        return super().describe().model_copy(update=listed)
 
     def read(self) -> Rows:
         """A region a person, with the majority of annotators."""
-        kinds = (f"phase_gcc_{self.split}_{kind}_20221101.json" for kind in ("regions", "all"))
+        kinds = self.list_name, self.list_name.replace("regions", "all")
         names = [f"{folder}{name}" for name in kinds for folder in ("", "phase_annotations/")]
         listed = self.file(*names)
         held = cast(dict[str, object], read_json(listed, dict))
@@ -135,9 +82,9 @@ def _voted(said: object, where: str) -> dict[str, str]:
     """Values of a person: as they are in the list, or what two of three annotators say."""
     each = [one for one in (said if isinstance(said, list) else [said]) if isinstance(one, Mapping)]
     found = {}
-    for name in (*_VALUES, *_CONTEXT):
+    for name in (*PHASE.facts.attributes, *_CONTEXT):
         values = [str(one[name]).replace("_", " ").strip() for one in each if one.get(name)]
-        if not values and name in _VALUES:
+        if not values and name in PHASE.facts.attributes:
             raise InputError(sentence(f"{where} has no {name}", "Get the list again"))
         for value, votes in Counter(values).most_common(1):
             found[name] = value if votes > len(each) / 2 else _DISAGREEMENT

@@ -12,9 +12,8 @@ import pandas as pd
 from pydantic import Field
 
 from audit.core.errors import InputError, sentence
-from audit.data.card import AttributeCard, Card
 from audit.data.manifest import Manifest
-from audit.data.sources.base import Official, Published, Rows, aside
+from audit.data.sources.base import Published, Rows, aside, publication
 from audit.data.sources.image_folder import files_below, is_picture
 
 _RACES: Final = ("African", "Asian", "Caucasian", "Indian")
@@ -31,40 +30,8 @@ class RFW(Published):
         "original", description="original, or aligned: cut to the face (test_aligned)"
     )
 
-    about: ClassVar = "celebrities in four folders of race, by identity"
-    access: ClassVar = "a request by mail for research, at http://www.whdeng.cn/RFW/testing.html"
-    # public loaders count otherwise (40,607 and 44,332), so nothing is compared
-    official: ClassVar = dict.fromkeys(_FOLDERS, Official(None))
-    facts: ClassVar = Card(
-        name="rfw",
-        manifest="test",
-        image_column="file",
-        cluster_column="identity",
-        attributes={
-            "race": AttributeCard(
-                source="assigned",
-                description="in four values, of the folder; from nationality and a program",
-                order=_RACES,
-            )
-        },
-        licence="research only, by request",
-        consent="not obtained",
-        provenance="RFW, Wang et al. 2019, from MS-Celeb-1M; a row is a picture",
-        known_limits=(
-            "celebrities of MS-Celeb-1M, who were not asked; that set was withdrawn in 2019",
-            "race is a folder's: what people say of themselves was not asked",
-            "no gender, no age",
-            "not checked at its source: licence, withdrawal, how race was assigned",
-        ),
-        forbidden_uses=("any use that is not research",),
-        named_people=True,
-        url="http://www.whdeng.cn/RFW/",
-    )
-
-    @property
-    def part(self) -> str:
-        """Original or aligned."""
-        return self.pictures
+    published: ClassVar = publication(__file__)
+    parts: ClassVar = "pictures"
 
     def read(self) -> Rows:
         """A row a picture; what lies in no folder of race and identity is counted."""

@@ -11,8 +11,7 @@ from dataclasses import replace
 from typing import ClassVar, Final
 
 from audit.core.errors import InputError, sentence
-from audit.data.card import AttributeCard, Card
-from audit.data.sources.base import Official, Published, Rows
+from audit.data.sources.base import Published, Rows, publication
 from audit.data.sources.files import require_columns
 from audit.data.sources.hugging_face import HuggingFace
 
@@ -33,48 +32,7 @@ class SocialCounterfactuals(Published):
     trait. The occupation is what follows these two words in the caption.
     """
 
-    about: ClassVar = "generated people at work, in sets that differ in two attributes"
-    access: ClassVar = "no agreement; https://huggingface.co/datasets/Intel/SocialCounterfactuals"
-    values: ClassVar = dict.fromkeys(("a1", "a2"), tuple(sum(VARIED.values(), ())))
-    official: ClassVar = {"train": Official(170_832)}
-    facts: ClassVar = Card(
-        name="social-counterfactuals",
-        manifest="data/train-00000-of-00061.parquet",
-        image_column="image",
-        cluster_column="counterfactual_set",
-        attributes={
-            **{
-                name: AttributeCard(
-                    source="generator",
-                    description=f"the word of {name} in the caption, where the set varies it",
-                    order=words,
-                    unknown=(_NOT_VARIED,),
-                )
-                for name, words in VARIED.items()
-            },
-            "occupation": AttributeCard(
-                source="generator",
-                description="what the caption says after both words, in small letters",
-            ),
-        },
-        licence="MIT",
-        consent="nobody is shown: a program made the pictures",
-        provenance="SocialCounterfactuals, Howard et al. 2024; a row is a generated picture",
-        known_limits=(
-            "what a word looks like is what a diffusion model made of it, stereotypes included",
-            "pictures of a set differ in more than the two words; some don't show what was asked",
-            "a set is a cluster",
-            "not checked: what the model that made them had been trained on",
-        ),
-        named_people=False,
-        photographs=False,
-        url="https://huggingface.co/datasets/Intel/SocialCounterfactuals",
-    )
-
-    @property
-    def part(self) -> str:
-        """Its only split."""
-        return "train"
+    published: ClassVar = publication(__file__)
 
     def read(self) -> Rows:
         """The shards, with the varied words by what they vary and the occupation."""

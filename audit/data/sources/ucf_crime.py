@@ -17,10 +17,9 @@ from pydantic import Field
 from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest
 from audit.data import video
-from audit.data.card import AttributeCard, Card
 from audit.data.manifest import Manifest
 from audit.data.remarks import Remark, counted, tally
-from audit.data.sources.base import Grain, Official, Published, Rows, aside
+from audit.data.sources.base import Grain, Published, Rows, aside, publication
 from audit.data.sources.image_folder import files_below
 from audit.data.yamlfile import read_text
 
@@ -34,7 +33,6 @@ _VIDEOS: Final = 290
 _FRAME: Final = re.compile(r"(.+_x264)_(\d+)\.(?:png|jpe?g)", re.IGNORECASE)
 #: frames a second in which the list counts
 _RATE: Final = 30
-_HOME: Final = "https://www.crcv.ucf.edu/projects/real-world/"
 
 
 class Clip(NamedTuple):
@@ -67,47 +65,8 @@ class UCFCrime(Published):
     )
     every: float = Field(1.0, ge=0.001, description="seconds from one frame to the next")
 
-    about: ClassVar = "test videos of surveillance cameras: 13 classes of crimes and accidents"
-    access: ClassVar = f"research only, {_HOME}; videos need pip install 'clip-audit[video]'"
+    published: ClassVar = publication(__file__)
     grain: ClassVar[Grain] = "frame"
-    # of frames there is no official count; the 290 videos are held against the list
-    official: ClassVar = {"test": Official(None)}
-    facts: ClassVar = Card(
-        name="ucf-crime",
-        manifest=_LISTED,
-        image_column="frame",
-        cluster_column="video",
-        attributes={
-            "class": AttributeCard(
-                source="annotator-perceived",
-                description="what happens somewhere in the video, as the set's makers judged",
-                order=_CLASSES,
-            ),
-            "happens": AttributeCard(
-                source="annotator-perceived",
-                description="whether the frame is in a span that annotators marked",
-                order=("no", "yes"),
-            ),
-        },
-        licence="research only (not checked)",
-        consent="not obtained",
-        provenance="UCF-Crime, Sultani, Chen and Shah 2018; a row is a frame of a test video",
-        known_limits=(
-            "people filmed by surveillance cameras, some of them hurt or accused, who were "
-            "not asked; some videos are from the news, and may name people",
-            "no attribute of people is published: no group of people can be compared",
-            "a class is of a video, most of which shows nothing of the kind; Arrest is no crime",
-            "290 test videos, 140 of them with spans; frames of one video are not independent",
-            "not checked at its source: licence; spans are taken to count 30 frames a second",
-        ),
-        forbidden_uses=("any use that is not research",),
-        url=_HOME,
-    )
-
-    @property
-    def part(self) -> str:
-        """The test videos; no span of others is published."""
-        return "test"
 
     @property
     def version(self) -> str:
@@ -219,7 +178,8 @@ def _clips(listed: Path) -> list[Clip]:
             raise InputError(sentence(told, official, suggest(kind, _CLASSES)))
         if not name.startswith(kind):
             told = f"{where}: the class is '{kind}' and the video '{name}'"
-            raise InputError(sentence(told, f"Get the list as it was published: {_HOME}"))
+            again = f"Get the list as it was published: {UCFCrime.facts.url}"
+            raise InputError(sentence(told, again))
         clips.append(Clip(name, kind, _spans([int(word) for word in words[2:]], where)))
     if twice := {clip.name for clip in clips if [c.name for c in clips].count(clip.name) > 1}:
         raise InputError(sentence(f"{listed}: lists '{min(twice)}' twice", "Get it again"))

@@ -15,10 +15,9 @@ import pandas as pd
 from pydantic import Field
 
 from audit.core.errors import InputError, sentence
-from audit.data.card import AttributeCard, Card
 from audit.data.manifest import Manifest
 from audit.data.remarks import Remark
-from audit.data.sources.base import Official, Published, Rows, aside
+from audit.data.sources.base import Published, Rows, aside, publication
 
 #: age, gender, race, time; whatever ends a name, since 'jpg.chip.jpg' and ' .jpg' occur
 _NAME: Final = re.compile(r"(\d{1,3})_(\d)_(\d)_\d{8,}[^_]*")
@@ -38,49 +37,8 @@ class UTKFace(Published):
         "aligned", description="aligned faces, or in-the-wild: the pictures they are from"
     )
 
-    about: ClassVar = "faces found on the web; age, gender and race stand in the file names"
-    access: ClassVar = "research only, as https://susanqq.github.io/UTKFace/ says"
-    values: ClassVar = {"age": tuple(map(str, range(117)))}
-    official: ClassVar = {"aligned": Official(23_708), "in-the-wild": Official(None)}
-    facts: ClassVar = Card(
-        name="utkface",
-        manifest="UTKFace",
-        image_column="file",
-        attributes={
-            "age": AttributeCard(
-                source="assigned", description="estimated by a program, checked by an annotator"
-            ),
-            "gender": AttributeCard(
-                source="assigned",
-                description="in two values; estimated by a program, checked by an annotator",
-                order=_GENDERS,
-            ),
-            "race": AttributeCard(
-                source="assigned",
-                description="in five values; estimated by a program, checked by an annotator",
-                order=_RACES,
-            ),
-        },
-        licence="research only, not commercial; pictures belong to whoever made them",
-        consent="not obtained",
-        provenance="UTKFace, Zhang, Song and Qi 2017; a row is a picture of one face",
-        known_limits=(
-            "pictures were found on the web; nobody shown was asked; some are children",
-            "no subject ids are published, and near-duplicates occur: intervals are too narrow",
-            "labels were estimated by a program and then checked by an annotator",
-            "'Others' holds Hispanic, Latino, Middle Eastern and more",
-        ),
-        forbidden_uses=(
-            "any use that is not research",
-            "anything commercial",
-        ),
-        url="https://susanqq.github.io/UTKFace/",
-    )
-
-    @property
-    def part(self) -> str:
-        """Aligned faces or whole pictures."""
-        return self.faces
+    published: ClassVar = publication(__file__)
+    parts: ClassVar = "faces"
 
     def read(self) -> Rows:
         """A row a picture, from its name; names with a part missing are set aside and counted."""

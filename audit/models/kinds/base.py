@@ -8,7 +8,7 @@ these fields alone; whatever else a file says is not looked at.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -17,6 +17,10 @@ from audit.core.rows import Fields
 from audit.models.encoder import Preparation
 from audit.models.preprocessing import MAX_SIDE, Pictures
 from audit.stats.scoring import Kind, Scoring
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PretrainedConfig, PreTrainedTokenizerBase
 
 Activation = Literal[
     "quick_gelu", "gelu", "gelu_new", "gelu_fast", "gelu_python", "gelu_pytorch_tanh",
@@ -186,7 +190,7 @@ class Dual(Part):
         text = self.text_config
         return text.pad_token_id if isinstance(text, RobertaTower) else None
 
-    def configuration(self) -> Any:
+    def configuration(self) -> PretrainedConfig:
         """What transformers builds the model from: the fields that were checked, no others."""
         import transformers
 
@@ -203,11 +207,12 @@ class Dual(Part):
             InputError: it is one.
         """
 
-    def built(self) -> Any:
+    def built(self) -> torch.nn.Module:
         """The model that config.json describes, with random weights."""
         import transformers
 
-        return getattr(transformers, self.model)(self.configuration())
+        model: torch.nn.Module = getattr(transformers, self.model)(self.configuration())
+        return model
 
     def pictures_of(self, raw: Fields, where: str) -> Preparation:
         """How pictures are prepared, from the fields of the file that ``where`` names.
@@ -220,7 +225,7 @@ class Dual(Part):
             pictures.match(self.image_size, where)
         return pictures
 
-    def spelling(self, tokenizer: Any, said: Fields) -> Prepare | None:
+    def spelling(self, tokenizer: PreTrainedTokenizerBase, said: Fields) -> Prepare | None:
         """What is done to a text before it is given to this tokenizer; None: nothing.
 
         ``said`` is tokenizer_config.json.

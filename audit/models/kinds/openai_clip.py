@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
@@ -20,6 +20,9 @@ from audit.models.preprocessing import MAX_SIDE
 from audit.stats.scoring import Scoring
 
 if TYPE_CHECKING:
+    import torch
+    from transformers import PretrainedConfig
+
     from audit.models.towers.dual import Clip
 
 OwnActivation = Literal["quick_gelu", "gelu"]
@@ -98,7 +101,7 @@ class OpenAiClip(Projected):
     #: width of two layers after each tower, as in ConVIRT
     head: bool = False
 
-    def configuration(self) -> Any:
+    def configuration(self) -> PretrainedConfig:
         """For transformers only that it is a CLIP, whose tokenizer it has."""
         import transformers
 
@@ -125,7 +128,7 @@ class OpenAiClip(Projected):
                 sentence(told, "Audit a model that was trained with another objective")
             )
 
-    def _visual(self, dim: int) -> Any:
+    def _visual(self, dim: int) -> torch.nn.Module:
         from audit.models.towers import resnet, transformer
 
         said = self.vision_config
@@ -136,7 +139,7 @@ class OpenAiClip(Projected):
         size = said.image_size, said.patch_size, said.hidden_size
         return transformer.VisionTransformer(*size, dim, body)
 
-    def _text(self, dim: int) -> Any:
+    def _text(self, dim: int) -> torch.nn.Module:
         from audit.models.towers import captioner, grams, transformer
 
         said = self.text_config

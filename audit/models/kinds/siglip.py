@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import string
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 from pydantic import Field
 
@@ -27,6 +27,9 @@ from audit.models.kinds.base import (
     exponentiated,
 )
 from audit.stats.scoring import Scoring
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 #: SigLIP 2's, which lower-case in some layouts and leave it to the caller in others
 _GEMMA: Final = frozenset({"GemmaTokenizer", "Siglip2Tokenizer"})
@@ -70,7 +73,7 @@ class SigmoidTrained(Dual):
         width: int = self.vision_config.hidden_size
         return width
 
-    def spelling(self, tokenizer: Any, said: Fields) -> Prepare | None:
+    def spelling(self, tokenizer: PreTrainedTokenizerBase, said: Fields) -> Prepare | None:
         """Capitals and punctuation as in training, where this tokenizer leaves them."""
         named = str(said.get("tokenizer_class") or type(tokenizer).__name__).removesuffix("Fast")
         lowers, gemma = said.get("do_lower_case") is not False, named in _GEMMA

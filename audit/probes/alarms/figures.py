@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from audit.core.errors import InputError, sentence
+from audit.core.rows import having
 from audit.core.rundir import Run
 from audit.core.tables import OK
 from audit.probes.alarms.rows import (
@@ -59,7 +60,7 @@ def alarm_curves(run: Run, task: str, attribute: str) -> Figure:
         for axis, metric in zip(
             np.atleast_1d(figure.subplots(1, len(metrics), sharey=True)), metrics, strict=True
         ):
-            here = rows[rows["metric"] == CURVE[metric]]
+            here = having(rows, metric=CURVE[metric])
             here = here.assign(
                 threshold=here["condition"].map(threshold_of),
                 low=here["low_simultaneous"],
@@ -87,7 +88,7 @@ def roc_curves(run: Run, task: str, attribute: str) -> Figure:
         InputError: the run has no curves of both by this attribute.
     """
     rows = _curves(run, task, attribute)
-    sides = [rows[rows["metric"] == CURVE[m]] for m in (FALSE_ALARMS, DETECTED)]
+    sides = [having(rows, metric=CURVE[m]) for m in (FALSE_ALARMS, DETECTED)]
     if any(side.empty for side in sides):
         raise InputError(sentence(f"{run.name}: '{task}' has no truth, so no detections"))
     at = ["group", "condition"]
@@ -99,7 +100,7 @@ def roc_curves(run: Run, task: str, attribute: str) -> Figure:
         figure = blank(4.4)
         axis = figure.subplots()
         for i, group in enumerate(groups):
-            here = both[both["group"] == group].sort_values("value")
+            here = having(both, group=group).sort_values("value")
             mark, colour = many_looks(i, len(groups))
             x, y = 100 * here["value"], 100 * here["value_detected"]
             axis.plot(x, y, color=colour, marker=mark, ms=5, lw=1.4, gid="curve")
@@ -114,7 +115,7 @@ def roc_curves(run: Run, task: str, attribute: str) -> Figure:
 
 
 def _curves(run: Run, task: str, attribute: str) -> pd.DataFrame:
-    rows = run.measures[(run.measures["task"] == task) & (run.measures["attribute"] == attribute)]
+    rows = having(run.measures, task=task, attribute=attribute)
     rows = rows[rows["metric"].isin(CURVE.values()) & (rows["status"] == OK)]
     if rows.empty:
         raise InputError(sentence(f"{run.name}: no curves of '{task}' by '{attribute}'"))
@@ -142,8 +143,8 @@ def _groups(rows: pd.DataFrame) -> list[str]:
 
 
 def _in_use(run: Run, task: str) -> list[float]:
-    rows = run.measures[(run.measures["task"] == task) & (run.measures["metric"] == THRESHOLD)]
-    return [float(v) for v in rows.loc[rows["status"] == OK, "value"]]
+    rows = having(run.measures, task=task, metric=THRESHOLD)
+    return [float(v) for v in having(rows, status=OK)["value"]]
 
 
 def _handles(groups: Sequence[str], line: str) -> list[Artist]:

@@ -21,6 +21,7 @@ from audit.measure.metrics import DEFAULT_FAMILY, standing
 from audit.probes.alarms.points import TOO_SHORT, Point, choose
 from audit.probes.alarms.units import Units
 from audit.probes.kit.base import Design
+from audit.probes.kit.bounds import ends, simultaneous
 from audit.probes.kit.footage import CAMERA
 from audit.stats.clustered import Sample, rate_interval
 from audit.stats.counts import count
@@ -253,11 +254,11 @@ class Alarms:
     def _said(self, metric: str, row: Row, part: Sample, claims: Claims) -> str:
         """The gap as a sentence."""
         one, other = int(claims.gap.group[0, 0]), int(claims.gap.other[0, 0])
-        ends = [row[f"{end}_simultaneous"] / 100 for end in ("low", "high")]
+        by = [row[f"{end}_simultaneous"] / 100 for end in ("low", "high")]
         low, high = rate_interval(part, row.get("level", self.design.confidence.level))
         rates = [percent(part.rate[0, g], low[0, g], high[0, g]) for g in (one, other)]
         within = row["verdict"] == Verdict.WITHIN
-        held = f"surely below {bounds(ends[1], ends[1]).split(' ')[0]}" if within else bounds(*ends)
+        held = f"surely below {bounds(by[1], by[1]).split(' ')[0]}" if within else bounds(*by)
         # without any event there is no ratio, and the difference alone is judged
         binds = part.events.any()
         ratio = self.design.confidence.margin(_FAMILY[metric]).ratio if binds else None
@@ -265,7 +266,7 @@ class Alarms:
         return (
             f"At {row['condition']} of '{self.probe.task}', of {self._among(metric)} "
             f"{rates[0]} % of {row['attribute']} {row['group']} raise an alarm and {rates[1]} % of "
-            f"{row['other']}: {_apart(percent(row['value'] / 100, *ends))}{_times(claims)} "
+            f"{row['other']}: {_apart(percent(row['value'] / 100, *by))}{_times(claims)} "
             f"({100 * self.design.confidence.level:.0f} % bounds {held}{_surely(claims, ratio)}); "
             f"{_against(row, claims, ratio)}{never}."
         )
@@ -292,8 +293,7 @@ class Alarms:
         c = self.design.confidence
         gained, lost = (pick_questions(sample, slice(q, q + 1)) for q in (2, 3))
         each = float(bonferroni_level(c.level, size))
-        ends = [change_interval(gained, lost, level=level) for level in (c.level, each)]
-        (low, high), all_ends = ([100 * float(v[0, 0]) for v in pair] for pair in ends)
+        alone, together = (change_interval(gained, lost, level=level) for level in (c.level, each))
         margin = 100 * c.margin(DEFAULT_FAMILY).difference
         status, reason = self._standing(gained)
         row = self._row(CHANGE[metric], point.condition, EVERYONE) | {
@@ -301,10 +301,7 @@ class Alarms:
             "unit": "points",
             **gained.counted(0, 0),
             "value": 100 * float(sample.rate[1, 0] - sample.rate[0, 0]),
-            "low": low,
-            "high": high,
-            "low_simultaneous": all_ends[0],
-            "high_simultaneous": all_ends[1],
+            **ends(*alone, *together, at=(0, 0), unit=100),
             "margin": margin,
             "margin_family": DEFAULT_FAMILY,
             "harm": _HARM[metric],
@@ -317,13 +314,13 @@ class Alarms:
         }
         if row["status"] != OK:
             return row
-        row["verdict"] = str(verdicts(all_ends[0], all_ends[1], margin))
+        low, high = row["low_simultaneous"], row["high_simultaneous"]
+        row["verdict"] = str(verdicts(low, high, margin))
         after, before = (100 * sample.rate[q, 0] for q in (1, 0))
         told = (
             f"At {point.condition} of '{self.probe.task}', {after:.0f} % of {row['n']:,} "
             f"{self._among(metric)} raise an alarm, and {before:.0f} % of the same through a plain "
-            f"camera: {row['value']:+z.0f} points ({100 * c.level:.0f} % simultaneous bounds "
-            f"{all_ends[0]:+z.0f} to {all_ends[1]:+z.0f})"
+            f"camera: {row['value']:+z.0f} points ({simultaneous(row, '+z.0f', level=c.level)})"
         )
         said = Verdict(row["verdict"]).against(f"{margin:g} points", EITHER_WAY)
         return row | {"statement": f"{told}; {said}."}
@@ -345,17 +342,14 @@ class Alarms:
             part = pick_groups(sample, at)
             status, reason = self._standing(part)
             each = float(bonferroni_level(c.level, len(at) * self.grid.size))
-            (low, high), all_ends = rate_interval(part, c.level), rate_interval(part, each)
+            all_bounds = *rate_interval(part, c.level), *rate_interval(part, each)
             for q, threshold in enumerate(self.grid):
                 for g, place in enumerate(at):
                     yield self._row(CURVE[metric], at_threshold(threshold), attribute) | {
                         "group": str(groups.index[place][1]),
                         **part.counted(q, g),
                         "value": float(part.rate[q, g]),
-                        "low": float(low[q, g]),
-                        "high": float(high[q, g]),
-                        "low_simultaneous": float(all_ends[0][q, g]),
-                        "high_simultaneous": float(all_ends[1][q, g]),
+                        **ends(*all_bounds, at=(q, g)),
                         "family": f"{self.probe.task}, {metric} over thresholds, by {attribute}",
                         "family_size": len(at) * self.grid.size,
                         "method": f"among {self._among(metric)}, Bonferroni",

@@ -9,7 +9,7 @@ import pandas as pd
 
 from audit.core.evidence import each
 from audit.core.page import Markdown
-from audit.core.rows import Fields, Record
+from audit.core.rows import Fields, Record, having
 from audit.core.rundir import Run
 from audit.core.tables import EVERYONE, EXCEEDS, OK, UNDEFINED
 from audit.probes.alarms.figures import alarm_curves, roc_curves
@@ -51,26 +51,11 @@ def tell(run: Run) -> Sequence[Block]:
     return [*scope, _WHAT, *parts] if parts else ()
 
 
-_WHAT: Final = Markdown(
-    """\
-**How many alarms are false, and for whom?** There is an alarm where the score of the alarm's labels
-is at or above a threshold.
-
-- **False alarm rate**: of what shows *no* event, the share that raises an alarm. High is worse for
-  whoever is shown: people are watched, stopped or searched for it. **Detection rate**: of what
-  *shows* an event, the share that raises one. Low is worse for whoever needed help.
-- Each rate is among one sort only, so the share of events in these pictures moves neither. How many
-  alarms are *right* does depend on that share: it is stated for the place of use, never read off
-  the data.
-- A threshold that was chosen for a wanted rate was chosen on one half of the subjects, drawn by
-  lot; its rates are those of the other half.
-- Bounds of gaps hold for all pairs of groups and all operating points of an attribute at once, the
-  bands of curves for all groups and thresholds."""
-)
+_WHAT: Final = Markdown.beside(__file__)
 
 
 def _of_task(run: Run, name: str, probe: Fields) -> Part:
-    rows = run.measures[run.measures["task"] == name]
+    rows = having(run.measures, task=name)
     attributes = [a for a in dict.fromkeys(rows["attribute"]) if a != EVERYONE]
     single = [a for a in attributes if " x " not in a]
     lead = _lead(rows, [a for a in single if a != probe.get("truth")] or single)
@@ -123,7 +108,7 @@ def _lead(rows: pd.DataFrame, single: Sequence[str]) -> str | None:
 
 def _thresholds(rows: pd.DataFrame) -> Markdown:
     """Each operating point, and the rates of everyone there."""
-    everyone = {(r.condition, r.metric): r for r in each(rows[rows["attribute"] == EVERYONE])}
+    everyone = {(r.condition, r.metric): r for r in each(having(rows, attribute=EVERYONE))}
     titles = {m: f"{t}, everyone" for m, t in _RATES.items() if m in {m for _, m in everyone}}
 
     def rate(condition: str, metric: str) -> str:
@@ -136,7 +121,7 @@ def _thresholds(rows: pd.DataFrame) -> Markdown:
             "Threshold": "none" if row.status == UNDEFINED else at(row, in_words(row.value)),
             **{title: rate(row.condition, metric) for metric, title in titles.items()},
         }
-        for row in each(rows[rows["metric"] == THRESHOLD])
+        for row in each(having(rows, metric=THRESHOLD))
     )
 
 
@@ -145,7 +130,7 @@ def _remarks(rows: pd.DataFrame) -> Iterator[Block]:
     for row in each(rows[(rows["metric"] == THRESHOLD) & (rows["reason"] != "")]):
         none = "nothing can be judged, since " if row.status == UNDEFINED else ""
         yield said("At {point}: {none}{why}.", point=row.condition, none=none, why=row.reason)
-    for row in each(rows[rows["metric"] == CUT_SHORT]):
+    for row in each(having(rows, metric=CUT_SHORT)):
         cut, of = f"{row.value:,.0f}", f"{row.n:,}"
         told = "{cut} of {of} clips lost a picture that was set aside, and are in no rate."
         yield said(told, cut=cut, of=of)
@@ -235,10 +220,10 @@ def _price(rows: pd.DataFrame, attribute: str) -> Markdown:
     for condition, here in curves.groupby("condition", sort=False):
         line: dict[str, object] = {"Threshold": str(condition).split()[-1]}
         for metric in metrics:
-            of = here[here["metric"] == CURVE[metric]]
-            (everyone,) = each(of[of["attribute"] == EVERYONE])
+            of = having(here, metric=CURVE[metric])
+            (everyone,) = each(having(of, attribute=EVERYONE))
             line[f"{_RATES[metric]}, everyone"] = _rate(everyone)
-            groups = of[of["attribute"] == attribute]
+            groups = having(of, attribute=attribute)
             line[f"{_WORST[metric]}, by {attribute}"] = _worst(groups, metric == DETECTED)
         lines.append(line)
     return table(sorted(lines, key=lambda line: float(str(line["Threshold"])), reverse=True))
@@ -246,7 +231,7 @@ def _price(rows: pd.DataFrame, attribute: str) -> Markdown:
 
 def _worst(groups: pd.DataFrame, fewest: bool) -> str | Markdown:
     """The group that pays most, of those with enough to compare."""
-    enough = groups[groups["status"] == OK].sort_values("value", kind="stable")
+    enough = having(groups, status=OK).sort_values("value", kind="stable")
     if len(enough) < 2:
         return "too few of its groups"
     few = len(groups) - len(enough)
@@ -259,7 +244,7 @@ def _worst(groups: pd.DataFrame, fewest: bool) -> str | Markdown:
 
 def curves_of(run: Run, task: str) -> tuple[list[str], list[str]]:
     """The points of a task's curves, as conditions, rising; and by which attributes they are."""
-    rows = run.measures[run.measures["task"] == task]
+    rows = having(run.measures, task=task)
     rows = rows[rows["metric"].isin(CURVE.values())]
     points = sorted(dict.fromkeys(rows["condition"]), key=threshold_of)
     return points, [a for a in dict.fromkeys(rows["attribute"]) if a != EVERYONE]
@@ -267,13 +252,13 @@ def curves_of(run: Run, task: str) -> tuple[list[str], list[str]]:
 
 def chosen_on_half(run: Run, task: str) -> list[str]:
     """Operating points whose threshold was chosen on half of the subjects."""
-    rows = run.measures[(run.measures["task"] == task) & (run.measures["metric"] == THRESHOLD)]
+    rows = having(run.measures, task=task, metric=THRESHOLD)
     return list(rows.loc[(rows["n"] > 0) & (rows["status"] == OK), "condition"])
 
 
 def rates_at(run: Run, task: str, condition: str, attribute: str) -> Markdown:
     """Every group's rates at one point of the curves, everyone last."""
-    rows = run.measures[(run.measures["task"] == task) & (run.measures["condition"] == condition)]
+    rows = having(run.measures, task=task, condition=condition)
     rows = rows[rows["metric"].isin(CURVE.values())]
     cells = {
         (r.group, r.metric): r for r in each(rows[rows["attribute"].isin([attribute, EVERYONE])])
@@ -312,7 +297,7 @@ def _by(rows: pd.DataFrame, probe: Fields, attribute: str) -> list[Block]:
         | {title: rate_in_words(cells[condition, group, m]) for m, title in titles.items()}
         for condition, group in dict.fromkeys(key[:2] for key in cells)
     )
-    gaps = [_gaps(rows[rows["attribute"] == attribute])] if " x " in attribute else []
+    gaps = [_gaps(having(rows, attribute=attribute))] if " x " in attribute else []
     return [rates, *gaps, *work_blocks(rows, probe, attribute)]
 
 

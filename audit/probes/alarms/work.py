@@ -12,7 +12,7 @@ import pandas as pd
 from audit.core.digits import percent
 from audit.core.evidence import each
 from audit.core.page import Markdown
-from audit.core.rows import Fields, Record
+from audit.core.rows import Fields, Record, having
 from audit.core.rundir import Run
 from audit.core.tables import EVERYONE, OK
 from audit.core.verdicts import Verdict
@@ -78,7 +78,7 @@ def work_blocks(rows: pd.DataFrame, probe: Fields, attribute: str) -> Iterator[B
             p=f"{100 * work['prevalence']:g} %",
             cameras=cameras_of(work),
         )  # fmt: skip
-        hourly = found[found["metric"] == PER_HOUR]
+        hourly = having(found, metric=PER_HOUR)
         for row in each(hourly[hourly["value"].notna()]):
             yield said(
                 "At {point}: {all} alarms an hour over {cameras}.",
@@ -109,11 +109,11 @@ def alarms_at_work(run: Run) -> Markdown:
     """A sentence an operating point with a workload: how many alarms, how many right, of whom."""
     lines = []
     for task, probe in asked_alarms(run):
-        rows = run.measures[run.measures["task"] == task]
-        hourly = rows[(rows["metric"] == PER_HOUR) & (rows["attribute"] == EVERYONE)]
+        rows = having(run.measures, task=task)
+        hourly = having(rows, metric=PER_HOUR, attribute=EVERYONE)
         for row in each(hourly[hourly["value"].notna()]):
             if ", " not in row.condition:  # what poor footage costs is told by findings of its own
-                here = rows[rows["condition"] == row.condition]
+                here = having(rows, condition=row.condition)
                 lines.append(_at_work(task, probe["workload"], row, here))
     return Markdown("\n".join(f"- {line}" for line in lines))
 
@@ -124,7 +124,7 @@ def _at_work(task: str, work: Fields, hourly: Record, rows: pd.DataFrame) -> Mar
     if not hourly.value:
         told = "At {point}: no alarm was raised; up to {high} an hour over {cameras} are possible."
         return said(told, point=point, high=high, cameras=cameras)
-    (reviews,) = each(rows[(rows["metric"] == REVIEWS) & (rows["attribute"] == EVERYONE)])
+    (reviews,) = each(having(rows, metric=REVIEWS, attribute=EVERYONE))
     looked = f"{in_numbers(reviews.value)} looked at for each right one"
     return said(
         "At {point}: {all} alarms an hour over {cameras} ({low} to {high}), {right}. {whom}",
@@ -136,12 +136,12 @@ def _at_work(task: str, work: Fields, hourly: Record, rows: pd.DataFrame) -> Mar
 
 def _of_whom(rows: pd.DataFrame) -> str:
     """Whose false alarms they are: the groups of the surest gap."""
-    gaps = rows[(rows["metric"] == GAP[FALSE_ALARMS]) & (rows["status"] == OK)]
+    gaps = having(rows, metric=GAP[FALSE_ALARMS], status=OK)
     gaps = gaps[~gaps["attribute"].str.contains(" x ", regex=False)]
     if gaps.empty:
         return "Whose false alarms they are can't be told: no two groups can be compared."
     gap = each(gaps.sort_values(["low_simultaneous", "value"], kind="stable"))[-1]
-    rates = rows[(rows["metric"] == FALSE_ALARMS) & (rows["attribute"] == gap.attribute)]
+    rates = having(rows, metric=FALSE_ALARMS, attribute=gap.attribute)
     told = {r.group: f"{percent(r.value, r.low, r.high)} %" for r in each(rates)}
     return (
         f"Without an event, {told[gap.group]} of {gap.attribute} {gap.group} raise a false alarm "
@@ -154,9 +154,8 @@ def counted_together(run: Run) -> str:
     tasks: dict[int, list[str]] = {}
     for task, probe in asked_alarms(run):
         if probe.get("together"):
-            rows = run.measures[run.measures["task"] == task]
-            rows = rows[rows["attribute"] == EVERYONE]
-            counted = (rows.loc[rows["metric"] == CURVE[m], "n"] for m in _SORTS)
+            rows = having(run.measures, task=task, attribute=EVERYONE)
+            counted = (having(rows, metric=CURVE[m])["n"] for m in _SORTS)
             tasks.setdefault(sum(int(n.max()) for n in counted if len(n)), []).append(f"'{task}'")
     told = (
         f"{', '.join(names)} count{'s' if len(names) == 1 else ''} {n:,} clips that these pictures "

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 
 from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest
-from audit.core.rows import Record, Row
+from audit.core.rows import Record, Row, having
 from audit.core.rundir import Run
 from audit.core.tables import ENSEMBLE, OK, REST
 from audit.core.verdicts import size_bounds
@@ -48,16 +48,16 @@ def associations_of(run: Run, task: str) -> pd.DataFrame:
     Raises:
         InputError: the run has no such task with associations.
     """
-    every = run.measures[run.measures["probe"] == "association"]
-    rows = every[every["task"] == task]
+    every = having(run.measures, probe="association")
+    rows = having(every, task=task)
     if rows.empty:
         known = suggest(task, every["task"].unique())
         raise InputError(sentence(f"{run.name}: no associations of '{task}'", known))
-    d = rows[rows["metric"] == "effect_size"]
+    d = having(rows, metric="effect_size")
     single = d[d["condition"] != ENSEMBLE].groupby(_SAME)["value"].agg(["min", "max"])
     single = single.set_axis(["lowest", "highest"], axis=1)
-    beside = rows[rows["metric"] == "difference_of_means"].set_index(_SAME)["value"]
-    found = d[d["condition"] == ENSEMBLE].join(single, on=_SAME)
+    beside = having(rows, metric="difference_of_means").set_index(_SAME)["value"]
+    found = having(d, condition=ENSEMBLE).join(single, on=_SAME)
     found = found.join(beside.rename("difference"), on=_SAME)
     ends = found["low_simultaneous"].to_numpy(), found["high_simultaneous"].to_numpy()
     found = found.assign(sure=size_bounds(*ends)[0], size=found["value"].abs())
@@ -73,7 +73,7 @@ def effect_sizes(run: Run, task: str) -> Figure:
         InputError: no such task, or nothing of it could be compared.
     """
     found = associations_of(run, task)
-    usable = found[found["status"] == OK]
+    usable = having(found, status=OK)
     if usable.empty:
         reason = str(found["reason"].iloc[0])
         raise InputError(sentence(f"{run.name}: '{task}' could not be compared: {reason}"))

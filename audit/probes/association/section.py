@@ -11,12 +11,12 @@ import pandas as pd
 
 from audit.core.evidence import each
 from audit.core.page import Markdown
-from audit.core.rows import Record
+from audit.core.rows import Record, having
 from audit.core.rundir import Run
 from audit.core.tables import EXCEEDS, OK, REST, WITHIN
 from audit.core.verdicts import Verdict
 from audit.probes.association.figures import associations_of, effect_sizes
-from audit.probes.association.probe import AT_ODDS
+from audit.probes.association.names import AT_ODDS
 from audit.probes.kit.blocks import Block, Folded, Part, Picture, Section, probe_would, said
 from audit.probes.kit.cells import MOST_ROWS, NBSP, p_value, table, with_rest
 from audit.probes.kit.measures_section import measure_cells
@@ -30,34 +30,13 @@ def tell(run: Run) -> Sequence[Block]:
     return [_WHAT, *parts] if parts else ()
 
 
-_WHAT: Final = Markdown(
-    """\
-Does the model put pictures of one group closer to some words than pictures of others? Every picture
-has one number: its cosine similarity to a word, or its mean similarity to some words **less** that
-to others. Groups are compared by the mean of that number.
-
-- **d** is the difference of the two means in units of the standard deviation over all pictures
-  compared. 0: no difference. Cohen called 0.2 small, 0.5 medium and 0.8 large. Of two groups of one
-  size d can't be above about 2; of a group that is a tenth of the pictures against all others, 3.3.
-- d says how well the two sets are **told apart**, not how far apart they are. Where similarities
-  are all nearly equal, a difference too small to change any choice has a large d. So the
-  **difference of cosines** stands beside it: compare it with that of other words, or another model,
-  before making much of d.
-- **Bounds** are over the choice of people: other people of the same groups. They hold for all
-  comparisons and words of one attribute at once, and the verdict holds them against the margin.
-  They say nothing of other words: whether these words stand for what they are meant to is a
-  judgement.
-- **By chance**: where d lies when whole subjects are dealt anew to the two sets. **p** is the share
-  of deals in which the difference of means, over its standard error, is at least as far out: sets
-  of other sizes that vary more or less are not taken for a difference. **q** is p adjusted for all
-  comparisons and words of the attribute (Holm). Verdicts rest on bounds, never on q."""
-)
+_WHAT: Final = Markdown.beside(__file__)
 
 
 def _of_task(run: Run, task: Task) -> Part:
     """What was found in a sentence, the figure, and the numbers behind it."""
     found = associations_of(run, task.name)
-    usable = found[found["status"] == OK]
+    usable = having(found, status=OK)
     told = found[found["statement"] != ""]
     blocks: list[Block] = [_counted(usable), *_coarse(usable), *_at_odds(usable)]
     if len(usable):
@@ -94,7 +73,7 @@ def _coarse(usable: pd.DataFrame) -> Iterator[Markdown]:
     least = usable["smallest_p"] * usable["family_size"]
     coarse = usable[least > 1 - usable["level"]]
     for attribute in dict.fromkeys(coarse["attribute"]):
-        rows = coarse[coarse["attribute"] == attribute]
+        rows = having(coarse, attribute=attribute)
         size = int(rows["family_size"].iloc[0])
         of = f", which Holm over {size} makes {p_value(min(1.0, least[rows.index].min()))}"
         yield said(
@@ -123,7 +102,7 @@ def _at_odds(usable: pd.DataFrame) -> Iterator[Markdown]:
 
 def _leading(task: Task, told: pd.DataFrame, usable: pd.DataFrame) -> Iterator[Block]:
     """The comparison told of every attribute and word, then the surest of all."""
-    told = told[told["status"] == OK]
+    told = having(told, status=OK)
     yield Markdown(
         "For every attribute and word, the surest comparison that exceeds the margin or, where "
         "none does, the one whose bounds reach furthest:"

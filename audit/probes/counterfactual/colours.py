@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from audit.core.arrays import Floats
-from audit.data.corruptions import light
+from audit.data.light import light
 
 #: the middle of a picture, as shares of its sides
 _MIDDLE: Final = (0.3, 0.7)

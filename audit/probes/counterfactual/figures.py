@@ -18,10 +18,10 @@ from audit.core.arrays import Floats
 from audit.core.errors import InputError, sentence
 from audit.core.evidence import each
 from audit.core.registry import suggest
-from audit.core.rows import Record
+from audit.core.rows import Record, having
 from audit.core.rundir import Run
 from audit.core.tables import OK
-from audit.probes.counterfactual.probe import (
+from audit.probes.counterfactual.names import (
     COLOUR,
     DEMOGRAPHIC,
     DISTANCE,
@@ -60,8 +60,8 @@ def of_counterfactual(run: Run, task: str) -> pd.DataFrame:
     Raises:
         InputError: the run has no such task with measures.
     """
-    rows = run.measures[run.measures["probe"] == "counterfactual"]
-    found = rows[rows["task"] == task]
+    rows = having(run.measures, probe="counterfactual")
+    found = having(rows, task=task)
     if found.empty:
         told = f"{run.name}: no families of pictures were compared for '{task}'"
         raise InputError(sentence(told, suggest(task, rows["task"].unique())))
@@ -78,7 +78,7 @@ def kinds_of(rows: pd.DataFrame) -> list[tuple[str, str]]:
 
 def row_of(rows: pd.DataFrame, metric: str, kind: str, label: str = "", where: str = "") -> Any:
     """The one row of a kind of change, columns as attributes; None where there is none."""
-    found = rows[(rows["metric"] == metric) & (rows["group"] == kind) & (rows["label"] == label)]
+    found = having(rows, metric=metric, group=kind, label=label)
     roles = [f"{role}, {where}" if where else role for role in (DEMOGRAPHIC, NUISANCE)]
     found = found[found["condition"].isin(roles)]
     return next(iter(each(found)), None)
@@ -134,7 +134,7 @@ def _draw(axis: Axes, y: int, row: Record, role: str) -> None:
 
 def _limit(axis: Axes, rows: pd.DataFrame, metric: str) -> None:
     """Not so wide that one change whose bounds are loose hides all others."""
-    shown = rows[(rows["metric"] == metric) & (rows["label"] == "")]
+    shown = having(rows, metric=metric, label="")
     most = float(shown["value"].max())
     bounds = float(shown["high_simultaneous"].max())
     axis.set_xlim(0, 1.08 * min(bounds, 3 * most) if bounds > 0 else None)

@@ -10,12 +10,12 @@ import pandas as pd
 
 from audit.core.evidence import each
 from audit.core.page import MARKS, Markdown
-from audit.core.rows import Record
+from audit.core.rows import Record, having
 from audit.core.rundir import Run
 from audit.core.tables import EXCEEDS, INCONCLUSIVE, OK, WITHIN
 from audit.core.verdicts import size_bounds
 from audit.probes.counterfactual import figures
-from audit.probes.counterfactual.probe import (
+from audit.probes.counterfactual.names import (
     CHANGE,
     COLOUR,
     DISTANCE,
@@ -47,24 +47,7 @@ def tell(run: Run) -> Sequence[Block]:
     return [_WHAT, *parts] if parts else ()
 
 
-_WHAT: Final = Markdown(
-    """\
-Each family of pictures has one original, and others in which **one thing was changed**. Changes of
-who is shown are *demographic*; those of light, pose, background and the like are *nuisances*: a
-label should not depend on them either, and they say how easily this model is moved at all.
-
-- **Choices that change**: the share of changed pictures for which another label is chosen than for
-  the original of the family. Where labels are nearly tied, a small change of scores is enough.
-- **How far scores move**: the change of the similarity (cosine) of picture and label. It does not
-  depend on the other labels, and a change of c multiplies the label's odds against one that stays
-  by exp(logit scale × c). The margin is the suite's ratio, told as a cosine.
-- **A larger step moves more**, whatever it is a step of. So each change stands beside the size of
-  its step, where the data set says it, and its distance from the original: in the embedding (1 less
-  the cosine of both), and in colour (CIE 1976, point by point; about 2 is just seen). Kinds of
-  change are ranked only for each unit of such a distance, never without.
-- A family is one observation: bounds come from how families differ, and those of one table hold
-  together. Nothing here is about people or changes that the families do not show."""
-)
+_WHAT: Final = Markdown.beside(__file__)
 
 
 def _of_task(run: Run, task: Task) -> Part:
@@ -88,11 +71,11 @@ def _of_task(run: Run, task: Task) -> Part:
 
 
 def _asked(rows: pd.DataFrame, task: Task) -> Markdown:
-    (families,) = each(rows[rows["metric"] == FAMILIES])
+    (families,) = each(having(rows, metric=FAMILIES))
     labels = [label["text"] for label in task.label_sets[0]["labels"]]
     listed = ", ".join(f"‘{text}’" for text in labels[:8])
     more = f" and {len(labels) - 8} more" if len(labels) > 8 else ""
-    left = rows[(rows["metric"] == FLIPS) & (rows["status"] == "not_asked")]["group"]
+    left = having(rows, metric=FLIPS, status="not_asked")["group"]
     return said(
         "{n} families, {pairs} pairs of an original and a changed picture{lost}; {labels} labels: "
         "{listed}{more}.{left}",
@@ -108,7 +91,7 @@ def _asked(rows: pd.DataFrame, task: Task) -> Markdown:
 
 def _against_nuisances(rows: pd.DataFrame) -> Sequence[Block]:
     """Flip rates of each demographic change less those of every nuisance, in points."""
-    apart = rows[rows["metric"] == MORE_FLIPS]
+    apart = having(rows, metric=MORE_FLIPS)
     if apart.empty:
         return [said("No nuisance was named to compare with.")]
     others = sorted(dict.fromkeys(apart["other"]), key=lambda other: other != POOLED)
@@ -211,7 +194,7 @@ def _every_label(rows: pd.DataFrame) -> Folded:
 def _towards(rows: pd.DataFrame) -> Sequence[Block]:
     """Mean signed changes towards what a picture was changed to; the largest first."""
     found = rows[(rows["metric"] == CHANGE) & rows["condition"].str.startswith(TOWARDS)]
-    found = found[found["status"] == OK].sort_values("p", kind="stable")
+    found = having(found, status=OK).sort_values("p", kind="stable")
     if found.empty:
         return ()
     shown = table(
@@ -231,7 +214,7 @@ def _towards(rows: pd.DataFrame) -> Sequence[Block]:
 
 def _slopes(rows: pd.DataFrame) -> Sequence[Block]:
     """Change of a score by size of the step."""
-    slopes = rows[(rows["metric"] == SLOPE) & (rows["status"] == OK)]
+    slopes = having(rows, metric=SLOPE, status=OK)
     if slopes.empty:
         return ()
     shown = table(
@@ -264,7 +247,7 @@ def _ranks(rows: pd.DataFrame) -> Folded:
     for which, name in per.items():
         where = f"per {which} distance"
         ranked = rows[(rows["metric"] == RANK) & rows["condition"].str.endswith(where)]
-        ranked = ranked[(ranked["label"] == "") & (ranked["status"] == OK)]
+        ranked = having(ranked, label="", status=OK)
         ranked = ranked.sort_values("value", kind="stable")
         if ranked.empty:
             blocks.append(said("No rank by distance {name}: no distance is known.", name=name))

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from audit.core.errors import InputError, sentence
+from audit.core.rows import having
 from audit.core.rundir import Run
 from audit.core.tables import EVERYONE, OK, UNDEFINED
 from audit.probes.identity.names import (
@@ -71,7 +72,7 @@ def error_rates(run: Run, task: str, attribute: str) -> Figure:
         figure = blank(1.9 + 0.32 * len(groups) * max(len(targets), 2) / 2)
         axes = np.atleast_1d(figure.subplots(1, len(panels), sharey=True))
         for axis, metric in zip(axes, panels, strict=True):
-            _draw_rates(axis, rows, found[found["metric"] == metric], groups, targets)
+            _draw_rates(axis, rows, having(found, metric=metric), groups, targets)
             axis.set_xlabel(_TOLD[metric])
         axes[0].set_yticks(range(len(groups)), [plain(g) for g in groups])
         axes[0].set_ylim(len(groups) - 0.5, -0.5)
@@ -92,10 +93,10 @@ def _draw_rates(
     axis: Axes, rows: pd.DataFrame, found: pd.DataFrame, groups: Sequence[str], targets: list[float]
 ) -> None:
     own = found[found["label"].isin([WITHIN, ""])]
-    across = found[found["label"] == ACROSS]
+    across = having(found, label=ACROSS)
     step = 0.62 / max(len(targets), 1)
     for t, target in enumerate(targets):
-        here = own[own["condition"] == at_target(target)]
+        here = having(own, condition=at_target(target))
         shift = (t - (len(targets) - 1) / 2) * step
         colour = _COLOURS[t % len(_COLOURS)]
         for row in here.itertuples():
@@ -104,10 +105,11 @@ def _draw_rates(
             axis.plot(ends, [y, y], color=colour, lw=1.3)
             fill = colour if row.status == OK else "white"
             axis.plot(x, y, _MARKS[t % 4], color=colour, mfc=fill, ms=6)
-        for y, x in _to_others(across[across["condition"] == at_target(target)], groups):
+        for y, x in _to_others(having(across, condition=at_target(target)), groups):
             axis.plot(max(x, 100 * _FLOOR), y + shift, "x", color=GREY, ms=5)
-        everyone = rows[(rows["attribute"] == EVERYONE) & (rows["condition"] == at_target(target))]
-        everyone = everyone[everyone["metric"] == found["metric"].iloc[0]]
+        everyone = having(
+            rows, attribute=EVERYONE, condition=at_target(target), metric=found["metric"].iloc[0]
+        )
         for value in everyone["value"]:
             axis.axvline(100 * max(value, _FLOOR), color=colour, lw=0.8, ls=":", zorder=0)
     if found["metric"].iloc[0] == FMR:
@@ -186,9 +188,9 @@ def det_curves(run: Run, task: str, attribute: str) -> Figure:
 
 def _curve(rows: pd.DataFrame, attribute: str, group: str) -> pd.DataFrame:
     """Both rates of a group by threshold, in percent; empty unless it has both."""
-    own = rows[(rows["attribute"] == attribute) & (rows["group"] == group)]
+    own = having(rows, attribute=attribute, group=group)
     one, other = (
-        own[own["metric"] == m].set_index("condition")["value"] for m in (DET_FMR, DET_FNMR)
+        having(own, metric=m).set_index("condition")["value"] for m in (DET_FMR, DET_FNMR)
     )
     both = pd.DataFrame({"fmr": 100 * one, "fnmr": 100 * other}).dropna()
     both["threshold"] = [float(c.split()[-1]) for c in both.index]
@@ -201,7 +203,7 @@ def _draw_curve(
     mark, colour = many_looks(i, of)
     colour, width = (INK, 1.8) if name == EVERYONE else (colour, 1.2)
     axis.plot(curve["fmr"], curve["fnmr"], color=colour, lw=width, marker=mark, ms=3.5)
-    thresholds = rows[rows["metric"] == THRESHOLD]["value"].dropna()
+    thresholds = having(rows, metric=THRESHOLD)["value"].dropna()
     for threshold in thresholds:
         if len(curve) > 1 and curve["threshold"].min() <= threshold <= curve["threshold"].max():
             x, y = (np.interp(threshold, curve["threshold"], curve[n]) for n in ("fmr", "fnmr"))
@@ -212,13 +214,13 @@ def _draw_curve(
 
 def of_task(run: Run, task: str) -> pd.DataFrame:
     """The measures of one task, but those of a watch list."""
-    rows = run.measures[run.measures["task"] == task]
+    rows = having(run.measures, task=task)
     return rows[~rows["metric"].isin([FPIR, TPIR, RANK_ONE])]
 
 
 def groups_of(rows: pd.DataFrame, attribute: str) -> list[str]:
     """The groups of an attribute, in their order."""
-    own = rows[(rows["attribute"] == attribute) & (rows["metric"] == FNMR)]
+    own = having(rows, attribute=attribute, metric=FNMR)
     return [g for g in dict.fromkeys(own["group"]) if g]
 
 

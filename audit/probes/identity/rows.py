@@ -44,6 +44,7 @@ from audit.probes.identity.ratios import (
     with_rests,
 )
 from audit.probes.kit.base import Design, Seen
+from audit.probes.kit.bounds import ends, simultaneous
 from audit.stats import error_rates, verification
 from audit.stats import faces as face_pairs
 from audit.stats.clustered import Sample, rate_interval
@@ -275,7 +276,7 @@ class Measured:
         """One cell at every target; a small group keeps its value and enters no comparison."""
         size = found.value.shape[1]
         each = float(bonferroni_level(self.half.design.confidence.level, size))
-        low, high = rate_interval(sample, each)
+        bounds = found.low, found.high, *rate_interval(sample, each)
         for t, target in enumerate(self.targets):
             status, reason = str(found.status[t, c]), str(found.reason[t, c])
             if few and status == OK:
@@ -284,10 +285,7 @@ class Measured:
             yield self._row(metric, target) | where | {
                 "unit": "share",
                 "value": float(found.value[t, c]),
-                "low": float(found.low[t, c]),
-                "high": float(found.high[t, c]),
-                "low_simultaneous": float(low[t, c]),
-                "high_simultaneous": float(high[t, c]),
+                **ends(*bounds, at=(t, c)),
                 "n": int(found.pairs[t, c]),
                 "events": int(found.events[t, c]),
                 "subjects": int(found.subjects[t, c]),
@@ -433,18 +431,17 @@ class Measured:
                 told = "too few people to establish so low a rate within groups and across them"
                 yield row | {"status": TOO_FEW, "reason": told}
                 continue
-            low, high = (float(v[t, 0]) for v in (found.ratio.low_all, found.ratio.high_all))
+            r, at = found.ratio, (t, 0)
             yield row | {
-                "value": float(found.ratio.value[t, 0]),
-                "low": float(found.ratio.low[t, 0]),
-                "high": float(found.ratio.high[t, 0]),
-                "low_simultaneous": low,
-                "high_simultaneous": high,
+                "value": float(r.value[at]),
+                **ends(r.low, r.high, r.low_all, r.high_all, at=at),
                 "n": int(both.n[t].sum()),
                 "events": int(both.events[t].sum()),
                 "subjects": int(both.subjects[t].max()),
                 "method": "log, max-T over subjects on both sides of a pair",
-                "verdict": str(verdicts(np.log(low), np.log(high), np.log(row["margin"]))),
+                "verdict": str(
+                    verdicts(np.log(r.low_all[at]), np.log(r.high_all[at]), np.log(row["margin"]))
+                ),
             }
 
     # ---- in words --------------------------------------------------------------------------------
@@ -453,8 +450,7 @@ class Measured:
         """What a finding says of the worst group."""
         margin, group = f"{row['margin']:g} times", row["group"]
         rate, overall = row["events"] / row["n"], row["events"] / row["n"] / row["value"]
-        ends = f"{row['low_simultaneous']:.2f} to {row['high_simultaneous']:.2f}"
-        level = f"{100 * self.half.design.confidence.level:.0f} % simultaneous bounds"
+        held = simultaneous(row, ".2f", level=self.half.design.confidence.level)
         said = Verdict(row["verdict"]).against(margin, "no group has {margin} the rate of all")
         of = {
             WORST_FMR: ("two people with", "pass for one", "all pairs within a group"),
@@ -464,7 +460,7 @@ class Measured:
         return (
             f"{self._at(target)}, {percent(rate)} of the pairs of {who} {self.attribute} {group} "
             f"({row['events']:,} of {row['n']:,}) {verb}: {row['value']:.2f} times the "
-            f"{percent(overall)} of {all_pairs} ({level} {ends}{by_chance(row)}"
+            f"{percent(overall)} of {all_pairs} ({held}{by_chance(row)}"
             f"{self._sittings(row['metric'])}); {said}."
         )
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from audit.core.evidence import each
 from audit.core.page import Markdown
-from audit.core.rows import Record
+from audit.core.rows import Record, having
 from audit.core.rundir import Run
 from audit.core.tables import EVERYONE, OK, UNDEFINED
 from audit.measure.abstention import rates_in
@@ -61,22 +61,7 @@ def tell(run: Run) -> Sequence[Block]:
     return [OUT_OF_SCOPE, A_FAILURE, _WHAT, *parts] if parts else ()
 
 
-_WHAT: Final = Markdown(
-    """\
-**Do two pictures show one person?** Two pictures *pass for one person* if their embeddings are at
-least as similar as a threshold.
-
-- **False match rate**: of pairs of pictures of *two* people, the share that passes. High is worse
-  for whoever is taken for somebody else. **False non-match rate**: of pairs of pictures of *one*
-  person (mated pairs), the share that does not pass.
-- The threshold is fixed on one half of the subjects, drawn by lot, so that a *target* share of
-  their pairs of two people passes; every rate is of the other half.
-- Two people of one group are commonly more alike than two people of two groups. So a group's false
-  match rate stands beside that of all groups' own pairs, and pairs across groups stand apart.
-- Pairs that share a person are not independent. Intervals allow for both people of a pair, and a
-  rate below 3 over the number of pairs that can be made without using anybody twice is *too few*:
-  it is not established that it is not 0."""
-)
+_WHAT: Final = Markdown.beside(__file__)
 
 
 def _of_identity(run: Run, task: Task) -> Part:
@@ -103,7 +88,7 @@ def _of_identity(run: Run, task: Task) -> Part:
 
 def _watch_list(run: Run, name: str) -> list[Block]:
     """Searches on a watch list by group of the person looked for, where there is one."""
-    rows = run.measures[run.measures["task"] == name]
+    rows = having(run.measures, task=name)
     rows = rates_in(rows[rows["metric"].isin([FPIR, TPIR, RANK_ONE])])
     if rows.empty:
         return []
@@ -149,7 +134,7 @@ def _for_curves(rows: pd.DataFrame, lead: str) -> str:
 
 def _thresholds(rows: pd.DataFrame) -> Markdown:
     """Where each threshold lies, and what it does to people who did not fix it."""
-    found = rows[rows["metric"] == THRESHOLD]
+    found = having(rows, metric=THRESHOLD)
     lines = [
         said("- Target {target}: {reason}.", target=_target(row.condition), reason=row.reason)
         for row in each(found[found["reason"] != ""])
@@ -159,7 +144,7 @@ def _thresholds(rows: pd.DataFrame) -> Markdown:
 
 
 def _threshold(row: Record, rows: pd.DataFrame) -> dict[str, object]:
-    others = rows[(rows["condition"] == row.condition) & (rows["attribute"] == EVERYONE)]
+    others = having(rows, condition=row.condition, attribute=EVERYONE)
     rates = {r.metric: r for r in each(others)}
     fixed = "–" if row.status == UNDEFINED else f"{row.value:.3f}"
     return {
@@ -224,7 +209,7 @@ def _untold(rows: pd.DataFrame, attributes: Sequence[str]) -> dict[tuple[str, st
     """Attributes by rate, reason and targets; the one group that has a rate stands with them."""
     at: dict[tuple[str, str, str], list[str]] = {}
     for attribute in attributes:
-        nothing = rows[(rows["attribute"] == attribute) & (rows["group"] == "")]
+        nothing = having(rows, attribute=attribute, group="")
         for row in each(nothing[(nothing["status"] != OK) & (nothing["metric"] != WITHIN_ACROSS)]):
             reason, _, only = row.reason.partition(" (only ")
             named = f"{attribute} (only {only}" if only else attribute
@@ -271,7 +256,7 @@ def _of_metric(rows: pd.DataFrame, attribute: str, metric: str) -> list[dict[str
     pairs, wrong = _HEADINGS[metric]
     lines: list[dict[str, object]] = []
     for group in [*groups_of(rows, attribute), EVERYONE]:
-        cells = {row.condition: row for row in each(own[own["group"] == group])}
+        cells = {row.condition: row for row in each(having(own, group=group))}
         if not cells:
             continue
         some = next(iter(cells.values()))
@@ -293,8 +278,9 @@ _HEADINGS: Final = {
 def _confusions(rows: pd.DataFrame, attribute: str) -> Markdown:
     """False match rate of every two groups at the first target."""
     targets = targets_of(rows)
-    own = rows[(rows["attribute"] == attribute) & (rows["metric"] == FMR)]
-    own = own[own["condition"] == (at_target(targets[0]) if targets else "")]
+    own = having(
+        rows, attribute=attribute, metric=FMR, condition=at_target(targets[0]) if targets else ""
+    )
     cells = {frozenset((row.group, row.other)): row for row in each(own)}
     groups = groups_of(rows, attribute)
     what = Markdown(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import pandas as pd
 
-from audit.core.rows import Fields, Row
+from audit.core.rows import Fields, Row, having
 from audit.core.tables import (
     EVERYONE,
     EXCEEDS,
@@ -23,6 +23,7 @@ from audit.core.verdicts import EITHER_WAY, Verdict, size_bounds
 from audit.measure.effects import condition_effects
 from audit.measure.measures import measured
 from audit.probes.kit.base import Design, Probe
+from audit.probes.kit.bounds import simultaneous
 
 if TYPE_CHECKING:
     from audit.data.labels import LabelSet
@@ -51,8 +52,7 @@ def accuracy_changes(effects: pd.DataFrame, told: Collection[str]) -> pd.DataFra
     are those of the errors' change in EFFECTS, the other way round. Of the conditions ``told`` a
     sentence is made.
     """
-    rows = effects[(effects["comparison"] == RATE) & (effects["attribute"] == EVERYONE)]
-    rows = rows[rows["metric"] == "misclassification"]
+    rows = having(effects, comparison=RATE, attribute=EVERYONE, metric="misclassification")
     return measured(
         {**_common(r), **_turned(r), "statement": _accuracy(r) if _is_told(r, told) else ""}
         for r in records(rows)
@@ -69,8 +69,7 @@ def gap_changes(
     is metric, label and attribute. Of the conditions ``told`` a sentence is made.
     """
     metric, label, attribute = question
-    rows = effects[(effects["comparison"] == WORST) & (effects["attribute"] == attribute)]
-    rows = rows[(rows["metric"] == metric) & (rows["label"] == label)]
+    rows = having(effects, comparison=WORST, attribute=attribute, metric=metric, label=label)
     return measured(
         {
             **_common(r),
@@ -135,9 +134,7 @@ def _scaled(row: Row) -> dict[str, float]:
 
 
 def _points(row: Row) -> str:
-    value, low, high = (row[n] for n in ("value", "low_simultaneous", "high_simultaneous"))
-    level = f"{100 * row['level']:.0f} % simultaneous bounds"
-    return f"{value:+z.0f} points ({level} {low:+z.0f} to {high:+z.0f})"
+    return f"{row['value']:+z.0f} points ({simultaneous(row, '+z.0f')})"
 
 
 def said_of_change(row: Fields) -> str:
@@ -159,7 +156,7 @@ def surest(rows: pd.DataFrame) -> int:
     """
     given = set(rows["verdict"])
     whole = next(v for v in (EXCEEDS, INCONCLUSIVE, WITHIN) if v in given)
-    among = rows[rows["verdict"] == whole]
+    among = having(rows, verdict=whole)
     sizes = size_bounds(*(among[f"{end}_simultaneous"].to_numpy(float) for end in ("low", "high")))
     return int(among.index[np.lexsort((among["value"].abs(), sizes[0]))[-1]])
 

@@ -19,7 +19,7 @@ from matplotlib.typing import ColorType
 
 from audit.core.characters import visible
 from audit.core.evidence import addresses, named
-from audit.core.rows import Record
+from audit.core.rows import Record, having
 from audit.core.tables import EXCEEDS, INCONCLUSIVE, OK, WITHIN
 
 WIDTH: Final = 8.6
@@ -173,7 +173,7 @@ def draw_curves(
     ``most``: as many as may be named, which decides their looks. ``unit``: what a threshold is
     multiplied by, 100 for percent. ``clip``: whether what lies outside the axes is cut off.
     """
-    for group, curve in rows[rows["status"] == OK].groupby("group", sort=False):
+    for group, curve in having(rows, status=OK).groupby("group", sort=False):
         curve = curve.sort_values("threshold")
         x = unit * curve["threshold"]
         y, low, high = (100 * curve[c] for c in ("value", "low", "high"))

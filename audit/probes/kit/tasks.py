@@ -8,7 +8,7 @@ from typing import Final
 
 import pandas as pd
 
-from audit.core.rows import Fields
+from audit.core.rows import Fields, having
 from audit.core.rundir import Run
 from audit.core.tables import EVERYONE
 
@@ -42,7 +42,7 @@ class Task:
 def tasks(run: Run) -> list[Task]:
     """The questions of a run in the suite's order."""
     told = run.rates[["task", "attribute", "metric"]].drop_duplicates()
-    return [_task(question, told[told["task"] == question["task"]]) for question in run.questions]
+    return [_task(question, having(told, task=question["task"])) for question in run.questions]
 
 
 def tasks_of(run: Run, kind: str) -> list[Task]:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from audit.core.errors import InputError, sentence
+from audit.core.rows import having
 from audit.core.rundir import Run
 from audit.core.tables import ENSEMBLE, UNDEFINED, UNKNOWN
 from audit.probes.kit.looks import blank, drawn_from, legend, many_looks, plain, styled, title
@@ -40,7 +41,7 @@ def learning_curves(run: Run, task: str, attribute: str) -> Figure:
         figure = blank(4.2)
         axis = figure.subplots()
         handles = [
-            _draw(axis, rows[rows["group"] == group], list(conditions), i, groups)
+            _draw(axis, having(rows, group=group), list(conditions), i, groups)
             for i, group in enumerate(groups)
         ]
         axis.set_xticks(range(len(conditions)), list(conditions.values()))
@@ -59,8 +60,8 @@ def learning_curves(run: Run, task: str, attribute: str) -> Figure:
 
 def accuracies(run: Run, task: str, attribute: str) -> pd.DataFrame:
     """The accuracies of a linear probe in every condition, of the groups of an attribute."""
-    rows = run.measures[(run.measures["task"] == task) & (run.measures["metric"] == ACCURACY)]
-    return rows[(rows["attribute"] == attribute) & (rows["label"] == "")]
+    rows = having(run.measures, task=task, metric=ACCURACY)
+    return having(rows, attribute=attribute, label="")
 
 
 def by_examples(rows: pd.DataFrame) -> dict[str, str]:

@@ -11,7 +11,7 @@ import scipy
 from pydantic import AfterValidator, Field
 
 from audit.core.errors import InputError, sentence
-from audit.core.rows import Row, Values
+from audit.core.rows import Row, Values, having
 from audit.core.tables import CHOICES, ENSEMBLE, MEASURES, NOT_ASKED, NOT_JUDGED
 from audit.data.dataset import Dataset
 from audit.measure.measures import measured
@@ -179,7 +179,7 @@ class Linear(Choice):
             design.confidence.min_group,
         )
         effects = changes(self, rows, self.labels, design)
-        effects = effects[effects["condition"] == ALL]
+        effects = having(effects, condition=ALL)
         single = [a for a in design.groups.attributes if " x " not in a]
         tables = [
             measured(self._accuracies(every, design), probe=self.kind, task=self.task),

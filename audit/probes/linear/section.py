@@ -11,7 +11,7 @@ import pandas as pd
 from audit.core.digits import percent
 from audit.core.evidence import each
 from audit.core.page import Markdown
-from audit.core.rows import Record
+from audit.core.rows import Record, having
 from audit.core.rundir import Run
 from audit.core.tables import EVERYONE, NOT_ASKED, OK, RATE, UNDEFINED, WORST
 from audit.probes.kit.blocks import Block, Folded, Part, Picture, Section, probe_would, said
@@ -28,22 +28,7 @@ def tell(run: Run) -> Sequence[Block]:
     return [Part("Zero-shot beside a linear probe", [_WHAT]), *parts] if parts else ()
 
 
-_WHAT: Final = Markdown(
-    """\
-**Is it the embedding, or the words?** Zero-shot asks the model through words. A **linear probe**
-is a logistic regression on the embeddings of pictures, taught on other people: each picture is
-judged by a classifier that saw no picture of the same subject. Where it is right more often, the
-embedding holds what the words do not reach; where it errs as unevenly, the unevenness is in the
-embedding, or in the pictures.
-
-- With few examples it matters which were drawn: numbers are means over draws, with bounds that
-  take that in. The penalty C is chosen among the examples that teach, never on those judged.
-- Changes are in points, after less before, of all examples against zero-shot; their bounds hold
-  for all numbers of examples at once. Effects with fewer examples are in `effects.parquet`, by
-  the first draw.
-- A classifier taught on these pictures is not what a user of the model would get without such
-  pictures."""
-)
+_WHAT: Final = Markdown.beside(__file__)
 
 
 def _of_task(run: Run, task: Task) -> Part:
@@ -70,10 +55,9 @@ def _of_task(run: Run, task: Task) -> Part:
 
 def _changes(run: Run, task: Task) -> Markdown:
     """Everyone's right labels, and the widest gap in errors by each attribute."""
-    rows = run.effects[(run.effects["task"] == task.name) & (run.effects["condition"] == ALL)]
-    rows = rows[(rows["metric"] == "misclassification") & (rows["status"] == OK)]
-    everyone = rows[(rows["comparison"] == RATE) & (rows["attribute"] == EVERYONE)]
-    gaps = rows[rows["comparison"] == WORST]
+    rows = having(run.effects, task=task.name, condition=ALL, metric="misclassification", status=OK)
+    everyone = having(rows, comparison=RATE, attribute=EVERYONE)
+    gaps = having(rows, comparison=WORST)
     lines = [_right(row) for row in each(everyone)] + [_gap(row) for row in each(gaps)]
     return table(lines)
 
@@ -130,8 +114,7 @@ def _accuracy(row: Record | None) -> str:
 
 
 def _spread(run: Run, task: Task, attribute: str) -> Markdown:
-    rows = run.measures[run.measures["task"] == task.name]
-    rows = rows[(rows["metric"] == SPREAD_OVER_DRAWS)]
+    rows = having(run.measures, task=task.name, metric=SPREAD_OVER_DRAWS)
     rows = rows[rows["attribute"].isin([attribute, EVERYONE]) & rows["value"].notna()]
     conditions = by_examples(rows)
     spread = {(r.group, r.condition): at(r, f"{100 * r.value:.1f}") for r in each(rows)}
@@ -144,8 +127,7 @@ def _spread(run: Run, task: Task, attribute: str) -> Markdown:
 
 def _untaught(run: Run, task: Task) -> Iterator[Markdown]:
     """Which labels had too few examples, by condition."""
-    rows = run.measures[(run.measures["task"] == task.name) & (run.measures["metric"] == ACCURACY)]
-    rows = rows[rows["status"] == NOT_ASKED]
+    rows = having(run.measures, task=task.name, metric=ACCURACY, status=NOT_ASKED)
     for condition, part in rows.groupby("condition", sort=False):
         labels = ", ".join(f"‘{label}’" for label in part["label"])
         yield said(

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 
 from audit.core.errors import InputError, sentence
 from audit.core.evidence import each
-from audit.core.rows import Record
+from audit.core.rows import Record, having
 from audit.core.rundir import Run
 from audit.core.tables import OK
 from audit.probes.kit.changes import ACCURACY_CHANGE, GAP_CHANGE
@@ -92,8 +92,8 @@ def short_names(conditions: Sequence[str] | pd.Series[str]) -> dict[str, str]:
 
 def _panels(rows: pd.DataFrame) -> dict[str, tuple[str, pd.DataFrame]]:
     """By task, heading and rows: gaps of tasks without truth first, then prices."""
-    usable = rows[rows["status"] == OK]
-    accuracy = usable[usable["metric"] == ACCURACY_CHANGE]
+    usable = having(rows, status=OK)
+    accuracy = having(usable, metric=ACCURACY_CHANGE)
     gaps = usable[usable["metric"] != ACCURACY_CHANGE]
     untold = gaps[~gaps["task"].isin(accuracy["task"])]
     found = {}

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Self, cast
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal, Self, cast
 
 import numpy as np
 import pandas as pd
@@ -178,7 +178,7 @@ class Mitigation(Choice):
         asked = {}
         for label in self.counter_labels:
             # an addition may be a label here, which the YAML of a classification can't say
-            add = cast(Any, (*self.add, label))
+            add = cast("tuple[str, ...]", (*self.add, label))
             one = Choice.model_construct(
                 kind=self.kind, label_set=self.label_set, add=add, templates=self.templates
             )

@@ -10,7 +10,7 @@ import pandas as pd
 from audit.core.digits import percent
 from audit.core.evidence import each
 from audit.core.page import MARKS, Markdown
-from audit.core.rows import Record
+from audit.core.rows import Record, having
 from audit.core.rundir import Run
 from audit.core.tables import CONDITION, EVERYONE, OK, RATE, WORST
 from audit.probes.kit.blocks import Block, Folded, Part, Picture, Section, said
@@ -32,26 +32,7 @@ def tell(run: Run) -> Sequence[Block]:
     return [_WHAT, *parts] if parts else ()
 
 
-_WHAT: Final = Markdown(
-    """\
-**What does a mitigation change, and what does it cost?** Subjects were dealt into two halves.
-What learns from pictures learned from the one; all numbers here, *before* included, are of the
-other.
-
-- A **projection** takes the prompts that name the protected groups out of the labels' embeddings,
-  or only the *differences* between those prompts. A **calibrated** one also draws together
-  prompts that say the same of different groups. Pictures stay as they are.
-- **Fewer dimensions** keeps those that say least of the attribute, of pictures and labels.
-  **Random dimensions** are as many, but any: what the one does that the other does not is owed to
-  the choice, the rest to having fewer.
-- A **counter-label** is one label more to choose from. It changes no other question.
-- Changes are in points, after less before: a gap below 0 has narrowed, right labels below 0 are
-  the **price**. Bounds hold for all mitigations of a task at once. ▲ is a change that
-  surely exceeds the margin, either way, ● one that is surely within it, ◇ one that is inconclusive.
-- The question whose gap is shown is the one with the widest gap in the half that teaches, not in
-  the half whose numbers these are: a gap chosen for its size would shrink by itself.
-- That a gap is gone does not say that the attribute is: other directions may carry it."""
-)
+_WHAT: Final = Markdown.beside(__file__)
 
 
 def _of_attribute(run: Run, attribute: str, tasks: Sequence[str]) -> Part:
@@ -75,9 +56,9 @@ def _gaps(rows: pd.DataFrame, effects: pd.DataFrame) -> pd.DataFrame:
     """The leading gap of each task in every mitigation, as EFFECTS has it."""
     lead = rows[rows["metric"] != ACCURACY_CHANGE].drop_duplicates("task")
     lead = lead.assign(metric=lead["metric"].map(_METRIC))
-    worst = effects[(effects["comparison"] == WORST) & (effects["status"] == OK)]
+    worst = having(effects, comparison=WORST, status=OK)
     found = worst[like(worst, lead, _QUESTION)]
-    truth = effects.loc[effects["metric"] == "misclassification", "task"]
+    truth = having(effects, metric="misclassification")["task"]
     without = found[~found["task"].isin(truth)]
     return without if len(without) else found
 
@@ -87,8 +68,8 @@ _QUESTION: Final = ["task", "metric", "label", "attribute"]
 
 def _prices(effects: pd.DataFrame) -> pd.DataFrame:
     """The change of everyone's errors in every task whose right answer is known."""
-    everyone = effects[(effects["comparison"] == RATE) & (effects["attribute"] == EVERYONE)]
-    return everyone[everyone["metric"] == "misclassification"]
+    everyone = having(effects, comparison=RATE, attribute=EVERYONE)
+    return having(everyone, metric="misclassification")
 
 
 def _lines(gaps: pd.DataFrame, prices: pd.DataFrame, names: dict[str, str]) -> Iterator[Markdown]:
@@ -177,8 +158,8 @@ def _price_cell(row: Record) -> str:
 
 def _others(effects: pd.DataFrame, gaps: pd.DataFrame) -> pd.DataFrame:
     """Gaps of other questions or attributes whose change is surely not 0: widened ones first."""
-    rows = effects[(effects["comparison"] == WORST) & (effects["status"] == OK)]
-    with_truth = rows["task"].isin(rows.loc[rows["metric"] == "misclassification", "task"])
+    rows = having(effects, comparison=WORST, status=OK)
+    with_truth = rows["task"].isin(having(rows, metric="misclassification")["task"])
     # where the right label is known, that its choices differ by group is what was asked
     rows = rows[~with_truth | (rows["metric"] == "misclassification")]
     rows = rows[~like(rows, gaps, _QUESTION)]

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field
 
 from audit.core.arrays import Floats, Integers
 from audit.core.errors import InputError, sentence
-from audit.core.rows import Array, Row, Values
+from audit.core.rows import Array, Row, Values, having
 from audit.core.tables import (
     CHOICES,
     ENSEMBLE,
@@ -29,6 +29,7 @@ from audit.measure.measures import measured
 from audit.measure.metrics import DEFAULT_FAMILY, rates, tally
 from audit.measure.prompts import ensemble
 from audit.probes.kit.base import Design, Probe, Seen, Texts, require_column
+from audit.probes.kit.bounds import ends, simultaneous
 from audit.probes.kit.choice import TIE
 from audit.stats.scoring import Scoring
 from audit.stats.significance import bonferroni_level
@@ -237,7 +238,7 @@ class Naming(Probe):
         counted = tally(rows, _CHOSEN, design.groups, metrics=["misclassification"])
         each = float(bonferroni_level(c.level, len(self.sizes)))
         alone, together = (
-            {r["condition"]: r for r in records(found[found["attribute"] == EVERYONE])}
+            {r["condition"]: r for r in records(having(found, attribute=EVERYONE))}
             for found in (rates(counted, level, c.min_group) for level in (c.level, each))
         )
         subjects = seen.column("cluster_id").astype(str).to_numpy()
@@ -261,12 +262,11 @@ class Naming(Probe):
         margin = f"{100 * row['margin']:g} points"
         said = Verdict(row["verdict"]).against(f"{margin} from chance")
         invented = "" if self.names else " (the names are invented, so chance is all there can be)"
-        low, high = (100 * row[f"{end}_simultaneous"] for end in ("low", "high"))
         return (
             f"Offered {size:,} candidate names, the model gives {100 * row['value']:.1f} % of "
-            f"{row['n']:,} pictures the right one ({100 * level:.0f} % simultaneous bounds "
-            f"{low:.1f} to {high:.1f} %), and {100 * row['null_mean']:.1f} % if names are dealt to "
-            f"subjects by chance{invented}: {said}."
+            f"{row['n']:,} pictures the right one ({simultaneous(row, '.1f', 100, level)} %), "
+            f"and {100 * row['null_mean']:.1f} % if names are dealt to subjects by "
+            f"chance{invented}: {said}."
         )
 
 
@@ -374,10 +374,7 @@ def _beside(alone: Row, together: Row, null: Floats, size: int) -> Row:
         **{name: alone[name] for name in ("n", "subjects", "status", "reason")},
         "events": alone["n"] - alone["events"],
         "value": value,
-        "low": 1 - alone["high"],
-        "high": 1 - alone["low"],
-        "low_simultaneous": 1 - together["high"],
-        "high_simultaneous": 1 - together["low"],
+        **ends(*(1 - row[end] for row in (alone, together) for end in ("high", "low"))),
         "null_mean": float(null.mean()),
         "null_low": float(np.quantile(null, 0.025)),
         "null_high": float(np.quantile(null, 0.975)),

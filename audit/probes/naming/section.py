@@ -8,7 +8,7 @@ from typing import Final
 
 from audit.core.evidence import each
 from audit.core.page import Markdown
-from audit.core.rows import Record
+from audit.core.rows import Record, having
 from audit.core.rundir import Run
 from audit.core.tables import ENSEMBLE
 from audit.probes.kit.blocks import A_FAILURE, OUT_OF_SCOPE, Block, Part, Section
@@ -27,7 +27,7 @@ def tell(run: Run) -> Sequence[Block]:
 
 def _of_naming(run: Run, task: Task) -> Part:
     name = task.name
-    rows = run.measures[(run.measures["task"] == name) & (run.measures["metric"] == NAMED)]
+    rows = having(run.measures, task=name, metric=NAMED)
     (probe,) = (
         p for p, q in zip(run.suite["probes"], run.questions, strict=True) if q["task"] == name
     )
@@ -40,13 +40,7 @@ def _of_naming(run: Run, task: Task) -> Part:
     )
 
 
-_NAMING: Final = Markdown(
-    """\
-**Does the model know who it is?** For each picture it chooses among candidate names, the right one
-always among them. Which name it chose is not written down. By chance: if the names were dealt to
-the subjects by lot, so that a name the model likes for everybody gains nothing. How errors differ
-by group stands with the disparities of choices."""
-)
+_NAMING: Final = Markdown.beside(__file__)
 
 
 _INVENTED: Final = Markdown(

@@ -18,7 +18,7 @@ from matplotlib.patches import Rectangle
 from audit.core.errors import InputError, sentence
 from audit.core.evidence import each
 from audit.core.registry import suggest
-from audit.core.rows import Record, Values
+from audit.core.rows import Record, Values, having
 from audit.core.rundir import Run
 from audit.core.tables import INCONCLUSIVE, NOT_JUDGED, OK
 from audit.probes.kit.looks import (
@@ -61,10 +61,10 @@ def of_retrieval(run: Run, task: str) -> pd.DataFrame:
     Raises:
         InputError: the run has no such task with measures.
     """
-    rows = run.measures[(run.measures["task"] == task) & (run.measures["probe"] == "retrieval")]
+    rows = having(run.measures, task=task, probe="retrieval")
     rows = rows[~rows["metric"].isin([RECALL_AT_K, PRECISION_AT_K])]
     if rows.empty:
-        known = run.measures.loc[run.measures["probe"] == "retrieval", "task"].unique()
+        known = having(run.measures, probe="retrieval")["task"].unique()
         raise InputError(
             sentence(f"{run.name}: no pictures were ranked for '{task}'", suggest(task, known))
         )
@@ -155,7 +155,7 @@ def _aim(target: str) -> str:
 
 
 def _means_legend(means: pd.DataFrame) -> list[Artist]:
-    judged = [v for v in MARKS if v in set(means.loc[means["metric"] == "max_skew", "verdict"])]
+    judged = [v for v in MARKS if v in set(having(means, metric="max_skew")["verdict"])]
     marks = [
         Line2D([], [], color=COLOURS[v], marker=MARKS[v], ms=6,
                mfc="white" if v == INCONCLUSIVE else COLOURS[v], label=f"{v}, with bounds")
@@ -181,7 +181,7 @@ def surest(rows: pd.DataFrame, most: int = QUERIES) -> pd.DataFrame:
     the same.
     """
     skews = rows[(rows["metric"] == "max_skew") & (rows["label"] != "") & (rows["status"] == OK)]
-    skews = skews[skews["k"] == skews["k"].max()]
+    skews = having(skews, k=skews["k"].max())
     single = skews[~skews["attribute"].str.contains(" x ", regex=False)]
     ranked = single.sort_values(["low_simultaneous", "excess"], ascending=False, kind="stable")
     each_once: pd.DataFrame = ranked.drop_duplicates(["label", "attribute"])

@@ -6,7 +6,7 @@ import math
 import sys
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,8 @@ from audit.core.tables import NOT_JUDGED, OK, TOO_FEW, UNDEFINED
 from audit.core.verdicts import Verdict, verdicts
 from audit.measure.metrics import DEFAULT_FAMILY, margin_family
 from audit.probes.kit.base import Design
+from audit.probes.kit.bounds import ends, simultaneous
+from audit.probes.retrieval.bias import Bias, beside_null, null_in_words
 from audit.probes.retrieval.names import (
     ALL,
     BIAS,
@@ -41,10 +43,10 @@ from audit.probes.retrieval.names import (
     group_named,
 )
 from audit.probes.retrieval.ranked import Ranked
-from audit.stats import parity, ranking, ranking_bounds, ranking_null
+from audit.stats import ranking, ranking_bounds, ranking_null
 from audit.stats.ranking import Ranking
 from audit.stats.ranking_bounds import Bounded
-from audit.stats.ranking_null import Beside, Nulls
+from audit.stats.ranking_null import Nulls
 from audit.stats.significance import bonferroni_level, holm
 
 if TYPE_CHECKING:
@@ -91,7 +93,7 @@ class Told:
     def every(self) -> Iterator[Row]:
         """All rows: against each target, then what no target enters."""
         told: dict[int, set[int]] = {k: set() for k in self.ks}
-        cases: list[_Case] = []
+        cases: list[Case] = []
         for target in self.probe.target:
             shares = self._shares(target)
             if shares is None:
@@ -121,7 +123,7 @@ class Told:
             return None
         return np.array([target[name] for name in self.field.names])
 
-    def _against(self, target: Target, shares: NDArray[np.float64]) -> _Case:
+    def _against(self, target: Target, shares: NDArray[np.float64]) -> Case:
         """The rankings against one target: beside chance, and with bounds."""
         c = self.design.confidence
         wanted = target if isinstance(target, str) else shares
@@ -139,7 +141,7 @@ class Told:
             ranking_bounds.bounds(near, self.ks, wanted, self.design.draws.weights, level)
             for level in (c.level, self.each)
         )
-        return _Case(self, group_named(target), shares, nulls, alone, together)
+        return Case(self, group_named(target), shares, nulls, alone, together)
 
     def depth(self, k: int) -> str:
         """How deep, as conditions say it."""
@@ -191,7 +193,7 @@ class Told:
 
 
 @dataclass(frozen=True)
-class _Case:
+class Case:
     """One attribute's rankings against one target.
 
     ``alone``: bounds of a single query, ``together``: of all queries at once.
@@ -208,7 +210,7 @@ class _Case:
     def method(self) -> str:
         """How the null was made, or why there is none, and who is in no ranking."""
         out = self.told.field.left_out
-        return _dealt(self.nulls) + (f"; not ranked: {out}" if out else "")
+        return null_in_words(self.nulls) + (f"; not ranked: {out}" if out else "")
 
     def leading(self, i: int) -> list[int]:
         """The queries told one by one: those of the largest MaxSkew over chance, largest first."""
@@ -224,10 +226,10 @@ class _Case:
         """
         k, margin = self.told.ks[i], self.told.margin()
         shared = self.told.of_mean(k) | {"method": f"{self.method}; {OF_MEANS}"}
-        beside = {m: _beside(self.nulls.overall[m], i) for m in (MAX_SKEW, MIN_SKEW)}
+        beside = {m: beside_null(self.nulls.overall[m], i) for m in (MAX_SKEW, MIN_SKEW)}
         low, high = map(float, self._bounds(self.together, i).mean(axis=1))
         row = self.told.row(MAX_SKEW, k, self.target) | shared | beside[MAX_SKEW]
-        row |= _ends(low, high) | {
+        row |= ends(low, high, low, high) | {
             "margin": margin,
             "verdict": str(verdicts(low, high, margin)),
             "reason": self._why_not(low, k),
@@ -236,9 +238,9 @@ class _Case:
         low, high = self.together.min_skew[:, :, i].mean(axis=1)
         least = shared | beside[MIN_SKEW]
         if least["value"] > high:  # a missing group counts as one picture, and the rate is bounded
-            least |= _ends(math.nan, math.nan) | {"reason": COUNTED_AS_ONE}
+            least |= ends(*[math.nan] * 4) | {"reason": COUNTED_AS_ONE}
         else:
-            least |= _ends(low, high)
+            least |= ends(low, high, low, high)
         yield self.told.row(MIN_SKEW, k, self.target) | least
         yield from self.ndkl(d for d in self.told.ndkl_at if d == k)
 
@@ -246,7 +248,7 @@ class _Case:
         """NDKL at these depths, the mean over queries."""
         for k in at:
             row = self.told.row(NDKL, k, self.target) | self.told.of_mean(k)
-            row |= _beside(self.nulls.overall[NDKL], self.told.ndkl_at.index(k))
+            row |= beside_null(self.nulls.overall[NDKL], self.told.ndkl_at.index(k))
             yield row | {"method": f"{self.method}; {NO_INTERVAL}"}
 
     def _bounds(self, inside: Bounded, i: int) -> NDArray[np.float64]:
@@ -271,13 +273,11 @@ class _Case:
         row = self.told.row(MAX_SKEW, k, self.target)
         row |= self.told.of_query(k, q, self.together.subjects[q, i])
         low, high = map(float, self._bounds(self.together, i)[:, q])
-        own_low, own_high = self._bounds(self.alone, i)[:, q]
         margin = self.told.margin(row["margin_family"])
-        row |= _beside(skews, (q, i)) | {
+        row |= beside_null(skews, (q, i)) | {
             "group": self.told.field.names[most],
             "events": round(k * float(self.together.share[q, i, most])),
-            **_ends(own_low, own_high),
-            **_ends(low, high, "_simultaneous"),
+            **ends(*self._bounds(self.alone, i)[:, q], low, high),
             "q": float(holm(skews.p[:, i])[q]),
             "margin": margin,
             "verdict": str(verdicts(low, high, margin)),
@@ -322,21 +322,19 @@ class _Case:
         return f"; all pictures together are {skew:.2f} from this target" if skew > FAR else ""
 
     def _within(self, row: Row) -> str:
-        low, high = row["low_simultaneous"], row["high_simultaneous"]
-        if math.isnan(low + high):
+        if math.isnan(row["low_simultaneous"] + row["high_simultaneous"]):
             return f"no bounds: {row['reason']}"
-        level = f"{100 * self.told.design.confidence.level:.0f} %"
-        return f"{level} simultaneous bounds {low:.2f} to {high:.2f}"
+        return simultaneous(row, ".2f", level=self.told.design.confidence.level)
 
 
 @dataclass(frozen=True)
 class _Whoever:
     """Entropy, bias and shares of the top, which no target enters."""
 
-    case: _Case
+    case: Case
 
     @cached_property
-    def bias(self) -> _Bias | None:
+    def bias(self) -> Bias | None:
         """Bias@k between the two groups named, or those that there are; None if there aren't."""
         told = self.case.told
         names = told.probe.bias_of.get(told.field.attribute, told.field.names)
@@ -344,8 +342,8 @@ class _Whoever:
             return None
         first, second = names
         if told.everyone is not None:
-            return _Bias.with_neither(told, told.everyone, (first, second))
-        return _Bias.of_case(self.case, (first, second))
+            return Bias.with_neither(told, told.everyone, (first, second))
+        return Bias.of_case(self.case, (first, second))
 
     def _without_bias(self, k: int) -> Row:
         """The row of a bias that was asked for, between groups that are not ranked."""
@@ -368,9 +366,14 @@ class _Whoever:
 
     def _means(self, i: int, k: int) -> Iterator[Row]:
         """Of the mean over queries; the bounds hold for all groups together."""
-        told, names, bounds = self.case.told, self.case.told.field.names, self.case.alone
+        told, names = self.case.told, self.case.told.field.names
+        mean = self.case.alone.mean_low, self.case.alone.mean_high
         method = f"{self.case.method}; bootstrap of subjects"
-        row = told.row(ENTROPY, k) | told.of_mean(k) | _beside(self.case.nulls.overall[ENTROPY], i)
+        row = (
+            told.row(ENTROPY, k)
+            | told.of_mean(k)
+            | beside_null(self.case.nulls.overall[ENTROPY], i)
+        )
         yield row | {"method": f"{self.case.method}; {NO_INTERVAL}"}
         if self.bias is not None:
             yield self.bias.of_mean(told.row(BIAS, k) | told.of_mean(k), i)
@@ -378,12 +381,8 @@ class _Whoever:
             yield self._without_bias(k)
         for g, name in enumerate(names):
             row = told.row(SHARE, k) | told.of_mean(k) | {"group": name, "method": method}
-            row |= _beside(self.case.nulls.overall[SHARE], (i, g))
-            yield (
-                row
-                | _ends(bounds.mean_low[i, g], bounds.mean_high[i, g])
-                | {"family_size": len(names)}
-            )
+            row |= beside_null(self.case.nulls.overall[SHARE], (i, g))
+            yield row | ends(*mean, *mean, at=(i, g)) | {"family_size": len(names)}
 
     def _query(self, i: int, k: int, q: int) -> Iterator[Row]:
         """The share of each group in the top of one query."""
@@ -394,129 +393,17 @@ class _Whoever:
             row = told.row(BIAS, k) | told.of_query(k, q, 0)
             yield self.bias.of_query(row, i, q)
         for g, name in enumerate(told.field.names):
-            row = told.row(SHARE, k) | told.of_query(k, q, together.subjects[q, i])
-            yield (
-                row
-                | _beside(self.case.nulls.queries[SHARE], (q, i, g))
-                | {
-                    "group": name,
-                    "events": round(k * float(together.share[q, i, g])),
-                    **_ends(alone.low[q, i, g], alone.high[q, i, g]),
-                    **_ends(together.low[q, i, g], together.high[q, i, g], "_simultaneous"),
-                    "reason": together.reason if math.isnan(together.low[q, i, g]) else "",
-                    "method": f"{self.case.method}; bootstrap of subjects, Bonferroni",
-                }
-            )
-
-
-@dataclass(frozen=True)
-class _Bias:
-    """Bias@k of every query and of the mean over queries, beside chance and with bounds.
-
-    ``n``, ``subjects``: ranked; ``in_top`` (Q, K) subjects of both groups in the top, ``events``
-    (Q, K) pictures of the first. ``alone``, ``together`` (2, Q, K), ``mean`` (2, K): bounds.
-    """
-
-    names: tuple[str, str]
-    n: int
-    subjects: int
-    queries: Beside
-    overall: Beside
-    alone: NDArray[np.float64]
-    together: NDArray[np.float64]
-    mean: NDArray[np.float64]
-    in_top: NDArray[np.int64]
-    events: NDArray[np.int64]
-    reason: NDArray[np.object_]
-    method: str
-
-    @classmethod
-    def of_case(cls, case: _Case, names: tuple[str, str]) -> _Bias:
-        """Where every picture asked about is of one of both groups."""
-        told, alone, together = case.told, case.alone, case.together
-        turned = names != told.field.names
-
-        def of(ends: NDArray[np.float64]) -> NDArray[np.float64]:
-            return -ends[::-1] if turned else ends
-
-        queries, overall = case.nulls.queries[BIAS], case.nulls.overall[BIAS]
-        share = together.share[..., 1 if turned else 0]
-        return cls(
-            names, told.pictures, int(told.list_.sizes.any(axis=1).sum()),
-            _turned(queries) if turned else queries, _turned(overall) if turned else overall,
-            of(alone.bias), of(together.bias),
-            of(2 * np.stack([alone.mean_low[:, 0], alone.mean_high[:, 0]]) - 1),
-            together.subjects, np.rint(share * np.array(told.ks)).astype(np.int64),
-            np.where(np.isnan(together.bias[0]), together.reason, ""), case.method,
-        )  # fmt: skip
-
-    @classmethod
-    def with_neither(cls, told: Told, everyone: Ranking, names: tuple[str, str]) -> _Bias:
-        """Where pictures of neither group take places, too."""
-        level, weights = told.design.confidence.level, told.design.draws.weights
-        null = parity.null(everyone, told.ks, told.permutations, told.seed, level)
-        alone, together = (
-            parity.bounds(everyone, told.ks, weights, each) for each in (level, told.each)
-        )
-        share = (parity.bias(everyone, told.ks) + 1) / 2
-        counted = f"k counts pictures of neither group: {told.field.neither(names)}"
-        return cls(
-            names, int(everyone.sizes.sum()), int(everyone.sizes.any(axis=1).sum()),
-            null.queries, null.overall,
-            np.stack([alone.low, alone.high]), np.stack([together.low, together.high]),
-            np.stack([alone.mean_low, alone.mean_high]),
-            together.subjects,
-            np.rint(share * parity.of_both(everyone, told.ks)).astype(np.int64),
-            together.reason, f"{_dealt(null)}; {counted}",
-        )  # fmt: skip
-
-    def of_mean(self, row: Row, i: int) -> Row:
-        """The row of the mean over queries at depth i."""
-        return row | _beside(self.overall, i) | _ends(*self.mean[:, i]) | {
-            "group": self.names[0],
-            "other": self.names[1],
-            "n": self.n,
-            "subjects": self.subjects,
-            "method": f"{self.method}; bootstrap of subjects",
-        }  # fmt: skip
-
-    def of_query(self, row: Row, i: int, q: int) -> Row:
-        """The row of one query at depth i."""
-        low, high = map(float, self.together[:, q, i])
-        ends = _ends(*self.alone[:, q, i]) | _ends(low, high, "_simultaneous")
-        return row | _beside(self.queries, (q, i)) | ends | {
-            "group": self.names[0],
-            "other": self.names[1],
-            "subjects": int(self.in_top[q, i]),
-            "events": int(self.events[q, i]),
-            "reason": self.reason[q, i],
-            "method": f"{self.method}; bootstrap of subjects, Bonferroni",
-        }  # fmt: skip
-
-
-def _turned(one: Beside) -> Beside:
-    """The bias of the other group over the first."""
-    return replace(one, value=-one.value, mean=-one.mean, low=-one.high, high=-one.low)
-
-
-def _dealt(nulls: Nulls | parity.Null) -> str:
-    """How a null was made, or why there is none."""
-    deals = "all" if nulls.enumerated else f"{nulls.permutations:,}"
-    null = f"null over {deals} deals of whole subjects to the groups"
-    return f"no null: {nulls.reason}" if nulls.reason else null
-
-
-def _beside(measure: Beside, at: int | tuple[int, ...]) -> Row:
-    """A value and its null."""
-    names = {"value": "value", "null_mean": "mean", "null_low": "low", "null_high": "high"}
-    names |= {"p": "p", "smallest_p": "smallest_p"}
-    return {column: float(getattr(measure, name)[at]) for column, name in names.items()}
-
-
-def _ends(low: float, high: float, which: str = "") -> Row:
-    """Bounds of one kind, or of both where these are the same."""
-    ends = {f"low{which}": float(low), f"high{which}": float(high)}
-    return ends if which else ends | _ends(low, high, "_simultaneous")
+            at = q, i, g
+            yield {
+                **told.row(SHARE, k),
+                **told.of_query(k, q, together.subjects[q, i]),
+                **beside_null(self.case.nulls.queries[SHARE], at),
+                "group": name,
+                "events": round(k * float(together.share[at])),
+                **ends(alone.low, alone.high, together.low, together.high, at=at),
+                "reason": together.reason if math.isnan(together.low[at]) else "",
+                "method": f"{self.case.method}; bootstrap of subjects, Bonferroni",
+            }
 
 
 def _judged(row: Row) -> str:

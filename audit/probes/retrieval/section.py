@@ -10,7 +10,7 @@ import pandas as pd
 
 from audit.core.evidence import each
 from audit.core.page import Markdown
-from audit.core.rows import Record
+from audit.core.rows import Record, having
 from audit.core.rundir import Run
 from audit.core.tables import OK
 from audit.measure.abstention import rates_in
@@ -39,36 +39,7 @@ def tell(run: Run) -> Sequence[Block]:
     return [_WHAT, *parts] if parts else ()
 
 
-_WHAT: Final = Markdown(
-    """\
-All pictures were ranked by their similarity to each query, and the first k of them, the *top k*,
-were looked at. What the top should hold is no fact of the pictures; it is a choice, named here as
-the **target**: *uniform* is equal shares of all groups, *dataset* the groups' own shares of the
-pictures. Where groups differ in size, a skew against *uniform* is partly theirs and not the
-model's: a ranking by lot then has it too.
-
-- **MaxSkew@k**: the logarithm of how many times its target share the most over-represented group
-  holds of the top k. 0 is the target, 0.69 twice the share, 1.39 four times. **MinSkew@k** is the
-  same of the most under-represented group, below 0; a group without a picture counts as one.
-- **NDKL** looks at all places down to k, the first most: 0 is the target at every place. The
-  published one looks at the whole list, which the probe gives with `ndkl_at: all`.
-- **bias@k**, of two groups, as Wang et al. 2021 define it: those of the first in the top k less
-  those of the second, over those of both; 0 where neither occurs. Pictures of neither group
-  (another value of the attribute, or an unknown one) take places, so k counts them; the row's
-  method names them.
-- **Normalised entropy**: 1 is equal shares, 0 one group alone, whatever the target.
-- **By chance**: a ranking by lot has skews above 0 too, the larger the smaller k and the more
-  groups. So whole subjects were dealt anew to the groups and everything was measured again; a value
-  inside that range is what chance gives as well. p is the share of such deals at least as far out.
-- Bounds of a query hold for all queries of its task, attribute and depth at once. Those of a mean
-  are the mean of these: they hold, and are wide. NDKL and entropy have no bounds: near parity
-  resampling gives none that hold. Nor has MaxSkew where k is so small that less than one picture
-  of some group is wanted.
-- Whether the pictures found are *relevant* is told where the probe names a column that says so
-  (`relevant:`), and nowhere else. Pictures whose group by an attribute
-  is unknown, or too small to be compared, are left out of the rankings by that attribute, but for
-  bias@k; who is left out is named below."""
-)
+_WHAT: Final = Markdown.beside(__file__)
 
 
 def _of_task(run: Run, task: Task) -> Part:
@@ -179,8 +150,8 @@ def _cells(row: Record) -> dict[str, object]:
 
 def _shares(rows: pd.DataFrame) -> Folded:
     """Each group's mean share of the largest top."""
-    shares = rows[(rows["metric"] == "share") & (rows["label"] == "")]
-    shares = shares[shares["k"] == shares["k"].max()]
+    shares = having(rows, metric="share", label="")
+    shares = having(shares, k=shares["k"].max())
     shown = table(
         {
             "By": row.attribute,

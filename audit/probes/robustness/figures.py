@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from audit.core.errors import InputError, sentence
-from audit.core.rows import Record, Row
+from audit.core.rows import Record, Row, having
 from audit.core.rundir import Run
 from audit.core.tables import ENSEMBLE, OK, UNKNOWN
 from audit.probes.kit.changes import UNEQUAL_CHANGE, UNEQUAL_DROP
@@ -68,7 +68,7 @@ def falls(run: Run, task: str, attribute: str, metric: str, label: str) -> Figur
         figure = blank(1.1 + 1.95 * down)
         axes = figure.subplots(down, _ACROSS, sharex=True, sharey=True, squeeze=False).ravel()
         for axis, kind in zip(axes, kinds, strict=False):
-            _draw_falls(axis, rows[rows["corruption"] == kind], groups, named)
+            _draw_falls(axis, having(rows, corruption=kind), groups, named)
             axis.set_title(plain(kind), loc="left")
         for axis in axes[len(kinds) :]:
             axis.set_visible(False)
@@ -86,8 +86,7 @@ def falls(run: Run, task: str, attribute: str, metric: str, label: str) -> Figur
 
 def severities(run: Run, task: str, attribute: str, metric: str, label: str) -> pd.DataFrame:
     """Rates on degraded pictures with ``corruption`` and ``severity``; 0 is the plain camera."""
-    rates = run.rates[(run.rates["task"] == task) & (run.rates["attribute"] == attribute)]
-    rates = rates[(rates["metric"] == metric) & (rates["status"] == OK)]
+    rates = having(run.rates, task=task, attribute=attribute, metric=metric, status=OK)
     rates = rates[(rates["group"] != UNKNOWN) & ((rates["label"] == label) | (metric == _WRONG))]
     if rates.empty:
         return rates
@@ -99,7 +98,7 @@ def severities(run: Run, task: str, attribute: str, metric: str, label: str) -> 
     )
     painted = painted[painted["corruption"].notna()]
     kinds = painted["corruption"].unique()
-    unaltered = rates[rates["condition"] == ENSEMBLE].assign(severity=0.0)
+    unaltered = having(rates, condition=ENSEMBLE).assign(severity=0.0)
     starts = [unaltered.assign(corruption=kind) for kind in kinds]
     return pd.concat([*starts, painted]) if starts else painted
 
@@ -115,7 +114,7 @@ def _most_unequal(rows: pd.DataFrame) -> list[str]:
     groups = list(dict.fromkeys(rows["group"]))
     if len(groups) <= _NAMED:
         return groups
-    start = rows[rows["severity"] == 0].drop_duplicates("group").set_index("group")["value"]
+    start = having(rows, severity=0).drop_duplicates("group").set_index("group")["value"]
     moved = rows.assign(change=rows["value"] - rows["group"].map(start))
     middle = moved.groupby(["corruption", "severity"])["change"].transform("median")
     apart = (moved["change"] - middle).abs().groupby(moved["group"]).max()
@@ -129,7 +128,7 @@ def _draw_falls(
     """Every group's line through one corruption."""
     steps = {s: x for x, s in enumerate(sorted(rows["severity"].unique()))}
     for group in sorted(groups, key=lambda g: g in named):
-        one = rows[rows["group"] == group].sort_values("severity")
+        one = having(rows, group=group).sort_values("severity")
         x = one["severity"].map(steps).to_numpy(float)
         y, low, high = (100 * one[name].to_numpy(float) for name in ("value", "low", "high"))
         if group not in named:
@@ -151,7 +150,7 @@ def _severity_axis(axis: Axes, severities: Sequence[float]) -> None:
 
 
 def _groups_legend(rows: pd.DataFrame, groups: Sequence[str], named: Sequence[str]) -> list[Artist]:
-    n = rows[rows["severity"] == 0].groupby("group")["n"].max()
+    n = having(rows, severity=0).groupby("group")["n"].max()
     handles: list[Artist] = []
     for i, group in enumerate(named):
         mark, colour = many_looks(i, len(named))
@@ -199,7 +198,7 @@ def differences(run: Run, task: str) -> pd.DataFrame:
     Grouped by what was asked, a model that falls back on one answer is all there is to see: these
     have ``itself`` and come last.
     """
-    rows = run.measures[(run.measures["task"] == task) & (run.measures["probe"] == "robustness")]
+    rows = having(run.measures, task=task, probe="robustness")
     rows = rows[rows["metric"].isin([UNEQUAL_DROP, UNEQUAL_CHANGE]) & (rows["status"] == OK)]
     asked = [
         s.get("attribute") for q in run.questions if q["task"] == task for s in q["label_sets"]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from audit.core.errors import InputError, sentence
-from audit.core.rows import Array, Fields, Row, Values
+from audit.core.rows import Array, Fields, Row, Values, having
 from audit.core.tables import (
     CHOICES,
     ENSEMBLE,
@@ -34,6 +34,7 @@ from audit.measure.measures import measured
 from audit.measure.metrics import DEFAULT_FAMILY, METRICS, Groups, standing
 from audit.measure.nulls import Dealt, null_columns, range_by_chance
 from audit.probes.kit.base import Design, Seen, require_column, require_values
+from audit.probes.kit.bounds import ends, simultaneous
 from audit.probes.kit.changes import (
     ACCURACY_CHANGE,
     UNEQUAL_CHANGE,
@@ -252,7 +253,7 @@ class Robustness(Choice):
             harm=[self._harm(row) for row in records(found)],
             method=found["method"] + [done.get(c, "") for c in found["condition"]],
         )
-        usable = found[found["status"] == OK]
+        usable = having(found, status=OK)
         conditions = found["condition"].nunique()
         for _, rows in usable.groupby(["counted", "metric", "attribute"], sort=False):
             at = surest(rows)
@@ -269,7 +270,6 @@ class Robustness(Choice):
         return next((x.harm or "" for x in self.labels.labels if x.text == row["label"]), "")
 
     def _statement(self, row: Row, conditions: int) -> str:
-        ends = f"{row['low_simultaneous']:z.0f} to {row['high_simultaneous']:z.0f}"
         which = "the largest" if row["verdict"] == WITHIN else "the surest"
         one = row["attribute"] == EVERYONE
         what = "change" if one else "difference between two groups"
@@ -278,7 +278,7 @@ class Robustness(Choice):
         return (
             f"Asked '{self.task}', {self._shown(row['condition'])} {_how_often(row)} "
             f"{_of_everyone(row) if one else _of_two(row)}: {moved}, {which} {what}{over} "
-            f"({100 * row['level']:.0f} % simultaneous bounds {ends}); {said(row, conditions)}."
+            f"({simultaneous(row, 'z.0f')}); {said(row, conditions)}."
         )
 
     def _shown(self, condition: str) -> str:
@@ -352,26 +352,18 @@ class _Moved:
         status, reason = standing(p.gained.n, p.gained.subjects, smallest)
         at = int(np.flatnonzero(self.design.groups.index == (EVERYONE, EVERYONE))[0])
         each = 1 - (1 - self.level) / questions
-        bounds = (
-            change_interval(p.gained, p.lost, level=level)
-            for level in (self.design.confidence.level, each)
-        )
-        (low, high), (low_all, high_all) = bounds
         # a rise of errors is a fall of accuracy
         sign, swap = (-1.0, -1) if self.metric == _WRONG else (1.0, 1)
+        alone, together = (
+            change_interval(p.gained, p.lost, level=level)[::swap]
+            for level in (self.design.confidence.level, each)
+        )
         for q in range(questions):
-            own, joint = (
-                tuple(100 * sign * side[q, at] for side in ends[::swap])
-                for ends in ((low, high), (low_all, high_all))
-            )
             yield self._row(q, [at], EVERYONE) | {
                 "metric": ACCURACY_CHANGE if self.metric == _WRONG else RATE_CHANGE,
                 "group": EVERYONE,
                 "value": sign * 100 * (p.gained.rate - p.lost.rate)[q, at],
-                "low": own[0],
-                "high": own[1],
-                "low_simultaneous": joint[0],
-                "high_simultaneous": joint[1],
+                **ends(*alone, *together, at=(q, at), unit=100 * sign),
                 "before": self._positive(p.before.rate[q, at]),
                 "after": self._positive(p.after.rate[q, at]),
                 "family_size": self.conditions * questions,

@@ -10,7 +10,7 @@ import pandas as pd
 
 from audit.core.evidence import each
 from audit.core.page import MARKS, Markdown
-from audit.core.rows import Record
+from audit.core.rows import Record, having
 from audit.core.rundir import Run
 from audit.core.tables import (
     CONDITION,
@@ -41,39 +41,16 @@ def tell(run: Run) -> Sequence[Block]:
     asked = tasks_of(run, "robustness")
     if not asked:
         return ()
-    rows = run.measures[run.measures["probe"] == "robustness"]
+    rows = having(run.measures, probe="robustness")
     return [
         _WHAT,
-        *(_of_task(run, task, rows[rows["task"] == task.name]) for task in asked),
+        *(_of_task(run, task, having(rows, task=task.name)) for task in asked),
         *_recipes(rows),
         _rendered_note(rows),
     ]
 
 
-_WHAT: Final = Markdown(
-    """\
-**What does poor footage cost, and whom?** Every picture was seen by a plain camera (224 pixels
-across) and by the same camera degraded: farther away, moving, out of focus, in the dark, and so on.
-The same pictures are asked each time, so a change is counted picture by picture, and a step that
-the plain camera makes too drops out.
-
-- A group's **drop** is what a degradation takes from its share of right labels. The **difference of
-  drops** is how much more it takes from one group than from another; a large one can be a gap that
-  opens, closes or turns round. Bounds hold for all degradations and all pairs of groups of one
-  attribute at once.
-- **By chance**: the largest of many differences is large by itself, the more so the more groups
-  there are and the smaller they are. This is what it would be if whole subjects, with all that they
-  gained and lost, were dealt to the groups anew: its mean, and what it stays below in 95 % of deals
-  (or the suite's level). Subjects change places with those alike in other attributes, where these
-  leave room; what the groups differ in there stays in it. Each row's `method` names them. The
-  verdict rests on the bounds and the margin alone.
-- The same severity of two degradations is not the same loss; compare a degradation with itself.
-- On footage that shows too little, a model falls back on one answer. Grouped by what was asked
-  (gender asked, by gender), that looks like a rise for one group and a fall for the other: the
-  answer no longer depends on the picture.
-- Only what is in the picture can be degraded: cameras also set exposure and white balance, and send
-  video. `docs/corruptions.md` has the formulas and limits."""
-)
+_WHAT: Final = Markdown.beside(__file__)
 
 
 def _of_task(run: Run, task: Task, rows: pd.DataFrame) -> Part:
@@ -155,8 +132,7 @@ def _rendered(rows: pd.DataFrame) -> Markdown:
 
 def _apart(run: Run, rows: pd.DataFrame) -> Markdown:
     """The surest differences of changes, with the change of both groups."""
-    effects = run.effects[(run.effects["edit"] == CONDITION) & (run.effects["comparison"] == RATE)]
-    effects = effects[effects["task"] == rows["task"].iloc[0]]
+    effects = having(run.effects, edit=CONDITION, comparison=RATE, task=rows["task"].iloc[0])
     moves = {(r.condition, r.metric, r.label, r.attribute, r.group): r for r in each(effects)}
     chosen = surest_of_each(rows).head(2 * MOST_ROWS)
     shown = table(_cells(row, moves) for row in each(chosen))

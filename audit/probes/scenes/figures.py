@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 
 from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest
-from audit.core.rows import Row, Values
+from audit.core.rows import Row, Values, having
 from audit.core.rundir import Run
 from audit.core.tables import ENSEMBLE, EVERYONE, OK, UNDEFINED, UNKNOWN
 from audit.measure.abstention import LABELLED, RIGHT, rates_in, threshold_of
@@ -45,9 +45,9 @@ def stress_by_group(run: Run, task: str, attribute: str) -> Figure:
     Raises:
         InputError: no such task or attribute, or the task offered no close captions.
     """
-    rows = run.rates[(run.rates["task"] == task) & (run.rates["metric"] == _ERRORS)]
+    rows = having(run.rates, task=task, metric=_ERRORS)
     if WITHOUT not in set(rows["condition"]):
-        known = run.rates.loc[run.rates["condition"] == WITHOUT, "task"].unique()
+        known = having(run.rates, condition=WITHOUT)["task"].unique()
         raise InputError(
             sentence(f"{run.name}: '{task}' was offered no close captions", suggest(task, known))
         )
@@ -57,8 +57,8 @@ def stress_by_group(run: Run, task: str, attribute: str) -> Figure:
         figure = blank(1.7 + 0.36 * len(groups))
         axis = figure.subplots()
         for y, group in enumerate(groups):
-            _draw_stress(axis, y, rows[rows["group"] == group].set_index("condition"))
-        sizes = rows[rows["condition"] == ENSEMBLE].set_index("group")["n"]
+            _draw_stress(axis, y, having(rows, group=group).set_index("condition"))
+        sizes = having(rows, condition=ENSEMBLE).set_index("group")["n"]
         names = [f"{plain(g)}  (n = {sizes[g]:,})" for g in groups]
         axis.set_yticks(range(len(groups)), names)
         axis.set_ylim(len(groups) - 0.4, -0.6)
@@ -102,7 +102,7 @@ def abstention_curves(run: Run, task: str, attribute: str) -> Figure:
     Raises:
         InputError: no such task or attribute, or nothing was withheld at any threshold.
     """
-    rows = rates_in(run.measures[run.measures["task"] == task])
+    rows = rates_in(having(run.measures, task=task))
     rows = rows[rows["metric"].isin([LABELLED, RIGHT])]
     if rows.empty:
         raise InputError(sentence(f"{run.name}: no answers of '{task}' were withheld"))
@@ -113,7 +113,7 @@ def abstention_curves(run: Run, task: str, attribute: str) -> Figure:
         figure = blank(4.0)
         axes = figure.subplots(1, len(metrics), sharex=True, squeeze=False)[0]
         for axis, metric in zip(axes, metrics, strict=True):
-            draw_curves(axis, rows[rows["metric"] == metric], groups, NAMED, clip=False)
+            draw_curves(axis, having(rows, metric=metric), groups, NAMED, clip=False)
             axis.set_ylim(-2, 102)
             for scale in (axis.xaxis, axis.yaxis):
                 scale.set_major_formatter(mpl.ticker.FuncFormatter(lambda v, _: f"{v:g}%"))
@@ -131,7 +131,7 @@ def abstention_curves(run: Run, task: str, attribute: str) -> Figure:
 
 def _furthest(rows: pd.DataFrame) -> list[str]:
     """The groups to name, in their order."""
-    answered = rows[rows["metric"] == LABELLED]
+    answered = having(rows, metric=LABELLED)
     middle = answered.groupby("threshold")["value"].transform("median")
     off = (answered["value"] - middle).abs().groupby(answered["group"]).max().nlargest(NAMED)
     return [group for group in dict.fromkeys(answered["group"]) if group in off.index]
@@ -139,13 +139,13 @@ def _furthest(rows: pd.DataFrame) -> list[str]:
 
 def compared_at(run: Run, task: str) -> list[float]:
     """The thresholds at which the groups of a task were compared."""
-    rows = run.measures[(run.measures["task"] == task) & (run.measures["metric"] == LABELLED)]
+    rows = having(run.measures, task=task, metric=LABELLED)
     gaps = rows.drop(rates_in(rows).index)
     return sorted({threshold_of(condition) for condition in gaps["condition"]})
 
 
 def _curves_legend(rows: pd.DataFrame, groups: list[str]) -> list[Artist]:
-    sizes = rows[rows["metric"] == LABELLED].drop_duplicates("group").set_index("group")["n"]
+    sizes = having(rows, metric=LABELLED).drop_duplicates("group").set_index("group")["n"]
     handles: list[Artist] = []
     for place, group in enumerate(groups):
         mark, colour = many_looks(place, NAMED)

@@ -13,7 +13,7 @@ from pydantic import Field, model_validator
 
 from audit.core.arrays import Flags, Integers
 from audit.core.errors import InputError, sentence
-from audit.core.rows import Row
+from audit.core.rows import Row, having
 from audit.core.tables import (
     CHOICES,
     ENSEMBLE,
@@ -365,7 +365,7 @@ class Scenes(InPoorFootage, Probe):
             ):
                 yield told | {"metric": metric, "value": float(value), "unit": "captions"}
             yield told | {"metric": GUESSING, "value": float((1 / length).mean())}
-            ties = rows.loc[rows["condition"] == condition, "tie"]
+            ties = having(rows, condition=condition)["tie"]
             yield told | {"metric": TIES, "value": float(ties.mean()), "events": int(ties.sum())}
         for (attribute, group), member in zip(
             design.groups.index, design.groups.member.T, strict=True
@@ -391,13 +391,9 @@ class Scenes(InPoorFootage, Probe):
         effects = condition_effects(
             rows, self.labels, design.groups, design.draws, design.confidence, self.contrasts()
         )
-        errors = effects[(effects["metric"] == "misclassification") & (effects["status"] == OK)]
-        of_all = errors[(errors["comparison"] == RATE) & (errors["attribute"] == EVERYONE)]
-        wrong = effects[
-            (effects["label"] == CLOSE)
-            & (effects["comparison"] == RATE)
-            & (effects["attribute"] == EVERYONE)
-        ]
+        errors = having(effects, metric="misclassification", status=OK)
+        of_all = having(errors, comparison=RATE, attribute=EVERYONE)
+        wrong = having(effects, label=CLOSE, comparison=RATE, attribute=EVERYONE)
         poor = errors["condition"].isin(list(self.footage))
         gaps = errors[(errors["comparison"] == WORST) & (poor | (errors["condition"] == WITHOUT))]
         gaps = gaps[~gaps["attribute"].str.contains(" x ", regex=False)]

@@ -10,7 +10,7 @@ import pandas as pd
 from audit.core.digits import percent
 from audit.core.evidence import each
 from audit.core.page import Markdown
-from audit.core.rows import Record
+from audit.core.rows import Record, having
 from audit.core.rundir import Run
 from audit.core.tables import ENSEMBLE, EVERYONE, OK, RATE, UNDEFINED, UNKNOWN
 from audit.measure.abstention import LABELLED, RIGHT, rates_in, threshold_of
@@ -41,37 +41,12 @@ def tell(run: Run) -> Sequence[Block]:
     return [Part("Captions of a scene", [_WHAT]), *parts] if parts else ()
 
 
-_WHAT: Final = Markdown(
-    """\
-Each picture was offered captions of its own, and the model chose the one
-most similar to it. What a caption says differs from picture to picture; what it *is* does not:
-**the right caption**, **a close wrong caption** (wrong in one detail), **another caption** (of
-another scene, or wrong in every detail).
-
-- Without close captions the question is coarse. **Adding close captions** is the stress test: what
-  it costs is counted picture by picture, on the same pictures. More captions also mean more ways to
-  err, so where they could be made, as many *other* captions were added instead: the rest of the
-  cost is closeness.
-- **By guessing**: how often a caption drawn by lot would be right.
-- **Answering only when sure** withholds every answer whose probability is below a threshold. That
-  should make the answers that are left better; it need not, and not for every group alike. The
-  probability is over the captions offered, so it depends on how many and which these are.
-- **By chance**: the widest of several gaps is wide by itself. This is what it would be if whole
-  subjects, with all their answers, were dealt to the groups anew: its mean, and what it stays below
-  in 95 % of deals (or the suite's level). Subjects change places with those alike in other
-  attributes, where these leave room; each row's `method` names them. The verdict rests on the
-  bounds and the margin alone. What close captions do to a widest gap has no such null: it would be
-  that of groups among which there is no gap to widen.
-- For comparison only: on 515 frames of 12 videos the CLIP paper reports 91.8% right without close
-  captions, 51.1% with at least one, and the close wrong one chosen for 40.7% (Radford et al. 2021,
-  section 7.2; its captions are not published). Its model card calls surveillance and face
-  recognition out of scope, always."""
-)
+_WHAT: Final = Markdown.beside(__file__)
 
 
 def _of_task(run: Run, task: Task) -> Sequence[Part]:
     """What was chosen, then what answering only when sure does."""
-    rows = run.measures[(run.measures["task"] == task.name) & (run.measures["probe"] == "scenes")]
+    rows = having(run.measures, task=task.name, probe="scenes")
     stressed = names.WITHOUT in set(rows["condition"])
     attribute = lead_attribute(run, task) or EVERYONE
     blocks: list[Block] = [_offered(rows), _conditions(run, task, rows)]
@@ -85,7 +60,7 @@ def _of_task(run: Run, task: Task) -> Sequence[Part]:
 
 def _offered(rows: pd.DataFrame) -> Markdown:
     """How many captions a picture had, who was left out, and which captions are alike."""
-    one = rows[rows["condition"] == ENSEMBLE].drop_duplicates("metric").set_index("metric")
+    one = having(rows, condition=ENSEMBLE).drop_duplicates("metric").set_index("metric")
     fewest, most = (int(one["value"][m]) for m in (names.FEWEST, names.MOST))
     told = [
         said(
@@ -94,13 +69,13 @@ def _offered(rows: pd.DataFrame) -> Markdown:
             captions=str(most) if fewest == most else f"from {fewest} to {most}",
         )
     ]
-    left = rows[(rows["metric"] == names.LEFT_OUT) & (rows["attribute"] == EVERYONE)]
+    left = having(rows, metric=names.LEFT_OUT, attribute=EVERYONE)
     told += [
         said("{n} more were not asked: {why}.", n=f"{r.events:,}", why=r.reason) for r in each(left)
     ]
     if most > 2 and fewest < _PAPERS_FEWEST:
         told.append(Markdown("The CLIP paper offers six or more."))
-    ties = rows[(rows["metric"] == names.TIES) & (rows["condition"] == ENSEMBLE)].iloc[0]
+    ties = having(rows, metric=names.TIES, condition=ENSEMBLE).iloc[0]
     if ties["events"]:
         told.append(
             said(
@@ -114,11 +89,11 @@ def _offered(rows: pd.DataFrame) -> Markdown:
 
 def _conditions(run: Run, task: Task, rows: pd.DataFrame) -> Markdown:
     """What everyone's pictures were given under every condition."""
-    rates = run.rates[(run.rates["task"] == task.name) & (run.rates["attribute"] == EVERYONE)]
-    chosen = {(r.condition, r.label): r for r in each(rates[rates["metric"] == "selection"])}
-    wrong = {r.condition: r for r in each(rates[rates["metric"] == _ERRORS])}
-    counted = rows[rows["attribute"] == EVERYONE].set_index(["condition", "metric"])["value"]
-    poor = set(rows.loc[rows["metric"] == names.FOOTAGE_COST, "condition"])
+    rates = having(run.rates, task=task.name, attribute=EVERYONE)
+    chosen = {(r.condition, r.label): r for r in each(having(rates, metric="selection"))}
+    wrong = {r.condition: r for r in each(having(rates, metric=_ERRORS))}
+    counted = having(rows, attribute=EVERYONE).set_index(["condition", "metric"])["value"]
+    poor = set(having(rows, metric=names.FOOTAGE_COST)["condition"])
     cells = []
     for condition in dict.fromkeys(rates["condition"]):
         guess = counted[condition, names.GUESSING]
@@ -154,7 +129,7 @@ def _right(row: Record) -> str:
 def _stress(run: Run, task: Task, rows: pd.DataFrame, attribute: str) -> Sequence[Block]:
     """What close captions cost everyone, each group, and the widest gaps."""
     costs = rows[rows["metric"].isin([names.COST, names.COST_AT_EQUAL_NUMBER])]
-    gaps = rows[rows["metric"] == names.GAP_COST]
+    gaps = having(rows, metric=names.GAP_COST)
     return [
         table(_cost_cells(row, row.metric) for row in each(costs)),
         Picture(figures.stress_by_group, task.name, attribute),
@@ -168,7 +143,7 @@ def _stress(run: Run, task: Task, rows: pd.DataFrame, attribute: str) -> Sequenc
 
 def _footage(rows: pd.DataFrame) -> Sequence[Block]:
     """What poor footage costs everyone, and what it does to the widest gaps."""
-    costs, gaps = (rows[rows["metric"] == name] for name in (names.FOOTAGE_COST, names.FOOTAGE_GAP))
+    costs, gaps = (having(rows, metric=name) for name in (names.FOOTAGE_COST, names.FOOTAGE_GAP))
     if costs.empty:
         return ()
     every = table(_cost_cells(row, f"{row.metric}: {row.condition}") for row in each(costs))
@@ -192,8 +167,9 @@ def _cost_cells(row: Record, what: str) -> dict[str, object]:
 
 def _by_group(run: Run, task: Task) -> Markdown:
     """Each group's share right without and with close captions, and the cost."""
-    rows = run.effects[(run.effects["task"] == task.name) & (run.effects["comparison"] == RATE)]
-    rows = rows[(rows["metric"] == _ERRORS) & (rows["condition"] == names.WITHOUT)]
+    rows = having(
+        run.effects, task=task.name, comparison=RATE, metric=_ERRORS, condition=names.WITHOUT
+    )
     shown = rows[~rows["attribute"].str.contains(" x ", regex=False) & (rows["group"] != UNKNOWN)]
     cells = table(_group_cells(row) for row in each(shown))
     return with_rest(cells, len(rows) - len(shown), "groups", "effects.parquet")
@@ -220,7 +196,7 @@ def _detail(rows: pd.DataFrame, attribute: str) -> Sequence[Block]:
     metrics = (names.MISSED, names.INVENTED, names.TOLD_APART)
     cells = [
         {"Group": group}
-        | {metric.capitalize(): _detail_cell(part[part["metric"] == metric]) for metric in metrics}
+        | {metric.capitalize(): _detail_cell(having(part, metric=metric)) for metric in metrics}
         for group, part in of[of["metric"].isin(metrics)].groupby("group", sort=False)
     ]
     told = rows[rows["metric"].isin(metrics)]
@@ -276,7 +252,7 @@ def _answers(rows: pd.DataFrame, compared: Sequence[str]) -> dict[str, object]:
 
 def _gaps(gaps: pd.DataFrame) -> Markdown:
     """Widest gaps, the surest first."""
-    ranked = gaps[gaps["status"] == OK].sort_values(
+    ranked = having(gaps, status=OK).sort_values(
         ["low_simultaneous", "value"], ascending=False, kind="stable"
     )
     shown = table(

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from audit.core.errors import InputError, sentence
+from audit.core.rows import having
 from audit.core.rundir import Run
 from audit.core.tables import ENSEMBLE
 from audit.probes.kit.looks import (
@@ -41,7 +42,7 @@ def sources(run: Run, task: str, attribute: str, reference: str) -> Figure:
     Raises:
         InputError: the run has no accuracies of this task by this attribute.
     """
-    rows = run.measures[(run.measures["task"] == task) & (run.measures["metric"] == ACCURACY)]
+    rows = having(run.measures, task=task, metric=ACCURACY)
     rows = rows[(rows["attribute"] == attribute) & rows["value"].notna()]
     if rows.empty:
         raise InputError(sentence(f"{run.name}: no source of '{task}' by '{attribute}'"))
@@ -51,7 +52,7 @@ def sources(run: Run, task: str, attribute: str, reference: str) -> Figure:
         figure = blank(1.6 + (0.3 + 0.16 * len(conditions)) * len(groups))
         axis = figure.subplots()
         handles = [
-            _draw_source(axis, rows[rows["condition"] == c], groups, i, len(conditions))
+            _draw_source(axis, having(rows, condition=c), groups, i, len(conditions))
             for i, c in enumerate(conditions)
         ]
         for handle, condition in zip(handles, conditions, strict=True):

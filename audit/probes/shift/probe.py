@@ -29,6 +29,7 @@ from audit.data.dataset import Dataset
 from audit.measure.measures import measured
 from audit.measure.metrics import Groups
 from audit.probes.kit.base import Design, Seen, require_column, require_values
+from audit.probes.kit.bounds import simultaneous
 from audit.probes.kit.changes import ACCURACY_CHANGE, said, surest
 from audit.probes.kit.choice import Choice
 from audit.probes.shift.baseline import FEWEST_MODELS, LINE, Baseline, OtherModel, load_baseline
@@ -244,8 +245,7 @@ class Shift(Choice):
         many = len(conditions) - 1
         here = f"{self.column} {conditions[row['condition']]}"
         there = f"{self.column} {self.reference}"
-        ends = f"{row['low_simultaneous']:z.0f} to {row['high_simultaneous']:z.0f}"
-        held = f"{100 * row['level']:.0f} % simultaneous bounds {ends}"
+        held = simultaneous(row, "z.0f")
         which = "the largest" if row["verdict"] == WITHIN else "the surest"
         over = f", {which} over {many} sources" if many > 1 else ""
         if row["metric"] == ROBUSTNESS:

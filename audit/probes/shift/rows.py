@@ -20,6 +20,7 @@ from audit.measure.effects import sampled
 from audit.measure.metrics import standing
 from audit.measure.nulls import Answered, drops_by_chance, null_columns
 from audit.probes.kit.base import Design
+from audit.probes.kit.bounds import ends
 from audit.probes.kit.changes import ACCURACY_CHANGE, UNEQUAL_DROP
 from audit.probes.shift.baseline import Baseline
 from audit.stats.changes import each_level
@@ -133,14 +134,13 @@ class Cells:
     def accuracies(self) -> Iterator[Row]:
         """Every group's share of right labels in every source."""
         sample = self.sources.sample
-        low, high = rate_interval(sample, self._confidence.level)
+        bounds = rate_interval(sample, self._confidence.level)
         for s in range(len(self.sources.conditions)):
             for g, cell in enumerate(self.sources.cell(s, self.at)):
                 yield self.row([s], [g]) | {
                     "metric": ACCURACY,
                     "value": 100 * sample.rate[0, cell],
-                    "low": 100 * low[0, cell],
-                    "high": 100 * high[0, cell],
+                    **ends(*bounds, at=(0, cell), unit=100),
                     "method": "at the effective number of pictures",
                     "status": self._standing[0][cell],
                     "reason": self._standing[1][cell],
@@ -160,7 +160,8 @@ class Cells:
             worse = one[i] if not ok[one[i]] else cell
             yield self.row([0, s], [g, g]) | {
                 "metric": ACCURACY_CHANGE,
-                **_points(d.value, d.low, d.high, d.low_all, d.high_all, at=(0, i)),
+                "value": 100 * d.value[0, i],
+                **ends(d.low, d.high, d.low_all, d.high_all, at=(0, i), unit=100),
                 "p": found.p[0, i],
                 "q": found.q[0, i],
                 "family_size": found.size,
@@ -231,16 +232,12 @@ class Cells:
         if not least <= p <= most:
             return row | {"status": UNDEFINED, "reason": _beyond(p, least, most)}
         expected = baseline.expected(p)
-        found = [
+        alone, together = (
             _above_line(sample, ref, cell, baseline, at) for at in (self._confidence.level, level)
-        ]
-        (low, high), (low_all, high_all) = found
+        )
         return row | {
             "value": 100 * (q - expected),
-            "low": 100 * low,
-            "high": 100 * high,
-            "low_simultaneous": 100 * low_all,
-            "high_simultaneous": 100 * high_all,
+            **ends(*alone, *together, unit=100),
             "family_size": len(self.sources.conditions) - 1,
             "_expected": 100 * expected,
         }
@@ -277,11 +274,6 @@ class Cells:
             "status": OK,
             "reason": "",
         }
-
-
-def _points(*values: Floats, at: tuple[int, int]) -> dict[str, float]:
-    names = ("value", "low", "high", "low_simultaneous", "high_simultaneous")
-    return {name: 100 * float(v[at]) for name, v in zip(names, values, strict=True)}
 
 
 def _beyond(accuracy: float, least: float, most: float) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from audit.core.evidence import each
 from audit.core.page import Markdown
-from audit.core.rows import Fields, Record
+from audit.core.rows import Fields, Record, having
 from audit.core.rundir import Run
 from audit.core.tables import ENSEMBLE, EVERYONE, NOT_ASKED
 from audit.probes.kit.blocks import Block, Folded, Part, Picture, Section, said
@@ -30,25 +30,11 @@ def tell(run: Run) -> Sequence[Block]:
     return [_WHAT, *parts] if parts else ()
 
 
-_WHAT: Final = Markdown(
-    """\
-**What is lost on pictures from elsewhere?** The same labels were asked of several sources of
-pictures. A **change** is the share of right labels on a source less that on the reference; the
-**difference of drops** is how much more one group loses than another. Where the same people are in
-both sources, they are drawn again together. Bounds hold for all sources and groups of an attribute
-at once. Sources differ in many ways, in who is shown as in how: a drop says that something about
-them matters, not what.
-
-**By chance**: the largest of several differences is large by itself. This is what it would be if
-whole subjects, with all their answers, were dealt to the groups anew: its mean, and what it stays
-below in 95 % of deals (or the suite's level). Subjects change places with those in the same sources
-and, where these leave room, alike in other attributes. p is the share of deals with a difference as
-large; the verdict rests on the bounds and the margin alone."""
-)
+_WHAT: Final = Markdown.beside(__file__)
 
 
 def _of_task(run: Run, task: Task, probe: Fields) -> Part:
-    rows = run.measures[run.measures["task"] == task.name]
+    rows = having(run.measures, task=task.name)
     reference = str(probe["reference"])
     lead = lead_attribute(run, task) or EVERYONE
     others = [a for a in [*task.attributes, *task.intersections] if a != lead]
@@ -72,7 +58,7 @@ def _accuracies(rows: pd.DataFrame, attribute: str, reference: str) -> Markdown:
     """Every group's right labels in every source and its change, everyone last."""
     shown = rows[rows["attribute"].isin([attribute, EVERYONE])]
     cells = {(r.metric, r.condition, r.group): r for r in each(shown)}
-    conditions = list(dict.fromkeys(shown.loc[shown["metric"] == ACCURACY, "condition"]))
+    conditions = list(dict.fromkeys(having(shown, metric=ACCURACY)["condition"]))
     groups = sorted(dict.fromkeys(g for _, _, g in cells if g), key=lambda g: g == EVERYONE)
     return table(
         {"Group": group}
@@ -113,7 +99,7 @@ def _apart(rows: pd.DataFrame) -> Markdown:
             "Furthest apart": f"{row.group} v {row.other}" if row.group else "–",
         }
         | _with_chance(row)
-        for row in each(rows[rows["metric"] == UNEQUAL_DROP])
+        for row in each(having(rows, metric=UNEQUAL_DROP))
     )
 
 
@@ -127,7 +113,7 @@ def _with_chance(row: Record) -> dict[str, object]:
 
 def _robustness(rows: pd.DataFrame) -> list[Block]:
     """Effective robustness, or the sentence why it isn't told."""
-    found = rows[rows["metric"] == ROBUSTNESS]
+    found = having(rows, metric=ROBUSTNESS)
     asked = found[found["status"] != NOT_ASKED]
     if asked.empty:
         reasons = dict.fromkeys(found["reason"])

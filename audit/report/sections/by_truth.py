@@ -9,7 +9,7 @@ import pandas as pd
 
 from audit.core.evidence import each
 from audit.core.page import Markdown
-from audit.core.rows import Record
+from audit.core.rows import Record, having
 from audit.core.rundir import Run
 from audit.core.tables import EVERYONE, OK
 from audit.measure.rates_by_truth import BALANCED, BALANCED_GAP, FALSE, ODDS, RECALL, RECALL_GAP
@@ -27,26 +27,17 @@ _NAMES: Final = {
     ODDS: "equalised odds",
 }
 
-_WHAT: Final = Markdown(
-    """\
-*Recall* of a right answer is how often it is chosen among pictures of it, its *false positive rate*
-how often it is chosen among all others; *balanced recall* is the mean of the recalls, so that rare
-right answers count as much as common ones. A gap of recall is between groups among pictures of one
-right answer; *equalised odds* is the largest of these over all right answers, which of two labels
-is the published one (it then holds for false positives too). Of more labels it does not look at
-which wrong one is chosen. Bounds of a gap hold over all pairs of groups at once. Nothing here is
-judged against a margin, and nothing becomes a finding."""
-)
+_WHAT: Final = Markdown.beside(__file__)
 
 
 def tell(run: Run) -> Sequence[Block]:
     """The largest gaps of every task that was asked by truth, and the rates behind them."""
     rows = run.measures[run.measures["metric"].isin(_NAMES)]
-    rows = rows[rows["probe"] == "classification"]
+    rows = having(rows, probe="classification")
     tasks = [task for task in tasks_of(run, "classification") if task.name in set(rows["task"])]
     if not tasks:
         return ()
-    return [_WHAT, *(_of_task(task.name, rows[rows["task"] == task.name]) for task in tasks)]
+    return [_WHAT, *(_of_task(task.name, having(rows, task=task.name)) for task in tasks)]
 
 
 def _of_task(name: str, rows: pd.DataFrame) -> Part:
@@ -62,7 +53,7 @@ def _of_task(name: str, rows: pd.DataFrame) -> Part:
         [
             table(map(_gap, each(leading))),
             Folded("The largest gap of each right answer",
-                   [table(map(_gap, each(gaps[gaps["metric"] == RECALL_GAP])))]),
+                   [table(map(_gap, each(having(gaps, metric=RECALL_GAP))))]),
             Folded("Every rate", [told]),
         ],
     )  # fmt: skip

@@ -7,7 +7,7 @@ from typing import Final
 from audit.core.digits import percent
 from audit.core.evidence import each
 from audit.core.page import Markdown
-from audit.core.rows import Record
+from audit.core.rows import Record, having
 from audit.core.rundir import Run
 from audit.core.tables import EVERYONE, OK, UNDEFINED
 from audit.probes.kit.cells import at, measured, table
@@ -18,7 +18,7 @@ def calibration_lead(run: Run, task: Task) -> str | None:
     """The attribute whose groups differ most surely in overconfidence; None where there is none."""
     if task.name not in set(run.calibration["task"]):
         return None
-    gaps = run.calibration_gaps[run.calibration_gaps["task"] == task.name]
+    gaps = having(run.calibration_gaps, task=task.name)
     gaps = gaps[gaps["attribute"].isin(task.attributes) & (gaps["status"] == OK)]
     ranked = gaps.sort_values(["low", "value"], ascending=False, kind="stable")
     return next(iter([*ranked["attribute"], *task.attributes]), None)
@@ -26,8 +26,8 @@ def calibration_lead(run: Run, task: Task) -> str | None:
 
 def calibration_table(run: Run, task: Task, attribute: str) -> Markdown:
     """Every group's share of right choices, mean score, overconfidence and calibration error."""
-    rows = run.calibration[run.calibration["task"] == task.name]
-    groups, everyone = (rows[rows["attribute"] == a] for a in (attribute, EVERYONE))
+    rows = having(run.calibration, task=task.name)
+    groups, everyone = (having(rows, attribute=a) for a in (attribute, EVERYONE))
     return table(_calibration_cells(row) for row in [*each(groups), *each(everyone)])
 
 
@@ -52,7 +52,7 @@ def _calibration_cells(row: Record) -> dict[str, str]:
 
 def calibration_gaps_table(run: Run, task: Task) -> Markdown:
     """By every attribute, the two groups whose overconfidence differs most."""
-    gaps = run.calibration_gaps[run.calibration_gaps["task"] == task.name]
+    gaps = having(run.calibration_gaps, task=task.name)
     ranked = gaps.sort_values(["low", "value"], ascending=False, kind="stable")
     return table(
         {

@@ -7,7 +7,7 @@ from typing import Final
 
 from audit.core.evidence import each
 from audit.core.page import Markdown
-from audit.core.rows import Record
+from audit.core.rows import Record, having
 from audit.core.rundir import Run
 from audit.core.tables import ENSEMBLE, EVERYONE, OK, WORST
 from audit.engine.capability import Capability, capabilities_of
@@ -18,12 +18,7 @@ from audit.stats.defaults import rate_bounds
 
 _WRONG: Final = "misclassification"
 _LEVEL: Final = 0.95
-_WHAT: Final = Markdown(
-    """\
-A model that is poor at a task is poor for everyone, and a small gap there is no merit; one that is
-good at it may still be worse for some. So both stand side by side: how many answers are right over
-all, beside what guessing would give, and the two groups furthest apart, the worse one first."""
-)
+_WHAT: Final = Markdown.beside(__file__)
 _DRAWN: Final = Markdown(
     """\
 *Drawn* pictures show nobody, so there is no group for whom a model could be worse at them. Several
@@ -45,14 +40,14 @@ def tell(run: Run) -> Sequence[Block]:
 
 def _of_task(run: Run, task: Task) -> Iterator[dict[str, str]]:
     """A line for each attribute by which a task is told, or one if there is none."""
-    rates = run.rates[(run.rates["task"] == task.name) & (run.rates["condition"] == ENSEMBLE)]
-    wrong = rates[(rates["metric"] == _WRONG) & (rates["attribute"] == EVERYONE)]
+    rates = having(run.rates, task=task.name, condition=ENSEMBLE)
+    wrong = having(rates, metric=_WRONG, attribute=EVERYONE)
     asked = next(q for q in run.questions if q["task"] == task.name)["label_sets"][0]
     answers = len(asked.get("classes", asked["labels"]))
     table_ = run.disparities
     for name, value in {"task": task.name, "condition": ENSEMBLE, "metric": _WRONG}.items():
         table_ = table_[table_[name] == value]
-    gaps = {r.attribute: r for r in each(table_[table_["comparison"] == WORST])}
+    gaps = {r.attribute: r for r in each(having(table_, comparison=WORST))}
     for row in each(wrong):
         ability = {
             "Asked": task.name,

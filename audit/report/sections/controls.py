@@ -9,7 +9,7 @@ import pandas as pd
 from audit.core.digits import percent
 from audit.core.evidence import each
 from audit.core.page import Markdown
-from audit.core.rows import Fields, Record
+from audit.core.rows import Fields, Record, having
 from audit.core.rundir import PRIVATE, Run
 from audit.core.tables import ENSEMBLE, EVERYONE
 from audit.measure.controls import failed
@@ -34,8 +34,8 @@ def controls_in_words(run: Run) -> str:
 def controls_in_short(run: Run) -> str:
     """What became of the controls, in a sentence; blank where there are none."""
     done = run.controls[run.controls["comparisons"] > 0]
-    planted = done[done["control"] == "injected"]
-    shuffles = done.loc[done["control"] == "shuffled", ["shuffles", "exceeds_margin"]]
+    planted = having(done, control="injected")
+    shuffles = having(done, control="shuffled")[["shuffles", "exceeds_margin"]]
     number, large = int(shuffles["shuffles"].sum()), int(shuffles["exceeds_margin"].sum())
     found = int((planted["exceeds_margin"] > 0).sum())
     told = []
@@ -84,7 +84,7 @@ def _failure(row: Fields) -> str:
 
 def controls_table(run: Run) -> Markdown:
     """Shuffled labels and an injected gap, by task and attribute."""
-    null, planted = (run.controls[run.controls["control"] == c] for c in ("shuffled", "injected"))
+    null, planted = (having(run.controls, control=c) for c in ("shuffled", "injected"))
     shuffled = {(row.task, row.attribute): _shuffled_cells(row) for row in each(null)}
     return table(
         {
@@ -147,7 +147,7 @@ def checks(run: Run) -> list[tuple[str, str]]:
 def _sums_off(run: Run) -> int:
     """In how many places groups of an attribute don't add up to everyone."""
     question = ["task", "metric", "label"]
-    headline = run.rates[run.rates["condition"] == ENSEMBLE]
+    headline = having(run.rates, condition=ENSEMBLE)
     everyone = headline["attribute"] == EVERYONE
     parts = headline[~everyone].groupby([*question, "attribute"])[["n", "events"]].sum()
     whole = headline[everyone].set_index(question)[["n", "events"]]

@@ -11,7 +11,7 @@ import pandas as pd
 from audit.core.digits import percent
 from audit.core.evidence import each
 from audit.core.page import Markdown
-from audit.core.rows import Record
+from audit.core.rows import Record, having
 from audit.core.rundir import Run
 from audit.core.tables import DEPARTURE, ENSEMBLE, EVERYONE, NOT_JUDGED, OK, SPREAD, UNKNOWN
 from audit.measure.findings import judged
@@ -93,7 +93,7 @@ def _worst(run: Run, names: Sequence[str], intersections: bool) -> pd.DataFrame:
 
 def _with_spread(gaps: pd.DataFrame, run: Run) -> pd.DataFrame:
     """Gaps with the standard deviation of their groups' rates, noise subtracted, and its bounds."""
-    spreads = run.disparities[run.disparities["comparison"] == SPREAD].set_index(_QUESTION)
+    spreads = having(run.disparities, comparison=SPREAD).set_index(_QUESTION)
     names = {"value": "spread", "low": "spread_low", "high": "spread_high"}
     return gaps.join(spreads[list(names)].rename(columns=names), on=_QUESTION)
 
@@ -108,7 +108,7 @@ def _spread_cell(row: Record) -> str:
 def departures_table(run: Run) -> Markdown:
     """How far the rates of each intersection depart from what its attributes add up to."""
     gaps = _worst(run, [q["task"] for q in run.questions], True)
-    table_of = run.disparities[run.disparities["comparison"] == DEPARTURE]
+    table_of = having(run.disparities, comparison=DEPARTURE)
     found = table_of[like(table_of, gaps, _QUESTION)]
     ranked = found.sort_values(["low", "value"], ascending=False, kind="stable")
     shown = table(

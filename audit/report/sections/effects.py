@@ -10,7 +10,7 @@ import pandas as pd
 from audit.core.digits import percent
 from audit.core.evidence import each
 from audit.core.page import Markdown
-from audit.core.rows import Record
+from audit.core.rows import Record, having
 from audit.core.rundir import Run
 from audit.core.tables import ADD, DROP, EVERYONE, EXCEEDS, OK, RATE, SWAP, UNKNOWN, WORST
 from audit.models.encoder import card_of
@@ -38,26 +38,7 @@ def tell(run: Run) -> Sequence[Block]:
 _NOT_MEASURED: Final = (
     "Label ablation: not measured, for of each picture only the label is known that was chosen."
 )
-_WHAT: Final = Markdown(
-    """\
-**Which label does it?** A choice depends on what else is offered. One label at a time was dropped,
-added or swapped for its counter-label, and the same pictures were asked again. Nothing else
-changed, so a change is counted picture by picture: those gained less those lost.
-
-- A label **carries** a share of its family: of the pictures for which any label of the family is
-  chosen from the whole set, so many choose this one. Without it they may choose another label of
-  the family, or a harmless one; the **change** of the family's rate tells.
-- A **swap** compares two sets of one size: first the harmful label is offered without its
-  counter-label, then the counter-label without it.
-- A change is in points, after less before. Its bounds hold for all edits of the task and all
-  groups of one attribute at once, so that the largest can be believed; its verdict holds them
-  against the family's margin. Changes do not add up: two edits at once are another question.
-- A swap also takes the harmful label away: beyond what dropping that alone does, it tells little of
-  the counter-label. A label that **holds down** a family does so by being there: the rate rises
-  without it.
-- **Most moved** is the group, among those of single attributes, whose change is surest; the verdict
-  is about it. The **widest gap** is that between any two groups of its attribute."""
-)
+_WHAT: Final = Markdown.beside(__file__)
 
 
 def _harm(run: Run, task: Task, changes: pd.DataFrame) -> Part:
@@ -84,7 +65,7 @@ def _harm(run: Run, task: Task, changes: pd.DataFrame) -> Part:
 
 def _carriers(run: Run, task: Task) -> pd.DataFrame:
     """Every label with the share of its family that it carries, of everyone and where most."""
-    rows = run.effects[(run.effects["task"] == task.name) & (run.effects["edit"] == DROP)]
+    rows = having(run.effects, task=task.name, edit=DROP)
     rows = rows[(rows["comparison"] == RATE) & rows["carries"].notna()]
     everyone, single = (
         rows["attribute"] == EVERYONE,
@@ -113,7 +94,7 @@ def _carrier_cells(row: Record) -> dict[str, object]:
 
 def _of_family(name: str, carriers: pd.DataFrame, changes: pd.DataFrame) -> Iterator[Markdown]:
     """Who carries a family, which labels relieve it, which hold it down."""
-    members = carriers[carriers["label"] == name]
+    members = having(carriers, label=name)
     listed = [
         said("‘{label}’ carries {share}", label=row.dropped, share=at(row, _carried(row)))
         for row in each(members.head(3))
@@ -127,11 +108,11 @@ def _of_family(name: str, carriers: pd.DataFrame, changes: pd.DataFrame) -> Iter
         rate=at(first, f"{percent(first.before, first.low, first.high)}%"),
         listed=Markdown(", ".join(listed)),
     )
-    of_family = changes[(changes["metric"] == _FAMILY) & (changes["label"] == name)]
+    of_family = having(changes, metric=_FAMILY, label=name)
     outside = ~of_family["dropped"].isin(members["dropped"])
     for what, rows, way in (
-        ("Relieved most surely by a label more", of_family[of_family["edit"] == ADD], -1),
-        ("Relieved most surely by a swap", of_family[of_family["edit"] == SWAP], -1),
+        ("Relieved most surely by a label more", having(of_family, edit=ADD), -1),
+        ("Relieved most surely by a swap", having(of_family, edit=SWAP), -1),
         ("Held down most surely", of_family[(of_family["edit"] == DROP) & outside], 1),
     ):
         if len(rows):
@@ -157,7 +138,7 @@ def _surest(what: str, family: str, changes: pd.DataFrame) -> Markdown:
 
 def _changes_table(run: Run, changes: pd.DataFrame, several: bool = False) -> Markdown:
     """The surest changes with the widest gap of the same attribute before and after."""
-    gaps = run.effects[run.effects["comparison"] == WORST].set_index(_GAP)
+    gaps = having(run.effects, comparison=WORST).set_index(_GAP)
     names = ["before", "after", "value", "low_simultaneous", "high_simultaneous"]
     chosen = figures.some_edits(changes, MOST_ROWS).join(gaps[names].add_suffix("_gap"), on=_GAP)
     shown = table(_change_cells(row, several) for row in each(chosen))
@@ -183,7 +164,7 @@ def _change_cells(row: Record, several: bool) -> dict[str, object]:
 
 def _errors(run: Run, changes: pd.DataFrame) -> Sequence[Block]:
     """Labels that are chosen wrongly for pictures of others, in tasks without a family."""
-    errors = changes[changes["metric"] == _ERRORS] if len(changes) else changes
+    errors = having(changes, metric=_ERRORS) if len(changes) else changes
     if errors.empty:
         return ()
     ranked = errors.sort_values(["sure", "size"], ascending=False, kind="stable")

@@ -8,7 +8,7 @@ import pandas as pd
 
 from audit.core.evidence import each
 from audit.core.page import Markdown
-from audit.core.rows import Record
+from audit.core.rows import Record, having
 from audit.core.rundir import Run
 from audit.core.tables import DIFFERENCE, ENSEMBLE, INCONCLUSIVE, REST
 from audit.measure.findings import judged
@@ -30,11 +30,7 @@ def pooled_gaps_table(run: Run) -> Markdown:
 def pooled_cells_table(run: Run) -> Markdown:
     """Cells against all others where the model says more, or something else, than raw rates do."""
     rows = run.disparities
-    cells = rows[
-        (rows["comparison"] == DIFFERENCE)
-        & (rows["condition"] == ENSEMBLE)
-        & (rows["other"] == REST)
-    ]
+    cells = having(rows, comparison=DIFFERENCE, condition=ENSEMBLE, other=REST)
     told = _pooled(cells[like(cells, judged(rows, run.rates), _QUESTION)])
     told = told[
         (told["pooled_verdict"] != told["verdict"]) & (told["pooled_verdict"] != INCONCLUSIVE)

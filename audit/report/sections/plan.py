@@ -9,7 +9,7 @@ from typing import Final
 from audit.core.digits import percent
 from audit.core.evidence import each
 from audit.core.page import Markdown
-from audit.core.rows import Fields, Record
+from audit.core.rows import Fields, Record, having
 from audit.core.rundir import Run
 from audit.core.tables import DIFFERENCE, EXPLORATORY, PRIMARY
 from audit.measure.claims import Claim
@@ -22,7 +22,7 @@ from audit.probes.kit.cells import MOST_ROWS, asked, needed, p_value, table, tag
 def margins_of(run: Run) -> dict[str, Fields]:
     """The margins of a run by label family: those stated, and those that bind unstated."""
     stated: dict[str, Fields] = run.suite["confidence"]["margins"]
-    measured = run.measures[run.measures["probe"] == "alarms"]
+    measured = having(run.measures, probe="alarms")
     judged_by = {*run.disparities["margin_family"], *measured["margin_family"]}
     # a harmful family has a ratio too, also where the suite states none
     bound = Confidence(margins=stated)
@@ -60,7 +60,7 @@ def _ratio(family: str, margin: Fields) -> str:
 
 def primary_table(run: Run) -> Markdown:
     """Every primary question with its reason, what it needed, and the verdict on it."""
-    rows = run.disparities[run.disparities["role"] == PRIMARY]
+    rows = having(run.disparities, role=PRIMARY)
     whys = [Claim.model_validate(claim) for claim in run.suite.get("primary") or ()]
     return table(
         {
@@ -88,7 +88,7 @@ def families(run: Run) -> Mapping[str, int]:
     d = run.disparities
     roles = d["role"].value_counts()
     return {
-        "families": int(d.loc[d["comparison"] == DIFFERENCE, "family"].nunique()),
+        "families": int(having(d, comparison=DIFFERENCE)["family"].nunique()),
         "primary": int(roles.get(PRIMARY, 0)),
         "exploratory": int(roles.get(EXPLORATORY, 0)),
         "measured": int(run.measures["family"].replace("", None).nunique()),
@@ -132,7 +132,7 @@ def _detectable(best: float | None, worst: float | None = None) -> str:
 
 def adjustments(run: Run) -> str:
     """How q-values were adjusted in this run, by its own word."""
-    compared = run.disparities[run.disparities["comparison"] == DIFFERENCE]
+    compared = having(run.disparities, comparison=DIFFERENCE)
     methods = " ".join(compared["method"].unique())
     known = {"Holm": "Holm's method", "step-down": "step-down max-T over the same resamples"}
     return " or ".join(told for name, told in known.items() if name in methods) or "nothing"

@@ -15,18 +15,7 @@ from audit.explore.replication_card import NOT_COMPARABLE, card_names, load_card
 from audit.probes.kit.blocks import Block, Part, Section
 from audit.probes.kit.cells import MOST_ROWS, NBSP, table, with_rest
 
-_WHAT: Final = Markdown(
-    """\
-A card states published numbers and the protocol behind them. Each number is looked for in this run:
-
-- **reproduced**: the interval of the difference, with the sampling error of both sides, lies within
-  the card's tolerance; **not reproduced**: wholly outside; **inconclusive**: neither.
-- **not comparable**: model, data set, label set, groups or the rule of choice are others, or the
-  run lacks the rate. Template, article, crop and number of pictures are named and forbid nothing.
-
-Each number is judged by itself: of twenty, one interval may miss by chance. A card of your own is
-held against a run by `clip-audit replicate RUN CARD`."""
-)
+_WHAT: Final = Markdown.beside(__file__)
 _COLUMNS: Final = (
     "Result", "Number", "Published, %", "Here, %", "Difference (bounds)", "Protocols", "Remark",
 )  # fmt: skip

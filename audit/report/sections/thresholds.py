@@ -9,7 +9,7 @@ import pandas as pd
 
 from audit.core.evidence import each
 from audit.core.page import Markdown
-from audit.core.rows import Record
+from audit.core.rows import Record, having
 from audit.core.rundir import Run
 from audit.core.tables import EVERYONE, OK, RATE, WORST
 from audit.measure.thresholds import FAMILY_KEPT, KEPT, MEAN_KEPT, MISSED, WRONG_KEPT
@@ -43,7 +43,7 @@ def tell(run: Run) -> Sequence[Block]:
     card = card_of(run.model, run.name)
     if run.thresholds.empty:
         return () if card.scoring.known else [_NOT_MEASURED]
-    harmful = run.thresholds.loc[run.thresholds["metric"] == FAMILY_KEPT, "task"]
+    harmful = having(run.thresholds, metric=FAMILY_KEPT)["task"]
     return [
         Part(
             "Labels kept at or above a threshold",
@@ -59,8 +59,8 @@ def tell(run: Run) -> Sequence[Block]:
 
 def _asked(run: Run, task: str | None = None) -> list[float]:
     """The thresholds that a task, or any, was asked about; others are of its curve alone."""
-    rows = run.thresholds[run.thresholds["metric"] == KEPT]
-    rows = rows if task is None else rows[rows["task"] == task]
+    rows = having(run.thresholds, metric=KEPT)
+    rows = rows if task is None else having(rows, task=task)
     return sorted(rows["threshold"].unique())
 
 
@@ -81,8 +81,7 @@ def _share(threshold: float) -> str:
 
 def _kept(run: Run) -> Markdown:
     """Everyone's mean number of labels and errors, by task and threshold asked about."""
-    rows = run.thresholds[run.thresholds["attribute"] == EVERYONE]
-    rows = rows[rows["comparison"] == RATE]
+    rows = having(run.thresholds, attribute=EVERYONE, comparison=RATE)
     cells = {(r.task, r.threshold, r.metric): r for r in each(rows[rows["metric"] != KEPT])}
     asked = [(task, t) for task in dict.fromkeys(rows["task"]) for t in _asked(run, task)]
     return table(
@@ -135,13 +134,12 @@ def _of_families(run: Run, task: Task) -> Part:
 
 def _rates(run: Run, task: Task, attribute: str) -> Markdown:
     """Every group's rate of every family at the thresholds asked about, everyone last."""
-    rows = run.thresholds[run.thresholds["task"] == task.name]
-    rows = rows[(rows["comparison"] == RATE) & (rows["metric"] == FAMILY_KEPT)]
+    rows = having(run.thresholds, task=task.name, comparison=RATE, metric=FAMILY_KEPT)
     rows = rows[rows["threshold"].isin(_asked(run, task.name)[:_MOST])]
     by_group = {
-        name: rows[(rows["attribute"] == of) & (rows["group"] == name)]
+        name: having(rows, attribute=of, group=name)
         for of in (attribute, EVERYONE)
-        for name in dict.fromkeys(rows.loc[rows["attribute"] == of, "group"])
+        for name in dict.fromkeys(having(rows, attribute=of)["group"])
     }
     return table(
         {
@@ -159,8 +157,7 @@ def _rates(run: Run, task: Task, attribute: str) -> Markdown:
 
 def _gaps(run: Run, task: Task) -> pd.DataFrame:
     """The widest gap of every family, threshold asked about and attribute, the surest first."""
-    rows = run.thresholds[run.thresholds["task"] == task.name]
-    rows = rows[(rows["comparison"] == WORST) & (rows["metric"] == FAMILY_KEPT)]
+    rows = having(run.thresholds, task=task.name, comparison=WORST, metric=FAMILY_KEPT)
     rows = rows[rows["threshold"].isin(_asked(run, task.name)) & (rows["status"] == OK)]
     return rows.sort_values(["low_simultaneous", "value"], ascending=False, kind="stable")
 
@@ -181,12 +178,12 @@ def _gap_cells(row: Record) -> dict[str, object]:
 def _gendered(run: Run) -> list[Block]:
     """Labels kept more for one of two groups, as the CLIP paper looks at its Figure 18."""
     lowest = {task: min(_asked(run, task)) for task in dict.fromkeys(run.thresholds["task"])}
-    rows = run.thresholds[run.thresholds["threshold"] == run.thresholds["task"].map(lowest)]
-    rates = rows[(rows["metric"] == KEPT) & (rows["comparison"] == RATE) & (rows["status"] == OK)]
-    gaps = rows[(rows["metric"] == KEPT) & (rows["comparison"] == WORST) & (rows["status"] == OK)]
+    rows = having(run.thresholds, threshold=run.thresholds["task"].map(lowest))
+    rates = having(rows, metric=KEPT, comparison=RATE, status=OK)
+    gaps = having(rows, metric=KEPT, comparison=WORST, status=OK)
     parts: list[Block] = []
     for (task, attribute), found in gaps.groupby(["task", "attribute"], sort=False):
-        here = rates[(rates["task"] == task) & (rates["attribute"] == attribute)]
+        here = having(rates, task=task, attribute=attribute)
         groups = list(dict.fromkeys(here["group"]))
         surely = found[found["q"] < 1 - found["level"]]
         if len(groups) == 2 and len(surely):
@@ -207,7 +204,7 @@ def _most_apart(gaps: pd.DataFrame, rates: pd.DataFrame, groups: Sequence[str]) 
     """At most 20 labels for either group, by chi-squared, sorted by how often they are kept."""
     cells = {(r.label, r.group): r for r in each(rates)}
     ranked = gaps.sort_values("chi_squared", ascending=False, kind="stable")
-    chosen = pd.concat([ranked[ranked["group"] == group].head(20) for group in groups])
+    chosen = pd.concat([having(ranked, group=group).head(20) for group in groups])
     order = sorted(each(chosen), key=lambda r: (r.group != groups[0], -r.events))
     return table(
         {"Kept more for": row.group, "Label": f"‘{row.label}’"}

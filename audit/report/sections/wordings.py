@@ -10,7 +10,7 @@ import pandas as pd
 from audit.core.digits import percent
 from audit.core.evidence import each
 from audit.core.page import MARKS, Markdown
-from audit.core.rows import Record
+from audit.core.rows import Record, having
 from audit.core.rundir import Run
 from audit.core.tables import CHOSEN, DECLARED, ENSEMBLE, EVERYONE, OK, WORST
 from audit.probes.kit.cells import (
@@ -31,14 +31,13 @@ MOST_CURVES: Final = 60
 
 def templates_table(run: Run) -> Markdown:
     """The gap of all templates together and over single templates, widest spread first."""
-    gaps = run.disparities[run.disparities["comparison"] == WORST]
-    gaps = gaps[gaps["status"] == OK]
+    gaps = having(run.disparities, comparison=WORST, status=OK)
     single = gaps[gaps["condition"].str.startswith("template: ")]
     question = ["task", "metric", "label", "attribute"]
     over = single.assign(over=single["value"] > single["margin"])
     spread = over.groupby(question)["value"].agg(["min", "max", "size"])
     spread["over"] = over.groupby(question)["over"].sum()
-    joined = gaps[gaps["condition"] == ENSEMBLE].join(spread, on=question, how="inner")
+    joined = having(gaps, condition=ENSEMBLE).join(spread, on=question, how="inner")
     joined = joined.assign(range=joined["max"] - joined["min"])
     joined = joined.sort_values("range", ascending=False, kind="stable")
     shown = table(
@@ -231,7 +230,7 @@ def stability_table(run: Run) -> Markdown:
             ),
             "Entropy": measured(row.entropy, row.entropy_low, row.entropy_high, "%"),
         }
-        for row in each(pd.concat([steady[groups], steady[steady["attribute"] == EVERYONE]]))
+        for row in each(pd.concat([steady[groups], having(steady, attribute=EVERYONE)]))
     )
 
 
