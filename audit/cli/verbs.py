@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from audit.cli.kinds import Export, Kind
+from audit.cli.kinds import Export, Kind, choice_of
 from audit.cli.levels import LEVELS, FailOn, level_of, require_below, say_words_of_now
 from audit.cli.machine import of_the_machine, require_port, say_version
 from audit.cli.people import people
@@ -230,7 +230,12 @@ def report(
         typer.Option(help="write a copy to publish here: no rows of pictures, no small groups"),
     ] = None,
     export: Annotated[
-        list[Export] | None, typer.Option(help="write it as this too; may be given again")
+        list[Export] | None,
+        typer.Option(
+            parser=choice_of(Export),
+            metavar=f"[{'|'.join(Export)}]",
+            help="write it as this too; may be given again",
+        ),
     ] = None,
     allow_edited: AllowEdited = False,
 ) -> None:
@@ -326,7 +331,11 @@ def compare(
 
 
 @app.command(name="list")
-def list_(kind: Kind) -> None:
+def list_(
+    kind: Annotated[
+        Kind, typer.Argument(parser=choice_of(Kind), metavar="KIND", help=", ".join(Kind))
+    ],
+) -> None:
     """List what is there by name."""
     from audit.explore import catalogue
 

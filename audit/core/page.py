@@ -331,7 +331,7 @@ svg .exceeds { fill: var(--large); } svg .within { fill: var(--small); }
 svg .inconclusive { fill: var(--open); } svg .seen { fill: var(--seen); }
 .dumbbells { margin: .8rem 0 .4rem; }
 .dumbbells figcaption { font-weight: 700; margin-bottom: .2rem; }
-.dumbbells > p { font-size: .8rem; color: var(--soft); }
+.dumbbells > p, .first .reading { font-size: .8rem; color: var(--soft); }
 .axis, .line { display: grid; grid-template-columns: 11.5rem 1fr 10.2rem; gap: 1rem;
   align-items: center; font-size: .82rem; line-height: 1.25; }
 .axis div { position: relative; height: 1.2rem; }

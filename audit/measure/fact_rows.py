@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -81,6 +82,7 @@ def _fact(together: Sequence[Fields], tables: _Tables) -> Fact:
         margin=lead["margin"],
         unit=lead.get("unit", ""),
         size=size if math.isfinite(size) and size > 0 else 0.0,
+        compared=tables.compared(lead) if len(sides) == 2 else 0,
         people=(sides[0].events if verdict is Verdict.SEEN else sides[0].subjects) if sides else 0,
         not_compared=tables.left_out(lead),
         caveats=tuple(lead["caveats"]),
@@ -209,6 +211,17 @@ class _Tables:
             row.group, people, short, row.events, row.n, row.subjects, row.value, row.low, row.high
         )
 
+    @cached_property
+    def _groups(self) -> Mapping[tuple[str, ...], int]:
+        """How many groups have a rate, by question."""
+        return Counter(key[:4] for key in self.rates if key[4] not in (EVERYONE, REST))
+
+    def compared(self, lead: Fields) -> int:
+        """Of how many groups those of a finding are the furthest apart; 0 of a declared pair."""
+        rows = [self.rows[key] for key in lead["evidence"] if key in self.rows]
+        widest = any(row["comparison"] == WORST for row in rows)
+        return self._groups[tuple(lead[k] for k in _QUESTION)] if widest else 0
+
     def left_out(self, lead: Fields) -> str:
         """Groups that were too small to be compared, in words."""
         rows = [self.rows[key] for key in lead["evidence"] if key in self.rows]
@@ -216,6 +229,13 @@ class _Tables:
         return ", ".join(self.names.short(lead["attribute"], group) for group in named)
 
     # ---- prompt variants -------------------------------------------------------------------------
+
+    @cached_property
+    def _examples(self) -> Mapping[str, str]:
+        """By task, its first prompt, with '…' where the label goes."""
+        sets = {q["task"]: q.get("prompt_sets") or () for q in self.run.questions}
+        first = {task: [t for s in of for t in s["templates"]] for task, of in sets.items()}
+        return {t: of[0].replace("{}", "…").rstrip(". ") for t, of in first.items() if of}
 
     @cached_property
     def _curves(self) -> Mapping[tuple[str, ...], list[Record]]:
@@ -235,12 +255,14 @@ class _Tables:
             same = curve and {curve[0].group, curve[0].other} == set(finding["groups"])
             if curve and same and set(finding["groups"]) == set(lead["groups"]):
                 held = sum(row.verdict == EXCEEDS for row in curve)
-                return Variants(held, len(curve), min(row.value for row in curve), True)
+                least = min(row.value for row in curve)
+                return Variants(held, len(curve), least, True, self._examples.get(lead["task"], ""))
         alone = self._single.get(tuple(lead[k] for k in _QUESTION))
         if not alone:
             return None
         beyond = sum(row.value > row.margin for row in alone)
-        return Variants(beyond, len(alone), min(row.value for row in alone), False)
+        least = min(row.value for row in alone)
+        return Variants(beyond, len(alone), least, False, self._examples.get(lead["task"], ""))
 
     # ---- what carries it -------------------------------------------------------------------------
 

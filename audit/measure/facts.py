@@ -46,12 +46,14 @@ class Variants:
     """In how many prompt variants the gap is beyond its margin, and the smallest gap of them.
 
     ``judged``: by a verdict whose bounds hold for all variants at once; else by its size alone.
+    ``example``: one of the prompts, with '…' where the label goes; blank if not known.
     """
 
     holds: int
     of: int
     least: float
     judged: bool
+    example: str = ""
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ class Fact:
     ``sides``: the higher rate first; two of a gap, one of what was seen at all, none of a value in
     another ``unit`` or of what is withheld. ``gap, low, high, margin``: shares, or in ``unit``;
     the bounds are those that the verdict rests on. ``size``: how many margins the gap surely has.
+    ``compared``: of how many groups the sides are those furthest apart; 0 of a declared pair.
     ``people``: subjects of the group that it falls on. ``needed``: subjects a group that would
     probably decide what is open, if the gap stays as it is. ``not_compared``: groups too small.
     ``evidence``: ids of the findings that say it, the leading one first.
@@ -103,6 +106,7 @@ class Fact:
     margin: float | None = None
     unit: str = ""
     size: float = 0.0
+    compared: int = 0
     people: int = 0
     variants: Variants | None = None
     relief: Relief | None = None

@@ -21,7 +21,7 @@ from audit.data.display import Names
 from audit.data.yamlfile import load_yaml
 from audit.measure.claims import ERRORS
 from audit.measure.fact_rows import facts
-from audit.measure.fact_words import edit_in_words, rate, variants_in_words
+from audit.measure.fact_words import edit_in_words, prompts_in_words, rate, variants_in_words
 from audit.measure.facts import Fact
 from audit.measure.findings import tally_verdicts
 from audit.report.narrative import Narrative
@@ -65,7 +65,8 @@ class PageOne:
     """All that the first page says, in order.
 
     ``head``: pictures, date, auditor, plan. ``note``: what is known of the model beforehand.
-    ``words``: the author's recommendations. ``rows``: the facts of the figure, ``title`` its own.
+    ``reading``: what words of the cards mean. ``words``: the author's recommendations.
+    ``rows``: the facts of the figure, ``title`` its own.
     """
 
     head: Sequence[str]
@@ -74,6 +75,7 @@ class PageOne:
     besides: str
     note: str
     cards: Sequence[Card]
+    reading: str
     rows: Sequence[Card]
     title: str
     sure: Sequence[str]
@@ -85,14 +87,15 @@ class PageOne:
 def page_one(run: Run, author: Narrative) -> PageOne:
     """The first page of a run's report."""
     found = facts(run)
-    rows = figure_rows(found)
+    rows, leading = figure_rows(found), chosen(found)
     return PageOne(
         head=list(_head(run, author)),
         warnings=label_warnings(run),
         answer=_answer(run, found),
         besides=_besides(run, found),
         note=_note(run),
-        cards=[_card(run, f, found) for f in chosen(found)],
+        cards=[_card(run, f, found) for f in leading],
+        reading=prompts_in_words(leading),
         rows=[Card(f, _place(run, f)) for f in rows],
         title=figure_title(run, rows),
         sure=list(_sure(run, found)),

@@ -33,6 +33,7 @@ def _parts(page: PageOne) -> Iterator[str]:
     yield f'<p class="note">{_text(page.note)}</p>\n' if page.note else ""
     if page.cards:
         yield f'<div class="cards">\n{"".join(map(_card, page.cards))}</div>\n'
+        yield f'<p class="reading">{_text(page.reading)}</p>\n' if page.reading else ""
     if page.rows:
         yield _dumbbells(page)
     yield f'<div class="last">\n{_sure(page)}{_next(page)}</div>\n'

@@ -160,6 +160,7 @@ def page() -> PageOne:
         besides=SCRIPTS,
         note=SCRIPTS,
         cards=[card],
+        reading=SCRIPTS,
         rows=[card],
         title=SCRIPTS,
         sure=[SCRIPTS],
