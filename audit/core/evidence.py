@@ -153,7 +153,7 @@ def unlinked(text: str) -> str:
 
 
 def caption(text: str) -> Markdown:
-    """The line below a figure: the rows it was drawn from, as ``named`` tells them."""
+    """In the line below a figure: the rows it was drawn from, as ``named`` tells them."""
     told = []
     for part in text.split():
         table, _, places = part.partition(":")
@@ -164,7 +164,7 @@ def caption(text: str) -> Markdown:
         ]
         more = f" and {len(spans) - MOST_SPANS} more spans" if len(spans) > MOST_SPANS else ""
         told.append(f"`{table}` {', '.join(shown)}{more}")
-    return Markdown(f"*Drawn from rows of {'; '.join(told)}.*")
+    return Markdown(f"Drawn from rows of {'; '.join(told)}.")
 
 
 def appendix(run: Run, text: str, figures: Iterable[str] = ()) -> str:

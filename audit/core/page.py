@@ -281,14 +281,16 @@ td { border-bottom: 1px solid var(--line); vertical-align: top; }
 details { margin: .6rem 0; border: 1px solid var(--line); border-radius: 5px; }
 summary { cursor: pointer; padding: .45rem .8rem; font-weight: 600; }
 details > div, details > ol { padding: 0 .8rem .4rem; margin-top: 0; }
-.figure { display: block; overflow-x: auto; margin: 1rem 0; background: #fff;
+.figure { display: block; overflow-x: auto; margin: 1rem 0; background: var(--paper);
   border-radius: 5px; }
 .figure img { display: block; width: 100%; min-width: 38rem; height: auto; }
 a.row { color: inherit; text-decoration: underline dotted #9aa4ab; text-underline-offset: .2em; }
 a.row:hover, a.row:focus-visible { color: var(--link); text-decoration-style: solid; }
 tr:has(> td > a.row:target) { background: var(--found); }
 a.row[id] { white-space: nowrap; }
-p:has(> em:only-child > a.row) { font-size: .84em; color: var(--soft); margin-top: -.4rem; }
+p:has(> .figure) + p, p:has(> em:only-child):has(+ .scroll) { font-size: .84em;
+  color: var(--soft); margin-top: -.4rem; }
+p:has(> em:only-child):has(+ .scroll) { margin: .8rem 0 -.6rem; break-after: avoid; }
 #evidence ~ * td em { font-style: normal; color: var(--soft); }
 .verdict { display: inline-block; white-space: nowrap; font-size: .86em; line-height: 1.35;
   padding: .06em .55em; border: 1.5px solid; }
