@@ -476,7 +476,7 @@ def _caption(figure: Drawn, file: str) -> Markdown:
     words = ", ".join(f"[{number}] is ‘{one}’" for number, one in figure.words.items())
     told = [
         f"{number_of(FIGURE, file)}.",
-        f"In it {escaped(words)}." if words else "",
+        f"In it {escaped(words)}: no font here has their signs." if words else "",
         evidence.caption(figure.rows) if figure.rows else "",
         f"Its data [as CSV](figures/{file}.csv)." if figure.csv else "",
     ]

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from audit.probes.kit import looks
+from audit.probes.kit.glyphs import undrawn
 from audit.probes.kit.looks import blank, drawn_from
 from audit.report import drawing
 from audit.report.drawing import data_of
@@ -84,3 +85,9 @@ def test_one_drawing_is_light_or_dark_and_needs_no_font_of_the_machine() -> None
     assert "DejaVuSans" in svg
     assert "<text" not in svg
     assert drawing.drawn(figure, ("told",)) == made
+
+
+def test_words_that_no_font_of_the_machine_has_are_named_before_a_run() -> None:
+    unassigned = "\U000e0fff"  # in no font, ever
+    assert undrawn(["thief", "Ärztin", f"a {unassigned}", "thief"]) == [f"a {unassigned}"]
+    assert undrawn([]) == []
