@@ -25,6 +25,7 @@ from audit.core.tables import (
     OK,
     RATE,
     REST,
+    WITHIN,
     WORST,
     records,
 )
@@ -32,9 +33,10 @@ from audit.core.verdicts import Verdict
 from audit.data.display import Names
 from audit.measure.claims import CATEGORY, ERRORS
 from audit.measure.fact_words import Told
-from audit.measure.facts import Asked, Fact, Relief, Side, Variants, merged, ranked
+from audit.measure.facts import Asked, Fact, Relief, Side, Threshold, Variants, merged, ranked
 from audit.measure.findings import size_in_margins
 from audit.measure.metrics import DEFAULT_FAMILY, METRICS
+from audit.measure.thresholds import FAMILY_KEPT, KEPT, MEAN_KEPT
 
 _QUESTION: Final = ("task", "metric", "label", "attribute")
 _KEPT: Final = "_facts"
@@ -91,6 +93,7 @@ def _fact(together: Sequence[Fields], tables: _Tables) -> Fact:
         fact,
         variants=tables.variants(together) if exceeds and sides else None,
         relief=tables.relief(lead, sides) if exceeds and sides else None,
+        threshold=tables.threshold(lead, sides) if exceeds and sides else None,
         needed=_needed(fact) if verdict is Verdict.INCONCLUSIVE and sides else None,
     )
 
@@ -284,6 +287,36 @@ class _Tables:
             return None
         best, counted = min(options, key=lambda found: (found[0].after, found[0].edit != "drop"))
         return Relief(best.edit, best.dropped, best.added, counted, best.before, best.after)
+
+    @cached_property
+    def _kept(self) -> Mapping[tuple[str, ...], list[Record]]:
+        """Gaps of what is kept at or above thresholds that are surely within their margin."""
+        t = self.run.thresholds
+        within = t[(t["comparison"] == WORST) & (t["verdict"] == WITHIN) & (t["status"] == OK)]
+        return _by_question(within)
+
+    def _kept_by(self, row: Record, metric: str, label: str, attribute: str, group: str) -> float:
+        """How often, or how many, at the threshold of a row; nan if that was not counted."""
+        t = self.run.thresholds
+        at = (t["task"] == row.task) & (t["threshold"] == row.threshold) & (t["metric"] == metric)
+        at &= (t["label"] == label) & (t["attribute"] == attribute) & (t["group"] == group)
+        found = t.loc[at & (t["comparison"] == RATE) & (t["status"] == OK), "value"]
+        return float(found.iloc[0]) if len(found) else math.nan
+
+    def threshold(self, lead: Fields, sides: Sequence[Side]) -> Threshold | None:
+        """The lowest threshold that relieves a label or category: kept less often, and alike."""
+        metric = {"selection": KEPT, CATEGORY: FAMILY_KEPT}.get(lead["metric"])
+        if metric is None:
+            return None
+        asked = (lead["task"], metric, lead["label"], lead["attribute"])
+        for row in sorted(self._kept.get(asked, ()), key=lambda row: row.threshold):
+            after = self._kept_by(row, metric, row.label, row.attribute, sides[0].group)
+            if after <= sides[0].value - (lead["margin"] or 0.0):
+                labels = self._kept_by(row, MEAN_KEPT, "any label", EVERYONE, EVERYONE)
+                known = None if math.isnan(labels) else labels
+                counted = f"‘{row.label}’"
+                return Threshold(row.threshold, counted, sides[0].value, after, known)
+        return None
 
     def _relieving(self, lead: Fields, group: str) -> Iterator[tuple[Record, str]]:
         metric, label = lead["metric"], lead["label"]

@@ -72,6 +72,22 @@ class Relief:
 
 
 @dataclass(frozen=True)
+class Threshold:
+    """The lowest threshold at which the gap of what is kept is surely within its margin.
+
+    ``counted``: the label or category. ``before, after``: shares of the group with the higher rate,
+    chosen now and kept then. ``labels``: how many labels of any kind a picture then keeps, on
+    average; None if that was not counted.
+    """
+
+    threshold: float
+    counted: str
+    before: float
+    after: float
+    labels: float | None
+
+
+@dataclass(frozen=True)
 class Fact:
     """One thing that a run found, in plain words and as numbers.
 
@@ -110,6 +126,7 @@ class Fact:
     people: int = 0
     variants: Variants | None = None
     relief: Relief | None = None
+    threshold: Threshold | None = None
     needed: int | None = None
     not_compared: str = ""
     caveats: tuple[str, ...] = ()
@@ -331,4 +348,4 @@ class _Said:
                     self.tell(i, leader)
 
 
-__all__ = ["Asked", "Fact", "Relief", "Side", "Variants", "higher", "merged", "ranked"]
+__all__ = ["Asked", "Fact", "Relief", "Side", "Threshold", "Variants", "higher", "merged", "ranked"]

@@ -3,18 +3,22 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 from typing import cast
 
+import pandas as pd
 import pytest
 
 from audit.core.digits import number, rounded
 from audit.core.errors import InputError
 from audit.core.resources import shipped
 from audit.core.rows import Row
+from audit.core.rundir import Run
 from audit.core.verdicts import Verdict
 from audit.data.card import AttributeCard
 from audit.data.display import Display, Names
 from audit.data.yamlfile import load_yaml, validate
+from audit.measure.fact_rows import _Tables
 from audit.measure.fact_words import (
     Told,
     groups_in_words,
@@ -25,7 +29,7 @@ from audit.measure.fact_words import (
     relief_in_words,
     variants_in_words,
 )
-from audit.measure.facts import Asked, Fact, Relief, Side, Variants, merged, ranked
+from audit.measure.facts import Asked, Fact, Relief, Side, Threshold, Variants, merged, ranked
 from audit.measure.findings import size_in_margins
 
 EXCEEDS, WITHIN, OPEN = "exceeds margin", "within margin", "inconclusive"
@@ -316,6 +320,40 @@ def test_variants_and_what_relieves_are_told() -> None:
     assert relief_in_words(relief) == (
         "Without ‘thief’, ‘suspicion’ falls there from 100\u00a0% to 2\u00a0%."
     )
+
+
+def kept(threshold: float, group: str, value: float, **more: object) -> Row:
+    """A row of the table of thresholds."""
+    given: Row = {
+        "task": "t", "threshold": threshold, "metric": "label_kept", "label": "thief",
+        "attribute": "colour", "comparison": "rate", "group": group, "value": value,
+        "verdict": "not judged", "status": "ok",
+    }  # fmt: skip
+    return given | more
+
+
+def gap_kept(threshold: float, verdict: str) -> Row:
+    return kept(threshold, "yellow", 0.0, comparison="worst_case_gap", verdict=verdict)
+
+
+def test_the_lowest_threshold_relieves_that_keeps_a_label_less_often_and_alike() -> None:
+    rows = [
+        *(gap_kept(at, v) for at, v in ((0.4, WITHIN), (0.01, WITHIN), (0.2, WITHIN), (0.1, OPEN))),
+        kept(0.01, "yellow", 1.0),  # alike, since everybody is called so
+        kept(0.1, "yellow", 0.2),
+        kept(0.2, "yellow", 0.04),
+        kept(0.4, "yellow", 0.0),
+        kept(0.2, "everyone", 1.5, metric="mean_labels_kept", label="any label",
+             attribute="everyone"),
+    ]  # fmt: skip
+    sides = (side("colour", "yellow", 6, 10), side("colour", "black", 0, 10))
+    tables = _Tables(cast(Run, SimpleNamespace(thresholds=pd.DataFrame(rows))))
+    found = tables.threshold(finding(), sides)
+    assert found == Threshold(0.2, "‘thief’", 0.6, 0.04, 1.5)
+    assert tables.threshold(finding(metric="misclassification"), sides) is None
+    assert tables.threshold(finding("spy"), sides) is None
+    few = (side("colour", "yellow", 1, 100), sides[1])
+    assert tables.threshold(finding(), few) is None  # nothing would be gained
 
 
 # ---- display names -------------------------------------------------------------------------------
