@@ -7,8 +7,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-import typer
-
+from audit.cli.kinds import choice_of
 from audit.core.errors import GateError, sentence
 from audit.core.rows import Fields
 from audit.core.terminal import say
@@ -39,11 +38,7 @@ def level_of(word: str) -> FailOn:
 
     if word in OPTIONS:
         say(f"--fail-on {word} is now written --fail-on {OPTIONS[word]}", stderr=True)
-    try:
-        return FailOn(OPTIONS.get(word, word))
-    except ValueError:
-        known = ", ".join(f"'{level}'" for level in FailOn)
-        raise typer.BadParameter(f"'{word}' is not one of {known}.") from None
+    return choice_of(FailOn)(OPTIONS.get(word, word))
 
 
 _REACHED: Final[Mapping[FailOn, Callable[[Fields], bool]]] = {

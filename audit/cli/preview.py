@@ -158,6 +158,22 @@ def how_to_read(suite: Suite) -> None:
         say(f"  {heading:<8} {meaning}")
 
 
+def fonts_missing(suite: Suite) -> None:
+    """Which labels and groups figures can only number, since no font has their signs."""
+    sets = [one for probe in suite.asked for one in probe.label_sets()]
+    cells = suite.cells()
+    words = [label.text for one in sets for label in one.labels]
+    words += [*cells["attribute"], *cells["group"]]
+    if foreign := [word for word in dict.fromkeys(words) if not word.isascii()]:
+        from audit.probes.kit.glyphs import undrawn
+
+        if dark := undrawn(foreign):
+            told = (
+                f"no font on this machine has the signs of {len(dark)} names, such as ‘{dark[0]}’"
+            )
+            say(f"{told}: figures number them. A Noto font of the script, installed, is used.")
+
+
 def plan_status(suite: Suite, out: Path, seal: bool) -> None:
     """Seal the plan if asked to, and say how it stands."""
     from datetime import UTC, datetime

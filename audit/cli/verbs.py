@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from audit.cli.kinds import Export, Kind
+from audit.cli import pace
+from audit.cli.kinds import Export, Kind, choice_of
 from audit.cli.levels import LEVELS, FailOn, level_of, require_below, say_words_of_now
 from audit.cli.machine import of_the_machine, require_port, say_version
 from audit.cli.people import people
 from audit.cli.preview import (
     LEFT,
     data_remarks,
+    fonts_missing,
     groups_in_numbers,
     plan_status,
     subjects_needed,
@@ -127,6 +129,7 @@ def check(
     model: Model = None,
     seal: Annotated[bool, typer.Option("--seal", help="date the plan before it is run")] = False,
     out: Out = Path("runs"),
+    cache: Cache = Path("cache"),
 ) -> None:
     """Resolve every name, count every cell, print the smallest detectable gaps; run nothing."""
     from audit.engine.askable import require_askable
@@ -147,6 +150,8 @@ def check(
             f"  At {asked.confidence.power:.0%} power: to show a gap of twice the margin to exceed "
             "it, from a rate of 10%, and equal rates of 10% to lie within it."
         )
+    fonts_missing(asked)
+    say(pace.estimate(asked, cache))
     plan_status(asked, out, seal)
     say(f"{suite} is sound. Next: clip-audit run {suite}" + (f" --model {model}" if model else ""))
 
@@ -169,8 +174,10 @@ def embed(
 
     part = None if unit is None else Unit.parse(unit)
     asked = _load(suite, model)
-    with progress() as tell, damage_told():
+    with progress() as shown, damage_told():
+        tell = pace.Watch(shown)
         kept, lost = embedded(asked, Store(cache), _encoder(asked, device), part, tell)
+    pace.keep(tell, asked, cache)
     of = "" if part is None else f"unit {part}: "
     told = [f"{one.image_id}: {one.reason}" for one in lost]
     say(f"{of}{kept:,} pictures are embedded, {len(lost):,} set aside")
@@ -203,7 +210,9 @@ def run(
     from audit.store.embeddings import Store
 
     asked = _load(suite, model, self_check)
-    with progress() as tell:
+    say(pace.estimate(asked.resolve(), cache), stderr=True)
+    with progress() as shown:
+        tell = pace.Watch(shown)
         with damage_told():
             store = Store(cache, verify=verify)
             finished = carry_out(asked, out, store, _encoder(asked, device), tell)
@@ -211,6 +220,7 @@ def run(
         # the run is sealed: whatever happens to its renderings, its gates decide the exit code
         survived("The report", lambda: rendered(finished))
         tell("draw the report", 1, 1)
+    pace.keep(tell, asked, cache)
     survived("The summary for this terminal", lambda: of_run(finished))
     gate_results(finished)
     require_below(finished, fail_on)
@@ -230,7 +240,12 @@ def report(
         typer.Option(help="write a copy to publish here: no rows of pictures, no small groups"),
     ] = None,
     export: Annotated[
-        list[Export] | None, typer.Option(help="write it as this too; may be given again")
+        list[Export] | None,
+        typer.Option(
+            parser=choice_of(Export),
+            metavar=f"[{'|'.join(Export)}]",
+            help="write it as this too; may be given again",
+        ),
     ] = None,
     allow_edited: AllowEdited = False,
 ) -> None:
@@ -326,7 +341,11 @@ def compare(
 
 
 @app.command(name="list")
-def list_(kind: Kind) -> None:
+def list_(
+    kind: Annotated[
+        Kind, typer.Argument(parser=choice_of(Kind), metavar="KIND", help=", ".join(Kind))
+    ],
+) -> None:
     """List what is there by name."""
     from audit.explore import catalogue
 

@@ -30,6 +30,7 @@ MOST_SPANS: Final = 12
 _LEADS: Final = re.compile(rf"\]\(#({'|'.join(TABLES)})-(\d+)\)")
 #: words, which may hold escaped brackets, that lead to a row
 _LINK: Final = re.compile(rf"\[((?:[^\[\]\\]|\\.)*)\]\(#({'|'.join(TABLES)})-(\d+)\)", re.DOTALL)
+_PLACES_KEPT: Final = "_places"
 _PLACES: Final = re.compile(r"\d+(?:-\d+)?(?:,\d+(?:-\d+)?)*")
 
 
@@ -71,8 +72,12 @@ def address(row: Record) -> Address | None:
 
 def place_of_key(run: Run, key: str) -> Address | None:
     """Where the row with this key stands, in ``disparities`` or ``measures``; None if nowhere."""
-    found = (addresses(rows[rows["key"] == key]) for rows in (run.disparities, run.measures))
-    return next((place for places in found for place in places), None)
+    if _PLACES_KEPT not in run.__dict__:  # kept with the tables that the run keeps
+        tables = [t for t in (run.disparities, run.measures) if str(t.index.name) in TABLES]
+        found = [(k, p) for t in tables for k, p in zip(t["key"], addresses(t), strict=True)]
+        run.__dict__[_PLACES_KEPT] = dict(reversed(found))  # of two the first
+    places: dict[str, Address] = run.__dict__[_PLACES_KEPT]
+    return places.get(key)
 
 
 def named(places: Sequence[Address]) -> str:
@@ -153,7 +158,7 @@ def unlinked(text: str) -> str:
 
 
 def caption(text: str) -> Markdown:
-    """The line below a figure: the rows it was drawn from, as ``named`` tells them."""
+    """In the line below a figure: the rows it was drawn from, as ``named`` tells them."""
     told = []
     for part in text.split():
         table, _, places = part.partition(":")
@@ -164,7 +169,7 @@ def caption(text: str) -> Markdown:
         ]
         more = f" and {len(spans) - MOST_SPANS} more spans" if len(spans) > MOST_SPANS else ""
         told.append(f"`{table}` {', '.join(shown)}{more}")
-    return Markdown(f"*Drawn from rows of {'; '.join(told)}.*")
+    return Markdown(f"Drawn from rows of {'; '.join(told)}.")
 
 
 def appendix(run: Run, text: str, figures: Iterable[str] = ()) -> str:

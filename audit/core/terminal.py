@@ -208,11 +208,26 @@ def progress() -> Iterator[Any]:
     if not screen.is_terminal or screen.is_dumb_terminal or screen.width < NARROW:
         yield _Lines()
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
     from rich.table import Column
 
     name = TextColumn("{task.description:<18}", markup=False, table_column=Column(overflow="fold"))
-    columns = name, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    left = TextColumn("left", style="progress.remaining")
+    columns = (
+        name,
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        left,
+    )
     with Progress(*columns, console=screen) as bars:
         stages: Row = {}
 
@@ -224,19 +239,32 @@ def progress() -> Iterator[Any]:
         yield tell
 
 
+def duration(seconds: float) -> str:
+    """A length of time in words, as a person would round it."""
+    for unit, long in (("hours", 3600), ("minutes", 60)):
+        if seconds >= 1.5 * long:
+            return f"{seconds / long:.3g} {unit}"
+    whole = max(1, round(seconds))
+    return f"{whole} second{'s' if whole > 1 else ''}"
+
+
 class _Lines:
     """Progress as lines: when a stage begins and ends, and now and then between."""
 
     def __init__(self) -> None:
         self.told: dict[str, float] = {}
+        self.began: dict[str, tuple[float, int]] = {}
         self.ended: set[str] = set()
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         now, ends = time.monotonic(), done >= total
         if stage in self.ended:
             return
+        began, before = self.began.setdefault(stage, (now, done))
         if stage not in self.told or total > 1 and (ends or now - self.told[stage] >= BETWEEN):
-            say(stage if total <= 1 else f"{stage}: {done:,} of {total:,}", stderr=True)
+            more = (total - done) * (now - began) / (done - before) if done > before else 0.0
+            left = f", about {duration(more)} left" if more else ""
+            say(stage if total <= 1 else f"{stage}: {done:,} of {total:,}{left}", stderr=True)
             self.told[stage] = now
         if ends:
             self.ended.add(stage)

@@ -32,14 +32,15 @@ class Display(BaseModel):
 
     name: str = Field("", description="the attribute in a sentence: clothing colour")
     people: str = Field("", description="a group in a sentence: people in {} clothes")
+    numbers: str = Field("", description="the same of a group with a number: people aged {}")
     groups: Mapping[str, str] = Field({}, description="who a group is, where that says it badly")
 
-    @field_validator("people")
+    @field_validator("people", "numbers")
     @classmethod
-    def _has_a_place(cls, people: str) -> str:
-        if people and people.count(_PLACE) != 1:
-            raise ValueError(f"got '{people}'; write '{{}}' once, where the group's word goes")
-        return people
+    def _has_a_place(cls, said: str) -> str:
+        if said and said.count(_PLACE) != 1:
+            raise ValueError(f"got '{said}'; write '{{}}' once, where the group's word goes")
+        return said
 
 
 @lru_cache(maxsize=1)
@@ -89,13 +90,16 @@ class Names:
         if group == UNKNOWN:
             return f"people whose {name} is not known"
         whole = display.groups.get(group) or display.groups.get(group.casefold())
-        if whole or not display.people:
+        said = (display.numbers if re.search(r"\d", group) else "") or display.people
+        if whole or not said:
             return whole or f"people whose {name} is ‘{group}’"
-        return display.people.replace(_PLACE, _ranged(group))
+        return said.replace(_PLACE, _ranged(group))
 
     def _display(self, attribute: str) -> Display:
-        plain = _said(attribute).casefold()
-        return self.declared.get(attribute) or _common().get(plain) or Display()
+        if attribute in self.declared:
+            return self.declared[attribute]
+        plain, common = _said(attribute).casefold(), _common()
+        return common.get(plain) or common.get(plain.removesuffix(" group")) or Display()
 
 
 def _said(name: str) -> str:
@@ -104,6 +108,8 @@ def _said(name: str) -> str:
 
 
 def _ranged(group: str) -> str:
-    """A range of numbers as it is read: '30 to 49', '35 or more'."""
+    """A range of numbers as it is read: '30 to 49', '35 or more', 'under 18'."""
     told = re.sub(r"^(\d[\d.]*)\s*[-–]\s*(\d[\d.]*)$", r"\1 to \2", group)
-    return re.sub(r"^(\d[\d.]*)\s*\+$", r"\1 or more", told)
+    told = re.sub(r"^(\d[\d.]*)\s*\+$", r"\1 or more", told)
+    told = re.sub(r"^(?:>=|≥)\s*(\d[\d.]*)$", r"\1 or more", told)
+    return re.sub(r"^([<>])\s*(?=\d)", lambda m: "under " if m[1] == "<" else "over ", told)

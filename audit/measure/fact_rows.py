@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -24,6 +25,7 @@ from audit.core.tables import (
     OK,
     RATE,
     REST,
+    WITHIN,
     WORST,
     records,
 )
@@ -31,9 +33,10 @@ from audit.core.verdicts import Verdict
 from audit.data.display import Names
 from audit.measure.claims import CATEGORY, ERRORS
 from audit.measure.fact_words import Told
-from audit.measure.facts import Asked, Fact, Relief, Side, Variants, merged, ranked
+from audit.measure.facts import Asked, Fact, Relief, Side, Threshold, Variants, merged, ranked
 from audit.measure.findings import size_in_margins
 from audit.measure.metrics import DEFAULT_FAMILY, METRICS
+from audit.measure.thresholds import FAMILY_KEPT, KEPT, MEAN_KEPT
 
 _QUESTION: Final = ("task", "metric", "label", "attribute")
 _KEPT: Final = "_facts"
@@ -81,6 +84,7 @@ def _fact(together: Sequence[Fields], tables: _Tables) -> Fact:
         margin=lead["margin"],
         unit=lead.get("unit", ""),
         size=size if math.isfinite(size) and size > 0 else 0.0,
+        compared=tables.compared(lead) if len(sides) == 2 else 0,
         people=(sides[0].events if verdict is Verdict.SEEN else sides[0].subjects) if sides else 0,
         not_compared=tables.left_out(lead),
         caveats=tuple(lead["caveats"]),
@@ -89,6 +93,7 @@ def _fact(together: Sequence[Fields], tables: _Tables) -> Fact:
         fact,
         variants=tables.variants(together) if exceeds and sides else None,
         relief=tables.relief(lead, sides) if exceeds and sides else None,
+        threshold=tables.threshold(lead, sides) if exceeds and sides else None,
         needed=_needed(fact) if verdict is Verdict.INCONCLUSIVE and sides else None,
     )
 
@@ -209,6 +214,17 @@ class _Tables:
             row.group, people, short, row.events, row.n, row.subjects, row.value, row.low, row.high
         )
 
+    @cached_property
+    def _groups(self) -> Mapping[tuple[str, ...], int]:
+        """How many groups have a rate, by question."""
+        return Counter(key[:4] for key in self.rates if key[4] not in (EVERYONE, REST))
+
+    def compared(self, lead: Fields) -> int:
+        """Of how many groups those of a finding are the furthest apart; 0 of a declared pair."""
+        rows = [self.rows[key] for key in lead["evidence"] if key in self.rows]
+        widest = any(row["comparison"] == WORST for row in rows)
+        return self._groups[tuple(lead[k] for k in _QUESTION)] if widest else 0
+
     def left_out(self, lead: Fields) -> str:
         """Groups that were too small to be compared, in words."""
         rows = [self.rows[key] for key in lead["evidence"] if key in self.rows]
@@ -216,6 +232,13 @@ class _Tables:
         return ", ".join(self.names.short(lead["attribute"], group) for group in named)
 
     # ---- prompt variants -------------------------------------------------------------------------
+
+    @cached_property
+    def _examples(self) -> Mapping[str, str]:
+        """By task, its first prompt, with '…' where the label goes."""
+        sets = {q["task"]: q.get("prompt_sets") or () for q in self.run.questions}
+        first = {task: [t for s in of for t in s["templates"]] for task, of in sets.items()}
+        return {t: of[0].replace("{}", "…").rstrip(". ") for t, of in first.items() if of}
 
     @cached_property
     def _curves(self) -> Mapping[tuple[str, ...], list[Record]]:
@@ -235,12 +258,14 @@ class _Tables:
             same = curve and {curve[0].group, curve[0].other} == set(finding["groups"])
             if curve and same and set(finding["groups"]) == set(lead["groups"]):
                 held = sum(row.verdict == EXCEEDS for row in curve)
-                return Variants(held, len(curve), min(row.value for row in curve), True)
+                least = min(row.value for row in curve)
+                return Variants(held, len(curve), least, True, self._examples.get(lead["task"], ""))
         alone = self._single.get(tuple(lead[k] for k in _QUESTION))
         if not alone:
             return None
         beyond = sum(row.value > row.margin for row in alone)
-        return Variants(beyond, len(alone), min(row.value for row in alone), False)
+        least = min(row.value for row in alone)
+        return Variants(beyond, len(alone), least, False, self._examples.get(lead["task"], ""))
 
     # ---- what carries it -------------------------------------------------------------------------
 
@@ -262,6 +287,36 @@ class _Tables:
             return None
         best, counted = min(options, key=lambda found: (found[0].after, found[0].edit != "drop"))
         return Relief(best.edit, best.dropped, best.added, counted, best.before, best.after)
+
+    @cached_property
+    def _kept(self) -> Mapping[tuple[str, ...], list[Record]]:
+        """Gaps of what is kept at or above thresholds that are surely within their margin."""
+        t = self.run.thresholds
+        within = t[(t["comparison"] == WORST) & (t["verdict"] == WITHIN) & (t["status"] == OK)]
+        return _by_question(within)
+
+    def _kept_by(self, row: Record, metric: str, label: str, attribute: str, group: str) -> float:
+        """How often, or how many, at the threshold of a row; nan if that was not counted."""
+        t = self.run.thresholds
+        at = (t["task"] == row.task) & (t["threshold"] == row.threshold) & (t["metric"] == metric)
+        at &= (t["label"] == label) & (t["attribute"] == attribute) & (t["group"] == group)
+        found = t.loc[at & (t["comparison"] == RATE) & (t["status"] == OK), "value"]
+        return float(found.iloc[0]) if len(found) else math.nan
+
+    def threshold(self, lead: Fields, sides: Sequence[Side]) -> Threshold | None:
+        """The lowest threshold that relieves a label or category: kept less often, and alike."""
+        metric = {"selection": KEPT, CATEGORY: FAMILY_KEPT}.get(lead["metric"])
+        if metric is None:
+            return None
+        asked = (lead["task"], metric, lead["label"], lead["attribute"])
+        for row in sorted(self._kept.get(asked, ()), key=lambda row: row.threshold):
+            after = self._kept_by(row, metric, row.label, row.attribute, sides[0].group)
+            if after <= sides[0].value - (lead["margin"] or 0.0):
+                labels = self._kept_by(row, MEAN_KEPT, "any label", EVERYONE, EVERYONE)
+                known = None if math.isnan(labels) else labels
+                counted = f"‘{row.label}’"
+                return Threshold(row.threshold, counted, sides[0].value, after, known)
+        return None
 
     def _relieving(self, lead: Fields, group: str) -> Iterator[tuple[Record, str]]:
         metric, label = lead["metric"], lead["label"]

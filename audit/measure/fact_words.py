@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -24,6 +24,7 @@ _BESIDE: Final = re.compile(
     r"; (?:\d+ % simultaneous bounds|exceeds the m|within the m|inconclusive a)"
 )
 _CHOICE: Final = "selection"
+_CROSS: Final = " x "
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,8 @@ class Told:
             Verdict.EXCEEDS: f"{what} differ{'' if many else 's'} by {self.by}",
             Verdict.WITHIN: f"{what} differ{'' if many else 's'} little by {self.by}",
         }
-        return said.get(verdict, f"{what} by {self.by}")
+        together = " together" if _CROSS in self.finding["attribute"] else ""
+        return said.get(verdict, f"{what} by {self.by}") + together
 
     def statement(self, sides: Sequence[Side]) -> str:
         """The fact in a sentence; its finding's own where no two rates are known."""
@@ -120,7 +122,7 @@ class Told:
         """
         text = re.sub(r" \(\d+ % simultaneous bounds[^()]*\)", "", text)
         text = _BESIDE.split(text)[0].removesuffix(".") + "."
-        for part in dict.fromkeys(self.finding["attribute"].split(" x ")):
+        for part in dict.fromkeys(self.finding["attribute"].split(_CROSS)):
             if "_" in part:
                 text = re.sub(rf"\b{re.escape(part)}\b", self.names.attribute(part), text)
         return text
@@ -173,15 +175,33 @@ def points(fact: Fact) -> str:
 
 def variants_in_words(variants: Variants) -> str:
     """In how many prompt variants a fact holds."""
-    least = f"{100 * variants.least:.0f}{NBSP}points"
-    many = variants.of > 1
-    if variants.judged:
-        told = f"Holds in {variants.holds} of {variants.of} prompt variants"
-    elif not many:
+    if variants.of == 1 and not variants.judged:
         return "Asked in one prompt only."
-    else:
-        told = f"Larger than the margin in {variants.holds} of {variants.of} prompts"
-    return f"{told} (at least {least} in each)." if variants.holds == variants.of else f"{told}."
+    holds = "Holds" if variants.judged else "Larger than the margin"
+    prompts = "prompt variants" if variants.judged else "prompts"
+    if variants.holds < variants.of:
+        return f"{holds} in {variants.holds} of the {variants.of} {prompts}."
+    least = f"{100 * variants.least:.0f}{NBSP}points"
+    return f"{holds} in all {variants.of} {prompts} (at least {least} in each)."
+
+
+def prompts_in_words(facts: Iterable[Fact]) -> str:
+    """What a prompt is, by one of those that these facts rest on; blank where none is known."""
+    known = [f.variants.example for f in facts if f.variants and f.variants.example]
+    if not known:
+        return ""
+    return (
+        f"A prompt is the sentence that a label is put into, such as ‘{known[0]}’; prompt variants "
+        "ask the same in other words."
+    )
+
+
+def groups_in_words(fact: Fact) -> str:
+    """Which of how many groups its two sides are; blank where there are no others."""
+    if fact.compared <= 2 or len(fact.sides) != 2:
+        return ""
+    together = " together" if _CROSS in fact.attribute else ""
+    return f"Furthest apart of {fact.compared} groups by {fact.by}{together}."
 
 
 def edit_in_words(edit: str, dropped: str, added: str) -> str:

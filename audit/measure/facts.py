@@ -46,12 +46,14 @@ class Variants:
     """In how many prompt variants the gap is beyond its margin, and the smallest gap of them.
 
     ``judged``: by a verdict whose bounds hold for all variants at once; else by its size alone.
+    ``example``: one of the prompts, with '…' where the label goes; blank if not known.
     """
 
     holds: int
     of: int
     least: float
     judged: bool
+    example: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,22 @@ class Relief:
 
 
 @dataclass(frozen=True)
+class Threshold:
+    """The lowest threshold at which the gap of what is kept is surely within its margin.
+
+    ``counted``: the label or category. ``before, after``: shares of the group with the higher rate,
+    chosen now and kept then. ``labels``: how many labels of any kind a picture then keeps, on
+    average; None if that was not counted.
+    """
+
+    threshold: float
+    counted: str
+    before: float
+    after: float
+    labels: float | None
+
+
+@dataclass(frozen=True)
 class Fact:
     """One thing that a run found, in plain words and as numbers.
 
@@ -77,6 +95,7 @@ class Fact:
     ``sides``: the higher rate first; two of a gap, one of what was seen at all, none of a value in
     another ``unit`` or of what is withheld. ``gap, low, high, margin``: shares, or in ``unit``;
     the bounds are those that the verdict rests on. ``size``: how many margins the gap surely has.
+    ``compared``: of how many groups the sides are those furthest apart; 0 of a declared pair.
     ``people``: subjects of the group that it falls on. ``needed``: subjects a group that would
     probably decide what is open, if the gap stays as it is. ``not_compared``: groups too small.
     ``evidence``: ids of the findings that say it, the leading one first.
@@ -103,9 +122,11 @@ class Fact:
     margin: float | None = None
     unit: str = ""
     size: float = 0.0
+    compared: int = 0
     people: int = 0
     variants: Variants | None = None
     relief: Relief | None = None
+    threshold: Threshold | None = None
     needed: int | None = None
     not_compared: str = ""
     caveats: tuple[str, ...] = ()
@@ -327,4 +348,4 @@ class _Said:
                     self.tell(i, leader)
 
 
-__all__ = ["Asked", "Fact", "Relief", "Side", "Variants", "higher", "merged", "ranked"]
+__all__ = ["Asked", "Fact", "Relief", "Side", "Threshold", "Variants", "higher", "merged", "ranked"]

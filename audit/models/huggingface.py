@@ -339,7 +339,8 @@ def device_named(name: str) -> torch.device:
         if there and (device.index or 0) < count:
             return device
     found = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count())), *["mps"] * apple]
-    raise InputError(f"device '{name}' is not here. This machine has: auto, {', '.join(found)}.")
+    told = f"device '{name}' is not here. This machine has: auto, {', '.join(found)}"
+    raise InputError(sentence(told, suggest(name, ["auto", *found])))
 
 
 def dtype_named(precision: str) -> torch.dtype:

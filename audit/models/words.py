@@ -59,7 +59,7 @@ class Words:
     that is their end, None if the largest.
     """
 
-    tokenizer: PreTrainedTokenizerBase | Plain
+    tokenizer: PreTrainedTokenizerBase
     context: int
     vocabulary: int
     end: int | None
@@ -249,7 +249,7 @@ class Plain:
         return {"input_ids": [each.ids for each in self.splits.encode_batch(texts)]}
 
 
-def _tokenizer(checkpoint: Described, said: Fields) -> PreTrainedTokenizerBase | Plain:
+def _tokenizer(checkpoint: Described, said: Fields) -> PreTrainedTokenizerBase:
     """The tokenizer that a folder names: a plain CLIP's without transformers."""
     ref = checkpoint.ref
     with readable(ref, "tokenizer"):

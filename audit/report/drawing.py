@@ -14,12 +14,21 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from audit.core.csvfile import csv_text
 from audit.probes.kit.glyphs import made_legible
+from audit.probes.kit.looks import Drawing
 
 #: a figure 7 times as wide has room for any name that tick labels show
 _GROWTHS: Final = 6
 #: inches in which no rate can be read any more
 _NARROW: Final = 0.5
+#: what each colour of a figure becomes where a reader prefers dark pages
+_DARK: Final[Mapping[str, str]] = {
+    "#ffffff": "#14181b", "#262626": "#e6e9eb", "#222222": "#e6e9eb", "#7a7a7a": "#a7b1b8",
+    "#949494": "#a7b1b8", "#999999": "#6f7a81", "#bbbbbb": "#4a545b", "#c8c8c8": "#4a545b",
+    "#e2e2e2": "#30383d", "#e9e4d4": "#453f29", "#0072b2": "#5cb3e8", "#0173b2": "#5cb3e8",
+    "#d55e00": "#ff9d5c", "#b5478f": "#e79ad6", "#029e73": "#3fcfa2",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -27,7 +36,7 @@ class Drawn:
     """A figure as files, and the rows it was drawn from, as ``evidence.named`` tells them.
 
     ``of``: the function that drew it and what it was given. ``words``: what numbers in it stand
-    for, where no font has their signs.
+    for, where no font has their signs. ``csv``: its data, as a spreadsheet reads them.
     """
 
     svg: bytes
@@ -35,6 +44,7 @@ class Drawn:
     rows: str = ""
     of: tuple[str, ...] = ()
     words: Mapping[str, str] = field(default_factory=dict)
+    csv: bytes = b""
 
 
 def drawn(figure: Figure, of: tuple[str, ...]) -> Drawn:
@@ -48,8 +58,14 @@ def drawn(figure: Figure, of: tuple[str, ...]) -> Drawn:
         if words:
             _lay_out(figure)
         figure.set_layout_engine("none")  # laid out once, not again for each kind of file
-        rows = str(figure.get_label())
-        return Drawn(_saved(figure, "svg"), _saved(figure, "png"), rows, of, words)
+        rows, data = str(figure.get_label()), data_of(figure)
+        return Drawn(_saved(figure, "svg"), _saved(figure, "png"), rows, of, words, data.encode())
+
+
+def data_of(figure: Figure) -> str:
+    """The numbers that a figure shows, as CSV; blank of one that knows none."""
+    data = figure.data if isinstance(figure, Drawing) else None
+    return "" if data is None else csv_text(data)
 
 
 def _lay_out(figure: Figure) -> None:
@@ -87,6 +103,16 @@ def _saved(figure: Figure, kind: str) -> bytes:
         if kind == "svg":
             svg = FigureCanvasSVG(figure)
             svg.print_svg(buffer, metadata={"Date": None})  # type: ignore[no-untyped-call]
-        else:
-            FigureCanvasAgg(figure).print_png(buffer)  # type: ignore[no-untyped-call]
-    return buffer.getvalue()
+            return buffer.getvalue().replace(b"</style>", _dark_rules().encode() + b"</style>", 1)
+        FigureCanvasAgg(figure).print_png(buffer)  # type: ignore[no-untyped-call]
+        return buffer.getvalue()
+
+
+def _dark_rules() -> str:
+    """Rules by which one drawing is light or dark, as the page around it is."""
+    rules = (
+        f'[style*="{kind}: {light}"] {{{kind}: {dark} !important}}'
+        for light, dark in _DARK.items()
+        for kind in ("fill", "stroke")
+    )
+    return f"@media screen and (prefers-color-scheme: dark) {{{' '.join(rules)}}}"

@@ -21,7 +21,7 @@ from audit.data.display import Names
 from audit.data.yamlfile import load_yaml
 from audit.measure.claims import ERRORS
 from audit.measure.fact_rows import facts
-from audit.measure.fact_words import edit_in_words, rate, variants_in_words
+from audit.measure.fact_words import edit_in_words, prompts_in_words, rate, variants_in_words
 from audit.measure.facts import Fact
 from audit.measure.findings import tally_verdicts
 from audit.report.narrative import Narrative
@@ -65,7 +65,8 @@ class PageOne:
     """All that the first page says, in order.
 
     ``head``: pictures, date, auditor, plan. ``note``: what is known of the model beforehand.
-    ``words``: the author's recommendations. ``rows``: the facts of the figure, ``title`` its own.
+    ``reading``: what words of the cards mean. ``words``: the author's recommendations.
+    ``rows``: the facts of the figure, ``title`` its own.
     """
 
     head: Sequence[str]
@@ -74,6 +75,7 @@ class PageOne:
     besides: str
     note: str
     cards: Sequence[Card]
+    reading: str
     rows: Sequence[Card]
     title: str
     sure: Sequence[str]
@@ -85,14 +87,15 @@ class PageOne:
 def page_one(run: Run, author: Narrative) -> PageOne:
     """The first page of a run's report."""
     found = facts(run)
-    rows = figure_rows(found)
+    rows, leading = figure_rows(found), chosen(found)
     return PageOne(
         head=list(_head(run, author)),
         warnings=label_warnings(run),
         answer=_answer(run, found),
         besides=_besides(run, found),
         note=_note(run),
-        cards=[_card(run, f, found) for f in chosen(found)],
+        cards=[_card(run, f, found) for f in leading],
+        reading=prompts_in_words(leading),
         rows=[Card(f, _place(run, f)) for f in rows],
         title=figure_title(run, rows),
         sure=list(_sure(run, found)),
@@ -307,8 +310,10 @@ def _next(run: Run, found: Sequence[Fact]) -> Iterator[Action]:
     beyond = [f for f in found if f.verdict is Verdict.EXCEEDS and f.sides]
     beyond = [f for f in beyond if f.severity in ("high", "medium")] or beyond
     relieved = next((f for f in beyond if f.relief), None)
-    stays = next((f for f in beyond if not f.relief and f.variants), None)
+    kept = next((f for f in beyond if f.threshold and f is not relieved), None)
+    stays = next((f for f in beyond if not f.relief and not f.threshold and f.variants), None)
     actions = [_relieve(relieved, beyond)] if relieved else []
+    actions += [_keep_less(kept)] if kept else []
     actions += [_reword(stays)] if stays else []
     still = [f for f in found if f.verdict is Verdict.INCONCLUSIVE and f.sides]
     enough = next((f for f in still if f.needed), None)
@@ -340,6 +345,20 @@ def _relieve(fact: Fact, beyond: Sequence[Fact]) -> Action:
     )
 
 
+def _keep_less(fact: Fact) -> Action:
+    """A threshold in place of the nearest label: what is kept then, and how much of the rest."""
+    found = fact.threshold
+    assert found is not None
+    falls = f"{100 * found.before:.0f} % to {100 * found.after:.0f} %"
+    many = f"; a picture keeps {found.labels:.1f} labels then" if found.labels is not None else ""
+    return Action(
+        f"Keep labels at or above {100 * found.threshold:g} % instead of the nearest: "
+        f"{found.counted} falls from {falls} for {fact.sides[0].people}, and no two groups by "
+        f"{fact.by} differ by the margin{many}.",
+        _SAME,
+    )
+
+
 def _reword(fact: Fact) -> Action:
     """Another prompt, or none, by whether any helps."""
     variants, side = fact.variants, fact.sides[0]
@@ -361,9 +380,12 @@ def _reword(fact: Fact) -> Action:
 
 
 def _ask_more(fact: Fact) -> Action:
-    now = min(side.subjects for side in fact.sides)
+    fewest = min(fact.sides, key=lambda side: side.subjects)
+    now = f"now {fewest.subjects:,}, the fewer of the two, {fewest.people}"
+    if len({side.subjects for side in fact.sides}) == 1:
+        now = f"now {fewest.subjects:,}"
     return Action(
-        f"Look at about {fact.needed:,} people a group (now {now:,}) before anything is said of "
+        f"Look at about {fact.needed:,} people a group ({now}) before anything is said of "
         f"{fact.title}.",
         "An extrapolation: so many would decide it if the gap stays as it is.",
     )

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Final
 
 from audit.core.evidence import Address
 from audit.core.page import MARKS, as_html, fragment
 from audit.core.verdicts import Verdict
 from audit.measure.fact_words import points, rate, rate_of
 from audit.measure.facts import Fact, Side
+from audit.report.numbering import FIGURE, number_of
 from audit.report.page_one import Action, Card, PageOne
 from audit.report.page_one_text import QUOTES, beside
+
+#: the file of the figure of facts, by which its number is known
+_FILE: Final = "leading-facts"
 
 
 def as_page(page: PageOne) -> str:
@@ -33,6 +38,7 @@ def _parts(page: PageOne) -> Iterator[str]:
     yield f'<p class="note">{_text(page.note)}</p>\n' if page.note else ""
     if page.cards:
         yield f'<div class="cards">\n{"".join(map(_card, page.cards))}</div>\n'
+        yield f'<p class="reading">{_text(page.reading)}</p>\n' if page.reading else ""
     if page.rows:
         yield _dumbbells(page)
     yield f'<div class="last">\n{_sure(page)}{_next(page)}</div>\n'
@@ -85,7 +91,8 @@ def _dumbbells(page: PageOne) -> str:
     margins = dict.fromkeys(f"{100 * (c.fact.margin or 0):g}" for c in page.rows)
     ticks = "".join(f'<span style="left:{v}%">{v}\u00a0%</span>' for v in (0, 25, 50, 75, 100))
     return (
-        f'<figure class="dumbbells"><figcaption>Figure 1. {_text(page.title)}</figcaption>'
+        f'<figure class="dumbbells"><figcaption>{number_of(FIGURE, _FILE)}. '
+        f"{_text(page.title)}</figcaption>"
         f'<div class="axis" aria-hidden="true"><p></p><div>{ticks}</div><p></p></div>\n'
         f"{''.join(_dumbbell(card) for card in page.rows)}"
         f"<p>Shaded: the margin of {' or '.join(margins)} points, set before the run. In brackets: "

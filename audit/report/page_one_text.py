@@ -7,7 +7,13 @@ from typing import Final
 
 from audit.core.evidence import linked
 from audit.core.page import Markdown, escaped
-from audit.measure.fact_words import points, rate_of, relief_in_words, variants_in_words
+from audit.measure.fact_words import (
+    groups_in_words,
+    points,
+    rate_of,
+    relief_in_words,
+    variants_in_words,
+)
 from audit.probes.kit.cells import table, tag
 from audit.report.page_one import Card, PageOne
 
@@ -39,6 +45,7 @@ def _parts(page: PageOne, figure: Markdown) -> Iterator[str]:
     if page.cards:
         yield "**The facts that matter most**"
         yield "\n".join(_card(card) for card in page.cards)
+        yield escaped(page.reading)
     if page.rows:
         yield figure
         yield table(_row(card) for card in page.rows)
@@ -64,6 +71,7 @@ def beside(card: Card) -> list[str]:
     """What else a card says of its fact: the gap, prompt variants, what relieves it, others."""
     fact = card.fact
     told = [f"{points(fact)}." if fact.gap is not None else ""]
+    told += [groups_in_words(fact)]
     told += [variants_in_words(fact.variants) if fact.variants else ""]
     told += [relief_in_words(fact.relief) if fact.relief else ""]
     if fact.needed:

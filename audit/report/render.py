@@ -62,6 +62,7 @@ from audit.report.drawing import Drawn
 from audit.report.drawing import drawn as _drawn
 from audit.report.exports.public import legible, told
 from audit.report.narrative import Narrative, checked
+from audit.report.numbering import FIGURE, named, number_of, numbered, with_numbers
 from audit.report.page_one import page_one
 from audit.report.page_one_page import as_page
 from audit.report.page_one_text import BEGINS, ENDS, as_markdown
@@ -98,7 +99,8 @@ def write(made: Rendered, folder: Path) -> None:
     pictures = {
         f"{FIGURES}/{name}.{kind}": getattr(figure, kind)
         for name, figure in made.figures.items()
-        for kind in ("svg", "png")
+        for kind in ("svg", "png", "csv")
+        if getattr(figure, kind)
     }
     report = {"report.md": made.text.encode(), "report.html": made.page.encode()}
     try:
@@ -240,7 +242,9 @@ def fill(
             raise  # a mistake in a template of one's own is told and not placed
         damage.clear()
         text = _piece_by_piece(run, source, names, template, damage) or _bare(run, damage, error)
-    return visible(re.sub(r"\n{3,}", "\n\n", gathered(text)).strip()) + "\n"
+    text, numbers = numbered(gathered(text), BEGINS, ENDS)
+    placed |= {name: with_numbers(part, numbers) for name, part in placed.items()}
+    return visible(re.sub(r"\n{3,}", "\n\n", text).strip()) + "\n"
 
 
 def _filled(source: str, names: Fields, template: Path) -> str:
@@ -324,6 +328,8 @@ def context(
         "gate_results": gate_results(run),
         "page_one": partial(_page_one, run, author, drawn, damage, placed),
         "section": partial(_section, run, drawn, damage),
+        "named": named,
+        "number_of": number_of,
         "figure": partial(_named_figure, run, drawn, damage),
         "withheld": told(run),
         "no_groups": NO_GROUPS,
@@ -447,8 +453,7 @@ def _figure(
         file = _file(figure, drawn)
         drawn[file] = figure
         shown = f"![{escaped(title)}](figures/{file}.png)"
-        rows = evidence.caption(figure.rows) if figure.rows else ""
-        return Markdown("\n\n".join(filter(None, [shown, _numbered(figure.words), rows])))
+        return Markdown("\n\n".join([shown, _caption(figure, file)]))
     except InputError as nothing:  # groups too small to compare, say: the reason takes its place
         return Markdown(f"*No figure: {escaped(str(nothing))}*")
     except Exception as error:
@@ -466,7 +471,13 @@ def _file(figure: Drawn, drawn: Mapping[str, Drawn]) -> str:
     return next(n for n in names if taken.get(n.casefold(), figure.of) == figure.of)
 
 
-def _numbered(words: Mapping[str, str]) -> Markdown:
-    """The line below a figure that says what numbers in it stand for, if any do."""
-    told = ", ".join(f"[{number}] is ‘{one}’" for number, one in words.items())
-    return Markdown(f"*In this figure {escaped(told)}.*" if words else "")
+def _caption(figure: Drawn, file: str) -> Markdown:
+    """The line below a figure: its number, what numbers in it stand for, its rows, its data."""
+    words = ", ".join(f"[{number}] is ‘{one}’" for number, one in figure.words.items())
+    told = [
+        f"{number_of(FIGURE, file)}.",
+        f"In it {escaped(words)}: no font here has their signs." if words else "",
+        evidence.caption(figure.rows) if figure.rows else "",
+        f"Its data [as CSV](figures/{file}.csv)." if figure.csv else "",
+    ]
+    return Markdown(f"*{' '.join(filter(None, told))}*")

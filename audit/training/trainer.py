@@ -23,6 +23,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from audit.core.errors import InputError, sentence
 from audit.core.files import write_text
 from audit.core.rows import Row
+from audit.core.terminal import duration
 from audit.models.huggingface import device_named
 from audit.training.beginning import Begun, begin
 from audit.training.config import OF_THE_MACHINE, TrainConfig, learning_rate, load_config
@@ -251,14 +252,6 @@ class Run:
             return
         if learner.step % asked.every == 0 or learner.step == learner.config.steps:
             log.add({"step": learner.step, "zero_shot": self.asked.right(learner.model)})
-
-
-def duration(seconds: float) -> str:
-    """A length of time in words, as a person would round it."""
-    for unit, long in (("hours", 3600), ("minutes", 60)):
-        if seconds >= 1.5 * long:
-            return f"{seconds / long:.3g} {unit}"
-    return f"{max(1, round(seconds))} seconds"
 
 
 def _bar(quiet: bool) -> Progress:

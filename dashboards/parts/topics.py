@@ -6,11 +6,12 @@ import threading
 import warnings
 from collections.abc import Sequence
 
+import pandas as pd
 import streamlit as st
 
 from audit import InputError, Run, figures, pages, topics
 from parts.damage import attempt
-from parts.runs import ALSO, current, readable_or_stop, stamp
+from parts.runs import ALSO, current, offer_csv, readable_or_stop, stamp
 from parts.unasked import PAGES, kinds_of, tell_how
 from parts.words import as_markdown, picture, plain
 
@@ -95,18 +96,23 @@ def draw(run: Run, block: topics.Block) -> None:
 
 
 def _draw_picture(run: Run, block: topics.Picture) -> None:
+    name = block.draw.__name__
     try:
-        st.html(
-            _drawn(str(run.path), stamp(run.path), block.draw.__name__, block.which, run, block)
-        )
+        shown, data = _drawn(str(run.path), stamp(run.path), name, block.which, run, block)
     except InputError as nothing:
         st.info(plain(f"No figure: {nothing}"))
+        return
+    st.html(shown)
+    if data is not None:
+        file = pages.slug("-".join([name.replace("_", "-"), *block.which]))
+        offer_csv(st, "Its data as CSV", data, f"{file}.csv", run)
 
 
 @st.cache_data(max_entries=200, show_spinner=False)
 def _drawn(
     path: str, stamp: str, name: str, which: object, _run: Run, _block: topics.Picture
-) -> str:
-    """A figure as HTML, drawn once for all; one at a time, as settings are global."""
+) -> tuple[str, pd.DataFrame | None]:
+    """A figure as HTML and its data, drawn once for all; one at a time, as settings are global."""
     with _DRAWING:
-        return picture(_block.draw(_run, *_block.which))
+        figure = _block.draw(_run, *_block.which)
+        return picture(figure), getattr(figure, "data", None)

@@ -6,13 +6,17 @@ import json
 import re
 import subprocess
 import sys
+from enum import StrEnum
 from pathlib import Path
 
 import pytest
+import typer
 import worlds
 
 from audit.cli import summary
 from audit.cli import verbs as cli
+from audit.cli.kinds import Export, Kind, choice_of
+from audit.cli.levels import FailOn
 from audit.core import resources
 from audit.core.errors import GateError
 from audit.core.rundir import Run
@@ -238,3 +242,14 @@ def test_what_ships_is_found() -> None:
     assert resources.shipped("REPORT_TEMPLATE.md").is_file()
     with pytest.raises(FileNotFoundError, match="not part of this installation"):
         resources.shipped("nothing")
+
+
+@pytest.mark.parametrize("choice", [Export, Kind, FailOn])
+def test_a_choice_that_is_misspelt_names_the_nearest_one(choice: type[StrEnum]) -> None:
+    one = next(iter(choice))
+    assert choice_of(choice)(one.value) is one
+    with pytest.raises(typer.BadParameter, match=rf"Did you mean '{one}'\?$") as refused:
+        choice_of(choice)(f"{one}x")
+    assert all(f"'{word}'" in str(refused.value) for word in choice)
+    with pytest.raises(typer.BadParameter, match=r"'\.$"):
+        choice_of(choice)("zzzzzzzz")

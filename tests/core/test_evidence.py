@@ -126,7 +126,7 @@ def test_a_figure_names_the_rows_it_shows(run: Run) -> None:
 def test_a_figures_line_leads_to_its_first_rows() -> None:
     told = evidence.caption("rates:3-5,7 effects:0")
     assert told == (
-        "*Drawn from rows of `rates` [3–5](#rates-3), [7](#rates-7); `effects` [0](#effects-0).*"
+        "Drawn from rows of `rates` [3–5](#rates-3), [7](#rates-7); `effects` [0](#effects-0)."
     )
     many = evidence.caption("rates:" + ",".join(str(2 * i) for i in range(20)))
     assert many.count("](#") == evidence.MOST_SPANS

@@ -3,20 +3,33 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 from typing import cast
 
+import pandas as pd
 import pytest
 
 from audit.core.digits import number, rounded
 from audit.core.errors import InputError
 from audit.core.resources import shipped
 from audit.core.rows import Row
+from audit.core.rundir import Run
 from audit.core.verdicts import Verdict
 from audit.data.card import AttributeCard
 from audit.data.display import Display, Names
 from audit.data.yamlfile import load_yaml, validate
-from audit.measure.fact_words import Told, points, rate, rate_of, relief_in_words, variants_in_words
-from audit.measure.facts import Asked, Fact, Relief, Side, Variants, merged, ranked
+from audit.measure.fact_rows import _Tables
+from audit.measure.fact_words import (
+    Told,
+    groups_in_words,
+    points,
+    prompts_in_words,
+    rate,
+    rate_of,
+    relief_in_words,
+    variants_in_words,
+)
+from audit.measure.facts import Asked, Fact, Relief, Side, Threshold, Variants, merged, ranked
 from audit.measure.findings import size_in_margins
 
 EXCEEDS, WITHIN, OPEN = "exceeds margin", "within margin", "inconclusive"
@@ -293,15 +306,54 @@ def test_numbers_have_their_unit_and_the_digits_that_bounds_support() -> None:
 
 def test_variants_and_what_relieves_are_told() -> None:
     assert variants_in_words(Variants(18, 18, 0.75, True)) == (
-        "Holds in 18 of 18 prompt variants (at least 75\u00a0points in each)."
+        "Holds in all 18 prompt variants (at least 75\u00a0points in each)."
     )
     assert variants_in_words(Variants(3, 5, 0.01, False)) == (
-        "Larger than the margin in 3 of 5 prompts."
+        "Larger than the margin in 3 of the 5 prompts."
     )
+    one = fact(variants=Variants(5, 5, 0.9, True, "a photo of a …"))
+    assert "the sentence that a label is put into, such as ‘a photo of a …’" in prompts_in_words(
+        [one]
+    )
+    assert prompts_in_words([fact()]) == ""
     relief = Relief("drop", "thief", "", "‘suspicion’", 1.0, 0.02)
     assert relief_in_words(relief) == (
         "Without ‘thief’, ‘suspicion’ falls there from 100\u00a0% to 2\u00a0%."
     )
+
+
+def kept(threshold: float, group: str, value: float, **more: object) -> Row:
+    """A row of the table of thresholds."""
+    given: Row = {
+        "task": "t", "threshold": threshold, "metric": "label_kept", "label": "thief",
+        "attribute": "colour", "comparison": "rate", "group": group, "value": value,
+        "verdict": "not judged", "status": "ok",
+    }  # fmt: skip
+    return given | more
+
+
+def gap_kept(threshold: float, verdict: str) -> Row:
+    return kept(threshold, "yellow", 0.0, comparison="worst_case_gap", verdict=verdict)
+
+
+def test_the_lowest_threshold_relieves_that_keeps_a_label_less_often_and_alike() -> None:
+    rows = [
+        *(gap_kept(at, v) for at, v in ((0.4, WITHIN), (0.01, WITHIN), (0.2, WITHIN), (0.1, OPEN))),
+        kept(0.01, "yellow", 1.0),  # alike, since everybody is called so
+        kept(0.1, "yellow", 0.2),
+        kept(0.2, "yellow", 0.04),
+        kept(0.4, "yellow", 0.0),
+        kept(0.2, "everyone", 1.5, metric="mean_labels_kept", label="any label",
+             attribute="everyone"),
+    ]  # fmt: skip
+    sides = (side("colour", "yellow", 6, 10), side("colour", "black", 0, 10))
+    tables = _Tables(cast(Run, SimpleNamespace(thresholds=pd.DataFrame(rows))))
+    found = tables.threshold(finding(), sides)
+    assert found == Threshold(0.2, "‘thief’", 0.6, 0.04, 1.5)
+    assert tables.threshold(finding(metric="misclassification"), sides) is None
+    assert tables.threshold(finding("spy"), sides) is None
+    few = (side("colour", "yellow", 1, 100), sides[1])
+    assert tables.threshold(finding(), few) is None  # nothing would be gained
 
 
 # ---- display names -------------------------------------------------------------------------------
@@ -315,6 +367,32 @@ def test_a_card_says_how_its_attributes_and_groups_are_said() -> None:
     assert names.short("gender x c_1", "male x red") == "men in a red coat"
     assert names.people("c_1", "none") == "people uncoated"
     assert names.people("c_1", "unknown") == "people whose coat is not known"
+
+
+@pytest.mark.parametrize(
+    ("group", "who"),
+    [
+        ("30-49", "people aged 30 to 49"),
+        ("<18", "people aged under 18"),
+        (">=60", "people aged 60 or more"),
+        ("more than 70", "people aged more than 70"),
+        ("Old", "older people"),
+        ("middle-aged", "middle-aged people"),
+        ("ripe", "people whose age group is ‘ripe’"),
+    ],
+)
+def test_ages_are_said_as_people_say_them(group: str, who: str) -> None:
+    assert NAMES.people("age_group", group) == who
+
+
+def test_a_fact_says_of_how_many_groups_its_two_are() -> None:
+    sides = (side("gender", "male", 73, 103), side("gender", "female", 1, 105))
+    crossed = fact(sides=sides, compared=8, attribute="gender x hair", by="gender and hair")
+    assert groups_in_words(crossed) == "Furthest apart of 8 groups by gender and hair together."
+    assert groups_in_words(fact(sides=sides, compared=2)) == ""
+    assert Told(NAMES, finding(attribute="gender x hair")).title == (
+        "‘thief’ differs by gender and hair together"
+    )
 
 
 def test_a_display_without_a_place_is_a_sentence() -> None:

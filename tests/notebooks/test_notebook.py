@@ -29,7 +29,7 @@ NOTEBOOKS = sorted(p.name for p in FOLDER.glob("*.ipynb"))
 FIRST, PROMPT = "01_first_audit.ipynb", "03_how_much_is_the_prompt.ipynb"
 #: what a notebook may import beside the standard library
 PACKAGES = {
-    "IPython", "PIL", "audit", "matplotlib", "numpy", "pandas", "seaborn", "torch",
+    "IPython", "PIL", "audit", "matplotlib", "numpy", "pandas", "torch",
     "transformers", "yaml",
 }  # fmt: skip
 #: a sentence in bold that begins an output: the answer

@@ -12,7 +12,7 @@ from test_report import Page
 from audit.core.evidence import Address
 from audit.core.page import Markdown, place, to_html
 from audit.core.rundir import Run
-from audit.measure.facts import Fact, Relief, Variants
+from audit.measure.facts import Fact, Relief, Threshold, Variants
 from audit.report.chapters import gathered
 from audit.report.page_one import (
     ACTIONS,
@@ -130,16 +130,21 @@ def test_actions_are_of_the_run_and_say_what_they_rest_on() -> None:
         told("a", relief=relief, severity="high"),
         told("a", id="a2", relief=replace(relief, dropped="spy"), severity="high"),
         told("b", variants=Variants(5, 5, 0.9, True)),
+        told("e", threshold=Threshold(0.1, "‘spy’", 0.9, 0.04, 1.25)),
         told("c", verdict=OPEN, needed=620, title="‘x’ by age"),
     ]
     actions = list(_next(run_of(), found))
     assert len(actions) > ACTIONS
-    drop, rely, more, *_ = actions
+    drop, keep, rely, more, *_ = actions
+    assert keep.text.startswith("Keep labels at or above 10 % instead of the nearest: ‘spy’ falls")
+    assert "from 90 % to 4 % for people in yellow clothes" in keep.text
+    assert keep.text.endswith("; a picture keeps 1.2 labels then.")
+    assert keep.standing == drop.standing
     assert drop.text.startswith("Ask without ‘thief’: ‘suspicion’ falls from 100 % to 2 %")
     assert "Likewise without ‘spy’" in drop.text
     assert drop.standing.startswith("Exploratory: measured on the same pictures")
     assert "the prompt doesn’t decide it" in rely.standing
-    assert "620 people a group (now 94)" in more.text
+    assert "620 people a group (now 94, the fewer of the two, people in yellow" in more.text
     sealed = run_of(plan="sealed 2026-11-20, digest 3f")
     assert not any("seal the plan" in a.text for a in _next(sealed, found))
 
@@ -160,6 +165,7 @@ def page() -> PageOne:
         besides=SCRIPTS,
         note=SCRIPTS,
         cards=[card],
+        reading=SCRIPTS,
         rows=[card],
         title=SCRIPTS,
         sure=[SCRIPTS],

@@ -36,6 +36,7 @@ from audit.probes.kit.cells import rate_in_words
 from audit.probes.kit.measures_section import in_unit, measure_cells
 from audit.report import drawing, figures
 from audit.report import render as report
+from audit.report.numbering import with_numbers
 from audit.report.render import TEMPLATE, fill, render, write
 from audit.report.sections import replications, wordings
 from audit.report.sections.registry import SECTIONS, sections_at
@@ -182,6 +183,10 @@ def test_the_page_fetches_nothing_and_runs_nothing(page: Page) -> None:
 def test_every_contents_link_has_a_place(page: Page) -> None:
     ids = {attrs["id"] for _, attrs in page.tags if "id" in attrs}
     links = [str(a["href"]) for tag, a in page.tags if tag == "a" and a.get("class") != "row"]
+    data = [link for link in links if not link.startswith("#")]
+    assert data
+    assert all(re.fullmatch(r"figures/[\w-]+\.csv", link) for link in data)
+    links = [link for link in links if link not in data]
     # one for all that was not asked, and the evidence
     assert len(links) == len(HEADINGS) - 4 + 1 + 1
     assert {link.removeprefix("#") for link in links} <= ids
@@ -740,9 +745,9 @@ def test_rendering_again_gives_the_same_and_leaves_nothing_else(run: Run) -> Non
     assert {p.name: p.read_bytes() for p in sorted(run.path.glob("report.*"))} == before
     names = {p.name for p in (run.path / "figures").iterdir()}
     assert "old.png" not in names
-    assert {n.removesuffix(".svg") for n in names if n.endswith(".svg")} == {
-        n.removesuffix(".png") for n in names if n.endswith(".png")
-    }
+    png = {n.removesuffix(".png") for n in names if n.endswith(".png")}
+    for kind in (".svg", ".csv"):
+        assert {n.removesuffix(kind) for n in names if n.endswith(kind)} == png
     assert not any(n.startswith(".") for n in names)
     assert run.damaged() == []
 
@@ -805,7 +810,10 @@ def test_a_section_is_told_block_by_block(run: Run) -> None:
     assert blocks[1] == f"**bold** and {escaped('*words*')}"
     assert blocks[2] == f"### of {escaped('<b>one</b>')} task"
     assert blocks[3].endswith("](figures/rates-by-group-people-gender-gender.png)")
-    assert blocks[4] == "*Drawn from rows of `rates` [1–2](#rates-1).*"
+    assert with_numbers(blocks[4], {}) == (
+        "*Figure –. Drawn from rows of `rates` [1–2](#rates-1). "
+        "Its data [as CSV](figures/rates-by-group-people-gender-gender.csv).*"
+    )
     assert blocks[5:] == ["#### more", "folded"]
     page = to_html(told, {})
     assert page.index("<summary>more") < page.index("folded</p>\n</div></details>")
@@ -1042,7 +1050,7 @@ def own(run: Run, folder: Path, template: str) -> str:
 
 def test_a_template_of_your_own(run: Run, tmp_path: Path) -> None:
     assert own(run, tmp_path, "# Of {{ dataset.name }}\n{{ margins_table() }}").startswith(
-        "# Of sample\n| Label family |"
+        "# Of sample\n\n*Table 1*\n\n| Label family |"
     )
 
 

@@ -58,6 +58,18 @@ def made_legible(figure: Figure) -> dict[str, str]:
     return {number: words for words, number in numbers.items()}
 
 
+def undrawn(words: Iterable[str]) -> list[str]:
+    """Those words that a figure made on this machine can only number: no font has their signs."""
+    known = _signs(font_manager.findfont("DejaVu Sans"))
+    wanting = {word: {s for s in word if not _drawn(s, known)} for word in words}
+    more = _families(set().union(*wanting.values()))
+    return [
+        word
+        for word, signs in wanting.items()
+        if any(not any(_drawn(s, has) for has in more.values()) for s in signs)
+    ]
+
+
 def _draw_in(figure: Figure, texts: Iterable[Text], more: list[str]) -> None:
     """Let texts, and labels of axes among them, fall back on more fonts."""
     for text in texts:

@@ -20,6 +20,7 @@ from matplotlib.typing import ColorType
 from audit.core.characters import visible
 from audit.core.evidence import addresses, named
 from audit.core.rows import Record, having
+from audit.core.rundir import TABLES
 from audit.core.tables import EXCEEDS, INCONCLUSIVE, OK, WITHIN
 
 WIDTH: Final = 8.6
@@ -45,45 +46,83 @@ class _Looks(dict[str, str]):
 MARKS: Final = _Looks({EXCEEDS: "^", INCONCLUSIVE: "D", WITHIN: "o"}, "x")
 COLOURS: Final = _Looks({EXCEEDS: ORANGE, INCONCLUSIVE: GREY, WITHIN: BLUE}, GREY)
 MANY_MARKS: Final = ("s", "v", "P", "X", "<", ">", "p", "h")
-_STYLE: Final = {
-    "font.size": 10,
-    "axes.edgecolor": "#999999",
-    "axes.titlesize": 10,
-    "axes.labelcolor": INK,
-    "grid.color": "#E2E2E2",
-    # names are words: no sign in them starts a formula
-    "text.parse_math": False,
-}
+#: marks of so many groups, and seaborn's palette "colorblind" for them
+_MANY_COLOURS: Final = (
+    "#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#fbafe4", "#949494",
+)  # fmt: skip
 
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """Seaborn's white grid with this tool's colours, for the figure drawn inside."""
-    import seaborn as sns  # half a second, which whoever draws nothing is spared
+    """A white grid with this tool's colours, for the figure drawn inside.
 
-    with mpl.rc_context(sns.axes_style("whitegrid") | _STYLE):
+    The font is the one that matplotlib brings, so that a figure is the same on every machine.
+    """
+    style = mpl.rc_context(
+        {
+            "font.family": ["DejaVu Sans"],
+            "font.size": 10,
+            "text.color": ".15",
+            "xtick.color": ".15",
+            "ytick.color": ".15",
+            "xtick.bottom": False,
+            "ytick.left": False,
+            "axes.axisbelow": True,
+            "axes.edgecolor": "#999999",
+            "axes.titlesize": 10,
+            "axes.labelcolor": INK,
+            "axes.grid": True,
+            "grid.color": "#E2E2E2",
+            "lines.solid_capstyle": "round",
+            "patch.edgecolor": "w",
+            "patch.force_edgecolor": True,
+            # names are words: no sign in them starts a formula
+            "text.parse_math": False,
+        }
+    )
+    with style:
         yield
 
 
-def blank(height: float) -> Figure:
+class Drawing(Figure):
+    """A figure that knows the numbers it shows: ``data``, as a table."""
+
+    data: pd.DataFrame | None = None
+
+
+def blank(height: float) -> Drawing:
     """An empty figure of the common width and this height, in inches."""
-    return Figure(figsize=(WIDTH, height), layout="constrained")
+    return Drawing(figsize=(WIDTH, height), layout="constrained")
 
 
 def title(figure: Figure, text: str) -> None:
     """Title, and axes without what a reader doesn't need."""
-    from seaborn import despine
-
     figure.suptitle(wrapped(plain(text), 90), x=0.01, ha="left", size=11, weight="bold")
     for axis in figure.axes:
         axis.grid(axis="y", visible=False)
-        despine(ax=axis, left=True)
+        axis.spines[["top", "right", "left"]].set_visible(False)
         axis.tick_params(axis="y", length=0)
 
 
-def drawn_from(figure: Figure, *rows: pd.DataFrame) -> None:
-    """Note on a figure which rows of the run's tables it shows (``audit.core.evidence.named``)."""
+def drawn_from(figure: Drawing, *rows: pd.DataFrame, data: pd.DataFrame | None = None) -> None:
+    """Note on a figure what it shows: which rows of the run's tables, and its numbers.
+
+    ``audit.core.evidence.named`` tells which. The numbers are ``data``, or else these rows with a
+    column of their addresses before what their table says of them, and nothing that a figure added.
+    """
     figure.set_label(named([place for part in rows for place in addresses(part)]))
+    parts = [_as_in_table(part) for part in rows] if data is None else [data]
+    figure.data = parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
+
+
+def _as_in_table(rows: pd.DataFrame) -> pd.DataFrame:
+    places = [str(place) for place in addresses(rows)]
+    if not places:
+        return rows
+    known = TABLES[str(rows.index.name)].columns
+    told = rows[[name for name in rows.columns if name in known]].reset_index(drop=True)
+    told.insert(0, "row", places)
+    return told
 
 
 def legend(figure: Figure, handles: Sequence[Artist], columns: int = 0) -> None:
@@ -189,9 +228,7 @@ def many_looks(i: int, of: int) -> tuple[str, ColorType]:
     """Mark and colour of the i-th of so many groups; all alike where there are too many."""
     if of > len(MANY_MARKS):
         return "o", GREY
-    from seaborn import color_palette
-
-    return MANY_MARKS[i], color_palette("colorblind")[i]
+    return MANY_MARKS[i], _MANY_COLOURS[i]
 
 
 def grey_dot(text: str) -> Line2D:

@@ -12,6 +12,8 @@ from audit.core.rows import Fields, having
 from audit.core.rundir import Run
 from audit.core.tables import EVERYONE
 
+_KEPT: Final = "_tasks"
+
 
 @dataclass(frozen=True)
 class Task:
@@ -41,8 +43,10 @@ class Task:
 
 def tasks(run: Run) -> list[Task]:
     """The questions of a run in the suite's order."""
-    told = run.rates[["task", "attribute", "metric"]].drop_duplicates()
-    return [_task(question, having(told, task=question["task"])) for question in run.questions]
+    if _KEPT not in run.__dict__:  # kept with the tables that the run keeps
+        told = run.rates[["task", "attribute", "metric"]].drop_duplicates()
+        run.__dict__[_KEPT] = [_task(q, having(told, task=q["task"])) for q in run.questions]
+    return list(run.__dict__[_KEPT])
 
 
 def tasks_of(run: Run, kind: str) -> list[Task]:

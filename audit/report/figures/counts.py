@@ -14,7 +14,7 @@ from audit.core.errors import InputError, sentence
 from audit.core.evidence import each
 from audit.core.rundir import Run
 from audit.core.tables import UNKNOWN
-from audit.probes.kit.looks import BLUE, ORANGE, blank, legend, styled, title
+from audit.probes.kit.looks import BLUE, ORANGE, blank, drawn_from, legend, styled, title
 from audit.report.figures.chosen import rows_where, shortened
 
 
@@ -51,6 +51,7 @@ def group_counts(run: Run, attributes: Sequence[str] | None = None) -> Figure:
             label=f"fewer than {smallest} subjects: not compared",
         )
         legend(figure, [line])
+    drawn_from(figure, *parts)
     return figure
 
 

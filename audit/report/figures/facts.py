@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from audit.core.errors import InputError, sentence
+from audit.core.rows import Row
 from audit.core.rundir import Run
 from audit.core.tables import INCONCLUSIVE
 from audit.measure.fact_rows import facts
@@ -64,8 +65,16 @@ def leading_facts(run: Run) -> Figure:
         title(figure, figure_title(run, shown))
         rows = pd.DataFrame({"verdict": [f.verdict.value for f in shown]})
         legend(figure, [*verdict_handles(rows), margin_patch("the margin")])
-    drawn_from(figure, _rows(run, shown))
+    drawn_from(figure, _rows(run, shown), data=pd.DataFrame(map(_numbers, shown)))
     return figure
+
+
+def _numbers(fact: Fact) -> Row:
+    """What a line of the figure shows."""
+    told: Row = {"what": fact.asked, "by": fact.by, "verdict": fact.verdict.value}
+    for which, side in zip(("more", "less"), fact.sides, strict=True):
+        told |= {which: side.people, f"rate_{which}": side.value, f"n_{which}": side.n}
+    return told | {n: getattr(fact, n) for n in ("gap", "low", "high", "margin", "id")}
 
 
 def _draw(axis: Axes, y: int, fact: Fact) -> None:
