@@ -28,6 +28,7 @@ NO_STATISTICS: Final = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_USAGE_STATS_PROMPT_
 LOCAL: Final = "local"
 #: seconds in which a cluster has to answer at all
 _PATIENCE: Final = 5.0
+_NEXT: Final = "If it wants a token, set RAY_AUTH_MODE=token; 'ray status' there tells more"
 _ADDRESS: Final = re.compile(r"(?:ray://)?(?P<host>[^:/\s]+):(?P<port>[0-9]{1,5})")
 
 
@@ -44,11 +45,22 @@ class OnRay:
     gpus: bool = True
     version: str = field(default_factory=lambda: version("clip-audit"))
 
+    def __post_init__(self) -> None:
+        """Refuse now what would be found out once a model is loaded.
+
+        Raises:
+            InputError: Ray isn't installed, or nobody answers at that address.
+        """
+        if find_spec("ray") is None:
+            told = "Ray is not installed"
+            raise InputError(sentence(told, "pip install 'clip-audit[ray]' installs it"))
+        _require_reachable(self.cluster)
+
     def __call__(self, units: Sequence[Unit], work: Work) -> Iterator[Report]:
         """Give each unit to a worker that is free, and tell what it says or how it was lost.
 
         Raises:
-            InputError: Ray isn't installed, or its cluster can't be reached or used.
+            InputError: the cluster can't be used.
         """
         packed, waiting = pickle.dumps(work), deque(units)
         with _connected(self.cluster) as ray:
@@ -123,12 +135,8 @@ def _connected(address: str) -> Iterator[Any]:
     """Ray, connected until the end of the block, and quiet.
 
     Raises:
-        InputError: it isn't installed, or can't be reached or used.
+        InputError: it can't be used.
     """
-    if find_spec("ray") is None:
-        told = "Ray is not installed"
-        raise InputError(sentence(told, "pip install 'clip-audit[ray]' installs it"))
-    _require_reachable(address)
     os.environ.update(NO_STATISTICS)
     import ray
 
@@ -148,7 +156,7 @@ def _connected(address: str) -> Iterator[Any]:
             ray.init(address, log_to_driver=False, configure_logging=False, **own)
         except Exception as error:  # whatever a network, another version or a full disk brings
             told = f"Ray at '{address}' can't be used: {_first_line(error)}"
-            raise InputError(sentence(told, "'ray status' there tells more")) from error
+            raise InputError(sentence(told, _NEXT)) from error
         yield ray
 
 
