@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ import typer
 
 from audit.cli import pace
 from audit.cli.kinds import Export, Kind, choice_of
+from audit.cli.launching import Cluster, On, Units, Workers, elsewhere, require_one_way
 from audit.cli.levels import LEVELS, FailOn, level_of, require_below, say_words_of_now
 from audit.cli.machine import of_the_machine, require_port, say_version
 from audit.cli.people import people
@@ -166,17 +168,28 @@ def embed(
     unit: Annotated[
         str | None, typer.Option(metavar="K/N", help="only part K of N, as on one of N machines")
     ] = None,
+    on: On = None,
+    cluster: Cluster = "local",
+    workers: Workers = None,
+    units: Units = None,
 ) -> None:
     """Embed a suite's pictures and ask nothing; 'run' then finds them in the store."""
-    from audit.engine.embed import Unit
     from audit.engine.embed import embed as embedded
+    from audit.engine.units import embed_by
+    from audit.scale.units import Unit
     from audit.store.embeddings import Store
 
     part = None if unit is None else Unit.parse(unit)
-    asked = _load(suite, model)
+    by = elsewhere(on, cluster, workers, units, device)
+    require_one_way(unit, by)
+    asked, store = _load(suite, model), Store(cache)
+    encoder = _encoder(asked, device)
     with progress() as shown, damage_told():
         tell = pace.Watch(shown)
-        kept, lost = embedded(asked, Store(cache), _encoder(asked, device), part, tell)
+        if by is None:
+            kept, lost = embedded(asked, store, encoder, part, tell)
+        else:
+            kept, lost = embed_by(by, asked, store, encoder, tell)
     pace.keep(tell, asked, cache)
     of = "" if part is None else f"unit {part}: "
     told = [f"{one.image_id}: {one.reason}" for one in lost]
@@ -204,18 +217,26 @@ def run(
     verify: Annotated[
         bool, typer.Option("--verify", help="read all pictures, stored ones of the same time too")
     ] = False,
+    on: On = None,
+    cluster: Cluster = "local",
+    workers: Workers = None,
+    units: Units = None,
 ) -> None:
     """Carry out a suite and render its report."""
     from audit.engine.run import carry_out
+    from audit.engine.units import embed_by
     from audit.store.embeddings import Store
 
+    by = elsewhere(on, cluster, workers, units, device)
     asked = _load(suite, model, self_check)
     say(pace.estimate(asked.resolve(), cache), stderr=True)
     with progress() as shown:
         tell = pace.Watch(shown)
         with damage_told():
-            store = Store(cache, verify=verify)
-            finished = carry_out(asked, out, store, _encoder(asked, device), tell)
+            store, encoder = Store(cache, verify=verify), _encoder(asked, device)
+            if by is not None:
+                embed_by(by, asked, store, encoder, tell)
+            finished = carry_out(asked, out, store, encoder, tell)
         tell("draw the report", 0, 1)
         # the run is sealed: whatever happens to its renderings, its gates decide the exit code
         survived("The report", lambda: rendered(finished))
@@ -473,6 +494,7 @@ def _load(name: str, model: str | None, self_check: str | None = None) -> Suite:
 
 
 def _encoder(suite: Suite, device: str) -> Callable[[], Encoder]:
+    @functools.cache
     def load() -> Encoder:
         from audit.models.families import load as load_encoder
 

@@ -1,18 +1,15 @@
-"""Embed a suite's pictures: all of them, or those of one unit of work.
+"""Embed a suite's pictures: all of them, or those of one unit of work (``audit.scale.units``).
 
-A *unit* is a part of the pictures, by their ids alone: the same on every machine, whatever rows a
-manifest has besides. Embedding a unit again encodes nothing, and what no unit has embedded a run
-encodes itself, so nothing is lost with a machine that is.
+Embedding a unit again encodes nothing, and what no unit has embedded a run encodes itself, so
+nothing is lost with a machine that is.
 """
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Protocol
 
 import pandas as pd
 
@@ -23,6 +20,7 @@ from audit.engine.suite import Suite
 from audit.models.encoder import Encoder, Recorded
 from audit.models.self_check import SelfCheck
 from audit.probes.kit.base import Texts
+from audit.scale.units import Ledger, Plan, Unit
 from audit.store import quarantine
 from audit.store.desk import Quarantined
 from audit.store.embeddings import Alteration, Embeddings, Store
@@ -37,38 +35,6 @@ class Progress(Protocol):
 
 def quiet(stage: str, done: int, total: int) -> None:
     """Progress for nobody."""
-
-
-_UNIT: Final = re.compile(r"([0-9]+)/([0-9]+)")
-
-
-@dataclass(frozen=True)
-class Unit:
-    """Part ``number`` of ``of`` parts of the pictures, the first being 1."""
-
-    number: int
-    of: int
-
-    @classmethod
-    def parse(cls, text: str) -> Unit:
-        """A unit as it is written, '17/4096'.
-
-        Raises:
-            InputError: it is not written so, or there is no such part.
-        """
-        match = _UNIT.fullmatch(text.strip())
-        if match is None or not 1 <= int(match[1]) <= int(match[2]):
-            told = f"unit: got '{text:.40}', which is no part of a whole"
-            raise InputError(sentence(told, "Write the part and how many there are, as in 17/4096"))
-        return cls(int(match[1]), int(match[2]))
-
-    def holds(self, image_id: str) -> bool:
-        """Whether the picture of this id is one of it."""
-        digest = hashlib.blake2b(image_id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-        return int.from_bytes(digest) % self.of == self.number - 1
-
-    def __str__(self) -> str:
-        return f"{self.number}/{self.of}"
 
 
 def embed(
@@ -87,16 +53,61 @@ def embed(
         InputError: as ``carry_out``; or the model's answers are recorded, so there is nothing to
             embed.
     """
+    encoder = ready_to_embed(suite, store, load_encoder, progress)
+    if unit is not None:
+        ledger = ledger_of(suite, store, encoder, unit.of)
+        return embed_unit(suite, store, encoder, ledger, unit, progress)
+    images, _, failed = _with_alterations(suite, encoder, store, progress, suite.pictures.table)
+    return len(set(images.keys) - failed.keys()), list(failed.values())
+
+
+def ready_to_embed(
+    suite: Suite, store: Store, load_encoder: Callable[[], Encoder], progress: Progress
+) -> Encoder:
+    """The model of a suite that resolves, once it is known that it has pictures to embed.
+
+    Raises:
+        InputError: as ``embed``.
+    """
     suite.resolve()
     encoder, _, _ = ready(suite, store, load_encoder, progress)
     if isinstance(encoder, Recorded):
         told = f"model '{encoder.card.ref}': its answers are recorded, so there is nothing to embed"
         raise InputError(sentence(told, "Use 'clip-audit run'"))
+    return encoder
+
+
+def ledger_of(suite: Suite, store: Store, encoder: Encoder, units: int) -> Ledger:
+    """Which of so many units of a suite's pictures are done, by all that decides what that means.
+
+    Raises:
+        InputError: there is no such number of units, or the ledger can't be written.
+    """
+    about = {
+        "data set": suite.pictures.digest,
+        "model": encoder.card.fingerprint,
+        "alterations": ", ".join(sorted(_wanted(suite))),
+    }
+    plan = Plan.of(about, suite.pictures.table["image_id"], units)
+    return Ledger(store.folder / encoder.card.fingerprint / "units", plan)
+
+
+def embed_unit(
+    suite: Suite,
+    store: Store,
+    encoder: Encoder,
+    ledger: Ledger,
+    unit: Unit,
+    progress: Progress = quiet,
+) -> tuple[int, list[Quarantined]]:
+    """Embed the pictures of a unit, and then note in the ledger that it is done; as ``embed``."""
     table = suite.pictures.table
-    mine = table if unit is None else table[table["image_id"].map(unit.holds)]
-    store = store if unit is None else store.of_part(str(unit))
+    mine = table[table["image_id"].map(unit.holds)]
+    store = store.of_part(str(unit))
     images, _, failed = _with_alterations(suite, encoder, store, progress, mine)
-    return len(images.keys), list(failed.values())
+    embedded = len(set(images.keys) - failed.keys())
+    ledger.note(unit, embedded, len(failed))
+    return embedded, list(failed.values())
 
 
 def ready(

@@ -49,6 +49,21 @@ def test_everything_listed_can_be_shown(monkeypatch, capsys, kind: str) -> None:
     assert len(out) > 80
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("--unit 1/2 --on ray", "--unit 1/2 is one unit, and --on launches all of them. Leave out"),
+        ("--units 3", "--units 3: nobody launches any. Add --on ray, or leave it out."),
+        ("--workers 2", "--workers 2: nobody launches any. Add --on ray, or leave it out."),
+        ("--unit 3/2", "unit: got '3/2', which is no part of a whole."),
+    ],
+)
+def test_options_that_would_say_nothing_are_refused(monkeypatch, capsys, words, told) -> None:
+    code, out, err = say(monkeypatch, capsys, "embed", "quick", *words.split())
+    assert (code, out) == (2, "")
+    assert told in err
+
+
 @pytest.mark.slow
 def test_a_new_suite_is_sound_and_says_what_to_do_next(monkeypatch, capsys, tmp_path) -> None:
     path = tmp_path / "suite.yaml"

@@ -10,9 +10,12 @@ from test_run import planted_world
 
 from audit.core.errors import InputError
 from audit.data.labels import load_label_set
-from audit.engine.embed import Unit, embed, pictures_of, quiet
+from audit.engine.embed import embed, ledger_of, pictures_of, quiet
 from audit.engine.suite import load_suite
+from audit.engine.units import Elsewhere, EmbedUnit, embed_by
 from audit.models.families import load
+from audit.scale.launch import Report
+from audit.scale.units import Unit
 from audit.store.embeddings import Store
 
 
@@ -43,6 +46,50 @@ def test_units_embed_what_a_run_then_finds(world: Path) -> None:
     found = pictures_of(suite, encoder, Store(world / "cache"), quiet, world / "runs")
     assert (len(found.images.keys), len(found.quarantined)) == (60, 1)
     assert encoder.images_seen == 60
+
+
+def test_what_launchers_leave_undone_is_embedded_here(world: Path) -> None:
+    _, encoder = planted_world(world, 60)
+    suite = load_suite(str(worlds.suite_file(world, "people-suspicion", min_group=5)))
+    store, asked = Store(world / "cache"), []
+
+    def launch(units, work):
+        asked.append((units, work))
+        if len(asked) == 1:  # one unit is done, another's file is cut short, all are said to be
+            for unit in units[:2]:
+                embed(suite, Store(world / "cache"), lambda: encoder, unit)
+            cut = next(store.folder.glob("*/units/*/2.unit"))
+            cut.write_bytes(cut.read_bytes()[:-7])
+        yield from map(Report, units)
+
+    elsewhere = Elsewhere(launch, 3, "cpu")
+    damaged = pytest.warns(UserWarning, match="2.unit: damaged")
+    with damaged, pytest.warns(UserWarning, match="no worker did it") as warned:
+        kept, lost = embed_by(elsewhere, suite, store, lambda: encoder)
+    assert (kept, lost, encoder.images_seen) == (60, [], 60)
+    said = [str(each.message).split(": ")[-1] for each in warned]
+    here = "no worker did it, so it is embedded here"
+    assert said == ["damaged, so it was dropped; what it held will be made again.", here, here]
+    assert [[unit.number for unit in units] for units, _ in asked] == [[1, 2, 3], [2, 3]]
+    plan = ledger_of(suite, store, encoder, 3).plan
+    work = EmbedUnit(suite.model_dump_json(), str(world / "cache"), "cpu", plan.digest)
+    assert asked[0][1] == work
+    assert embed_by(elsewhere, suite, store, lambda: encoder) == (60, [])
+    assert len(asked) == 2  # all units are done
+
+
+def test_a_unit_of_another_plan_is_a_sentence(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table, encoder = planted_world(world, 40)
+    monkeypatch.setattr("audit.engine.units.load", lambda *given, **named: encoder)
+    suite = load_suite(str(worlds.suite_file(world, "people-suspicion", min_group=5)))
+    plan = ledger_of(suite, Store(world / "cache"), encoder, 2).plan
+    table.iloc[1:].to_csv(world / "people.csv", index=False)  # another manifest by now
+    work = EmbedUnit(suite.model_dump_json(), str(world / "cache"), "cpu", plan.digest)
+    with pytest.raises(
+        InputError, match=r"^it is of another plan than this worker's: .*\. Give all"
+    ):
+        work(Unit(1, 2))
+    assert encoder.images_seen == 0
 
 
 @pytest.mark.parametrize("text", ["4/3", "0/3", "1/0", "x", "1", "-1/3", "1/3/5", ""])

@@ -25,7 +25,7 @@ from audit.core.errors import AuditError, InputError
 from audit.models import checkpoint as checkpoints
 from audit.models import hub
 from audit.models.encoder import Encoder, StagedEncoder, digest_of, file_digest, unit_rows
-from audit.models.huggingface import BatchSize, load, locate, placed
+from audit.models.huggingface import BatchSize, HuggingFaceEncoder, load, locate, placed
 from audit.models.planted import PlantedEncoder, picture_key
 from audit.models.preprocessing import Pictures
 
@@ -146,6 +146,18 @@ def test_batch_size_changes_nothing(tiny: Path):
         encoder._image_batch = encoder._text_batch = BatchSize(size, grows=False)
         np.testing.assert_allclose(encoder.encode_images(images), rows, atol=1e-5)
         np.testing.assert_allclose(encoder.encode_texts(texts), words, atol=1e-5)
+
+
+def test_on_a_cpu_a_batch_is_filled_up_so_that_no_row_depends_on_it():
+    encoder = HuggingFaceEncoder.__new__(HuggingFaceEncoder)
+    encoder._device = torch.device("cpu")
+    filled = [encoder._filled([np.uint8(i) for i in range(n)]) for n in (1, 8, 13)]
+    assert [len(rows) for rows in filled] == [8, 8, 16]
+    assert [int(i) for i in filled[2]] == [*range(13), 12, 12, 12]
+    rows = encoder._begun(torch.eye(8)[:, :3] + 1, 2)()
+    assert rows.shape == (2, 3)  # and what it was filled with is left out
+    encoder._device = torch.device("cuda")  # whose batches have any size
+    assert len(encoder._filled([np.uint8(0)])) == 1
 
 
 def test_batch_doubles_until_memory_complains_then_backs_off():

@@ -46,41 +46,25 @@ class _Looks(dict[str, str]):
 MARKS: Final = _Looks({EXCEEDS: "^", INCONCLUSIVE: "D", WITHIN: "o"}, "x")
 COLOURS: Final = _Looks({EXCEEDS: ORANGE, INCONCLUSIVE: GREY, WITHIN: BLUE}, GREY)
 MANY_MARKS: Final = ("s", "v", "P", "X", "<", ">", "p", "h")
-#: marks of so many groups, and seaborn's palette "colorblind" for them
-_MANY_COLOURS: Final = (
-    "#0173b2", "#de8f05", "#029e73", "#d55e00", "#cc78bc", "#ca9161", "#fbafe4", "#949494",
-)  # fmt: skip
+_STYLE: Final = {
+    # the one that matplotlib brings, so that a figure is the same on every machine
+    "font.family": ["DejaVu Sans"],
+    "font.size": 10,
+    "axes.edgecolor": "#999999",
+    "axes.titlesize": 10,
+    "axes.labelcolor": INK,
+    "grid.color": "#E2E2E2",
+    # names are words: no sign in them starts a formula
+    "text.parse_math": False,
+}
 
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """A white grid with this tool's colours, for the figure drawn inside.
+    """Seaborn's white grid with this tool's colours, for the figure drawn inside."""
+    import seaborn as sns  # half a second, which whoever draws nothing is spared
 
-    The font is the one that matplotlib brings, so that a figure is the same on every machine.
-    """
-    style = mpl.rc_context(
-        {
-            "font.family": ["DejaVu Sans"],
-            "font.size": 10,
-            "text.color": ".15",
-            "xtick.color": ".15",
-            "ytick.color": ".15",
-            "xtick.bottom": False,
-            "ytick.left": False,
-            "axes.axisbelow": True,
-            "axes.edgecolor": "#999999",
-            "axes.titlesize": 10,
-            "axes.labelcolor": INK,
-            "axes.grid": True,
-            "grid.color": "#E2E2E2",
-            "lines.solid_capstyle": "round",
-            "patch.edgecolor": "w",
-            "patch.force_edgecolor": True,
-            # names are words: no sign in them starts a formula
-            "text.parse_math": False,
-        }
-    )
-    with style:
+    with mpl.rc_context(sns.axes_style("whitegrid") | _STYLE):
         yield
 
 
@@ -97,10 +81,12 @@ def blank(height: float) -> Drawing:
 
 def title(figure: Figure, text: str) -> None:
     """Title, and axes without what a reader doesn't need."""
+    from seaborn import despine
+
     figure.suptitle(wrapped(plain(text), 90), x=0.01, ha="left", size=11, weight="bold")
     for axis in figure.axes:
         axis.grid(axis="y", visible=False)
-        axis.spines[["top", "right", "left"]].set_visible(False)
+        despine(ax=axis, left=True)
         axis.tick_params(axis="y", length=0)
 
 
@@ -228,7 +214,9 @@ def many_looks(i: int, of: int) -> tuple[str, ColorType]:
     """Mark and colour of the i-th of so many groups; all alike where there are too many."""
     if of > len(MANY_MARKS):
         return "o", GREY
-    return MANY_MARKS[i], _MANY_COLOURS[i]
+    from seaborn import color_palette
+
+    return MANY_MARKS[i], color_palette("colorblind")[i]
 
 
 def grey_dot(text: str) -> Line2D:
