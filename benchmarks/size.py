@@ -87,8 +87,7 @@ def suite(folder: Path) -> dict[str, object]:
 
 def build(folder: Path, pictures: int) -> None:
     """A data set of nobody: card, manifest, vectors and what every prompt is embedded by."""
-    from audit.engine.suite import Suite
-    from audit.engine.suite import load_suite
+    from audit.engine.suite import Suite, load_suite
 
     rng = np.random.default_rng(pictures)
     ids = np.char.add("p", np.char.zfill(np.arange(pictures).astype(str), 8))

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import operator
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +71,25 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.table)
+
+    @cached_property
+    def ids(self) -> pd.Index[str]:
+        """Every picture's id, in the manifest's order."""
+        found: pd.Index[str] = pd.Index(self.table["image_id"], dtype=object, name="image_id")
+        return found
+
+    def places(self, keys: Sequence[str]) -> slice | NDArray[np.int64]:
+        """Rows of the table of some pictures, by their ids.
+
+        Raises:
+            KeyError: one isn't in it.
+        """
+        if len(keys) == len(self.ids) and all(map(operator.eq, keys, self.ids)):
+            return slice(None)
+        found = self.ids.get_indexer(pd.Index(keys, dtype=object))
+        if (found < 0).any():
+            raise KeyError(keys[int((found < 0).argmax())])
+        return np.asarray(found, dtype=np.int64)
 
     def files(self) -> Iterator[tuple[str, Path]]:
         """Every picture's id and file, in the manifest's order; nothing where there are none."""

@@ -221,7 +221,7 @@ def null_columns(
 
 def rows_of(choices: pd.DataFrame, groups: Groups) -> NDArray[np.int64]:
     """The row in the groups of each picture that was asked, (n,)."""
-    return np.array([groups.rows[key] for key in choices["image_id"]], dtype=np.int64)
+    return groups.at(choices["image_id"])
 
 
 def _codes(groups: Groups, attribute: str) -> NDArray[np.int64]:
