@@ -47,7 +47,7 @@ STAGES = {
     "open the vectors": ("audit.engine.run", "ready"),
     "find the pictures": ("audit.engine.run", "pictures_of"),
     "groups": ("audit.measure.metrics", "Groups.of"),
-    "ask": ("audit.engine.run", "_ask"),
+    "ask": ("audit.engine.asking", "Asker.ask"),
     "compare groups": ("audit.engine.run", "_compare"),
     "rates": ("audit.engine.analysis", "rates"),
     "disparities": ("audit.engine.analysis", "disparities"),
@@ -58,7 +58,7 @@ STAGES = {
     "labels and thresholds": ("audit.probes.classification.probe", "of_labels"),
     "copies": ("audit.engine.run", "of_copies"),
     "describe": ("audit.engine.run", "_describe"),
-    "write rows": ("audit.engine.run", "_write_rows"),
+    "write rows": ("audit.engine.run", "_write_groups"),
 }
 
 

@@ -17,11 +17,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import operator
 import os
 import shutil
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -29,6 +31,7 @@ import numpy as np
 import PIL
 from PIL.Image import Image
 
+from audit.core.arrays import Integers
 from audit.core.errors import InputError, sentence
 from audit.data import intact
 from audit.data.images import MAX_PIXELS, Reason, Unreadable, decode, inside, pixel_digest
@@ -81,13 +84,25 @@ class Embeddings:
 
     def only(self, keys: Iterable[str]) -> Embeddings:
         """Some of the pictures, in this order; those that are missing here are left out."""
-        place = {key: i for i, key in enumerate(self.keys)}
-        kept = [key for key in keys if key in place]
-        if tuple(kept) == self.keys:
+        wanted = keys if isinstance(keys, tuple) else tuple(keys)
+        if len(wanted) == len(self.keys) and all(map(operator.eq, wanted, self.keys)):
             return self
-        at = [place[key] for key in kept]
+        at = [place for key in wanted if (place := self._places.get(key)) is not None]
+        return self.part(np.array(at, dtype=np.int64))
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {key: i for i, key in enumerate(self.keys)}
+
+    def part(self, at: slice | Integers) -> Embeddings:
+        """The pictures at some places, in this order."""
+        if isinstance(at, slice):
+            return replace(
+                self, keys=self.keys[at], vectors=self.vectors[at], pixels=self.pixels[at]
+            )
         pixels = tuple(self.pixels[i] for i in at) if self.pixels else ()
-        return replace(self, keys=tuple(kept), vectors=self.vectors[at], pixels=pixels)
+        keys = tuple(self.keys[i] for i in at)
+        return replace(self, keys=keys, vectors=self.vectors[at], pixels=pixels)
 
 
 class Alteration(Protocol):
