@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Final
 
+import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
@@ -19,7 +20,7 @@ from audit.measure.disparity import disparities, screened
 from audit.measure.effects import condition_effects
 from audit.measure.findings import judged, of_itself
 from audit.measure.metrics import Groups, Tally, rates
-from audit.measure.nulls import with_nulls
+from audit.measure.nulls import with_nulls, with_nulls_of_counts
 from audit.measure.reliability import calibration, calibration_gaps, reliability_bins
 from audit.probes.kit.base import Design, Probe, Seen
 
@@ -107,7 +108,7 @@ def analyse(answer: Answer, design: Design) -> Tables:
     with threadpool_limits(1 if len(groups.rows) <= FEW else None, user_api="blas"):
         return Tables.of(
             rates=rates(answer.tally, c.level, c.min_group),
-            disparities=with_nulls(compared, rows, labels, groups, c, seed),
+            disparities=_with_nulls(compared, answer, design),
             controls=controls(rows, labels, groups, design.draws, c, seed),
             calibration=calibration(scored, groups, c.level, c.min_group, seed),
             reliability=reliability_bins(scored, groups, c.level, c.min_group),
@@ -118,6 +119,19 @@ def analyse(answer: Answer, design: Design) -> Tables:
                 **answer.probe.follow_ups(answer.seen, compared, design),
             },
         )
+
+
+def _with_nulls(compared: pd.DataFrame, answer: Answer, design: Design) -> pd.DataFrame:
+    """Gaps with their nulls: of all that was counted, or of the rows that are there."""
+    assert answer.tally is not None
+    c, seed = design.confidence, design.seed
+    if answer.tally.groups.many:
+        return with_nulls_of_counts(compared, answer.tally, c, seed)
+    found = with_nulls(compared, answer.rows, answer.labels, design.groups, c, seed)
+    if len(answer.seen.images.keys) == answer.counted:
+        return found
+    told = f", of a sample of {len(answer.seen.images.keys):,} pictures"
+    return found.assign(method=found["method"] + np.where(found["null_mean"].notna(), told, ""))
 
 
 def together(

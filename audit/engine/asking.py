@@ -113,7 +113,7 @@ class Asker:
             kept.append(rows)
         if counted is not None:
             draws = groups.draws(groups.rows, seen.seed, self.suite.confidence.resamples)
-            counted = Tally(self.groups, counted.blocks).drawn(draws)
+            counted = Tally(groups, counted.blocks).drawn(draws)
         return Answer(probe, seen, probe.merged(kept), counted, groups, tied, choices, len(keys))
 
     def _counted(self, probe: Probe, rows: pd.DataFrame, groups: Groups) -> Tally:

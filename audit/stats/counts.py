@@ -37,8 +37,9 @@ class Counts:
     cluster, question by question; None without a bootstrap.
 
     ``alone``: every picture is a cluster of its own, and the rows of ``seen`` are pictures of the
-    same groups together. Replicates come from buckets of clusters then: ``bucketed`` (buckets, G)
-    are their pictures that were asked, and ``happened`` (Q * G, buckets) their events.
+    same groups together; ``kinds`` (P, 1 + Q) are how many of these were asked, and their events.
+    Replicates come from buckets of clusters then: ``bucketed`` (buckets, G) are their pictures that
+    were asked, and ``happened`` (Q * G, buckets) their events.
     """
 
     events: Integers
@@ -48,6 +49,7 @@ class Counts:
     happened: sparse.csr_array | None = None
     alone: bool = False
     bucketed: sparse.csr_array | None = None
+    kinds: Integers | None = None
 
     def __add__(self, other: Self) -> Self:
         """Counts of both batches; they must count the same questions, groups and clusters.
@@ -65,6 +67,7 @@ class Counts:
             replicated_events=_added(self.replicated_events, other.replicated_events),
             happened=_added(self.happened, other.happened),
             bucketed=_added(self.bucketed, other.bucketed),
+            kinds=_added(self.kinds, other.kinds),
         )
 
     @property
@@ -129,6 +132,7 @@ class Counts:
             None if of_subjects is None else sparse.csr_array(of_subjects[rows]),
             self.alone,
             None if self.bucketed is None else sparse.csr_array(self.bucketed[:, g]),
+            None if self.kinds is None else self.kinds[:, np.append(0, 1 + q)],
         )
 
     def sample(self, columns: npt.ArrayLike, rest: bool = False) -> Sample:
@@ -270,17 +274,18 @@ def count_alone(
     at = (ones, codes, np.arange(len(codes) + 1))
     within = sparse.csr_array(at, shape=(len(codes), len(patterns)))
     inside = patterns.astype(np.int64)
-    total = (within.T @ happened.astype(np.int32)).T.astype(np.int64) @ inside
     asked = np.bincount(codes, minlength=len(patterns))
+    of_kinds = (within.T @ happened.astype(np.int32)).astype(np.int64)
+    kinds, total = np.column_stack([asked, of_kinds]), of_kinds.T @ inside
     seen = sparse.csr_array(inside * asked[:, np.newaxis], dtype=np.int32)
     if buckets is None:
-        return Counts(total, seen, alone=True)
+        return Counts(total, seen, alone=True, kinds=kinds)
     bucket, number = buckets
     member = patterns[codes]
     here = sparse.csr_array((ones, bucket, np.arange(len(codes) + 1)), shape=(len(codes), number))
     bucketed = sparse.csr_array(here.T @ sparse.csr_array(member.astype(np.int32)))
     of_buckets = _events_of(happened, member, bucket.astype(np.int64), number)
-    return Counts(total, seen, happened=of_buckets, alone=True, bucketed=bucketed)
+    return Counts(total, seen, happened=of_buckets, alone=True, bucketed=bucketed, kinds=kinds)
 
 
 def sample_of(
