@@ -65,9 +65,11 @@ class Asker:
         seen, groups = self._seen(probe)
         sample = groups.sample(size.BOUND)
         if sample is None:
-            return self._asked(probe, seen, groups, written)
-        keys = [seen.images.keys[i] for i in sample]
-        some, of_some = seen.only(keys), groups.alone(sample, keys)
+            return self._asked(probe, replace(seen, images=seen.images.held()), groups, written)
+        keys = tuple(seen.images.keys[i] for i in sample)
+        altered = {name: images.only(keys) for name, images in seen.altered.items()}
+        some = replace(seen, images=seen.images.part(sample).held(), altered=altered)
+        of_some = groups.alone(sample, keys)
         if probe.emits is CHOICES and not probe.whole and type(probe).merged is Probe.merged:
             answer = self._asked(probe, seen, groups, written, sample)
             return replace(answer, seen=some, groups=of_some, asked=len(groups.rows))
@@ -129,7 +131,7 @@ def list_batches(seen: Seen, within: slice | None = None) -> Iterator[Seen]:
     images = seen.images
     whole = within or slice(0, len(images.keys))
     for start in range(whole.start, whole.stop, BATCH):
-        some = images.part(slice(start, min(start + BATCH, whole.stop)))
+        some = images.part(slice(start, min(start + BATCH, whole.stop))).held()
         altered = {name: others.only(some.keys) for name, others in seen.altered.items()}
         yield replace(seen, images=some, altered=altered)
 

@@ -78,9 +78,7 @@ def carry_out(
         others = partial(_others, suite, encoder, store)
         answers = Asker(suite, pictures, texts, others, groups, build.folder).ask(progress)
         tables = _compare(suite, answers, progress)
-        # recorded scores have no pixels
-        seen = dict(zip(pictures.images.keys, pictures.images.pixels, strict=False))
-        copies = of_copies(suite.pictures, suite.groups, seen)
+        copies = of_copies(suite.pictures, suite.groups, pictures.images.equals())
         remarks = (*suite.remarks, *copies, *of_ties(answers), *of_samples(answers))
         described = _describe(suite, pictures.quarantined, remarks)
         found = find(
