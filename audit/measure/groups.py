@@ -24,7 +24,7 @@ from audit.core.arrays import Flags, Integers
 from audit.core.errors import InputError, sentence
 from audit.core.rows import Values
 from audit.core.tables import EVERYONE, REST, UNKNOWN
-from audit.data.dataset import Bins, Dataset, intersect
+from audit.data.dataset import Bins, Dataset
 from audit.stats.counts import Counts, count, count_alone
 from audit.stats.resampling import Weights, cluster_weights
 
@@ -347,24 +347,41 @@ def grouped(
             intersections, which could not be told apart.
     """
     intersections = [tuple(names) for names in intersections]
-    plain = {name: dataset.grouping(name, bins) for name, bins in attributes.items()}
     orders = {name: dataset.groups(name, bins) for name, bins in attributes.items()}
     crossed = {name for names in intersections for name in names}
     _refuse_taken(orders)
-    _refuse_joined("attribute", plain)
-    _refuse_joined("group", (group for name in plain if name in crossed for group in orders[name]))
-    for names in intersections:
-        whole = " x ".join(names)
-        plain[whole] = intersect(*(plain[name] for name in names))
-        cells = map(" x ".join, itertools.product(*(orders[name] for name in names)))
-        present = set(plain[whole].dropna())
-        orders[whole] = tuple(cell for cell in cells if cell in present)
-    return {
-        name: pd.Series(
-            pd.Categorical(values, categories=list(orders[name]), ordered=True), index=values.index
+    _refuse_joined("attribute", orders)
+    _refuse_joined("group", (group for name in orders if name in crossed for group in orders[name]))
+    found = {
+        name: _categories(
+            pd.Categorical(dataset.grouping(name, bins), list(orders[name]), ordered=True).codes,
+            orders[name],
+            dataset,
         )
-        for name, values in plain.items()
+        for name, bins in attributes.items()
     }
+    for names in intersections:
+        found[" x ".join(names)] = _crossed([found[name] for name in names], dataset)
+    return found
+
+
+def _crossed(groupings: Sequence[Values], dataset: Dataset) -> Values:
+    """Each picture's cell, 'female x 60+', missing where any part is unknown."""
+    codes, known = np.zeros(len(dataset), np.int64), np.ones(len(dataset), bool)
+    for values in groupings:
+        own = values.cat.codes.to_numpy()
+        codes, known = codes * len(values.cat.categories) + own, known & (own >= 0)
+    cells = [*map(" x ".join, itertools.product(*(v.cat.categories for v in groupings)))]
+    present = np.flatnonzero(np.bincount(codes[known], minlength=len(cells)))
+    place = np.full(len(cells), -1)
+    place[present] = np.arange(len(present))
+    return _categories(np.where(known, place[codes], -1), [cells[i] for i in present], dataset)
+
+
+def _categories(codes: NDArray[np.integer], names: Sequence[str], dataset: Dataset) -> Values:
+    """Groups of the pictures of a data set by their places among names, -1 where unknown."""
+    made = pd.Categorical.from_codes(codes, list(names), ordered=True)  # type: ignore[call-overload]
+    return pd.Series(made, index=dataset.ids)
 
 
 def _refuse_taken(orders: Mapping[str, Sequence[str]]) -> None:
