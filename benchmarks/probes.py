@@ -27,7 +27,7 @@ import pandas as pd
 
 from audit.data.card import Card
 from audit.data.dataset import Attribute, Dataset
-from audit.engine.run import BATCH, MERGED
+from audit.engine.asking import BATCH, MERGED
 from audit.models.encoder import Texts
 from audit.probes.kit.base import PROBES, Probe, Seen
 from audit.stats.scoring import Scoring

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import numpy as np
 import pandas as pd
 
 from audit.core.dictionary import meaning
-from audit.core.files import write_bytes
+from audit.core.files import write_bytes, written_aside
 from audit.core.rows import Array, Fields, Row
+
+if TYPE_CHECKING:
+    from pyarrow import Table
+    from pyarrow.parquet import ParquetWriter
 
 TEXT: Final = "str"
 NUMBER: Final = "float64"
@@ -122,14 +127,32 @@ class Schema:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
+        buffer = pa.BufferOutputStream()
+        pq.write_table(self._described(table), buffer)
+        write_bytes(path, buffer.getvalue().to_pybytes())
+
+    @contextlib.contextmanager
+    def appended(self, path: Path) -> Iterator[Appended]:
+        """A file as ``write`` makes it, of tables one after another, of which none is held."""
+        with written_aside(path) as aside:
+            file = Appended(self, aside)
+            try:
+                yield file
+                if file.writer is None:
+                    file.append(self.empty())
+            finally:
+                file.close()
+
+    def _described(self, table: pd.DataFrame) -> Table:
+        """The table, checked, with what each of its columns holds."""
+        import pyarrow as pa
+
         held = pa.Table.from_pandas(self.validate(self.conform(table)), preserve_index=False)
         fields = [
             field.with_metadata({"description": meaning(self.name, field.name)})
             for field in held.schema
         ]
-        buffer = pa.BufferOutputStream()
-        pq.write_table(held.cast(pa.schema(fields, held.schema.metadata)), buffer)
-        write_bytes(path, buffer.getvalue().to_pybytes())
+        return held.cast(pa.schema(fields, held.schema.metadata))
 
     @cached_property
     def blank(self) -> Row:
@@ -177,6 +200,29 @@ class Schema:
     def read(self, path: Path, mend: Mend = lambda read: read) -> pd.DataFrame:
         """Read a Parquet file of this schema, checked; columns that came later are empty."""
         return self.validate(self.conform(self.filled(mend(pd.read_parquet(path)))))
+
+
+class Appended:
+    """A Parquet file of a schema, while it is written: a table at a time."""
+
+    def __init__(self, schema: Schema, path: Path) -> None:
+        """Nothing is written yet."""
+        self._schema, self._path = schema, path
+        self.writer: ParquetWriter | None = None
+
+    def append(self, table: pd.DataFrame) -> None:
+        """Write rows below those that are there; keys are checked among these rows only."""
+        import pyarrow.parquet as pq
+
+        held = self._schema._described(table)
+        if self.writer is None:
+            self.writer = pq.ParquetWriter(self._path, held.schema)
+        self.writer.write_table(held)
+
+    def close(self) -> None:
+        """End the file."""
+        if self.writer is not None:
+            self.writer.close()
 
 
 def _long(value: object, shape: tuple[int, int]) -> Array:

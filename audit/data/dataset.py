@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import operator
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -30,6 +33,8 @@ from audit.data.sources import SOURCES
 from audit.data.withdrawn import Withdrawn, found_in, list_beside
 from audit.data.yamlfile import load_yaml, validate
 
+#: rows of a table that are written out together to digest it
+_ROWS_AT_ONCE: Final = 100_000
 Bins = Sequence[float | str]
 MAX_VALUES = 20
 """A numeric attribute with more different values than this needs bins to be a grouping."""
@@ -69,6 +74,25 @@ class Dataset:
 
     def __len__(self) -> int:
         return len(self.table)
+
+    @cached_property
+    def ids(self) -> pd.Index[str]:
+        """Every picture's id, in the manifest's order."""
+        found: pd.Index[str] = pd.Index(self.table["image_id"], dtype=object, name="image_id")
+        return found
+
+    def places(self, keys: Sequence[str]) -> slice | NDArray[np.int64]:
+        """Rows of the table of some pictures, by their ids.
+
+        Raises:
+            KeyError: one isn't in it.
+        """
+        if len(keys) == len(self.ids) and all(map(operator.eq, keys, self.ids)):
+            return slice(None)
+        found = self.ids.get_indexer(pd.Index(keys, dtype=object))
+        if (found < 0).any():
+            raise KeyError(keys[int((found < 0).argmax())])
+        return np.asarray(found, dtype=np.int64)
 
     def files(self) -> Iterator[tuple[str, Path]]:
         """Every picture's id and file, in the manifest's order; nothing where there are none."""
@@ -384,7 +408,8 @@ def _table(manifest: Manifest, card: Card, file: Path, root: Path, where: str) -
     columns: dict[Hashable, Values] = {k: pd.Series(v, dtype=object) for k, v in keys.items()}
     for name in raw.columns.difference(list(KEYS), sort=False):
         values = raw[name].reset_index(drop=True)
-        columns[name] = values.where(~values.isin(card.nothing(name)), None)
+        nothing = values.isin(card.nothing(name))
+        columns[name] = values.where(~nothing, None) if nothing.any() else values
     return pd.DataFrame(columns)
 
 
@@ -442,10 +467,12 @@ def _keys(column: pd.Series, file: Path, what: str, advice: str = "") -> list[st
     if blank.any():
         at = _nth(column.index[int(blank.argmax())])
         raise InputError(sentence(f"{file}: {at} has no {what}", advice or "Fill it in"))
-    return [str(value) for value in column]
+    return [value if type(value) is str else str(value) for value in column]
 
 
 def _check_unique(ids: list[str], card: Card, places: pd.Index, file: Path) -> None:
+    if pd.Index(ids, dtype=object).is_unique:
+        return
     first: dict[str, int] = {}
     for i, image_id in enumerate(ids):
         if first.setdefault(image_id, i) != i:
@@ -458,7 +485,9 @@ def _check_unique(ids: list[str], card: Card, places: pd.Index, file: Path) -> N
 
 def _digest(card: Card, table: pd.DataFrame) -> str:
     """Sha256 over the card and the table; the order of rows and columns doesn't matter."""
-    canonical = table.sort_values("image_id")[sorted(table.columns)]
+    ids = table["image_id"]
+    ordered = table if ids.is_monotonic_increasing else table.sort_values("image_id")
+    canonical = ordered[sorted(table.columns)]
     # a key that came later counts where it is used, so that digests of before hold
     unused = {key for key in ("pictures", "show_pictures") if getattr(card, key)} | {"withdrawn"}
     unused |= {
@@ -472,5 +501,8 @@ def _digest(card: Card, table: pd.DataFrame) -> str:
         exclude=dict.fromkeys(unused, True) | {"attributes": {"__all__": {"display"}}},
     )
     content = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
-    content.update(canonical.to_csv(index=False, lineterminator="\n").encode())
+    for start in range(0, max(len(canonical), 1), _ROWS_AT_ONCE):
+        some = canonical.iloc[start : start + _ROWS_AT_ONCE]
+        text = some.to_csv(index=False, header=not start, lineterminator="\n")
+        content.update(text.encode())
     return content.hexdigest()

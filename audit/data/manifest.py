@@ -366,7 +366,14 @@ def _texts(column: pa.ChunkedArray) -> list[str | None]:
         if kind == pa.float16():
             values = values.astype(np.float32)
         return [None if v != v else _float(v) for v in values]
-    return [_text(value) for value in _values(column)]
+    if not pa.types.is_dictionary(kind):
+        return [_text(value) for value in _values(column)]
+    texts: list[str | None] = []  # each text of a chunk once, however many rows have it
+    for chunk in column.chunks:
+        known = np.array([*map(_text, chunk.dictionary.to_pylist()), None], dtype=object)
+        codes = chunk.indices.fill_null(-1).to_numpy(zero_copy_only=False)
+        texts += known[codes].tolist()
+    return texts
 
 
 def _values(column: pa.ChunkedArray) -> list[object]:

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Final
 
+import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from audit.core.rundir import TABLES
-from audit.core.tables import ENSEMBLE
 from audit.data.labels import LabelSet
 from audit.data.remarks import Remark
 from audit.measure.claims import Claim, Gated, no_gate, settle
@@ -19,20 +19,29 @@ from audit.measure.controls import controls
 from audit.measure.disparity import disparities, screened
 from audit.measure.effects import condition_effects
 from audit.measure.findings import judged, of_itself
-from audit.measure.metrics import Tally, rates
-from audit.measure.nulls import with_nulls
+from audit.measure.metrics import Groups, Tally, rates
+from audit.measure.nulls import with_nulls, with_nulls_of_counts
 from audit.measure.reliability import calibration, calibration_gaps, reliability_bins
 from audit.probes.kit.base import Design, Probe, Seen
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What one probe was answered: what it saw, its rows and, of choices, what was counted."""
+    """What one probe was answered: what it saw, its rows and, of choices, what was counted.
+
+    ``groups`` are those of the pictures seen, ``tied`` the choices of the headline in which two
+    labels are equally near, ``counted`` the pictures of the tally and ``asked`` all that were to be
+    asked: more than were seen where these are a sample.
+    """
 
     probe: Probe
     seen: Seen
     rows: pd.DataFrame
     tally: Tally | None
+    groups: Groups
+    tied: int
+    counted: int
+    asked: int
 
     @property
     def labels(self) -> LabelSet:
@@ -52,14 +61,10 @@ def of_ties(answers: Sequence[Answer]) -> list[Remark]:
     """Choices that hang on which label is listed first, where they are more than a few."""
     remarks = []
     for answer in answers:
-        if answer.tally is None or "tie" not in answer.rows:
-            continue
-        headline = answer.rows[answer.rows["condition"] == ENSEMBLE]
-        tied = int(headline["tie"].sum())
-        if tied > _TIED * len(headline):
+        if answer.tally is not None and answer.tied > _TIED * answer.counted:
             told = (
-                f"'{answer.probe.task}': in {tied:,} of {len(headline):,} choices two labels are "
-                "equally near, and the one that the set lists first was taken"
+                f"'{answer.probe.task}': in {answer.tied:,} of {answer.counted:,} choices two "
+                "labels are equally near, and the one that the set lists first was taken"
             )
             remarks.append(Remark(told, task=answer.probe.task, of_answers=False))
     return remarks
@@ -103,7 +108,7 @@ def analyse(answer: Answer, design: Design) -> Tables:
     with threadpool_limits(1 if len(groups.rows) <= FEW else None, user_api="blas"):
         return Tables.of(
             rates=rates(answer.tally, c.level, c.min_group),
-            disparities=with_nulls(compared, rows, labels, groups, c, seed),
+            disparities=_with_nulls(compared, answer, design),
             controls=controls(rows, labels, groups, design.draws, c, seed),
             calibration=calibration(scored, groups, c.level, c.min_group, seed),
             reliability=reliability_bins(scored, groups, c.level, c.min_group),
@@ -114,6 +119,19 @@ def analyse(answer: Answer, design: Design) -> Tables:
                 **answer.probe.follow_ups(answer.seen, compared, design),
             },
         )
+
+
+def _with_nulls(compared: pd.DataFrame, answer: Answer, design: Design) -> pd.DataFrame:
+    """Gaps with their nulls: of all that was counted, or of the rows that are there."""
+    assert answer.tally is not None
+    c, seed = design.confidence, design.seed
+    if answer.tally.groups.many:
+        return with_nulls_of_counts(compared, answer.tally, c, seed)
+    found = with_nulls(compared, answer.rows, answer.labels, design.groups, c, seed)
+    if len(answer.seen.images.keys) == answer.counted:
+        return found
+    told = f", of a sample of {len(answer.seen.images.keys):,} pictures"
+    return found.assign(method=found["method"] + np.where(found["null_mean"].notna(), told, ""))
 
 
 def together(

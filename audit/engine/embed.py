@@ -23,7 +23,7 @@ from audit.probes.kit.base import Texts
 from audit.scale.units import Ledger, Plan, Unit
 from audit.store import quarantine
 from audit.store.desk import Quarantined
-from audit.store.embeddings import Alteration, Embeddings, Store
+from audit.store.embeddings import Alteration, Embeddings, Store, recorded
 
 
 class Progress(Protocol):
@@ -145,7 +145,7 @@ def pictures_of(
     table = suite.pictures.table
     images, altered, failed = _with_alterations(suite, encoder, store, progress, table)
     images, *others = (
-        part.only(key for key in part.keys if key not in failed)
+        part.only([key for key in part.keys if key not in failed]) if failed else part
         for part in (images, *altered.values())
     )
     if len(failed) / len(table) > suite.max_quarantined or not images.keys:
@@ -184,6 +184,8 @@ def _encode(
     table: pd.DataFrame,
     alteration: Alteration | None = None,
 ) -> tuple[Embeddings, list[Quarantined]]:
+    if isinstance(encoder, Recorded):
+        return recorded(encoder, *(table[name].tolist() for name in ("image_id", "path")))
     stage = "encode pictures" if alteration is None else f"encode pictures, {alteration.name}"
     return store.images(
         encoder,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -17,32 +17,27 @@ import pandas as pd
 
 from audit.core.errors import InputError, sentence
 from audit.core.files import write_json, write_text
-from audit.core.names import file_names
 from audit.core.rows import Fields, Row
 from audit.core.rundir import PRIVATE, SCHEMA, TABLES, Build, Run, building, open_run
-from audit.core.tables import CHOICES, records, require_finite
+from audit.core.tables import records
 from audit.core.verdicts import RULE
 from audit.data.pictures import of_copies
 from audit.data.remarks import Remark
 from audit.engine import gates, plan
 from audit.engine.analysis import Answer, Tables, of_ties, together
+from audit.engine.asking import Asker, of_samples
 from audit.engine.capability import drawn_facts
 from audit.engine.cores import analyse_all
-from audit.engine.embed import Pictures, Progress, list_quarantined, pictures_of, quiet, ready
+from audit.engine.embed import Progress, list_quarantined, pictures_of, quiet, ready
 from audit.engine.suite import Suite
-from audit.measure.confidence import Confidence
 from audit.measure.findings import Finding, find, judged, with_caveats, with_remarks
-from audit.measure.metrics import Groups, Tally, named, tally
+from audit.measure.metrics import Groups, named
 from audit.models.encoder import Encoder, Finishing
-from audit.probes.kit.base import Design, Probe, Seen, Texts
+from audit.probes.kit.base import Design, Probe
 from audit.store import quarantine
 from audit.store.desk import Quarantined
 from audit.store.embeddings import Embeddings, Store
 
-#: pictures a probe sees at a time: memory stays flat as pictures grow
-BATCH: Final = 8192
-#: batches whose rows are held before they are merged; a probe that keeps only some then drops many
-MERGED: Final = 16
 _PACKAGES: Final = (
     "clip-audit", "torch", "transformers", "tokenizers", "numpy", "pandas", "pyarrow", "scipy",
     "statsmodels", "pillow", "av",
@@ -81,12 +76,10 @@ def carry_out(
             encoder.finish()
         groups = Groups.of(suite.pictures, pictures.images.keys, suite.groups)
         others = partial(_others, suite, encoder, store)
-        answers = _ask(suite, pictures, texts, others, groups, progress)
-        tables = _compare(suite, answers, groups, progress)
-        # recorded scores have no pixels
-        seen = dict(zip(pictures.images.keys, pictures.images.pixels, strict=False))
-        copies = of_copies(suite.pictures, suite.groups, seen)
-        remarks = (*suite.remarks, *copies, *of_ties(answers))
+        answers = Asker(suite, pictures, texts, others, groups, build.folder).ask(progress)
+        tables = _compare(suite, answers, progress)
+        copies = of_copies(suite.pictures, suite.groups, pictures.images.equals())
+        remarks = (*suite.remarks, *copies, *of_ties(answers), *of_samples(answers))
         described = _describe(suite, pictures.quarantined, remarks)
         found = find(
             tables.rates, tables.disparities, tables.measures, _harms(suite), _sources(suite)
@@ -108,7 +101,7 @@ def carry_out(
         build.facts.update(self_check=checked.facts, **drawn_facts(suite, encoder))
         build.facts.update(plan=standing, plan_digest=suite.plan_digest, verdict_rule=RULE)
         _write_tables(build.folder, tables, found)
-        _write_rows(build.folder / PRIVATE, answers, suite, groups)
+        _write_groups(build.folder / PRIVATE, suite, groups)
         origin = gates.Origin(
             suite.name, encoder.card.ref, versions()["clip-audit"], suite.written_in
         )
@@ -130,70 +123,14 @@ def _others(suite: Suite, encoder: Encoder, store: Store, paths: Sequence[Path])
     return found
 
 
-def _ask(
-    suite: Suite,
-    pictures: Pictures,
-    texts: Texts,
-    others: Callable[[Sequence[Path]], Embeddings],
-    groups: Groups,
-    progress: Progress,
-) -> list[Answer]:
-    """Outcomes and tallies of every probe, batch by batch; ``others`` embeds other pictures."""
-    answers = []
-    for done, probe in enumerate(suite.asked):
-        progress("ask", done, len(suite.asked))
-        seen = Seen(
-            pictures.images.only(probe.pictures(suite.pictures)),
-            texts,
-            suite.pictures,
-            {a.name: pictures.altered[a.name] for a in probe.alterations()},
-            suite.seed,
-            others,
-        )
-        answers.append(_answer(probe, seen, groups, suite.confidence))
-    progress("ask", len(suite.asked), len(suite.asked))
-    return answers
-
-
-def _answer(probe: Probe, seen: Seen, groups: Groups, confidence: Confidence) -> Answer:
-    """What one probe is answered."""
-    parts: list[pd.DataFrame] = []
-    tallied: Tally | None = None
-    for batch in [seen] if probe.whole else _batches(seen):
-        parts.append(probe.outcomes(batch))
-        if probe.emits is CHOICES:
-            if seen.texts.scoring.known:
-                require_finite(parts[-1]["score"], f"scores of '{probe.task}'")
-            draws = groups.draws(batch.images.keys, seen.seed, confidence.resamples)
-            (labels,) = probe.label_sets()
-            counted = tally(parts[-1], labels, groups, draws)
-            tallied = counted if tallied is None else tallied + counted
-        if len(parts) == MERGED:
-            parts = [probe.merged(parts)]
-    return Answer(probe, seen, probe.merged(parts), tallied)
-
-
-def _batches(seen: Seen) -> Iterator[Seen]:
-    images = seen.images
-    for start in range(0, len(images.keys), BATCH):
-        part = slice(start, start + BATCH)
-        keys = images.keys[part]
-        yield replace(
-            seen,
-            images=replace(images, keys=keys, vectors=images.vectors[part]),
-            altered={name: altered.only(keys) for name, altered in seen.altered.items()},
-        )
-
-
-def _compare(suite: Suite, answers: list[Answer], groups: Groups, progress: Progress) -> Tables:
+def _compare(suite: Suite, answers: list[Answer], progress: Progress) -> Tables:
     """Every table of every probe."""
     c = suite.confidence
 
     def design(answer: Answer) -> Design:
-        of_these = groups.only(answer.seen.images.keys)
         # the same weights for all probes: every comparison is paired
-        draws = of_these.draws(of_these.rows, suite.seed, c.resamples)
-        return Design(of_these, draws, c, suite.seed)
+        draws = answer.groups.draws(answer.groups.rows, suite.seed, c.resamples)
+        return Design(answer.groups, draws, c, suite.seed)
 
     def told(done: int) -> None:
         progress("compare groups", done, len(answers))
@@ -288,12 +225,8 @@ def _write_tables(folder: Path, tables: Tables, found: list[Finding]) -> None:
     write_json(folder / "findings.json", [f.model_dump(mode="json") for f in found])
 
 
-def _write_rows(private: Path, answers: list[Answer], suite: Suite, groups: Groups) -> None:
-    """What is about single pictures: their groups, and how each probe answered."""
-    names = file_names([answer.probe.task for answer in answers])
-    for answer in answers:
-        place = private / "outcomes" / f"{names[answer.probe.task]}.parquet"
-        answer.probe.emits.write(answer.rows, place)
+def _write_groups(private: Path, suite: Suite, groups: Groups) -> None:
+    """Subject and groups of every picture."""
     members = pd.DataFrame({"image_id": list(groups.rows)})
     members["cluster_id"] = np.array(groups.cluster_ids, dtype=object)[groups.clusters]
     for attribute, values in suite.groups.items():

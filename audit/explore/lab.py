@@ -47,7 +47,7 @@ from audit.measure.metrics import Block, Draws, Groups, Tally, margin_family, ra
 from audit.measure.prompts import class_embeddings, ensemble, every_wording
 from audit.measure.thresholds import FAMILY_KEPT, KEPT, in_order
 from audit.models.encoder import Texts
-from audit.stats.counts import Counts, count
+from audit.stats.counts import Counts
 from audit.stats.samples import pick_questions
 from audit.store.embeddings import Embeddings, Store
 
@@ -137,15 +137,7 @@ class Lab:
         return Block(tuple(labels), tuple(families), self._count(events.happened[:, at]))
 
     def _count(self, happened: Flags) -> Counts:
-        g = self.groups
-        return count(
-            happened,
-            g.member,
-            g.clusters,
-            len(g.cluster_ids),
-            self.draws.weights,
-            self.draws.rows(g.clusters),
-        )
+        return self.groups.count(happened, np.arange(len(self.groups.rows)), self.draws)
 
     def _changes(self, before: _Events, after: _Events) -> pd.DataFrame:
         """How every rate and worst-case gap changed, of what both sets have."""

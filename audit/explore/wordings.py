@@ -19,7 +19,7 @@ from audit.measure.metrics import Block, Draws, Groups, Tally, rates
 from audit.measure.prompt_variants import Question as Gap
 from audit.measure.prompts import Answers, Codes, ask
 from audit.models.encoder import Encoder
-from audit.stats.counts import Counts, count
+from audit.stats.counts import Counts
 from audit.store.embeddings import Store
 
 
@@ -71,16 +71,8 @@ class Worded:
             places = np.flatnonzero(self.truth >= 0)
             truth = self.truth[places]
         happened = gap.happened(self.answers.codes[places][:, at], self.answers.labels, truth)
-        g, rows = self.groups, [self.groups.rows[self.answers.keys[i]] for i in places]
-        clusters = g.clusters[rows]
-        return count(
-            happened,
-            g.member[rows],
-            clusters,
-            len(g.cluster_ids),
-            self.draws.weights,
-            self.draws.rows(clusters),
-        )
+        rows = self.groups.at([self.answers.keys[i] for i in places])
+        return self.groups.count(happened, rows, self.draws)
 
     def _require_as_many(self, found: pd.DataFrame, row: Fields) -> None:
         """The gap's two groups must have as many pictures as the run asked about."""

@@ -36,7 +36,6 @@ from audit.measure.measures import measured, rows_of_rates
 from audit.measure.metrics import DEFAULT_FAMILY, Draws, Groups, standing
 from audit.measure.nulls import Dealt, null_columns, range_by_chance
 from audit.stats.clustered import Sample
-from audit.stats.counts import count
 from audit.stats.defaults import EITHER, OF_DIFFERENCE_IN_CLUSTERS
 from audit.stats.gaps import NO_TWO_GROUPS, Pairs, largest_gap
 from audit.stats.samples import pick_groups
@@ -87,18 +86,8 @@ class Asked:
 
     def sample(self, question: Question) -> Sample:
         """Counts of one question in every group."""
-        rows = self.at[question.asked]
-        clusters = self.groups.clusters[rows]
-        drawn = () if self.draws is None else (self.draws.weights, self.draws.rows(clusters))
-        return sampled(
-            count(
-                question.happened[question.asked, np.newaxis],
-                self.groups.member[rows],
-                clusters,
-                len(self.groups.cluster_ids),
-                *drawn,
-            )
-        )
+        happened = question.happened[question.asked, np.newaxis]
+        return sampled(self.groups.count(happened, self.at[question.asked], self.draws))
 
 
 def abstention(
@@ -153,7 +142,7 @@ def abstention(
         return MEASURES.empty()
     probe, task = _one_task(choices)
     require_finite(rows["score"], f"scores of '{task}'")
-    at = np.array([groups.rows[key] for key in rows["image_id"]], dtype=np.int64)
+    at = groups.at(rows["image_id"])
     c = confidence or Confidence()
     asked = Asked(probe, task, groups, at, draws, c, len(judged), seed)
     tables = [

@@ -259,8 +259,7 @@ def _two_groups(
 ) -> tuple[Groups, Block]:
     """The groups and counts of two groups of an attribute alone: no other group can move them."""
     at = groups.index.get_indexer(pd.MultiIndex.from_tuples([(attribute, n) for n in names]))
-    two = replace(groups, index=groups.index[at], member=groups.member[:, at])
-    return two, replace(block, counts=block.counts.pick([0], at))
+    return groups.among(at), replace(block, counts=block.counts.pick([0], at))
 
 
 def resting_bounds(row: Fields) -> tuple[float, float]:

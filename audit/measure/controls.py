@@ -78,8 +78,8 @@ def controls(
             reason = f"only {moving:.0%} of subjects have another with as many pictures"
             tables.extend(_row(where, c, reason=reason) for c in ("shuffled", "injected"))
             continue
-        own = _only(groups, attribute)
-        swapped = replace(own, member=own.member[swaps[0]])
+        own = groups.among(groups.columns(attribute))
+        swapped = own.with_groups_of(swaps[0])
         null = _Swapped(chosen, swapped, at, where, confidence)
         outcomes = _outcomes(chosen, own, swaps, at, confidence)
         tables.append(_shuffled_row(null, outcomes))
@@ -122,11 +122,6 @@ def can_swap(groups: Groups) -> float:
     return float((alike > 1).mean()) if alike.size else 0.0
 
 
-def _only(groups: Groups, attribute: str) -> Groups:
-    columns = groups.columns(attribute)
-    return replace(groups, index=groups.index[columns], member=groups.member[:, columns])
-
-
 @dataclass(frozen=True)
 class _Planted:
     """Into which group and label how large a gap is injected."""
@@ -148,10 +143,8 @@ class _Swapped:
 
     def compared(self, draws: Draws | None = None, rest: bool = True) -> Compared:
         """The groups, as the real analysis compares them on these events."""
-        events, clusters = self.events, self.groups.clusters[self.at]
-        drawn = () if draws is None else (draws.weights, draws.rows(clusters))
-        member, number = self.groups.member[self.at], len(self.groups.cluster_ids)
-        counts = count(events.happened, member, clusters, number, *drawn)
+        events = self.events
+        counts = self.groups.count(events.happened, self.at, draws)
         asked = (self.where["probe"], self.where["task"], ENSEMBLE, "selection")
         block = Block(events.labels, events.families, counts)
         return Compared(
@@ -193,7 +186,7 @@ def _outcomes(
     ``swaps``: the picture whose groups each picture takes, (shuffles, pictures).
     """
     clusters, number, size = groups.clusters[at], len(groups.cluster_ids), len(groups.index)
-    step, found = max(1, _MEMBERS_AT_ONCE // max(groups.member.size, 1)), []
+    step, found = max(1, _MEMBERS_AT_ONCE // max(len(groups.rows) * size, 1)), []
     for start in range(0, len(swaps), step):
         some = swaps[start : start + step, at]
         member = groups.member[some].transpose(1, 0, 2).reshape(len(at), -1)

@@ -33,7 +33,7 @@ from audit.stats.clustered import (
     joined,
     rate_interval,
 )
-from audit.stats.counts import Counts, count
+from audit.stats.counts import Counts
 from audit.stats.gaps import LargestGap, Pairs, largest_gap
 from audit.stats.multiplicity import bounds_at
 from audit.stats.samples import pick_groups, pick_questions
@@ -130,16 +130,8 @@ def asked_twice(
     if not (one.labels and asked.any()):
         return None
     a, b = one.happened[asked], other.happened[asked]
-    at = rows["image_id"].map(groups.rows).to_numpy()[asked]
-    clusters = groups.clusters[at]
-    counts = count(
-        np.hstack([a, b, b & ~a, a & ~b]),
-        groups.member[at],
-        clusters,
-        len(groups.cluster_ids),
-        draws.weights,
-        draws.rows(clusters),
-    )
+    at = groups.at(rows["image_id"])[asked]
+    counts = groups.count(np.hstack([a, b, b & ~a, a & ~b]), at, draws)
     sample, q = sampled(counts), len(one.labels)
     four = [pick_questions(sample, slice(i * q, (i + 1) * q)) for i in range(4)]
     yes = np.ones((q, 1), bool)

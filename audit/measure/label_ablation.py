@@ -26,7 +26,7 @@ from audit.measure.confidence import Confidence
 from audit.measure.effects import Edit, Frame, Parts, effect_rows, sampled
 from audit.measure.metrics import Draws, Groups, margin_family
 from audit.stats.clustered import Sample, rate_interval
-from audit.stats.counts import Counts, count
+from audit.stats.counts import Counts
 from audit.stats.samples import pick_questions
 
 Vectors = NDArray[np.floating]
@@ -227,16 +227,7 @@ class _Asked:
 
     def count(self, happened: Flags, rows: Integers) -> Counts:
         """Count these pictures only."""
-        clusters = self.groups.clusters[rows]
-        number = len(self.groups.cluster_ids)
-        return count(
-            happened,
-            self.groups.member[rows],
-            clusters,
-            number,
-            self.draws.weights,
-            self.draws.rows(clusters),
-        )
+        return self.groups.count(happened, rows, self.draws)
 
 
 def _parts(edit: Edit, asked: _Asked, every_label: bool) -> Iterator[Parts]:
@@ -433,7 +424,7 @@ def check_fit(
     Raises:
         InputError: other numbers of pictures, labels or dimensions; a truth that is no label.
     """
-    n, k = len(groups.member), len(labels.labels)
+    n, k = len(groups.rows), len(labels.labels)
     if len(vectors) != n:
         got = f"vectors of {len(vectors)} pictures, groups of {n}"
         raise InputError(sentence(got, "Give one row a picture to both, in one order"))

@@ -6,28 +6,24 @@ membership and events, tallies of batches add up, and rates are read off the sum
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, cached_property
+from functools import cache
 from typing import Final
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from audit.core.errors import InputError, sentence
 from audit.core.registry import Registry
-from audit.core.rows import Values
 from audit.core.schema import Columns
-from audit.core.tables import ENSEMBLE, EVERYONE, OK, RATES, REST, TOO_FEW, UNDEFINED, UNKNOWN
-from audit.data.dataset import Bins, Dataset, intersect
+from audit.core.tables import ENSEMBLE, OK, RATES, TOO_FEW, UNDEFINED
 from audit.data.labels import LabelSet
+from audit.measure.groups import Draws, Groups, grouped, named
 from audit.measure.intersections import pooled_rates
 from audit.stats.clustered import Sample, effective_n, is_few, rate_interval
-from audit.stats.counts import Counts, count
+from audit.stats.counts import Counts
 from audit.stats.defaults import name_of_rate
-from audit.stats.resampling import Weights, cluster_weights
 
 #: the margin family of everything that names no other
 DEFAULT_FAMILY: Final = "default"
@@ -165,142 +161,6 @@ def margin_family(tags: Sequence[str], labels: LabelSet) -> str:
 
 
 @dataclass(frozen=True)
-class Groups:
-    """Who belongs where: the attributes and intersections of a suite, for a set of pictures.
-
-    ``index`` names each group (attribute, group), ``member`` (n, g) tells membership of each
-    picture, ``clusters`` (n,) which cluster it is of, by its place in ``cluster_ids``. ``rows``
-    finds a picture's row.
-    """
-
-    index: pd.MultiIndex
-    member: NDArray[np.bool_]
-    clusters: NDArray[np.int64]
-    cluster_ids: tuple[str, ...]
-    rows: Mapping[str, int]
-
-    @classmethod
-    def of(cls, dataset: Dataset, keys: Sequence[str], attributes: Mapping[str, Values]) -> Groups:
-        """Groups of the pictures ``keys``, in this order; ``attributes`` are groups by picture.
-
-        A picture whose group is unknown belongs to the row 'unknown' of that attribute.
-        """
-        table = dataset.table.set_index("image_id").loc[list(keys)]
-        ids, clusters = np.unique(table["cluster_id"].astype(str), return_inverse=True)
-        names, members = [(EVERYONE, EVERYONE)], [np.ones(len(keys), bool)]
-        for attribute, values in attributes.items():
-            here = values.reindex(table.index)
-            for group in [*values.cat.categories, None]:
-                belongs = (here == group if group is not None else here.isna()).to_numpy(bool)
-                if group is not None or belongs.any():
-                    names.append((attribute, UNKNOWN if group is None else str(group)))
-                    members.append(belongs)
-        index = pd.MultiIndex.from_tuples(names, names=["attribute", "group"])
-        rows = {key: i for i, key in enumerate(keys)}
-        return cls(index, np.stack(members, axis=1), clusters, tuple(ids), rows)
-
-    def columns(self, attribute: str) -> NDArray[np.int64]:
-        """Where the groups of an attribute are, the row 'unknown' left out."""
-        return self._places.get(attribute, np.array([], dtype=np.int64))
-
-    @cached_property
-    def _places(self) -> dict[str, NDArray[np.int64]]:
-        """``columns`` by attribute: asked for thousands of times in a run."""
-        found: dict[str, list[int]] = {}
-        for place, (attribute, group) in enumerate(self.index):
-            if group != UNKNOWN:
-                found.setdefault(attribute, []).append(place)
-        return {name: np.array(places, dtype=np.int64) for name, places in found.items()}
-
-    @property
-    def attributes(self) -> list[str]:
-        """The attributes and intersections, without the group of everyone."""
-        names = dict.fromkeys(self.index.get_level_values("attribute"))
-        return [name for name in names if name != EVERYONE]
-
-    def only(self, keys: Sequence[str]) -> Groups:
-        """The same groups of some of the pictures, in this order."""
-        if tuple(keys) == tuple(self.rows):
-            return self
-        at = np.array([self.rows[key] for key in keys], dtype=np.int64)
-        rows = {key: i for i, key in enumerate(keys)}
-        return replace(self, member=self.member[at], clusters=self.clusters[at], rows=rows)
-
-    def draws(self, keys: Iterable[str], seed: int, resamples: int) -> Draws:
-        """Bootstrap weights of the clusters of these pictures."""
-        present = np.unique(self.clusters[[self.rows[key] for key in keys]])
-        weights = cluster_weights(seed, [self.cluster_ids[c] for c in present], resamples)
-        return Draws(present, weights)
-
-
-@dataclass(frozen=True)
-class Draws:
-    """Bootstrap weights of a batch: of cluster ``present[i]`` in ``weights[i]``."""
-
-    present: NDArray[np.int64]
-    weights: Weights
-
-    def rows(self, clusters: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Row of ``weights`` of each of these clusters."""
-        return np.searchsorted(self.present, clusters)
-
-
-def grouped(
-    dataset: Dataset,
-    attributes: Mapping[str, Bins | None],
-    intersections: Iterable[Sequence[str]],
-) -> dict[str, Values]:
-    """Group of each picture for every attribute (with its bins) and intersection.
-
-    Returns:
-        Name to a categorical series by image id, in the groups' natural order, missing if unknown.
-
-    Raises:
-        InputError: as ``Dataset.grouping``; or a name holds the ' x ' that joins those of
-            intersections, which could not be told apart.
-    """
-    intersections = [tuple(names) for names in intersections]
-    plain = {name: dataset.grouping(name, bins) for name, bins in attributes.items()}
-    orders = {name: dataset.groups(name, bins) for name, bins in attributes.items()}
-    crossed = {name for names in intersections for name in names}
-    _refuse_taken(orders)
-    _refuse_joined("attribute", plain)
-    _refuse_joined("group", (group for name in plain if name in crossed for group in orders[name]))
-    for names in intersections:
-        whole = " x ".join(names)
-        plain[whole] = intersect(*(plain[name] for name in names))
-        cells = map(" x ".join, itertools.product(*(orders[name] for name in names)))
-        present = set(plain[whole].dropna())
-        orders[whole] = tuple(cell for cell in cells if cell in present)
-    return {
-        name: pd.Series(
-            pd.Categorical(values, categories=list(orders[name]), ordered=True), index=values.index
-        )
-        for name, values in plain.items()
-    }
-
-
-def _refuse_taken(orders: Mapping[str, Sequence[str]]) -> None:
-    """Groups of a name that tables give to several groups together."""
-    for attribute, groups in orders.items():
-        for name in {EVERYONE, REST}.intersection(groups):
-            told = f"'{attribute}' has a group called '{name}', which in tables means all others"
-            raise InputError(sentence(told, "Rename it in the manifest and the card"))
-
-
-def _refuse_joined(what: str, names: Iterable[str]) -> None:
-    for name in names:
-        if name != "x" and " x " in f" {name} ":
-            told = f"the {what} '{name}' holds ' x ', which joins the names of an intersection"
-            raise InputError(sentence(told, "Rename it in the manifest and the card"))
-
-
-def named(values: Values) -> pd.Series[str]:
-    """Group names with the row 'unknown' for pictures whose group isn't known."""
-    return values.astype(object).where(values.notna(), UNKNOWN)
-
-
-@dataclass(frozen=True)
 class Block:
     """One metric of one condition: its labels, their margin families, and what was counted."""
 
@@ -338,6 +198,20 @@ class Tally:
             },
         )
 
+    def drawn(self, draws: Draws) -> Tally:
+        """The same with bootstrap replicates of the headline condition; see ``Counts.drawn``."""
+        clusters = np.arange(len(self.groups.cluster_ids))
+        rows = None if self.groups.many else draws.rows(clusters)
+        return Tally(
+            self.groups,
+            {
+                asked: replace(block, counts=block.counts.drawn(draws.weights, rows))
+                if asked[2] == ENSEMBLE
+                else block
+                for asked, block in self.blocks.items()
+            },
+        )
+
 
 QUESTION: Final = ["probe", "task", "condition", "metric", "label", "margin_family"]
 
@@ -348,6 +222,7 @@ def tally(
     groups: Groups,
     draws: Draws | None = None,
     metrics: Iterable[str] | None = None,
+    later: bool = False,
 ) -> Tally:
     """Count a batch of outcomes of one task.
 
@@ -357,32 +232,22 @@ def tally(
         groups: membership of (at least) these pictures.
         draws: bootstrap weights, for the headline condition; no bootstrap if None.
         metrics: names of metrics; all that are registered if None.
+        later: keep what ``Tally.drawn`` needs, once all batches are added.
     """
     by = ["probe", "task", "condition"]
     blocks = {}
     for (probe, task, condition), rows in choices.groupby(by, sort=False):
-        weighted = draws if condition == ENSEMBLE else None
+        headline = condition == ENSEMBLE
+        at = groups.at(rows["image_id"])
         for metric in metrics or METRICS:
             asked = (str(probe), str(task), str(condition), metric)
-            blocks[asked] = _count(rows, METRICS[metric], labels, groups, weighted)
+            events = METRICS[metric](rows, labels)
+            happened, places = events.happened, at
+            if not events.asked.all():
+                happened, places = happened[events.asked], at[events.asked]
+            counts = groups.count(happened, places, draws if headline else None, headline and later)
+            blocks[asked] = Block(events.labels, events.families, counts)
     return Tally(groups, blocks)
-
-
-def _count(
-    rows: pd.DataFrame, metric: Metric, labels: LabelSet, groups: Groups, draws: Draws | None
-) -> Block:
-    events = metric(rows, labels)
-    at = rows["image_id"].map(groups.rows).to_numpy()[events.asked]
-    clusters = groups.clusters[at]
-    counts = count(
-        events.happened[events.asked],
-        groups.member[at],
-        clusters,
-        len(groups.cluster_ids),
-        None if draws is None else draws.weights,
-        None if draws is None else draws.rows(clusters),
-    )
-    return Block(events.labels, events.families, counts)
 
 
 def rates(tally: Tally, level: float = 0.95, min_group: int = 5) -> pd.DataFrame:
@@ -484,3 +349,10 @@ def _method(sample: Sample, level: float) -> NDArray[np.object_]:
     how = "subjects as copies" if sample.deviations is None else "effective n"
     name = np.where(sample.subjects < sample.n, name + f", {how}", name)
     return np.where((sample.n > 0) & (sample.copies > 1), name, "")
+
+
+__all__ = [
+    "DEFAULT_FAMILY", "METRICS", "QUESTION", "Block", "Draws", "Events", "Groups", "Metric",
+    "Tally", "grouped", "joint_status", "margin_family", "metric_named", "named", "noun", "rates",
+    "standing", "tally", "worded",
+]  # fmt: skip

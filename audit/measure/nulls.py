@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -15,8 +15,10 @@ from scipy import sparse
 from audit.core.tables import ENSEMBLE, OK, WORST
 from audit.data.labels import LabelSet
 from audit.measure.confidence import Confidence
-from audit.measure.metrics import METRICS, Events, Groups
+from audit.measure.groups import Members
+from audit.measure.metrics import METRICS, Events, Groups, Tally
 from audit.stats.permutation import Null, permuted_drops, permuted_range, whole_clusters
+from audit.stats.urn import urn_range
 
 #: permutations of a null: enough for its mean and 95 % quantile to one decimal of a point
 PERMUTATIONS: Final = 1000
@@ -59,6 +61,49 @@ def with_nulls(
                     for (metric, label), three in zip(events.names, numbers, strict=True)
                 }
     return _filled(compared, found)
+
+
+def with_nulls_of_counts(
+    compared: pd.DataFrame, tally: Tally, confidence: Confidence, seed: int
+) -> pd.DataFrame:
+    """As ``with_nulls``, from what was counted of pictures that are a subject each."""
+    found: dict[tuple[str, str, str], _Found] = {}
+    for (*_, condition, metric), block in tally.blocks.items():
+        kinds = block.counts.kinds
+        if condition != ENSEMBLE or kinds is None or not (block.labels and kinds[:, 0].any()):
+            continue
+        for attribute in tally.groups.attributes:
+            null, within = _of_kinds(kinds, tally.groups, attribute, confidence, seed)
+            numbers = zip(null.mean, null.high, null.p, strict=True)
+            found |= {
+                (metric, label, attribute): (*three, within)
+                for label, three in zip(block.labels, numbers, strict=True)
+            }
+    return _filled(compared, found)
+
+
+def _of_kinds(
+    kinds: NDArray[np.int64], groups: Groups, attribute: str, confidence: Confidence, seed: int
+) -> tuple[Null, str]:
+    """The null of every question by one attribute; ``kinds`` are those of ``Counts``."""
+    assert isinstance(groups.member, Members)
+    member, n = groups.member.patterns, kinds[:, 0]
+    places = np.arange(len(member))
+    one_each = replace(groups, member=member, clusters=places, cluster_ids=(), rows={})
+    of = _codes(one_each, attribute)
+    strata, used = _strata(one_each, attribute, of, np.zeros(len(of), np.int64), n)
+    enough = n @ member[:, groups.columns(attribute)] >= confidence.min_group
+    null = urn_range(
+        kinds[:, 1:],
+        n,
+        of,
+        strata,
+        enough,
+        permutations=min(confidence.resamples, PERMUTATIONS),
+        seed=stream(seed, "null", attribute),
+        level=confidence.level,
+    )
+    return null, f"; null within {', '.join(used)}" if used else "; null over all subjects"
 
 
 @dataclass(frozen=True)
@@ -221,7 +266,7 @@ def null_columns(
 
 def rows_of(choices: pd.DataFrame, groups: Groups) -> NDArray[np.int64]:
     """The row in the groups of each picture that was asked, (n,)."""
-    return np.array([groups.rows[key] for key in choices["image_id"]], dtype=np.int64)
+    return groups.at(choices["image_id"])
 
 
 def _codes(groups: Groups, attribute: str) -> NDArray[np.int64]:
@@ -233,13 +278,17 @@ def _codes(groups: Groups, attribute: str) -> NDArray[np.int64]:
 
 
 def _strata(
-    groups: Groups, attribute: str, of: NDArray[np.int64], strata: NDArray[np.int64]
+    groups: Groups,
+    attribute: str,
+    of: NDArray[np.int64],
+    strata: NDArray[np.int64],
+    sizes: NDArray[np.int64] | None = None,
 ) -> tuple[NDArray[np.int64], list[str]]:
     """Stratum of every cluster, and the attributes within which it may swap groups.
 
     To ``strata``, which hold in any case, come the other attributes, in the suite's order, that are
     whole in clusters: each is added as long as most clusters can still move. Those that can't would
-    carry the gap seen into its own null.
+    carry the gap seen into its own null. ``sizes``: of clusters that stand for several.
     """
     own = set(attribute.split(" x ")) | {attribute}
     used: list[str] = []
@@ -249,17 +298,21 @@ def _strata(
             finer = np.full(len(of), -1)
             np.maximum.at(finer, groups.clusters, codes)
             finer = np.unique(np.stack([strata, finer]), axis=1, return_inverse=True)[1].ravel()
-            if _movable(finer, of) >= MOVABLE:
+            if _movable(finer, of, sizes) >= MOVABLE:
                 strata, used = finer, [*used, other]
     return strata, used
 
 
-def _movable(strata: NDArray[np.int64], of: NDArray[np.int64]) -> float:
+def _movable(
+    strata: NDArray[np.int64], of: NDArray[np.int64], sizes: NDArray[np.int64] | None
+) -> float:
     """Share of clusters in a stratum that holds more than one group."""
     known = of >= 0
     pairs = np.unique(np.stack([strata[known], of[known]]), axis=1)
     groups_in = np.bincount(pairs[0], minlength=strata.max() + 1)
-    return float((groups_in[strata[known]] > 1).mean()) if known.any() else 0.0
+    weights = None if sizes is None else sizes[known]
+    some = known.any() if weights is None else weights.any()
+    return float(np.average(groups_in[strata[known]] > 1, weights=weights)) if some else 0.0
 
 
 def stream(seed: int, *names: str) -> int:

@@ -272,7 +272,7 @@ class _Events:
         cls, answers: Answers, question: Question, groups: Groups, truth: Codes | None
     ) -> _Events:
         places = np.arange(len(answers.keys)) if truth is None else np.flatnonzero(truth >= 0)
-        rows = np.array([groups.rows[answers.keys[i]] for i in places], dtype=np.int64)
+        rows = groups.at([answers.keys[i] for i in places])
         return cls(answers, question, truth, places, rows)
 
     def only(self, chosen: NDArray[np.bool_]) -> _Events:

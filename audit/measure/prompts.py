@@ -18,7 +18,6 @@ from audit.data.alterations import AS_IT_IS
 from audit.data.labels import Article, LabelSet, Phrasing, PromptSet, has_article, prompt
 from audit.measure.metrics import Block, Groups, Tally, margin_family, rates
 from audit.models.encoder import Texts
-from audit.stats.counts import count
 
 if TYPE_CHECKING:
     from audit.store.embeddings import Embeddings
@@ -270,7 +269,7 @@ def answer(
     classes = ensemble(class_embeddings(texts, labels, every_wording([prompts])))
     chosen = choose(images.vectors, classes[np.newaxis])
     happened = chosen == np.arange(len(labels.texts))
-    at = np.array([groups.rows[key] for key in images.keys])
+    at = groups.at(images.keys)
     families = labels.families
     together = [happened[:, list(places)].any(axis=1) for places in families.values()]
     asked = {
@@ -281,7 +280,7 @@ def answer(
     blocks = {
         ("classification", labels.name, ENSEMBLE, metric): Block(
             *asked[metric],
-            count(events[metric], groups.member[at], groups.clusters[at], len(groups.cluster_ids)),
+            groups.count(events[metric], at),
         )
         for metric in asked
         if asked[metric][0]

@@ -25,7 +25,6 @@ from audit.measure.confidence import Confidence
 from audit.measure.measures import rows_of_rates
 from audit.measure.metrics import Draws, Groups, standing
 from audit.stats.clustered import Sample, correlated, joined, rate_interval
-from audit.stats.counts import count
 from audit.stats.gaps import LargestGap, Pairs, largest_gap
 from audit.stats.multiplicity import compare
 from audit.stats.significance import bonferroni_level
@@ -73,7 +72,7 @@ class RatesByTruth:
         classes = tuple(name for name in labels.classes if name in there)
         place = {name: i for i, name in enumerate(classes)}
         chosen = rows["predicted"].map(labels.class_of).map(place).fillna(-1)
-        columns = (chosen, rows["truth"].map(place), rows["image_id"].map(groups.rows))
+        columns = (chosen, rows["truth"].map(place), groups.at(rows["image_id"]))
         of_rows = [np.asarray(column, dtype=np.int64) for column in columns]
         return cls(
             classes,
@@ -107,17 +106,9 @@ class RatesByTruth:
         return tuple(self._sample(c, self.truth == c) for c in range(len(self.classes)))
 
     def _sample(self, c: int, asked: NDArray[np.bool_]) -> Sample:
-        at, groups = self.at[asked], self.groups
-        clusters = groups.clusters[at]
-        counts = count(
-            (self.chosen[asked] == c)[:, np.newaxis],
-            groups.member[at],
-            clusters,
-            len(groups.cluster_ids),
-            self.draws.weights,
-            self.draws.rows(clusters),
-        )
-        return counts.sample(np.arange(len(groups.index)))
+        happened = (self.chosen[asked] == c)[:, np.newaxis]
+        counts = self.groups.count(happened, self.at[asked], self.draws)
+        return counts.sample(np.arange(len(self.groups.index)))
 
     def _standing(self, sample: Sample) -> tuple[NDArray[np.object_], NDArray[np.object_]]:
         return standing(sample.n, sample.subjects, self.confidence.min_group)

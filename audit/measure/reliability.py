@@ -192,7 +192,7 @@ def _known(choices: pd.DataFrame, groups: Groups) -> _Known | None:
     if rows.empty:
         return None
     require_finite(rows["score"], f"scores of '{tasks['task'].iloc[0]}'")
-    at = rows["image_id"].map(groups.rows).to_numpy()
+    at = groups.at(rows["image_id"])
     return _Known(
         str(tasks["probe"].iloc[0]),
         str(tasks["task"].iloc[0]),

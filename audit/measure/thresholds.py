@@ -26,7 +26,7 @@ from audit.measure.effects import Frame, gap_bounds, sampled
 from audit.measure.label_ablation import Vectors, check_fit, similarities
 from audit.measure.metrics import DEFAULT_FAMILY, Draws, Groups, margin_family, standing
 from audit.stats.clustered import Sample, rate_interval
-from audit.stats.counts import Counts, count
+from audit.stats.counts import Counts
 from audit.stats.defaults import EITHER, OF_DIFFERENCE_IN_CLUSTERS
 from audit.stats.gaps import Pairs, largest_gap
 from audit.stats.samples import pick_groups
@@ -176,9 +176,7 @@ class _Kept:
             start += flags.shape[1]
 
     def _count(self, happened: Flags, rows: Integers) -> Counts:
-        g, clusters = self.groups, self.groups.clusters[rows]
-        drawn = () if self.draws is None else (self.draws.weights, self.draws.rows(clusters))
-        return count(happened, g.member[rows], clusters, len(g.cluster_ids), *drawn)
+        return self.groups.count(happened, rows, self.draws)
 
     def _sums(self, number: Integers, rows: Integers) -> sparse.csr_array:
         """Labels kept and pictures of each cluster, in each group: (clusters, 2 groups)."""

@@ -200,7 +200,7 @@ def stability(
     ``flips``: mean share of wordings that choose another label than the ensemble; ``entropy``: of
     the labels chosen, over that of all labels equally often. Both 0 to 1.
     """
-    at = np.array([groups.rows[key] for key in answers.keys], dtype=np.int64)
+    at = groups.at(answers.keys)
     found = {name: np.empty(len(at)) for name in ("flips", "entropy")}
     for part in choice_blocks(len(at), answers.codes.shape[1]):
         codes = answers.codes[part]

@@ -14,15 +14,18 @@ from typing import Final, Literal
 import numpy as np
 from pydantic import Field
 
+from audit.core.arrays import Floats
 from audit.core.errors import InputError, sentence
 from audit.core.rows import Row
 from audit.data.yamlfile import validate
 from audit.models.encoder import (
+    AT_ONCE,
     Encoder,
     EncoderCard,
     Family,
     Located,
     Rows,
+    Stored,
     digest_of,
     require_logit_scale,
     unit_rows,
@@ -32,6 +35,7 @@ from audit.models.vectors import Vectors, has_texts, read_images, read_texts, sc
 
 #: exponentiated logit scales outside of this are questioned; 4.6 is the logarithm of CLIP's 100
 _USUAL: Final = (5.0, 200.0)
+_NO_LENGTH: Final = "its embedding is not finite, or zero"
 #: lengths of rows that are taken for one, which float16 spoils in the fourth digit
 UNIT: Final = 1e-3
 
@@ -59,12 +63,15 @@ class RecordedEmbeddings(Records):
 
         ``texts`` is None where the model that embeds them is not loaded.
         """
-        lengths = np.linalg.norm(images.rows.astype(np.float64), axis=1)
+        lengths = _lengths_of(images)
         good = np.isfinite(lengths) & (lengths > 0)
-        ids = [name for name, kept in zip(images.names, good, strict=True) if kept]
-        bad = dict.fromkeys(set(images.names) - set(ids), "its embedding is not finite, or zero")
-        rows = unit_rows(images.rows[good]) if ids else np.zeros((0, card.dim), np.float32)
-        super().__init__(card, ids, rows, bad)
+        at = None if good.all() else np.flatnonzero(good)
+        lost = [images.names[int(i)] for i in np.flatnonzero(~good)]
+        ids = images.names if at is None else [images.names[int(i)] for i in at]
+        rows: Stored | Rows = Stored(images.rows, at)
+        if not isinstance(images.rows, np.memmap):
+            rows = np.asarray(rows)
+        super().__init__(card, ids, rows, dict.fromkeys(lost, _NO_LENGTH))
         self._tower = None if isinstance(texts, Vectors) else texts
         self._texts = {}
         if isinstance(texts, Vectors):
@@ -93,8 +100,15 @@ class RecordedEmbeddings(Records):
         self.missing(image_ids)
 
 
+def _lengths_of(vectors: Vectors) -> Floats:
+    lengths = np.empty(len(vectors.rows))
+    for block, rows in vectors.blocks():
+        lengths[block] = np.linalg.norm(rows.astype(np.float64), axis=1)
+    return lengths
+
+
 def _require_texts(texts: Vectors) -> None:
-    lengths = np.linalg.norm(texts.rows.astype(np.float64), axis=1)
+    lengths = _lengths_of(texts)
     bad = ~(np.isfinite(lengths) & (lengths > 0))
     if bad.any():
         told = f"{texts.place}: the embedding of '{texts.names[int(bad.argmax())]}' is not finite, "
@@ -249,14 +263,18 @@ def _card(
 
 
 def _digest(vectors: Vectors) -> str:
-    content = hashlib.sha256("\0".join(vectors.names).encode())
-    content.update(np.ascontiguousarray(vectors.rows).tobytes())
+    content = hashlib.sha256()
+    for start in range(0, len(vectors.names), AT_ONCE):
+        some = "\0".join(vectors.names[start : start + AT_ONCE])
+        content.update(("\0" + some if start else some).encode())
+    for _, rows in vectors.blocks():
+        content.update(np.ascontiguousarray(rows).data)
     return content.hexdigest()
 
 
 def _lengths(images: Vectors) -> str:
     """The caveat of rows that were not of unit length."""
-    lengths = np.linalg.norm(images.rows.astype(np.float64), axis=1)
+    lengths = _lengths_of(images)
     lengths = lengths[np.isfinite(lengths) & (lengths > 0)]
     off = int((np.abs(lengths - 1) > UNIT).sum())
     if not off:

@@ -10,7 +10,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import (
     TYPE_CHECKING,
@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image
 
+from audit.core.arrays import Integers
 from audit.core.errors import InputError, sentence
 from audit.core.files import write_text
 from audit.core.rows import Fields, Row
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 Rows = NDArray[np.float32]
 #: of a model: the hex digest of whatever changes an embedding
 FINGERPRINT: Final = re.compile("[0-9a-f]{64}")
+#: rows, and names of rows, that are looked at together
+AT_ONCE: Final = 65_536
 #: how far a row's length may be from 1
 _UNIT: Final = 1e-3
 Pixels = NDArray[np.uint8]
@@ -154,7 +157,7 @@ class Recorded(Encoder, Protocol):
     It is not asked for pictures, and ``encode_images`` refuses them.
     """
 
-    def recorded(self, image_ids: Sequence[str]) -> tuple[Rows, Mapping[str, str]]:
+    def recorded(self, image_ids: Sequence[str]) -> tuple[Rows | Stored, Mapping[str, str]]:
         """Rows of pictures that have one, in order, and why each of the others has none.
 
         Raises:
@@ -259,6 +262,40 @@ def unit_rows(array: NDArray[np.floating]) -> Rows:
         )
     scaled: Rows = (rows / lengths).astype(np.float32)
     return scaled
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Rows of a file that is mapped into memory, of unit length once they are read.
+
+    ``at`` (n,) are their places in the file; None for all. As an array they are all read.
+    """
+
+    file: NDArray[np.floating]
+    at: Integers | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and numbers in each."""
+        return len(self), self.file.shape[1]
+
+    def __len__(self) -> int:
+        return len(self.file) if self.at is None else len(self.at)
+
+    def __array__(self, dtype: None = None, copy: None = None) -> Rows:
+        rows = np.empty(self.shape, np.float32)
+        for start in range(0, len(self), AT_ONCE):
+            block = slice(start, start + AT_ONCE)
+            rows[block] = unit_rows(self.file[block if self.at is None else self.at[block]])
+        return rows
+
+    def part(self, some: slice | Integers) -> Stored:
+        """Some of the rows, not read yet."""
+        if self.at is not None:
+            return replace(self, at=self.at[some])
+        if isinstance(some, slice):
+            return replace(self, file=self.file[some])
+        return replace(self, at=some)
 
 
 def require_rows(rows: NDArray[np.floating], count: int, card: EncoderCard, what: str) -> Rows:

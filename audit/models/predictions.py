@@ -114,7 +114,7 @@ class RecordedPredictions(Records):
 
     def _no_choice(self, at: NDArray[np.int64], asked: int) -> InputError:
         """The error for pictures that were given other labels than those asked."""
-        best = np.argmax(self._rows[at], axis=1)
+        best = np.argmax(np.asarray(self._rows)[at], axis=1)
         counts = pd.Series(np.array(self._scores.labels, object)[best]).value_counts()
         some = ", ".join(f"'{label}' ({n:,})" for label, n in counts.head(SHOWN).items())
         told = (

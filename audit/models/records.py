@@ -15,7 +15,8 @@ from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest
 from audit.core.rows import Array
 from audit.data.yamlfile import load_yaml, validate
-from audit.models.encoder import EncoderCard
+from audit.models.encoder import EncoderCard, Stored
+from audit.models.names import Names
 
 M = TypeVar("M", bound="Description")
 #: names of missing texts and pictures that an error sentence lists
@@ -61,11 +62,11 @@ class Records:
     """Rows by image id; a base for models that answer from them."""
 
     def __init__(
-        self, card: EncoderCard, ids: Sequence[str], rows: Array, lost: Mapping[str, str]
+        self, card: EncoderCard, ids: Sequence[str], rows: Array | Stored, lost: Mapping[str, str]
     ) -> None:
         """``rows[i]`` belongs to ``ids[i]``; ``lost`` says of other ids why they have no row."""
         self._card, self._rows, self._lost = card, rows, lost
-        self._at = {image_id: i for i, image_id in enumerate(ids)}
+        self._ids = Names.of(ids)
 
     @property
     def card(self) -> EncoderCard:
@@ -81,14 +82,17 @@ class Records:
         told = f"{self.card.ref}: of this model there are records only; it can't look at pictures"
         raise InputError(sentence(told, "Name the model itself"))
 
-    def recorded(self, image_ids: Sequence[str]) -> tuple[Array, Mapping[str, str]]:
+    def recorded(self, image_ids: Sequence[str]) -> tuple[Array | Stored, Mapping[str, str]]:
         """Rows of pictures that have one, in order, and why each of the others has none.
+
+        Rows of a file are not read yet.
 
         Raises:
             InputError: none of them has one.
         """
-        missing = self.missing(image_ids)
-        return self._rows[self.places(image_ids)], missing
+        missing, at = self.missing(image_ids), self.places(image_ids)
+        rows = self._rows
+        return (rows.part(at) if isinstance(rows, Stored) else rows[at]), missing
 
     def missing(self, image_ids: Sequence[str]) -> Mapping[str, str]:
         """Why each of these pictures has no row that has none.
@@ -96,27 +100,38 @@ class Records:
         Raises:
             InputError: none of them has one.
         """
-        if image_ids and not self._at:
+        at = _places(self._ids, image_ids)
+        if image_ids and not len(self._ids):
             why = next(iter(self._lost.values()), "there are none")
             told = f"{self.card.ref}: none of its records can be used: {why}"
             raise InputError(sentence(told, "Make them again"))
-        if image_ids and not any(i in self._at for i in image_ids):
+        if image_ids and (at < 0).all():
             told = (
-                f"{self.card.ref}: none of its {len(self._at):,} records is of one of the "
+                f"{self.card.ref}: none of its {len(self._ids):,} records is of one of the "
                 f"{len(image_ids):,} pictures asked about"
             )
-            mine, theirs = next(iter(self._at), ""), image_ids[0]
+            mine, theirs = next(iter(self._ids), ""), image_ids[0]
             advice = (
                 f"Its first is called '{mine}', the data set's first '{theirs}': name in "
                 "'id_column' the columns that say the same"
             )
             raise InputError(sentence(told, advice))
         blank = f"{self.card.ref} has no record of it"
-        return {i: self._lost.get(i, blank) for i in image_ids if i not in self._at}
+        gone = (image_ids[int(i)] for i in np.flatnonzero(at < 0))
+        return {i: self._lost.get(i, blank) for i in gone}
 
     def places(self, image_ids: Sequence[str]) -> NDArray[np.int64]:
         """Where the rows are of those pictures that have one."""
-        return np.array([self._at[i] for i in image_ids if i in self._at], np.int64)
+        at = _places(self._ids, image_ids)
+        return at[at >= 0]
+
+
+def _places(ids: Sequence[str], wanted: Sequence[str]) -> NDArray[np.int64]:
+    """The place of each of these among the ids, -1 where it isn't there."""
+    if isinstance(ids, Names):
+        return ids.places(wanted)
+    place = {image_id: i for i, image_id in enumerate(ids)}
+    return np.array([place.get(i, -1) for i in wanted], np.int64)
 
 
 def missing_texts(ref: str, texts: Sequence[str], known: Sequence[str], advice: str) -> InputError:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -24,6 +24,8 @@ from audit.core.registry import suggest
 from audit.core.rows import Array, Row
 from audit.data.manifest import read_manifests
 from audit.data.packed import saved_parts, stream
+from audit.models.encoder import AT_ONCE
+from audit.models.names import Names
 
 #: what a .npz may call its vectors and their names
 _ARRAYS: Final = {
@@ -38,13 +40,14 @@ _PICTURES, _CAPTIONS, _METADATA = "img_emb", "text_emb", "metadata"
 
 @dataclass(frozen=True)
 class Vectors:
-    """``rows[i]``, float32 and of any length, belongs to ``names[i]``; a row of nan is not there.
+    """``rows[i]``, of any length, belongs to ``names[i]``; a row of nan is not there.
 
-    Every name is given once. ``place`` is where they are from, for sentences.
+    Every name is given once. Rows of an ``.npy`` stay in the file, in its precision: use ``blocks``
+    to read them in float32. ``place`` is where they are from, for sentences.
     """
 
-    names: tuple[str, ...]
-    rows: NDArray[np.float32]
+    names: Sequence[str]
+    rows: NDArray[np.floating]
     place: str
 
     def __post_init__(self) -> None:
@@ -60,12 +63,21 @@ class Vectors:
         if shape[0] != len(self.names):
             told = f"{self.place}: {shape[0]:,} vectors and {len(self.names):,} names"
             raise InputError(sentence(told, "Give one name a vector, in the same order"))
-        if len(set(self.names)) < len(self.names):
+        names = self.names
+        different = names.different if isinstance(names, Names) else len(set(names))
+        if different < len(names):
             seen: set[str] = set()
-            twice = next(n for n in self.names if n in seen or seen.add(n))  # type: ignore[func-returns-value]
-            many = len(self.names) - len(set(self.names))
+            twice = next(n for n in names if n in seen or seen.add(n))  # type: ignore[func-returns-value]
+            many = len(names) - different
             told = f"{self.place}: '{twice}' has two vectors ({many:,} names come again)"
             raise InputError(sentence(told, "Keep one of each"))
+
+    def blocks(self) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        """The rows, some at a time, with their places."""
+        for start in range(0, len(self.rows), AT_ONCE):
+            block = slice(start, min(start + AT_ONCE, len(self.rows)))
+            with np.errstate(over="ignore"):  # infinite is found out, and told, by lengths
+                yield block, self.rows[block].astype(np.float32, copy=False)
 
 
 def read_images(
@@ -101,7 +113,9 @@ def _images(
         if ids is None:
             told = f"{place}: holds vectors and no names"
             raise InputError(sentence(told, "Say in 'ids' which file names their pictures"))
-        return Vectors(read_names(ids, column), _floats(_array(place), str(place)), str(place))
+        rows = _array(place, "r")
+        _require_floats(rows, str(place))
+        return Vectors(read_names(ids, column), rows, str(place))
     if place.suffix == ".npz":
         return _of_npz(place, "images", "image ids", ids, column)
     return _of_table(place, column, vector_column)
@@ -142,7 +156,7 @@ def _all_names() -> set[str]:
 # --- names ------------------------------------------------------------------------------------
 
 
-def read_names(place: Path, column: str, key: str = "id_column") -> tuple[str, ...]:
+def read_names(place: Path, column: str, key: str = "id_column") -> Sequence[str]:
     """Names in order: an array, a text file with one a line, or the column of a table.
 
     ``key`` is that of the description in which another column can be named.
@@ -161,17 +175,21 @@ def read_names(place: Path, column: str, key: str = "id_column") -> tuple[str, .
     return _whole(table[column].tolist(), f"{place}: {column}")
 
 
-def _names(array: Array, where: str) -> tuple[str, ...]:
+def _names(array: Array, where: str) -> Sequence[str]:
     if array.ndim != 1 or array.dtype.kind not in "USiu":
         told = f"{where}: names are texts or whole numbers in one row, and this has"
         advice = "Store them so, as .ravel() and .astype(str) give them"
         raise InputError(sentence(f"{told} {array.dtype} of the shape {array.shape}", advice))
-    try:
-        texts = np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array
-    except UnicodeDecodeError as error:
-        told = f"{where}: a name is not in UTF-8"
-        raise InputError(sentence(told, "Store names as texts (.astype(str))")) from error
-    return tuple(map(str, texts.tolist()))
+    parts = []
+    for start in range(0, len(array), AT_ONCE):
+        some = array[start : start + AT_ONCE]
+        try:
+            texts = np.char.decode(some, "utf-8") if array.dtype.kind == "S" else some
+        except UnicodeDecodeError as error:
+            told = f"{where}: a name is not in UTF-8"
+            raise InputError(sentence(told, "Store names as texts (.astype(str))")) from error
+        parts.append(pa.array([*map(str, texts.tolist())], pa.large_string()))
+    return Names(pa.concat_arrays(parts) if parts else pa.array([], pa.large_string()))
 
 
 def _whole(values: Sequence[str | None], where: str) -> tuple[str, ...]:
@@ -192,20 +210,24 @@ def no_column(place: Path, column: str, known: Sequence[str], advice: str = "") 
 # --- arrays -----------------------------------------------------------------------------------
 
 
-def _array(place: Path) -> Array:
+def _array(place: Path, mapped: Literal["r"] | None = None) -> Array:
     with _readable(place):
-        return np.asarray(np.load(place, allow_pickle=False))
+        return np.asarray(np.load(place, mapped, allow_pickle=False))
 
 
 def _floats(array: Array, where: str) -> NDArray[np.float32]:
+    _require_floats(array, where)
+    with np.errstate(over="ignore"):  # infinite is found out, and told, where rows are scaled
+        return array.astype(np.float32, copy=False)
+
+
+def _require_floats(array: Array, where: str) -> None:
     if array.dtype.kind != "f":
         told = f"{where}: vectors are floating-point numbers, and this holds {array.dtype}"
         raise InputError(sentence(told, "Store them as float16, float32 or float64"))
     if array.ndim != 2:
         told = f"{where}: vectors are rows of a table, and this has the shape {array.shape}"
         raise InputError(sentence(told, "Store one row a picture or text"))
-    with np.errstate(over="ignore"):  # infinite is found out, and told, where rows are scaled
-        return array.astype(np.float32, copy=False)
 
 
 def _of_npz(place: Path, what: str, named: str, ids: Path | None, column: str) -> Vectors:

@@ -3,13 +3,14 @@
 Whatever a rate and its uncertainty need is a sum over pictures: events, pictures and events of each
 subject, and the same counts in every bootstrap replicate. So two halves added are exactly the
 whole, even if they share subjects, and memory does not grow with the number of pictures beyond one
-number a subject and group, and one a subject, group and question that had an event.
+number a subject and group, and one a subject, group and question that had an event. Where every
+picture is a subject of its own, it does not grow at all: see ``count_alone``.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,9 +21,10 @@ from audit.core.errors import InputError, sentence
 from audit.core.rows import Array
 from audit.stats.alike import Sums, equally_alike
 from audit.stats.clustered import Sample
-from audit.stats.resampling import Weights, bootstrap_counts, cluster_weights
+from audit.stats.resampling import Weights, bootstrap_counts, cluster_weights, weighted
 
 Replicates = npt.NDArray[np.int32]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,11 @@ class Counts:
     group that were asked. ``replicated_n`` (B, G) and ``replicated_events`` (B, Q, G): the weighted
     counts of every bootstrap replicate; ``happened``: sparse (Q * G, clusters), the events of each
     cluster, question by question; None without a bootstrap.
+
+    ``alone``: every picture is a cluster of its own, and the rows of ``seen`` are pictures of the
+    same groups together; ``kinds`` (P, 1 + Q) are how many of these were asked, and their events.
+    Replicates come from buckets of clusters then: ``bucketed`` (buckets, G) are their pictures that
+    were asked, and ``happened`` (Q * G, buckets) their events.
     """
 
     events: Integers
@@ -40,6 +47,9 @@ class Counts:
     replicated_n: Replicates | None = None
     replicated_events: Replicates | None = None
     happened: sparse.csr_array | None = None
+    alone: bool = False
+    bucketed: sparse.csr_array | None = None
+    kinds: Integers | None = None
 
     def __add__(self, other: Self) -> Self:
         """Counts of both batches; they must count the same questions, groups and clusters.
@@ -47,26 +57,48 @@ class Counts:
         Raises:
             ValueError: shapes differ, or only one has replicates.
         """
-        mine, theirs = self.replicated_events, other.replicated_events
         if self._shapes != other._shapes:
             raise ValueError("only counts of the same questions and groups can be merged")
-        added = replace(self, events=self.events + other.events, seen=self.seen + other.seen)
-        if self.replicated_n is None or other.replicated_n is None:
-            return added
-        assert mine is not None
-        assert theirs is not None
-        known = self.happened is not None and other.happened is not None
         return replace(
-            added,
-            replicated_n=self.replicated_n + other.replicated_n,
-            replicated_events=mine + theirs,
-            happened=self.happened + other.happened if known else None,  # type: ignore[operator]
+            self,
+            events=self.events + other.events,
+            seen=self.seen + other.seen,
+            replicated_n=_added(self.replicated_n, other.replicated_n),
+            replicated_events=_added(self.replicated_events, other.replicated_events),
+            happened=_added(self.happened, other.happened),
+            bucketed=_added(self.bucketed, other.bucketed),
+            kinds=_added(self.kinds, other.kinds),
         )
 
     @property
-    def _shapes(self) -> tuple[tuple[int, ...], ...]:
+    def _shapes(self) -> tuple[object, ...]:
         replicated = self.replicated_events
-        return self.events.shape, self.seen.shape, () if replicated is None else replicated.shape
+        drawn = () if replicated is None else replicated.shape
+        return self.events.shape, self.seen.shape, drawn, self.alone
+
+    def drawn(self, weights: Weights, rows: npt.ArrayLike | None = None) -> Counts:
+        """The same with bootstrap replicates, whatever the batches were: the sums are exact.
+
+        Args:
+            weights: Bootstrap weights, (clusters or buckets, B).
+            rows: Row of ``weights`` of each cluster, (clusters,); its place if None.
+
+        Raises:
+            ValueError: events of single clusters were not kept.
+        """
+        if self.happened is None:
+            raise ValueError("replicates need the events of single clusters")
+        seen = self.seen if self.bucketed is None else self.bucketed
+        q, g = self.events.shape
+        sums = sparse.csr_array(sparse.vstack([seen.T, self.happened]))
+        if rows is not None:
+            number = len(weights)
+            # a cluster without pictures may have no weight
+            at = np.minimum(np.asarray(rows, dtype=np.int64), number - 1)
+            ones = np.ones(len(at), np.int32), at, np.arange(len(at) + 1)
+            sums = sums @ sparse.csr_array(ones, shape=(len(at), number))
+        drawn = weighted(sums, weights).reshape(-1, 1 + q, g)
+        return replace(self, replicated_n=drawn[:, 0], replicated_events=drawn[:, 1:])
 
     @property
     def n(self) -> Integers:
@@ -76,7 +108,7 @@ class Counts:
     @property
     def subjects(self) -> Integers:
         """Clusters with a picture that was asked, (G,)."""
-        return np.asarray((self.seen > 0).sum(axis=0), dtype=np.int64)
+        return self.n if self.alone else np.asarray((self.seen > 0).sum(axis=0), dtype=np.int64)
 
     @property
     def unweighted(self) -> Integers:
@@ -98,6 +130,9 @@ class Counts:
             None if n is None else n[:, g],
             None if events is None else events[:, q][:, :, g],
             None if of_subjects is None else sparse.csr_array(of_subjects[rows]),
+            self.alone,
+            None if self.bucketed is None else sparse.csr_array(self.bucketed[:, g]),
+            None if self.kinds is None else self.kinds[:, np.append(0, 1 + q)],
         )
 
     def sample(self, columns: npt.ArrayLike, rest: bool = False) -> Sample:
@@ -116,8 +151,11 @@ class Counts:
         def summed(values: Array) -> Array:
             return np.bincount(group, values, minlength=seen.shape[1])
 
-        n, subjects = (summed(v).astype(np.int64) for v in (pictures, pictures > 0))
-        squares, fourth = (np.maximum(summed(pictures**k), 1) for k in (2, 4))
+        # where pictures are alone, so many clusters of one picture are counted together
+        each = (pictures, pictures > 0, pictures**2, pictures**4)
+        n, subjects, squares, fourth = map(summed, each[:1] * 4 if self.alone else each)
+        n, subjects = n.astype(np.int64), subjects.astype(np.int64)
+        squares, fourth = np.maximum(squares, 1), np.maximum(fourth, 1)
         there = seen.astype(bool).astype(np.int64)
         questions = len(self.events)
         events = _with_rest(self.events[:, at], rest)
@@ -136,7 +174,8 @@ class Counts:
         self, at: Integers, rest: bool, seen: sparse.csc_array, events: Integers
     ) -> dict[str, Array]:
         """How unlike subjects are: what a sample holds of it, by name."""
-        if self.happened is None or not seen.nnz or seen.max() <= 1:  # nobody repeats
+        nobody = self.alone or not seen.nnz or seen.max() <= 1
+        if self.happened is None or nobody:  # repeats
             return {}
         questions, groups = self.events.shape
         of = [self.happened[g::groups] for g in at]
@@ -213,6 +252,42 @@ def count(
     return Counts(total, seen, replicated[:, 0], replicated[:, 1:], of_subjects)
 
 
+def count_alone(
+    events: npt.ArrayLike,
+    codes: npt.NDArray[np.integer],
+    patterns: npt.NDArray[np.bool_],
+    buckets: tuple[npt.NDArray[np.integer], int] | None = None,
+) -> Counts:
+    """Count a batch of pictures of which each is a subject of its own.
+
+    The same as ``count`` of so many clusters, in memory that does not grow with them: pictures of
+    the same groups are counted together, and bootstrap weights are those of buckets of clusters.
+
+    Args:
+        events: Whether each event holds, (pictures, Q).
+        codes: Row of ``patterns`` of each picture, (pictures,).
+        patterns: Which groups pictures are in, (P, G).
+        buckets: Bucket of each picture, and how many there are; None if no replicate is wanted.
+    """
+    happened = np.asarray(events, dtype=bool)
+    ones = np.ones(len(codes), np.int32)
+    at = (ones, codes, np.arange(len(codes) + 1))
+    within = sparse.csr_array(at, shape=(len(codes), len(patterns)))
+    inside = patterns.astype(np.int64)
+    asked = np.bincount(codes, minlength=len(patterns))
+    of_kinds = (within.T @ happened.astype(np.int32)).astype(np.int64)
+    kinds, total = np.column_stack([asked, of_kinds]), of_kinds.T @ inside
+    seen = sparse.csr_array(inside * asked[:, np.newaxis], dtype=np.int32)
+    if buckets is None:
+        return Counts(total, seen, alone=True, kinds=kinds)
+    bucket, number = buckets
+    member = patterns[codes]
+    here = sparse.csr_array((ones, bucket, np.arange(len(codes) + 1)), shape=(len(codes), number))
+    bucketed = sparse.csr_array(here.T @ sparse.csr_array(member.astype(np.int32)))
+    of_buckets = _events_of(happened, member, bucket.astype(np.int64), number)
+    return Counts(total, seen, happened=of_buckets, alone=True, bucketed=bucketed, kinds=kinds)
+
+
 def sample_of(
     events: npt.ArrayLike,
     codes: npt.ArrayLike,
@@ -244,6 +319,11 @@ def sample_of(
     ids, cluster = np.unique(np.asarray(clusters), return_inverse=True)
     weights = cluster_weights(seed, ids.tolist(), resamples) if resamples else None
     return count(events, member, cluster, len(ids), weights).sample(np.arange(groups), rest)
+
+
+def _added(one: T | None, other: T | None) -> T | None:
+    """The sum of what both have."""
+    return None if one is None or other is None else one + other  # type: ignore[operator]
 
 
 def _events_of(

@@ -139,7 +139,7 @@ def permuted_range(
     """
     chosen = _chosen(usable, groups)
     given = _arguments(events, n, codes, strata, groups)
-    return _permuted(_ranges, given, chosen, permutations, seed, level)
+    return _permuted(ranges, given, chosen, permutations, seed, level)
 
 
 def permuted_drops(
@@ -202,9 +202,9 @@ def _permuted(
     code = np.where(chosen[code], code, -1)
     deals = dealt_sums(x, size, code, stratum, groups, permutations, seed)
     if deals.reason:
-        return _immovable(observed[0], deals.reason)
+        return immovable(observed[0], deals.reason)
     null = np.vstack([measure(sums, x.shape[1], chosen)[0] for sums in deals.sums])
-    return _summary(
+    return summary(
         observed[0], scale[0], np.nan_to_num(null), deals.enumerated, deals.movable, level
     )
 
@@ -245,7 +245,7 @@ def dealt_sums(
     deck = _deck(table, code[part], stratum[part], groups)
     drawn = draw(deck.strata, deck.codes, permutations, seed)
     if drawn.immovable:
-        return Deals(iter(()), True, 0, _why_immovable(len(np.unique(code[part]))))
+        return Deals(iter(()), True, 0, why_immovable(len(np.unique(code[part]))))
     return Deals(_dealt(deck, drawn.blocks), drawn.enumerated, deck.codes.size)
 
 
@@ -278,7 +278,7 @@ def dealt_codes(
     deck = _deck(named[part], code[part], stratum[part], groups)
     drawn = draw(deck.strata, deck.codes, permutations, seed)
     if drawn.immovable:
-        reason = _why_immovable(len(np.unique(code[part])))
+        reason = why_immovable(len(np.unique(code[part])))
         return DealtCodes(np.empty((0, code.size), np.int16), True, 0, reason)
     found = np.tile(code.astype(np.int16), (drawn.number, 1))
     order, done = deck.table[:, 0].astype(np.int64), 0
@@ -366,7 +366,7 @@ def _sums(table: npt.NDArray[np.number], code: Integers, groups: int) -> Floats:
     return sums
 
 
-def _ranges(sums: Floats, questions: int, chosen: Flags) -> tuple[Floats, Floats]:
+def ranges(sums: Floats, questions: int, chosen: Flags) -> tuple[Floats, Floats]:
     """Largest less smallest rate, and the largest in size; nan for fewer than two groups.
 
     ``sums``: (deals, groups, questions + columns of n); the results: (deals, questions).
@@ -377,7 +377,7 @@ def _ranges(sums: Floats, questions: int, chosen: Flags) -> tuple[Floats, Floats
 
 
 def _drops(sums: Floats, questions: int, chosen: Flags) -> tuple[Floats, Floats]:
-    """As ``_ranges``, of the first rate less the second; the results: (deals, 1)."""
+    """As ``ranges``, of the first rate less the second; the results: (deals, 1)."""
     x, n = sums[:, chosen, :questions], sums[:, chosen, questions:]
     rate = x / np.where(n > 0, n, 1.0)
     there = (n[..., :1] > 0) & (n[..., 1:] > 0)
@@ -443,18 +443,20 @@ def _product(
     return sums
 
 
-def _why_immovable(groups: int) -> str:
+def why_immovable(groups: int) -> str:
+    """Why there is but one deal."""
     if groups < 2:
         return "fewer than two groups to compare"
     return "no cluster can change group: within every stratum all clusters are of one group"
 
 
-def _immovable(observed: Floats, reason: str) -> Null:
+def immovable(observed: Floats, reason: str) -> Null:
+    """No null, with the reason."""
     nothing = np.full(observed.shape, np.nan)
     return Null(observed, nothing, nothing, nothing, 0, True, 1.0, 0, reason)
 
 
-def _summary(
+def summary(
     observed: Floats, scale: Floats, null: Floats, enumerated: bool, movable: int, level: float
 ) -> Null:
     """The null as numbers; a deal that leaves fewer than two groups with pictures has range 0."""

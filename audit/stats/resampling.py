@@ -25,6 +25,8 @@ Weights = npt.NDArray[np.uint8]
 _PER_BLOCK = 8  # Philox gives four 64-bit words a counter value: eight draws of 32 bits
 _CLUSTERS_AT_ONCE = 256  # bounds memory and stays in the cache
 _REPLICATES_AT_ONCE = 128
+_EXACT = 2**20  # no weight is above 16
+_DENSE = 0.1  # share of entries above which a dense table is faster
 
 
 def _poisson_thresholds() -> npt.NDArray[np.uint32]:
@@ -129,12 +131,19 @@ def bootstrap_counts(
     ones = np.ones(of.size, np.float32)
     cells = (question[of] * g + group, rows[pictures[of]])
     design = sparse.csr_array((ones, cells), shape=(q * g, weights.shape[0]))
-    counts = np.empty((replicates, q, g), dtype=np.int32)
-    for start in range(0, replicates, _REPLICATES_AT_ONCE):
+    return weighted(design, weights).reshape(replicates, q, g)
+
+
+def weighted(sums: sparse.csr_array, weights: Weights) -> Counts:
+    """Whole sums of each cluster, (cells, clusters), weighted in every replicate, (B, cells)."""
+    counts = np.empty((weights.shape[1], sums.shape[0]), dtype=np.int32)
+    # whole numbers up to 2**24 are exact in single precision
+    kind = np.float32 if sums.sum(axis=1).max(initial=0) < _EXACT else np.float64
+    dense = sums.nnz > _DENSE * math.prod(sums.shape)
+    design = sums.toarray().astype(kind) if dense else sums.astype(kind)
+    for start in range(0, weights.shape[1], _REPLICATES_AT_ONCE):
         block = slice(start, start + _REPLICATES_AT_ONCE)
-        # whole numbers up to 2**24 are exact in single precision
-        summed = design @ weights[:, block].astype(np.float32)
-        counts[block] = summed.T.reshape(summed.shape[1], q, g)
+        counts[block] = (design @ weights[:, block].astype(kind)).T
     return counts
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +38,9 @@ class Membership:
     member: np.ndarray[Any, Any]
     rows: dict[str, int]
     clusters: np.ndarray[Any, Any]
+
+    def at(self, keys: Iterable[str]) -> np.ndarray[Any, Any]:
+        return np.array([self.rows[key] for key in keys], dtype=np.int64)
 
 
 def world(seed=1, n=900, over=0.0, each=1):

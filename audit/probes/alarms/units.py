@@ -51,7 +51,7 @@ class Units:
         cls, keys: Sequence[str], score: Floats, event: NDArray[np.integer] | None, groups: Groups
     ) -> Units:
         """Each picture by itself."""
-        at = np.array([groups.rows[key] for key in keys], dtype=np.int64)
+        at = groups.at(keys)
         known = None if event is None else event.astype(np.int64)
         return cls(score, known, groups.member[at], groups.clusters[at])
 

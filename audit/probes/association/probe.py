@@ -405,7 +405,7 @@ class Association(Probe):
             return self._scored_words(seen, directions)
         columns = [_column(rows, label, groups) for label in self.labels]
         there = np.isfinite(columns[0])[:, np.newaxis]
-        order = np.array([groups.rows[key] for key in seen.images.keys])
+        order = groups.at(seen.images.keys)
         for direction in directions.values():
             s = np.empty((len(groups.rows), len(self.labels)))
             s[order] = self._values(seen, direction)
@@ -445,7 +445,7 @@ def _column(rows: pd.DataFrame, label: str, groups: Groups) -> Floats:
     """One label's rows of SCORES as a number a picture, nan where there is none."""
     part = having(rows, label=label)
     s = np.full(len(groups.rows), np.nan)
-    s[part["image_id"].map(groups.rows).to_numpy(dtype=np.int64)] = part["value"]
+    s[groups.at(part["image_id"])] = part["value"]
     return s
 
 

@@ -58,7 +58,7 @@ class Moved:
         coded = coded.sort_values(["kind", "other_id", "image_id", "at"], kind="stable")
         first = having(coded, at=0)
         groups = design.groups
-        clusters = groups.clusters[first["image_id"].map(groups.rows).to_numpy(np.int64)]
+        clusters = groups.clusters[groups.at(first["image_id"])]
         return cls(
             probe,
             bases=first["image_id"].to_numpy(str),

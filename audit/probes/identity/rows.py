@@ -138,7 +138,7 @@ class Half:
         groups = self.design.groups
         at = groups.columns(attribute)
         names = tuple(str(groups.index[c][1]) for c in at)
-        member = groups.member[[groups.rows[key] for key in self.seen.images.keys]][:, at]
+        member = groups.member[groups.at(self.seen.images.keys)][:, at]
         codes = np.where(member.any(axis=1), member.argmax(axis=1), -1)
         reason = self._unusable(codes)
         found = None if reason else self._measured(attribute, names, codes)

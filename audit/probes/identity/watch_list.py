@@ -131,7 +131,7 @@ def rows_of(watch: WatchList, half: Half) -> pd.DataFrame:
         probe.kind,
         probe.task,
         design.groups,
-        np.array([design.groups.rows[keys[i]] for i in searched], dtype=np.int64),
+        design.groups.at([keys[i] for i in searched]),
         design.draws,
         design.confidence,
         max(len(half.usable), 1),

@@ -205,7 +205,7 @@ class Probe(BaseModel):
                     "Loosen one of them",
                 )
             )
-        return tuple(table.loc[chosen, "image_id"].astype(str))
+        return tuple(table["image_id"].to_numpy(object)[chosen])
 
     def asked_texts(self, dataset: Dataset, seed: int) -> Iterator[str]:
         """Every text that the model is asked to read, so that ``check`` finds one that is too long.

@@ -127,7 +127,7 @@ def rows_of(
         asked: kind and task of the probe.
         design: groups and how sure to be.
     """
-    at = np.array([design.groups.rows[key] for key in keys], dtype=np.int64)
+    at = design.groups.at(keys)
     sought = said.answers & said.known
     tables = []
     for k in depths:

@@ -297,7 +297,7 @@ def _changes(
     same = before.loc[rows["image_id"]].reset_index()
     one, other = (METRICS[metric](side, labels) for side in (same, rows))
     changed = other.happened.astype(np.int8) - one.happened.astype(np.int8)
-    at = np.array([groups.rows[key] for key in rows["image_id"]], dtype=np.int64)
+    at = groups.at(rows["image_id"])
     return Dealt(changed, one.asked & other.asked, at)
 
 

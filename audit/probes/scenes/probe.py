@@ -415,7 +415,7 @@ class Scenes(InPoorFootage, Probe):
         """How often the detail is missed, and how often seen where it isn't, by group."""
         assert self.detail is not None
         groups, c = design.groups, design.confidence
-        at = np.array([groups.rows[key] for key in rows["image_id"]], dtype=np.int64)
+        at = groups.at(rows["image_id"])
         there = (rows["truth"] == self.detail.there).to_numpy(bool)
         said = (rows["predicted"] == self.detail.there).to_numpy(bool)
         asked = Asked(self.kind, self.task, groups, at, design.draws, c, seed=design.seed)

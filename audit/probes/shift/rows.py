@@ -70,7 +70,7 @@ class Sources:
         """The sources of a task's rows with a known answer."""
         rows = rows[rows["truth"].notna()]
         groups = design.groups
-        at = rows["image_id"].map(groups.rows).to_numpy(np.int64)
+        at = groups.at(rows["image_id"])
         source = pd.Index(conditions).get_indexer(pd.Index(rows["condition"]))
         inside = source[:, np.newaxis] == np.arange(len(conditions))
         member = inside[:, :, np.newaxis] & groups.member[at][:, np.newaxis]
