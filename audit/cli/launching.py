@@ -59,12 +59,12 @@ def elsewhere(
     return Elsewhere(OnRay(cluster, workers, gpus=device != "cpu"), units, device)
 
 
-def require_one_way(unit: str | None, by: Elsewhere | None) -> None:
+def require_one_way(unit: str | None, on: Engine | None) -> None:
     """Refuse one unit and all of them together.
 
     Raises:
         InputError: both are named.
     """
-    if unit is not None and by is not None:
+    if unit is not None and on is not None:
         told = f"--unit {unit} is one unit, and --on launches all of them"
         raise InputError(sentence(told, "Leave out one of the two"))

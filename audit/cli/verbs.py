@@ -180,8 +180,8 @@ def embed(
     from audit.store.embeddings import Store
 
     part = None if unit is None else Unit.parse(unit)
+    require_one_way(unit, on)
     by = elsewhere(on, cluster, workers, units, device)
-    require_one_way(unit, by)
     asked, store = _load(suite, model), Store(cache)
     encoder = _encoder(asked, device)
     with progress() as shown, damage_told():

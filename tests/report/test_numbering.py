@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pandas as pd
 import pytest
+from matplotlib.colors import to_hex
+from seaborn import color_palette
 
 from audit.probes.kit import looks
 from audit.probes.kit.glyphs import undrawn
@@ -55,6 +57,9 @@ def test_a_figure_has_its_rows_as_csv_without_what_was_added_to_draw_it() -> Non
     assert data_of(figure) == "\ufeffgroup,pictures\na,3\na,3\n"
 
 
+MANY = [to_hex(colour) for colour in color_palette("colorblind")[: len(looks.MANY_MARKS)]]
+
+
 def luminance(colour: str) -> float:
     """As WCAG 2 defines it, from 0 to 1."""
     parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
@@ -64,7 +69,7 @@ def luminance(colour: str) -> float:
 
 @pytest.mark.parametrize(
     "colour",
-    [looks.INK, looks.GREY, looks.BLUE, looks.ORANGE, looks.PINK, *looks._MANY_COLOURS, "#262626"],
+    [looks.INK, looks.GREY, looks.BLUE, looks.ORANGE, looks.PINK, *MANY, "#262626"],
 )
 def test_lines_and_words_of_a_figure_are_seen_on_dark_pages(colour: str) -> None:
     dark = drawing._DARK.get(colour.lower(), colour)

@@ -8,7 +8,7 @@ these fields alone; whatever else a file says is not looked at.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -31,6 +31,17 @@ Activation = Literal[
 Reading = Literal["end", "start", "last"]
 Prepare = Callable[[str], str]
 LARGEST_VOCABULARY, LONGEST = 16_777_216, 65_536
+
+
+class Sizes(NamedTuple):
+    """Of a transformer; ``eps`` is that of its tower's layer norms."""
+
+    layers: int
+    width: int
+    heads: int
+    hidden: int
+    activation: str
+    eps: float
 
 
 class Part(BaseModel):
@@ -57,11 +68,11 @@ class Tower(Part):
         return self
 
     @property
-    def sizes(self) -> tuple[int, int, int, int, str]:
-        """Layers, width, heads, hidden width, activation of our own transformer."""
-        return (
+    def sizes(self) -> Sizes:
+        """What our own transformer is built from."""
+        return Sizes(
             self.num_hidden_layers, self.hidden_size, self.num_attention_heads,
-            self.intermediate_size, self.hidden_act,
+            self.intermediate_size, self.hidden_act, self.layer_norm_eps,
         )  # fmt: skip
 
 

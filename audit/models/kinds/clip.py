@@ -53,8 +53,8 @@ class ClipConfig(Projected):
         from audit.models.towers.layouts import TransformersClip
 
         seen, read = self.vision_config, self.text_config
-        looks = transformer.Transformer(*seen.sizes, eps=seen.layer_norm_eps)
-        reads = transformer.Transformer(*read.sizes, causal=True, eps=read.layer_norm_eps)
+        looks = transformer.Transformer(seen.sizes)
+        reads = transformer.Transformer(read.sizes, causal=True)
         size = seen.image_size, seen.patch_size, seen.hidden_size
         visual = transformer.VisionTransformer(*size, self.projection_dim, looks)
         size = read.vocab_size, read.max_position_embeddings, read.hidden_size

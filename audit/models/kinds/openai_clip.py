@@ -135,7 +135,7 @@ class OpenAiClip(Projected):
         if isinstance(said, ResNetTower):
             heads = said.num_attention_heads
             return resnet.ModifiedResNet(said.image_size, said.layers, said.width, heads, dim)
-        body = transformer.Transformer(*said.sizes)
+        body = transformer.Transformer(said.sizes)
         size = said.image_size, said.patch_size, said.hidden_size
         return transformer.VisionTransformer(*size, dim, body)
 
@@ -147,7 +147,7 @@ class OpenAiClip(Projected):
             return transformer.BagOfWords(said.vocab_size, said.hidden_size, dim)
         if said.tower == "grams":
             return grams.Grams(said.vocab_size, said.longest, said.units, dim)
-        body = transformer.Transformer(*said.sizes, causal=True)
+        body = transformer.Transformer(said.sizes, causal=True)
         size = said.vocab_size, said.max_position_embeddings, said.hidden_size
         captions = said.tower == "captioner"
         kind = captioner.Captioner if captions else transformer.TextTransformer

@@ -17,6 +17,8 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from audit.models.kinds.base import Sizes
+
 
 def drawn(std: float, *shape: int) -> nn.Parameter:
     """Random weights of this spread around 0."""
@@ -120,11 +122,12 @@ class Mlp(nn.Module):
 class Block(nn.Module):
     """Attention, then two layers, each added to what it was given after a layer norm."""
 
-    def __init__(self, width: int, heads: int, hidden: int, activation: str, causal: bool,
-                 eps: float) -> None:  # fmt: skip
+    def __init__(self, sizes: Sizes, causal: bool) -> None:
         super().__init__()
-        self.ln_1, self.attn = nn.LayerNorm(width, eps), Attention(width, heads, causal)
-        self.ln_2, self.mlp = nn.LayerNorm(width, eps), Mlp(width, hidden, activation)
+        width, eps = sizes.width, sizes.eps
+        self.ln_1, self.attn = nn.LayerNorm(width, eps), Attention(width, sizes.heads, causal)
+        self.ln_2 = nn.LayerNorm(width, eps)
+        self.mlp = Mlp(width, sizes.hidden, sizes.activation)
 
     def start(self, added: float) -> None:
         """Random weights as in OpenAI's code; ``added`` is the spread of what is added to a row."""
@@ -144,15 +147,14 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """Blocks, one after the other; ``eps`` is that of every layer norm of a tower."""
+    """Blocks, one after the other."""
 
-    def __init__(self, layers: int, width: int, heads: int, hidden: int, activation: str,
-                 causal: bool = False, eps: float = 1e-5) -> None:  # fmt: skip
+    def __init__(self, sizes: Sizes, causal: bool = False) -> None:
         super().__init__()
-        self.eps = eps
-        blocks = [Block(width, heads, hidden, activation, causal, eps) for _ in range(layers)]
+        self.eps = sizes.eps
+        blocks = [Block(sizes, causal) for _ in range(sizes.layers)]
         for block in blocks:
-            block.start(width**-0.5 * (2 * layers) ** -0.5)
+            block.start(sizes.width**-0.5 * (2 * sizes.layers) ** -0.5)
         self.resblocks = nn.ModuleList(blocks)
         #: in training, compute what lies inside a block again instead of keeping it
         self.recompute = False
