@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 import pandas as pd
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.names import file_names
 from audit.engine.askable import require_possible, require_readable, require_sound
 from audit.engine.suite import Suite
@@ -59,7 +59,7 @@ class Unit:
         match = _UNIT.fullmatch(text.strip())
         if match is None or not 1 <= int(match[1]) <= int(match[2]):
             told = f"unit: got '{text:.40}', which is no part of a whole"
-            raise InputError(sentence(told, "Write the part and how many there are, as in 17/4096"))
+            raise InputError(told, "Write the part and how many there are, as in 17/4096")
         return cls(int(match[1]), int(match[2]))
 
     def holds(self, image_id: str) -> bool:
@@ -91,7 +91,7 @@ def embed(
     encoder, _, _ = ready(suite, store, load_encoder, progress)
     if isinstance(encoder, Recorded):
         told = f"model '{encoder.card.ref}': its answers are recorded, so there is nothing to embed"
-        raise InputError(sentence(told, "Use 'clip-audit run'"))
+        raise InputError(told, "Use 'clip-audit run'")
     table = suite.pictures.table
     mine = table if unit is None else table[table["image_id"].map(unit.holds)]
     store = store if unit is None else store.of_part(str(unit))
@@ -195,13 +195,11 @@ def _too_many(
     listed = out / f"{file_names([suite.name])[suite.name]}-{quarantine.LIST}"
     list_quarantined(listed, suite, quarantined)
     return InputError(
-        sentence(
-            f"data set '{dataset.name}': {len(quarantined)} of {len(dataset.table)} pictures "
-            f"can't be read{allowed if some_left else ', so there is nothing to ask'}",
-            f"The first is {first.image_id}: {first.reason}",
-            f"All are in {listed}",
-            "Mend the files, or raise 'max_quarantined' in the suite" if some_left else "",
-        )
+        f"data set '{dataset.name}': {len(quarantined)} of {len(dataset.table)} pictures "
+        f"can't be read{allowed if some_left else ', so there is nothing to ask'}",
+        f"The first is {first.image_id}: {first.reason}",
+        f"All are in {listed}",
+        "Mend the files, or raise 'max_quarantined' in the suite" if some_left else "",
     )
 
 

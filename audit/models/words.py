@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.rows import Fields
 from audit.models.jsonfile import read_json
 from audit.models.kinds.base import Dual, Prepare, Reading
@@ -194,7 +194,7 @@ def _tokenizer(checkpoint: Described, said: Fields) -> PreTrainedTokenizerBase:
     ref = checkpoint.ref
     if said.get("tokenizer_class") == "SiglipTokenizer" and find_spec("sentencepiece") is None:
         got = f"{ref}: SigLIP's tokenizer needs the package sentencepiece, which is not installed"
-        raise InputError(sentence(got, "Install it: pip install sentencepiece protobuf"))
+        raise InputError(got, "Install it: pip install sentencepiece protobuf")
     with readable(ref, "tokenizer"):
         return transformers.AutoTokenizer.from_pretrained(
             checkpoint.folder,

@@ -11,7 +11,7 @@ from typing import ClassVar, Final, Literal
 import pandas as pd
 from pydantic import Field
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.data.manifest import Manifest
 from audit.data.remarks import Remark, counted, tally
 from audit.data.sources.base import Published, Rows, publication
@@ -59,7 +59,7 @@ class Adience(Published):
             if (blank := fold[list(_COLUMNS[:3])].isna().any(axis=1)).any():
                 row = fold.index[int(blank.to_numpy().argmax())] + 1
                 told = f"{file}: row {row} below the header names no picture"
-                raise InputError(sentence(told, f"Get it again: {home}"))
+                raise InputError(told, f"Get it again: {home}")
         nouns = [f"the picture '{name}'" for name in table["original_image"]]
         table = table.reset_index(drop=True)
         given = table["age"]

@@ -165,12 +165,12 @@ class Source(Written, ABC):
         wanted = " or ".join(f"'{name}'" for name in names[:_SHOWN])
         told = f"{self.root}: has no {what} {wanted}, as '{self.name}' is laid out"
         near = _nearest(self.root / names[0])
-        raise InputError(sentence(told, near, f"'clip-audit show {self.name}' says where it is"))
+        raise InputError(told, near, f"'clip-audit show {self.name}' says where it is")
 
     def _assembled(self, card: Card, rows: Rows) -> Dataset:
         if rows.table.empty:
             told = "; ".join(["no picture is left", *(remark.text for remark in rows.remarks)])
-            raise InputError(sentence(f"{rows.file}: {told}", "Get the whole copy"))
+            raise InputError(f"{rows.file}: {told}", "Get the whole copy")
         gone = list_beside(self.root, self.withdrawn)
         card = card.model_copy(update={"most_per_cluster": self.most_per_cluster})
         data = assemble(card, rows.manifest, rows.file, rows.root, f"'{self.name}'", gone)
@@ -305,13 +305,11 @@ class Published(Source):
         so = f"Rows with such a value: {int(wrong.sum()):,}"
         so += f", {counted(others)}" if len(others) > 1 else ""
         raise InputError(
-            sentence(
-                f"{rows.file}: {at} {got}",
-                f"Official are {', '.join(_short(allowed))}",
-                _cause(value, allowed),
-                so,
-                f"Get the files as they were published: {self.facts.url}",
-            )
+            f"{rows.file}: {at} {got}",
+            f"Official are {', '.join(_short(allowed))}",
+            _cause(value, allowed),
+            so,
+            f"Get the files as they were published: {self.facts.url}",
         )
 
     def _of_counts(self, rows: Rows, attributes: Mapping[str, AttributeCard]) -> Iterable[Remark]:
@@ -396,7 +394,7 @@ def meant_by_codes(codes: Values, names: Sequence[str], where: str) -> Values:
     strange = codes[codes.notna() & ~codes.isin(list(meant))]
     if len(strange):
         told = f"{where}: row {strange.index[0] + 1} has the code {strange.iloc[0]}"
-        raise InputError(sentence(told, f"Its classes have {len(names)} names, from 0"))
+        raise InputError(told, f"Its classes have {len(names)} names, from 0")
     return pd.Series([meant.get(code) for code in codes], index=codes.index, dtype=object)
 
 

@@ -10,7 +10,7 @@ from typing import ClassVar, Final, Literal
 
 from pydantic import Field
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.data.manifest import Manifest
 from audit.data.remarks import Remark
 from audit.data.sources.base import Published, Rows, publication
@@ -58,5 +58,5 @@ def _topics(text: str | None, where: str) -> list[str]:
         found = None
     if not isinstance(found, list | tuple) or not all(isinstance(one, str) for one in found):
         told = f"{where} has the topics '{text}'"
-        raise InputError(sentence(told, "A list is expected, such as ['beds', 'bedrooms']"))
+        raise InputError(told, "A list is expected, such as ['beds', 'bedrooms']")
     return list(found)

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.data.manifest import Manifest, read_manifests
 from audit.data.sources.base import Published, Rows, publication
 from audit.data.yamlfile import written
@@ -69,5 +69,5 @@ class FairFace(Published):
                 told = (
                     f"{self.root}: padding {self.padding} is stated, and pictures are in '{name}'"
                 )
-                raise InputError(sentence(told, f"State 'padding: {other}', or get the others"))
+                raise InputError(told, f"State 'padding: {other}', or get the others")
         return self.folder(*(f"{name}/{self.split}" for name in names)).parent

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field, field_validator
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.data.manifest import Manifest, read_manifests
 from audit.data.remarks import Remark, tally
 from audit.data.sources.base import Published, Rows, aside, publication
@@ -121,7 +121,7 @@ class FHIBE(Published):
         below = [p for p in sorted(self.root.glob("fhibe.*")) if (p / inside).is_file()]
         if len(below) > 1:
             told = f"{self.root}: holds {len(below)} versions, such as {below[0].name}"
-            raise InputError(sentence(told, "Name the newest one as root, and delete the others"))
+            raise InputError(told, "Name the newest one as root, and delete the others")
         root = below[0] if below and not (self.root / inside).is_file() else self.root
         return root, root / inside if below else self.file(inside)
 
@@ -172,9 +172,9 @@ def _words(text: object, word: Callable[[int], str], told: str) -> str:
         found = {word(int(str(one).split(".", 1)[0])) for one in each}
     except (ValueError, SyntaxError, IndexError, TypeError) as error:
         advice = "Official are codes such as '2. Tan', or lists of them"
-        raise InputError(sentence(told, advice, "Get it again")) from error
+        raise InputError(told, advice, "Get it again") from error
     if not found:
-        raise InputError(sentence(told, "It holds no code", "Get it again"))
+        raise InputError(told, "It holds no code", "Get it again")
     return found.pop() if len(found) == 1 else _SEVERAL
 
 

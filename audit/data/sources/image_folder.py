@@ -53,7 +53,7 @@ class ByFolder(Own):
         """Refuse folders that divide pictures into parts where classes are meant."""
         if self.attribute and folders and all(name.lower() in _PARTS for name in folders):
             told = f"{where}: its folders are parts, {', '.join(sorted(folders))}"
-            raise InputError(sentence(told, f"Name one of them: '{example}'"))
+            raise InputError(told, f"Name one of them: '{example}'")
 
 
 class ImageFolder(ByFolder):

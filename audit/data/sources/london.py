@@ -11,7 +11,7 @@ from typing import ClassVar, Final, Literal
 import pandas as pd
 from pydantic import Field
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.data.manifest import Manifest
 from audit.data.remarks import Remark, counted, tally
 from audit.data.sources.base import Published, Rows, aside, publication
@@ -37,12 +37,12 @@ class London(Published):
         # an earlier version of the list says so
         table = table.rename(columns={"face_sex": "face_gender"})
         if "face_gender" not in table:
-            raise InputError(sentence(f"{listed}: has no column 'face_gender'", again))
+            raise InputError(f"{listed}: has no column 'face_gender'", again)
         people = table[list(_COLUMNS)].rename(columns=_COLUMNS)
         people.index = pd.Index([_number(name) for name in table["face_id"]])
         if people.index.has_duplicates:
             twice = people.index[people.index.duplicated()][0]
-            raise InputError(sentence(f"{listed}: lists the face {twice} twice", again))
+            raise InputError(f"{listed}: lists the face {twice} twice", again)
         folder = self.folder(f"{self.expression}_front")
         rows, odd = [], []
         for path in sorted(p for p in folder.iterdir() if p.name[0] != "."):

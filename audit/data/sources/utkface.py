@@ -14,7 +14,7 @@ from typing import ClassVar, Final, Literal
 import pandas as pd
 from pydantic import Field
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.data.manifest import Manifest
 from audit.data.remarks import Remark
 from audit.data.sources.base import Published, Rows, aside, publication
@@ -79,7 +79,7 @@ class UTKFace(Published):
             if not names:
                 told = f"{root}: holds no picture '*.jpg.chip.jpg', as aligned faces are called"
                 wild = "Whole pictures are 'faces: in-the-wild'"
-                raise InputError(sentence(told, wild if any(map(_is_picture, files)) else ""))
+                raise InputError(told, wild if any(map(_is_picture, files)) else "")
         else:
             root = self.folder(*_IN_THE_WILD).parent
             files = [f"{part}/{name}" for part in _IN_THE_WILD for name in _files_in(root / part)]

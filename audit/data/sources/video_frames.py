@@ -8,7 +8,7 @@ from typing import ClassVar
 import pandas as pd
 from pydantic import Field
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.data import video
 from audit.data.card import Card
 from audit.data.manifest import Manifest
@@ -59,7 +59,7 @@ class VideoFrames(ByFolder):
                 rows.append((video.frame_name(name, time), name, time, path.parts[0]))
         if not rows and not lost:
             told = f"{self.root}: holds no video by its name ({', '.join(sorted(video.SUFFIXES))})"
-            raise InputError(sentence(told, "Name the folder that holds them"))
+            raise InputError(told, "Name the folder that holds them")
         table = pd.DataFrame(rows, columns=["frame", "video", "time", "class"], dtype=object)
         groups = {self.attribute: tally(pd.Series([c for _, c in lost]))} if self.attribute else {}
         why = f"{_NO_VIDEO}{', or in no folder of a class' if self.attribute else ''}"

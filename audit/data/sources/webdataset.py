@@ -103,7 +103,7 @@ class WebDataset(Own):
         ]
         if len(pictures) > 1:
             told = f"{where} has several pictures: {', '.join(sorted(pictures))}"
-            raise InputError(sentence(told, f"Name one: 'ending: {sorted(pictures)[0]}'"))
+            raise InputError(told, f"Name one: 'ending: {sorted(pictures)[0]}'")
         name = f"{shard.relative_to(self.root).as_posix()}#{key}"
         columns: dict[str, str | None] = {
             "sample": name, _PICTURE: f"{name}.{pictures[0]}" if pictures else None
@@ -117,7 +117,7 @@ class WebDataset(Own):
                 continue
             if twice := sorted(columns.keys() & found.keys()):
                 told = f"{where} gives '{twice[0]}' twice, or it is a name of the table's own"
-                raise InputError(sentence(told, "Pack it again under another name"))
+                raise InputError(told, "Pack it again under another name")
             columns |= found
         return columns
 

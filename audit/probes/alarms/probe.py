@@ -158,7 +158,7 @@ class Alarms(InPoorFootage, Choice):
         raising = sorted({i for key in self.alarm for i in places[key]})
         if len(raising) == len(self.labels.labels):
             told = f"label set '{self.labels.name}': every label raises the alarm"
-            raise InputError(sentence(told, "Leave one out, to hold the others against it"))
+            raise InputError(told, "Leave one out, to hold the others against it")
         return tuple(raising)
 
     @property
@@ -183,7 +183,7 @@ class Alarms(InPoorFootage, Choice):
                 told = f"'{self.task}': {'every' if events else 'no'} picture of known truth in "
                 told += f"'{self.truth}' is an event ({self.alarm_name})"
                 step = "Ask about pictures of both sorts, or leave 'truth' out"
-                raise InputError(sentence(told, step))
+                raise InputError(told, step)
         if self.together is None:
             return
         where = f"probe '{self.kind}': together"
@@ -192,19 +192,19 @@ class Alarms(InPoorFootage, Choice):
                 f"{where}: 'most_per_cluster' takes pictures out of clips, whose alarm and truth "
             )
             step = "Take the cap out, or ask 'only' of some clips"
-            raise InputError(sentence(f"{told}are those of all of their pictures", step))
+            raise InputError(f"{told}are those of all of their pictures", step)
         require_column(dataset, self.together.column, where)
         table = dataset.table.set_index("image_id", drop=False).loc[list(keys)]
         clips = table[self.together.column]
         if clips.isna().any():
             told = f"{where}: column '{self.together.column}' is empty for {clips.isna().sum():,} "
             step = "Give each picture without a clip a name of its own, or ask 'only' of the others"
-            raise InputError(sentence(f"{told}of {len(clips):,} pictures", step))
+            raise InputError(f"{told}of {len(clips):,} pictures", step)
         several = table["cluster_id"].groupby(clips).nunique()
         if (several > 1).any():
             told = f"{where}: pictures of '{several.idxmax()}' are of {several.max()} subjects"
             step = "Let the data card's 'cluster_column' name what holds whole clips: the video"
-            raise InputError(sentence(told, step))
+            raise InputError(told, step)
 
     def remarks(self, dataset: Dataset) -> Iterator[Remark]:
         """Also unknown truth, clips of one frame, and clips too short for what their rule asks."""
@@ -241,7 +241,7 @@ class Alarms(InPoorFootage, Choice):
             told = (
                 f"'{self.task}': the model gives no scores from 0 to 1, by which alarms are raised"
             )
-            raise InputError(sentence(told, "Ask a classification of the same labels instead"))
+            raise InputError(told, "Ask a classification of the same labels instead")
         shown = {ENSEMBLE: seen.images} | {
             name: seen.altered[what.name].only(seen.images.keys)
             for name, what in self.footage.items()
@@ -315,7 +315,7 @@ class Alarms(InPoorFootage, Choice):
                 f"'{self.task}': every '{self.together.column}' lost a picture that was set aside"
             )
             step = "Mend the pictures in private/quarantined.csv, or ask without 'together'"
-            raise InputError(sentence(told, step))
+            raise InputError(told, step)
         row = {"metric": CUT_SHORT, "condition": ENSEMBLE, "attribute": EVERYONE}
         row |= {"group": EVERYONE, "unit": "clips", "verdict": NOT_JUDGED}
         return whole, [row | {"value": float(len(cut)), "n": int(clips.nunique())}]

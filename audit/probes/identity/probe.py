@@ -108,7 +108,7 @@ class Identity(Probe):
             kept &= ~left_out
         if not kept.any():
             told = f"probe '{self.kind}': leave_out: no picture is left"
-            raise InputError(sentence(told, "Leave fewer out"))
+            raise InputError(told, "Leave fewer out")
         return tuple(table.index[kept].astype(str))
 
     def compared(self) -> dict[str, tuple[str, ...]]:
@@ -130,13 +130,13 @@ class Identity(Probe):
             if blank:
                 told = f"{where}: column '{self.sitting}' is empty for {blank} of {len(keys)}"
                 advice = "Fill it in, ask 'only' of the others, or leave 'sitting' out"
-                raise InputError(sentence(f"{told} pictures", advice))
+                raise InputError(f"{told} pictures", advice)
         subjects = table["cluster_id"].nunique()
         if subjects < FEWEST:
             told = f"probe '{self.kind}': the pictures show {subjects} subject"
             told += "" if subjects == 1 else "s"
             why = f"half fix the threshold and half are measured: at least {FEWEST} are needed"
-            raise InputError(sentence(f"{told}, and {why}", "Ask about more people"))
+            raise InputError(f"{told}, and {why}", "Ask about more people")
         if self.watch_list is not None:
             roles(self.watch_list, dataset, keys, self.task)
 

@@ -136,14 +136,12 @@ class Choice(Probe):
             column = dataset.table[self.truth].dropna().astype(str)
             if column.empty:
                 told = f"label set '{self.labels.name}': truth column '{self.truth}' is empty"
-                raise InputError(sentence(told, "Fill it in, name another, or leave 'truth' out"))
+                raise InputError(told, "Fill it in, name another, or leave 'truth' out")
             raise InputError(
-                sentence(
-                    f"label set '{self.labels.name}': no label has truth in column '{self.truth}'",
-                    f"The column holds {_some(column.unique())}; "
-                    f"the labels stand for {_some([label.key for label in self.labels.labels])}",
-                    "Say which value means which label in the probe's 'truth_values'",
-                )
+                f"label set '{self.labels.name}': no label has truth in column '{self.truth}'",
+                f"The column holds {_some(column.unique())}; "
+                f"the labels stand for {_some([label.key for label in self.labels.labels])}",
+                "Say which value means which label in the probe's 'truth_values'",
             )
 
     def remarks(self, dataset: Dataset) -> Iterator[Remark]:
@@ -203,12 +201,10 @@ class Choice(Probe):
             return pd.Series(None, index=index, dtype="str")
         if self.truth not in dataset.table:
             raise InputError(
-                sentence(
-                    f"label set '{self.labels.name}': the data set '{dataset.name}' has no column "
-                    f"'{self.truth}' for the truth",
-                    suggest(self.truth, map(str, dataset.table.columns)),
-                    f"Its columns are {_some(dataset.table.columns)}",
-                )
+                f"label set '{self.labels.name}': the data set '{dataset.name}' has no column "
+                f"'{self.truth}' for the truth",
+                suggest(self.truth, map(str, dataset.table.columns)),
+                f"Its columns are {_some(dataset.table.columns)}",
             )
         means = {label.key: self._means[label.key] for label in self.labels.labels}
         means |= {name: name for name in self._scored_as if name not in means}

@@ -248,11 +248,11 @@ class Retrieval(Probe):
             told = f"k is {self.k[-1]}, and at most {known} pictures of known group are ranked"
             why = "k must be below their number: the whole shows no ranking"
             whole = f"NDKL alone looks at the whole list: 'ndkl_at: {ALL}'"
-            raise InputError(sentence(f"'{self.task}' ({queries} queries): {told}", why, whole))
+            raise InputError(f"'{self.task}' ({queries} queries): {told}", why, whole)
         for depth in self.ndkl_at:
             if depth != ALL and int(depth) > known:
                 told = f"ndkl_at is {depth}, and at most {known} pictures of known group are ranked"
-                raise InputError(sentence(f"'{self.task}': {told}", f"'{ALL}' is all of them"))
+                raise InputError(f"'{self.task}': {told}", f"'{ALL}' is all of them")
         for target in self.target:
             if isinstance(target, Mapping):
                 self._require_groups(target, dataset)
@@ -304,7 +304,7 @@ class Retrieval(Probe):
             groups |= here
         foreign = next((name for name in target if name not in groups), next(iter(target)))
         told = f"'{self.task}': target: no attribute has the groups {', '.join(target)}"
-        raise InputError(sentence(told, suggest(foreign, groups)))
+        raise InputError(told, suggest(foreign, groups))
 
     def asked_texts(self, dataset: Dataset, seed: int) -> Iterator[str]:
         """Every query in every template."""

@@ -168,11 +168,9 @@ class Robustness(Choice):
         unpaired = [s for s in variants if plain.get(s, 0) != 1]
         if unpaired:
             raise InputError(
-                sentence(
-                    f"{where}: subject '{unpaired[0]}' has {plain.get(unpaired[0], 0)} pictures "
-                    f"with '{self.rendered.as_it_is}' in '{self.rendered.column}', not one",
-                    "To compare pictures that are no pairs use a 'shift' probe",
-                )
+                f"{where}: subject '{unpaired[0]}' has {plain.get(unpaired[0], 0)} pictures "
+                f"with '{self.rendered.as_it_is}' in '{self.rendered.column}', not one",
+                "To compare pictures that are no pairs use a 'shift' probe",
             )
 
     def outcomes(self, seen: Seen) -> pd.DataFrame:
