@@ -68,7 +68,7 @@ class Archived(ByFolder):
                 if path.suffix.lower() in archives.SUFFIXES and path not in files
             ],
         }
-        remarks = tuple(aside(why, names, {}) for why, names in notes.items() if names)
+        remarks = [r for why, names in notes.items() for r in aside(why, names)]
         rows = [(name, path.parts[0]) for name, path in pictures.items()]
         table = pd.DataFrame(rows, columns=["picture", self.attribute or "folder"], dtype=object)
         table = table if self.attribute else table[["picture"]]

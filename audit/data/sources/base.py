@@ -65,7 +65,7 @@ class Rows:
     manifest: Manifest
     file: Path
     root: Path
-    remarks: tuple[Remark, ...] = ()
+    remarks: Sequence[Remark] = ()
     aside: int = 0
     nouns: Sequence[str] = ()
 
@@ -344,18 +344,22 @@ class Cut(Published):
         return super().describe().model_copy(update={"margin": self.margin})
 
 
-def aside(what: str, names: Sequence[str], groups: Mapping[str, Mapping[str, int]]) -> Remark:
-    """What is said of files that a quirk of the data set sets aside.
+def aside(
+    what: str, names: Sequence[str], groups: Mapping[str, Mapping[str, int]] | None = None
+) -> list[Remark]:
+    """What is said of files that a quirk of the data set sets aside; nothing where there are none.
 
     Args:
         what: the quirk.
         names: of the pictures.
         groups: attribute to counts of its values, as far as these are known.
     """
+    if not names:
+        return []
     some = ", ".join(f"'{spelt(name)}'" for name in names[:_SHOWN])
     more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
-    of = "".join(f"; by {name}: {counted(each)}" for name, each in groups.items() if each)
-    return Remark(f"{len(names):,} files are set aside, {what}: {some}{more}{of}")
+    of = "".join(f"; by {name}: {counted(each)}" for name, each in (groups or {}).items() if each)
+    return [Remark(f"{len(names):,} files are set aside, {what}: {some}{more}{of}")]
 
 
 def only_one(

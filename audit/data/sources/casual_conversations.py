@@ -45,7 +45,7 @@ class CasualConversations(Published):
         )  # fmt: skip
         known = frames["video"].isin(videos["video"])
         other = frames.loc[~known, "file"].tolist()
-        notes = [aside("whose name is of no listed video", other, {})] if other else []
+        notes = aside("whose name is of no listed video", other)
         unseen = videos[~videos["video"].isin(frames["video"])]
         if len(unseen):
             by = counted(tally(unseen["gender"]))
@@ -54,7 +54,7 @@ class CasualConversations(Published):
             )
         table = frames[known].merge(videos, on="video")
         nouns = [f"the video '{name}'" for name in table["video"]]
-        return Rows(Manifest(table), listed, self.root, tuple(notes), len(other), nouns)
+        return Rows(Manifest(table), listed, self.root, notes, len(other), nouns)
 
 
 def _video_of(frame: Path) -> str:

@@ -76,7 +76,7 @@ class ChicagoFaces(Published):
             elif self.expression == "all" or code == "N":
                 rows.append((name, model, _EXPRESSIONS.get(code, code)))
         table = pd.DataFrame(rows, columns=["file", "key", "expression"], dtype=object)
-        remarks = [aside("whose model the codebook does not list", odd, {})] if odd else []
+        remarks = aside("whose model the codebook does not list", odd)
         lost = people[~people.index.isin(table["key"])]
         if len(lost):
             told = f"{len(lost):,} models of the codebook have no picture here"
@@ -84,7 +84,7 @@ class ChicagoFaces(Published):
             remarks.append(Remark(f"{told}; {'; '.join(of)}"))
         joined = table.join(people, on="key").drop(columns="key")
         nouns = [f"the model of '{name}'" for name in joined["file"]]
-        return Rows(Manifest(joined), book, root, tuple(remarks), len(odd), nouns)
+        return Rows(Manifest(joined), book, root, remarks, len(odd), nouns)
 
 
 def _model(said: re.Match[str], people: pd.DataFrame) -> str | None:

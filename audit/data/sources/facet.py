@@ -151,7 +151,7 @@ class FACET(Cut):
         table = table.drop(columns=[column for columns in votes.values() for column in columns])
         if self.rows == "tones":
             return Rows(Manifest(_by_tone(table, chosen)), listed, self.root)
-        return Rows(Manifest(table), listed, self.root, tuple(remarks))
+        return Rows(Manifest(table), listed, self.root, remarks)
 
 
 def _counts(columns: pd.DataFrame, listed: Path) -> pd.DataFrame:

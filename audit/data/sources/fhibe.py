@@ -105,14 +105,14 @@ class FHIBE(Published):
         other = table[(table["is_primary"] == "False") & (self.crop == "whole")]
         if len(other):
             groups = {name: tally(other[name]) for name in ("pronoun", "ancestry")}
-            notes.append(aside("which are of who is not primary", list(other["filepath"]), groups))
+            notes += aside("which are of who is not primary", list(other["filepath"]), groups)
         if self.crop == "whole":
             shared = pictures.isin(pictures[other.index])
             table[_SECOND] = np.where(shared, "shown", "not shown")
         kept = table.drop(other.index)
         notes += _of_second(kept)
         notes += _of_several(kept)
-        return Rows(Manifest(kept), listed, root, tuple(notes), len(other))
+        return Rows(Manifest(kept), listed, root, notes, len(other))
 
     def _found(self) -> tuple[Path, Path]:
         """The version's own folder, which paths are relative to, and its list."""

@@ -65,7 +65,7 @@ class HuggingFace(Own):
             for name in self.attributes
             if name in table and name not in names and looks_like_codes(table[name])
         ]
-        return Rows(replace(manifest, table=table), files[0], files[0].parent, tuple(remarks))
+        return Rows(replace(manifest, table=table), files[0], files[0].parent, remarks)
 
     def _files(self) -> list[Path]:
         if (self.root / "dataset_dict.json").is_file():

@@ -79,12 +79,12 @@ class ImageFolder(ByFolder):
             else:
                 other.append(name)
         told = "which are in no folder of a class or by their name no picture"
-        remarks = [aside(told, other, {})] if other else []
+        remarks = aside(told, other)
         held = {folder for _, folder in rows}
         if empty := [f"'{spelt(name)}'" for name in folders if name not in held]:
             remarks.append(Remark(f"no picture is in the folders of classes {', '.join(empty)}"))
         table = pd.DataFrame(rows, columns=["picture", self.attribute], dtype=object)
-        return Rows(Manifest(table), self.root, self.root, tuple(remarks), len(other))
+        return Rows(Manifest(table), self.root, self.root, remarks, len(other))
 
 
 def files_below(folder: Path, beside: Path | None = None) -> list[str]:

@@ -77,9 +77,9 @@ class LFW(Published):
         table = pd.DataFrame(rows, columns=["file", "person"], dtype=object)
         if self.labels:
             table = table.join(self._labels(), on="person")
-        remarks = [aside("whose name is none of LFW's", odd, {})] if odd else []
+        remarks = aside("whose name is none of LFW's", odd)
         remarks += self._of_names(Counter(person for _, person in rows))
-        return Rows(Manifest(table), folder, folder, tuple(remarks), len(odd))
+        return Rows(Manifest(table), folder, folder, remarks, len(odd))
 
     def describe(self) -> Card:
         """The published card, with the attributes of the list."""

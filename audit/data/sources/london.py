@@ -52,13 +52,13 @@ class London(Published):
             elif path.suffix.lower() != ".tem":  # landmarks lie beside the pictures
                 odd.append(path.name)
         kept = pd.DataFrame(rows, columns=["file", "face_id"], dtype=object)
-        remarks = [aside("which show nobody that the list has", odd, {})] if odd else []
+        remarks = aside("which show nobody that the list has", odd)
         lost = people[~people.index.isin(kept["face_id"])]
         if len(lost):
             of = f"by gender: {counted(tally(lost['gender']))}"
             remarks.append(Remark(f"{len(lost):,} people of the list have no picture; {of}"))
         joined = Manifest(kept.join(people, on="face_id"))
-        return Rows(joined, listed, folder, tuple(remarks), sum(map(is_picture, odd)))
+        return Rows(joined, listed, folder, remarks, sum(map(is_picture, odd)))
 
 
 def _number(name: str | None) -> str:

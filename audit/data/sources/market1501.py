@@ -64,8 +64,8 @@ class Market1501(Published):
         known = found["identity"].isin(people.index)
         nobody = found.loc[~known, "file"].tolist()
         what = "of nobody (distractors, junk), or of an identity without attributes"
-        notes = [aside(what, nobody, {})] if nobody else []
-        notes += [aside("with names that are none of Market-1501's", odd, {})] if odd else []
+        notes = aside(what, nobody)
+        notes += aside("with names that are none of Market-1501's", odd)
         table = found[known].reset_index(drop=True)
         table = table.join(people, on="identity")
         unseen = people.index[~people.index.isin(table["identity"])]

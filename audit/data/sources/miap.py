@@ -47,10 +47,10 @@ class MIAP(Cut):
         for column, why in _NO_PERSON.items():
             gone = kept[kept[column] == "1"]
             counts = {name: tally(gone[name]) for name in _ATTRIBUTES if name in gone}
-            remarks += [aside(why, list(gone["region"]), counts)] if len(gone) else []
+            remarks += aside(why, list(gone["region"]), counts)
             kept = kept.drop(gone.index)
         gone_in_all = len(table) - len(kept)
-        return Rows(Manifest(kept), listed, self.folder(self.pictures), (*remarks,), gone_in_all)
+        return Rows(Manifest(kept), listed, self.folder(self.pictures), remarks, gone_in_all)
 
 
 def _region(row: list[object], where: str) -> str:

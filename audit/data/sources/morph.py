@@ -39,4 +39,4 @@ class Morph(Published):
             if differ:
                 text = f"'{name}': differs between the pictures of {differ:,} people"
                 remarks.append(Remark(text, name))
-        return Rows(Manifest(table), listed, listed.parent, tuple(remarks))
+        return Rows(Manifest(table), listed, listed.parent, remarks)

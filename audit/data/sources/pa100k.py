@@ -81,7 +81,7 @@ class PA100K(Published):
             lead = f"of {' and '.join(words)} "
             table[name], odd = only_one(name, marked, list(words.values()), _ODD, "pictures", lead)
             remarks += odd
-        return Rows(Manifest(table), listed, self._pictures(), tuple(remarks))
+        return Rows(Manifest(table), listed, self._pictures(), remarks)
 
     def _pictures(self) -> Path:
         return self.folder("release_data/release_data", "release_data", "data")

@@ -54,7 +54,7 @@ class PHASE(Cut):
         table = pd.DataFrame(rows, dtype=object)
         nouns = [f"the person '{row['person']}'" for row in rows]
         told = "which are people without a region or without annotations"
-        remarks = (aside(told, lacking, {}),) if lacking else ()
+        remarks = aside(told, lacking)
         return Rows(Manifest(table), listed, self.root, remarks, len(lacking), nouns)
 
 

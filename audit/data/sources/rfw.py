@@ -51,5 +51,5 @@ class RFW(Published):
         table = pd.DataFrame(rows, columns=["file", "race", "identity"], dtype=object)
         counts = {"race": {r: n for r in _RACES if (n := sum(o.startswith(r + "/") for o in odd))}}
         told = "which are in no folder of an identity or by their name no picture"
-        remarks = (aside(told, odd, counts),) if odd else ()
+        remarks = aside(told, odd, counts)
         return Rows(Manifest(table), folder, folder, remarks, len(odd))

@@ -85,7 +85,7 @@ class UCFCrime(Published):
         if lost := [clip for clip in clips if clip.name not in found]:
             kinds = tally(pd.Series([clip.kind for clip in lost], dtype=object))
             told = "which are not there or can't be opened"
-            remarks.append(aside(told, [clip.name for clip in lost], {"class": kinds}))
+            remarks += aside(told, [clip.name for clip in lost], {"class": kinds})
         rows = [
             (frame, clip.name, str(number), clip.kind, "yes" if clip.holds(number) else "no")
             for clip in clips
@@ -94,7 +94,7 @@ class UCFCrime(Published):
         columns = ["frame", "video", "number", "class", "happens"]
         table = pd.DataFrame(rows, columns=columns, dtype=object)
         packed = frozenset({"frame"} if self.files == "videos" else ())
-        return Rows(Manifest(table, packed), listed, self.root, tuple(remarks))
+        return Rows(Manifest(table, packed), listed, self.root, remarks)
 
     def _of_pictures(self, clips: list[Clip]) -> tuple[_Found, list[Remark]]:
         """Frames that are files, which a copy names by video and number, from 0."""

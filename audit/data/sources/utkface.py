@@ -106,7 +106,7 @@ def _set_aside(lacking: Sequence[str], other: Sequence[str], beside: Sequence[st
     ages = Counter(Path(name).name.split("_")[0] for name in lacking)
     told = "whose name lacks gender or race"
     return [
-        *([aside(told, lacking, {"age": dict(ages.most_common())})] if lacking else []),
-        *([aside("whose name has no known form", other, {})] if other else []),
-        *([aside("which are not of this kind by their name", beside, {})] if beside else []),
+        *aside(told, lacking, {"age": dict(ages.most_common())}),
+        *aside("whose name has no known form", other),
+        *aside("which are not of this kind by their name", beside),
     ]

@@ -63,10 +63,10 @@ class VideoFrames(ByFolder):
         table = pd.DataFrame(rows, columns=["frame", "video", "time", "class"], dtype=object)
         groups = {self.attribute: tally(pd.Series([c for _, c in lost]))} if self.attribute else {}
         why = f"{_NO_VIDEO}{', or in no folder of a class' if self.attribute else ''}"
-        remarks = [aside(why, other, {})] if other else []
+        remarks = aside(why, other)
         if lost:
-            remarks += [aside("which can't be opened as videos", [n for n, _ in lost], groups)]
+            remarks += aside("which can't be opened as videos", [n for n, _ in lost], groups)
         named = table.rename(columns={"class": self.attribute})
         table = named if self.attribute else table.drop(columns="class")
         manifest = Manifest(table, frozenset({"frame"}))
-        return Rows(manifest, self.root, self.root, tuple(remarks), len(other) + len(lost))
+        return Rows(manifest, self.root, self.root, remarks, len(other) + len(lost))

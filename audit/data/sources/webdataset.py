@@ -73,10 +73,10 @@ class WebDataset(Own):
         if len(without):
             counts = {name: tally(without[name]) for name in self.attributes if name in without}
             told = "which have no picture"
-            remarks.append(aside(told, list(without["sample"]), counts))
+            remarks += aside(told, list(without["sample"]), counts)
         kept = table.drop(index=without.index)
         manifest = Manifest(kept, frozenset({_PICTURE}), skipped)
-        return Rows(manifest, self.root, self.root, tuple(remarks), len(without))
+        return Rows(manifest, self.root, self.root, remarks, len(without))
 
     def _of_codes(self, table: pd.DataFrame) -> list[Remark]:
         told = "its groups look like codes; say under 'classes' what they mean"

@@ -319,6 +319,3 @@ class Alarms(InPoorFootage, Choice):
         row = {"metric": CUT_SHORT, "condition": ENSEMBLE, "attribute": EVERYONE}
         row |= {"group": EVERYONE, "unit": "clips", "verdict": NOT_JUDGED}
         return whole, [row | {"value": float(len(cut)), "n": int(clips.nunique())}]
-
-
-__all__ = ["Alarms", "Together", "Workload"]

@@ -93,6 +93,3 @@ class Units:
             clusters=self.clusters[order[starts]],
             noun="clips",
         )
-
-
-__all__ = ["ANY", "Rule", "Units"]

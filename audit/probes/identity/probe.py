@@ -251,6 +251,3 @@ def _rows_of(
             "distance": distance,
         }
     )
-
-
-__all__ = ["Identity"]

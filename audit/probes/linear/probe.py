@@ -245,6 +245,3 @@ def _over_draws(draws: pd.DataFrame, level: float) -> Row:
         "high": min(mean + float(np.hypot(up, also)), 1.0),
         "method": f"{how}, and the spread over {several} draws" if several > 1 else how,
     }
-
-
-__all__ = ["ACCURACY", "ALL", "SPREAD_OVER_DRAWS", "Linear", "few"]

@@ -445,6 +445,3 @@ def _widest(
     share = (happened.astype(float).T @ member[:, enough]) / n[enough]
     gaps = share.max(axis=1) - share.min(axis=1)
     return float(gaps.max()), int(gaps.argmax()), attribute
-
-
-__all__ = ["COUNTER_LABEL", "RANDOM", "REMOVED", "Mitigation"]

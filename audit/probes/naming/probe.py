@@ -393,6 +393,3 @@ def _by_lot(names: Iterable[str]) -> list[str]:
 
 def _digest(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-
-
-__all__ = ["NAMED", "NOBODY", "OTHER", "RIGHT", "Naming", "among"]

@@ -450,11 +450,3 @@ def _of_two(row: Row) -> str:
         f"by {row['moves']:+z.0f} points for pictures with {row['attribute']} {row['group']} and "
         f"by {row['other_moves']:+z.0f} for those with {row['other']}"
     )
-
-
-__all__ = [
-    "RATE_CHANGE",
-    "RENDERED",
-    "Rendered",
-    "Robustness",
-]

@@ -473,6 +473,3 @@ def _choose(
     others[rows, place] = -np.inf
     margin = np.maximum(top[:, 0] - others.max(axis=1), 0.0)
     return pd.DataFrame({"place": place, "score": share, "margin": margin, "tie": margin < TIE})
-
-
-__all__ = ["Scenes", "close_only"]

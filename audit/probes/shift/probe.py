@@ -268,8 +268,3 @@ def _columns(groups: Groups, attribute: str) -> Integers:
     if attribute != EVERYONE:
         return groups.columns(attribute)
     return np.flatnonzero(groups.index.get_level_values("attribute") == EVERYONE)
-
-
-__all__ = [
-    "Shift",
-]
