@@ -21,7 +21,6 @@ _AGES: Final = ("0-2", "4-6", "8-12", "15-20", "25-32", "38-43", "48-53", "60-10
 _BAND: Final = re.compile(r"\(\s*(\d{1,3})\s*,\s*(\d{1,3})\s*\)")
 _OTHER: Final = "other"
 _NOT_STATED: Final = "not stated"
-_GENDERS: Final = {"f": "female", "m": "male", "u": "unsure"}
 _NAMES: Final = {
     "aligned": "landmark_aligned_face",
     "faces": "coarse_tilt_aligned_face",
@@ -64,7 +63,7 @@ class Adience(Published):
         table = table.reset_index(drop=True)
         given = table["age"]
         table["age"] = [_band(age) for age in given]
-        table["gender"] = table["gender"].fillna(_NOT_STATED).replace(_GENDERS)
+        table["gender"] = table["gender"].fillna(_NOT_STATED)
         table["file"] = (
             table["user_id"] + f"/{_NAMES[self.pictures]}." + table["face_id"] + "."
         ) + table["original_image"]

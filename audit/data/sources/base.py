@@ -195,7 +195,8 @@ class Own(Source):
 class Publication(Written):
     """What is to be known of a published data set, as the YAML file beside its source states it.
 
-    ``lists``: of each part, the file that lists its pictures, where they differ.
+    ``lists``: of each part, the file that lists its pictures, where they differ. ``codes``: of a
+    column, what is written there and the word that it stands for.
     """
 
     about: str
@@ -203,6 +204,7 @@ class Publication(Written):
     card: Card
     official: Mapping[str, Official]
     lists: Mapping[str, str] = {}
+    codes: Mapping[str, Mapping[str, str]] = {}
     #: sha256 of lists as they were published, by the name of the file
     digests: Mapping[str, str] = {}
     values: Mapping[str, Names] = {}
@@ -239,16 +241,17 @@ class Published(Source):
     parts: ClassVar[str] = ""
     facts: ClassVar[Card]
     official: ClassVar[Mapping[str, Official]]
-    lists: ClassVar[Mapping[str, str]]
-    digests: ClassVar[Mapping[str, str]]
-    values: ClassVar[Mapping[str, Sequence[str]]]
+    lists: ClassVar[Mapping[str, str]] = {}
+    codes: ClassVar[Mapping[str, Mapping[str, str]]] = {}
+    digests: ClassVar[Mapping[str, str]] = {}
+    values: ClassVar[Mapping[str, Sequence[str]]] = {}
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_: object) -> None:
         """Say under its own name what ``published`` states."""
         if found := cls.__dict__.get("published"):
             cls.about, cls.access, cls.facts = found.about, found.access, found.card
-            cls.official, cls.lists = found.official, found.lists
+            cls.official, cls.lists, cls.codes = found.official, found.lists, found.codes
             cls.digests, cls.values = found.digests, found.values
 
     @property
@@ -274,6 +277,9 @@ class Published(Source):
     def dataset(self) -> Dataset:
         """The data set; counts that differ from the official ones are remarks."""
         rows = self.read()
+        for column in {*self.codes} & {*rows.table}:
+            words = self.codes[column]
+            rows.table[column] = rows.table[column].replace(words)
         card = self.describe()
         known = self.facts.attributes.items()
         closed = {name: (*a.order, *a.unknown) if a.order else () for name, a in known}

@@ -49,10 +49,6 @@ class FairFace(Published):
         table = read_manifests([listed], f"'{self.name}'").table
         if "file" in table:
             table["file"] = table["file"].map(lambda p: p and p.removeprefix("fairface/"))
-        if "service_test" in table:
-            table["service_test"] = table["service_test"].replace(
-                {"TRUE": "True", "FALSE": "False"}
-            )
         if "race" in table:
             table["white_or_not"] = table["race"].where(table["race"] == _WHITE, "Non-White")
         return Rows(Manifest(table), listed, self._pictures())
