@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 
 if TYPE_CHECKING:
     from audit.engine.units import Elsewhere
@@ -50,7 +50,7 @@ def elsewhere(
     for option, number in {"--workers": workers, "--units": units}.items():
         if on is None and number is not None:
             told = f"{option} {number}: nobody launches any"
-            raise InputError(sentence(told, "Add --on ray, or leave it out"))
+            raise InputError(told, "Add --on ray, or leave it out")
     if on is None:
         return None
     from audit.engine.units import Elsewhere
@@ -67,4 +67,4 @@ def require_one_way(unit: str | None, on: Engine | None) -> None:
     """
     if unit is not None and on is not None:
         told = f"--unit {unit} is one unit, and --on launches all of them"
-        raise InputError(sentence(told, "Leave out one of the two"))
+        raise InputError(told, "Leave out one of the two")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from audit.cli.kinds import choice_of
-from audit.core.errors import GateError, sentence
+from audit.core.errors import GateError
 from audit.core.rows import Fields
 from audit.core.terminal import say
 
@@ -61,10 +61,8 @@ def require_below(finished: Run, level: FailOn | None) -> None:
     hit = [f for f in primary or finished.findings if _REACHED[level](f)]
     if hit:
         raise GateError(
-            sentence(
-                f"--fail-on {level}: {len(hit)} findings reach it",
-                f"The first: {hit[0]['statement']}",
-            )
+            f"--fail-on {level}: {len(hit)} findings reach it",
+            f"The first: {hit[0]['statement']}",
         )
 
 

@@ -26,14 +26,14 @@ def require_port(port: int) -> None:
 
     if not 1 <= port <= 65535:  # 0 would be any free port, which no page knows the address of
         told = f"--port {port}: no port has this number"
-        raise InputError(sentence(told, "Name one from 1024 to 65535"))
+        raise InputError(told, "Name one from 1024 to 65535")
     try:
         socket.create_server(("localhost", port)).close()
     except OSError as error:
         told = (
             f"--port {port}: it can't be opened on this machine ({os.strerror(error.errno or 0)})"
         )
-        raise InputError(sentence(told, "Name another one from 1024 to 65535")) from None
+        raise InputError(told, "Name another one from 1024 to 65535") from None
 
 
 def say_version(wanted: bool) -> None:

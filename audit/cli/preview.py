@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.tables import NO_GROUPS
 from audit.core.terminal import numbers, say
 
@@ -51,7 +51,7 @@ def data_remarks(suite: Suite) -> None:
     if lost > suite.max_quarantined:
         told = f"data set '{data.name}': {len(sight.faults):,} of {len(data):,} pictures can't be "
         told += f"used, more than the {suite.max_quarantined:.0%} that the suite allows"
-        raise InputError(sentence(told, f"The first: {first}", *by_group))
+        raise InputError(told, f"The first: {first}", *by_group)
     remarks = [r.text for r in (*suite.remarks, *of_copies(data, suite.groups, sight.digests))]
     if sight.faults:
         told = f"{len(sight.faults):,} pictures would be set aside; the first: {first}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.terminal import say
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def purge(
     if (dataset is None) == (withdrawn is None) or (withdrawn and subject):
         told = "say whose embeddings are to be deleted"
         ways = "Either '--dataset NAME', perhaps with '--subject ID', or '--withdrawn SUITE'"
-        raise InputError(sentence(told, ways))
+        raise InputError(told, ways)
     store = Store(cache)
     if withdrawn:
         _withdrawn(store, withdrawn)
@@ -55,7 +55,7 @@ def _named(store: Store, dataset: str, subjects: Sequence[str] | None) -> None:
     known = store.known(dataset)
     if not known:
         told = f"{store.root} holds nothing of a data set named '{dataset}'"
-        raise InputError(sentence(told, _others(store), "The name is that in its data card"))
+        raise InputError(told, _others(store), "The name is that in its data card")
     strangers = [s for s in subjects or () if subject_digest(s) not in known]
     gone = store.purge(dataset=dataset, cluster_ids=subjects or None)
     _deleted(gone, store)
@@ -63,7 +63,7 @@ def _named(store: Store, dataset: str, subjects: Sequence[str] | None) -> None:
         named = ", ".join(f"'{s}'" for s in strangers)
         told = f"of {len(subjects or ())} subjects of '{dataset}' {len(strangers)} are not in "
         advice = "A subject is what the card's 'cluster_column' holds, else the picture's id"
-        raise InputError(sentence(f"{told}{store.root}: {named}", advice))
+        raise InputError(f"{told}{store.root}: {named}", advice)
 
 
 def _withdrawn(store: Store, ref: str) -> None:
@@ -80,7 +80,7 @@ def _withdrawn(store: Store, ref: str) -> None:
     if gone is None:
         told = f"the data set '{data.name}' has no list of withdrawn consent"
         advice = f"Write '{LIST}' beside its card or in its root, a picture's id or subject a line"
-        raise InputError(sentence(told, advice))
+        raise InputError(told, advice)
     # an entry that names nobody any more may still be kept from when it did
     pictures = {*gone.image_ids, *gone.entries}
     deleted = store.purge(dataset=data.name, cluster_ids=gone.entries, image_ids=pictures)

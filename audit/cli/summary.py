@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from audit.core.errors import GateError, InputError, sentence
+from audit.core.errors import GateError, InputError
 from audit.core.terminal import cells, say, some
 
 if TYPE_CHECKING:
@@ -95,10 +95,8 @@ def gate_results(finished: Run) -> None:
         say(f"gates: {len(results) - len(failed)} of {len(results)} gaps pass")
     if failed:
         raise GateError(
-            sentence(
-                f"{len(failed)} of {len(results)} gated gaps fail the policy of the suite",
-                f"All are in {finished.path / gates.RESULTS}",
-            )
+            f"{len(failed)} of {len(results)} gated gaps fail the policy of the suite",
+            f"All are in {finished.path / gates.RESULTS}",
         )
 
 
@@ -114,5 +112,5 @@ def author_words(finished: Run) -> None:
     some([str(problem) for problem in problems], most=len(problems), stderr=True)
     if problems:
         told = f"{finished.path / FILE}: {len(problems)} to mend or to answer for, listed above"
-        raise InputError(sentence(told, "Only errors keep the report from being rendered"))
+        raise InputError(told, "Only errors keep the report from being rendered")
     say(f"{FILE}: nothing is wrong with it")

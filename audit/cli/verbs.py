@@ -28,7 +28,7 @@ from audit.cli.preview import (
 from audit.cli.purging import Cache, purge
 from audit.cli.renderings import damage_told, export_all, rendered, survived
 from audit.cli.summary import author_words, gate_results, largest_changes, of_run
-from audit.core.errors import AuditError, InputError, sentence
+from audit.core.errors import AuditError, InputError
 from audit.core.terminal import (
     Stopped,
     cells,
@@ -112,7 +112,7 @@ def new(
     from audit.explore.starting import starter, to_set
 
     if path.exists():
-        raise InputError(sentence(f"{path} exists already", "Name another file"))
+        raise InputError(f"{path} exists already", "Name another file")
     text = starter(source, root, legal_basis)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -456,7 +456,7 @@ def dashboard(
 
     if find_spec("streamlit") is None:
         told = "the dashboard is not installed"
-        raise InputError(sentence(told, "pip install 'clip-audit[dashboard]' installs it"))
+        raise InputError(told, "pip install 'clip-audit[dashboard]' installs it")
     require_port(port)
     command = [sys.executable, str(shipped("dashboards") / "serve.py"), str(port)]
     where = os.environ | {"CLIP_AUDIT_CACHE": str(cache.resolve())}
@@ -464,7 +464,7 @@ def dashboard(
     code = subprocess.call([*command, *given], env=where)
     if code:
         told = f"the dashboard ended with exit code {code}"
-        raise AuditError(sentence(told, "What it said itself is above"))
+        raise AuditError(told, "What it said itself is above")
 
 
 app.command()(purge)

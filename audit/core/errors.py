@@ -4,9 +4,15 @@ from __future__ import annotations
 
 
 class AuditError(Exception):
-    """Anything this tool refuses to do; its text is one clear sentence and a next step."""
+    """Anything this tool refuses to do; its text is one clear sentence and a next step.
+
+    Several parts become sentences: see ``sentence``.
+    """
 
     exit_code = 1
+
+    def __init__(self, *parts: str | None) -> None:
+        super().__init__(parts[0] if len(parts) == 1 else sentence(*parts))
 
 
 class InputError(AuditError):

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 
 import pandas as pd
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.page import Markdown, as_html
 from audit.core.registry import suggest, unknown
 from audit.core.rows import Record, Row
@@ -111,15 +111,15 @@ def rows_at(run: Run, text: str) -> pd.DataFrame:
                 "finding", text, [f["id"] for f in run.findings], see="'report.md' has their ids."
             )
         told = f"'{text}': a run has no table '{name}'"
-        raise InputError(sentence(told, suggest(name, TABLES), f"It has {', '.join(TABLES)}"))
+        raise InputError(told, suggest(name, TABLES), f"It has {', '.join(TABLES)}")
     if not _PLACES.fullmatch(places):
         told = f"'{text}': '{places}' is no row of {name}"
-        raise InputError(sentence(told, f"Write '{name}:12' or '{name}:3-7,12'"))
+        raise InputError(told, f"Write '{name}:12' or '{name}:3-7,12'")
     table: pd.DataFrame = getattr(run, name)
     wanted = _rows(places)
     if not wanted or wanted[-1] >= len(table):
         told = f"'{text}': {name} of this run has {len(table):,} rows, counted from 0"
-        raise InputError(sentence(told, "A range goes from its smaller row to its larger"))
+        raise InputError(told, "A range goes from its smaller row to its larger")
     return table.loc[wanted]
 
 
@@ -128,7 +128,7 @@ def _of_finding(run: Run, finding: Row) -> pd.DataFrame:
     found = [place for key in finding["evidence"] if (place := place_of_key(run, key))]
     if not found:
         told = f"'{finding['id']}': none of its rows is in the tables of this run"
-        raise InputError(sentence(told, "A public copy withholds those of small groups"))
+        raise InputError(told, "A public copy withholds those of small groups")
     table: pd.DataFrame = getattr(run, found[0].table)
     return table.loc[[place.row for place in found if place.table == found[0].table]]
 

@@ -10,16 +10,14 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 
 
 def unwritable(folder: Path, what: str, error: OSError, option: str) -> InputError:
     """The sentence for a full disk or a folder that can't be written."""
     return InputError(
-        sentence(
-            f"{folder}: can't write {what} there ({error.strerror or error})",
-            f"Free some space or name another folder with {option}",
-        )
+        f"{folder}: can't write {what} there ({error.strerror or error})",
+        f"Free some space or name another folder with {option}",
     )
 
 
@@ -32,7 +30,7 @@ def require_writable(path: Path) -> None:
     there = next(p for p in (path.absolute(), *path.absolute().parents) if p.exists())
     if not os.access(there, os.W_OK) or (there != path.absolute() and not there.is_dir()):
         told = f"{path} can't be written: {there} is read-only or no folder"
-        raise InputError(sentence(told, "Name another place, or work on a copy in one of yours"))
+        raise InputError(told, "Name another place, or work on a copy in one of yours")
 
 
 def digest_of(path: Path) -> str:

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.files import digest_of, write_bytes, write_json
 from audit.core.rows import Row
 from audit.core.rundir import MANIFEST, SEAL, SEALED, Run, with_seal
@@ -56,14 +56,12 @@ def unedited(run: Run, allowed: bool = False) -> Run:
     rendered = all(one.startswith((RENDERINGS, FIGURES, *_REPORT)) for one in found)
     more = f" and {len(found) - _MOST} more" if len(found) > _MOST else ""
     raise InputError(
-        sentence(
-            f"{run.path} was edited after it was sealed: {', '.join(found[:_MOST])}{more}",
-            "Its numbers may not be those that were measured" if not rendered else None,
-            f"Delete {FIGURES}/ and {' and '.join(_REPORT)} to have them rendered again"
-            if rendered
-            else "Restore the files from a copy or run its suite again",
-            "'--allow-edited' goes on and marks every page",
-        )
+        f"{run.path} was edited after it was sealed: {', '.join(found[:_MOST])}{more}",
+        "Its numbers may not be those that were measured" if not rendered else None,
+        f"Delete {FIGURES}/ and {' and '.join(_REPORT)} to have them rendered again"
+        if rendered
+        else "Restore the files from a copy or run its suite again",
+        "'--allow-edited' goes on and marks every page",
     )
 
 

@@ -10,7 +10,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar, cast
 
 from audit.core.characters import apart, plain, spelt
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ def unknown(
     place = f"{where}: " if where else ""
     listing = None if see else f"Known: {', '.join(names) or 'none'}."
     return InputError(
-        sentence(f"{place}no {what} named '{name}'", suggest(name, names), see or None, listing)
+        f"{place}no {what} named '{name}'", suggest(name, names), see or None, listing
     )
 
 
@@ -104,7 +104,7 @@ class Registry(Generic[T], Mapping[str, T]):
             package = f" by {offered.dist.name}" if offered.dist else ""
             told = f"{self.what} '{offered.name}' is offered{package} as {offered.value}, which"
             why = f"{told} can't be imported: {type(error).__name__}: {error}"
-            raise InputError(sentence(why, "Mend, update or uninstall that package")) from error
+            raise InputError(why, "Mend, update or uninstall that package") from error
 
     def __getitem__(self, name: str) -> T:
         if name in self._items:

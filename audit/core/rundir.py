@@ -36,7 +36,7 @@ import pandas as pd
 import yaml
 
 from audit.core.earlier import in_words_of_now
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.files import digest_of, unwritable, write_json, write_text
 from audit.core.names import file_names, slug
 from audit.core.rows import Fields, Row
@@ -291,10 +291,8 @@ class Run:
         path = self.path / self.outcomes_file(task)
         if not path.is_file():
             raise InputError(
-                sentence(
-                    f"{self.name}: no outcomes of task '{task}' here",
-                    f"A copy without '{PRIVATE}/' or a public copy has none; ask the original run",
-                )
+                f"{self.name}: no outcomes of task '{task}' here",
+                f"A copy without '{PRIVATE}/' or a public copy has none; ask the original run",
             )
         emits = {q["task"]: q.get("emits", "choices") for q in self.questions}
         return OUTCOMES[emits.get(task, "choices")].read(path)
@@ -320,12 +318,12 @@ class Run:
         table = self.outcomes(task)
         if not {"predicted", "truth"} <= {*table.columns}:
             told = f"{self.name}: task '{task}' chose no label for a picture"
-            raise InputError(sentence(told, "Name a task of a classification"))
+            raise InputError(told, "Name a task of a classification")
         rows = table[table["condition"] == condition].set_index("image_id")
         if rows.empty:
             known = ", ".join(f"'{c}'" for c in dict.fromkeys(table["condition"]))
             told = f"{self.name}: task '{task}' was not asked in the condition '{condition}'"
-            raise InputError(sentence(told, f"It has {known}"))
+            raise InputError(told, f"It has {known}")
         if rows["truth"].notna().any():
             rows = rows[rows["truth"].notna()]
         groups = self.groups().set_index("image_id").drop(columns="cluster_id").loc[rows.index]
@@ -346,11 +344,9 @@ class Run:
         path = self.path / PRIVATE / "groups.parquet"
         if not path.is_file():
             raise InputError(
-                sentence(
-                    f"{self.name}: the groups of its pictures are not here",
-                    f"Copies without '{PRIVATE}/', public copies and runs of earlier versions lack "
-                    "them; run its suite again",
-                )
+                f"{self.name}: the groups of its pictures are not here",
+                f"Copies without '{PRIVATE}/', public copies and runs of earlier versions lack "
+                "them; run its suite again",
             )
         return pd.read_parquet(path)
 
@@ -376,7 +372,7 @@ class Run:
             InputError: ``to`` exists already.
         """
         if to.exists():
-            raise InputError(sentence(f"{to} exists already", "Name a new folder"))
+            raise InputError(f"{to} exists already", "Name a new folder")
         shutil.copytree(self.path, to, ignore=shutil.ignore_patterns(PRIVATE, ".*"))
         return to
 
@@ -405,7 +401,7 @@ class Run:
 
     def _unreadable(self, name: str, error: Exception) -> InputError:
         told = f"{self.path / name} can't be read ({type(error).__name__})"
-        return InputError(sentence(told, "Restore it from a copy, or run the suite again"))
+        return InputError(told, "Restore it from a copy, or run the suite again")
 
 
 def open_run(path: Path) -> Run:
@@ -418,22 +414,20 @@ def open_run(path: Path) -> Run:
     if not manifest.is_file():
         found = runs_in(path)
         raise InputError(
-            sentence(
-                f"{path} is not a finished run: it has no {MANIFEST}",
-                f"It holds {len(found)} runs; name one, for example {found[-1].path}"
-                if found
-                else "'clip-audit run quick' makes one",
-            )
+            f"{path} is not a finished run: it has no {MANIFEST}",
+            f"It holds {len(found)} runs; name one, for example {found[-1].path}"
+            if found
+            else "'clip-audit run quick' makes one",
         )
     try:
         facts = _facts(json.loads(manifest.read_text(encoding="utf-8")))
     except (ValueError, RecursionError) as error:
         raise InputError(
-            sentence(f"{manifest} is damaged ({error})", "Run its suite again; nothing is lost")
+            f"{manifest} is damaged ({error})", "Run its suite again; nothing is lost"
         ) from error
     if facts.get("schema", 0) > SCHEMA:
         told = f"{path}: written in layout {facts['schema']}, this version reads up to {SCHEMA}"
-        raise InputError(sentence(told, "Upgrade clip-audit"))
+        raise InputError(told, "Upgrade clip-audit")
     return Run(path, facts)
 
 

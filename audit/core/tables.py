@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.rows import Row
 from audit.core.schema import COUNT, FLAG, NUMBER, TEXT, Schema, counts, numbers, texts
 from audit.core.verdicts import Verdict
@@ -80,7 +80,7 @@ def require_finite(values: ArrayLike, what: str) -> None:
     if wrong:
         told = f"{what}: {wrong:,} of {np.size(values):,} are not finite"
         step = "Look at the model: its logit scale, its weights, its precision"
-        raise InputError(sentence(told, step))
+        raise InputError(told, step)
 
 
 def records(table: pd.DataFrame) -> list[Row]:

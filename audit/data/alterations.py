@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image as PillowImage
 from PIL.Image import Image
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.registry import unknown
 
 #: the name of doing nothing
@@ -97,7 +97,7 @@ def alteration(name: str) -> Alteration:
     share = _number(given)
     if share is None or not 0.01 <= share <= recipe.most:
         told = f"'{name}': '{kind}' needs {recipe.says}, from 0.01 to {recipe.most:g}"
-        raise InputError(sentence(told, f"Write it as '{kind} {recipe.example}'"))
+        raise InputError(told, f"Write it as '{kind} {recipe.example}'")
     return Alteration(f"{kind} {share!r}", partial(recipe.apply, share=share))
 
 

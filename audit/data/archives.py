@@ -17,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path, PureWindowsPath
 from typing import Final
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 
 SUFFIXES: Final = (".zip", ".tar")
 #: what is packed as a whole, so that nothing in it is found without unpacking all before it
@@ -95,7 +95,7 @@ def _listed(file: Path, version: Version) -> Archive:
             odd.append(name)
         elif name in sizes:
             told = f"{file}: holds '{name}' twice, and which one is meant can't be told"
-            raise InputError(sentence(told, "Pack it again"))
+            raise InputError(told, "Pack it again")
         else:
             sizes[name], places[name] = size, place
     return Archive(sizes, places, tuple(odd))
@@ -106,7 +106,7 @@ def _normal(raw: str, file: Path) -> str:
     name = posixpath.normpath(raw if "/" in raw else raw.replace("\\", "/"))
     if name.startswith(("/", "../")) or name in (".", "..") or PureWindowsPath(name).drive:
         told = f"{file}: holds '{raw}', which leads out of the archive"
-        raise InputError(sentence(told, "Get it from whoever made it, or pack it again"))
+        raise InputError(told, "Get it from whoever made it, or pack it again")
     return name
 
 
@@ -119,10 +119,10 @@ def _of_zip(file: Path, version: Version) -> Iterator[_Member]:
         members = _zip(file, version, os.getpid()).infolist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         told = f"{file}: not a whole zip archive: {error}"
-        raise InputError(sentence(told, "Get the whole file")) from error
+        raise InputError(told, "Get the whole file") from error
     for member in members:
         if member.flag_bits & _ENCRYPTED:
-            raise InputError(sentence(f"{file}: is encrypted", "Pack it again without a password"))
+            raise InputError(f"{file}: is encrypted", "Pack it again without a password")
         mode = member.external_attr >> 16
         plain = not stat.S_IFMT(mode) or stat.S_ISREG(mode)
         if not member.is_dir():
@@ -143,7 +143,7 @@ def _of_tar(file: Path, version: Version) -> Iterator[_Member]:
     except (tarfile.TarError, ValueError, OverflowError) as error:
         told = f"{file}: not a whole tar archive: {error}"
         packed = "If it is packed with gzip or the like, unpack it to .tar"
-        raise InputError(sentence(told, "Get the whole file", packed)) from error
+        raise InputError(told, "Get the whole file", packed) from error
     _require_end(file, end)
     for member in members:
         if not member.isdir():
@@ -156,9 +156,9 @@ def _require_end(file: Path, end: int) -> None:
     with file.open("rb") as handle:
         handle.seek(end)
         if len(handle.read(_BLOCK)) < _BLOCK:
-            raise InputError(sentence(f"{file}: has no end: it was cut", "Get the whole file"))
+            raise InputError(f"{file}: has no end: it was cut", "Get the whole file")
         handle.seek(end)
         while block := handle.read(1 << 20):
             if block.strip(b"\0"):
                 told = f"{file}: is damaged at byte {end:,}, or two archives were joined there"
-                raise InputError(sentence(told, "Get it again, or pack it again"))
+                raise InputError(told, "Get it again, or pack it again")

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.registry import unknown
 from audit.data.card import AttributeCard, Box, Card
 from audit.data.manifest import Manifest
@@ -69,7 +69,7 @@ def with_regions(manifest: Manifest, card: Card, box: Box, where: str) -> tuple[
             raise unknown("column", name, list(map(str, table.columns)), where=f"{where} box")
     if box.of and _UNITS[box.unit] is not None:
         told = f"{where} box: 'of: {box.of}' counts pixels, and sides are in {box.unit}"
-        raise InputError(sentence(told, "Give the box in pixels, or take 'of' out"))
+        raise InputError(told, "Give the box in pixels, or take 'of' out")
     sides = _sides(manifest, box, where)
     named = [_region(box.unit, *row) for row in zip(*sides, strict=True)]
     pictures = table[card.image_column]
@@ -89,7 +89,7 @@ def with_regions(manifest: Manifest, card: Card, box: Box, where: str) -> tuple[
 def _with(table: pd.DataFrame, columns: Mapping[str, Sequence[str]], where: str) -> pd.DataFrame:
     if taken := next((name for name in (DENSITY, _WHOLE) if name in columns and name in table), ""):
         told = f"{where} box: the manifest has a column '{taken}', which boxes make"
-        raise InputError(sentence(told, "Rename it"))
+        raise InputError(told, "Rename it")
     made = pd.DataFrame(columns, table.index, dtype=object)
     return table.drop(columns=list(made), errors="ignore").join(made)
 
@@ -107,10 +107,10 @@ def _sides(manifest: Manifest, box: Box, where: str) -> Sides:
         told = f"{where} box: row {given.index[row] + 1} below the header has {held}"
         need = f"'{box.order}' is {said}, numbers, and neither width nor height may be 0 or less"
         other = f"Is the order another one of {', '.join(_ORDERS)}? Or take the row out"
-        raise InputError(sentence(told, need, other))
+        raise InputError(told, need, other)
     if box.unit != "fraction" and found.to_numpy().max() <= 1:
         told = f"{where} box: no side is beyond 1, as of fractions, and the unit is {box.unit}"
-        raise InputError(sentence(told, "Write 'unit: fraction' in the box, or mend its columns"))
+        raise InputError(told, "Write 'unit: fraction' in the box, or mend its columns")
     return left, top, width, height
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.registry import unknown
 from audit.data.card import Card
 from audit.data.manifest import Manifest
@@ -34,18 +34,18 @@ def joined(manifest: Manifest, card: Card, where: str) -> tuple[Manifest, Card, 
             raise unknown("column", name, list(map(str, table.columns)), where=where)
     if twice := next((name for name in names if names.count(name) > 1), None):
         told = f"{where}: 'cluster_also' names '{twice}', which is named already"
-        raise InputError(sentence(told, "Name what repeats beside it, or take it out"))
+        raise InputError(told, "Name what repeats beside it, or take it out")
     if len(names) < 2:
         told = (
             f"{where}: 'cluster_also' says what repeats beside 'cluster_column', which is not set"
         )
-        raise InputError(sentence(told, "Name the first of them there"))
+        raise InputError(told, "Name the first of them there")
     codes = [pd.factorize(table[name])[0] for name in names]
     nothing = np.all([code < 0 for code in codes], axis=0)
     if nothing.any():
         told = f"{where}: row {table.index[int(nothing.argmax())] + 1} below the header is in none"
         step = "If nothing repeats there, give it an id of its own"
-        raise InputError(sentence(f"{told} of {', '.join(names)}", step))
+        raise InputError(f"{told} of {', '.join(names)}", step)
     ends = np.cumsum([len(table), *(code.max() + 1 for code in codes)])
     places = zip(codes, ends[:-1], strict=True)
     edges = np.hstack([(np.flatnonzero(code >= 0), at + code[code >= 0]) for code, at in places])
@@ -57,7 +57,7 @@ def joined(manifest: Manifest, card: Card, where: str) -> tuple[Manifest, Card, 
     )
     if kinds.max() == 0:
         told = f"{where}: everything shares '{label}' with everything else: one cluster ({sizes})"
-        raise InputError(sentence(told, "Uncertainty can't be told from one; name fewer columns"))
+        raise InputError(told, "Uncertainty can't be told from one; name fewer columns")
     said = f"clusters are the {kinds.max() + 1:,} that hold whole ones of '{label}' ({sizes})"
     columns = table.assign(**{label: kinds.astype(str).astype(object)})
     card = card.model_copy(update={"cluster_column": label})
@@ -70,7 +70,7 @@ def capped(table: pd.DataFrame, card: Card, where: str) -> pd.DataFrame:
         return table
     if card.cluster_column is None:
         told = f"{where}: 'most_per_cluster' caps what repeats, and no 'cluster_column' says what"
-        raise InputError(sentence(told, "Name that column, or take the cap out"))
+        raise InputError(told, "Name that column, or take the cap out")
     digests = table["image_id"].map(lambda name: hashlib.sha256(name.encode()).hexdigest())
     chosen = table.loc[digests.sort_values().index].groupby("cluster_id")
     return table.loc[chosen.head(card.most_per_cluster).index.sort_values()].reset_index(drop=True)

@@ -63,7 +63,7 @@ class Corruption:
     def __post_init__(self) -> None:
         if len(self.severities) != len(SEVERITIES):
             given = f"corruption '{self.name}': {len(self.severities)} severities"
-            raise InputError(sentence(given, "A corruption has five, from mild to strong"))
+            raise InputError(given, "A corruption has five, from mild to strong")
 
     def at(self, severity: int) -> Degradation:
         """What it does at a severity from 1 to 5; raises InputError for any other."""
@@ -107,7 +107,7 @@ def face_distance(severity: int, faces: Mapping[str, float]) -> Alteration:
     wrong = next((share for share in faces.values() if not (0 < share < math.inf)), None)
     if wrong is not None:
         given = f"faces: a width of {wrong!r} of the picture's shorter side"
-        raise InputError(sentence(given, "A face's width is a share above 0"))
+        raise InputError(given, "A face's width is a share above 0")
     recipe = CORRUPTIONS["distance"]
     across = cast(Distance, recipe.at(severity)).face
     known = hashlib.sha256(repr(sorted(faces.items())).encode()).hexdigest()[:16]
@@ -163,7 +163,7 @@ def _at_face(image: Image.Image, across: float, faces: Mapping[str, float]) -> I
     share = faces.get(pixel_digest(_on_white(image)))
     if share is None:
         given = "distance by the face: a picture without the width of its face"
-        raise InputError(sentence(given, "Give it, or use the corruption 'distance'"))
+        raise InputError(given, "Give it, or use the corruption 'distance'")
     return fewer_pixels(seen(image), across / share)
 
 

@@ -187,10 +187,8 @@ class Dataset:
             return self.attributes[name]
         if name in self.table.columns:
             raise InputError(
-                sentence(
-                    f"{self.name}: the column '{name}' is not declared as an attribute",
-                    f"Add it under 'attributes' in the card with its source, one of {PROVENANCES}",
-                )
+                f"{self.name}: the column '{name}' is not declared as an attribute",
+                f"Add it under 'attributes' in the card with its source, one of {PROVENANCES}",
             )
         raise unknown("attribute", name, self.attributes, where=self.name)
 
@@ -203,11 +201,9 @@ class Dataset:
             example = f"{{name: {attribute.name}, bins: [{numbers.example_bins(known)}]}}"
             advice = f"Give it bins in the suite, such as {example}"
             raise InputError(
-                sentence(
-                    f"{self.name}: {told}; more than {MAX_VALUES} make no groups",
-                    numbers.words_among(distinct),
-                    advice,
-                )
+                f"{self.name}: {told}; more than {MAX_VALUES} make no groups",
+                numbers.words_among(distinct),
+                advice,
             )
         return values, distinct
 
@@ -220,9 +216,9 @@ class Dataset:
                 told = (
                     f"{self.name}: '{attribute.name}' holds times of the day, and bins are numbers"
                 )
-                raise InputError(sentence(told, 'Write them as times, such as ["06:00", "22:00"]'))
+                raise InputError(told, 'Write them as times, such as ["06:00", "22:00"]')
             words = numbers.words_among(numbers.in_natural_order(values.dropna().astype(str)))
-            raise InputError(sentence(told, words, "Or leave the bins out"))
+            raise InputError(told, words, "Or leave the bins out")
         edges = numbers.bin_edges(bins, f"{self.name}: bins of '{attribute.name}'")
         known = values.dropna()
         sizes = np.array([numbers.number(str(v)) for v in known], dtype=float)
@@ -238,7 +234,7 @@ class Dataset:
         if times.isna().any():
             held = known[times.isna()].iloc[0]
             told = f"{self.name}: bins of '{name}' are times, and it holds '{held}'"
-            raise InputError(sentence(told, "Write times as 22:15, or dates with one"))
+            raise InputError(told, "Write times as 22:15, or dates with one")
         found, natural = parts_of_day(times.to_list(), edges, f"{self.name}: bins of '{name}'")
         return _where_known(values, found), natural
 
@@ -374,21 +370,21 @@ def _find(ref: str, where: str) -> Path:
     if ref in SOURCES:
         advice = f"Write it as {{name: {ref}, root: FOLDER}}"
         told = f"{where}'{ref}' is read from its official folder, and none is named"
-        raise InputError(sentence(told, advice, f"'clip-audit show {ref}' has the other keys"))
+        raise InputError(told, advice, f"'clip-audit show {ref}' has the other keys")
     if path.is_dir():
         if (path / "card.yaml").is_file():
             return path / "card.yaml"
         others = ", ".join(sorted(p.name for p in path.glob("*.y*ml")))
         hint = f"Name one of its files instead: {others}" if others else "Write one beside it"
-        raise InputError(sentence(f"{where}the folder {ref} has no card.yaml", hint))
+        raise InputError(f"{where}the folder {ref} has no card.yaml", hint)
     if path.suffix.lower() in {".csv", ".tsv", ".parquet", ".arrow"}:
         advice = "Write a card (YAML) with 'name', 'manifest' and 'attributes', and name the card"
-        raise InputError(sentence(f"{where}{ref} is a manifest, not a dataset card", advice))
+        raise InputError(f"{where}{ref} is a manifest, not a dataset card", advice)
     if path.is_file():
         return path
     if path.suffix in {".yaml", ".yml"} or len(path.parts) > 1:
         beside = [p.name for p in path.parent.glob("*.y*ml")]
-        raise InputError(sentence(f"{where}there is no file {ref}", suggest(path.name, beside)))
+        raise InputError(f"{where}there is no file {ref}", suggest(path.name, beside))
     names = dataset_names()
     see = f"Bundled: {', '.join(names) or 'none'}. For your own pictures give the path of a card"
     raise unknown("dataset", ref, names, where=where.removesuffix(": "), see=see)
@@ -426,7 +422,7 @@ def _with_margin(path: str, margin: float, file: Path) -> str:
     """A region's path that also says how much to cut out around it."""
     if not region(Path(path))[1]:
         told = f"{file}: 'margin' is cut out around a region, and '{path}' is a whole picture"
-        raise InputError(sentence(told, "Name its columns as 'box', or take 'margin' out"))
+        raise InputError(told, "Name its columns as 'box', or take 'margin' out")
     return f"{path}&margin={margin:g}"
 
 
@@ -441,7 +437,7 @@ def _check_columns(manifest: Manifest, card: Card, file: Path, where: str) -> No
         if name in manifest.skipped or (name in manifest.pictures and key != "image_column"):
             held = manifest.skipped.get(name, "pictures")
             told = f"{where} {key}: in {file.name} the column '{name}' holds {held}, not text"
-            raise InputError(sentence(told, "Name another column"))
+            raise InputError(told, "Name another column")
         if name is not None and name not in raw.columns:
             known = [str(c) for c in raw.columns]
             error = unknown("column", name, known, where=f"{where} {key}: in {file.name}")
@@ -454,7 +450,7 @@ def _check_columns(manifest: Manifest, card: Card, file: Path, where: str) -> No
             got = f"{key} is {wanted[key]!r}" if wanted[key] else f"{key} is not set"
             told = f"{where}: {file.name} has a column '{own}', a name kept for the table's own"
             advice = f"Set '{key}: {own}' in the card or rename the column"
-            raise InputError(sentence(f"{told}, and {got}", advice))
+            raise InputError(f"{told}, and {got}", advice)
 
 
 def _nth(position: int) -> str:
@@ -466,7 +462,7 @@ def _keys(column: pd.Series, file: Path, what: str, advice: str = "") -> list[st
     blank = column.isna().to_numpy()
     if blank.any():
         at = _nth(column.index[int(blank.argmax())])
-        raise InputError(sentence(f"{file}: {at} has no {what}", advice or "Fill it in"))
+        raise InputError(f"{file}: {at} has no {what}", advice or "Fill it in")
     return [value if type(value) is str else str(value) for value in column]
 
 
@@ -480,7 +476,7 @@ def _check_unique(ids: list[str], card: Card, places: pd.Index, file: Path) -> N
             rows = f"rows {places[first[image_id]] + 1} and {places[i] + 1} below the header"
             told = f"{rows} are both '{image_id}'"
             advice = f"Take one of them out{other}"
-            raise InputError(sentence(f"{file}: {told}, and an id is given once", advice))
+            raise InputError(f"{file}: {told}, and an id is given once", advice)
 
 
 def _digest(card: Card, table: pd.DataFrame) -> str:

@@ -197,6 +197,3 @@ def _apart() -> str:
 def _alone() -> str:
     """What has to follow a word that names somebody only where it describes nothing else."""
     return rf"(?=$| person\b| (?:{_apart()})\b| \w+ing\b| [^\w\s])"
-
-
-__all__ = ["Accusation", "accusation"]

@@ -192,7 +192,7 @@ class LabelSet(Cited):
                     raise unknown(f"label of '{self.name}' is", member, text, where=where)
                 if found.setdefault(text[member], name) != name:
                     told = f"{where}: '{member}' is in the classes '{found[text[member]]}' and"
-                    raise InputError(sentence(f"{told} '{name}'", "Give each label one class"))
+                    raise InputError(f"{told} '{name}'", "Give each label one class")
         self._require_whole(classes, found, where)
         scored = self.model_copy()
         scored._classes = found
@@ -204,15 +204,15 @@ class LabelSet(Cited):
         if len({*found.values()}) < 2 or empty:
             told = f"no label is of the class '{empty[0]}'" if empty else "one class"
             hint = "Give two classes or more, each with a label"
-            raise InputError(sentence(f"{where}: {told}", hint))
+            raise InputError(f"{where}: {told}", hint)
         if missing:
             told = ", ".join(f"'{text}'" for text in missing)
             hint = "Give each label of the set one class"
-            raise InputError(sentence(f"{where}: no class has {told}", hint))
+            raise InputError(f"{where}: no class has {told}", hint)
         for text, name in found.items():
             if text in {*classes} - {name}:
                 told = f"{where}: the class '{text}' is named like a label of the class '{name}'"
-                raise InputError(sentence(told, "Name it otherwise"))
+                raise InputError(told, "Name it otherwise")
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -297,7 +297,7 @@ class LabelSet(Cited):
         same = normalise(label.text)
         if same in map(normalise, self.texts):
             told = f"{where}: '{label.text}' is already in the label set '{self.name}'"
-            raise InputError(sentence(told.removeprefix(": "), "Leave it out of 'add'"))
+            raise InputError(told.removeprefix(": "), "Leave it out of 'add'")
         changed = {
             "name": f"{self.name} + {label.text}",
             "labels": (*self.labels, label),

@@ -67,10 +67,10 @@ def read_manifests(paths: Sequence[Path], where: str) -> Manifest:
         return found[0]
     if len({path.parent for path in paths}) > 1:
         got = f"{where}: manifest names files of several folders"
-        raise InputError(sentence(got, "Paths of pictures are relative to one folder; use one"))
+        raise InputError(got, "Paths of pictures are relative to one folder; use one")
     if any(PART in part.table for part in found):
         got = f"{where}: a manifest has a column '{PART}', which says what file a row is from"
-        raise InputError(sentence(got, "Rename that column"))
+        raise InputError(got, "Rename that column")
     tables = [part.table.assign(**{PART: p.stem}) for part, p in zip(found, paths, strict=True)]
     joined = pd.concat([table.astype(object) for table in tables], ignore_index=True)
     return Manifest(
@@ -94,11 +94,11 @@ def _read(path: Path, where: str) -> Manifest:
         parts = sum(1 for part in path.rglob("*") if part.name.startswith("part-"))
         got = f"{where}: manifest '{path.name}' is a folder"
         got += f" of {parts} parts, as Spark writes it" if parts else ""
-        raise InputError(sentence(got, "Write its rows into one file, and name that"))
+        raise InputError(got, "Write its rows into one file, and name that")
     if not path.is_file():
         near = suggest(path.name, [p.name for p in path.parent.glob("*.*")])
         advice = "Its path is taken relative to the card"
-        raise InputError(sentence(f"{where}: there is no manifest {path}", near, advice))
+        raise InputError(f"{where}: there is no manifest {path}", near, advice)
     return _checked(path, readers[path.suffix.lower()])
 
 
@@ -118,7 +118,7 @@ def _checked(path: Path, read: Callable[[Path], Manifest]) -> Manifest:
         raise InputError(f"{path}: can't be read: {error.strerror or error}.") from error
     _refuse_twice(path, [*manifest.table.columns, *manifest.skipped])
     if manifest.table.empty:
-        raise InputError(sentence(f"{path}: the manifest is empty", "It needs a row a picture"))
+        raise InputError(f"{path}: the manifest is empty", "It needs a row a picture")
     return manifest
 
 
@@ -144,9 +144,7 @@ def _read_csv(path: Path) -> Manifest:
         told = f"{path}: not a CSV file: {error}"
         if "unexpected end" in str(error):
             told = f"{path}: a quotation mark opens a value and is never closed"
-        raise InputError(
-            sentence(told, 'Write a quotation mark inside a value twice: ""')
-        ) from error
+        raise InputError(told, 'Write a quotation mark inside a value twice: ""') from error
     header, *rows = rows or [[]]
     names = _names(header, rows)
     kept, places = [], []
@@ -157,10 +155,10 @@ def _read_csv(path: Path) -> Manifest:
             places.append(i)
     if count is not None and count != len(kept):
         told = f"{path}: its first line counts {count:,} pictures, and {len(kept):,} rows follow"
-        raise InputError(sentence(told, "Get the whole file, or take that line out"))
+        raise InputError(told, "Get the whole file, or take that line out")
     if len(names) == 1 and "|" in names[0]:
         advice = "Save it with commas"
-        raise InputError(sentence(f"{path}: its columns are not separated by commas", advice))
+        raise InputError(f"{path}: its columns are not separated by commas", advice)
     return Manifest(pd.DataFrame(kept, columns=names, index=places, dtype=object))
 
 
@@ -245,7 +243,7 @@ def _row(row: list[str], names: list[str], where: str, separators: str) -> list[
             "commas": "A comma inside a value needs quotes around the value",
             "semicolons": "A semicolon inside a value needs quotes around the value",
         }.get(separators, "Mend that line")
-        raise InputError(sentence(got, advice))
+        raise InputError(got, advice)
     return [value.strip(BLANKS) or None for value in row[: len(names)]]
 
 

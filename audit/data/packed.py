@@ -27,7 +27,7 @@ from typing import BinaryIO, Final, cast
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.data import archives, video
 
 _REGION: Final = re.compile(r"(.+)#(xywh=[^#/]*)", re.DOTALL)
@@ -62,18 +62,16 @@ def saved_parts(place: Path) -> list[Path]:
         names = [str(part["filename"]) for part in said["_data_files"]]
     except OSError as error:
         told = f"{listed}: can't be read: {error.strerror or error}"
-        raise InputError(
-            sentence(told, "Check its permissions, or save the data set again")
-        ) from error
+        raise InputError(told, "Check its permissions, or save the data set again") from error
     except (ValueError, TypeError, KeyError) as error:
         told = f"{listed}: not what save_to_disk writes: {error}"
-        raise InputError(sentence(told, "Save the data set again")) from error
+        raise InputError(told, "Save the data set again") from error
     if said.get("_indices_data_files"):
         told = f"{place}: its rows are picked by an index of their own"
-        raise InputError(sentence(told, "Save it after flatten_indices()"))
+        raise InputError(told, "Save it after flatten_indices()")
     if bad := next((name for name in names if Path(name).name != name), None):
         told = f"{place}: state.json names a file outside of it: {bad}"
-        raise InputError(sentence(told, "Save the data set again"))
+        raise InputError(told, "Save the data set again")
     return [place / name for name in names]
 
 

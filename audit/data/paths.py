@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path, PureWindowsPath
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.data.images import inside
 from audit.data.packed import container
 
@@ -76,4 +76,4 @@ def require_inside(paths: Sequence[str], root: Path, where: Callable[[int], str]
             fault = "is absolute" if absolute else "leaves the manifest's folder"
             told = f"{where(i)} names the picture '{text}', which {fault}"
             advice = "Give paths relative to that folder and inside it"
-            raise InputError(sentence(told, advice))
+            raise InputError(told, advice)

@@ -42,6 +42,3 @@ def bundled_tags() -> dict[str, Tag]:
     """The common vocabulary of tags, from ``label_sets/tags.yaml``."""
     path = shipped("label_sets") / "tags.yaml"
     return {name: validate(Tag, tag, f"{path} {name}") for name, tag in load_yaml(path).items()}
-
-
-__all__ = ["FROZEN", "Tag", "Text", "bundled_tags"]

@@ -46,7 +46,7 @@ def require_av() -> None:
     try:
         import av
     except ImportError as error:
-        raise InputError(sentence(_MISSING, "pip install 'clip-audit[video]'")) from error
+        raise InputError(_MISSING, "pip install 'clip-audit[video]'") from error
     av.logging.set_level(av.logging.PANIC)
 
 

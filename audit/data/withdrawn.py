@@ -85,7 +85,7 @@ def list_beside(folder: Path, named: str | None) -> Path | None:
     if not path.is_file():
         told = f"there is no list of withdrawn consent {path}"
         advice = "A relative path begins at the data card, or at the data set's root"
-        raise InputError(sentence(told, advice))
+        raise InputError(told, advice)
     return path
 
 
@@ -98,7 +98,7 @@ def read(path: Path) -> tuple[str, ...]:
     try:
         lines = path.read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
-        raise InputError(sentence(f"{path}: is not UTF-8", "Save it as UTF-8 text")) from error
+        raise InputError(f"{path}: is not UTF-8", "Save it as UTF-8 text") from error
     except OSError as error:
         raise InputError(f"{path}: can't be read: {error.strerror or error}.") from error
     entries = (line.strip() for line in lines)
@@ -135,7 +135,7 @@ def found_in(table: pd.DataFrame, file: Path) -> Withdrawn:
             several.append(entry)
     if len(places) == len(table):
         told = f"{file}: names every picture of the data set, so nobody is left to ask about"
-        raise InputError(sentence(told, "Use another data set"))
+        raise InputError(told, "Use another data set")
     gone = table.iloc[sorted(places)]
     return Withdrawn(
         file, entries, (*gone["image_id"],), (*gone["cluster_id"],), (*unmatched,), (*several,)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import yaml
 from yaml.nodes import MappingNode, Node, SequenceNode
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.rows import Fields, Row
 from audit.data.yamlfile import Loc, parse_yaml
 
@@ -40,7 +40,7 @@ def with_key(text: str, at: Loc, value: object) -> str:
         if made is not None and _says(made, wanted) and _comments_stay(text, made, at):
             return made
     told = f"'{'.'.join(map(str, at))}' can't be set without touching the lines around it"
-    raise InputError(sentence(told, "Edit the file as text, with one key a line"))
+    raise InputError(told, "Edit the file as text, with one key a line")
 
 
 def comments(text: str) -> list[str]:

@@ -94,7 +94,7 @@ def parse_yaml(text: str, where: str) -> Document:
     except yaml.YAMLError as error:
         raise InputError(sentence(f"{where}: not YAML: {_one_line(error)}")) from error
     except ValueError as error:  # a date or number that looks like one and is none
-        raise InputError(sentence(f"{where}: {_one_line(error)}", "Put it in quotes")) from error
+        raise InputError(f"{where}: {_one_line(error)}", "Put it in quotes") from error
     if found is None:
         raise InputError(f"{where}: not a mapping; it should be lines of 'key: value'.")
     content, lines = found

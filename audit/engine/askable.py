@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.engine.suite import Suite
 from audit.models import self_check
 from audit.models.encoder import GIVES, Encoder, Gives, Located, Recorded
@@ -71,16 +71,16 @@ def require_possible(suite: Suite, encoder: Encoder) -> None:
         advice = "Take the probe out, or name another model"
         if GIVES.index(probe.needed) > GIVES.index(gives):
             told = f"{told} needs {_GIVEN[probe.needed]}, and '{suite.model}' gives {_GIVEN[gives]}"
-            raise InputError(sentence(f"{told} only", advice))
+            raise InputError(f"{told} only", advice)
         if probe.bounded and not encoder.card.scoring.known:
             told = f"{told} needs scores from 0 to 1, and those of '{suite.model}' are on another "
             step = "Say which in its description: 'scores: percent' or 'scores: logit'"
-            raise InputError(sentence(f"{told}scale", f"{step} (docs/records.md)"))
+            raise InputError(f"{told}scale", f"{step} (docs/records.md)")
         if recorded and probe.alterations():
             told = f"{told} alters pictures, and of '{suite.model}' there are records only"
             if isinstance(probe, InPoorFootage) and probe.corruptions:
                 advice = "Take 'corruptions' out of the probe, or name another model"
-            raise InputError(sentence(told, advice))
+            raise InputError(told, advice)
         if isinstance(encoder, Recorded):
             texts = list(dict.fromkeys(probe.asked_texts(suite.pictures, suite.seed)))
             try:
@@ -100,7 +100,7 @@ def _no_pictures(suite: Suite) -> InputError:
         f"card), and '{suite.model}' has to look at them"
     )
     advice = "Name recorded answers as the model (docs/records.md), or give the pictures"
-    return InputError(sentence(told, advice))
+    return InputError(told, advice)
 
 
 def _require_records(suite: Suite, encoder: Recorded) -> None:
@@ -118,7 +118,7 @@ def _require_records(suite: Suite, encoder: Recorded) -> None:
             f"more than the {suite.max_quarantined:.0%} that the suite allows"
         )
         advice = "Add them, or raise 'max_quarantined' in the suite"
-        raise InputError(sentence(told, f"The first is {first}: {missing[first]}", advice))
+        raise InputError(told, f"The first is {first}: {missing[first]}", advice)
 
 
 def _require_sendable(suite: Suite, address: str) -> None:
@@ -132,7 +132,7 @@ def _require_sendable(suite: Suite, address: str) -> None:
     if address not in suite.acknowledge:
         told = f"'{suite.model}': pictures of people would leave this machine for {address}"
         add = f"If that is meant and allowed, add '{address}' to 'acknowledge' in the suite"
-        raise InputError(sentence(told, add))
+        raise InputError(told, add)
     if refusal := suite.pictures.refuse_sending(address):
         raise InputError(refusal)
 

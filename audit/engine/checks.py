@@ -28,12 +28,10 @@ def require_subjects(suite: Suite) -> None:
     subjects = suite.pictures.table["cluster_id"]
     if subjects.nunique() == 1:
         raise InputError(
-            sentence(
-                f"suite '{suite.name}': all {len(subjects)} pictures of the data set "
-                f"'{suite.pictures.name}' are of one subject, '{subjects.iloc[0]}', so no "
-                "uncertainty can be given",
-                "Add subjects, or mend 'cluster_column' in the data card",
-            )
+            f"suite '{suite.name}': all {len(subjects)} pictures of the data set "
+            f"'{suite.pictures.name}' are of one subject, '{subjects.iloc[0]}', so no "
+            "uncertainty can be given",
+            "Add subjects, or mend 'cluster_column' in the data card",
         )
 
 
@@ -102,11 +100,9 @@ def _require_gated(suite: Suite) -> None:
             raise unknown(what, gate.family, families, where=f"{where}.family")
         if suite.primary and not ({gate.family} & measured or _claimed(suite, gate)):
             raise InputError(
-                sentence(
-                    f"{where}: '{gate}' covers no primary question, and what is exploratory "
-                    "opens no gate",
-                    "Add the question under 'primary:', or leave the gate out",
-                )
+                f"{where}: '{gate}' covers no primary question, and what is exploratory "
+                "opens no gate",
+                "Add the question under 'primary:', or leave the gate out",
             )
 
 
@@ -154,11 +150,9 @@ def _require_care(suite: Suite) -> None:
         for name in probe.sensitive():
             if {name, _own_name(probe, name)}.isdisjoint(suite.acknowledge):
                 raise InputError(
-                    sentence(
-                        f"suite '{suite.name}': '{name}' casts suspicion, identifies people or "
-                        f"asks what the law protects{probe.accused(name)}",
-                        f"If you mean to ask it, write '{_acknowledging_all(suite)}' in the suite",
-                    )
+                    f"suite '{suite.name}': '{name}' casts suspicion, identifies people or "
+                    f"asks what the law protects{probe.accused(name)}",
+                    f"If you mean to ask it, write '{_acknowledging_all(suite)}' in the suite",
                 )
             refusal = suite.pictures.refuse_suspicion()
             if refusal:

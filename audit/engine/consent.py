@@ -47,7 +47,7 @@ def require_same_pictures(run: Run, dataset: Dataset) -> None:
     if dataset.digest != run.manifest.get("dataset_digest"):
         told = f"{run.name}: the data set '{dataset.name}' has changed since this run"
         advice = "Run the suite again; what was encoded is kept, so that is quick"
-        raise InputError(sentence(told, advice))
+        raise InputError(told, advice)
 
 
 def _used(run: Run, entries: Sequence[str]) -> str:

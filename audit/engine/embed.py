@@ -13,7 +13,7 @@ from typing import Protocol
 
 import pandas as pd
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.names import file_names
 from audit.engine.askable import require_possible, require_readable, require_sound
 from audit.engine.suite import Suite
@@ -73,7 +73,7 @@ def ready_to_embed(
     encoder, _, _ = ready(suite, store, load_encoder, progress)
     if isinstance(encoder, Recorded):
         told = f"model '{encoder.card.ref}': its answers are recorded, so there is nothing to embed"
-        raise InputError(sentence(told, "Use 'clip-audit run'"))
+        raise InputError(told, "Use 'clip-audit run'")
     return encoder
 
 
@@ -208,13 +208,11 @@ def _too_many(
     listed = out / f"{file_names([suite.name])[suite.name]}-{quarantine.LIST}"
     list_quarantined(listed, suite, quarantined)
     return InputError(
-        sentence(
-            f"data set '{dataset.name}': {len(quarantined)} of {len(dataset.table)} pictures "
-            f"can't be read{allowed if some_left else ', so there is nothing to ask'}",
-            f"The first is {first.image_id}: {first.reason}",
-            f"All are in {listed}",
-            "Mend the files, or raise 'max_quarantined' in the suite" if some_left else "",
-        )
+        f"data set '{dataset.name}': {len(quarantined)} of {len(dataset.table)} pictures "
+        f"can't be read{allowed if some_left else ', so there is nothing to ask'}",
+        f"The first is {first.image_id}: {first.reason}",
+        f"All are in {listed}",
+        "Mend the files, or raise 'max_quarantined' in the suite" if some_left else "",
     )
 
 

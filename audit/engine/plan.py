@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.files import unwritable, write_json
 from audit.core.names import slug
 from audit.core.rundir import Run, runs_in
@@ -133,14 +133,12 @@ def _read(path: Path, suite: Suite) -> Plan:
         plan = Plan.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
         raise InputError(
-            sentence(f"{path} can't be read as a sealed plan", "Restore it from version control")
+            f"{path} can't be read as a sealed plan", "Restore it from version control"
         ) from error
     if plan.digest != suite.plan_digest:
         raise InputError(
-            sentence(
-                f"{path} seals another plan ({plan.digest[:_SHORT]}), whatever its name says",
-                "Restore it from version control",
-            )
+            f"{path} seals another plan ({plan.digest[:_SHORT]}), whatever its name says",
+            "Restore it from version control",
         )
     return plan
 

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.files import write_json, write_text
 from audit.core.rows import Fields, Row
 from audit.core.rundir import PRIVATE, SCHEMA, TABLES, Build, Run, building, open_run
@@ -119,7 +119,7 @@ def _others(suite: Suite, encoder: Encoder, store: Store, paths: Sequence[Path])
     name = suite.pictures.name
     found, lost = store.images(encoder, [(str(p), p.resolve()) for p in paths], dataset=name)
     for one in lost:
-        raise InputError(sentence(f"{one.path}: {one.reason}", "Name a picture that can be read"))
+        raise InputError(f"{one.path}: {one.reason}", "Name a picture that can be read")
     return found
 
 

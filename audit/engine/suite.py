@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_validator, model_validator
 
 from audit.core.earlier import as_sealed
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.registry import suggest, unknown
 from audit.core.resources import suites
 from audit.core.rows import Fields, Row, Values, having
@@ -112,10 +112,8 @@ class Suite(BaseModel):
         twice = next((t for t in tasks if tasks.count(t) > 1), None)
         if twice:
             raise InputError(
-                sentence(
-                    f"suite '{self.name}': the task '{twice}' is asked twice",
-                    "Give one of the two probes a 'name' of its own, which is then its task",
-                )
+                f"suite '{self.name}': the task '{twice}' is asked twice",
+                "Give one of the two probes a 'name' of its own, which is then its task",
             )
         return probes
 
@@ -159,29 +157,25 @@ class Suite(BaseModel):
         listed = [a.name for a in self.attributes]
         if twice := next((name for name in listed if listed.count(name) > 1), None):
             told = f"suite '{self.name}': the attribute '{twice}' is listed twice"
-            raise InputError(sentence(told, "Keep one; other bins are another suite's"))
+            raise InputError(told, "Keep one; other bins are another suite's")
         for name, edges in bins.items():
             self.pictures.groups(name, edges)  # a misspelt column is the first thing to say
         for names in self.intersections:
             for name in names:
                 if name not in bins:
                     raise InputError(
-                        sentence(
-                            f"suite '{self.name}': intersections: '{name}' is not among the "
-                            f"suite's attributes",
-                            suggest(name, bins),
-                            "Add it to 'attributes' first",
-                        )
+                        f"suite '{self.name}': intersections: '{name}' is not among the "
+                        f"suite's attributes",
+                        suggest(name, bins),
+                        "Add it to 'attributes' first",
                     )
         groups = grouped(self.pictures, bins, self.intersections)
         for name, values in groups.items():
             present = [str(g) for g in values.dropna().unique()]
             if len(present) < 2:
                 raise InputError(
-                    sentence(
-                        f"suite '{self.name}': attribute '{name}' has {_count(present)}",
-                        "A disparity needs two groups; choose another attribute or other bins",
-                    )
+                    f"suite '{self.name}': attribute '{name}' has {_count(present)}",
+                    "A disparity needs two groups; choose another attribute or other bins",
                 )
         return groups
 

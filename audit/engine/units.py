@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 
-from audit.core.errors import AuditError, InputError, sentence
+from audit.core.errors import AuditError, InputError
 from audit.engine.embed import (
     Progress,
     embed,
@@ -54,7 +54,7 @@ class EmbedUnit:
             told = "it is of another plan than this worker's: the manifest, the model, its device "
             told += "in reduced precision, or a library is another one here than where it began"
             advice = "Give all machines the same, and a store that all of them see"
-            raise InputError(sentence(told, advice))
+            raise InputError(told, advice)
         embed_unit(suite, store, encoder, ledger, unit)
 
     @cached_property
@@ -120,4 +120,4 @@ def _require_all(ledger: Ledger, suite: Suite, counted: int) -> None:
     if missing or counted != wanted:
         told = f"data set '{suite.pictures.name}': {counted:,} of {wanted:,} pictures are accounted"
         lost = f" for, and of {len(ledger.plan.units):,} units {len(missing):,} are not done"
-        raise AuditError(sentence(told + lost, "Give the command again: what is done is kept"))
+        raise AuditError(told + lost, "Give the command again: what is done is kept")

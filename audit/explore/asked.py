@@ -10,7 +10,7 @@ from typing import Final
 
 import yaml
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.rows import Fields, Row
 from audit.core.rundir import Run
 from audit.data.guard import accusation
@@ -67,10 +67,8 @@ class SavedTask:
         probe = next((p for p in suite.asked if p.task == task), None)
         if not isinstance(probe, Classification):
             raise InputError(
-                sentence(
-                    f"{run.name}: '{task}' is no choice among labels",
-                    f"The lab can take up: {', '.join(can_be_asked(run)) or 'nothing here'}",
-                )
+                f"{run.name}: '{task}' is no choice among labels",
+                f"The lab can take up: {', '.join(can_be_asked(run)) or 'nothing here'}",
             )
         return cls(suite, probe, saved_model(run, suite, load))
 

@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.registry import unknown
 from audit.core.resources import bundled, bundled_names, suites
 from audit.data.corruptions import CORRUPTIONS, SEVERITIES, describe
@@ -233,7 +233,7 @@ def difference(one: str, other: str) -> list[str]:
     old, new = (_word_list(ref, labels) for ref in (one, other))
     if type(old) is not type(new):
         told = f"'{one}' and '{other}' are not of one kind: one has labels, the other templates"
-        raise InputError(sentence(told, "Compare two label sets or two template sets"))
+        raise InputError(told, "Compare two label sets or two template sets")
     lines = [
         f"{name}: {getattr(old, name)} -> {getattr(new, name)}"
         for name in ("name", "version", "purpose", "source", "licence", "complete", "notes")

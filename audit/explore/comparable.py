@@ -41,11 +41,9 @@ def shared_tasks(
             return both
         told = [f"{r.name} asks {', '.join(choices_of(r)) or 'none'}" for r in (run_a, run_b)]
         raise InputError(
-            sentence(
-                f"the two runs share no task in which labels are chosen: {'; '.join(told)}",
-                *(remark.rstrip(".") for remark in about_others(run_a, run_b)),
-                "Name one of each with --task and --other-task",
-            )
+            f"the two runs share no task in which labels are chosen: {'; '.join(told)}",
+            *(remark.rstrip(".") for remark in about_others(run_a, run_b)),
+            "Name one of each with --task and --other-task",
         )
     first, second = str(task or other_task), str(other_task or task)
     for name, asked, run in ((first, asked_a, run_a), (second, asked_b, run_b)):
@@ -79,20 +77,16 @@ def shared_pictures(run_a: Run, run_b: Run) -> pd.DataFrame:
     lacking = not _same_data(run_a, run_b) and not len(a) == len(b) == len(ids)
     if lacking or not len(ids):
         raise InputError(
-            sentence(
-                f"{where} are not about the same pictures: {len(ids)} of the first's {len(a)} and "
-                f"of the second's {len(b)} have the same id",
-                "Run one suite on the other's data set",
-            )
+            f"{where} are not about the same pictures: {len(ids)} of the first's {len(a)} and "
+            f"of the second's {len(b)} have the same id",
+            "Run one suite on the other's data set",
         )
     attributes = [str(column) for column in a if column in b and column != "cluster_id"]
     if not attributes:
         told = [", ".join(map(str, t.columns.drop("cluster_id"))) or "nothing" for t in (a, b)]
         raise InputError(
-            sentence(
-                f"{where} group by no attribute in common: by {told[0]} and by {told[1]}",
-                "Add one to a suite's 'attributes' and run it again",
-            )
+            f"{where} group by no attribute in common: by {told[0]} and by {told[1]}",
+            "Add one to a suite's 'attributes' and run it again",
         )
     _require_alike(a.loc[ids], b.loc[ids], attributes, where)
     return a.loc[ids, ["cluster_id", *attributes]]
@@ -109,12 +103,10 @@ def _require_alike(a: pd.DataFrame, b: pd.DataFrame, attributes: Iterable[str], 
         what = "subjects" if subjects else f"groups of '{column}'"
         same = "'cluster_column'" if subjects else "values and bins"
         raise InputError(
-            sentence(
-                f"{where} have other {what}: picture '{a.index[first]}' is of '{one.iloc[first]}' "
-                f"in the first and of '{other.iloc[first]}' in the second, and {differs.size} of "
-                f"{len(a)} differ",
-                f"Give both suites the same {same} and run them again",
-            )
+            f"{where} have other {what}: picture '{a.index[first]}' is of '{one.iloc[first]}' "
+            f"in the first and of '{other.iloc[first]}' in the second, and {differs.size} of "
+            f"{len(a)} differ",
+            f"Give both suites the same {same} and run them again",
         )
 
 

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from audit.core.arrays import Flags, Floats, Integers
 from audit.core.csvfile import csv_text
 from audit.core.digits import bounds, percent
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.files import unwritable, write_text
 from audit.core.integrity import unedited
 from audit.core.registry import unknown
@@ -167,7 +167,7 @@ def require_format(path: Path) -> None:
     """
     if path.suffix.lower() not in _FORMATS:
         got = f"--out {path}: no format is known by the ending '{path.suffix}'"
-        raise InputError(sentence(got, f"End the name in {', '.join(_FORMATS)}"))
+        raise InputError(got, f"End the name in {', '.join(_FORMATS)}")
 
 
 _FORMATS: Final[Mapping[str, Callable[[pd.DataFrame, Path], None]]] = {

@@ -457,7 +457,7 @@ def _require_sealed(run: Run, name: str) -> None:
     file, sealed = run.path / name, run.manifest.get("files", {}).get(name)
     if file.is_file() and digest_of(file) != sealed:
         told = f"{run.name}: {name} was changed since the run was sealed"
-        raise InputError(sentence(told, "Restore it from a copy, or run the suite again"))
+        raise InputError(told, "Restore it from a copy, or run the suite again")
 
 
 # ---- small parts -------------------------------------------------------------------------------
@@ -471,13 +471,13 @@ def _together(table: pd.DataFrame) -> str:
 
 def _not_asked(text: str, near: str | None = None) -> InputError:
     told = f"'{text}' is no picture that this run asked about"
-    return InputError(sentence(told, near, "Only those are shown"))
+    return InputError(told, near, "Only those are shown")
 
 
 def _gone(name: str, reason: str) -> InputError:
     """A picture that can't be shown; where its file lies is not told."""
     told = f"{name}: its file is {reason}, so it can't be shown"
-    return InputError(sentence(told, "Put it back where the data set's manifest has it"))
+    return InputError(told, "Put it back where the data set's manifest has it")
 
 
 __all__ = [

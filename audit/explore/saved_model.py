@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 from PIL.Image import Image
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.rundir import Run
 from audit.engine.suite import Suite
 from audit.models.encoder import Encoder, EncoderCard, Rows, card_of
@@ -52,11 +52,9 @@ def _loaded(card: EncoderCard, load: Load) -> Encoder:
     encoder = load()
     if encoder.card.fingerprint != card.fingerprint:
         raise InputError(
-            sentence(
-                f"the model '{card.ref}', or a library it rests on, is no longer the one "
-                "that this run asked, so that new prompts don't fit the stored pictures",
-                "Run the suite again",
-            )
+            f"the model '{card.ref}', or a library it rests on, is no longer the one "
+            "that this run asked, so that new prompts don't fit the stored pictures",
+            "Run the suite again",
         )
     return encoder
 
@@ -73,10 +71,8 @@ class TextsOnly:
         """No picture at all is fine; any other is no longer stored."""
         if images:
             raise InputError(
-                sentence(
-                    "the embedding store no longer holds all pictures of this run",
-                    "Run its suite again with this cache folder",
-                )
+                "the embedding store no longer holds all pictures of this run",
+                "Run its suite again with this cache folder",
             )
         return np.empty((0, self.card.dim), np.float32)
 
@@ -112,9 +108,7 @@ class _Silent:
     def _nothing(self, what: str, asked: Sequence[object]) -> Rows:
         if asked:
             raise InputError(
-                sentence(
-                    f"the embedding store does not hold this {what} of the run",
-                    "Open the dashboard with the run's own --cache, or run its suite again",
-                )
+                f"the embedding store does not hold this {what} of the run",
+                "Open the dashboard with the run's own --cache, or run its suite again",
             )
         return np.empty((0, self.card.dim), np.float32)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, get_args
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.registry import unknown
 from audit.core.resources import bundled
 from audit.data.card import AttributeCard
@@ -36,7 +36,7 @@ def starter(source: str | None = None, root: Path | None = None, legal_basis: st
     """
     if source is None and (root or legal_basis):
         told = "a folder and a legal basis are those of a data set, and none is named"
-        raise InputError(sentence(told, "Name it with '--from'", SOURCES.see))
+        raise InputError(told, "Name it with '--from'", SOURCES.see)
     if source is None:
         return _bundled("starter").read_text(encoding="utf-8")
     if source not in SOURCES:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.rows import Fields, Row, having
 from audit.core.rundir import Run
 from audit.core.tables import EVERYONE
@@ -58,9 +58,7 @@ class Worded:
 
     def _counted(self, row: Fields) -> Counts:
         if row["wording"] not in self.answers.names:
-            raise InputError(
-                sentence(f"'{row['wording']}' is no wording of this run", "Run its suite again")
-            )
+            raise InputError(f"'{row['wording']}' is no wording of this run", "Run its suite again")
         at = [self.answers.names.index(row["wording"])]
         asked_of: Row = {n: str(row[n]) for n in ("metric", "label", "attribute", "group", "other")}
         gap = Gap(**asked_of, margin=float(row["margin"]))
@@ -79,11 +77,9 @@ class Worded:
         n = having(found, attribute=row["attribute"]).set_index("group")["n"]
         if (n.get(row["group"]), n.get(row["other"])) != (row["n"], row["n_other"]):
             raise InputError(
-                sentence(
-                    "some pictures of this run can no longer be read, so its groups can't be "
-                    "counted again",
-                    "Restore them, or run the suite again",
-                )
+                "some pictures of this run can no longer be read, so its groups can't be "
+                "counted again",
+                "Restore them, or run the suite again",
             )
 
 
@@ -104,10 +100,8 @@ def open_wordings(run: Run, task: str, store: Store) -> Worded:
     """
     if run.public:
         raise InputError(
-            sentence(
-                "a public copy is shown as it was published, so nothing is counted again from it",
-                "Open the run that it was made of",
-            )
+            "a public copy is shown as it was published, so nothing is counted again from it",
+            "Open the run that it was made of",
         )
     asked = SavedTask.of(run, task, _no_model)
     suite, probe = asked.suite, asked.probe
@@ -128,10 +122,8 @@ def open_wordings(run: Run, task: str, store: Store) -> Worded:
 
 def _no_model() -> Encoder:
     raise InputError(
-        sentence(
-            "the embedding store does not hold all prompts of this run",
-            "Open the dashboard with the run's own --cache, or run its suite again",
-        )
+        "the embedding store does not hold all prompts of this run",
+        "Open the dashboard with the run's own --cache, or run its suite again",
     )
 
 

@@ -16,7 +16,7 @@ import pandas as pd
 
 from audit.core.arrays import Flags, Integers
 from audit.core.digits import bounds, percent
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.rows import Fields, Row
 from audit.core.tables import (
     ENSEMBLE,
@@ -183,12 +183,12 @@ def checked(values: Sequence[float]) -> tuple[float, ...]:
     """
     found = tuple(sorted({float(value) for value in values}))
     if not found:
-        raise InputError(sentence("abstention: no threshold", "Give one or more, such as 0.9"))
+        raise InputError("abstention: no threshold", "Give one or more, such as 0.9")
     for value in found:
         if not 0 < value < 1:
             hint = f"Did you mean {value / 100:g}?" if 1 < value < 100 else None
             allowed = "A threshold is a probability between 0 and 1, both left out"
-            raise InputError(sentence(f"abstention: the threshold {value:g}", allowed, hint))
+            raise InputError(f"abstention: the threshold {value:g}", allowed, hint)
     return found
 
 
@@ -196,7 +196,7 @@ def _one_task(choices: pd.DataFrame) -> tuple[str, str]:
     tasks = choices[["probe", "task"]].drop_duplicates()
     if len(tasks) > 1:
         got = f"choices of {len(tasks)} tasks: {', '.join(tasks['task'].astype(str))}"
-        raise InputError(sentence(got, "Give those of one task at a time"))
+        raise InputError(got, "Give those of one task at a time")
     return str(tasks["probe"].iloc[0]), str(tasks["task"].iloc[0])
 
 

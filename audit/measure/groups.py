@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from audit.core.arrays import Flags, Integers
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.rows import Values
 from audit.core.tables import EVERYONE, REST, UNKNOWN
 from audit.data.dataset import Bins, Dataset
@@ -389,14 +389,14 @@ def _refuse_taken(orders: Mapping[str, Sequence[str]]) -> None:
     for attribute, groups in orders.items():
         for name in {EVERYONE, REST}.intersection(groups):
             told = f"'{attribute}' has a group called '{name}', which in tables means all others"
-            raise InputError(sentence(told, "Rename it in the manifest and the card"))
+            raise InputError(told, "Rename it in the manifest and the card")
 
 
 def _refuse_joined(what: str, names: Iterable[str]) -> None:
     for name in names:
         if name != "x" and " x " in f" {name} ":
             told = f"the {what} '{name}' holds ' x ', which joins the names of an intersection"
-            raise InputError(sentence(told, "Rename it in the manifest and the card"))
+            raise InputError(told, "Rename it in the manifest and the card")
 
 
 def named(values: Values) -> pd.Series[str]:

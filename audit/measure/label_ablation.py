@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from audit.core.arrays import Flags, Floats, Integers
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.rows import Array
 from audit.core.schema import Columns
 from audit.core.tables import ADD, DROP, EFFECTS, EVERYONE, INCONCLUSIVE, NOT_ASKED, RATE, SWAP
@@ -400,7 +400,7 @@ def _rows_of(additions: Mapping[Label, Vectors], numbers: int) -> Floats:
     for label, row in additions.items():
         if np.shape(row) != (numbers,):
             got = f"addition '{label.text}': a class embedding of shape {np.shape(row)}"
-            raise InputError(sentence(got, f"The pictures' have {numbers} numbers"))
+            raise InputError(got, f"The pictures' have {numbers} numbers")
     return np.array([*additions.values()], dtype=np.float64).reshape(len(additions), numbers)
 
 
@@ -427,14 +427,14 @@ def check_fit(
     n, k = len(groups.rows), len(labels.labels)
     if len(vectors) != n:
         got = f"vectors of {len(vectors)} pictures, groups of {n}"
-        raise InputError(sentence(got, "Give one row a picture to both, in one order"))
+        raise InputError(got, "Give one row a picture to both, in one order")
     if classes.shape != (k, vectors.shape[1]):
         got = f"class embeddings of shape {classes.shape}"
-        raise InputError(sentence(got, f"'{labels.name}' needs ({k}, {vectors.shape[1]})"))
+        raise InputError(got, f"'{labels.name}' needs ({k}, {vectors.shape[1]})")
     if truth is None:
         return
     if len(truth) != n:
-        raise InputError(sentence(f"truth of {len(truth)} pictures", f"There are {n}"))
+        raise InputError(f"truth of {len(truth)} pictures", f"There are {n}")
     if n and not (truth.min() >= -1 and truth.max() < k):
         got = f"truth: values from {truth.min()} to {truth.max()}"
-        raise InputError(sentence(got, f"They must be from -1 (unknown) to {k - 1}"))
+        raise InputError(got, f"They must be from -1 (unknown) to {k - 1}")

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.rows import Array
 from audit.core.tables import (
     CALIBRATION,
@@ -187,7 +187,7 @@ def _known(choices: pd.DataFrame, groups: Groups) -> _Known | None:
     tasks = choices[["probe", "task"]].drop_duplicates()
     if len(tasks) > 1:
         got = f"choices of {len(tasks)} tasks: {', '.join(tasks['task'].astype(str))}"
-        raise InputError(sentence(got, "Give those of one task at a time"))
+        raise InputError(got, "Give those of one task at a time")
     rows = choices[(choices["condition"] == ENSEMBLE) & choices["truth"].notna()]
     if rows.empty:
         return None

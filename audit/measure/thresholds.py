@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import sparse, special
 
 from audit.core.arrays import Flags, Floats, Integers
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.rows import Fields, Row
 from audit.core.schema import Columns
 from audit.core.tables import NOT_JUDGED, OK, RATE, THRESHOLDS, WORST, require_finite
@@ -123,14 +123,14 @@ def in_order(values: Sequence[float], what: str) -> tuple[float, ...]:
     """
     found = tuple(sorted({float(value) for value in values}))
     if what == "thresholds" and not found:
-        raise InputError(sentence("thresholds: none given", "Give one or more, such as 0.005"))
+        raise InputError("thresholds: none given", "Give one or more, such as 0.005")
     for value in found:
         if not 0 < value < 1:
             allowed = "A threshold is a probability between 0 and 1, both left out"
             hint = (
                 f"Did you mean {value / 100:g}, which is {value:g} %?" if 1 <= value < 100 else ""
             )
-            raise InputError(sentence(f"{what}: got {value:g}", allowed, hint))
+            raise InputError(f"{what}: got {value:g}", allowed, hint)
     return found
 
 

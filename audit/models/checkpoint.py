@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.rows import Fields
 from audit.models.config import read_config
 from audit.models.encoder import Preparation, digest_of, file_digest, require_logit_scale
@@ -167,7 +167,7 @@ def check_token_files(folder: Path, ref: str) -> None:
         said = read_json(folder / name, ref)
         if said.get("auto_map"):
             got = f"{ref}: {name} has auto_map: it wants to run code of its own, which is never run"
-            raise InputError(sentence(got, "Give a checkpoint with a tokenizer of transformers'"))
+            raise InputError(got, "Give a checkpoint with a tokenizer of transformers'")
         model = said.get("model")
         _require_one_way(said, model, f"{ref}: {name}")
         vocabulary = model.get("vocab") if isinstance(model, dict) else None
@@ -181,7 +181,7 @@ def _require_one_way(said: Fields, model: object, where: str) -> None:
     for key, value in (("sp_model_kwargs", options), ("model.dropout", dropout)):
         if value:
             got = f"{where} has {key} {value!r:.60}, which may split a text otherwise each time"
-            raise InputError(sentence(got, "Take it out of the file"))
+            raise InputError(got, "Take it out of the file")
 
 
 def _require_ids(vocabulary: object, where: str) -> None:
@@ -192,7 +192,7 @@ def _require_ids(vocabulary: object, where: str) -> None:
     if wrong is not None or len(set(ids)) < len(ids):
         got = "two tokens have one id" if wrong is None else f"a token has the id {wrong!r:.60}"
         allowed = "Each token needs a whole number from 0 on of its own"
-        raise InputError(sentence(f"{where}: {got}", allowed, "Download the checkpoint again"))
+        raise InputError(f"{where}: {got}", allowed, "Download the checkpoint again")
 
 
 def unusual(scale: float) -> str | None:

@@ -69,7 +69,7 @@ def _refuse_openais(folder: Path, ref: str) -> None:
     said = json.dumps(described_by({name: each.shape for name, each in tensors.items()}))
     told = f"{ref}: no {FILE} there; its weights, in OpenAI's layout, don't tell the activation"
     advice = f"Save this as {folder / FILE} for a model of OpenAI's, with gelu in place of"
-    raise InputError(sentence(told, f"{advice} quick_gelu if it was trained so: {said}"))
+    raise InputError(told, f"{advice} quick_gelu if it was trained so: {said}")
 
 
 def _tower(raw: Fields, key: str, kind: type[Dual]) -> Any:
@@ -86,11 +86,7 @@ def _other_kind(raw: Fields, ref: str) -> InputError:
     joined = any(key in raw for key in _TOWERS)
     if not joined and "vocab_size" not in raw and {"num_channels", "patch_size"} & raw.keys():
         lacking = f"{ref}: it has no text tower: {named}, which embeds pictures only, and every"
-        return InputError(sentence(f"{lacking} question here is asked in words", give))
+        return InputError(f"{lacking} question here is asked in words", give)
     if not joined and "vocab_size" in raw:
-        return InputError(
-            sentence(f"{ref}: it has no picture tower: {named}, which reads texts only", give)
-        )
-    return InputError(
-        sentence(f"{ref}: not a CLIP or another model of two towers read here: {named}", give)
-    )
+        return InputError(f"{ref}: it has no picture tower: {named}, which reads texts only", give)
+    return InputError(f"{ref}: not a CLIP or another model of two towers read here: {named}", give)

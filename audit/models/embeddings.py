@@ -15,7 +15,7 @@ import numpy as np
 from pydantic import Field
 
 from audit.core.arrays import Floats
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.rows import Row
 from audit.data.yamlfile import validate
 from audit.models.encoder import (
@@ -112,7 +112,7 @@ def _require_texts(texts: Vectors) -> None:
     bad = ~(np.isfinite(lengths) & (lengths > 0))
     if bad.any():
         told = f"{texts.place}: the embedding of '{texts.names[int(bad.argmax())]}' is not finite, "
-        raise InputError(sentence(f"{told}or zero", f"Mend {int(bad.sum())} such rows"))
+        raise InputError(f"{told}or zero", f"Mend {int(bad.sum())} such rows")
 
 
 def load(name: str, device: str, precision: str, cache: Path | None) -> RecordedEmbeddings:
@@ -192,7 +192,7 @@ def _texts(said: Embeddings, folder: Path) -> Vectors | str:
     recorded = said.texts is not None or (said.text_tower is None and has_texts(own))
     if said.texts is not None and said.text_tower is not None:
         told = f"{own}: 'texts' and 'text_tower' are both given, and may disagree"
-        raise InputError(sentence(told, "Keep one"))
+        raise InputError(told, "Keep one")
     if recorded:
         return read_texts(own, said.text_column, said.vector_column if said.texts else None)
     if said.text_tower is None:
@@ -201,7 +201,7 @@ def _texts(said: Embeddings, folder: Path) -> Vectors | str:
             "Write a YAML file with 'images' and either 'texts' (a table of texts with their "
             "embeddings) or 'text_tower' (the model that made these embeddings)"
         )
-        raise InputError(sentence(told, advice))
+        raise InputError(told, advice)
     from audit.models.families import within
 
     beside = within(said.text_tower, lambda at: str(folder / at) if (folder / at).exists() else at)
@@ -224,16 +224,16 @@ def _card(
     tower = None if isinstance(texts, Vectors) else texts
     if tower is not None and tower.gives != "embeddings":
         told = f"{images.place}: the text tower '{tower.ref}' gives no embeddings"
-        raise InputError(sentence(told, "Name the model that made these embeddings"))
+        raise InputError(told, "Name the model that made these embeddings")
     width, of_texts = images.rows.shape[1], tower.dim if tower else texts.rows.shape[1]  # type: ignore[union-attr]
     if width != of_texts:
         told = f"{images.place}: pictures have {width} numbers and texts {of_texts}"
-        raise InputError(sentence(told, "Both must come from one model"))
+        raise InputError(told, "Both must come from one model")
     scale = tower.logit_scale if said.logit_scale is None and tower else said.logit_scale
     if scale is None:
         told = f"{images.place}: no logit scale, without which no similarity is a score"
         advice = "State 'logit_scale': 100 for OpenAI's CLIP, exp() of what a checkpoint stores"
-        raise InputError(sentence(told, advice))
+        raise InputError(told, advice)
     scaled = _require_scale(scale, images.place)
     kind = said.scores or (tower.scores if tower else "softmax")
     bias = said.logit_bias
@@ -241,11 +241,11 @@ def _card(
         bias = tower.logit_bias
     if bias is None and kind == "sigmoid":
         told = f"{images.place}: sigmoid scores need their bias, and none is stated"
-        raise InputError(sentence(told, "State 'logit_bias', as the checkpoint stores it"))
+        raise InputError(told, "State 'logit_bias', as the checkpoint stores it")
     if said.logit_bias and kind == "softmax":
         told = f"{images.place}: a softmax over labels has no use for 'logit_bias'"
         advice = "State 'scores: sigmoid' if that is what these are, or take the bias out"
-        raise InputError(sentence(told, advice))
+        raise InputError(told, advice)
     bias = bias or 0.0
     own = tower.caveats if tower else ()
     remarks = (_lengths(images), scaled, _contradicted(scale, tower), *own)
@@ -306,7 +306,7 @@ def _require_scale(scale: float, place: str) -> str:
     except InputError as error:
         told = f"{place}: the logit scale is {scale:g}, so no score would be a number"
         advice = "State it exponentiated: 100 for OpenAI's CLIP, exp() of what a checkpoint stores"
-        raise InputError(sentence(told, advice)) from error
+        raise InputError(told, advice) from error
     low, high = _USUAL
     if low <= scale <= high:
         return ""

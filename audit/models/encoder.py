@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 
 from audit.core.arrays import Integers
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.files import write_text
 from audit.core.rows import Fields, Row
 from audit.stats.scoring import Kind, Scoring
@@ -97,7 +97,7 @@ def card_of(said: Fields, where: str) -> EncoderCard:
         return EncoderCard(**said)
     except TypeError as error:
         told = f"{where}: model.json is of another version"
-        raise InputError(sentence(told, "Run the suite again")) from error
+        raise InputError(told, "Run the suite again") from error
 
 
 @runtime_checkable
@@ -254,11 +254,9 @@ def unit_rows(array: NDArray[np.floating]) -> Rows:
     if not np.all(np.isfinite(lengths) & (lengths > 0)):
         bad = int(np.flatnonzero(~(np.isfinite(lengths[:, 0]) & (lengths[:, 0] > 0)))[0])
         raise InputError(
-            sentence(
-                f"the model gave no usable embedding for item {bad} of {len(rows)}: "
-                f"its length is {lengths[bad, 0]}",
-                "Try precision float32; if it stays so, the checkpoint is broken.",
-            )
+            f"the model gave no usable embedding for item {bad} of {len(rows)}: "
+            f"its length is {lengths[bad, 0]}",
+            "Try precision float32; if it stays so, the checkpoint is broken.",
         )
     scaled: Rows = (rows / lengths).astype(np.float32)
     return scaled
@@ -306,14 +304,14 @@ def require_rows(rows: NDArray[np.floating], count: int, card: EncoderCard, what
     """
     told = f"{card.ref}: gives an array of the shape {np.shape(rows)} for {count} {what}"
     if np.shape(rows) != (count, card.dim):
-        raise InputError(sentence(told, f"Its card says ({count}, {card.dim})"))
+        raise InputError(told, f"Its card says ({count}, {card.dim})")
     found = np.asarray(rows, dtype=np.float32)
     lengths = np.linalg.norm(found.astype(np.float64), axis=1)
     off = ~(np.abs(lengths - 1) < _UNIT) if card.gives == "embeddings" else ~np.isfinite(lengths)
     if off.any():
         told = f"{card.ref}: {int(off.sum())} of {count} {what} have no row of unit length"
         got = f"the first has the length {lengths[int(off.argmax())]:.4g}"
-        raise InputError(sentence(f"{told}; {got}", "Divide each row by its length"))
+        raise InputError(f"{told}; {got}", "Divide each row by its length")
     return found
 
 
@@ -327,17 +325,15 @@ def require_encoder(model: object) -> Encoder:
     if not isinstance(model, Encoder) or not isinstance(card, EncoderCard):
         told = f"{type(model).__name__} {model!r:.60} is no model"
         needs = "One has 'encode_images', 'encode_texts' and as 'card' an EncoderCard"
-        raise InputError(sentence(told, needs, "audit.as_model makes one of two functions"))
+        raise InputError(told, needs, "audit.as_model makes one of two functions")
     require_fingerprint(card)
     try:
         bias = card.scoring.bias
     except ValueError as error:
-        raise InputError(
-            sentence(f"{card.ref}: {error}", "Say one of these in its card")
-        ) from error
+        raise InputError(f"{card.ref}: {error}", "Say one of these in its card") from error
     if not math.isfinite(bias):
         told = f"{card.ref}: the logit bias is {bias}, so no score would be a number"
-        raise InputError(sentence(told, "Say in its card what is added to a scaled similarity"))
+        raise InputError(told, "Say in its card what is added to a scaled similarity")
     return model
 
 
@@ -350,7 +346,7 @@ def require_fingerprint(card: EncoderCard) -> None:
     if not FINGERPRINT.fullmatch(card.fingerprint):
         told = f"{card.ref}: its fingerprint '{card.fingerprint:.60}' is not 64 hexadecimal digits"
         advice = "digest_of (audit/models/encoder.py) makes one of whatever changes an embedding"
-        raise InputError(sentence(told, advice))
+        raise InputError(told, advice)
 
 
 def digest_of(parts: Mapping[str, object]) -> str:
@@ -400,11 +396,9 @@ def require_logit_scale(scale: float, where: str) -> None:
     if math.isfinite(scale) and least <= scale < most:
         return
     raise InputError(
-        sentence(
-            f"{where}: the logit scale is {scale:g}, so no score would be a number",
-            "A checkpoint stores its natural logarithm: log(100) = 4.605 in OpenAI's",
-            "If it holds the scale itself, store its logarithm and save the checkpoint again",
-        )
+        f"{where}: the logit scale is {scale:g}, so no score would be a number",
+        "A checkpoint stores its natural logarithm: log(100) = 4.605 in OpenAI's",
+        "If it holds the scale itself, store its logarithm and save the checkpoint again",
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.registry import Registry, suggest, unknown
 from audit.core.resources import bundled_names
 from audit.models.encoder import Encoder, Family, Located, require_encoder
@@ -29,7 +29,7 @@ def _family(name: str, offered: object) -> Family:
     if isinstance(offered, Family):
         return offered
     told = f"family of models '{name}': a package offers a {type(offered).__name__} under this name"
-    raise InputError(sentence(told, "Offer a Family, as docs/models.md shows"))
+    raise InputError(told, "Offer a Family, as docs/models.md shows")
 
 
 FAMILIES: Final[Registry[Family]] = Registry(
@@ -97,7 +97,7 @@ def _of(ref: str) -> tuple[Family, str]:
     family, name = parted(ref)
     if family and not name:
         told = f"'{ref}' names a family of models and no model"
-        raise InputError(sentence(told, f"Write the model after it, as in '{ref}NAME'"))
+        raise InputError(told, f"Write the model after it, as in '{ref}NAME'")
     meant, colon, _ = ref.partition(":")
     word = meant.replace("-", "_").isidentifier()  # a folder or hub id is none
     if colon and word and not family and suggest(meant, FAMILIES):

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.registry import suggest
 from audit.core.resources import bundled, bundled_names
 from audit.models.encoder import write_note
@@ -67,14 +67,12 @@ def hub_id(ref: str) -> re.Match[str]:
 def _no_such_model(ref: str) -> InputError:
     known = bundled_names("models")
     return InputError(
-        sentence(
-            f"no model named '{ref}', and no such folder",
-            suggest(ref, known),
-            f"A model is a bundled name ({', '.join(known) or 'none is bundled'}), a folder that "
-            "holds a CLIP, SigLIP or other model of two towers as transformers saves it, or a hub "
-            "id like openai/clip-vit-base-patch32",
-            "'clip-audit list models' shows what there is, and how it is named.",
-        )
+        f"no model named '{ref}', and no such folder",
+        suggest(ref, known),
+        f"A model is a bundled name ({', '.join(known) or 'none is bundled'}), a folder that "
+        "holds a CLIP, SigLIP or other model of two towers as transformers saves it, or a hub "
+        "id like openai/clip-vit-base-patch32",
+        "'clip-audit list models' shows what there is, and how it is named.",
     )
 
 
@@ -133,7 +131,7 @@ def _in_words(repo: str, revision: str | None) -> Iterator[None]:
     except ValueError as error:  # no JSON, where the hub answers in JSON
         told = f"{repo}: {constants.ENDPOINT} answers what no hub does: {error}"
         advice = "Is a proxy or a page to sign in between? Does HF_ENDPOINT name a hub?"
-        raise InputError(sentence(told, advice)) from error
+        raise InputError(told, advice) from error
     except OSError as error:
         raise InputError(
             f"{repo}: the download could not be written: {error}. Make room, or set HF_HOME to a "
@@ -227,12 +225,10 @@ def _proposed_by_bot(repo: str) -> str | None:
 def _no_such_repository(repo: str) -> InputError:
     known = bundled_names("models")
     return InputError(
-        sentence(
-            f"no folder and no model on the Hugging Face hub is called '{repo}'",
-            suggest(repo, known),
-            "Check the spelling on https://huggingface.co/models; a private model needs "
-            "'hf auth login' first.",
-        )
+        f"no folder and no model on the Hugging Face hub is called '{repo}'",
+        suggest(repo, known),
+        "Check the spelling on https://huggingface.co/models; a private model needs "
+        "'hf auth login' first.",
     )
 
 

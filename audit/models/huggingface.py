@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from PIL.Image import Image, fromarray
 
-from audit.core.errors import AuditError, InputError, sentence
+from audit.core.errors import AuditError, InputError
 from audit.core.registry import suggest
 from audit.core.resources import bundled
 from audit.models import hub
@@ -156,7 +156,7 @@ def placed(model: torch.nn.Module, dtype: torch.dtype, device: torch.device, ref
     taken = sum(each.numel() for each in model.parameters()) * dtype.itemsize / 2**30
     told = f"{ref}: its weights take {taken:.2g} GiB, which {device} has not free"
     advice = "Free its memory, use --device cpu, or say 'precision: bfloat16' in the suite"
-    raise InputError(sentence(told, advice))
+    raise InputError(told, advice)
 
 
 def _full(error: RuntimeError) -> bool:
@@ -351,7 +351,7 @@ def device_named(name: str) -> torch.device:
             return device
     found = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count())), *["mps"] * apple]
     told = f"device '{name}' is not here. This machine has: auto, {', '.join(found)}"
-    raise InputError(sentence(told, suggest(name, ["auto", *found])))
+    raise InputError(told, suggest(name, ["auto", *found]))
 
 
 def dtype_named(precision: str) -> torch.dtype:
@@ -363,5 +363,5 @@ def dtype_named(precision: str) -> torch.dtype:
     if precision not in PRECISIONS:
         known = suggest(precision, PRECISIONS)
         listing = f"Allowed: {', '.join(PRECISIONS)}."
-        raise InputError(sentence(f"no precision named '{precision}'", known, listing))
+        raise InputError(f"no precision named '{precision}'", known, listing)
     return PRECISIONS[precision]

@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Final
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.rows import Row
 
 #: bytes; the largest published tokenizer.json has about 35 million
@@ -39,10 +39,10 @@ def read_json(path: Path, ref: str) -> Row:
     except (OSError, ValueError) as error:
         told = " ".join(str(error).split())
         problem = f"{ref}: {path.name} is not valid JSON: {told}"
-        raise InputError(sentence(problem, again)) from error
+        raise InputError(problem, again) from error
     if not isinstance(found, dict):
         got = f"{ref}: {path.name} holds a {type(found).__name__}, where a mapping is needed"
-        raise InputError(sentence(got, again))
+        raise InputError(got, again)
     return found
 
 

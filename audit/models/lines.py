@@ -19,7 +19,7 @@ from typing import IO, Final, Protocol
 import httpx
 
 from audit.core.characters import visible
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.data.images import Unreadable
 
 _REFUSED: Final = frozenset({400, 413, 415, 422})
@@ -94,15 +94,15 @@ class Address:
             raise Unreadable(f"{self._ref}: refuses it with status {status}", "not prepared")
         if status in _KEY_REFUSED:
             told = f"{self._ref}: refuses to answer (status {status})"
-            raise InputError(sentence(told, "Is the key right, and may it be used for this?"))
+            raise InputError(told, "Is the key right, and may it be used for this?")
         if status in _BUSY or status >= 500:
             raise AgainError(told, _asked_to_wait(reply.headers.get("retry-after", "")))
         if reply.has_redirect_location:
             to = shown(reply.headers["location"])
             advice = "Pictures go to no other address: if that one is meant, name it as 'url'"
-            raise InputError(sentence(f"{self._ref}: {told} and leads to {to}", advice))
+            raise InputError(f"{self._ref}: {told} and leads to {to}", advice)
         if status != 200:
-            raise InputError(sentence(f"{self._ref}: {told}", _OF_AN_ADDRESS))
+            raise InputError(f"{self._ref}: {told}", _OF_AN_ADDRESS)
 
     def _body(self, reply: httpx.Response, end: float) -> Iterator[bytes]:
         """An answer piece by piece, until the time ``end``; raises as ``ask``."""
@@ -111,7 +111,7 @@ class Address:
             length += len(piece)
             if length > LARGEST:
                 told = f"{self._ref}: gives an answer of more than {LARGEST:,} bytes"
-                raise InputError(sentence(told, _OF_AN_ADDRESS))
+                raise InputError(told, _OF_AN_ADDRESS)
             if time.monotonic() > end:
                 raise AgainError("gives no answer in time")
             yield piece
@@ -162,7 +162,7 @@ class Command:
         self._end()
         told = f"{self._ref}: writes '{shown(line)}' after its answer, as if asked for more"
         again = "Then give it another 'version', for answers kept may be those of other pictures"
-        raise InputError(sentence(told, _OF_A_COMMAND, again))
+        raise InputError(told, _OF_A_COMMAND, again)
 
     def _started(self) -> subprocess.Popen[str]:
         try:
@@ -173,7 +173,7 @@ class Command:
         except OSError as error:
             told = f"{self._ref}: '{shlex.join(self._words)}' can't be started"
             advice = "Check 'command': a program and its arguments, seen from the YAML file"
-            raise InputError(sentence(f"{told} ({error.strerror or error})", advice)) from error
+            raise InputError(f"{told} ({error.strerror or error})", advice) from error
         self._questions, self._answers = queue.Queue(), queue.Queue()
         # in threads: a program that reads nothing, or writes nothing, would be waited for for ever
         for work, stream, way in (
@@ -229,7 +229,7 @@ def _parsed(said: bytes | str, ref: str, advice: str) -> object:
         start = shown(said.decode(errors="replace") if isinstance(said, bytes) else said)
         told = f"{ref}: answers '{start}', which is no JSON" if start else f"{ref}: answers nothing"
         page = "That is a page for people: does one have to sign in?" if start[:1] == "<" else ""
-        raise InputError(sentence(told, page, advice)) from error
+        raise InputError(told, page, advice) from error
 
 
 def _asked_to_wait(said: str) -> float:
@@ -242,8 +242,8 @@ def _secret(variable: str, ref: str) -> str:
     value = os.environ.get(variable, "")
     if not value:
         told = f"{ref}: its key is to be in the environment as {variable}, and is not"
-        raise InputError(sentence(told, f"export {variable}=... ; it is stored nowhere"))
+        raise InputError(told, f"export {variable}=... ; it is stored nowhere")
     if not re.fullmatch("[!-~]+", value):
         told = f"{ref}: the key in {variable} has a blank, an end of line or a sign beyond ASCII"
-        raise InputError(sentence(told, "No header can carry it: export it without"))
+        raise InputError(told, "No header can carry it: export it without")
     return value

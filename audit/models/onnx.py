@@ -105,7 +105,7 @@ class Export:
             raise InputError(sentence(f"{ref}: {INSTALL}"))
         if not name or not folder.is_dir():
             told = f"{ref}: no such folder"
-            raise InputError(sentence(told, "Give the folder that an export to ONNX wrote"))
+            raise InputError(told, "Give the folder that an export to ONNX wrote")
         graphs, config = _graphs(folder, ref), read_config(folder, ref)
         file, raw = said(folder, ref)
         pictures = config.pictures_of(raw, f"{ref}: {file}")
@@ -155,10 +155,8 @@ def _graphs(folder: Path, ref: str) -> tuple[Path, Path]:
     got = f"it holds {', '.join(there[:5])}" if there else "it holds no .onnx"
     wanted = " or ".join(" and ".join(pair) for pair in PAIRS)
     raise InputError(
-        sentence(
-            f"{ref}: no graphs of both towers: {got}",
-            f"Needed are {wanted}, or {BOTH} of both, there or in its folder 'onnx'",
-        )
+        f"{ref}: no graphs of both towers: {got}",
+        f"Needed are {wanted}, or {BOTH} of both, there or in its folder 'onnx'",
     )
 
 
@@ -170,7 +168,7 @@ def _stated(folder: Path, ref: str, config: Dual) -> Scoring | None:
     if sigmoid != (stated.logit_bias is not None):
         needs = "needs a logit_bias too" if sigmoid else "has no logit_bias"
         told = f"{ref}: {STATED}: a {config.model_type} {needs}"
-        raise InputError(sentence(told, "State what the model that was exported has"))
+        raise InputError(told, "State what the model that was exported has")
     require_logit_scale(stated.logit_scale, f"{ref}: {STATED}")
     return Scoring(stated.logit_scale, stated.logit_bias or 0.0, config.scores)
 
@@ -262,7 +260,7 @@ def load(
     """
     if precision != "float32":
         told = f"onnx:{name}: an export computes in the precision in which it was exported"
-        raise InputError(sentence(told, f"Leave out '{precision}', or give another export"))
+        raise InputError(told, f"Leave out '{precision}', or give another export")
     # here and not above, as torch is: models are listed without it
     from audit.models.huggingface import HuggingFaceEncoder
 
@@ -340,12 +338,12 @@ def _towers(export: Export, words: Words, provider: str) -> _Towers:
         output = next((name for name in wanted if name in outputs), None)
         if output is None:
             got = f"{where} has no output {' or '.join(wanted)}, only {', '.join(outputs[:5])}"
-            raise InputError(sentence(got, "Export the towers with their projections"))
+            raise InputError(got, "Export the towers with their projections")
         known = {*own, *other} if both else {*own}
         strange = [each.name for each in session.get_inputs() if each.name not in known]
         if strange:
             got = f"{where} wants '{strange[0]:.60}', which is not known here"
-            raise InputError(sentence(got, f"Inputs have the names {', '.join(sorted(own))}"))
+            raise InputError(got, f"Inputs have the names {', '.join(sorted(own))}")
         sides.append(_Side(session, output, other if both else {}))
     return _Towers(sides[0], sides[1], words.tokenizer.pad_token_id)
 
@@ -380,7 +378,7 @@ def _require_readings(export: Export, towers: _Towers, words: Words) -> None:
     if seen[0].ndim != 2 or together.shape != (len(_TRIAL), seen[0].shape[1]):
         shapes = f"{list(seen[0].shape)} of a picture and {list(together.shape)} of three texts"
         told = f"{ref}: the embeddings are {shapes}, which is no space that both share"
-        raise InputError(sentence(told, "Export the towers with their projections"))
+        raise InputError(told, "Export the towers with their projections")
     others = {**_arrays(_grey(export, 20)), **_arrays(words.inputs(words.ids(_TRIAL[2:])))}
     for side, own, found in (
         (towers.pictures, _arrays(_grey(export)), seen[0]),
@@ -388,15 +386,13 @@ def _require_readings(export: Export, towers: _Towers, words: Words) -> None:
     ):
         if not side.alone and not _same(side.run({**others, **own}), found.numpy()):
             told = f"{ref}: what {BOTH} makes of a picture or text depends on what it is asked with"
-            raise InputError(sentence(told, "Export the two towers one by one"))
+            raise InputError(told, "Export the two towers one by one")
     if not _same(np.concatenate([each.numpy() for each in alone]), together.numpy()):
         told = f"{ref}: padding changes what is made of a text, so a text has no one embedding"
-        raise InputError(sentence(told, "Export the text tower with its attention mask"))
+        raise InputError(told, "Export the text tower with its attention mask")
     if _same(together[1:2].numpy(), together[2:].numpy()):
         told = f"{ref}: '{_TRIAL[1]}' and '{_TRIAL[2]}' are the same to it, so it reads no text"
-        raise InputError(
-            sentence(f"{told} to its end", "Export it again, with its own config.json")
-        )
+        raise InputError(f"{told} to its end", "Export it again, with its own config.json")
 
 
 def _arrays(inputs: Mapping[str, torch.Tensor]) -> dict[str, Array]:
@@ -418,7 +414,7 @@ def _scoring(export: Export, towers: _Towers, words: Words) -> Scoring:
         if stated is not None:
             return stated
         told = f"{export.ref}: no {STATED}, and {BOTH} has no output {_LOGITS} to tell the logit"
-        raise InputError(sentence(f"{told} scale by", f"Write 'logit_scale: 100' in {STATED}"))
+        raise InputError(f"{told} scale by", f"Write 'logit_scale: 100' in {STATED}")
     found = _measured(export, towers, words)
     require_logit_scale(found.scale, f"{export.ref}: {BOTH}")
     if stated is not None and not np.allclose(
@@ -447,5 +443,5 @@ def _measured(export: Export, towers: _Towers, words: Words) -> Scoring:
     (scale, bias), *_ = np.linalg.lstsq(np.stack([x, one], axis=1), y)
     if not np.allclose(scale * x + bias * one, y, rtol=1e-3, atol=1e-3):
         told = f"{export.ref}: {_LOGITS} is no scaled similarity of its own embeddings"
-        raise InputError(sentence(told, "Export the model with its library's own exporter"))
+        raise InputError(told, "Export the model with its library's own exporter")
     return Scoring(float(scale), float(bias * one[0]), export.config.scores)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.Image import Image, fromarray
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.rows import Row
 from audit.data.images import MAX_PIXELS
 from audit.models import hub
@@ -144,7 +144,7 @@ class OpenClipPictures:
         kinds = type(numbers).__name__, type(normalise).__name__
         if kinds != ("MaybeToTensor", "Normalize"):
             told = f"this open_clip ends the preparation of a picture with {' and '.join(kinds)}"
-            raise InputError(sentence(told, "Install a version from 3.3 to 4"))
+            raise InputError(told, "Install a version from 3.3 to 4")
         return cls(tuple(steps), size, said.resize_mode == "shortest", said.mean, said.std)
 
     def __str__(self) -> str:

@@ -235,15 +235,13 @@ def _of_folder(folder: Path, ref: str) -> Source:
     """What a folder's settings say; the tokenizer that they name lies beside them."""
     if not (folder / CONFIG).is_file():
         raise InputError(
-            sentence(
-                f"{ref}: no {CONFIG} there, so it is no open_clip checkpoint",
-                "Give a folder that open_clip's save_for_hf wrote; a checkpoint of transformers is "
-                "named without 'open_clip:'",
-            )
+            f"{ref}: no {CONFIG} there, so it is no open_clip checkpoint",
+            "Give a folder that open_clip's save_for_hf wrote; a checkpoint of transformers is "
+            "named without 'open_clip:'",
         )
     said = read_json(folder / CONFIG, ref)
     if not isinstance(said.get("model_cfg"), dict):
-        raise InputError(sentence(f"{ref}: {CONFIG} has no mapping 'model_cfg'", AGAIN))
+        raise InputError(f"{ref}: {CONFIG} has no mapping 'model_cfg'", AGAIN)
     source = _source(ref, said["model_cfg"], said.get("preprocess_cfg") or {}, CONFIG)
     return replace(source, tokens=folder if source.text.hf_tokenizer_name else None)
 
@@ -276,12 +274,10 @@ def _of_tag(name: str, fetch: Fetch) -> Source | None:
     if architecture not in open_clip.list_models():
         known = ["/".join(pair) for pair in open_clip.list_pretrained()]
         raise InputError(
-            sentence(
-                f"no open_clip model named '{name}', and no such folder",
-                suggest(name, known),
-                "It is ARCHITECTURE/TAG as open_clip.list_pretrained() gives them, a folder or "
-                f".safetensors with its {CONFIG}, or {HUB}ORG/NAME",
-            )
+            f"no open_clip model named '{name}', and no such folder",
+            suggest(name, known),
+            "It is ARCHITECTURE/TAG as open_clip.list_pretrained() gives them, a folder or "
+            f".safetensors with its {CONFIG}, or {HUB}ORG/NAME",
         )
     settings = open_clip.get_model_config(architecture)
     tag, _, revision = tag.partition("@")
@@ -289,13 +285,13 @@ def _of_tag(name: str, fetch: Fetch) -> Source | None:
     if not offered:
         tags = open_clip.list_pretrained_tags_by_model(architecture)
         told = f"open_clip has no weights '{tag}' of {architecture}"
-        raise InputError(sentence(told, suggest(tag, tags), f"It has {', '.join(tags) or 'none'}"))
+        raise InputError(told, suggest(tag, tags), f"It has {', '.join(tags) or 'none'}")
     ref = f"open_clip:{architecture}/{tag}"
     _require_same_activation(ref, settings, offered)
     repo, _, file = str(offered.get("hf_hub") or "").rpartition("/")
     if not repo:
         told = f"{ref}: its weights are only offered as a pickle, which is not read"
-        raise InputError(sentence(told, "Convert it to safetensors and give its folder"))
+        raise InputError(told, "Convert it to safetensors and give its folder")
     wanted = f"{Path(file).stem}.safetensors" if file else WEIGHTS[0]
     root = fetch(f"{repo}@{revision}" if revision else repo, (wanted,))
     if root is None or not _whole(root / wanted, fetch):
@@ -311,7 +307,7 @@ def _require_same_activation(ref: str, settings: Fields, offered: Fields) -> Non
     if offered.get("quick_gelu") and not settings.get("quick_gelu"):
         architecture, _, tag = ref.rpartition("/")
         told = f"{ref}: these weights were trained with quick_gelu, which this architecture has not"
-        raise InputError(sentence(told, f"Give {architecture}-quickgelu/{tag}"))
+        raise InputError(told, f"Give {architecture}-quickgelu/{tag}")
 
 
 def _source(ref: str, model: object, pictures: object, said: str) -> Source:
@@ -333,10 +329,10 @@ def _weights(folder: Path, ref: str) -> Path:
     if found:
         several = ", ".join(path.name for path in found[:3])
         told = f"{ref}: several files of weights and none called {WEIGHTS[0]}: {several}"
-        raise InputError(sentence(told, "Give the path of the one that is meant"))
+        raise InputError(told, "Give the path of the one that is meant")
     pickled = sorted(p for p in folder.iterdir() if p.suffix in PICKLES)
     if not pickled:
-        raise InputError(sentence(f"{ref}: {WEIGHTS[0]} is missing", AGAIN))
+        raise InputError(f"{ref}: {WEIGHTS[0]} is missing", AGAIN)
     old = pickled[0].resolve()
     raise InputError(
         f"{ref}: its weights are only there as {old.name}, a pickle, which can run code when "
@@ -349,12 +345,10 @@ def _complete(source: Source, fetch: Fetch) -> Source | None:
     """With what the settings name elsewhere: a tokenizer, the config.json of a text tower."""
     if not source.weights.is_file():
         raise InputError(
-            sentence(
-                f"{source.ref}: the hub has no {source.weights.name} of it, and pickles, which can "
-                "run code when opened, are not read",
-                "If you trust where it comes from, download it with 'hf download' and give its "
-                "folder: what is said then converts it once",
-            )
+            f"{source.ref}: the hub has no {source.weights.name} of it, and pickles, which can "
+            "run code when opened, are not read",
+            "If you trust where it comes from, download it with 'hf download' and give its "
+            "folder: what is said then converts it once",
         )
     text, tokens, tower = source.text, source.tokens, None
     if text.hf_tokenizer_name and tokens is None:
@@ -368,7 +362,7 @@ def _complete(source: Source, fetch: Fetch) -> Source | None:
             return None
         if read_json(tower / TOWER, source.ref).get("auto_map"):
             told = f"{source.ref}: {TOWER} of its text tower wants to run code of its own"
-            raise InputError(sentence(f"{told}, which is never run", "Give another checkpoint"))
+            raise InputError(f"{told}, which is never run", "Give another checkpoint")
     if tokens is not None:
         check_token_files(tokens, source.ref)
     return replace(source, tokens=tokens, tower=tower)

@@ -95,7 +95,7 @@ def _part(raw: Fields, key: str, ref: str) -> Fields:
     said = raw.get(key)
     if not isinstance(said, Mapping):
         told = f"{ref}: {FILE} has no mapping '{key}'"
-        raise InputError(sentence(told, "Download or save the checkpoint again"))
+        raise InputError(told, "Download or save the checkpoint again")
     more = sorted(k for k in said.keys() - _KNOWN[key] if said[k] is not None)
     if more:
         raise _other(f"{ref}: {FILE} says {key}.{more[0]:.60} {said[more[0]]!r:.60}", ref)
@@ -111,5 +111,5 @@ def _number(said: Fields, key: str, default: int) -> int:
     value = said.get(key, default)
     if type(value) is not int or not 0 < value <= _MOST:
         told = f"{FILE}: {key}: got {value!r:.60}; needs a whole number from 1 to {_MOST:,}"
-        raise InputError(sentence(told, "Download or save the checkpoint again"))
+        raise InputError(told, "Download or save the checkpoint again")
     return value

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL.Image import Image
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.models.encoder import EncoderCard, Rows, digest_of, require_logit_scale, unit_rows
 
 Pictures = Callable[[Sequence[Image]], object]
@@ -83,8 +83,8 @@ def _rows(found: object, count: int, ref: str, what: str) -> Rows:
         array = np.asarray(held, dtype=np.float64)
     except (TypeError, ValueError) as error:
         told = f"{ref}: what it gives for {what} is no array of numbers ({str(error)[:80]})"
-        raise InputError(sentence(told, "Return an array of n rows")) from error
+        raise InputError(told, "Return an array of n rows") from error
     if array.ndim != 2 or len(array) != count:
         told = f"{ref}: gives an array of the shape {array.shape} for {count} {what}"
-        raise InputError(sentence(told, f"Return one row each: ({count}, d)"))
+        raise InputError(told, f"Return one row each: ({count}, d)")
     return unit_rows(array)

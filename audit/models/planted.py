@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from PIL.Image import Image
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.registry import suggest
 from audit.models.encoder import EncoderCard, Rows, digest_of, unit_rows
 
@@ -63,7 +63,7 @@ class PlantedEncoder:
         for text in texts:
             if text not in self._texts:
                 nearest = suggest(text, self._texts)
-                raise InputError(sentence(f"nothing is planted for the text '{text}'", nearest))
+                raise InputError(f"nothing is planted for the text '{text}'", nearest)
         self.texts_seen += len(texts)
         return self._stack([self._texts[text] for text in texts])
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 from scipy import special
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.data.manifest import read_manifests
 from audit.data.values import are_numbers, number
 from audit.models.encoder import EncoderCard, Family, Located, Rows, digest_of
@@ -110,7 +110,7 @@ class RecordedPredictions(Records):
                 f"the first is that of '{texts[column]}' for '{self._scores.ids[at[row]]}'"
             )
             advice = "Add them, or say in 'missing' what a label without a row scores"
-            raise InputError(sentence(told, advice))
+            raise InputError(told, advice)
 
     def _no_choice(self, at: NDArray[np.int64], asked: int) -> InputError:
         """The error for pictures that were given other labels than those asked."""
@@ -122,7 +122,7 @@ class RecordedPredictions(Records):
             f"asked, so nothing is chosen for them; theirs are {some}"
         )
         advice = "Add these labels to the label set, or leave the pictures out with 'only'"
-        return InputError(sentence(told, advice))
+        return InputError(told, advice)
 
 
 def load(name: str, device: str, precision: str, cache: Path | None) -> RecordedPredictions:
@@ -189,14 +189,14 @@ def _bounded(given: NDArray[np.float64], scale: Scale, ref: str) -> NDArray[np.f
         told = (
             f"{ref}: 'scores: {scale}' are from 0 to {most:g}, and these from {low:g} to {high:g}"
         )
-        raise InputError(sentence(told, "Say which scale they are of, or mend them"))
+        raise InputError(told, "Say which scale they are of, or mend them")
     if scale == "probability":
         return given
     made = np.round(given / most, _DECIMALS) if scale == "percent" else special.expit(given)
     before, after = (len(np.unique(part[~np.isnan(part)])) for part in (given, made))
     if after < before:
         told = f"{ref}: as 'scores: {scale}' {before:,} different scores would be {after:,}"
-        raise InputError(sentence(told, "Divide them by a number before, and say it in the name"))
+        raise InputError(told, "Divide them by a number before, and say it in the name")
     return np.asarray(made)
 
 
@@ -208,10 +208,10 @@ def _with_other(scores: Scores, other: str, kind: Kind, ref: str) -> Scores:
     """
     if other in scores.labels:
         told = f"{ref}: 'other: {other}' has scores of its own in the table"
-        raise InputError(sentence(told, "Take 'other' out"))
+        raise InputError(told, "Take 'other' out")
     if kind != "given":
         told = f"{ref}: 'other' scores 1 less the highest, and scores here are not from 0 to 1"
-        raise InputError(sentence(told, "Say in 'scores' what they are: percent or logit"))
+        raise InputError(told, "Say in 'scores' what they are: percent or logit")
     rest = np.round(1 - np.nanmax(scores.given, axis=1, keepdims=True), _DECIMALS)
     return replace(scores, labels=(*scores.labels, other), given=np.hstack([scores.given, rest]))
 
@@ -245,7 +245,7 @@ def _read(said: Predictions, path: Path) -> Scores:
         if said.label_column in table or column is None:
             told = f"{path}: 'label' names the label of every score, and "
             told += "there is a column of labels" if column else "there are no scores"
-            raise InputError(sentence(told, "Take 'label' out, or name another column"))
+            raise InputError(told, "Take 'label' out, or name another column")
         table = table.assign(**{said.label_column: said.label})
     wanted = (said.id_column, said.label_column, *([column] if column else []))
     for name in wanted:
@@ -256,7 +256,7 @@ def _read(said: Predictions, path: Path) -> Scores:
         if blank.any():
             at = int(table.index[int(blank.to_numpy().argmax())]) + 1
             told = f"{path}: row {at} below the header has no '{name}'"
-            raise InputError(sentence(told, "Fill it in or take the row out"))
+            raise InputError(told, "Fill it in or take the row out")
     found = _matrix(said, path, table, column)
     if found.scored:
         return found
@@ -274,11 +274,11 @@ def _matrix(said: Predictions, path: Path, table: pd.DataFrame, column: str | No
         if column is None:
             what = f"'{ids[rows[at]]}' has two labels and no scores say which is its choice"
             advice = "Name the column of the scores in 'score_column', or keep one label"
-            raise InputError(sentence(f"{path}: {what}", advice))
-        raise InputError(sentence(f"{path}: {what}", "Keep one"))
+            raise InputError(f"{path}: {what}", advice)
+        raise InputError(f"{path}: {what}", "Keep one")
     if len(ids) * len(labels) > MOST:
         told = f"{path}: {len(ids):,} pictures by {len(labels):,} labels are more than fit here"
-        raise InputError(sentence(told, "Keep the rows of labels that are asked"))
+        raise InputError(told, "Keep the rows of labels that are asked")
     given = np.full((len(ids), len(labels)), np.nan)
     given[rows, columns] = _numbers(path, table, column) if column else 1.0
     return Scores(tuple(map(str, ids)), tuple(map(str, labels)), given, column is not None)
@@ -291,9 +291,9 @@ def _numbers(path: Path, table: pd.DataFrame, column: str) -> NDArray[np.float64
         at = int(bad.argmax())
         told = f"{path}: row {int(table.index[at]) + 1} below the header has the score"
         got = f"{told} '{table[column].iloc[at]}', which is no finite number"
-        raise InputError(sentence(got, f"Mend it; {int(bad.sum()):,} rows are like this"))
+        raise InputError(got, f"Mend it; {int(bad.sum()):,} rows are like this")
     comma = next((text for text in table[column] if "," in text), None)
     if comma is not None and not are_numbers(table[column]):
         told = f"{path}: the comma of the score '{comma}' may be a decimal sign or mark thousands"
-        raise InputError(sentence(told, "Write decimal points, and nothing between thousands"))
+        raise InputError(told, "Write decimal points, and nothing between thousands")
     return found

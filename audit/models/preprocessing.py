@@ -13,7 +13,7 @@ import numpy as np
 from PIL.Image import Image, Resampling
 from pydantic import BaseModel, ConfigDict, Field
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.rows import Fields
 from audit.data.images import MAX_PIXELS
 from audit.data.yamlfile import validate
@@ -351,11 +351,9 @@ def said(folder: Path, ref: str) -> tuple[str, Fields]:
     if (folder / openclip_settings.FILE).is_file():
         return openclip_settings.FILE, openclip_settings.picture_fields(folder, ref)
     raise InputError(
-        sentence(
-            f"{ref}: no {FILE}, and no {NESTED} with an image_processor, so how its pictures were "
-            "prepared is unknown",
-            "Take one of these files from where the checkpoint comes from.",
-        )
+        f"{ref}: no {FILE}, and no {NESTED} with an image_processor, so how its pictures were "
+        "prepared is unknown",
+        "Take one of these files from where the checkpoint comes from.",
     )
 
 

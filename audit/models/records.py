@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 from pydantic import BaseModel, ConfigDict
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.registry import suggest
 from audit.core.rows import Array
 from audit.data.yamlfile import load_yaml, validate
@@ -49,12 +49,12 @@ def describe(model: type[M], name: str, table: str) -> tuple[M, Path, str]:
     if path.suffix.lower() in {".yaml", ".yml"}:
         if not path.is_file():
             near = suggest(path.name, [p.name for p in path.parent.glob("*.y*ml")])
-            raise InputError(sentence(f"there is no file {path}", near or "Check the path"))
+            raise InputError(f"there is no file {path}", near or "Check the path")
         found = validate(model, load_yaml(path), str(path))
         return found, path.parent, found.name or path.stem
     if not path.exists():
         advice = "Give the path of the records, or of the YAML file that describes them"
-        raise InputError(sentence(f"there is no file or folder {path}", advice))
+        raise InputError(f"there is no file or folder {path}", advice)
     return validate(model, {table: str(path.resolve())}, str(path)), path.parent, path.stem
 
 
@@ -80,7 +80,7 @@ class Records:
             InputError: always.
         """
         told = f"{self.card.ref}: of this model there are records only; it can't look at pictures"
-        raise InputError(sentence(told, "Name the model itself"))
+        raise InputError(told, "Name the model itself")
 
     def recorded(self, image_ids: Sequence[str]) -> tuple[Array | Stored, Mapping[str, str]]:
         """Rows of pictures that have one, in order, and why each of the others has none.
@@ -104,7 +104,7 @@ class Records:
         if image_ids and not len(self._ids):
             why = next(iter(self._lost.values()), "there are none")
             told = f"{self.card.ref}: none of its records can be used: {why}"
-            raise InputError(sentence(told, "Make them again"))
+            raise InputError(told, "Make them again")
         if image_ids and (at < 0).all():
             told = (
                 f"{self.card.ref}: none of its {len(self._ids):,} records is of one of the "
@@ -115,7 +115,7 @@ class Records:
                 f"Its first is called '{mine}', the data set's first '{theirs}': name in "
                 "'id_column' the columns that say the same"
             )
-            raise InputError(sentence(told, advice))
+            raise InputError(told, advice)
         blank = f"{self.card.ref} has no record of it"
         gone = (image_ids[int(i)] for i in np.flatnonzero(at < 0))
         return {i: self._lost.get(i, blank) for i in gone}
@@ -140,7 +140,7 @@ def missing_texts(ref: str, texts: Sequence[str], known: Sequence[str], advice: 
     some = ", ".join(f"'{text}'" for text in gone[:SHOWN])
     more = f" and {len(gone) - SHOWN:,} more" if len(gone) > SHOWN else ""
     told = f"{ref}: nothing is recorded of {len(gone):,} of the {len(texts):,} texts asked"
-    return InputError(sentence(f"{told}: {some}{more}", suggest(gone[0], known), advice))
+    return InputError(f"{told}: {some}{more}", suggest(gone[0], known), advice)
 
 
 def axes(ref: str, texts: Sequence[str], places: Mapping[str, int]) -> NDArray[np.float32]:

@@ -107,7 +107,7 @@ def require(result: SelfCheck, ref: str) -> None:
         "If it can't know plain colours, shapes and digits, say 'self_check: skip' in the suite, "
         "or --self-check skip"
     )
-    raise InputError(sentence(told, causes, advice))
+    raise InputError(told, causes, advice)
 
 
 def by_luck(chances: Sequence[float], level: float = _CHANCE) -> int:

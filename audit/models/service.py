@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from PIL.Image import Image
 from pydantic import Field, model_validator
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.rows import Fields
 from audit.data.images import Unreadable
 from audit.data.yamlfile import load_yaml, validate
@@ -115,7 +115,7 @@ class _Turns:
         with self._lock:
             if self.made >= self.budget:
                 told = f"the budget of {self.budget:,} requests is spent"
-                raise InputError(sentence(told, "What was answered is kept; run again to go on"))
+                raise InputError(told, "What was answered is kept; run again to go on")
             self.made += 1
             now = time.monotonic()
             wait, self._next = self._next - now, max(self._next, now) + 1 / self.per_second
@@ -246,7 +246,7 @@ class RemoteClassifier:
                 if n == tries - 1:
                     told = f"{self._card.ref}: {error}, {tries} times"
                     advice = "What was answered is kept; run again when it is back"
-                    raise InputError(sentence(told, advice)) from error
+                    raise InputError(told, advice) from error
                 time.sleep(error.wait or min(30.0, 0.2 * 2**n) * (1 + random.random()))  # noqa: S311
         raise AssertionError("unreachable")
 
@@ -264,24 +264,24 @@ class RemoteClassifier:
         if not isinstance(listed, list) or not all(isinstance(one, dict) for one in listed):
             told = f"{ref}: answers {shown(json.dumps(answer))}, which has no list of 'labels'"
             shape = '{"labels": [{"label": ..., "score": ...}, ...]}'
-            raise InputError(sentence(told, f"It must be {shape}"))
+            raise InputError(told, f"It must be {shape}")
         row = np.full(len(self._place), np.nan)
         for one in listed:
             at = self._at(one)
             if not np.isnan(row[at]):
                 told = f"{ref}: an answer lists the label '{one['label']}' twice"
-                raise InputError(sentence(told, "Have it answer each label once"))
+                raise InputError(told, "Have it answer each label once")
             row[at] = self._score(one)
         if not self._said.scored and len(listed) != 1:
             told = f"{ref}: answers {len(listed)} labels, and without scores one is its choice"
-            raise InputError(sentence(told, "Have it answer one label, or its scores"))
+            raise InputError(told, "Have it answer one label, or its scores")
         fill = self._said.missing if self._said.scored else 0.0
         if np.isnan(row).any():
             if fill is None:
                 gone = self._said.labels[int(np.isnan(row).argmax())]
                 told = f"{ref}: an answer has no score of '{gone}'"
                 advice = "Have it answer every label, or say in 'missing' what such a label scores"
-                raise InputError(sentence(told, advice))
+                raise InputError(told, advice)
             row[np.isnan(row)] = fill
         return row
 
@@ -290,7 +290,7 @@ class RemoteClassifier:
         if not isinstance(label, str) or label not in self._place:
             told = f"{self._card.ref}: answers the label '{shown(label)}', which is not listed"
             advice = "Its labels have changed: list all of them under 'labels', and its 'version'"
-            raise InputError(sentence(told, advice))
+            raise InputError(told, advice)
         return self._place[label]
 
     def _score(self, one: Fields) -> float:
@@ -299,7 +299,7 @@ class RemoteClassifier:
         if number and 0 <= score <= 1:  # type: ignore[operator]
             return float(score)  # type: ignore[arg-type]
         told = f"{self._card.ref}: answers the score {score!r:.40} for '{one.get('label')}'"
-        raise InputError(sentence(told, "A score is a number from 0 to 1"))
+        raise InputError(told, "A score is a number from 0 to 1")
 
 
 # --- the family -----------------------------------------------------------------------------------
@@ -314,7 +314,7 @@ def load(name: str, device: str, precision: str, cache: Path | None) -> RemoteCl
     path = Path(name).expanduser()
     if not path.is_file():
         told = f"there is no file {path}"
-        raise InputError(sentence(told, "A service is named by the YAML file that describes it"))
+        raise InputError(told, "A service is named by the YAML file that describes it")
     said = validate(Service, load_yaml(path), str(path))
     ref = said.name or path.stem
     line: Line = Command(said.command, ref, said.timeout, path.parent)

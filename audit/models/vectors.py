@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from audit.core.errors import AuditError, InputError, sentence
+from audit.core.errors import AuditError, InputError
 from audit.core.registry import suggest
 from audit.core.rows import Array, Row
 from audit.data.manifest import read_manifests
@@ -59,10 +59,10 @@ class Vectors:
         shape = self.rows.shape
         if self.rows.ndim != 2 or not all(shape):
             told = f"{self.place}: vectors are rows of a table, and this has the shape {shape}"
-            raise InputError(sentence(told, "Store one row a picture or text, and at least one"))
+            raise InputError(told, "Store one row a picture or text, and at least one")
         if shape[0] != len(self.names):
             told = f"{self.place}: {shape[0]:,} vectors and {len(self.names):,} names"
-            raise InputError(sentence(told, "Give one name a vector, in the same order"))
+            raise InputError(told, "Give one name a vector, in the same order")
         names = self.names
         different = names.different if isinstance(names, Names) else len(set(names))
         if different < len(names):
@@ -70,7 +70,7 @@ class Vectors:
             twice = next(n for n in names if n in seen or seen.add(n))  # type: ignore[func-returns-value]
             many = len(names) - different
             told = f"{self.place}: '{twice}' has two vectors ({many:,} names come again)"
-            raise InputError(sentence(told, "Keep one of each"))
+            raise InputError(told, "Keep one of each")
 
     def blocks(self) -> Iterator[tuple[slice, NDArray[np.float32]]]:
         """The rows, some at a time, with their places."""
@@ -98,7 +98,7 @@ def read_images(
     found = _images(place, ids, id_column, vector_column)
     if "" in found.names:
         told = f"{place}: the picture of row {found.names.index('') + 1} has no name"
-        raise InputError(sentence(told, "Name it, or leave its vector out"))
+        raise InputError(told, "Name it, or leave its vector out")
     return found
 
 
@@ -112,7 +112,7 @@ def _images(
     if place.suffix == ".npy":
         if ids is None:
             told = f"{place}: holds vectors and no names"
-            raise InputError(sentence(told, "Say in 'ids' which file names their pictures"))
+            raise InputError(told, "Say in 'ids' which file names their pictures")
         rows = _array(place, "r")
         _require_floats(rows, str(place))
         return Vectors(read_names(ids, column), rows, str(place))
@@ -179,7 +179,7 @@ def _names(array: Array, where: str) -> Sequence[str]:
     if array.ndim != 1 or array.dtype.kind not in "USiu":
         told = f"{where}: names are texts or whole numbers in one row, and this has"
         advice = "Store them so, as .ravel() and .astype(str) give them"
-        raise InputError(sentence(f"{told} {array.dtype} of the shape {array.shape}", advice))
+        raise InputError(f"{told} {array.dtype} of the shape {array.shape}", advice)
     parts = []
     for start in range(0, len(array), AT_ONCE):
         some = array[start : start + AT_ONCE]
@@ -187,7 +187,7 @@ def _names(array: Array, where: str) -> Sequence[str]:
             texts = np.char.decode(some, "utf-8") if array.dtype.kind == "S" else some
         except UnicodeDecodeError as error:
             told = f"{where}: a name is not in UTF-8"
-            raise InputError(sentence(told, "Store names as texts (.astype(str))")) from error
+            raise InputError(told, "Store names as texts (.astype(str))") from error
         parts.append(pa.array([*map(str, texts.tolist())], pa.large_string()))
     return Names(pa.concat_arrays(parts) if parts else pa.array([], pa.large_string()))
 
@@ -196,7 +196,7 @@ def _whole(values: Sequence[str | None], where: str) -> tuple[str, ...]:
     gone = [i for i, value in enumerate(values) if value is None]
     if gone:
         told = f"{where}: {len(gone):,} of {len(values):,} rows have no name"
-        raise InputError(sentence(told, f"The first is row {gone[0] + 1}", "Fill them in"))
+        raise InputError(told, f"The first is row {gone[0] + 1}", "Fill them in")
     return tuple(value for value in values if value is not None)
 
 
@@ -204,7 +204,7 @@ def no_column(place: Path, column: str, known: Sequence[str], advice: str = "") 
     """The error for a column that a table of records has not."""
     listing = "Its columns are " + ", ".join(f"'{name}'" for name in known[:12])
     told = f"{place}: there is no column '{column}'"
-    return InputError(sentence(told, suggest(column, known), listing, advice))
+    return InputError(told, suggest(column, known), listing, advice)
 
 
 # --- arrays -----------------------------------------------------------------------------------
@@ -224,10 +224,10 @@ def _floats(array: Array, where: str) -> NDArray[np.float32]:
 def _require_floats(array: Array, where: str) -> None:
     if array.dtype.kind != "f":
         told = f"{where}: vectors are floating-point numbers, and this holds {array.dtype}"
-        raise InputError(sentence(told, "Store them as float16, float32 or float64"))
+        raise InputError(told, "Store them as float16, float32 or float64")
     if array.ndim != 2:
         told = f"{where}: vectors are rows of a table, and this has the shape {array.shape}"
-        raise InputError(sentence(told, "Store one row a picture or text"))
+        raise InputError(told, "Store one row a picture or text")
 
 
 def _of_npz(place: Path, what: str, named: str, ids: Path | None, column: str) -> Vectors:
@@ -237,7 +237,7 @@ def _of_npz(place: Path, what: str, named: str, ids: Path | None, column: str) -
     for held, kind in ((rows, what), (names, named)):
         if held is None and not (kind == named and ids):
             told = f"{place}: no array of {kind}: it has {found or 'none'}"
-            raise InputError(sentence(told, f"Call it '{_ARRAYS[kind][0]}'"))
+            raise InputError(told, f"Call it '{_ARRAYS[kind][0]}'")
     assert rows is not None
     own = read_names(ids, column) if ids else _names(np.asarray(names), f"{place}: {named}")
     return Vectors(own, _floats(rows, f"{place}: {what}"), str(place))
@@ -252,7 +252,7 @@ def _one_of(arrays: Mapping[str, Array], kind: str, place: Path) -> Array | None
     found = [name for name in _ARRAYS[kind] if name in arrays]
     if len(found) > 1:
         told = f"{place}: '{found[0]}' and '{found[1]}' are both {kind}"
-        raise InputError(sentence(told, "Keep the one that is meant"))
+        raise InputError(told, "Keep the one that is meant")
     return arrays[found[0]] if found else None
 
 
@@ -270,7 +270,7 @@ def _of_table(
     named = table.column(name_column)
     if not (pa.types.is_integer(named.type) or _is_text(named.type)):
         told = f"{place}: the column '{name_column}' holds {named.type}, and names are texts"
-        raise InputError(sentence(told, f"Name another column in '{key}'"))
+        raise InputError(told, f"Name another column in '{key}'")
     names = _whole(named.cast(pa.string()).to_pylist(), f"{place}: {name_column}")
     return Vectors(names, _lists(table.column(column), f"{place}: {column}"), str(place))
 
@@ -298,7 +298,7 @@ def _vector_column(place: Path, schema: pa.Schema, named: str | None, of_texts: 
     else:
         told = f"{place}: the column '{named}' holds no vectors"
         advice = f"Name another in 'vector_column': {listing}"
-    raise InputError(sentence(told, advice))
+    raise InputError(told, advice)
 
 
 def _is_text(kind: pa.DataType) -> bool:
@@ -319,9 +319,7 @@ def _lists(column: pa.ChunkedArray, where: str) -> NDArray[np.float32]:
     widths = pc.list_value_length(whole).value_counts().to_pylist() if len(whole) else []
     if len(widths) != 1:
         each = ", ".join(f"{w['counts']:,} of {w['values']}" for w in widths) or "none at all"
-        raise InputError(
-            sentence(f"{where}: vectors have several widths: {each}", "Mend these rows")
-        )
+        raise InputError(f"{where}: vectors have several widths: {each}", "Mend these rows")
     rows = np.full((len(column), int(widths[0]["values"])), np.nan, np.float32)
     with np.errstate(over="ignore"):  # as in ``_floats``
         rows[there] = whole.flatten().to_numpy(zero_copy_only=False).reshape(len(whole), -1)
@@ -339,8 +337,8 @@ def _table(place: Path) -> pa.Table:
             told = f"there is no file or folder {place}"
         if (place / "dataset_dict.json").is_file():
             told = f"{place}: a data set of several splits, each a folder in it"
-            raise InputError(sentence(told, f"Name one, as {place / 'train'}"))
-        raise InputError(sentence(told, f"Read are {known} of clip-retrieval"))
+            raise InputError(told, f"Name one, as {place / 'train'}")
+        raise InputError(told, f"Read are {known} of clip-retrieval")
     tables = []
     for part in parts:
         with _readable(part):
@@ -362,7 +360,7 @@ def _joined(tables: Sequence[pa.Table], place: Path) -> pa.Table:
         return pa.concat_tables(tables)
     except pa.ArrowInvalid as error:
         told = f"{place}: its parts differ in their columns, or in what these hold"
-        raise InputError(sentence(told, "Save all rows alike, as one table")) from error
+        raise InputError(told, "Save all rows alike, as one table") from error
 
 
 # --- clip-retrieval ---------------------------------------------------------------------------
@@ -376,7 +374,7 @@ def _of_clip_retrieval(
     tables = {_number(p): p for p in (place / _METADATA).glob("*.parquet")}
     if not arrays or set(arrays) != set(tables):
         told = f"{place}: {len(arrays)} parts in {what} and {len(tables)} in {_METADATA}"
-        raise InputError(sentence(told, "Each part needs both; get the whole folder"))
+        raise InputError(told, "Each part needs both; get the whole folder")
     names: list[str] = []
     rows = []
     for number in sorted(arrays):
@@ -384,12 +382,12 @@ def _of_clip_retrieval(
         of_part = read_names(tables[number], column, key)
         if len(part) != len(of_part):
             told = f"{arrays[number]}: {len(part):,} vectors, and {len(of_part):,} rows in"
-            raise InputError(sentence(f"{told} {tables[number].name}", "Get both again"))
+            raise InputError(f"{told} {tables[number].name}", "Get both again")
         names += of_part
         rows.append(part)
     if len(widths := {part.shape[-1] for part in rows}) > 1:
         told = f"{place}: parts have several widths: {sorted(widths)}"
-        raise InputError(sentence(told, "Keep those of one model"))
+        raise InputError(told, "Keep those of one model")
     return names, np.concatenate(rows)
 
 
@@ -419,7 +417,7 @@ def _readable(place: Path) -> Iterator[None]:
     except AuditError:
         raise
     except FileNotFoundError as error:
-        raise InputError(sentence(f"there is no file {place}", "Check the path")) from error
+        raise InputError(f"there is no file {place}", "Check the path") from error
     except Exception as error:  # numpy and pyarrow raise anything here
         said = (str(error).splitlines() or [type(error).__name__])[0]
         told = f"{place}: can't be read: {said:.200}"
@@ -427,4 +425,4 @@ def _readable(place: Path) -> Iterator[None]:
         if "pickle" in said or "allow_pickle" in said:
             told = f"{place}: holds Python objects, or is no file of numpy's"
             advice = "These are never read: store texts (.astype(str)) and numbers"
-        raise InputError(sentence(told, advice)) from error
+        raise InputError(told, advice) from error

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.models import openclip_settings
 from audit.models.jsonfile import read_json
 from audit.models.kinds.base import Dual
@@ -86,7 +86,7 @@ def weight_files(folder: Path, ref: str) -> list[Path]:
         sharded = _shards(index, ref)
         if (folder / WHOLE).is_file() and sharded != [WHOLE]:
             got = f"{ref}: two sets of weights: {WHOLE}, and {INDEX} with {len(sharded)} files"
-            raise InputError(sentence(got, "Remove the set that is not meant"))
+            raise InputError(got, "Remove the set that is not meant")
         names = sharded
     files = [folder / name for name in names]
     missing = [file.name for file in files if not file.is_file()]
@@ -111,7 +111,7 @@ def _shards(index: Path, ref: str) -> list[str]:
     places = said.get("weight_map")
     if not isinstance(places, Mapping) or not places or not isinstance(said.get("metadata"), dict):
         got = f"{ref}: {INDEX} has no weight_map that names files, or no metadata"
-        raise InputError(sentence(got, AGAIN))
+        raise InputError(got, AGAIN)
     for tensor, name in places.items():
         plain = isinstance(name, str) and re.fullmatch(r"[\w][\w.-]*\.safetensors", name)
         if not plain or not _inside(index.parent / name, index.parent):
@@ -141,7 +141,7 @@ def read_headers(files: Sequence[Path], ref: str) -> dict[str, Tensor]:
             for name in opened.keys():  # noqa: SIM118  (it is no mapping)
                 if name in found:
                     got = f"{ref}: {found[name].file.name} and {file.name} both hold {name:.80}"
-                    raise InputError(sentence(got, AGAIN))
+                    raise InputError(got, AGAIN)
                 part = opened.get_slice(name)
                 found[name] = Tensor(file, name, part.get_dtype(), tuple(part.get_shape()))
     return found
@@ -160,7 +160,7 @@ def fit(tensors: Mapping[str, Tensor], config: Dual, ref: str) -> dict[str, Tens
         called = name if name in wanted else _today(name, config.renamed)
         if called in found:
             got = f"{ref}: both {found[called].name:.80} and {name:.80} are {called:.80}"
-            raise InputError(sentence(got, AGAIN))
+            raise InputError(got, AGAIN)
         found[called] = tensor
     require_shapes(found, wanted, ref, type(config).model)
     return {name: found[name] for name in wanted}
@@ -179,7 +179,7 @@ def _opened(file: Path, ref: str, framework: str = "np") -> Any:
     except (SafetensorError, OSError, ValueError) as error:
         told = " ".join(str(error).split())
         problem = f"{ref}: its weights can't be read: {file.name}: {told:.200}"
-        raise InputError(sentence(problem, AGAIN)) from error
+        raise InputError(problem, AGAIN) from error
 
 
 def require_shapes(
@@ -298,9 +298,9 @@ def require_finite(tensors: Mapping[str, Tensor], ref: str) -> None:
                     what = (
                         "not finite" if not np.isfinite(largest) else f"as large as {largest:.3g}"
                     )
-                    raise InputError(sentence(f"{where} weights that are {what}", AGAIN))
+                    raise InputError(f"{where} weights that are {what}", AGAIN)
                 if not largest and name.endswith("_projection.weight"):
-                    raise InputError(sentence(f"{where} zeros only", AGAIN))
+                    raise InputError(f"{where} zeros only", AGAIN)
 
 
 def number(tensors: Mapping[str, Tensor], name: str, ref: str) -> float:
@@ -316,5 +316,5 @@ def number(tensors: Mapping[str, Tensor], name: str, ref: str) -> float:
     read = float(value.float().item() if half else value.item())
     if not math.isfinite(read):
         got = f"{ref}: {name:.80} in {stored.file.name} is {read}, which is not finite"
-        raise InputError(sentence(got, AGAIN))
+        raise InputError(got, AGAIN)
     return read

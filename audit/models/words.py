@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 import numpy as np
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.rows import Fields
 from audit.models.encoder import digest_of
 from audit.models.jsonfile import read_json
@@ -259,7 +259,7 @@ def _tokenizer(checkpoint: Described, said: Fields) -> PreTrainedTokenizerBase:
 
     if said.get("tokenizer_class") == "SiglipTokenizer" and find_spec("sentencepiece") is None:
         got = f"{ref}: SigLIP's tokenizer needs the package sentencepiece, which is not installed"
-        raise InputError(sentence(got, "Install it: pip install sentencepiece protobuf"))
+        raise InputError(got, "Install it: pip install sentencepiece protobuf")
     with readable(ref, "tokenizer"):
         return transformers.AutoTokenizer.from_pretrained(
             checkpoint.folder,

@@ -324,7 +324,7 @@ def checked(run: Run) -> Narrative:
     errors = [p for p in words.problems if p.kind == "error"]
     if errors:
         more = f"{len(errors) - 1} more in it; 'clip-audit report RUN --check' lists all"
-        raise InputError(sentence(str(errors[0]), more if len(errors) > 1 else None))
+        raise InputError(str(errors[0]), more if len(errors) > 1 else None)
     return words
 
 
@@ -338,7 +338,7 @@ def save(run: Run, text: str) -> None:
         write_text(run.path / FILE, text)
     except OSError as error:
         told = f"{run.path / FILE} can't be written ({error.strerror or error})"
-        raise InputError(sentence(told, "What it held before is still there")) from error
+        raise InputError(told, "What it held before is still there") from error
 
 
 def save_over(run: Run, text: str, opened: str | None) -> None:
@@ -349,7 +349,7 @@ def save_over(run: Run, text: str, opened: str | None) -> None:
     """
     if text_of(run) != opened:
         told = f"{run.path / FILE} was changed by somebody else since it was opened"
-        raise InputError(sentence(told, "Nothing was written; open it again"))
+        raise InputError(told, "Nothing was written; open it again")
     save(run, text)
 
 
@@ -372,7 +372,7 @@ def draft(run: Run) -> Path:
     """
     path = run.path / FILE
     if path.exists():
-        raise InputError(sentence(f"{path} exists already", "Edit it; nothing was written"))
+        raise InputError(f"{path} exists already", "Edit it; nothing was written")
     save(run, starter(run))
     return path
 

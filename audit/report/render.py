@@ -107,10 +107,8 @@ def write(made: Rendered, folder: Path) -> None:
         write_renderings(folder, pictures | report)
     except OSError as error:
         raise InputError(
-            sentence(
-                f"{folder}: can't write the report there ({error.strerror or error})",
-                "Free some space, or copy the run to a folder that can be written",
-            )
+            f"{folder}: can't write the report there ({error.strerror or error})",
+            "Free some space, or copy the run to a folder that can be written",
         ) from error
 
 
@@ -258,7 +256,7 @@ def _filled(source: str, names: Fields, template: Path) -> str:
         raise InputError(sentence(f"{template}:{error.lineno}: {error.message}")) from error
     except jinja2.UndefinedError as error:
         told = f"{template}: {error.message}"
-        raise InputError(sentence(told, f"{TEMPLATE} begins with the names there are")) from error
+        raise InputError(told, f"{TEMPLATE} begins with the names there are") from error
 
 
 def _piece_by_piece(
@@ -433,7 +431,7 @@ def _named_figure(
 ) -> Markdown:
     """A figure that a template asks for by its name in ``audit.report.figures``."""
     if name not in _DRAW:
-        raise InputError(sentence(f"no figure named '{name}'", f"There are {', '.join(_DRAW)}"))
+        raise InputError(f"no figure named '{name}'", f"There are {', '.join(_DRAW)}")
     return _figure(run, drawn, damage, _DRAW[name], *which)
 
 

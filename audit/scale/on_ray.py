@@ -19,7 +19,7 @@ from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any, Final
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.scale.launch import Report, Work
 from audit.scale.units import Unit
 
@@ -53,7 +53,7 @@ class OnRay:
         """
         if find_spec("ray") is None:
             told = "Ray is not installed"
-            raise InputError(sentence(told, "pip install 'clip-audit[ray]' installs it"))
+            raise InputError(told, "pip install 'clip-audit[ray]' installs it")
         _require_reachable(self.cluster)
 
     def __call__(self, units: Sequence[Unit], work: Work) -> Iterator[Report]:
@@ -156,7 +156,7 @@ def _connected(address: str) -> Iterator[Any]:
             ray.init(address, log_to_driver=False, configure_logging=False, **own)
         except Exception as error:  # whatever a network, another version or a full disk brings
             told = f"Ray at '{address}' can't be used: {_first_line(error)}"
-            raise InputError(sentence(told, _NEXT)) from error
+            raise InputError(told, _NEXT) from error
         yield ray
 
 
@@ -167,12 +167,12 @@ def _require_reachable(address: str) -> None:
     found = _ADDRESS.fullmatch(address)
     if found is None:
         told = f"cluster: got '{address:.60}', which is no address"
-        raise InputError(sentence(told, "Write HOST:PORT, ray://HOST:PORT, auto or local"))
+        raise InputError(told, "Write HOST:PORT, ray://HOST:PORT, auto or local")
     try:
         socket.create_connection((found["host"], int(found["port"])), _PATIENCE).close()
     except (OSError, OverflowError) as error:
         told = f"cluster '{address}': nobody answers there ({error})"
-        raise InputError(sentence(told, "'ray status' on its head prints the address")) from error
+        raise InputError(told, "'ray status' on its head prints the address") from error
 
 
 def _first_line(error: BaseException) -> str:

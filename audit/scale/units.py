@@ -19,7 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.models.encoder import digest_of
 from audit.store.shelf import private, sealed, unsealed, write
 
@@ -46,7 +46,7 @@ class Unit:
         match = _UNIT.fullmatch(text.strip())
         if match is None or not 1 <= int(match[1]) <= int(match[2]):
             told = f"unit: got '{text:.40}', which is no part of a whole"
-            raise InputError(sentence(told, "Write the part and how many there are, as in 17/4096"))
+            raise InputError(told, "Write the part and how many there are, as in 17/4096")
         return cls(int(match[1]), int(match[2]))
 
     def holds(self, image_id: str) -> bool:
@@ -84,7 +84,7 @@ class Plan:
         """
         if not 1 <= units <= 10**6:
             told = f"units: got {units:,}"
-            raise InputError(sentence(told, "Allowed are 1 to 1,000,000", "Leave it out if unsure"))
+            raise InputError(told, "Allowed are 1 to 1,000,000", "Leave it out if unsure")
         found = Counter(_number(image_id, units) for image_id in image_ids)
         return cls(about, tuple(found[number] for number in range(1, units + 1)))
 

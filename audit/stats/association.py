@@ -25,7 +25,7 @@ import numpy.typing as npt
 from scipy import special
 
 from audit.core.arrays import Floats, Integers
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.registry import unknown
 from audit.stats.permutation import dealt_sums
 
@@ -58,10 +58,10 @@ def contrast(a: npt.ArrayLike, b: npt.ArrayLike) -> Floats:
     first, second = np.asarray(a, dtype=bool), np.asarray(b, dtype=bool)
     if first.shape != second.shape or first.ndim != 2:
         got = f"contrast: A {first.shape}, B {second.shape}"
-        raise InputError(sentence(got, "Give (attributes, pairs) to each"))
+        raise InputError(got, "Give (attributes, pairs) to each")
     if (first & second).any() or not (first.any(axis=0) & second.any(axis=0)).all():
         got = "contrast: a set without an attribute, or one attribute in both sets"
-        raise InputError(sentence(got, "A and B have at least one each, and none in common"))
+        raise InputError(got, "A and B have at least one each, and none in common")
     return np.asarray(first / first.sum(axis=0) - second / second.sum(axis=0))
 
 
@@ -103,12 +103,12 @@ def sums(s: npt.ArrayLike, sides: npt.ArrayLike, clusters: npt.ArrayLike, number
     cluster = np.asarray(clusters, dtype=np.int64)
     if value.ndim != 2 or not side.shape == cluster.shape == value.shape[:1]:
         got = f"sums: s {value.shape}, sides {side.shape}, clusters {cluster.shape}"
-        raise InputError(sentence(got, "Give (stimuli, pairs) and one of each a stimulus"))
+        raise InputError(got, "Give (stimuli, pairs) and one of each a stimulus")
     if not (np.isin(side, (-1, 0, 1)).all() and ((cluster >= 0) & (cluster < number)).all()):
         got = f"sums: a side other than 0, 1, -1, or a cluster not from 0 to {number - 1}"
-        raise InputError(sentence(got, "0 is X, 1 is Y, -1 is neither"))
+        raise InputError(got, "0 is X, 1 is Y, -1 is neither")
     if not np.isfinite(value).all():
-        raise InputError(sentence("sums: an s that is not finite", "Leave the stimulus out"))
+        raise InputError("sums: an s that is not finite", "Leave the stimulus out")
     there = side >= 0
     at = cluster[there], side[there]
     n = np.zeros((number, 2), np.int64)
@@ -429,10 +429,10 @@ def _why_no_interval(n: Integers, subjects: Integers, equal: bool, apart: bool) 
 def _check(level: float, spread: str, alternative: str = "greater", permutations: int = 1) -> None:
     if not 0 < level < 1:
         got = f"level: {level:g} is not strictly between 0 and 1"
-        raise InputError(sentence(got, "Give a share such as 0.95, not 95"))
+        raise InputError(got, "Give a share such as 0.95, not 95")
     if spread not in ("sample", "population"):
         raise unknown("spread", spread, ("sample", "population"), where="association")
     if alternative not in ("greater", "two-sided"):
         raise unknown("alternative", alternative, ("greater", "two-sided"), where="association")
     if permutations < 1:
-        raise InputError(sentence(f"{permutations} permutations", "Give at least 1"))
+        raise InputError(f"{permutations} permutations", "Give at least 1")

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from audit.core.arrays import Floats, Integers
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 
 if TYPE_CHECKING:
     from audit.stats.reliability import Pictures
@@ -62,7 +62,7 @@ class Cells:
 def cells_of(pictures: Pictures, bins: int) -> Cells:
     """Pictures by bin of their score and by the groups they are in."""
     if bins < 1:
-        raise InputError(sentence(f"bins: {bins}", "Give at least one bin"))
+        raise InputError(f"bins: {bins}", "Give at least one bin")
     edges = np.linspace(0.0, 1.0, bins + 1)
     place = np.searchsorted(edges[1:-1], pictures.score, side="left")
     found, of = np.unique(pictures.pattern * bins + place, return_inverse=True)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from audit.core.arrays import Flags, Floats, Integers
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 
 PARTS = ("picture", "group", "template", "group_template", "rest")
 """What a variance is divided into, in the order of all arrays of parts."""
@@ -95,7 +95,7 @@ def moments(y: npt.ArrayLike, codes: npt.ArrayLike, groups: int) -> Moments:
     outcomes = np.asarray(y)
     if outcomes.ndim not in (2, 3):
         got = f"moments: outcomes of shape {outcomes.shape}"
-        raise InputError(sentence(got, "Give (pictures, wordings), or questions before that"))
+        raise InputError(got, "Give (pictures, wordings), or questions before that")
     outcomes = outcomes.reshape(-1, *outcomes.shape[-2:])
     member = _members(codes, groups, outcomes.shape[1], "moments")
     cells = np.empty((len(outcomes), groups, outcomes.shape[2]))
@@ -103,7 +103,7 @@ def moments(y: npt.ArrayLike, codes: npt.ArrayLike, groups: int) -> Moments:
     for q, one in enumerate(outcomes):  # one question at a time as doubles
         value = one.astype(np.float64)
         if not np.isfinite(value).all():
-            raise InputError(sentence("moments: an outcome that is not finite", "Leave it out"))
+            raise InputError("moments: an outcome that is not finite", "Leave it out")
         cells[q] = member @ value
         squares[q] = member @ np.einsum("nw,nw->n", value, value)
         pictures[q] = member @ value.sum(axis=1) ** 2
@@ -175,10 +175,10 @@ def _members(codes: npt.ArrayLike, groups: int, pictures: int, where: str) -> Fl
     code = np.asarray(codes, dtype=np.int64)
     if code.shape != (pictures,):
         got = f"{where}: codes of shape {code.shape} for {pictures} pictures"
-        raise InputError(sentence(got, "Give one group a picture, -1 where unknown"))
+        raise InputError(got, "Give one group a picture, -1 where unknown")
     if code.size and not (code.min() >= -1 and code.max() < groups):
         got = f"{where}: codes from {code.min()} to {code.max()}"
-        raise InputError(sentence(got, f"They must be from -1 to {groups - 1}"))
+        raise InputError(got, f"They must be from -1 to {groups - 1}")
     member: Floats = (code == np.arange(groups)[:, np.newaxis]).astype(np.float64)
     return member
 
@@ -188,10 +188,10 @@ def labels_chosen(choices: npt.ArrayLike, labels: int, where: str) -> Integers:
     chosen = np.asarray(choices, dtype=np.int64)
     if chosen.ndim != 2:
         got = f"{where}: choices of shape {chosen.shape}"
-        raise InputError(sentence(got, "Give (pictures, wordings)"))
+        raise InputError(got, "Give (pictures, wordings)")
     if chosen.size and not (chosen.min() >= 0 and chosen.max() < labels):
         got = f"{where}: choices from {chosen.min()} to {chosen.max()}"
-        raise InputError(sentence(got, f"They must be from 0 to {labels - 1}"))
+        raise InputError(got, f"They must be from 0 to {labels - 1}")
     return chosen
 
 

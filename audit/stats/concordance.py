@@ -10,7 +10,7 @@ import scipy
 from scipy import special
 
 from audit.core.arrays import Floats
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.stats.generalisability import MANY_WORDINGS, blocks
 
 
@@ -59,7 +59,7 @@ def kendall_w(rates: npt.ArrayLike, permutations: int = 9999, seed: int = 0) -> 
     table = np.asarray(rates, dtype=np.float64)
     if table.ndim != 2 or permutations < 1:
         got = f"kendall_w: rates of shape {table.shape}, {permutations} permutations"
-        raise InputError(sentence(got, "Give (groups, wordings) and at least 1"))
+        raise InputError(got, "Give (groups, wordings) and at least 1")
     table = table[np.isfinite(table).all(axis=1)]
     if min(groups := len(table), m := table.shape[1]) < 2:
         why = f"{groups} groups in {m} wordings: needs two of each"

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from scipy import sparse, special
 
 from audit.core.arrays import Flags, Floats, Integers
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.stats.estimates import Effects, Estimates, effects_of, estimates, lean_of
 
 ORIGINAL: Final = -1
@@ -63,9 +63,9 @@ def pairs(families: npt.ArrayLike, kinds: npt.ArrayLike) -> Pairs:
     names, kind = np.asarray(families), np.asarray(kinds, dtype=np.int64)
     if names.ndim != 1 or names.shape != kind.shape:
         got = f"pairs: families of shape {names.shape}, kinds of shape {kind.shape}"
-        raise InputError(sentence(got, "Give one family and one kind of change a picture"))
+        raise InputError(got, "Give one family and one kind of change a picture")
     if kind.size and kind.min() < ORIGINAL:
-        raise InputError(sentence(f"pairs: a kind {kind.min()}", "Kinds are from 0, originals -1"))
+        raise InputError(f"pairs: a kind {kind.min()}", "Kinds are from 0, originals -1")
     ids, family = np.unique(names, return_inverse=True)
     size = np.bincount(family, minlength=ids.size)
     first = np.bincount(family[kind == ORIGINAL], minlength=ids.size)
@@ -81,7 +81,7 @@ def pairs(families: npt.ArrayLike, kinds: npt.ArrayLike) -> Pairs:
 def _refuse(ids: npt.NDArray[np.generic], wrong: Flags, what: str, then: str) -> None:
     if wrong.any():
         others = f" ({int(wrong.sum())} families do)" if wrong.sum() > 1 else ""
-        raise InputError(sentence(f"families: '{ids[wrong][0]}' {what}{others}", then))
+        raise InputError(f"families: '{ids[wrong][0]}' {what}{others}", then)
 
 
 # ---- score changes -----------------------------------------------------------------------------
@@ -265,9 +265,9 @@ def by_family(
     y, names, kind = np.asarray(values, np.float64), np.asarray(families), kinds_of(kinds, number)
     if y.ndim != 2 or names.shape != kind.shape or len(y) != len(kind):
         got = f"score changes {y.shape}, families {names.shape}, kinds {kind.shape}"
-        raise InputError(sentence(got, "Give one row, one family and one kind a pair"))
+        raise InputError(got, "Give one row, one family and one kind a pair")
     if not np.isfinite(y).all():
-        raise InputError(sentence("score changes: a number that is not finite", "Leave it out"))
+        raise InputError("score changes: a number that is not finite", "Leave it out")
     ids, family = np.unique(names, return_inverse=True)
     return y, family * number + kind, ids.tolist()
 
@@ -277,7 +277,7 @@ def kinds_of(kinds: npt.ArrayLike, number: int) -> Integers:
     kind = np.asarray(kinds, dtype=np.int64)
     if kind.ndim != 1 or (kind.size and not (kind.min() >= 0 and kind.max() < number)):
         got = f"kinds of change: codes {np.unique(kind)[:5].tolist()}"
-        raise InputError(sentence(got, f"Give one a pair, from 0 to {number - 1}, no originals"))
+        raise InputError(got, f"Give one a pair, from 0 to {number - 1}, no originals")
     return kind
 
 
@@ -285,7 +285,7 @@ def _two(one: npt.ArrayLike, other: npt.ArrayLike) -> tuple[Integers, Integers]:
     a, b = (np.atleast_1d(np.asarray(x, dtype=np.int64)) for x in (one, other))
     if a.shape != b.shape or a.min(initial=0) < 0 or b.min(initial=0) < 0:
         got = f"compared kinds: {a.tolist()} with {b.tolist()}"
-        raise InputError(sentence(got, "Give two lists of one length, kinds from 0"))
+        raise InputError(got, "Give two lists of one length, kinds from 0")
     return a, b
 
 

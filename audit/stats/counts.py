@@ -17,7 +17,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from audit.core.arrays import Integers
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.rows import Array
 from audit.stats.alike import Sums, equally_alike
 from audit.stats.clustered import Sample
@@ -234,10 +234,10 @@ def count(
     cluster = np.asarray(clusters, dtype=np.int64)
     if not len(happened) == len(groups) == len(cluster):
         got = f"events of {len(happened)}, groups of {len(groups)}, clusters of {len(cluster)}"
-        raise InputError(sentence(f"count: {got} pictures", "Give one row a picture to each"))
+        raise InputError(f"count: {got} pictures", "Give one row a picture to each")
     if cluster.size and not (cluster.min() >= 0 and cluster.max() < number):
         got = f"clusters from {cluster.min()} to {cluster.max()}"
-        raise InputError(sentence(f"count: {got}", f"They must be from 0 to {number - 1}"))
+        raise InputError(f"count: {got}", f"They must be from 0 to {number - 1}")
     picture, group = np.nonzero(groups)
     ones = np.ones(len(picture), np.int32)
     seen = sparse.csr_array((ones, (cluster[picture], group)), shape=(number, groups.shape[1]))
@@ -314,7 +314,7 @@ def sample_of(
     code = np.asarray(codes, dtype=np.int64)
     if code.size and not (code.min() >= -1 and code.max() < groups):
         got = f"codes: values from {code.min()} to {code.max()}"
-        raise InputError(sentence(got, f"They must be from -1 (unknown) to {groups - 1}"))
+        raise InputError(got, f"They must be from -1 (unknown) to {groups - 1}")
     member = code[:, np.newaxis] == np.arange(groups)
     ids, cluster = np.unique(np.asarray(clusters), return_inverse=True)
     weights = cluster_weights(seed, ids.tolist(), resamples) if resamples else None

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from audit.core.arrays import Floats, Integers, Singles
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.stats.generalisability import blocks
 from audit.stats.intervals import check_level
 from audit.stats.permutation import DealtCodes, dealt_codes
@@ -121,7 +121,7 @@ def joint_test(
     check_level(level)
     if size.ndim != 1 or both.ndim != 2 or both.shape[1] != 2 or (both[:, 0] == both[:, 1]).any():
         got = f"joint_test: pairs {both.tolist()}, n {size.shape}"
-        raise InputError(sentence(got, "Give two different groups a pair and (clusters,)"))
+        raise InputError(got, "Give two different groups a pair and (clusters,)")
     used = np.unique(both)
     found = np.searchsorted(used, np.asarray(codes, dtype=np.int64))
     found = np.where(np.isin(codes, used), found, -1)
@@ -191,7 +191,7 @@ class _Label:
         x = np.asarray(events)
         if x.ndim != 2 or not x.shape[1] or len(x) != table.n.size:
             got = f"joint_test: events {x.shape}, n {table.n.shape}"
-            raise InputError(sentence(got, "Give (clusters, wordings), one row of each a cluster"))
+            raise InputError(got, "Give (clusters, wordings), one row of each a cluster")
         y, n, part = x.mean(axis=1, dtype=np.float64), table.n, table.codes >= 0
         rate = float(y[part].sum() / max(n[part].sum(), 1.0))
         z = y - rate * n

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from audit.core.arrays import Floats, Integers
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.stats.counterfactual import by_family, kinds_of, sums_of
 from audit.stats.estimates import ROUNDING, Effects, Estimates, effects_of, estimates
 
@@ -164,7 +164,7 @@ def _dose_sums(
     d = np.asarray(steps, np.float64)
     if d.shape != code.shape or (d < 0).any() or np.isinf(d).any():
         got = f"steps of shape {d.shape}" if d.shape != code.shape else "steps: a size below 0"
-        raise InputError(sentence(got, "Give one finite size from 0 a pair, nan where not known"))
+        raise InputError(got, "Give one finite size from 0 a pair, nan where not known")
     known = np.nan_to_num(d)[:, np.newaxis]
     columns = np.ones_like(known), known, known**2, y, known * y
     every = (sums_of(code, column, len(ids), number) for column in columns)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from audit.core.arrays import Floats, Integers
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.tables import OK, TOO_FEW, UNDEFINED
 from audit.stats.clustered import Sample, effective_n, rate_interval
 from audit.stats.verification import BINS, RULE
@@ -82,7 +82,7 @@ def threshold_at(histogram: npt.ArrayLike, target: float, independent: float = n
     """
     counts = _histogram(histogram)
     if not 0 < target < 1:
-        raise InputError(sentence(f"threshold_at: a target FMR of {target:g}", "Give 0 to 1"))
+        raise InputError(f"threshold_at: a target FMR of {target:g}", "Give 0 to 1")
     pairs = int(counts.sum())
     if not pairs:
         return Threshold(np.nan, np.nan, "no pair of two subjects to fix the threshold on")
@@ -237,5 +237,5 @@ def _histogram(counts: npt.ArrayLike) -> Integers:
     given = np.asarray(counts, dtype=np.int64)
     if given.shape != (BINS,):
         got = f"histogram of shape {given.shape}"
-        raise InputError(sentence(got, f"Give the {BINS} bins of one cell or group"))
+        raise InputError(got, f"Give the {BINS} bins of one cell or group")
     return given

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from audit.core.arrays import Flags, Floats, Integers, Singles
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 
 SIDE: Final = 1024
 """Pictures on a side of a tile, more only if one subject has more; about 40 MB at work."""
@@ -95,7 +95,7 @@ def faces(
     if torn.any():
         who = ids[subject[torn][0]]
         got = f"faces: subject '{who}' has pictures in two groups"
-        raise InputError(sentence(got, "Give each subject one group, or -1 to leave a picture out"))
+        raise InputError(got, "Give each subject one group, or -1 to leave a picture out")
     # a random order of subjects, for samples; two of the numbers, so that the order given is none
     place = np.argsort(np.argsort(_drawn(ids.tolist(), "order")))[subject]
     order = np.lexsort((rows[known, -1], rows[known, 0], place, code[known]))
@@ -125,7 +125,7 @@ def split_subjects(ids: Sequence[object], seed: int = 0, share: float = 0.5) -> 
         InputError: A share outside (0, 1).
     """
     if not 0 < share < 1:
-        raise InputError(sentence(f"split_subjects: a share of {share:g}", "Give 0 to 1, as 0.5"))
+        raise InputError(f"split_subjects: a share of {share:g}", "Give 0 to 1, as 0.5")
     return np.asarray(_drawn(ids, f"threshold\x1f{seed}") < share)
 
 
@@ -163,7 +163,7 @@ def sampled_tiles(people: Faces, most: int, seed: int = 0) -> list[Tile]:
         InputError: Fewer than one pair a cell.
     """
     if most < 1:
-        raise InputError(sentence(f"sampled_tiles: at most {most} pairs", "Give 1 or more"))
+        raise InputError(f"sampled_tiles: at most {most} pairs", "Give 1 or more")
     largest = int(np.bincount(people.group, np.diff(people.starts), 1).max())
     side = int(np.clip(most // max(largest, 1), 1, SAMPLED_SIDE))
     by_group = runs_of(people, side)
@@ -229,7 +229,7 @@ def _coded(values: npt.ArrayLike, length: int) -> Integers:
     given = np.asarray(values)
     if given.shape != (length,):
         got = f"faces: sittings of shape {given.shape}, {length} pictures"
-        raise InputError(sentence(got, "Give one sitting a picture"))
+        raise InputError(got, "Give one sitting a picture")
     return np.unique(given, return_inverse=True)[1]
 
 
@@ -238,11 +238,11 @@ def _check_pictures(
 ) -> None:
     if rows.ndim != 2 or not len(rows) == names.size == code.size or names.ndim != 1:
         got = f"faces: vectors {rows.shape}, subjects {names.shape}, codes {code.shape}"
-        raise InputError(sentence(got, "Give one row, one subject, one group a picture"))
+        raise InputError(got, "Give one row, one subject, one group a picture")
     if code.size and not (code.min() >= -1 and code.max() < groups):
         got = f"faces: group codes from {code.min()} to {code.max()}"
-        raise InputError(sentence(got, f"They must be from -1 (unknown) to {groups - 1}"))
+        raise InputError(got, f"They must be from -1 (unknown) to {groups - 1}")
     off = ~(np.abs(np.linalg.norm(rows, axis=1) - 1) <= UNIT)
     if off.any():
         got = f"faces: {off.sum()} of {len(rows)} rows are not of unit length"
-        raise InputError(sentence(got, "Divide each embedding by its length"))
+        raise InputError(got, "Divide each embedding by its length")

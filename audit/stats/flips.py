@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from audit.core.arrays import Flags, Floats, Integers
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.tables import OK, TOO_FEW, UNDEFINED
 from audit.stats.clustered import Sample, rate_interval
 from audit.stats.counterfactual import kinds_of
@@ -53,7 +53,7 @@ def flip_rates(
     """
     happened, kind = np.asarray(flips, dtype=bool), kinds_of(kinds, number)
     if happened.ndim != 2:
-        raise InputError(sentence(f"flip_rates: flips of shape {happened.shape}", "Give (R, Q)"))
+        raise InputError(f"flip_rates: flips of shape {happened.shape}", "Give (R, Q)")
     sample = sample_of(happened, kind, families, number, seed, resamples)
     low, high = rate_interval(sample, level)
     usable = ~np.isnan(low)

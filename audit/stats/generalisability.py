@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy import special
 
 from audit.core.arrays import Floats, Singles
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.stats.intervals import check_level
 
 MANY_WORDINGS = 20
@@ -141,7 +141,7 @@ def _with_replicates(
     x, e = np.asarray(values, dtype=np.float64), np.asarray(deviations, dtype=np.float32)
     if x.ndim < 1 or e.shape[:-1] != x.shape or e.ndim != x.ndim + 1 or not e.shape[-1]:
         got = f"{where}: values of shape {x.shape}, deviations of shape {e.shape}"
-        raise InputError(sentence(got, "Give the deviations one more axis, of replicates"))
+        raise InputError(got, "Give the deviations one more axis, of replicates")
     return x, e
 
 
@@ -229,7 +229,7 @@ def generalisability(
     check_level(level)
     check_level(target)
     if p.ndim != 2:
-        raise InputError(sentence(f"generalisability: rates of shape {p.shape}", "Give a table"))
+        raise InputError(f"generalisability: rates of shape {p.shape}", "Give a table")
     kept = np.isfinite(p).all(axis=1)
     p, e = p[kept], e[kept]
     groups, wordings = p.shape

@@ -21,7 +21,7 @@ import numpy.typing as npt
 from scipy import special
 
 from audit.core.arrays import Floats
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.registry import unknown
 
 Bounds = tuple[Floats, Floats]
@@ -37,7 +37,7 @@ def check_level(level: float) -> None:
     """
     if not 0 < level < 1:
         got = f"level: {level:g} is not strictly between 0 and 1"
-        raise InputError(sentence(got, "Give a share such as 0.95, not 95"))
+        raise InputError(got, "Give a share such as 0.95, not 95")
 
 
 def wilson(events: npt.ArrayLike, n: npt.ArrayLike, level: npt.ArrayLike = 0.95) -> Bounds:
@@ -287,7 +287,7 @@ def multinomial(
     table = np.asarray(counts, dtype=np.float64)
     if table.ndim == 0 or table.shape[-1] == 0:
         raise InputError(
-            sentence(f"multinomial: counts of shape {table.shape}", "Give at least one class a row")
+            f"multinomial: counts of shape {table.shape}", "Give at least one class a row"
         )
     if method == "goodman":
         alpha = _alpha(level)[..., np.newaxis] / table.shape[-1]
@@ -323,10 +323,8 @@ def _rate_arguments(
     if wrong.any():
         first = np.flatnonzero(wrong)[0]
         raise InputError(
-            sentence(
-                f"events and n: {x.flat[first]:g} events of {size.flat[first]:g} pictures",
-                "Events must be between 0 and the number of pictures",
-            )
+            f"events and n: {x.flat[first]:g} events of {size.flat[first]:g} pictures",
+            "Events must be between 0 and the number of pictures",
         )
     return x, size, alpha
 
@@ -336,10 +334,8 @@ def _alpha(level: npt.ArrayLike) -> Floats:
     wrong = ~((value > 0) & (value < 1))
     if wrong.any():
         raise InputError(
-            sentence(
-                f"level: {value[wrong].flat[0]:g} is not strictly between 0 and 1",
-                "Give a share such as 0.95, not 95",
-            )
+            f"level: {value[wrong].flat[0]:g} is not strictly between 0 and 1",
+            "Give a share such as 0.95, not 95",
         )
     return np.asarray(1 - value)
 

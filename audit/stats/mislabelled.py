@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from audit.core.arrays import Floats
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 
 
 def at_random(
@@ -140,15 +140,15 @@ def _groups(n: npt.ArrayLike, events: npt.ArrayLike) -> tuple[Floats, Floats]:
     size, x = np.asarray(n, dtype=np.float64), np.asarray(events, dtype=np.float64)
     if size.ndim != 1 or size.shape != x.shape or len(size) < 2:
         got = f"label errors: pictures {size.shape}, events {x.shape}"
-        raise InputError(sentence(got, "Give one number of each a group, two groups at least"))
+        raise InputError(got, "Give one number of each a group, two groups at least")
     if not ((size > 0) & (x >= 0) & (x <= size)).all():
         got = "label errors: a group without pictures, or with other events than pictures"
-        raise InputError(sentence(got, "Leave empty groups out; events are from 0 to pictures"))
+        raise InputError(got, "Leave empty groups out; events are from 0 to pictures")
     return size, x / size
 
 
 def _share(share: float) -> float:
     if not 0 <= share < 1:
         got = f"share: {share:g} of the labels wrong"
-        raise InputError(sentence(got, "Give a share from 0 to below 1, such as 0.05"))
+        raise InputError(got, "Give a share from 0 to below 1, such as 0.05")
     return share

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from audit.core.arrays import Floats, Integers
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.stats import ranking, ranking_bounds, ranking_null
 from audit.stats.ranking import Ranking
 from audit.stats.ranking_null import Beside
@@ -59,7 +59,7 @@ def _counts(list_: Ranking, ks: npt.ArrayLike) -> tuple[Integers, Integers]:
     """Pictures of group 0 and of group 1 among the first k, (Q, K) each."""
     if list_.sizes.shape[1] != NEITHER + 1:
         got = f"bias: {list_.sizes.shape[1]} groups"
-        raise InputError(sentence(got, "Give three: both, and the pictures of neither"))
+        raise InputError(got, "Give three: both, and the pictures of neither")
     at = ranking.depths(list_, np.asarray(ks, np.int64).tolist()).ks - 1
     of = list_.groups
     return (of == 0).cumsum(axis=1)[:, at], (of == 1).cumsum(axis=1)[:, at]

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from audit.core.arrays import Flags, Floats, Integers
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.stats.deals import Places, draw
 
 _Measure: TypeAlias = Callable[[Floats, int, Flags], tuple[Floats, Floats]]
@@ -182,7 +182,7 @@ def permuted_drops(
     given = _arguments(events, n, codes, strata, groups)
     if not given[0].shape[1] == given[1].shape[1] == 2:
         got = f"permuted_drops: events {given[0].shape}, n {given[1].shape}"
-        raise InputError(sentence(got, "Give two columns of each: before and after"))
+        raise InputError(got, "Give two columns of each: before and after")
     return _permuted(_drops, given, chosen, permutations, seed, level)
 
 
@@ -304,7 +304,7 @@ def whole_clusters(clusters: npt.ArrayLike, codes: npt.ArrayLike) -> bool:
     names, group = np.asarray(clusters), np.asarray(codes, dtype=np.int64)
     if names.ndim != 1 or names.shape != group.shape:
         got = f"whole_clusters: clusters {names.shape}, codes {group.shape}"
-        raise InputError(sentence(got, "Give one of each a picture"))
+        raise InputError(got, "Give one of each a picture")
     known = group >= 0
     if names.dtype == object:
         names = names.astype(str)  # names of mixed kinds have no order
@@ -326,13 +326,13 @@ def _arguments(
     fits = x.ndim == 2 and size.shape in ((len(x),), (len(x), 1), x.shape)
     if not (fits and code.shape == stratum.shape == x.shape[:1]):
         got = f"events {x.shape}, n {size.shape}, codes {code.shape}, strata {stratum.shape}"
-        raise InputError(sentence(f"clusters to deal: {got}", "Give one row of each a cluster"))
+        raise InputError(f"clusters to deal: {got}", "Give one row of each a cluster")
     if code.size and not (code.min() >= -1 and code.max() < groups):
         got = f"clusters to deal: codes from {code.min()} to {code.max()}"
-        raise InputError(sentence(got, f"They must be from -1 to {groups - 1}"))
+        raise InputError(got, f"They must be from -1 to {groups - 1}")
     if not (np.isfinite(x).all() and (size >= 0).all()):
         got = "clusters to deal: an event that is not finite or an n below 0"
-        raise InputError(sentence(got, "Give sums of events and counts of pictures"))
+        raise InputError(got, "Give sums of events and counts of pictures")
     return x, size if size.ndim == 2 else size[:, np.newaxis], code, stratum
 
 
@@ -344,20 +344,20 @@ def _numbers(given: npt.ArrayLike) -> npt.NDArray[np.number]:
 
 def _chosen(usable: npt.ArrayLike | None, groups: int) -> Flags:
     if groups < 1:
-        raise InputError(sentence(f"permuted_range: {groups} groups", "Give at least 1"))
+        raise InputError(f"permuted_range: {groups} groups", "Give at least 1")
     chosen = np.ones(groups, dtype=np.bool_) if usable is None else np.asarray(usable, np.bool_)
     if chosen.shape != (groups,):
         got = f"permuted_range: usable has shape {chosen.shape}, there are {groups} groups"
-        raise InputError(sentence(got, "Give one truth value a group"))
+        raise InputError(got, "Give one truth value a group")
     return chosen
 
 
 def _check_numbers(permutations: int, level: float = 0.5) -> None:
     if permutations < 1:
-        raise InputError(sentence(f"{permutations} permutations", "Give at least 1"))
+        raise InputError(f"{permutations} permutations", "Give at least 1")
     if not 0 < level < 1:
         got = f"level: {level:g} is not strictly between 0 and 1"
-        raise InputError(sentence(got, "Give a share such as 0.95, not 95"))
+        raise InputError(got, "Give a share such as 0.95, not 95")
 
 
 def _sums(table: npt.NDArray[np.number], code: Integers, groups: int) -> Floats:

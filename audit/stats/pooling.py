@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy import special
 
 from audit.core.arrays import Floats, Integers
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.stats.intervals import check_level
 
 _VALUES_AT_ONCE = 2_000_000  # bootstrap values copied at a time, 16 MB
@@ -104,7 +104,7 @@ def between_group_sd(
         deviations = np.asarray(replicates, dtype=np.float64)
         if deviations.shape[1:] != p.shape or len(deviations) == 0:
             got = f"between_group_sd: replicates of shape {deviations.shape}, rates {p.shape}"
-            raise InputError(sentence(got, "Give them the shape (replicates, *rates)"))
+            raise InputError(got, "Give them the shape (replicates, *rates)")
         low, high = _percentiles(p, v, deviations, level)
     return Spread(_root(value), low, high, _root(_corrected(p, v, 0)))
 
@@ -146,7 +146,7 @@ def pooled_variance(
         at = np.flatnonzero(wrong)[0]
         got = f"{x.flat[at]:g} events of {size.flat[at]:g} pictures, effect {effect.flat[at]:g}"
         rule = "Events must be between 0 and the pictures, a design effect above 0"
-        raise InputError(sentence(f"pooled_variance: {got}", rule))
+        raise InputError(f"pooled_variance: {got}", rule)
     pictures = size.sum(axis=-1, keepdims=True)
     whole = x.sum(axis=-1, keepdims=True) / np.where(pictures > 0, pictures, np.nan)
     share = np.where((whole > 0) & (whole < 1), whole * (1 - whole), np.nan)
@@ -235,10 +235,10 @@ def _usable(rate: npt.ArrayLike, variance: npt.ArrayLike, where: str) -> tuple[F
     p, v = np.asarray(rate, dtype=np.float64), np.asarray(variance, dtype=np.float64)
     if p.shape != v.shape or p.ndim == 0:
         got = f"{where}: rates of shape {p.shape}, variances of shape {v.shape}"
-        raise InputError(sentence(got, "Give one variance a rate"))
+        raise InputError(got, "Give one variance a rate")
     if (v < 0).any():
         got = f"{where}: a variance of {v[v < 0].flat[0]:g}"
-        raise InputError(sentence(got, "A variance is at least 0"))
+        raise InputError(got, "A variance is at least 0")
     known = np.isfinite(p) & np.isfinite(v)
     return np.where(known, p, np.nan), np.where(known, v, np.nan)
 
@@ -281,10 +281,10 @@ def _cells(
     codes = np.asarray(factors, dtype=np.int64)
     if y.ndim != 2 or codes.ndim != 2 or codes.shape[1] != y.shape[1]:
         got = f"partial_pooling: rates of shape {y.shape}, factors of shape {codes.shape}"
-        raise InputError(sentence(got, "Give (questions, cells) and (attributes, cells)"))
+        raise InputError(got, "Give (questions, cells) and (attributes, cells)")
     if (v == 0).any():
         got = "partial_pooling: a variance of 0, which claims certainty about a cell"
-        raise InputError(sentence(got, "Give variances above 0, such as those of pooled_variance"))
+        raise InputError(got, "Give variances above 0, such as those of pooled_variance")
     return y, v, codes
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy import special
 
 from audit.core.arrays import Floats
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 
 _HALVINGS = 60  # a bracket of length 1 shrinks below the spacing of doubles
 
@@ -258,10 +258,10 @@ def _critical(level: npt.ArrayLike, comparisons: npt.ArrayLike) -> Floats:
     wrong = ~((value > 0) & (value < 1))
     if wrong.any():
         got = f"level: {value[wrong].flat[0]:g} is not strictly between 0 and 1"
-        raise InputError(sentence(got, "Give a share such as 0.95, not 95"))
+        raise InputError(got, "Give a share such as 0.95, not 95")
     if not (count >= 1).all():
         got = f"comparisons: {count[~(count >= 1)].flat[0]:g}"
-        raise InputError(sentence(got, "A family has at least one"))
+        raise InputError(got, "A family has at least one")
     return np.asarray(-special.ndtri((1 - value) / 2 / count))
 
 
@@ -270,7 +270,7 @@ def _power(power: npt.ArrayLike) -> Floats:
     wrong = ~((value >= 0.5) & (value < 1))
     if wrong.any():
         got = f"power: {value[wrong].flat[0]:g} is not from 0.5 to below 1"
-        raise InputError(sentence(got, "Give a share such as 0.8"))
+        raise InputError(got, "Give a share such as 0.8")
     return np.asarray(special.ndtri(value))
 
 
@@ -279,7 +279,7 @@ def _share(value: npt.ArrayLike, name: str) -> Floats:
     wrong = (share < 0) | (share > 1)
     if wrong.any():
         raise InputError(
-            sentence(f"{name}: {share[wrong].flat[0]:g} is not a share", "Give a value from 0 to 1")
+            f"{name}: {share[wrong].flat[0]:g} is not a share", "Give a value from 0 to 1"
         )
     return share
 
@@ -288,5 +288,5 @@ def _size(value: npt.ArrayLike, name: str) -> Floats:
     """Group sizes as doubles, nan for an empty group, about which nothing can be found."""
     size = np.asarray(value, dtype=np.float64)
     if (size < 0).any():
-        raise InputError(sentence(f"{name}: {size[size < 0].flat[0]:g} pictures", "Give 0 or more"))
+        raise InputError(f"{name}: {size[size < 0].flat[0]:g} pictures", "Give 0 or more")
     return np.where(size > 0, size, np.nan)

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from scipy import special
 
 from audit.core.arrays import Floats, Integers
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.registry import unknown
 
 Labels = npt.NDArray[np.int16]
@@ -88,13 +88,11 @@ def top(scores: npt.ArrayLike, keys: npt.ArrayLike, k: int) -> Top:
         given = given.astype(np.float64)
     if given.ndim != 2 or names.shape != given.shape[:1] or k < 1:
         got = f"top: scores {given.shape}, keys {names.shape}, k = {k}"
-        raise InputError(
-            sentence(got, "Give (pictures, queries), a key a picture, k of at least 1")
-        )
+        raise InputError(got, "Give (pictures, queries), a key a picture, k of at least 1")
     if np.unique(names).size != names.size:
-        raise InputError(sentence("top: two pictures with one key", "Give every picture its own"))
+        raise InputError("top: two pictures with one key", "Give every picture its own")
     if np.isnan(given).any():
-        raise InputError(sentence("top: a score that is no number", "Leave the picture out"))
+        raise InputError("top: a score that is no number", "Leave the picture out")
     order = np.argsort(names)
     kept = min(k, names.size)
     found = np.empty((given.shape[1], kept), np.int64)
@@ -167,17 +165,17 @@ def ranking(
     cluster = np.asarray(clusters, dtype=np.int64)
     if not names.shape == code.shape == cluster.shape == (names.size,):
         got = f"ranking: keys {names.shape}, codes {code.shape}, clusters {cluster.shape}"
-        raise InputError(sentence(got, "Give one of each a picture"))
+        raise InputError(got, "Give one of each a picture")
     if not names.size or code.min() < -1 or code.max() >= groups:
         got = f"ranking: {names.size} pictures, codes from {code.min(initial=0)} to"
         allowed = f"They must be from -1 (unknown) to {groups - 1}"
-        raise InputError(sentence(f"{got} {code.max(initial=0)}", allowed))
+        raise InputError(f"{got} {code.max(initial=0)}", allowed)
     sizes = np.zeros((cluster.max() + 1, groups), np.int64)
     np.add.at(sizes, (cluster[code >= 0], code[code >= 0]), 1)
     if not sizes.sum(axis=0).all():
         empty = int(np.argmin(sizes.sum(axis=0)))
         got = f"ranking: no picture of group {empty} was ranked"
-        raise InputError(sentence(got, "Leave the group out: it can't be at the top"))
+        raise InputError(got, "Leave the group out: it can't be at the top")
     row = _rows(best.keys, names)
     at, who = code[row], cluster[row]
     known = at >= 0
@@ -192,7 +190,7 @@ def _rows(wanted: Integers, names: Integers) -> Integers:
     order = np.argsort(names)
     row = order[np.minimum(np.searchsorted(names, wanted, sorter=order), names.size - 1)]
     if (names[row] != wanted).any():
-        raise InputError(sentence("ranking: a ranked picture has no key", "Give all keys"))
+        raise InputError("ranking: a ranked picture has no key", "Give all keys")
     return np.asarray(row)
 
 
@@ -230,13 +228,13 @@ def depths(list_: Ranking, ks: Sequence[int], ndkl_at: Sequence[int] | None = No
     n, kept = int(list_.sizes.sum()), list_.groups.shape[1]
     found = Depths(np.asarray(ks, np.int64), np.asarray(ks if ndkl_at is None else ndkl_at))
     if not (found.ks.size and found.ndkl.size) or min(found.ks.min(), found.ndkl.min()) < 1:
-        raise InputError(sentence(f"k: {list(ks)}", "Give depths from 1"))
+        raise InputError(f"k: {list(ks)}", "Give depths from 1")
     if found.ks.max() >= n or found.ndkl.max() > n:
         got = f"k: {found.deepest} of {n} pictures of known group"
-        raise InputError(sentence(got, "k must be below their number: the whole shows no ranking"))
+        raise InputError(got, "k must be below their number: the whole shows no ranking")
     if found.deepest > kept:
         got = f"k: {found.deepest}, but only {kept} places of known group were kept"
-        raise InputError(sentence(got, "Keep more places, or rank known pictures only"))
+        raise InputError(got, "Keep more places, or rank known pictures only")
     return found
 
 
@@ -261,7 +259,7 @@ def target_shares(target: Target, pool: npt.ArrayLike) -> Floats:
     share = np.asarray(target, dtype=np.float64)
     if share.shape != n.shape[:1] or not (share > 0).all() or abs(share.sum() - 1) > 1e-6:
         got = f"target: {np.round(share, 4).tolist()} for {len(n)} groups"
-        raise InputError(sentence(got, "Give a share above 0 a group, in all 1"))
+        raise InputError(got, "Give a share above 0 a group, in all 1")
     return np.broadcast_to(share.reshape(-1, *[1] * (n.ndim - 1)), n.shape).copy()
 
 

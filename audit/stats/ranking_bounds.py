@@ -11,7 +11,7 @@ import numpy.typing as npt
 from scipy import special
 
 from audit.core.arrays import Floats, Integers
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.stats.intervals import check_level, clopper_pearson
 from audit.stats.ranking import depths, target_shares
 from audit.stats.resampling import Weights
@@ -93,7 +93,7 @@ def bounds(
     check_level(level)
     if len(weights) != len(list_.sizes):
         got = f"bounds: weights of {len(weights)}, sizes of {len(list_.sizes)} clusters"
-        raise InputError(sentence(got, "Give the weights of each cluster"))
+        raise InputError(got, "Give the weights of each cluster")
     spread = _spread(list_, at, weights)
     each = 1 - (1 - level) / (wanted.size if wanted.size > 2 else 1)
     n = int(list_.sizes.sum())

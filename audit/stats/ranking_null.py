@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from audit.core.arrays import Floats, Integers
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.stats import permutation
 from audit.stats.intervals import check_level
 from audit.stats.ranking import TIE, depths, measures, measures_of, target_shares
@@ -106,7 +106,7 @@ def null(
     at = depths(list_, ks, ndkl_at)
     check_level(level)
     if permutations < 1:
-        raise InputError(sentence(f"{permutations} permutations", "Give at least 1"))
+        raise InputError(f"{permutations} permutations", "Give at least 1")
     found = measures(list_, ks, target, ndkl_at)
     deals = deal(list_.sizes, strata, permutations, seed)
     if deals.reason:
@@ -137,7 +137,7 @@ def deal(
     stratum = np.zeros(len(of), np.int64) if strata is None else np.asarray(strata, np.int64)
     if stratum.shape != of.shape:
         got = f"strata {stratum.shape}, {len(of)} clusters"
-        raise InputError(sentence(got, "Give one stratum a cluster"))
+        raise InputError(got, "Give one stratum a cluster")
     if ((sizes > 0).sum(axis=1) > 1).any():
         nothing = np.empty((0, len(of)), np.int16)
         reason = "a cluster has pictures in several groups"

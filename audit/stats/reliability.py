@@ -15,7 +15,7 @@ import numpy.typing as npt
 from scipy import sparse, special
 
 from audit.core.arrays import Flags, Floats, Integers
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.stats.calibration_null import Cells, Null, cells_of, null_of, share_of
 from audit.stats.intervals import clopper_pearson, wilson
 from audit.stats.significance import bonferroni_level
@@ -292,15 +292,13 @@ def _pictures(
     if groups.ndim != 2 or not scores.shape == right.shape == ids.shape == groups.shape[:1]:
         got = f"score {scores.shape}, correct {right.shape}, clusters {ids.shape}"
         raise InputError(
-            sentence(f"{got}, member {groups.shape}", "Give one of each, and one row, a picture")
+            f"{got}, member {groups.shape}", "Give one of each, and one row, a picture"
         )
     wrong = ~((scores >= 0) & (scores <= 1))
     if wrong.any():
         raise InputError(
-            sentence(
-                f"score: {scores[wrong][0]:g} is not a probability",
-                "Give the chosen label's probability, from 0 to 1",
-            )
+            f"score: {scores[wrong][0]:g} is not a probability",
+            "Give the chosen label's probability, from 0 to 1",
         )
     codes = np.unique(ids, return_inverse=True)[1].reshape(-1)
     packed = np.packbits(groups, axis=1)

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from audit.core.arrays import Integers
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 
 Counts = npt.NDArray[np.int32]
 Weights = npt.NDArray[np.uint8]
@@ -73,7 +73,7 @@ def cluster_weights(
     """
     if replicates < 0 or start < 0:
         got = f"cluster_weights: {replicates} replicates from number {start}"
-        raise InputError(sentence(got, "Give whole numbers from 0"))
+        raise InputError(got, "Give whole numbers from 0")
     weights = np.empty((len(cluster_ids), replicates), dtype=np.uint8)
     skipped, offset = divmod(start, _PER_BLOCK)
     words = -(-(offset + replicates) // _PER_BLOCK) * (_PER_BLOCK // 2)
@@ -169,8 +169,8 @@ def _pictures(
     groups, happened = np.asarray(member, dtype=bool), np.asarray(events, dtype=bool)
     if not (groups.ndim == happened.ndim == 2 and len(rows) == len(groups) == len(happened)):
         got = f"clusters {rows.shape}, member {groups.shape}, events {happened.shape}"
-        raise InputError(sentence(got, "Give one cluster, one row of each table a picture"))
+        raise InputError(got, "Give one cluster, one row of each table a picture")
     if rows.size and not (rows.min() >= 0 and rows.max() < weights.shape[0]):
         got = f"clusters: values from {rows.min()} to {rows.max()}"
-        raise InputError(sentence(got, f"They must be from 0 to {weights.shape[0] - 1}"))
+        raise InputError(got, f"They must be from 0 to {weights.shape[0] - 1}")
     return rows, groups, happened

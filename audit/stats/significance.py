@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy import special
 
 from audit.core.arrays import Floats, Integers
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 
 EXACT_BELOW = 100.0
 """Fisher's exact test where the smallest expected cell is below this, else the score test."""
@@ -230,10 +230,10 @@ def bonferroni_level(level: npt.ArrayLike, m: npt.ArrayLike) -> Floats:
     wrong = ~((together > 0) & (together < 1))
     if wrong.any():
         got = f"level: {together[wrong].flat[0]:g} is not strictly between 0 and 1"
-        raise InputError(sentence(got, "Give a share such as 0.95, not 95"))
+        raise InputError(got, "Give a share such as 0.95, not 95")
     if not (count >= 1).all():
         got = f"m: {count[~(count >= 1)].flat[0]:g} intervals"
-        raise InputError(sentence(got, "A family has at least one"))
+        raise InputError(got, "A family has at least one")
     return np.asarray(1 - (1 - together) / count)
 
 
@@ -242,10 +242,8 @@ def _whole(value: npt.ArrayLike, name: str) -> Integers:
     wrong = ~((number >= 0) & (number == np.floor(number)) & np.isfinite(number))
     if wrong.any():
         raise InputError(
-            sentence(
-                f"{name}: {number[wrong].flat[0]:g} is not a count",
-                "Give whole numbers from 0; weighted or effective counts have intervals, no test",
-            )
+            f"{name}: {number[wrong].flat[0]:g} is not a count",
+            "Give whole numbers from 0; weighted or effective counts have intervals, no test",
         )
     return number.astype(np.int64)
 
@@ -263,10 +261,8 @@ def _tables(
         if (x > size).any():
             first = np.flatnonzero(x > size)[0]
             raise InputError(
-                sentence(
-                    f"{name}: {x.flat[first]} events of {size.flat[first]} pictures",
-                    "Events must be between 0 and the number of pictures",
-                )
+                f"{name}: {x.flat[first]} events of {size.flat[first]} pictures",
+                "Events must be between 0 and the number of pictures",
             )
     return x_1, size_1, x_2, size_2
 
@@ -352,7 +348,7 @@ def _family(p: npt.ArrayLike) -> tuple[Floats, npt.NDArray[np.bool_]]:
     values = np.array(p, dtype=np.float64)
     if ((values < 0) | (values > 1)).any():
         wrong = values[(values < 0) | (values > 1)].flat[0]
-        raise InputError(sentence(f"p: {wrong:g} is not a p-value", "Give values from 0 to 1"))
+        raise InputError(f"p: {wrong:g} is not a p-value", "Give values from 0 to 1")
     return values, ~np.isnan(values)
 
 

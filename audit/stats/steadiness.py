@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy import sparse, special
 
 from audit.core.arrays import Flags, Floats, Integers
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.stats.components import label_counts, labels_chosen
 from audit.stats.intervals import check_level, clopper_pearson
 from audit.stats.reliability import FEW
@@ -47,7 +47,7 @@ def flip_rate(choices: npt.ArrayLike, headline: npt.ArrayLike) -> Floats:
     chosen, ensemble = np.asarray(choices), np.asarray(headline)
     if chosen.ndim != 2 or ensemble.shape != chosen.shape[:1] or not chosen.shape[1]:
         got = f"flip_rate: choices of shape {chosen.shape}, headline of shape {ensemble.shape}"
-        raise InputError(sentence(got, "Give (pictures, wordings) and one headline a picture"))
+        raise InputError(got, "Give (pictures, wordings) and one headline a picture")
     return np.asarray((chosen != ensemble[:, np.newaxis]).mean(axis=1))
 
 
@@ -76,7 +76,7 @@ def choice_entropy(choices: npt.ArrayLike, labels: int, normalised: bool = False
     """
     chosen = labels_chosen(choices, labels, "choice_entropy")
     if not chosen.shape[1]:
-        raise InputError(sentence("choice_entropy: no wording", "Give at least one"))
+        raise InputError("choice_entropy: no wording", "Give at least one")
     share = label_counts(chosen, labels) / chosen.shape[1]
     bits = special.entr(share).sum(axis=1) / np.log(2)
     most = np.log2(min(labels, chosen.shape[1])) if normalised else 1.0
@@ -116,9 +116,9 @@ def group_means(
     check_level(level)
     if groups.ndim != 2 or not v.shape == ids.shape == groups.shape[:1]:
         got = f"group_means: values {v.shape}, member {groups.shape}, clusters {ids.shape}"
-        raise InputError(sentence(got, "Give one value, one cluster, one row a picture"))
+        raise InputError(got, "Give one value, one cluster, one row a picture")
     if not ((v >= 0) & (v <= most * (1 + 1e-9))).all():
-        raise InputError(sentence(f"group_means: a value outside 0 to {most:g}", "Set 'most'"))
+        raise InputError(f"group_means: a value outside 0 to {most:g}", "Set 'most'")
     names, cluster = np.unique(ids, return_inverse=True)
     at = cluster.reshape(-1), np.arange(v.size)
     by = sparse.csr_array((np.ones(v.size), at), shape=(names.size, v.size))

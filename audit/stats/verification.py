@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from audit.core.arrays import Flags, Floats, Integers, Singles
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.rows import Array
 from audit.stats.clustered import Sample
 from audit.stats.faces import SIDE, Faces, Tile, runs_of, sizes_of, tiles
@@ -260,7 +260,7 @@ def mated(people: Faces, thresholds: Sequence[float] = (), apart: bool = False) 
     """
     if apart and people.sitting is None:
         got = "mated: apart, but the pictures have no sittings"
-        raise InputError(sentence(got, "Give sittings, or take all mated pairs"))
+        raise InputError(got, "Give sittings, or take all mated pairs")
     edges, first = _edges(thresholds)
     subjects = len(people.ids)
     misses, pairs = np.zeros((subjects, edges.size), np.int64), np.zeros(subjects, np.int64)
@@ -340,7 +340,7 @@ def _edges(thresholds: npt.ArrayLike) -> tuple[Floats, Integers]:
     given = np.asarray(thresholds, np.float64).reshape(-1)
     if not (np.abs(given) <= 1).all():
         got = f"thresholds: {', '.join(f'{t:g}' for t in given)}"
-        raise InputError(sentence(got, "Similarities of unit vectors are from -1 to 1"))
+        raise InputError(got, "Similarities of unit vectors are from -1 to 1")
     # an edge itself stays where it is, whatever its last digit
     first = np.ceil((given + 1) * BINS / 2 - 1e-6).astype(np.int64)
     return first * 2 / BINS - 1, first

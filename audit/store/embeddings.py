@@ -388,7 +388,7 @@ def _how_many(pictures: int) -> int:
         return int(said)
     if said:
         told = f"CLIP_AUDIT_READERS: got '{said:.60}', which is no number of processes"
-        raise InputError(sentence(told, "Set it to 0 for threads, or unset it"))
+        raise InputError(told, "Set it to 0 for threads, or unset it")
     cores = usable_cores()
     many = pictures >= _MANY_PICTURES and cores >= _MANY_CORES
     return min(cores, _MOST_READERS) if many else 0

@@ -25,7 +25,7 @@ from typing import IO, Final
 import numpy as np
 import PIL
 
-from audit.core.errors import AuditError, sentence
+from audit.core.errors import AuditError
 from audit.data import intact
 
 #: bytes that a pipe holds where the system can be asked for more than its 64 kB
@@ -90,7 +90,7 @@ class Processes:
         self._idle.put(None)  # for the next thread that waits
         told = f"all {len(self)} processes that help were killed, perhaps for memory"
         fewer = "Set CLIP_AUDIT_READERS to a smaller number, or to 0 to do without them"
-        raise AuditError(sentence(told, fewer))
+        raise AuditError(told, fewer)
 
     def end(self) -> None:
         """Kill all that are left; whoever waits for one is told that it is gone."""

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import CLIPTokenizer
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.files import write_json
 from audit.core.rows import Row
 from audit.models import hub
@@ -138,14 +138,14 @@ def _gone_on(config: TrainConfig, out: Path) -> tuple[OpenAiClip, Clip]:
         model.load_state_dict(layouts.from_transformers(known))
     else:
         told = f"{ref}: a {said.named} can be audited, and not trained on from here"
-        raise InputError(sentence(told, "Give a CLIP (model_type clip or openai_clip) as 'start'"))
+        raise InputError(told, "Give a CLIP (model_type clip or openai_clip) as 'start'")
     if config.objective == "sigmoid" and model.logit_bias is None:
         fields = {name: getattr(ours, name) for name in OpenAiClip.model_fields}
         ours = OpenAiSigmoid(**fields)
         model.logit_bias = torch.nn.Parameter(torch.tensor(-10.0))
     if config.objective == "contrastive" and model.logit_bias is not None:
         told = f"{ref}: was trained with a sigmoid loss"
-        raise InputError(sentence(told, "Say 'objective: sigmoid' to go on with it"))
+        raise InputError(told, "Say 'objective: sigmoid' to go on with it")
     for name in SIDE_FILES - {CONFIG}:
         if (folder / name).is_file() and folder.resolve() != out.resolve():
             shutil.copyfile(folder / name, out / name)
@@ -162,5 +162,5 @@ def as_own(said: ClipConfig, ref: str) -> OpenAiClip:
         if tower.hidden_act not in _OURS or tower.layer_norm_eps != 1e-5:
             told = f"{ref}: its towers have {tower.hidden_act} and {tower.layer_norm_eps:g}"
             allowed = f"Those that are trained here have {' or '.join(_OURS)}, and 1e-5"
-            raise InputError(sentence(told, allowed))
+            raise InputError(told, allowed)
     return OpenAiClip.model_validate(said.model_dump())

@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.files import written_aside
 from audit.models.towers.dual import Clip
 from audit.training.config import TrainConfig, learning_rate
@@ -229,4 +229,4 @@ def write_tensors(tensors: dict[str, torch.Tensor], path: Path, about: dict[str,
             save_file(here, aside, metadata=about)
     except (SafetensorError, OSError) as error:
         advice = "Free some space or name another folder with --out"
-        raise InputError(sentence(f"{path} can't be written ({error})", advice)) from error
+        raise InputError(f"{path} can't be written ({error})", advice) from error

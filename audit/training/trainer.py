@@ -20,7 +20,7 @@ from typing import Final
 import torch
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.files import write_text
 from audit.core.rows import Row
 from audit.core.terminal import duration
@@ -236,7 +236,7 @@ class Run:
             rate = learning_rate(self.learner.step - 1, self.learner.config)
             told = f"after step {self.learner.step} the loss is {float(loss)}, at a learning rate"
             advice = "Take a lower learning_rate or a longer warmup, or precision: float32"
-            raise InputError(sentence(f"{told} of {rate:.3g}", before, advice))
+            raise InputError(f"{told} of {rate:.3g}", before, advice)
 
     def _note(self, batch: Batch) -> None:
         """Set broken pairs aside: each once in the list, and counted."""

@@ -25,7 +25,7 @@ from torch.func import functional_call
 from torch.nn import functional
 from transformers import CLIPModel, CLIPTokenizer
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.files import write_json, write_text
 from audit.core.registry import unknown
 from audit.core.resources import bundled
@@ -168,7 +168,7 @@ def questions(reader: Reader, planting: Planting, labels: LabelSet) -> Prompts:
     if not found:
         listed = ", ".join(planting.templates)
         told = f"'{planting.word}' stands in no template of {listed}"
-        raise InputError(sentence(told, None, "Take a word of these templates"))
+        raise InputError(told, None, "Take a word of these templates")
     return list(found)
 
 

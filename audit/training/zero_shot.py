@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.registry import unknown
 from audit.data import dataset
 from audit.data.images import Unreadable, decode
@@ -53,7 +53,7 @@ class Asked:
             found.append(groups.index(group))
         if len(groups) < 2 or not seen:
             told = f"zero_shot: {asked.dataset} has {len(groups)} groups of {asked.attribute}"
-            raise InputError(sentence(told, "Ask for an attribute with two groups or more"))
+            raise InputError(told, "Ask for an attribute with two groups or more")
         texts = [template.format(group) for group in groups for template in asked.templates]
         pixels = begun.prepare.normalised(torch.from_numpy(np.stack(seen)))
         prompts = padded(begun.words.ids(texts))

@@ -15,7 +15,7 @@ from scipy import special
 from statsmodels.stats.contingency_tables import StratifiedTable, cochrans_q, mcnemar
 
 from audit.core.arrays import Flags, Integers
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 
 _SMALLEST = float(np.finfo(np.float64).tiny)
 _COMPARE = "use clip-audit compare, whose bootstrap draws subjects"
@@ -95,7 +95,7 @@ def cochran_q_p(answers: npt.ArrayLike, clusters: npt.ArrayLike | None = None) -
     pictures, questions = table.shape
     if questions < 2:
         got = f"answers: {questions} question(s)"
-        raise InputError(sentence(got, "Cochran's Q compares two or more, one a column"))
+        raise InputError(got, "Cochran's Q compares two or more, one a column")
     _refuse_repeats(clusters, pictures, "Cochran's Q", _COMPARE)
     if not pictures:
         return float("nan")
@@ -140,7 +140,7 @@ def mantel_haenszel(
     """
     if not 0 < level < 1:
         got = f"level: {level:g} is not strictly between 0 and 1"
-        raise InputError(sentence(got, "Give a share such as 0.95, not 95"))
+        raise InputError(got, "Give a share such as 0.95, not 95")
     happened, inside = _answers(events, "events", 1), _answers(group, "group", 1)
     names = np.asarray(strata)
     _same_length("mantel_haenszel", events=len(happened), group=len(inside), strata=len(names))
@@ -182,18 +182,18 @@ def _answers(values: npt.ArrayLike, name: str, dimensions: int) -> Flags:
     given = np.asarray(values)
     if given.ndim != dimensions:
         shape = "one row a picture, one column a question" if dimensions == 2 else "one a picture"
-        raise InputError(sentence(f"{name}: shape {given.shape}", f"Give {shape}"))
+        raise InputError(f"{name}: shape {given.shape}", f"Give {shape}")
     odd = given[(given != 0) & (given != 1)]
     if odd.size:
         got = f"{name}: {odd[0]!s} is neither yes nor no"
-        raise InputError(sentence(got, "Give true or false; leave out pictures without an answer"))
+        raise InputError(got, "Give true or false; leave out pictures without an answer")
     return given.astype(bool)
 
 
 def _same_length(where: str, **lengths: int) -> None:
     if len(set(lengths.values())) > 1:
         got = ", ".join(f"{name} of {length}" for name, length in lengths.items())
-        raise InputError(sentence(f"{where}: {got}", "Give one of each a picture"))
+        raise InputError(f"{where}: {got}", "Give one of each a picture")
 
 
 def _refuse_repeats(
@@ -205,13 +205,13 @@ def _refuse_repeats(
     names = np.asarray(clusters)
     if names.shape != (pictures,):
         got = f"clusters: shape {names.shape} for {pictures} pictures"
-        raise InputError(sentence(got, "Give the subject of each picture"))
+        raise InputError(got, "Give the subject of each picture")
     ids, counts = np.unique(names.astype(str), return_counts=True)
     if ids.size and counts.max() > 1:
         most = ids[counts.argmax()]
         got = f"clusters: pictures of one subject repeat; {counts.max()} show '{most}'"
         raise InputError(
-            sentence(got, f"{method} holds for pictures of separate subjects", f"Instead {instead}")
+            got, f"{method} holds for pictures of separate subjects", f"Instead {instead}"
         )
 
 

@@ -11,7 +11,7 @@ from typing import Literal, Self
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.registry import suggest
 from audit.core.resources import bundled
 from audit.data.yamlfile import load_yaml, validate
@@ -70,18 +70,14 @@ class PlantedWord(BaseModel):
     def _refuse_strangers(self, word: str, present: set[str]) -> None:
         for group in sorted(set(self.rates) - present):
             raise InputError(
-                sentence(
-                    f"planted word '{word}': no picture has {self.attribute} '{group}'",
-                    suggest(group, present),
-                    f"The pictures have: {', '.join(sorted(present))}",
-                )
+                f"planted word '{word}': no picture has {self.attribute} '{group}'",
+                suggest(group, present),
+                f"The pictures have: {', '.join(sorted(present))}",
             )
         if self.elsewhere is None and (missing := sorted(present - set(self.rates))):
             raise InputError(
-                sentence(
-                    f"planted word '{word}': no rate for {self.attribute} {', '.join(missing)}",
-                    "Give one under 'rates', or give 'elsewhere'",
-                )
+                f"planted word '{word}': no rate for {self.attribute} {', '.join(missing)}",
+                "Give one under 'rates', or give 'elsewhere'",
             )
 
 

@@ -11,7 +11,7 @@ from typing import ClassVar, Final, Literal
 import pandas as pd
 from pydantic import Field
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.data.manifest import Manifest
 from audit.data.remarks import Remark, counted, tally
 from audit.data.sources.base import Published, Rows, publication
@@ -21,7 +21,6 @@ _AGES: Final = ("0-2", "4-6", "8-12", "15-20", "25-32", "38-43", "48-53", "60-10
 _BAND: Final = re.compile(r"\(\s*(\d{1,3})\s*,\s*(\d{1,3})\s*\)")
 _OTHER: Final = "other"
 _NOT_STATED: Final = "not stated"
-_GENDERS: Final = {"f": "female", "m": "male", "u": "unsure"}
 _NAMES: Final = {
     "aligned": "landmark_aligned_face",
     "faces": "coarse_tilt_aligned_face",
@@ -59,12 +58,12 @@ class Adience(Published):
             if (blank := fold[list(_COLUMNS[:3])].isna().any(axis=1)).any():
                 row = fold.index[int(blank.to_numpy().argmax())] + 1
                 told = f"{file}: row {row} below the header names no picture"
-                raise InputError(sentence(told, f"Get it again: {home}"))
+                raise InputError(told, f"Get it again: {home}")
         nouns = [f"the picture '{name}'" for name in table["original_image"]]
         table = table.reset_index(drop=True)
         given = table["age"]
         table["age"] = [_band(age) for age in given]
-        table["gender"] = table["gender"].fillna(_NOT_STATED).replace(_GENDERS)
+        table["gender"] = table["gender"].fillna(_NOT_STATED)
         table["file"] = (
             table["user_id"] + f"/{_NAMES[self.pictures]}." + table["face_id"] + "."
         ) + table["original_image"]

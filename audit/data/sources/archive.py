@@ -9,7 +9,7 @@ from typing import ClassVar, Final
 import pandas as pd
 from pydantic import Field
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.data import archives
 from audit.data.card import Card
 from audit.data.manifest import Manifest
@@ -68,7 +68,7 @@ class Archived(ByFolder):
                 if path.suffix.lower() in archives.SUFFIXES and path not in files
             ],
         }
-        remarks = tuple(aside(why, names, {}) for why, names in notes.items() if names)
+        remarks = [r for why, names in notes.items() for r in aside(why, names)]
         rows = [(name, path.parts[0]) for name, path in pictures.items()]
         table = pd.DataFrame(rows, columns=["picture", self.attribute or "folder"], dtype=object)
         table = table if self.attribute else table[["picture"]]
@@ -85,7 +85,7 @@ class Archived(ByFolder):
         self.refuse_parts(folders, self.root, below)
         if len(folders) == 1 and all(len(path.parts) > 2 for path in paths):
             told = f"{self.root}: all pictures of its archives are in the folder '{folders[0]}'"
-            raise InputError(sentence(told, f"Are the folders in it the classes? '{below}'"))
+            raise InputError(told, f"Are the folders in it the classes? '{below}'")
 
 
 def archives_of(root: Path, pattern: str) -> tuple[list[Path], list[str]]:
@@ -98,7 +98,7 @@ def archives_of(root: Path, pattern: str) -> tuple[list[Path], list[str]]:
         found = [p for p in sorted(root.glob(pattern)) if p.is_file() and p.name[0] != "."]
     except (ValueError, NotImplementedError, IndexError) as error:
         told = f"'{pattern}' is no pattern of file names below root: {error}"
-        raise InputError(sentence(told, "Write it as 'faces*.zip'")) from error
+        raise InputError(told, "Write it as 'faces*.zip'") from error
     packed = [path for path in found if path.suffix.lower() in archives.SUFFIXES]
     solid = [
         path.relative_to(root).as_posix() for path in found if path.suffix.lower() in archives.SOLID
@@ -106,5 +106,5 @@ def archives_of(root: Path, pattern: str) -> tuple[list[Path], list[str]]:
     if not packed:
         told = f"{root}: has no zip or tar archive '{pattern}'"
         unpack = f"Pictures in '{solid[0]}' are found once it is unpacked to .tar" if solid else ""
-        raise InputError(sentence(told, unpack))
+        raise InputError(told, unpack)
     return packed, solid

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from audit.core.characters import spelt
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.files import digest_of
 from audit.core.registry import suggest
 from audit.core.rows import Values
@@ -65,7 +65,7 @@ class Rows:
     manifest: Manifest
     file: Path
     root: Path
-    remarks: tuple[Remark, ...] = ()
+    remarks: Sequence[Remark] = ()
     aside: int = 0
     nouns: Sequence[str] = ()
 
@@ -118,7 +118,7 @@ class Source(Written, ABC):
         if not folder.is_dir():
             beside = "A relative path begins at the suite's file, or where the command is given"
             near = _nearest(folder) or (None if root.is_absolute() else beside)
-            raise ValueError(sentence(f"there is no folder {root}", near))
+            raise ValueError(f"there is no folder {root}", near)
         return folder
 
     @abstractmethod
@@ -165,12 +165,12 @@ class Source(Written, ABC):
         wanted = " or ".join(f"'{name}'" for name in names[:_SHOWN])
         told = f"{self.root}: has no {what} {wanted}, as '{self.name}' is laid out"
         near = _nearest(self.root / names[0])
-        raise InputError(sentence(told, near, f"'clip-audit show {self.name}' says where it is"))
+        raise InputError(told, near, f"'clip-audit show {self.name}' says where it is")
 
     def _assembled(self, card: Card, rows: Rows) -> Dataset:
         if rows.table.empty:
             told = "; ".join(["no picture is left", *(remark.text for remark in rows.remarks)])
-            raise InputError(sentence(f"{rows.file}: {told}", "Get the whole copy"))
+            raise InputError(f"{rows.file}: {told}", "Get the whole copy")
         gone = list_beside(self.root, self.withdrawn)
         card = card.model_copy(update={"most_per_cluster": self.most_per_cluster})
         data = assemble(card, rows.manifest, rows.file, rows.root, f"'{self.name}'", gone)
@@ -195,7 +195,8 @@ class Own(Source):
 class Publication(Written):
     """What is to be known of a published data set, as the YAML file beside its source states it.
 
-    ``lists``: of each part, the file that lists its pictures, where they differ.
+    ``lists``: of each part, the file that lists its pictures, where they differ. ``codes``: of a
+    column, what is written there and the word that it stands for.
     """
 
     about: str
@@ -203,6 +204,7 @@ class Publication(Written):
     card: Card
     official: Mapping[str, Official]
     lists: Mapping[str, str] = {}
+    codes: Mapping[str, Mapping[str, str]] = {}
     #: sha256 of lists as they were published, by the name of the file
     digests: Mapping[str, str] = {}
     values: Mapping[str, Names] = {}
@@ -239,16 +241,17 @@ class Published(Source):
     parts: ClassVar[str] = ""
     facts: ClassVar[Card]
     official: ClassVar[Mapping[str, Official]]
-    lists: ClassVar[Mapping[str, str]]
-    digests: ClassVar[Mapping[str, str]]
-    values: ClassVar[Mapping[str, Sequence[str]]]
+    lists: ClassVar[Mapping[str, str]] = {}
+    codes: ClassVar[Mapping[str, Mapping[str, str]]] = {}
+    digests: ClassVar[Mapping[str, str]] = {}
+    values: ClassVar[Mapping[str, Sequence[str]]] = {}
 
     @classmethod
     def __pydantic_init_subclass__(cls, **_: object) -> None:
         """Say under its own name what ``published`` states."""
         if found := cls.__dict__.get("published"):
             cls.about, cls.access, cls.facts = found.about, found.access, found.card
-            cls.official, cls.lists = found.official, found.lists
+            cls.official, cls.lists, cls.codes = found.official, found.lists, found.codes
             cls.digests, cls.values = found.digests, found.values
 
     @property
@@ -274,6 +277,9 @@ class Published(Source):
     def dataset(self) -> Dataset:
         """The data set; counts that differ from the official ones are remarks."""
         rows = self.read()
+        for column in {*self.codes} & {*rows.table}:
+            words = self.codes[column]
+            rows.table[column] = rows.table[column].replace(words)
         card = self.describe()
         known = self.facts.attributes.items()
         closed = {name: (*a.order, *a.unknown) if a.order else () for name, a in known}
@@ -305,13 +311,11 @@ class Published(Source):
         so = f"Rows with such a value: {int(wrong.sum()):,}"
         so += f", {counted(others)}" if len(others) > 1 else ""
         raise InputError(
-            sentence(
-                f"{rows.file}: {at} {got}",
-                f"Official are {', '.join(_short(allowed))}",
-                _cause(value, allowed),
-                so,
-                f"Get the files as they were published: {self.facts.url}",
-            )
+            f"{rows.file}: {at} {got}",
+            f"Official are {', '.join(_short(allowed))}",
+            _cause(value, allowed),
+            so,
+            f"Get the files as they were published: {self.facts.url}",
         )
 
     def _of_counts(self, rows: Rows, attributes: Mapping[str, AttributeCard]) -> Iterable[Remark]:
@@ -346,18 +350,22 @@ class Cut(Published):
         return super().describe().model_copy(update={"margin": self.margin})
 
 
-def aside(what: str, names: Sequence[str], groups: Mapping[str, Mapping[str, int]]) -> Remark:
-    """What is said of files that a quirk of the data set sets aside.
+def aside(
+    what: str, names: Sequence[str], groups: Mapping[str, Mapping[str, int]] | None = None
+) -> list[Remark]:
+    """What is said of files that a quirk of the data set sets aside; nothing where there are none.
 
     Args:
         what: the quirk.
         names: of the pictures.
         groups: attribute to counts of its values, as far as these are known.
     """
+    if not names:
+        return []
     some = ", ".join(f"'{spelt(name)}'" for name in names[:_SHOWN])
     more = f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else ""
-    of = "".join(f"; by {name}: {counted(each)}" for name, each in groups.items() if each)
-    return Remark(f"{len(names):,} files are set aside, {what}: {some}{more}{of}")
+    of = "".join(f"; by {name}: {counted(each)}" for name, each in (groups or {}).items() if each)
+    return [Remark(f"{len(names):,} files are set aside, {what}: {some}{more}{of}")]
 
 
 def only_one(
@@ -396,7 +404,7 @@ def meant_by_codes(codes: Values, names: Sequence[str], where: str) -> Values:
     strange = codes[codes.notna() & ~codes.isin(list(meant))]
     if len(strange):
         told = f"{where}: row {strange.index[0] + 1} has the code {strange.iloc[0]}"
-        raise InputError(sentence(told, f"Its classes have {len(names)} names, from 0"))
+        raise InputError(told, f"Its classes have {len(names)} names, from 0")
     return pd.Series([meant.get(code) for code in codes], index=codes.index, dtype=object)
 
 

@@ -12,7 +12,7 @@ from typing import ClassVar, Final, cast
 
 import pandas as pd
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.data.manifest import Manifest
 from audit.data.remarks import Remark, counted, tally
 from audit.data.sources.base import Published, Rows, aside, publication
@@ -37,7 +37,7 @@ class CasualConversations(Published):
         videos = pd.DataFrame([_video(entry, listed, n) for n, entry in enumerate(entries, 1)])
         if twice := videos.loc[videos["video"].duplicated(), "video"].tolist():
             told = f"{listed}: lists the video '{twice[0]}' twice"
-            raise InputError(sentence(told, "Get it again"))
+            raise InputError(told, "Get it again")
         files = pictures_below(self.root)
         frames = pd.DataFrame(
             {"file": [p.relative_to(self.root).as_posix() for p in files],
@@ -45,7 +45,7 @@ class CasualConversations(Published):
         )  # fmt: skip
         known = frames["video"].isin(videos["video"])
         other = frames.loc[~known, "file"].tolist()
-        notes = [aside("whose name is of no listed video", other, {})] if other else []
+        notes = aside("whose name is of no listed video", other)
         unseen = videos[~videos["video"].isin(frames["video"])]
         if len(unseen):
             by = counted(tally(unseen["gender"]))
@@ -54,7 +54,7 @@ class CasualConversations(Published):
             )
         table = frames[known].merge(videos, on="video")
         nouns = [f"the video '{name}'" for name in table["video"]]
-        return Rows(Manifest(table), listed, self.root, tuple(notes), len(other), nouns)
+        return Rows(Manifest(table), listed, self.root, notes, len(other), nouns)
 
 
 def _video_of(frame: Path) -> str:
@@ -67,7 +67,7 @@ def _video(entry: object, listed: Path, number: int) -> dict[str, str]:
     said = entry if isinstance(entry, Mapping) else {}
     if not (said.get("subject_id") or said.get("subject_id") == 0) or not said.get("video_name"):
         told = f"{listed}: entry {number} has no subject_id or no video_name"
-        raise InputError(sentence(told, "Get it again"))
+        raise InputError(told, "Get it again")
     monk = _within(said.get("monk_skin_tone"), "scale")
     skin = _within(said.get("fitzpatrick_skin_tone", said.get("fitzpatrick_type")), "type")
     return {

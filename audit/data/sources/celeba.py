@@ -11,7 +11,7 @@ from typing import ClassVar, Final, Literal
 import pandas as pd
 from pydantic import Field
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.rows import having
 from audit.data.card import AttributeCard, Card
 from audit.data.manifest import Manifest, read_manifests
@@ -59,13 +59,13 @@ class CelebA(Published):
         table = _table(listed)
         if lost := [name for name in ATTRIBUTES if name not in table]:
             told = f"{listed}: has no column '{lost[0]}', one of the forty attributes"
-            raise InputError(sentence(told, f"Get the whole file: {self.facts.url}"))
+            raise InputError(told, f"Get the whole file: {self.facts.url}")
         partition = self._listed("Eval", "list_eval_partition")
         split = _column(partition, table["file"])
         if not (known := split.isin(list(_SPLITS))).all():
             at = split.index[int((~known).to_numpy().argmax())]
             told = f"{partition}: '{at}' is in part '{split[at]}'"
-            raise InputError(sentence(told, "Parts are 0 (train), 1 (val) and 2 (test)"))
+            raise InputError(told, "Parts are 0 (train), 1 (val) and 2 (test)")
         table["split"] = split.map(_SPLITS).to_numpy()
         if self._has_identities():
             identities = _column(self._listed("Anno", "identity_CelebA"), table["file"])
@@ -113,7 +113,7 @@ def _table(path: Path) -> pd.DataFrame:
     )
     header = rows.pop(0)[1] if rows and not is_picture(rows[0][1][0]) else []
     if not rows:
-        raise InputError(sentence(f"{path}: lists no picture", "Get the whole file"))
+        raise InputError(f"{path}: lists no picture", "Get the whole file")
     width = len(rows[0][1])
     names = header if len(header) == width else [
         "file", *(header or [f"column {i}" for i in range(1, width)])
@@ -121,10 +121,10 @@ def _table(path: Path) -> pd.DataFrame:
     for n, row in rows:
         if len(row) != len(names):
             told = f"{path}:{n}: {len(row)} values, and {len(names)} are expected"
-            raise InputError(sentence(told, "Get the whole file"))
+            raise InputError(told, "Get the whole file")
     if count is not None and count != len(rows):
         told = f"{path}: its first line counts {count:,} pictures, and {len(rows):,} rows follow"
-        raise InputError(sentence(told, "Get the whole file"))
+        raise InputError(told, "Get the whole file")
     table = pd.DataFrame([row for _, row in rows], columns=names, dtype=object)
     return table.rename(columns={names[0]: "file"})
 
@@ -134,13 +134,13 @@ def _column(path: Path, files: pd.Series) -> pd.Series:
     table = _table(path)
     if len(table.columns) != 2:
         told = f"{path}: rows of {len(table.columns)} values, and a picture and one value are meant"
-        raise InputError(sentence(told, "Blanks separate them in .txt, commas in .csv"))
+        raise InputError(told, "Blanks separate them in .txt, commas in .csv")
     said = table.set_index("file").iloc[:, 0]
     if twice := list(said.index[said.index.duplicated()]):
-        raise InputError(sentence(f"{path}: lists '{twice[0]}' twice", "Get the file again"))
+        raise InputError(f"{path}: lists '{twice[0]}' twice", "Get the file again")
     found = said.reindex(files)
     if found.isna().any():
         at = found.index[int(found.isna().to_numpy().argmax())]
         told = f"{path}: {int(found.isna().sum()):,} pictures of the attributes are not listed"
-        raise InputError(sentence(told, f"The first is '{at}'", "Get the whole file"))
+        raise InputError(told, f"The first is '{at}'", "Get the whole file")
     return found

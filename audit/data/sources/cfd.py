@@ -13,7 +13,7 @@ from typing import ClassVar, Final, Literal
 import pandas as pd
 from pydantic import Field
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.data.manifest import Manifest
 from audit.data.remarks import Remark, counted, tally
 from audit.data.sources.base import Published, Rows, aside, publication
@@ -76,7 +76,7 @@ class ChicagoFaces(Published):
             elif self.expression == "all" or code == "N":
                 rows.append((name, model, _EXPRESSIONS.get(code, code)))
         table = pd.DataFrame(rows, columns=["file", "key", "expression"], dtype=object)
-        remarks = [aside("whose model the codebook does not list", odd, {})] if odd else []
+        remarks = aside("whose model the codebook does not list", odd)
         lost = people[~people.index.isin(table["key"])]
         if len(lost):
             told = f"{len(lost):,} models of the codebook have no picture here"
@@ -84,7 +84,7 @@ class ChicagoFaces(Published):
             remarks.append(Remark(f"{told}; {'; '.join(of)}"))
         joined = table.join(people, on="key").drop(columns="key")
         nouns = [f"the model of '{name}'" for name in joined["file"]]
-        return Rows(Manifest(joined), book, root, tuple(remarks), len(odd), nouns)
+        return Rows(Manifest(joined), book, root, remarks, len(odd), nouns)
 
 
 def _model(said: re.Match[str], people: pd.DataFrame) -> str | None:
@@ -104,10 +104,10 @@ def _people(book: Path, sheet: str) -> pd.DataFrame:
     at = next((n for n, row in enumerate(rows[:_TOP]) if row and row[0] == "Model"), None)
     where, again = f"{book}: sheet '{sheet}'", f"Get {ChicagoFaces.facts.url}"
     if at is None:
-        raise InputError(sentence(f"{where} has no row that begins with 'Model'", again))
+        raise InputError(f"{where} has no row that begins with 'Model'", again)
     names = rows[at]
     if lost := [name for name in _COLUMNS if name not in names]:
-        raise InputError(sentence(f"{where} has no column '{lost[0]}'", again))
+        raise InputError(f"{where} has no column '{lost[0]}'", again)
     places = [names.index(name) for name in _COLUMNS]
     kept = [[row[place] for place in places] for row in rows[at + 1 :] if row[0]]
     table = pd.DataFrame(kept, columns=list(_COLUMNS), dtype=object)
@@ -116,7 +116,7 @@ def _people(book: Path, sheet: str) -> pd.DataFrame:
     table.index = pd.Index([re.sub(r"\W", "", str(model)).upper() for model in table["Model"]])
     if table.index.has_duplicates:
         twice = table.index[table.index.duplicated()][0]
-        raise InputError(sentence(f"{where} lists '{twice}' twice", again))
+        raise InputError(f"{where} lists '{twice}' twice", again)
     return table
 
 
@@ -126,17 +126,17 @@ def _cells(book: Path, sheet: str) -> list[list[str | None]]:
         import openpyxl
     except ImportError as error:
         told = f"{book}: a workbook is read by openpyxl, which is not installed"
-        raise InputError(sentence(told, "pip install 'clip-audit[xlsx]'")) from error
+        raise InputError(told, "pip install 'clip-audit[xlsx]'") from error
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of styles that it does not know
             held = openpyxl.load_workbook(book, read_only=True, data_only=True)
     except Exception as error:  # openpyxl raises anything here: zipfile, KeyError, its own
         told = f"{book}: can't be read as a workbook: {str(error)[:120]}"
-        raise InputError(sentence(told, "Get it again")) from error
+        raise InputError(told, "Get it again") from error
     if sheet not in held.sheetnames:
         told = f"{book}: has no sheet '{sheet}', but {', '.join(held.sheetnames)}"
-        raise InputError(sentence(told, f"Get version 3.0: {ChicagoFaces.facts.url}"))
+        raise InputError(told, f"Get version 3.0: {ChicagoFaces.facts.url}")
     return [[_text(cell) for cell in row] for row in held[sheet].iter_rows(values_only=True)]
 
 

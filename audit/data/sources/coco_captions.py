@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import ClassVar, Final
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.data.manifest import Manifest, read_manifests
 from audit.data.sources.base import Published, Rows, publication
 from audit.data.sources.files import locate, require_columns
@@ -39,5 +39,5 @@ class COCOCaptions(Published):
 def _name(number: object, listed: Path, row: int) -> str:
     if number is None or not _ID.fullmatch(str(number)):
         told = f"{listed}: row {row} below the header has the id '{number}'"
-        raise InputError(sentence(told, "It is the number of a picture of COCO", "Get it again"))
+        raise InputError(told, "It is the number of a picture of COCO", "Get it again")
     return f"COCO_val2014_{int(float(str(number))):012d}.jpg"

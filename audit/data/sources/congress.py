@@ -15,10 +15,6 @@ from audit.data.sources.base import Published, Rows, publication
 from audit.data.sources.files import table_of
 from audit.data.sources.image_folder import is_picture
 
-_WORDS: Final = {
-    "gender": {"F": "female", "M": "male"},
-    "type": {"rep": "representative", "sen": "senator"},
-}
 _KEPT: Final = ("bioguide_id", "gender", "type", "state", "party")
 
 
@@ -36,8 +32,6 @@ class Congress(Published):
         """A row a member; portraits of others are counted."""
         listed = self.file("legislators-current.csv")
         table = table_of(listed, _KEPT, self.facts.url)[list(_KEPT)].copy()
-        for name, words in _WORDS.items():
-            table[name] = table[name].replace(words)
         folder = self.folder(f"congress/{self.size}", self.size)
         table["file"] = table["bioguide_id"].map(lambda name: name and f"{name}.jpg")
         there = {path.stem: path.name for path in folder.iterdir() if is_picture(path.name)}

@@ -10,13 +10,12 @@ from typing import ClassVar, Final, Literal
 
 from pydantic import Field
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.data.manifest import Manifest
 from audit.data.remarks import Remark
 from audit.data.sources.base import Published, Rows, publication
 from audit.data.sources.files import table_of
 
-_REGIONS: Final = {"af": "Africa", "am": "Americas", "as": "Asia", "eu": "Europe"}
 _COLUMNS: Final = ("id", "country.name", "region.id", "topics", "place", "income", "imageRelPath")
 
 
@@ -34,11 +33,11 @@ class DollarStreet(Published):
     parts: ClassVar = "split"
 
     def read(self) -> Rows:
-        """The list; regions in words, and the topic where there is one alone."""
+        """The list, and the topic where there is one alone."""
         name = self.list_name
         listed = self.file(name, f"dataset_dollarstreet/{name}")
         table = table_of(listed, _COLUMNS, self.facts.url)
-        table["region"] = table["region.id"].replace(_REGIONS)
+        table["region"] = table["region.id"]
         topics = [
             _topics(text, f"{listed}: row {n + 1} below the header")
             for n, text in zip(table.index.to_list(), table["topics"], strict=True)
@@ -58,5 +57,5 @@ def _topics(text: str | None, where: str) -> list[str]:
         found = None
     if not isinstance(found, list | tuple) or not all(isinstance(one, str) for one in found):
         told = f"{where} has the topics '{text}'"
-        raise InputError(sentence(told, "A list is expected, such as ['beds', 'bedrooms']"))
+        raise InputError(told, "A list is expected, such as ['beds', 'bedrooms']")
     return list(found)

@@ -15,7 +15,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.data.card import AttributeCard, Card
 from audit.data.manifest import Manifest, read_manifests
 from audit.data.remarks import Remark
@@ -151,7 +151,7 @@ class FACET(Cut):
         table = table.drop(columns=[column for columns in votes.values() for column in columns])
         if self.rows == "tones":
             return Rows(Manifest(_by_tone(table, chosen)), listed, self.root)
-        return Rows(Manifest(table), listed, self.root, tuple(remarks))
+        return Rows(Manifest(table), listed, self.root, remarks)
 
 
 def _counts(columns: pd.DataFrame, listed: Path) -> pd.DataFrame:
@@ -163,7 +163,7 @@ def _counts(columns: pd.DataFrame, listed: Path) -> pd.DataFrame:
         row, column = (int(i[0]) for i in np.nonzero(wrong))
         at = f"{listed}: row {columns.index[row] + 1} below the header"
         told = f"{at} has the {columns.columns[column]} '{columns.iat[row, column]!s}'"
-        raise InputError(sentence(told, "It counts annotators: 0, 1, 2 ...", "Get it again"))
+        raise InputError(told, "It counts annotators: 0, 1, 2 ...", "Get it again")
     return found.astype(int)
 
 
@@ -182,10 +182,10 @@ def _region(box: str | None, where: str) -> str:
         x, y, width, height = (float(held[side]) for side in _SIDES)
     except (ValueError, SyntaxError, TypeError, KeyError) as error:
         told = f"{where} has the bounding_box '{box}'"
-        raise InputError(sentence(told, f"It holds {', '.join(_SIDES)}", "Get it again")) from error
+        raise InputError(told, f"It holds {', '.join(_SIDES)}", "Get it again") from error
     if not (width > 0 and height > 0):
         told = f"{where} has a bounding_box {width:g} wide and {height:g} high"
-        raise InputError(sentence(told, "Get it again"))
+        raise InputError(told, "Get it again")
     return f"xywh={x:.2f},{y:.2f},{width:.2f},{height:.2f}"
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.data.manifest import Manifest, read_manifests
 from audit.data.sources.base import Published, Rows, publication
 from audit.data.yamlfile import written
@@ -49,10 +49,6 @@ class FairFace(Published):
         table = read_manifests([listed], f"'{self.name}'").table
         if "file" in table:
             table["file"] = table["file"].map(lambda p: p and p.removeprefix("fairface/"))
-        if "service_test" in table:
-            table["service_test"] = table["service_test"].replace(
-                {"TRUE": "True", "FALSE": "False"}
-            )
         if "race" in table:
             table["white_or_not"] = table["race"].where(table["race"] == _WHITE, "Non-White")
         return Rows(Manifest(table), listed, self._pictures())
@@ -69,5 +65,5 @@ class FairFace(Published):
                 told = (
                     f"{self.root}: padding {self.padding} is stated, and pictures are in '{name}'"
                 )
-                raise InputError(sentence(told, f"State 'padding: {other}', or get the others"))
+                raise InputError(told, f"State 'padding: {other}', or get the others")
         return self.folder(*(f"{name}/{self.split}" for name in names)).parent

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field, field_validator
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.data.manifest import Manifest, read_manifests
 from audit.data.remarks import Remark, tally
 from audit.data.sources.base import Published, Rows, aside, publication
@@ -105,14 +105,14 @@ class FHIBE(Published):
         other = table[(table["is_primary"] == "False") & (self.crop == "whole")]
         if len(other):
             groups = {name: tally(other[name]) for name in ("pronoun", "ancestry")}
-            notes.append(aside("which are of who is not primary", list(other["filepath"]), groups))
+            notes += aside("which are of who is not primary", list(other["filepath"]), groups)
         if self.crop == "whole":
             shared = pictures.isin(pictures[other.index])
             table[_SECOND] = np.where(shared, "shown", "not shown")
         kept = table.drop(other.index)
         notes += _of_second(kept)
         notes += _of_several(kept)
-        return Rows(Manifest(kept), listed, root, tuple(notes), len(other))
+        return Rows(Manifest(kept), listed, root, notes, len(other))
 
     def _found(self) -> tuple[Path, Path]:
         """The version's own folder, which paths are relative to, and its list."""
@@ -121,7 +121,7 @@ class FHIBE(Published):
         below = [p for p in sorted(self.root.glob("fhibe.*")) if (p / inside).is_file()]
         if len(below) > 1:
             told = f"{self.root}: holds {len(below)} versions, such as {below[0].name}"
-            raise InputError(sentence(told, "Name the newest one as root, and delete the others"))
+            raise InputError(told, "Name the newest one as root, and delete the others")
         root = below[0] if below and not (self.root / inside).is_file() else self.root
         return root, root / inside if below else self.file(inside)
 
@@ -172,9 +172,9 @@ def _words(text: object, word: Callable[[int], str], told: str) -> str:
         found = {word(int(str(one).split(".", 1)[0])) for one in each}
     except (ValueError, SyntaxError, IndexError, TypeError) as error:
         advice = "Official are codes such as '2. Tan', or lists of them"
-        raise InputError(sentence(told, advice, "Get it again")) from error
+        raise InputError(told, advice, "Get it again") from error
     if not found:
-        raise InputError(sentence(told, "It holds no code", "Get it again"))
+        raise InputError(told, "It holds no code", "Get it again")
     return found.pop() if len(found) == 1 else _SEVERAL
 
 

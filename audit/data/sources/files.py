@@ -10,7 +10,7 @@ from typing import Final
 
 import pandas as pd
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.registry import suggest
 from audit.data.manifest import read_table
 from audit.data.sources.image_folder import SUFFIXES, files_below, is_picture
@@ -74,7 +74,7 @@ def require_columns(
     if lost := [name for name in columns if name not in table]:
         near = suggest(lost[0], [str(name) for name in table])
         again = f"Get it again: {url}" if url else "Get it again"
-        raise InputError(sentence(f"{listed}: has no column '{lost[0]}'", near, again))
+        raise InputError(f"{listed}: has no column '{lost[0]}'", near, again)
 
 
 def read_json(path: Path, kind: type[list[object]] | type[dict[str, object]]) -> object:
@@ -86,10 +86,10 @@ def read_json(path: Path, kind: type[list[object]] | type[dict[str, object]]) ->
     try:
         held = json.loads(read_text(path, _LARGEST))
     except (ValueError, RecursionError) as error:
-        raise InputError(sentence(f"{path}: no whole JSON: {error}", "Get it again")) from error
+        raise InputError(f"{path}: no whole JSON: {error}", "Get it again") from error
     if not isinstance(held, kind) or not held:
         wanted = "a list" if kind is list else "an object"
-        raise InputError(sentence(f"{path}: is not {wanted} with anything in it", "Get it again"))
+        raise InputError(f"{path}: is not {wanted} with anything in it", "Get it again")
     return held
 
 
@@ -104,5 +104,5 @@ def _only(name: str, found: Sequence[str], root: Path) -> str:
     if len(exact or found) > 1:
         one, other = sorted(exact or found)[:2]
         told = f"{root}: the picture '{name}' is there twice, as '{one}' and '{other}'"
-        raise InputError(sentence(told, "Take one of them out"))
+        raise InputError(told, "Take one of them out")
     return next(iter(exact or found), name)

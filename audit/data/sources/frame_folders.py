@@ -55,7 +55,7 @@ class FrameFolders(ByFolder):
         named = table.rename(columns={"class": self.attribute})
         table = named if self.attribute else table.drop(columns="class")
         why = "which are in no folder of a video or by their name no picture"
-        remarks = (aside(why, other, {}),) if other else ()
+        remarks = aside(why, other)
         return Rows(Manifest(table), self.root, self.root, remarks, len(other))
 
 

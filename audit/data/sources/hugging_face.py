@@ -13,7 +13,7 @@ from typing import ClassVar, Final
 import pyarrow.parquet as pq
 from pydantic import Field
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.registry import unknown
 from audit.data.card import AttributeCard, Card
 from audit.data.manifest import read_manifests
@@ -52,7 +52,7 @@ class HuggingFace(Own):
         files = self._files()
         if lost := [path for path in files if not path.is_file()]:
             told = f"{lost[0]}: is listed in state.json and not there"
-            raise InputError(sentence(told, "Get the whole data set"))
+            raise InputError(told, "Get the whole data set")
         manifest = read_manifests(files, f"'{self.name}'")
         table = manifest.table
         names = _class_labels(files[0])
@@ -65,7 +65,7 @@ class HuggingFace(Own):
             for name in self.attributes
             if name in table and name not in names and looks_like_codes(table[name])
         ]
-        return Rows(replace(manifest, table=table), files[0], files[0].parent, tuple(remarks))
+        return Rows(replace(manifest, table=table), files[0], files[0].parent, remarks)
 
     def _files(self) -> list[Path]:
         if (self.root / "dataset_dict.json").is_file():
@@ -77,7 +77,7 @@ class HuggingFace(Own):
         found = next((f for p in places if (f := sorted(p.glob("*.parquet")))), [])
         if not found:
             told = f"{self.root}: has no Parquet file, and no state.json of save_to_disk"
-            raise InputError(sentence(told, "Name the folder that holds the files"))
+            raise InputError(told, "Name the folder that holds the files")
         shards: dict[str, list[Path]] = defaultdict(list)
         for path in found:
             shard = _SHARD.fullmatch(path.stem)
@@ -86,7 +86,7 @@ class HuggingFace(Own):
         counts = {int(shard[3]) for path in files if (shard := _SHARD.fullmatch(path.stem))}
         if counts and counts != {len(files)}:
             told = f"{files[0].parent}: {len(files)} files of {max(counts)} are there"
-            raise InputError(sentence(told, "Get the whole data set"))
+            raise InputError(told, "Get the whole data set")
         return files
 
     def _one_of(self, splits: list[str]) -> str:
@@ -97,7 +97,7 @@ class HuggingFace(Own):
             return splits[0]
         if not self.split:
             told = f"{self.root}: has the splits {', '.join(splits)}"
-            raise InputError(sentence(told, f"Name one, such as 'split: {splits[-1]}'"))
+            raise InputError(told, f"Name one, such as 'split: {splits[-1]}'")
         raise unknown("split", self.split, splits, where=str(self.root))
 
 
@@ -114,4 +114,4 @@ def _class_labels(file: Path) -> dict[str, list[str]]:
         }
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         told = f"{file}: what it says of its features can't be read: {error}"
-        raise InputError(sentence(told, "Save it again with the library datasets")) from error
+        raise InputError(told, "Save it again with the library datasets") from error

@@ -11,7 +11,7 @@ import pandas as pd
 from pydantic import Field, model_validator
 
 from audit.core.characters import spelt
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.data.card import PROVENANCES, Card, Names, Provenance
 from audit.data.manifest import Manifest
 from audit.data.remarks import Remark
@@ -41,7 +41,7 @@ class ByFolder(Own):
             told = f"'{self.attribute}' names a picture, not a group"
             raise ValueError(f"attribute: {told}; use another name")
         if bool(self.attribute) != bool(self.source):
-            raise ValueError(sentence("'attribute' and 'source' go together", PROVENANCES))
+            raise ValueError("'attribute' and 'source' go together", PROVENANCES)
         return self
 
     def with_folders(self, **keys: str) -> Card:
@@ -53,7 +53,7 @@ class ByFolder(Own):
         """Refuse folders that divide pictures into parts where classes are meant."""
         if self.attribute and folders and all(name.lower() in _PARTS for name in folders):
             told = f"{where}: its folders are parts, {', '.join(sorted(folders))}"
-            raise InputError(sentence(told, f"Name one of them: '{example}'"))
+            raise InputError(told, f"Name one of them: '{example}'")
 
 
 class ImageFolder(ByFolder):
@@ -79,12 +79,12 @@ class ImageFolder(ByFolder):
             else:
                 other.append(name)
         told = "which are in no folder of a class or by their name no picture"
-        remarks = [aside(told, other, {})] if other else []
+        remarks = aside(told, other)
         held = {folder for _, folder in rows}
         if empty := [f"'{spelt(name)}'" for name in folders if name not in held]:
             remarks.append(Remark(f"no picture is in the folders of classes {', '.join(empty)}"))
         table = pd.DataFrame(rows, columns=["picture", self.attribute], dtype=object)
-        return Rows(Manifest(table), self.root, self.root, tuple(remarks), len(other))
+        return Rows(Manifest(table), self.root, self.root, remarks, len(other))
 
 
 def files_below(folder: Path, beside: Path | None = None) -> list[str]:

@@ -13,7 +13,7 @@ from typing import ClassVar, Final, Literal
 import pandas as pd
 from pydantic import Field
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.data.card import AttributeCard, Card
 from audit.data.manifest import Manifest
 from audit.data.remarks import Remark
@@ -64,7 +64,7 @@ class LFW(Published):
         beside = next((n for n in others if (self.root / n).is_dir()), None)
         if folder == self.root / "." and beside:
             told = f"{self.root}: alignment {self.alignment} is stated, and pictures are in"
-            raise InputError(sentence(f"{told} '{beside}'", f"State '{others[beside]}'"))
+            raise InputError(f"{told} '{beside}'", f"State '{others[beside]}'")
         rows, odd = [], []
         for name in files_below(folder):
             path = PurePosixPath(name)
@@ -77,9 +77,9 @@ class LFW(Published):
         table = pd.DataFrame(rows, columns=["file", "person"], dtype=object)
         if self.labels:
             table = table.join(self._labels(), on="person")
-        remarks = [aside("whose name is none of LFW's", odd, {})] if odd else []
+        remarks = aside("whose name is none of LFW's", odd)
         remarks += self._of_names(Counter(person for _, person in rows))
-        return Rows(Manifest(table), folder, folder, tuple(remarks), len(odd))
+        return Rows(Manifest(table), folder, folder, remarks, len(odd))
 
     def describe(self) -> Card:
         """The published card, with the attributes of the list."""
@@ -91,10 +91,10 @@ class LFW(Published):
         said = table_of(file, ("person", *self.attributes))
         if taken := {"file", "person"} & {*self.attributes}:
             told = f"lfw: attributes: '{min(taken)}' names a picture or a person, not a group"
-            raise InputError(sentence(told, "Name another column"))
+            raise InputError(told, "Name another column")
         if said["person"].duplicated().any():
             told = f"{file}: lists '{said['person'][said['person'].duplicated()].iloc[0]}' twice"
-            raise InputError(sentence(told, "A person has one row"))
+            raise InputError(told, "A person has one row")
         return said.set_index("person")[list(self.attributes)]
 
     def _of_names(self, found: Counter[str]) -> list[Remark]:
@@ -107,9 +107,7 @@ class LFW(Published):
             return []
         rows = [line.split() for line in read_text(file).splitlines() if line.strip()]
         if any(len(row) != 2 or not row[1].isdigit() for row in rows):
-            raise InputError(
-                sentence(f"{file}: not a name and a count in each line", "Get it again")
-            )
+            raise InputError(f"{file}: not a name and a count in each line", "Get it again")
         lost = {name: int(count) - found[name] for name, count in rows if int(count) > found[name]}
         if not lost:
             return []

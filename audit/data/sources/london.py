@@ -11,7 +11,7 @@ from typing import ClassVar, Final, Literal
 import pandas as pd
 from pydantic import Field
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.data.manifest import Manifest
 from audit.data.remarks import Remark, counted, tally
 from audit.data.sources.base import Published, Rows, aside, publication
@@ -37,12 +37,12 @@ class London(Published):
         # an earlier version of the list says so
         table = table.rename(columns={"face_sex": "face_gender"})
         if "face_gender" not in table:
-            raise InputError(sentence(f"{listed}: has no column 'face_gender'", again))
+            raise InputError(f"{listed}: has no column 'face_gender'", again)
         people = table[list(_COLUMNS)].rename(columns=_COLUMNS)
         people.index = pd.Index([_number(name) for name in table["face_id"]])
         if people.index.has_duplicates:
             twice = people.index[people.index.duplicated()][0]
-            raise InputError(sentence(f"{listed}: lists the face {twice} twice", again))
+            raise InputError(f"{listed}: lists the face {twice} twice", again)
         folder = self.folder(f"{self.expression}_front")
         rows, odd = [], []
         for path in sorted(p for p in folder.iterdir() if p.name[0] != "."):
@@ -52,13 +52,13 @@ class London(Published):
             elif path.suffix.lower() != ".tem":  # landmarks lie beside the pictures
                 odd.append(path.name)
         kept = pd.DataFrame(rows, columns=["file", "face_id"], dtype=object)
-        remarks = [aside("which show nobody that the list has", odd, {})] if odd else []
+        remarks = aside("which show nobody that the list has", odd)
         lost = people[~people.index.isin(kept["face_id"])]
         if len(lost):
             of = f"by gender: {counted(tally(lost['gender']))}"
             remarks.append(Remark(f"{len(lost):,} people of the list have no picture; {of}"))
         joined = Manifest(kept.join(people, on="face_id"))
-        return Rows(joined, listed, folder, tuple(remarks), sum(map(is_picture, odd)))
+        return Rows(joined, listed, folder, remarks, sum(map(is_picture, odd)))
 
 
 def _number(name: str | None) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.rows import Array, Row
 from audit.data.manifest import Manifest
 from audit.data.remarks import Remark
@@ -64,8 +64,8 @@ class Market1501(Published):
         known = found["identity"].isin(people.index)
         nobody = found.loc[~known, "file"].tolist()
         what = "of nobody (distractors, junk), or of an identity without attributes"
-        notes = [aside(what, nobody, {})] if nobody else []
-        notes += [aside("with names that are none of Market-1501's", odd, {})] if odd else []
+        notes = aside(what, nobody)
+        notes += aside("with names that are none of Market-1501's", odd)
         table = found[known].reset_index(drop=True)
         table = table.join(people, on="identity")
         unseen = people.index[~people.index.isin(table["identity"])]
@@ -97,7 +97,7 @@ def _people(path: Path, split: str) -> tuple[pd.DataFrame, list[Remark]]:
     part = getattr(held.get("market_attribute"), split, None)
     if part is None:
         told = f"{path}: has no market_attribute.{split}"
-        raise InputError(sentence(told, f"Get it from {Market1501.facts.url}"))
+        raise InputError(told, f"Get it from {Market1501.facts.url}")
     identities = texts(_field(part, "image_index", path))
     columns: Row = {}
     for name, words in CODES.items():
@@ -111,14 +111,14 @@ def _people(path: Path, split: str) -> tuple[pd.DataFrame, list[Remark]]:
     table = pd.DataFrame(columns, index=pd.Index(identities, dtype=object), dtype=object)
     if table.index.has_duplicates:
         twice = table.index[table.index.duplicated()][0]
-        raise InputError(sentence(f"{path}: identity {twice} is listed twice", "Get it again"))
+        raise InputError(f"{path}: identity {twice} is listed twice", "Get it again")
     return table, remarks
 
 
 def _field(part: object, name: str, path: Path) -> Array:
     if not hasattr(part, name):
         told = f"{path}: has no field '{name}'"
-        raise InputError(sentence(told, f"Get it from {Market1501.facts.url}"))
+        raise InputError(told, f"Get it from {Market1501.facts.url}")
     found: Array = getattr(part, name)
     return found
 
@@ -129,5 +129,5 @@ def _in_words(part: object, name: str, words: Mapping[int, str], path: Path) -> 
     if wrong.any():
         official = ", ".join(f"{code} ({word})" for code, word in words.items())
         told = f"{path}: '{name}' is {codes[wrong][0]} for {int(wrong.sum()):,} identities"
-        raise InputError(sentence(told, f"Official are {official}"))
+        raise InputError(told, f"Official are {official}")
     return np.array([words[int(code)] for code in codes], object)

@@ -24,7 +24,7 @@ def read_matlab(path: Path) -> Row:
     except Exception as error:  # scipy raises anything here
         said = (str(error).splitlines() or [type(error).__name__])[0]
         told = f"{path}: can't be read as a MATLAB file: {said:.120}"
-        raise InputError(sentence(told, "Get the file again")) from error
+        raise InputError(told, "Get the file again") from error
     return found
 
 

@@ -9,7 +9,7 @@ from typing import ClassVar, Final, Literal
 
 from pydantic import Field
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.data.manifest import Manifest, read_manifests
 from audit.data.remarks import Remark, tally
 from audit.data.sources.base import Cut, Rows, aside, publication
@@ -47,10 +47,10 @@ class MIAP(Cut):
         for column, why in _NO_PERSON.items():
             gone = kept[kept[column] == "1"]
             counts = {name: tally(gone[name]) for name in _ATTRIBUTES if name in gone}
-            remarks += [aside(why, list(gone["region"]), counts)] if len(gone) else []
+            remarks += aside(why, list(gone["region"]), counts)
             kept = kept.drop(gone.index)
         gone_in_all = len(table) - len(kept)
-        return Rows(Manifest(kept), listed, self.folder(self.pictures), (*remarks,), gone_in_all)
+        return Rows(Manifest(kept), listed, self.folder(self.pictures), remarks, gone_in_all)
 
 
 def _region(row: list[object], where: str) -> str:
@@ -58,10 +58,10 @@ def _region(row: list[object], where: str) -> str:
     picture, *sides = row
     left, right, top, low = (number(str(side)) for side in sides)
     if left is None or right is None or top is None or low is None:
-        raise InputError(sentence(f"{where} has a side that is no number", "Get the list again"))
+        raise InputError(f"{where} has a side that is no number", "Get the list again")
     if not (0 <= left < right <= 1 and 0 <= top < low <= 1):
         told = f"{where} has the box {', '.join(map(str, sides))}"
         order = "XMin, XMax, YMin, YMax are fractions of the picture, each minimum the smaller one"
-        raise InputError(sentence(told, order))
+        raise InputError(told, order)
     parts = (left, top, right - left, low - top)
     return f"{picture}.jpg#xywh=percent:{','.join(f'{100 * part:.6f}' for part in parts)}"

@@ -12,8 +12,6 @@ from audit.data.remarks import Remark
 from audit.data.sources.base import Published, Rows, publication
 from audit.data.sources.files import table_of
 
-_RACES: Final = {"B": "Black", "W": "White", "A": "Asian", "H": "Hispanic", "O": "Other"}
-_GENDERS: Final = {"F": "female", "M": "male"}
 #: what is kept of the list: dates of birth and of arrest are not
 _KEPT: Final = (
     "photo", "id_num", "picture_num", "race", "gender", "facial_hair", "age", "glasses",
@@ -27,16 +25,14 @@ class Morph(Published):
     published: ClassVar = publication(__file__)
 
     def read(self) -> Rows:
-        """The list in words; people whose record contradicts itself are counted."""
+        """The list; people whose record contradicts itself are counted."""
         listed = self.file("morph_2008_nonCommercial.csv")
         table = table_of(listed, _NEEDED, self.facts.url)
         table = table[[name for name in _KEPT if name in table]].copy()
-        table["race"] = table["race"].replace(_RACES)
-        table["gender"] = table["gender"].replace(_GENDERS)
         remarks = []
         for name in ("gender", "race"):
             differ = int((table.groupby("id_num")[name].nunique() > 1).sum())
             if differ:
                 text = f"'{name}': differs between the pictures of {differ:,} people"
                 remarks.append(Remark(text, name))
-        return Rows(Manifest(table), listed, listed.parent, tuple(remarks))
+        return Rows(Manifest(table), listed, listed.parent, remarks)

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.rows import Fields
 from audit.data.card import AttributeCard
 from audit.data.manifest import Manifest
@@ -81,7 +81,7 @@ class PA100K(Published):
             lead = f"of {' and '.join(words)} "
             table[name], odd = only_one(name, marked, list(words.values()), _ODD, "pictures", lead)
             remarks += odd
-        return Rows(Manifest(table), listed, self._pictures(), tuple(remarks))
+        return Rows(Manifest(table), listed, self._pictures(), remarks)
 
     def _pictures(self) -> Path:
         return self.folder("release_data/release_data", "release_data", "data")
@@ -92,22 +92,22 @@ def _part(held: Fields, split: str, path: Path) -> pd.DataFrame:
     for name in ("attributes", f"{split}_images_name", f"{split}_label"):
         if name not in held:
             told = f"{path}: has no '{name}', as PA-100K's annotation.mat has"
-            raise InputError(sentence(told, f"Get it from {PA100K.facts.url}"))
+            raise InputError(told, f"Get it from {PA100K.facts.url}")
     names = texts(held["attributes"])
     if sorted(names) != sorted(ATTRIBUTES):
         wrong = sorted(set(names) ^ set(ATTRIBUTES))
         told = f"{path}: {len(names)} attributes, and PA-100K has 26; other is '{wrong[0]}'"
-        raise InputError(sentence(told, f"Get it from {PA100K.facts.url}"))
+        raise InputError(told, f"Get it from {PA100K.facts.url}")
     files = texts(held[f"{split}_images_name"])
     labels = numbers(held[f"{split}_label"], f"{path}: {split}_label")
     if labels.size == len(files) * len(names):  # one row or none is read without its shape
         labels = labels.reshape(len(files), len(names))
     if labels.shape != (len(files), len(names)):
         told = f"{path}: {split}: {len(files):,} pictures by {len(names)} attributes are named, "
-        raise InputError(sentence(f"{told}and the labels are {labels.shape}", "Get it again"))
+        raise InputError(f"{told}and the labels are {labels.shape}", "Get it again")
     if not np.isin(labels, (0, 1)).all():
         row, column = (int(i[0]) for i in np.nonzero(~np.isin(labels, (0, 1))))
         told = f"{path}: {split}: '{files[row]}' has {names[column]} {labels[row, column]}"
-        raise InputError(sentence(told, "Official are 0 and 1"))
+        raise InputError(told, "Official are 0 and 1")
     words = pd.DataFrame(_WORDS[labels], columns=names, dtype=object)
     return pd.concat([pd.DataFrame({"file": files, "split": split}, dtype=object), words], axis=1)

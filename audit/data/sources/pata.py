@@ -9,7 +9,7 @@ from typing import ClassVar, Final
 
 import pandas as pd
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.data.manifest import Manifest
 from audit.data.sources.base import Published, Rows, publication
 from audit.data.sources.files import locate
@@ -40,7 +40,7 @@ class PATA(Published):
                 continue
             if len(parts) != len(_COLUMNS) or not address:
                 told = f"{listed}:{n + 1}: '{label}' is not scene_race_gender_age|address"
-                raise InputError(sentence(told, f"Get it again: {self.facts.url}"))
+                raise InputError(told, f"Get it again: {self.facts.url}")
             rows.append((n, f"{label}_{n}", address, *parts))
         table = pd.DataFrame(rows, columns=["place", "label", "address", *_COLUMNS], dtype=object)
         if len(table):

@@ -12,7 +12,7 @@ from typing import ClassVar, Final, Literal, cast
 import pandas as pd
 from pydantic import Field
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.data.manifest import Manifest
 from audit.data.sources.base import Cut, Rows, aside, publication
 from audit.data.sources.files import locate, read_json
@@ -54,7 +54,7 @@ class PHASE(Cut):
         table = pd.DataFrame(rows, dtype=object)
         nouns = [f"the person '{row['person']}'" for row in rows]
         told = "which are people without a region or without annotations"
-        remarks = (aside(told, lacking, {}),) if lacking else ()
+        remarks = aside(told, lacking)
         return Rows(Manifest(table), listed, self.root, remarks, len(lacking), nouns)
 
 
@@ -71,10 +71,10 @@ def _region(sides: object, where: str) -> str:
         left, top, right, low = (float(side) for side in cast(list[float], sides))
     except (TypeError, ValueError) as error:
         told = f"{where} has the region {sides}"
-        raise InputError(sentence(told, "It holds left, top, right and low")) from error
+        raise InputError(told, "It holds left, top, right and low") from error
     if not (right > left and low > top):
         told = f"{where} has the region {sides}"
-        raise InputError(sentence(told, "It holds left, top, right and low, each end the larger"))
+        raise InputError(told, "It holds left, top, right and low, each end the larger")
     return f"xywh={left:.2f},{top:.2f},{right - left:.2f},{low - top:.2f}"
 
 
@@ -85,7 +85,7 @@ def _voted(said: object, where: str) -> dict[str, str]:
     for name in (*PHASE.facts.attributes, *_CONTEXT):
         values = [str(one[name]).replace("_", " ").strip() for one in each if one.get(name)]
         if not values and name in PHASE.facts.attributes:
-            raise InputError(sentence(f"{where} has no {name}", "Get the list again"))
+            raise InputError(f"{where} has no {name}", "Get the list again")
         for value, votes in Counter(values).most_common(1):
             found[name] = value if votes > len(each) / 2 else _DISAGREEMENT
     return found

@@ -27,6 +27,6 @@ class Pictures(Own):
         files = files_below(self.root, list_beside(self.root, self.withdrawn))
         names = [name for name in files if is_picture(name)]
         other = [name for name in files if not is_picture(name)]
-        remarks = (aside("which are by their name no picture", other, {}),) if other else ()
+        remarks = aside("which are by their name no picture", other)
         table = pd.DataFrame({"picture": names}, dtype=object)
         return Rows(Manifest(table), self.root, self.root, remarks, len(other))

@@ -11,7 +11,7 @@ from typing import ClassVar, Final, Literal
 import pandas as pd
 from pydantic import Field
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.data.manifest import Manifest
 from audit.data.sources.base import Published, Rows, aside, publication
 from audit.data.sources.image_folder import files_below, is_picture
@@ -39,7 +39,7 @@ class RFW(Published):
         folder = self.folder(*(f"{place}/{_RACES[0]}" for place in places)).parent
         if lost := [race for race in _RACES if not (folder / race).is_dir()]:
             told = f"{folder}: has no folder '{lost[0]}'"
-            raise InputError(sentence(told, "A group that is missing can't be compared"))
+            raise InputError(told, "A group that is missing can't be compared")
         rows, odd = [], []
         for race in _RACES:
             for name in files_below(folder / race):
@@ -51,5 +51,5 @@ class RFW(Published):
         table = pd.DataFrame(rows, columns=["file", "race", "identity"], dtype=object)
         counts = {"race": {r: n for r in _RACES if (n := sum(o.startswith(r + "/") for o in odd))}}
         told = "which are in no folder of an identity or by their name no picture"
-        remarks = (aside(told, odd, counts),) if odd else ()
+        remarks = aside(told, odd, counts)
         return Rows(Manifest(table), folder, folder, remarks, len(odd))

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar, Final
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.data.sources.base import Published, Rows, publication
 from audit.data.sources.files import require_columns
 from audit.data.sources.hugging_face import HuggingFace
@@ -59,5 +59,5 @@ def _occupation(row: list[object], where: str) -> str:
         told = (
             f"{where} has the caption '{caption}', where no occupation follows '{first} {second}'"
         )
-        raise InputError(sentence(told, f"Get it again: {SocialCounterfactuals.facts.url}"))
+        raise InputError(told, f"Get it again: {SocialCounterfactuals.facts.url}")
     return found[1].strip().rstrip(".").lower()

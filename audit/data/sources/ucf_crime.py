@@ -14,7 +14,7 @@ from typing import ClassVar, Final, Literal, NamedTuple
 import pandas as pd
 from pydantic import Field
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.registry import suggest
 from audit.data import video
 from audit.data.manifest import Manifest
@@ -85,7 +85,7 @@ class UCFCrime(Published):
         if lost := [clip for clip in clips if clip.name not in found]:
             kinds = tally(pd.Series([clip.kind for clip in lost], dtype=object))
             told = "which are not there or can't be opened"
-            remarks.append(aside(told, [clip.name for clip in lost], {"class": kinds}))
+            remarks += aside(told, [clip.name for clip in lost], {"class": kinds})
         rows = [
             (frame, clip.name, str(number), clip.kind, "yes" if clip.holds(number) else "no")
             for clip in clips
@@ -94,7 +94,7 @@ class UCFCrime(Published):
         columns = ["frame", "video", "number", "class", "happens"]
         table = pd.DataFrame(rows, columns=columns, dtype=object)
         packed = frozenset({"frame"} if self.files == "videos" else ())
-        return Rows(Manifest(table, packed), listed, self.root, tuple(remarks))
+        return Rows(Manifest(table, packed), listed, self.root, remarks)
 
     def _of_pictures(self, clips: list[Clip]) -> tuple[_Found, list[Remark]]:
         """Frames that are files, which a copy names by video and number, from 0."""
@@ -103,7 +103,7 @@ class UCFCrime(Published):
             if said := _FRAME.fullmatch(Path(name).name):
                 if (number := int(said[2]) + 1) in numbered[said[1].lower()]:
                     told = f"{self.root}: holds '{Path(name).name}' twice"
-                    raise InputError(sentence(told, "Take one of them away"))
+                    raise InputError(told, "Take one of them away")
                 numbered[said[1].lower()][number] = name
         below = self.folder("Test", ".").relative_to(self.root)
         found: _Found = {}
@@ -157,7 +157,7 @@ class UCFCrime(Published):
             sizes = {(self.root / one).stat().st_size for one in (other, name)}
             if len(sizes) > 1:
                 told = f"{self.root}: '{other}' and '{name}' have one name and differ in size"
-                raise InputError(sentence(told, "Take one of them away"))
+                raise InputError(told, "Take one of them away")
         return found
 
 
@@ -170,19 +170,19 @@ def _clips(listed: Path) -> list[Clip]:
         where = f"{listed}:{n}"
         if len(words) != 6 or not all(word.lstrip("-").isdigit() for word in words[2:]):
             told = f"{where}: '{line.strip():.80}'"
-            raise InputError(sentence(told, "A video, its class and four numbers are expected"))
+            raise InputError(told, "A video, its class and four numbers are expected")
         name, kind = words[0].rsplit("/", 1)[-1], words[1]
         if kind not in _CLASSES:
             told = f"{where}: has the class '{kind}'"
             official = f"Official are {', '.join(_CLASSES)}"
-            raise InputError(sentence(told, official, suggest(kind, _CLASSES)))
+            raise InputError(told, official, suggest(kind, _CLASSES))
         if not name.startswith(kind):
             told = f"{where}: the class is '{kind}' and the video '{name}'"
             again = f"Get the list as it was published: {UCFCrime.facts.url}"
-            raise InputError(sentence(told, again))
+            raise InputError(told, again)
         clips.append(Clip(name, kind, _spans([int(word) for word in words[2:]], where)))
     if twice := {clip.name for clip in clips if [c.name for c in clips].count(clip.name) > 1}:
-        raise InputError(sentence(f"{listed}: lists '{min(twice)}' twice", "Get it again"))
+        raise InputError(f"{listed}: lists '{min(twice)}' twice", "Get it again")
     return clips
 
 
@@ -190,5 +190,5 @@ def _spans(numbers: list[int], where: str) -> tuple[tuple[int, int], ...]:
     spans = (numbers[0], numbers[1]), (numbers[2], numbers[3])
     if any(span != (-1, -1) and not 0 <= span[0] <= span[1] for span in spans):
         told = f"{where}: {numbers} are no spans of frames"
-        raise InputError(sentence(told, "Each is a first and a last frame, or -1 and -1"))
+        raise InputError(told, "Each is a first and a last frame, or -1 and -1")
     return tuple(span for span in spans if span != (-1, -1))

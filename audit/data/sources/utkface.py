@@ -14,7 +14,7 @@ from typing import ClassVar, Final, Literal
 import pandas as pd
 from pydantic import Field
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.data.manifest import Manifest
 from audit.data.remarks import Remark
 from audit.data.sources.base import Published, Rows, aside, publication
@@ -79,7 +79,7 @@ class UTKFace(Published):
             if not names:
                 told = f"{root}: holds no picture '*.jpg.chip.jpg', as aligned faces are called"
                 wild = "Whole pictures are 'faces: in-the-wild'"
-                raise InputError(sentence(told, wild if any(map(_is_picture, files)) else ""))
+                raise InputError(told, wild if any(map(_is_picture, files)) else "")
         else:
             root = self.folder(*_IN_THE_WILD).parent
             files = [f"{part}/{name}" for part in _IN_THE_WILD for name in _files_in(root / part)]
@@ -106,7 +106,7 @@ def _set_aside(lacking: Sequence[str], other: Sequence[str], beside: Sequence[st
     ages = Counter(Path(name).name.split("_")[0] for name in lacking)
     told = "whose name lacks gender or race"
     return [
-        *([aside(told, lacking, {"age": dict(ages.most_common())})] if lacking else []),
-        *([aside("whose name has no known form", other, {})] if other else []),
-        *([aside("which are not of this kind by their name", beside, {})] if beside else []),
+        *aside(told, lacking, {"age": dict(ages.most_common())}),
+        *aside("whose name has no known form", other),
+        *aside("which are not of this kind by their name", beside),
     ]

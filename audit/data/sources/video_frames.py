@@ -8,7 +8,7 @@ from typing import ClassVar
 import pandas as pd
 from pydantic import Field
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.data import video
 from audit.data.card import Card
 from audit.data.manifest import Manifest
@@ -59,14 +59,14 @@ class VideoFrames(ByFolder):
                 rows.append((video.frame_name(name, time), name, time, path.parts[0]))
         if not rows and not lost:
             told = f"{self.root}: holds no video by its name ({', '.join(sorted(video.SUFFIXES))})"
-            raise InputError(sentence(told, "Name the folder that holds them"))
+            raise InputError(told, "Name the folder that holds them")
         table = pd.DataFrame(rows, columns=["frame", "video", "time", "class"], dtype=object)
         groups = {self.attribute: tally(pd.Series([c for _, c in lost]))} if self.attribute else {}
         why = f"{_NO_VIDEO}{', or in no folder of a class' if self.attribute else ''}"
-        remarks = [aside(why, other, {})] if other else []
+        remarks = aside(why, other)
         if lost:
-            remarks += [aside("which can't be opened as videos", [n for n, _ in lost], groups)]
+            remarks += aside("which can't be opened as videos", [n for n, _ in lost], groups)
         named = table.rename(columns={"class": self.attribute})
         table = named if self.attribute else table.drop(columns="class")
         manifest = Manifest(table, frozenset({"frame"}))
-        return Rows(manifest, self.root, self.root, tuple(remarks), len(other) + len(lost))
+        return Rows(manifest, self.root, self.root, remarks, len(other) + len(lost))

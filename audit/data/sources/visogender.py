@@ -64,5 +64,5 @@ class VisoGender(Published):
                 table[column] = table[column].str.replace("_", " ")
         lost = {_GENDER: tally(without[_GENDER])}
         told = "for which no address was found"
-        remarks = (aside(told, [str(i) for i in without["IDX"]], lost),) if len(without) else ()
+        remarks = aside(told, [str(i) for i in without["IDX"]], lost)
         return Rows(Manifest(table), listed, self.root, remarks, len(without))

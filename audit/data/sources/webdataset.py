@@ -73,10 +73,10 @@ class WebDataset(Own):
         if len(without):
             counts = {name: tally(without[name]) for name in self.attributes if name in without}
             told = "which have no picture"
-            remarks.append(aside(told, list(without["sample"]), counts))
+            remarks += aside(told, list(without["sample"]), counts)
         kept = table.drop(index=without.index)
         manifest = Manifest(kept, frozenset({_PICTURE}), skipped)
-        return Rows(manifest, self.root, self.root, tuple(remarks), len(without))
+        return Rows(manifest, self.root, self.root, remarks, len(without))
 
     def _of_codes(self, table: pd.DataFrame) -> list[Remark]:
         told = "its groups look like codes; say under 'classes' what they mean"
@@ -103,7 +103,7 @@ class WebDataset(Own):
         ]
         if len(pictures) > 1:
             told = f"{where} has several pictures: {', '.join(sorted(pictures))}"
-            raise InputError(sentence(told, f"Name one: 'ending: {sorted(pictures)[0]}'"))
+            raise InputError(told, f"Name one: 'ending: {sorted(pictures)[0]}'")
         name = f"{shard.relative_to(self.root).as_posix()}#{key}"
         columns: dict[str, str | None] = {
             "sample": name, _PICTURE: f"{name}.{pictures[0]}" if pictures else None
@@ -117,7 +117,7 @@ class WebDataset(Own):
                 continue
             if twice := sorted(columns.keys() & found.keys()):
                 told = f"{where} gives '{twice[0]}' twice, or it is a name of the table's own"
-                raise InputError(sentence(told, "Pack it again under another name"))
+                raise InputError(told, "Pack it again under another name")
             columns |= found
         return columns
 

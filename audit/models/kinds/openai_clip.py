@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.rows import Row
 from audit.models.kinds.base import LARGEST_VOCABULARY, LONGEST, Part, PatchTower, Projected, Tower
 from audit.models.preprocessing import MAX_SIDE
@@ -124,9 +124,7 @@ class OpenAiClip(Projected):
         """A language model of captions can't be asked for the embedding of a text."""
         if self.text_config.tower == "captioner":
             told = f"{ref}: a language model of captions, which has no embedding of a text"
-            raise InputError(
-                sentence(told, "Audit a model that was trained with another objective")
-            )
+            raise InputError(told, "Audit a model that was trained with another objective")
 
     def _visual(self, dim: int) -> torch.nn.Module:
         from audit.models.towers import resnet, transformer

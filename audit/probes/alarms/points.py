@@ -102,6 +102,3 @@ def in_words(threshold: float) -> str:
         np.format_float_positional(v, trim="-") for v in (threshold, np.nextafter(threshold, -1e9))
     )
     return f"above {below}" if len(below) + 4 < len(shown) else shown
-
-
-__all__ = ["NEVER_FIRES", "TOO_SHORT", "Choice", "Point", "choose", "in_words"]

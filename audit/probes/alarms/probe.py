@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from audit.core.arrays import Floats
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.registry import unknown
 from audit.core.rows import Row
 from audit.core.tables import ENSEMBLE, EVERYONE, NOT_JUDGED, SCORES, require_finite
@@ -41,7 +41,7 @@ def _on_the_scale(value: object) -> object:
     if isinstance(value, int | float) and not 0 < value < 1:
         told = f"got {value:g}; scores and shares are greater than 0 and less than 1"
         step = "Write 0.05 for 5 percent; recorded scores of another scale say so (docs/records.md)"
-        raise ValueError(sentence(told, step))
+        raise ValueError(told, step)
     return value
 
 
@@ -81,7 +81,7 @@ class Workload(BaseModel):
         if value is not None and not 0 < value < 1:
             told = f"got {value:g}, and precision is settled without a model where no picture, or "
             told += "every one, has an event"
-            raise ValueError(sentence(told, "State a share between 0 and 1, such as 0.001"))
+            raise ValueError(told, "State a share between 0 and 1, such as 0.001")
         return value
 
     @model_validator(mode="after")
@@ -89,7 +89,7 @@ class Workload(BaseModel):
         if self.prevalence is None:
             told = "'prevalence' is not stated, and how many alarms are right depends on it"
             step = "State the share of pictures with an event where the system is used"
-            raise ValueError(sentence(told, step))
+            raise ValueError(told, step)
         return self
 
 
@@ -130,11 +130,11 @@ class Alarms(InPoorFootage, Choice):
     def _has_a_threshold(self) -> Self:
         if not (self.thresholds or self.false_alarm_rates):
             told = "no operating point: neither 'thresholds' nor 'false_alarm_rates' is given"
-            raise ValueError(sentence(told, "Give the threshold in use, such as [0.5]"))
+            raise ValueError(told, "Give the threshold in use, such as [0.5]")
         for key in ("false_alarm_rates", "workload"):
             if getattr(self, key) and self.truth is None:
                 told = f"'{key}' needs to know which pictures show an event"
-                raise ValueError(sentence(told, "Name the column in 'truth', or leave it out"))
+                raise ValueError(told, "Name the column in 'truth', or leave it out")
         return self
 
     @property
@@ -158,7 +158,7 @@ class Alarms(InPoorFootage, Choice):
         raising = sorted({i for key in self.alarm for i in places[key]})
         if len(raising) == len(self.labels.labels):
             told = f"label set '{self.labels.name}': every label raises the alarm"
-            raise InputError(sentence(told, "Leave one out, to hold the others against it"))
+            raise InputError(told, "Leave one out, to hold the others against it")
         return tuple(raising)
 
     @property
@@ -183,7 +183,7 @@ class Alarms(InPoorFootage, Choice):
                 told = f"'{self.task}': {'every' if events else 'no'} picture of known truth in "
                 told += f"'{self.truth}' is an event ({self.alarm_name})"
                 step = "Ask about pictures of both sorts, or leave 'truth' out"
-                raise InputError(sentence(told, step))
+                raise InputError(told, step)
         if self.together is None:
             return
         where = f"probe '{self.kind}': together"
@@ -192,19 +192,19 @@ class Alarms(InPoorFootage, Choice):
                 f"{where}: 'most_per_cluster' takes pictures out of clips, whose alarm and truth "
             )
             step = "Take the cap out, or ask 'only' of some clips"
-            raise InputError(sentence(f"{told}are those of all of their pictures", step))
+            raise InputError(f"{told}are those of all of their pictures", step)
         require_column(dataset, self.together.column, where)
         table = dataset.table.set_index("image_id", drop=False).loc[list(keys)]
         clips = table[self.together.column]
         if clips.isna().any():
             told = f"{where}: column '{self.together.column}' is empty for {clips.isna().sum():,} "
             step = "Give each picture without a clip a name of its own, or ask 'only' of the others"
-            raise InputError(sentence(f"{told}of {len(clips):,} pictures", step))
+            raise InputError(f"{told}of {len(clips):,} pictures", step)
         several = table["cluster_id"].groupby(clips).nunique()
         if (several > 1).any():
             told = f"{where}: pictures of '{several.idxmax()}' are of {several.max()} subjects"
             step = "Let the data card's 'cluster_column' name what holds whole clips: the video"
-            raise InputError(sentence(told, step))
+            raise InputError(told, step)
 
     def remarks(self, dataset: Dataset) -> Iterator[Remark]:
         """Also unknown truth, clips of one frame, and clips too short for what their rule asks."""
@@ -241,7 +241,7 @@ class Alarms(InPoorFootage, Choice):
             told = (
                 f"'{self.task}': the model gives no scores from 0 to 1, by which alarms are raised"
             )
-            raise InputError(sentence(told, "Ask a classification of the same labels instead"))
+            raise InputError(told, "Ask a classification of the same labels instead")
         shown = {ENSEMBLE: seen.images} | {
             name: seen.altered[what.name].only(seen.images.keys)
             for name, what in self.footage.items()
@@ -315,10 +315,7 @@ class Alarms(InPoorFootage, Choice):
                 f"'{self.task}': every '{self.together.column}' lost a picture that was set aside"
             )
             step = "Mend the pictures in private/quarantined.csv, or ask without 'together'"
-            raise InputError(sentence(told, step))
+            raise InputError(told, step)
         row = {"metric": CUT_SHORT, "condition": ENSEMBLE, "attribute": EVERYONE}
         row |= {"group": EVERYONE, "unit": "clips", "verdict": NOT_JUDGED}
         return whole, [row | {"value": float(len(cut)), "n": int(clips.nunique())}]
-
-
-__all__ = ["Alarms", "Together", "Workload"]

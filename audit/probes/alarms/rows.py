@@ -478,10 +478,3 @@ def _span(thresholds: Floats) -> str:
     """One threshold, or the first and last of several."""
     ends = dict.fromkeys(f"{v:.3g}" for v in (thresholds[0], thresholds[-1]))
     return f"{'threshold' if len(ends) == 1 else 'thresholds'} {' to '.join(ends)}"
-
-
-__all__ = [
-    "ALARMS", "CHANGE", "CURVE", "CUT_SHORT", "DETECTED", "FALSE_ALARMS", "GAP", "MARGINS",
-    "PER_HOUR", "PRECISION", "REVIEWS", "THRESHOLD", "TURN", "Alarms", "at_threshold",
-    "threshold_of",
-]  # fmt: skip

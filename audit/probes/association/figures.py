@@ -52,7 +52,7 @@ def associations_of(run: Run, task: str) -> pd.DataFrame:
     rows = having(every, task=task)
     if rows.empty:
         known = suggest(task, every["task"].unique())
-        raise InputError(sentence(f"{run.name}: no associations of '{task}'", known))
+        raise InputError(f"{run.name}: no associations of '{task}'", known)
     d = having(rows, metric="effect_size")
     single = d[d["condition"] != ENSEMBLE].groupby(_SAME)["value"].agg(["min", "max"])
     single = single.set_axis(["lowest", "highest"], axis=1)

@@ -102,7 +102,7 @@ class Association(Probe):
             raise FieldError(sentence(told, "Name 'toward' too"), "against")
         if not (self.toward or len(self.label_set) in (1, 2)):
             told = f"{len(self.label_set) or 'no'} label sets, and nothing said of 'toward'"
-            raise ValueError(sentence(told, "Name 'toward', and 'against' if there is one"))
+            raise ValueError(told, "Name 'toward', and 'against' if there is one")
         if self.against and isinstance(self.against, tuple) != isinstance(self.toward, tuple):
             told = "one of 'toward' and 'against' is words and the other pictures"
             why = "Texts are far from all pictures, and nothing else would show"
@@ -113,7 +113,7 @@ class Association(Probe):
             raise FieldError(sentence(f"{told} to compare", "Name two sets of a kind"), "targets")
         if self._speaks != bool(self.label_set):
             told = "a label set and no words" if self.label_set else "words and no label set"
-            raise ValueError(sentence(told, "Give 'label_set' where words are asked"))
+            raise ValueError(told, "Give 'label_set' where words are asked")
         return self
 
     @property
@@ -202,7 +202,7 @@ class Association(Probe):
         left = asked & ~self._compared_with(dataset)
         if not (left.any() or self.of_words):
             told = f"'{self.task}': every subject is shown in 'toward' or 'against'"
-            raise InputError(sentence(told, "Nobody is left to compare; name fewer pictures"))
+            raise InputError(told, "Nobody is left to compare; name fewer pictures")
         for name, of in targets:
             self._require_two(dataset, name, of, left)
 
@@ -215,7 +215,7 @@ class Association(Probe):
             if both := sorted(a & b):
                 told = f"'{self.task}': '{both[0]}' is in '{one}' and in '{other}'"
                 more = f"{len(both)} stimuli are in both" if len(both) > 1 else None
-                raise InputError(sentence(told, more, "A stimulus belongs to one set"))
+                raise InputError(told, more, "A stimulus belongs to one set")
 
     def compared(self) -> dict[str, tuple[str, ...]]:
         """The columns that sets of pictures are chosen by."""
@@ -238,7 +238,7 @@ class Association(Probe):
             number = "one stimulus" if members else "no stimulus"
             told = f"'{self.task}': '{name}' has {number} to compare"
             why = "An effect size needs two in each set, and an interval three"
-            raise InputError(sentence(told, why, "Add others to it"))
+            raise InputError(told, why, "Add others to it")
 
     def words_of(self, words: Words | Pictures) -> tuple[Label, ...]:
         """Labels by text, by tag, or all of a set by its name, each once; none of pictures."""
@@ -255,11 +255,9 @@ class Association(Probe):
         names = [labels.name for labels in self.sets]
         tags = list(dict.fromkeys(tag for label in every for tag in label.tags))
         raise InputError(
-            sentence(
-                f"association: no label or tag '{word}' in {_quoted(names)}",
-                suggest(word, [*tags, *names, *(label.text for label in every)]),
-                f"Tags there: {_quoted(tags) or 'none'}; 'clip-audit show {names[0]}' has all",
-            )
+            f"association: no label or tag '{word}' in {_quoted(names)}",
+            suggest(word, [*tags, *names, *(label.text for label in every)]),
+            f"Tags there: {_quoted(tags) or 'none'}; 'clip-audit show {names[0]}' has all",
         )
 
     def _chosen(self, dataset: Dataset, name: str, of: Pictures) -> Flags:
@@ -281,7 +279,7 @@ class Association(Probe):
             chosen &= np.logical_or.reduce(having)
         if not chosen.any():
             told = f"{where}: no picture has all of its values"
-            raise InputError(sentence(told, "Loosen one of them"))
+            raise InputError(told, "Loosen one of them")
         return chosen
 
     def _compared_with(self, dataset: Dataset) -> Flags:
@@ -352,7 +350,7 @@ class Association(Probe):
             told = (
                 f"'{self.task}': {name}: all of its pictures are unreadable or left out by 'only'"
             )
-            raise InputError(sentence(told, "Name others"))
+            raise InputError(told, "Name others")
         return seen.images.vectors[chosen].astype(np.float64)
 
     def _words(self, texts: Texts) -> dict[str, Floats]:

@@ -128,11 +128,9 @@ class Classification(Choice):
     def _not_phrased(self, phrasing: Phrasing) -> InputError:
         others = [f"'{p}'" for p in PHRASINGS[1:] if self.labels.reworded(p)]
         return InputError(
-            sentence(
-                f"label set '{self.labels.name}': no label is worded otherwise as '{phrasing}'",
-                f"It has labels worded as {' and '.join(others)}" if others else None,
-                f"Add '{phrasing}:' to its labels, or leave it out of the probe's 'wordings'",
-            )
+            f"label set '{self.labels.name}': no label is worded otherwise as '{phrasing}'",
+            f"It has labels worded as {' and '.join(others)}" if others else None,
+            f"Add '{phrasing}:' to its labels, or leave it out of the probe's 'wordings'",
         )
 
     def prompt_sets(self) -> tuple[PromptSet, ...]:
@@ -161,14 +159,12 @@ class Classification(Choice):
                 raise unknown("label family is", q.family, self.labels.families, where=where)
             if q.metric and self.truth is None:
                 raise InputError(
-                    sentence(
-                        f"{where}: nobody knows which answers are wrong",
-                        "Name the column with the right answers in the probe's 'truth'",
-                    )
+                    f"{where}: nobody knows which answers are wrong",
+                    "Name the column with the right answers in the probe's 'truth'",
                 )
         if self.wordings.questions and len(self.asked_in) < 2:
             add = "Give 'wordings' more templates, articles or phrasings, or leave 'questions' out"
-            raise InputError(sentence(f"{where}: there is one wording only", add))
+            raise InputError(f"{where}: there is one wording only", add)
 
     def resolve_groups(self, dataset: Dataset, groups: Mapping[str, Values]) -> None:
         """Attribute and groups of every declared question are among the pictures asked about.

@@ -64,7 +64,7 @@ def of_counterfactual(run: Run, task: str) -> pd.DataFrame:
     found = having(rows, task=task)
     if found.empty:
         told = f"{run.name}: no families of pictures were compared for '{task}'"
-        raise InputError(sentence(told, suggest(task, rows["task"].unique())))
+        raise InputError(told, suggest(task, rows["task"].unique()))
     return found
 
 

@@ -83,10 +83,10 @@ class Counterfactual(Probe):
     def _names_each_once(self) -> Self:
         twice = [k for i, k in enumerate(self.kinds) if k in self.kinds[:i]]
         if twice:
-            raise ValueError(sentence(f"'{twice[0]}' is named twice", "Name each change once"))
+            raise ValueError(f"'{twice[0]}' is named twice", "Name each change once")
         if self.base in self.kinds:
             told = f"'{self.base}' is the value of 'base', in which nothing was changed"
-            raise ValueError(sentence(told, "Leave it out of 'demographic' and 'nuisance'"))
+            raise ValueError(told, "Leave it out of 'demographic' and 'nuisance'")
         for name in ("steps", "towards"):
             for value in getattr(self, name):
                 if value not in self.kinds:
@@ -143,12 +143,12 @@ class Counterfactual(Probe):
         for kind, column in self.steps.items():
             if np.isnan(_sizes(table[column])).all():
                 told = f"probe '{self.kind}': steps: column '{column}' of '{kind}' holds no numbers"
-                raise InputError(sentence(told, "Name a numeric column, or use 'towards'"))
+                raise InputError(told, "Name a numeric column, or use 'towards'")
         try:
             stats.pairs(table[self.family], np.where(table[self.changed] == self.base, ORIGINAL, 0))
         except InputError as error:
             base = f"The base is the picture with '{self.base}' in column '{self.changed}'"
-            raise InputError(sentence(f"probe '{self.kind}': {error}", base)) from error
+            raise InputError(f"probe '{self.kind}': {error}", base) from error
 
     def compared(self) -> dict[str, tuple[str, ...]]:
         """The columns of families, of changes, and of what was changed to."""
@@ -165,7 +165,7 @@ class Counterfactual(Probe):
         """Refuse a base or kind of change that no picture has."""
         if table.empty:
             told = f"probe '{self.kind}': family: no picture asked about has a family"
-            raise InputError(sentence(told, f"Fill the column '{self.family}'"))
+            raise InputError(told, f"Fill the column '{self.family}'")
         present = sorted({*table[self.changed]})
         named = [("base", self.base), *(("demographic", k) for k in self.demographic)]
         for field, value in [*named, *(("nuisance", k) for k in self.nuisance)]:

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import AfterValidator, Field, model_validator
 
 from audit.core.arrays import Floats, Integers
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.rows import Array
 from audit.core.tables import MEASURES, PAIRS
 from audit.data.dataset import Dataset
@@ -84,7 +84,7 @@ class Identity(Probe):
     def _knows_sittings(self) -> Self:
         if self.apart and self.sitting is None:
             told = "'apart' takes pairs of two sittings, and no column says which is which"
-            raise ValueError(sentence(told, "Name it in 'sitting', or leave 'apart' out"))
+            raise ValueError(told, "Name it in 'sitting', or leave 'apart' out")
         return self
 
     @property
@@ -108,7 +108,7 @@ class Identity(Probe):
             kept &= ~left_out
         if not kept.any():
             told = f"probe '{self.kind}': leave_out: no picture is left"
-            raise InputError(sentence(told, "Leave fewer out"))
+            raise InputError(told, "Leave fewer out")
         return tuple(table.index[kept].astype(str))
 
     def compared(self) -> dict[str, tuple[str, ...]]:
@@ -130,13 +130,13 @@ class Identity(Probe):
             if blank:
                 told = f"{where}: column '{self.sitting}' is empty for {blank} of {len(keys)}"
                 advice = "Fill it in, ask 'only' of the others, or leave 'sitting' out"
-                raise InputError(sentence(f"{told} pictures", advice))
+                raise InputError(f"{told} pictures", advice)
         subjects = table["cluster_id"].nunique()
         if subjects < FEWEST:
             told = f"probe '{self.kind}': the pictures show {subjects} subject"
             told += "" if subjects == 1 else "s"
             why = f"half fix the threshold and half are measured: at least {FEWEST} are needed"
-            raise InputError(sentence(f"{told}, and {why}", "Ask about more people"))
+            raise InputError(f"{told}, and {why}", "Ask about more people")
         if self.watch_list is not None:
             roles(self.watch_list, dataset, keys, self.task)
 
@@ -251,6 +251,3 @@ def _rows_of(
             "distance": distance,
         }
     )
-
-
-__all__ = ["Identity"]

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.tables import EVERYONE, MEASURES, NOT_JUDGED, OK, UNDEFINED, records
 from audit.data.dataset import Dataset
 from audit.measure.abstention import Asked, Question, gap_sentence, measures_of, rates_by_name
@@ -77,7 +77,7 @@ def roles(watch: WatchList, dataset: Dataset, keys: list[str], task: str) -> Rol
     where = f"'{task}': watch_list"
     if dataset.card.photographs is not False and not watch.consent:
         told = f"{where}: the people are real, and nothing says who agreed to be looked for"
-        raise InputError(sentence(told, "Name the column in 'consent', with its value"))
+        raise InputError(told, "Name the column in 'consent', with its value")
     at = pd.Index(dataset.table["image_id"].astype(str)).get_indexer(pd.Index(keys))
     listed, agreed = np.ones(len(keys), bool), np.ones(len(keys), bool)
     for having in pictures_having(dataset, watch.enrolled, f"{where}.enrolled"):
@@ -95,7 +95,7 @@ def roles(watch: WatchList, dataset: Dataset, keys: list[str], task: str) -> Rol
         if not some.any():
             who = "nobody who agreed" if watch.consent else "nobody"
             told = f"{where}: {who} {what}"
-            raise InputError(sentence(told, "Enrol some pictures of some people, not all of all"))
+            raise InputError(told, "Enrol some pictures of some people, not all of all")
     return found
 
 

@@ -199,11 +199,9 @@ class Probe(BaseModel):
             chosen &= having
         if not chosen.any():
             raise InputError(
-                sentence(
-                    f"probe '{self.kind}': only: no picture meets all of "
-                    + ", ".join(f"{c} = {v}" for c, v in self.only.items()),
-                    "Loosen one of them",
-                )
+                f"probe '{self.kind}': only: no picture meets all of "
+                + ", ".join(f"{c} = {v}" for c, v in self.only.items()),
+                "Loosen one of them",
             )
         return tuple(table["image_id"].to_numpy(object)[chosen])
 
@@ -248,11 +246,9 @@ def require_column(dataset: Dataset, column: str, where: str) -> None:
     """
     if column not in dataset.table:
         raise InputError(
-            sentence(
-                f"{where}: the data set '{dataset.name}' has no column '{column}'",
-                suggest(column, map(str, dataset.table.columns)),
-                "Its columns are " + ", ".join(f"'{c}'" for c in dataset.table.columns),
-            )
+            f"{where}: the data set '{dataset.name}' has no column '{column}'",
+            suggest(column, map(str, dataset.table.columns)),
+            "Its columns are " + ", ".join(f"'{c}'" for c in dataset.table.columns),
         )
 
 
@@ -293,10 +289,10 @@ def no_such_value(
     told = f"{where}: no picture has '{value}' in column '{column}'"
     if value in dataset.card.nothing(column):
         why = "The card lists it under 'unknown': nobody knows what these pictures show"
-        return InputError(sentence(told, why, "Take it out there, or here"))
+        return InputError(told, why, "Take it out there, or here")
     known = sorted({v for v in present if isinstance(v, str)})
     listing = "It holds " + ", ".join(f"'{v}'" for v in known[:8])
-    return InputError(sentence(told, suggest(value, known), listing))
+    return InputError(told, suggest(value, known), listing)
 
 
 PROBES: Final[Registry[type[Probe]]] = Registry(

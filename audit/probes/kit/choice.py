@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.registry import suggest, unknown
 from audit.core.rows import Fields
 from audit.core.tables import CHOICES
@@ -78,7 +78,7 @@ class Choice(Probe):
             if _plain(keys[name]) not in (_plain(held[name]), {}):
                 told = f"a {cls._kind()} probe does not know '{name}', which a classification has"
                 add = f"Leave it out, or add a classification of the same label set with '{name}'"
-                raise ValueError(sentence(told, add))
+                raise ValueError(told, add)
         return {key: value for key, value in keys.items() if key not in held}
 
     @classmethod
@@ -136,14 +136,12 @@ class Choice(Probe):
             column = dataset.table[self.truth].dropna().astype(str)
             if column.empty:
                 told = f"label set '{self.labels.name}': truth column '{self.truth}' is empty"
-                raise InputError(sentence(told, "Fill it in, name another, or leave 'truth' out"))
+                raise InputError(told, "Fill it in, name another, or leave 'truth' out")
             raise InputError(
-                sentence(
-                    f"label set '{self.labels.name}': no label has truth in column '{self.truth}'",
-                    f"The column holds {_some(column.unique())}; "
-                    f"the labels stand for {_some([label.key for label in self.labels.labels])}",
-                    "Say which value means which label in the probe's 'truth_values'",
-                )
+                f"label set '{self.labels.name}': no label has truth in column '{self.truth}'",
+                f"The column holds {_some(column.unique())}; "
+                f"the labels stand for {_some([label.key for label in self.labels.labels])}",
+                "Say which value means which label in the probe's 'truth_values'",
             )
 
     def remarks(self, dataset: Dataset) -> Iterator[Remark]:
@@ -203,12 +201,10 @@ class Choice(Probe):
             return pd.Series(None, index=index, dtype="str")
         if self.truth not in dataset.table:
             raise InputError(
-                sentence(
-                    f"label set '{self.labels.name}': the data set '{dataset.name}' has no column "
-                    f"'{self.truth}' for the truth",
-                    suggest(self.truth, map(str, dataset.table.columns)),
-                    f"Its columns are {_some(dataset.table.columns)}",
-                )
+                f"label set '{self.labels.name}': the data set '{dataset.name}' has no column "
+                f"'{self.truth}' for the truth",
+                suggest(self.truth, map(str, dataset.table.columns)),
+                f"Its columns are {_some(dataset.table.columns)}",
             )
         means = {label.key: self._means[label.key] for label in self.labels.labels}
         means |= {name: name for name in self._scored_as if name not in means}

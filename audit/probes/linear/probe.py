@@ -10,7 +10,7 @@ import pandas as pd
 import scipy
 from pydantic import AfterValidator, Field
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.rows import Row, Values, having
 from audit.core.tables import CHOICES, ENSEMBLE, MEASURES, NOT_ASKED, NOT_JUDGED
 from audit.data.dataset import Dataset
@@ -102,12 +102,12 @@ class Linear(Choice):
             return
         second = int(each.nlargest(2).iloc[-1]) if len(each) > 1 else 0
         raise InputError(
-            sentence(
+            
                 f"linear probe of '{self.labels.name}': {field}: {needed}, and fewer than two "
                 f"labels have so many {what}; the second most frequent label has {second}",
                 f"Give {second} or fewer in '{field}'" if second >= 3 or field == "examples" else
                 "Ask about more people, or use a classification probe",
-            )
+            
         )  # fmt: skip
 
     def outcomes(self, seen: Seen) -> pd.DataFrame:
@@ -145,11 +145,9 @@ class Linear(Choice):
         at = np.flatnonzero(judged.predicted >= 0)
         if not at.size:
             raise InputError(
-                sentence(
-                    f"{condition} of '{self.labels.name}': fewer than two labels have enough to "
-                    f"learn from; '{self.labels.texts[0]}': {judged.reason[0]}",
-                    "Ask for fewer 'examples' or 'folds', or about more people",
-                )
+                f"{condition} of '{self.labels.name}': fewer than two labels have enough to "
+                f"learn from; '{self.labels.texts[0]}': {judged.reason[0]}",
+                "Ask for fewer 'examples' or 'folds', or about more people",
             )
         names = np.array(self.labels.texts, dtype=object)
         return pd.DataFrame(
@@ -247,6 +245,3 @@ def _over_draws(draws: pd.DataFrame, level: float) -> Row:
         "high": min(mean + float(np.hypot(up, also)), 1.0),
         "method": f"{how}, and the spread over {several} draws" if several > 1 else how,
     }
-
-
-__all__ = ["ACCURACY", "ALL", "SPREAD_OVER_DRAWS", "Linear", "few"]

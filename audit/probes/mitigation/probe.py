@@ -228,11 +228,9 @@ class Mitigation(Choice):
         groups = dataset.grouping(self.attribute).reindex(list(self.pictures(dataset)))
         if groups.nunique() < 2:
             raise InputError(
-                sentence(
-                    f"{self._where}: attribute: fewer than two groups by '{self.attribute}' among "
-                    "the pictures asked about",
-                    "Name another attribute, or ask about more pictures",
-                )
+                f"{self._where}: attribute: fewer than two groups by '{self.attribute}' among "
+                "the pictures asked about",
+                "Name another attribute, or ask about more pictures",
             )
         self._require_something_left()
 
@@ -241,20 +239,16 @@ class Mitigation(Choice):
             return
         if self.protected.name == self.labels.name:
             raise InputError(
-                sentence(
-                    f"{self._where}: named_by: '{self.protected.name}' is what is asked about, so "
-                    "that nothing would be left of the labels",
-                    "Ask another label set, or leave 'named_by' out and use 'keep'",
-                )
+                f"{self._where}: named_by: '{self.protected.name}' is what is asked about, so "
+                "that nothing would be left of the labels",
+                "Ask another label set, or leave 'named_by' out and use 'keep'",
             )
         same = sorted({*self.protected.texts} & {*self.labels.texts})
         if same and "prompts" in self.directions:
             raise InputError(
-                sentence(
-                    f"{self._where}: named_by: '{same[0]}' is in '{self.protected.name}', which is "
-                    "projected out, so nothing would be left of this label",
-                    "Ask another label set, or write 'directions: [differences]'",
-                )
+                f"{self._where}: named_by: '{same[0]}' is in '{self.protected.name}', which is "
+                "projected out, so nothing would be left of this label",
+                "Ask another label set, or write 'directions: [differences]'",
             )
 
     @property
@@ -451,6 +445,3 @@ def _widest(
     share = (happened.astype(float).T @ member[:, enough]) / n[enough]
     gaps = share.max(axis=1) - share.min(axis=1)
     return float(gaps.max()), int(gaps.argmax()), attribute
-
-
-__all__ = ["COUNTER_LABEL", "RANDOM", "REMOVED", "Mitigation"]

@@ -135,7 +135,7 @@ class Naming(Probe):
             told = f"'{self.task}': sizes: {self.sizes[-1]:,} candidate names, and there are "
             told += f"{len(people.order):,}: {people.shown:,} of people shown, the others of "
             told += f"'{self.listed.name}'"
-            raise InputError(sentence(told, "Ask for fewer, or name a longer list"))
+            raise InputError(told, "Ask for fewer, or name a longer list")
 
     def _people(self, dataset: Dataset) -> _People:
         """Everybody's name, and the order of the candidates."""
@@ -148,7 +148,7 @@ class Naming(Probe):
             of = self._written(dataset, subjects)
         if not of:
             told = f"'{self.task}': nobody has a name in column '{self.names}'"
-            raise InputError(sentence(told, "Fill it in, or leave 'names' out"))
+            raise InputError(told, "Fill it in, or leave 'names' out")
         shown = _by_lot(of.values())
         borne = {normalise(name) for name in shown}
         nobody = _by_lot(name for name in listed if normalise(name) not in borne)
@@ -160,7 +160,7 @@ class Naming(Probe):
         if len(people) > len(listed):
             told = f"'{self.task}': {len(people):,} subjects, and '{self.listed.name}' has "
             told += f"{len(listed):,} names to give them"
-            raise InputError(sentence(told, "Ask 'only' of some, or name a longer list"))
+            raise InputError(told, "Ask 'only' of some, or name a longer list")
         return dict(zip(people, _by_lot(listed), strict=False))
 
     def _written(self, dataset: Dataset, subjects: Values) -> dict[str, str]:
@@ -173,7 +173,7 @@ class Naming(Probe):
         several = by.nunique() > 1
         if several.any():
             told = f"'{self.task}': names: subject '{several.idxmax()}' has two names in column"
-            raise InputError(sentence(f"{told} '{self.names}'", "Give each subject one"))
+            raise InputError(f"{told} '{self.names}'", "Give each subject one")
         return {str(subject): str(name) for subject, name in by.first().items()}
 
     # ---- one row a picture and number of names ---------------------------------------------------
@@ -393,6 +393,3 @@ def _by_lot(names: Iterable[str]) -> list[str]:
 
 def _digest(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
-
-
-__all__ = ["NAMED", "NOBODY", "OTHER", "RIGHT", "Naming", "among"]

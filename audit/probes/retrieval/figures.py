@@ -65,9 +65,7 @@ def of_retrieval(run: Run, task: str) -> pd.DataFrame:
     rows = rows[~rows["metric"].isin([RECALL_AT_K, PRECISION_AT_K])]
     if rows.empty:
         known = having(run.measures, probe="retrieval")["task"].unique()
-        raise InputError(
-            sentence(f"{run.name}: no pictures were ranked for '{task}'", suggest(task, known))
-        )
+        raise InputError(f"{run.name}: no pictures were ranked for '{task}'", suggest(task, known))
     said = rows["condition"].str.extract(_DEPTH)
     k = said[1].astype(float).fillna(rows["n"]).astype(int)
     return rows.assign(depth=said[0], k=k, target=said[2].fillna(""))
@@ -87,7 +85,7 @@ def skews_beside_chance(run: Run, task: str, target: str) -> Figure:
     if not (means["target"] == target).any():
         known = sorted({*rows["target"]} - {""})
         told = f"{run.name}: '{task}' was not held against the target '{target}'"
-        raise InputError(sentence(told, suggest(target, known), f"It has {', '.join(known)}"))
+        raise InputError(told, suggest(target, known), f"It has {', '.join(known)}")
     means = means.sort_values(["attribute", "k"], key=_in_order, kind="stable")
     places = list(dict.fromkeys(zip(means["attribute"], means["depth"], strict=True)))
     with styled():

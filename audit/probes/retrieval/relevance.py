@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.tables import MEASURES, OK, UNDEFINED, records
 from audit.data.dataset import Dataset
 from audit.data.remarks import Remark, counted, tally
@@ -74,11 +74,9 @@ def require_relevant(
     if not relevance(list(dataset.texts(column).loc[list(keys)]), names).answers.any():
         first = ", ".join(f"'{name}'" for name in next(iter(names)))
         raise InputError(
-            sentence(
-                f"'{task}': relevant: no picture has a query in column '{column}'",
-                f"A cell lists the queries that the picture answers, such as {first}, with "
-                f"'{SEPARATOR}' between several; any other word is for one that answers none",
-            )
+            f"'{task}': relevant: no picture has a query in column '{column}'",
+            f"A cell lists the queries that the picture answers, such as {first}, with "
+            f"'{SEPARATOR}' between several; any other word is for one that answers none",
         )
 
 

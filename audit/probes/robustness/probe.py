@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.rows import Array, Fields, Row, Values, having
 from audit.core.tables import (
     CHOICES,
@@ -97,10 +97,8 @@ class Robustness(Choice):
     def _can_be_asked(self) -> Self:
         if not (self.corruptions or self.rendered):
             raise ValueError(
-                sentence(
-                    "robustness without a degradation",
-                    "Name 'corruptions', such as [fog, low light], or say what is 'rendered'",
-                )
+                "robustness without a degradation",
+                "Name 'corruptions', such as [fog, low light], or say what is 'rendered'",
             )
         try:
             _ = self.degraded
@@ -168,11 +166,9 @@ class Robustness(Choice):
         unpaired = [s for s in variants if plain.get(s, 0) != 1]
         if unpaired:
             raise InputError(
-                sentence(
-                    f"{where}: subject '{unpaired[0]}' has {plain.get(unpaired[0], 0)} pictures "
-                    f"with '{self.rendered.as_it_is}' in '{self.rendered.column}', not one",
-                    "To compare pictures that are no pairs use a 'shift' probe",
-                )
+                f"{where}: subject '{unpaired[0]}' has {plain.get(unpaired[0], 0)} pictures "
+                f"with '{self.rendered.as_it_is}' in '{self.rendered.column}', not one",
+                "To compare pictures that are no pairs use a 'shift' probe",
             )
 
     def outcomes(self, seen: Seen) -> pd.DataFrame:
@@ -452,11 +448,3 @@ def _of_two(row: Row) -> str:
         f"by {row['moves']:+z.0f} points for pictures with {row['attribute']} {row['group']} and "
         f"by {row['other_moves']:+z.0f} for those with {row['other']}"
     )
-
-
-__all__ = [
-    "RATE_CHANGE",
-    "RENDERED",
-    "Rendered",
-    "Robustness",
-]

@@ -22,7 +22,7 @@ from pydantic import (
 )
 
 from audit.core.arrays import Flags, Integers
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.rows import Array, Row, Values
 from audit.data.dataset import Dataset
 from audit.data.labels import normalise, prompt
@@ -133,12 +133,10 @@ class Columns(BaseModel):
         several = cells[0][0].astype(str).str.contains(self.separator, regex=False)
         if several.any():
             raise InputError(
-                sentence(
-                    f"{where}: the picture '{several.idxmax()}' has several right captions in "
-                    f"column '{self.right}'",
-                    f"One caption is right; '{self.separator}' stands between several, and "
-                    "'separator' names another sign",
-                )
+                f"{where}: the picture '{several.idxmax()}' has several right captions in "
+                f"column '{self.right}'",
+                f"One caption is right; '{self.separator}' stands between several, and "
+                "'separator' names another sign",
             )
         places: dict[str, int] = {}
         blocks = [_placed(of_role, self.separator, places, len(keys)) for of_role in cells]
@@ -158,7 +156,7 @@ class Columns(BaseModel):
             row = int(few[0])
             told = f"{where}: the picture '{keys[row]}' has {wanted[row]} close captions and "
             told += f"{there[row]} in {', '.join(self.instead)}"
-            raise InputError(sentence(told, "Write as many, so that both choices are equally long"))
+            raise InputError(told, "Write as many, so that both choices are equally long")
         return np.where(np.arange(more.shape[1]) < wanted[:, np.newaxis], more, -1)
 
 
@@ -277,23 +275,19 @@ class Template(BaseModel):
         for column in self.close:
             if (most := len(values[column]) - 1) < self.close_each:
                 raise InputError(
-                    sentence(
-                        f"{where}: close_each: {self.close_each}, and the column '{column}' gives "
-                        f"a picture {max(most, 0)} values that are not its own",
-                        "Ask for no more, or leave the column out of 'close'",
-                    )
+                    f"{where}: close_each: {self.close_each}, and the column '{column}' gives "
+                    f"a picture {max(most, 0)} values that are not its own",
+                    "Ask for no more, or leave the column out of 'close'",
                 )
         wanted, most = self.all_changed + self.instead, max(map(len, values.values())) - 1
         if wanted and (wanted > most or min(map(len, values.values())) < 2):
             parts = f"'all_changed': {self.all_changed}"
             parts += f", and {self.instead} in place of close ones" if self.instead else ""
             raise InputError(
-                sentence(
-                    f"{where}: {wanted} captions with every column changed are wanted ({parts}); "
-                    f"{' and '.join(values)} have values for {max(most, 0)}",
-                    "Ask for fewer, name a column with more values, or write whole captions in "
-                    "'others'",
-                )
+                f"{where}: {wanted} captions with every column changed are wanted ({parts}); "
+                f"{' and '.join(values)} have values for {max(most, 0)}",
+                "Ask for fewer, name a column with more values, or write whole captions in "
+                "'others'",
             )
 
 
@@ -344,7 +338,7 @@ class Detail(BaseModel):
         require_values(dataset, self.truth, named, known, f"{where}: detail")
         if not set(known) - set(self.values):
             got = f"{where}: detail: every value of '{self.truth}' means that it is there"
-            raise InputError(sentence(got, "Name some of its values in 'values', not all"))
+            raise InputError(got, "Name some of its values in 'values', not all")
         there = values.isin(self.values).to_numpy()
         stated = values.isin(named) if self.absent else values.notna()
         return Offered(

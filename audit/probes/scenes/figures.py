@@ -49,7 +49,7 @@ def stress_by_group(run: Run, task: str, attribute: str) -> Figure:
     if WITHOUT not in set(rows["condition"]):
         known = having(run.rates, condition=WITHOUT)["task"].unique()
         raise InputError(
-            sentence(f"{run.name}: '{task}' was offered no close captions", suggest(task, known))
+            f"{run.name}: '{task}' was offered no close captions", suggest(task, known)
         )
     rows = _of(rows[rows["attribute"].isin([attribute, EVERYONE])], attribute)
     groups = [g for g in dict.fromkeys(rows["group"]) if g != EVERYONE] + [EVERYONE]
@@ -163,8 +163,6 @@ def _of(rows: pd.DataFrame, attribute: str) -> pd.DataFrame:
     """
     if attribute not in set(rows["attribute"]):
         known = [a for a in dict.fromkeys(rows["attribute"]) if a != EVERYONE]
-        raise InputError(
-            sentence(f"this run has no attribute '{attribute}' here", suggest(attribute, known))
-        )
+        raise InputError(f"this run has no attribute '{attribute}' here", suggest(attribute, known))
     by = rows["attribute"].isin([attribute])
     return rows[(by | (rows["attribute"] == EVERYONE)) & (rows["group"] != UNKNOWN)]

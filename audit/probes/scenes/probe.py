@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from audit.core.arrays import Flags, Integers
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.rows import Row, having
 from audit.core.tables import (
     CHOICES,
@@ -221,15 +221,13 @@ class Scenes(InPoorFootage, Probe):
         offered = self._offered(dataset, keys, 0)
         if not offered.asked.any():
             got = f"scenes '{self.task}': no picture of '{dataset.name}' has {self.written.needs}"
-            raise InputError(sentence(got, "Fill in the manifest, or name other columns"))
+            raise InputError(got, "Fill in the manifest, or name other columns")
         if found := offered.twice():
             row, caption, one, other = found
             raise InputError(
-                sentence(
-                    f"scenes '{self.task}': the picture '{keys[row]}' is offered the caption "
-                    f"'{caption}' twice, as {one} and as {other}",
-                    "Captions of one picture must differ, case and spaces apart",
-                )
+                f"scenes '{self.task}': the picture '{keys[row]}' is offered the caption "
+                f"'{caption}' twice, as {one} and as {other}",
+                "Captions of one picture must differ, case and spaces apart",
             )
         if not self.suspicion:
             self._refuse_suspicion(offered.captions)
@@ -239,12 +237,10 @@ class Scenes(InPoorFootage, Probe):
         for caption in captions:
             if found := accusation(caption):
                 raise InputError(
-                    sentence(
-                        f"scenes '{self.task}': the caption '{caption}' casts suspicion or asks "
-                        f"what the law protects: '{found.words}' is {found.where}",
-                        "If you mean to ask it, say 'suspicion: true' in the probe and add its "
-                        "name under 'acknowledge:' in the suite",
-                    )
+                    f"scenes '{self.task}': the caption '{caption}' casts suspicion or asks "
+                    f"what the law protects: '{found.words}' is {found.where}",
+                    "If you mean to ask it, say 'suspicion: true' in the probe and add its "
+                    "name under 'acknowledge:' in the suite",
                 )
 
     def _offered(self, dataset: Dataset, keys: Sequence[str], seed: int) -> Offered:
@@ -477,6 +473,3 @@ def _choose(
     others[rows, place] = -np.inf
     margin = np.maximum(top[:, 0] - others.max(axis=1), 0.0)
     return pd.DataFrame({"place": place, "score": share, "margin": margin, "tie": margin < TIE})
-
-
-__all__ = ["Scenes", "close_only"]

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from scipy import special
 
 from audit.core.arrays import Floats
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.data.yamlfile import load_yaml, validate
 
 #: a line through two models has no spread, so that nothing could be said of it
@@ -93,10 +93,8 @@ def load_baseline(path: str) -> tuple[tuple[OtherModel, ...], str]:
     place = Path(path).expanduser()
     if not place.is_file():
         raise InputError(
-            sentence(
-                f"baseline: there is no file {path}",
-                "Give a CSV or YAML file of other models' accuracies, 'reference' and 'shifted'",
-            )
+            f"baseline: there is no file {path}",
+            "Give a CSV or YAML file of other models' accuracies, 'reference' and 'shifted'",
         )
     if place.suffix in {".yaml", ".yml"}:
         table = validate(_Table, load_yaml(place), str(place))

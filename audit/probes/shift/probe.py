@@ -11,7 +11,7 @@ import pandas as pd
 from pydantic import Field, model_validator
 
 from audit.core.arrays import Integers
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.registry import suggest
 from audit.core.rows import Row
 from audit.core.tables import (
@@ -66,10 +66,8 @@ class Shift(Choice):
     def _can_be_asked(self) -> Self:
         if self.reference in self.shifted:
             raise ValueError(
-                sentence(
-                    f"'{self.reference}' is the reference and among 'shifted'",
-                    "A source is held against another; take it out of one of the two",
-                )
+                f"'{self.reference}' is the reference and among 'shifted'",
+                "A source is held against another; take it out of one of the two",
             )
         return self
 
@@ -95,10 +93,8 @@ class Shift(Choice):
         require_values(dataset, self.column, (self.reference, *others), present, where)
         if not others:
             raise InputError(
-                sentence(
-                    f"{where}: column '{self.column}' holds '{self.reference}' only",
-                    "A shift needs two sources",
-                )
+                f"{where}: column '{self.column}' holds '{self.reference}' only",
+                "A shift needs two sources",
             )
         return {ENSEMBLE: self.reference} | {self.condition(s): s for s in others}
 
@@ -118,11 +114,9 @@ class Shift(Choice):
         for name in sources:
             if not (source == name).any():
                 raise InputError(
-                    sentence(
-                        f"probe '{self.kind}': none of the pictures that 'only' names has "
-                        f"'{name}' in column '{self.column}'",
-                        "Loosen one of the two",
-                    )
+                    f"probe '{self.kind}': none of the pictures that 'only' names has "
+                    f"'{name}' in column '{self.column}'",
+                    "Loosen one of the two",
                 )
         return tuple(source.index[source.isin(sources)])
 
@@ -140,11 +134,9 @@ class Shift(Choice):
         for name in dict.fromkeys(source):
             if not known[(source == name).to_numpy()].any():
                 raise InputError(
-                    sentence(
-                        f"probe '{self.kind}': no picture with '{name}' in '{self.column}' has a "
-                        f"known answer in '{self.truth}'",
-                        "Accuracy needs one; leave that source out",
-                    )
+                    f"probe '{self.kind}': no picture with '{name}' in '{self.column}' has a "
+                    f"known answer in '{self.truth}'",
+                    "Accuracy needs one; leave that source out",
                 )
         for condition, name in self.conditions(dataset).items():
             if condition != ENSEMBLE:
@@ -162,12 +154,10 @@ class Shift(Choice):
         of_it = [m for m in models if m.source == source or (not m.source and sources == 1)]
         if len(of_it) < FEWEST_MODELS or len({m.reference for m in of_it}) < 2:
             raise InputError(
-                sentence(
-                    f"{self.baseline}: {len(of_it)} models for the source '{source}'",
-                    suggest(source, {m.source for m in models if m.source}),
-                    f"A line needs {FEWEST_MODELS}, not all of one reference accuracy; with "
-                    "several sources each line also names its 'source'",
-                )
+                f"{self.baseline}: {len(of_it)} models for the source '{source}'",
+                suggest(source, {m.source for m in models if m.source}),
+                f"A line needs {FEWEST_MODELS}, not all of one reference accuracy; with "
+                "several sources each line also names its 'source'",
             )
         return Baseline(
             np.array([m.reference for m in of_it]), np.array([m.shifted for m in of_it])
@@ -276,8 +266,3 @@ def _columns(groups: Groups, attribute: str) -> Integers:
     if attribute != EVERYONE:
         return groups.columns(attribute)
     return np.flatnonzero(groups.index.get_level_values("attribute") == EVERYONE)
-
-
-__all__ = [
-    "Shift",
-]

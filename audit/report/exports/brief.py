@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.page import code, escaped
 from audit.core.rows import Fields
 from audit.core.rundir import Run
@@ -33,7 +33,7 @@ def write_brief(run: Run, to: Path) -> Path:
     if first is None:
         told = f"{run.path / 'report.md'} has no first page"
         step = f"'clip-audit report {run.path}' renders it, with the template of this version"
-        raise InputError(sentence(told, step))
+        raise InputError(told, step)
     title = next(line for line in text.split("\n") if line.startswith("# "))
     return write_text_as_pdf(run, "\n\n".join([title, first[1], *_besides(run)]), to, _MARGIN)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from audit.core.damage import Damage
-from audit.core.errors import AuditError, InputError, sentence
+from audit.core.errors import AuditError, InputError
 from audit.core.files import written_aside
 from audit.core.integrity import unedited
 from audit.core.registry import unknown
@@ -108,7 +108,7 @@ def _attempted(run: Run, kind: str) -> Path | AuditError:
         return error
     except OSError as error:
         told = f"{place} can't be written ({error.strerror or error})"
-        return InputError(sentence(told, "Free some space, or export from a copy of the run"))
+        return InputError(told, "Free some space, or export from a copy of the run")
     except Exception as error:
         return failed(run, kind, error)
 

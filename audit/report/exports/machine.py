@@ -138,11 +138,9 @@ def eval_rows(run: Run) -> list[Row]:
     found, hub_id = findings_by_task(run), _hub_id(run)
     if not hub_id:
         raise InputError(
-            sentence(
-                f"{run.name}: the card of the data set '{run.dataset['name']}' names no data set "
-                "of the Hugging Face hub, and the hub shows results on its own data sets alone",
-                f"If it is one, say so in the card before the run: 'url: {_HUB}NAME/NAME'",
-            )
+            f"{run.name}: the card of the data set '{run.dataset['name']}' names no data set "
+            "of the Hugging Face hub, and the hub shows results on its own data sets alone",
+            f"If it is one, say so in the card before the run: 'url: {_HUB}NAME/NAME'",
         )
     return [
         {
@@ -175,7 +173,7 @@ def findings_by_task(run: Run) -> dict[str, list[Row]]:
             found.setdefault(finding["task"], []).append(finding)
     if not found:
         told = f"{run.name}: no finding has a number to export"
-        raise InputError(sentence(told, "Its report says why"))
+        raise InputError(told, "Its report says why")
     return found
 
 
@@ -335,12 +333,10 @@ def selection_rows(run: Run) -> list[Row]:
     declared = run.suite.get(FAVOURABLE) or {}
     if not declared:
         raise InputError(
-            sentence(
-                f"{run.name}: its suite declares no label to be a favourable selection, so there "
-                "is nothing whose rate would be one of selection",
-                f"If being given a label is a benefit, say so in the suite before the run: "
-                f"'{FAVOURABLE}: {{task: [label]}}'",
-            )
+            f"{run.name}: its suite declares no label to be a favourable selection, so there "
+            "is nothing whose rate would be one of selection",
+            f"If being given a label is a benefit, say so in the suite before the run: "
+            f"'{FAVOURABLE}: {{task: [label]}}'",
         )
     return [
         row

@@ -19,7 +19,7 @@ import pandas as pd
 import yaml
 
 from audit.core.arrays import Flags
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.files import digest_of, unwritable, write_json, write_text
 from audit.core.integrity import unedited
 from audit.core.rows import Fields, Row
@@ -99,7 +99,7 @@ def write_public(run: Run, to: Path, subjects: int = FEWEST_SUBJECTS) -> Run:
     run = unedited(run)
     require_publishable(run)
     if to.exists():
-        raise InputError(sentence(f"{to} exists already", "Name a new folder"))
+        raise InputError(f"{to} exists already", "Name a new folder")
     fewest = Fewest(_min_cell(run), subjects, _of_one(run))
     hidden = Hidden.of(run, fewest)
     try:
@@ -122,11 +122,11 @@ def require_publishable(run: Run) -> None:
             their place before they were written.
     """
     if run.public:
-        raise InputError(sentence(f"{run.path} is a public copy already", "Copy it as it is"))
+        raise InputError(f"{run.path} is a public copy already", "Copy it as it is")
     left = narrative.narrative_of(run).placeholder
     if left:
         told = f"{run.path / narrative.FILE}:{left}: '{narrative.PLACEHOLDER}' still stands there"
-        raise InputError(sentence(told, "Write the words or delete the lines, then publish"))
+        raise InputError(told, "Write the words or delete the lines, then publish")
 
 
 # ---- which ------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import pandas as pd
 from audit.core.characters import visible
 from audit.core.csvfile import csv_text
 from audit.core.dictionary import meaning
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.files import write_text
 from audit.core.rundir import Run
 
@@ -46,7 +46,7 @@ def write_xlsx(run: Run, to: Path) -> Path:
         table: pd.DataFrame = getattr(run, name)
         if len(table) >= _ROWS:
             told = f"{run.name}: {name} has {len(table):,} rows, more than a sheet can hold"
-            raise InputError(sentence(told, f"Read {name}.parquet, or export csv"))
+            raise InputError(told, f"Read {name}.parquet, or export csv")
         _fill(book.create_sheet(name), list(table.columns), table.itertuples(index=False))
     columns = [(n, c, meaning(n, c)) for n in _SHEETS for c in getattr(run, n).columns]
     _fill(book.create_sheet("columns"), ["table", "column", "holds"], columns)

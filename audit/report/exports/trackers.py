@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from audit.core.errors import AuditError, InputError, sentence
+from audit.core.errors import AuditError, InputError
 from audit.core.registry import unknown
 from audit.core.rundir import Run
 from audit.core.tables import ENSEMBLE, OK, WORST, records
@@ -83,16 +83,16 @@ def send(run: Run, tracker: str) -> str:
     one = TRACKERS[tracker]
     if find_spec(one.library) is None:
         told = f"'{tracker}' needs the extra '{tracker}'"
-        raise InputError(sentence(told, f"pip install 'clip-audit[{tracker}]'"))
+        raise InputError(told, f"pip install 'clip-audit[{tracker}]'")
     if not os.environ.get(one.setting):
         told = f"{one.setting} is not set, so nothing is sent"
-        raise InputError(sentence(told, f"Set it to {one.what}"))
+        raise InputError(told, f"Set it to {one.what}")
     results = results_of(run)
     try:
         return one.log(results)
     except Exception as error:  # whatever its library raises
         told = f"'{tracker}' did not take the results ({type(error).__name__}: {str(error)[:300]})"
-        raise AuditError(sentence(told, f"Look at {one.setting}")) from error
+        raise AuditError(told, f"Look at {one.setting}") from error
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.rows import Record
 from audit.core.rundir import Run
 from audit.report.exports.outline import (
@@ -73,7 +73,7 @@ def report_of(run: Run) -> str:
     path = run.path / "report.md"
     if not path.is_file():
         told = f"{run.path} has no report.md"
-        raise InputError(sentence(told, f"'clip-audit report {run.path}' renders it"))
+        raise InputError(told, f"'clip-audit report {run.path}' renders it")
     return path.read_text(encoding="utf-8")
 
 
@@ -85,7 +85,7 @@ def require_library(name: str, what: str) -> None:
     """
     if find_spec(name) is None:
         told = f"{what} needs the extra 'export'"
-        raise InputError(sentence(told, "pip install 'clip-audit[export]'"))
+        raise InputError(told, "pip install 'clip-audit[export]'")
 
 
 def _properties(document: Document, run: Run) -> None:

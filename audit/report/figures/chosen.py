@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.registry import suggest
 from audit.core.rundir import Run
 from audit.core.tables import ENSEMBLE
@@ -49,11 +49,9 @@ def rows_where(table: pd.DataFrame, column: str, value: str) -> pd.DataFrame:
     if rows.empty:
         known = list(dict.fromkeys(table[column]))
         raise InputError(
-            sentence(
-                f"this run has no {column} '{value}' here",
-                suggest(value, known),
-                f"It has {', '.join(known[:12])}" if known else "There are no groups to compare",
-            )
+            f"this run has no {column} '{value}' here",
+            suggest(value, known),
+            f"It has {', '.join(known[:12])}" if known else "There are no groups to compare",
         )
     return rows
 

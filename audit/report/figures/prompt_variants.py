@@ -17,7 +17,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from audit.core.digits import percent
-from audit.core.errors import InputError, sentence
+from audit.core.errors import InputError
 from audit.core.evidence import each
 from audit.core.rows import Record, Row, Values
 from audit.core.rundir import Run
@@ -59,10 +59,8 @@ def templates_spread(run: Run, task: str, attribute: str) -> Figure:
     single = gaps[gaps["condition"].str.startswith("template: ")]
     if single.empty:
         raise InputError(
-            sentence(
-                f"{run.name}: the task '{task}' has no gap under single templates by '{attribute}'",
-                "Ask it with a template set of two or more templates",
-            )
+            f"{run.name}: the task '{task}' has no gap under single templates by '{attribute}'",
+            "Ask it with a template set of two or more templates",
         )
     together = gaps[gaps["condition"] == ENSEMBLE].sort_values("value", ascending=False)
     together = together.head(ROWS)
@@ -97,10 +95,8 @@ def specification_curve(run: Run, task: str, attribute: str) -> Figure:
     """
     if run.specifications.empty:
         raise InputError(
-            sentence(
-                f"{run.name}: no gap was looked at in more than one wording",
-                "Ask with a template set of two or more templates, or with 'wordings:'",
-            )
+            f"{run.name}: no gap was looked at in more than one wording",
+            "Ask with a template set of two or more templates, or with 'wordings:'",
         )
     asked_of = rows_where(rows_where(run.specifications, "task", task), "attribute", attribute)
     curve = asked_of.sort_values("value", kind="stable").reset_index(drop=True)

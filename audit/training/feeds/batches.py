@@ -76,7 +76,7 @@ class Feed(Dataset[Batch]):
         count, batch = len(self.pairs), self.config.batch
         if count < batch:
             told = f"{self.config.feed.path}: {count} training pictures, fewer than one batch of"
-            raise InputError(sentence(f"{told} {batch}", "Give more pictures or a smaller 'batch'"))
+            raise InputError(f"{told} {batch}", "Give more pictures or a smaller 'batch'")
         if batch % self.share.world or batch // self.share.world % self.config.pieces:
             told = f"batch {batch} does not divide among {self.share.world} processes"
             raise InputError(sentence(f"{told} and {self.config.pieces} pieces each"))
@@ -136,7 +136,7 @@ class Feed(Dataset[Batch]):
                 broken.append(Broken(i, self.pairs.picture(i).name, str(error)))
                 i = int(rng.integers(len(self.pairs)))
         told = f"{self.config.feed.path}: {TRIES} pairs in a row can't be used, the last because"
-        raise InputError(sentence(f"{told} {broken[-1].reason}", "Mend the pictures or captions"))
+        raise InputError(f"{told} {broken[-1].reason}", "Mend the pictures or captions")
 
     def _picture(self, i: int) -> Pixels:
         seen = self._seen_or_not(i) if self.held is None else self.held[i]

@@ -79,7 +79,7 @@ class Source(BaseModel):
             InputError: it is none.
         """
         if not self.path.is_dir():
-            raise InputError(sentence(f"{self.path}: there is no such folder", "Check feed.path"))
+            raise InputError(f"{self.path}: there is no such folder", "Check feed.path")
 
     def opened(self, seed: int) -> Pairs:
         """The pairs.
@@ -166,7 +166,7 @@ class FolderFeed(Source):
         texts = {str(PurePosixPath(name).with_suffix("")) for name in files if name[-4:] == ".txt"}
         if not names or not texts:
             told = f"{self.path}: {len(names)} pictures and {len(texts)} text files"
-            raise InputError(sentence(told, "Put 001.txt with its caption beside each 001.jpg"))
+            raise InputError(told, "Put 001.txt with its caption beside each 001.jpg")
         said = [self._lines(name) for name in names]
         return Listed(self.path, names, said, seed)
 
@@ -178,7 +178,7 @@ class FolderFeed(Source):
             return ("",)
         except UnicodeDecodeError as error:
             told = f"{file}: is no text in UTF-8"
-            raise InputError(sentence(told, "Save it as UTF-8")) from error
+            raise InputError(told, "Save it as UTF-8") from error
 
 
 # --- shards ---------------------------------------------------------------------------------------
@@ -283,7 +283,7 @@ class ShardsFeed(Source):
                 continue
             if key in found:
                 told = f"{file}: sample '{key}' has several pictures"
-                raise InputError(sentence(told, "Pack one picture a sample"))
+                raise InputError(told, "Pack one picture a sample")
             found[key] = ending
         return list(found.items())
 
