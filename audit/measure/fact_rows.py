@@ -295,13 +295,15 @@ class _Tables:
         within = t[(t["comparison"] == WORST) & (t["verdict"] == WITHIN) & (t["status"] == OK)]
         return _by_question(within)
 
-    def _kept_by(self, row: Record, metric: str, label: str, attribute: str, group: str) -> float:
-        """How often, or how many, at the threshold of a row; nan if that was not counted."""
+    @cached_property
+    def _rates_kept(self) -> Mapping[tuple[object, ...], float]:
+        """How often what is kept, and how many labels are, by threshold, question and group."""
         t = self.run.thresholds
-        at = (t["task"] == row.task) & (t["threshold"] == row.threshold) & (t["metric"] == metric)
-        at &= (t["label"] == label) & (t["attribute"] == attribute) & (t["group"] == group)
-        found = t.loc[at & (t["comparison"] == RATE) & (t["status"] == OK), "value"]
-        return float(found.iloc[0]) if len(found) else math.nan
+        known = t[(t["comparison"] == RATE) & (t["status"] == OK)]
+        keys = zip(
+            *(known[name].to_list() for name in ("threshold", *_QUESTION, "group")), strict=True
+        )
+        return dict(zip(keys, known["value"].to_list(), strict=True))
 
     def threshold(self, lead: Fields, sides: Sequence[Side]) -> Threshold | None:
         """The lowest threshold that relieves a label or category: kept less often, and alike."""
@@ -310,12 +312,11 @@ class _Tables:
             return None
         asked = (lead["task"], metric, lead["label"], lead["attribute"])
         for row in sorted(self._kept.get(asked, ()), key=lambda row: row.threshold):
-            after = self._kept_by(row, metric, row.label, row.attribute, sides[0].group)
+            after = self._rates_kept.get((row.threshold, *asked, sides[0].group), math.inf)
             if after <= sides[0].value - (lead["margin"] or 0.0):
-                labels = self._kept_by(row, MEAN_KEPT, "any label", EVERYONE, EVERYONE)
-                known = None if math.isnan(labels) else labels
-                counted = f"‘{row.label}’"
-                return Threshold(row.threshold, counted, sides[0].value, after, known)
+                everyone = (lead["task"], MEAN_KEPT, "any label", EVERYONE, EVERYONE)
+                labels = self._rates_kept.get((row.threshold, *everyone))
+                return Threshold(row.threshold, f"‘{row.label}’", sides[0].value, after, labels)
         return None
 
     def _relieving(self, lead: Fields, group: str) -> Iterator[tuple[Record, str]]:

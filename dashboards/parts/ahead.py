@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,6 +14,9 @@ from typing import Final
 
 import audit
 
+# where Jupyter is installed, jsonschema would build a grammar of addresses, a second of processor
+# that the charts, which import it, never ask for
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
 #: what the first page needs, which may be imported while the browser still asks for it
 FIRST: Final = ("parts.fact_charts", "parts.found")
 #: what the first page does without, dearest first

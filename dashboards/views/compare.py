@@ -116,14 +116,16 @@ def in_full(run: Run, other: Run, letter: str) -> None:
         st.info(plain(f"They share no task in which labels are chosen ({asked})."))
         return
     task = EVERY
-    if len(tasks) > 1:
-        task = st.selectbox("Task", [EVERY, *tasks], key=f"task_{letter.lower()}", bind=ADDRESS)
+    if len(tasks) > 1:  # that of the leading gap first: all of them take a second or two
+        order = dict.fromkeys([f.task for f in found_in(run).facts if f.task in tasks] + tasks)
+        task = st.selectbox("Task", [*order, EVERY], key=f"task_{letter.lower()}", bind=ADDRESS)
     try:
         a, b = (f"{r.path} {stamp(r.path)}" for r in (run, other))
         remarks, changes = compared(a, b, None if task == EVERY else task, run, other)
     except InputError as error:
         st.info(plain(error))
         return
+    st.markdown(f"**{plain(what_changed(changes, letter, task))}**")
     results(changes, remarks, run, letter)
 
 
@@ -135,21 +137,20 @@ def compared(
     return comparison.remarks(_a, _b, task, None), comparison.compare(_a, _b, task)
 
 
-def what_changed(changes: pd.DataFrame, letter: str) -> str:
+def what_changed(changes: pd.DataFrame, letter: str, task: str) -> str:
     """One sentence: how many largest gaps surely grew, shrank, or hardly moved."""
     rows = changes[(changes["comparison"] == tables.WORST) & (changes["status"] == tables.OK)]
     sure = rows[rows["verdict"] == tables.EXCEEDS]
     grew, shrank = int((sure["value"] > 0).sum()), int((sure["value"] < 0).sum())
     small, still = (int((rows["verdict"] == v).sum()) for v in (tables.WITHIN, tables.INCONCLUSIVE))
     return (
-        f"Of {len(rows)} largest gaps, {grew} surely grew from A to {letter} by more than the "
-        f"margin, {shrank} shrank, {small} changed by less, and {still} stay open."
+        f"Of {len(rows)} largest gaps in {task}, {grew} surely grew from A to {letter} by more than "
+        f"the margin, {shrank} shrank, {small} changed by less, and {still} stay open."
     )
 
 
 def results(changes: pd.DataFrame, told: list[str], run: Run, letter: str) -> None:
     """The surest changes, how they are to be read, and the whole table."""
-    st.markdown(f"**{plain(what_changed(changes, letter))}**")
     st.markdown(plain(comparison.in_short(changes)))
     titles = ("Verdict", "Asked", "Between", "In A", f"In {letter}", "Change (bounds)")
     for kind, title in KINDS.items():
