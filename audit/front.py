@@ -107,7 +107,9 @@ def run(
     def ask() -> Encoder:
         if model is not None and not isinstance(model, str | Path):
             return require_encoder(model)
-        return load_model(asked.model, device=device, precision=asked.precision)
+        from audit.models.families import load
+
+        return load(asked.model, device, asked.precision, decoding=asked.decoding)
 
     store = Store(Path(cache) if cache else None)
     return carry_out(asked, Path(out), store, ask, progress or quiet)

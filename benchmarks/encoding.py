@@ -11,6 +11,8 @@ weights, the pictures are generated, so nothing is downloaded. Each round times,
     loader     a plain loop over a torch DataLoader that hands over uint8, nothing is kept
     processor  transformers' image processor and model in a loop, as its documentation shows
     again      the store once more: everything is there, nothing is encoded
+    reduced    decoding alone, JPEGs at a smaller scale ('decoding: reduced' in a suite)
+    its store  the store so
 
 and prints pictures a second, medians over rounds, and the median of the ratio to the smaller of the
 two ceilings of the same round. On an idle machine the clock is what counts; on a busy one it
@@ -106,10 +108,10 @@ def photograph(size: tuple[int, int], path: Path) -> None:
     Image.fromarray(noise).filter(ImageFilter.GaussianBlur(1.2)).save(path, quality=90)
 
 
-def prepared(preparation: Preparation, path: Path) -> float:
+def prepared(preparation: Preparation, least: int | None, path: Path) -> float:
     """Open, resize and crop one picture; processor seconds."""
     begun = time.process_time()
-    preparation(decode(path))
+    preparation(decode(path, least=least))
     return time.process_time() - begun
 
 
@@ -184,20 +186,36 @@ def one_round(
         def store(name: str, readers: int | None, model: object = encoder) -> None:
             Store(Path(cache) / name, readers=readers).images(model, items, folder)  # type: ignore[arg-type]
 
-        before = seconds(lambda: forward(encoder, len(items)))
-        clock = time.perf_counter()
-        busy = across(pool, partial(prepared, encoder.preparation), paths)
-        found = {"decode": (time.perf_counter() - clock, busy)}
-        found |= {
+        def decoding(least: int | None) -> tuple[float, float]:
+            clock = time.perf_counter()
+            busy = across(pool, partial(prepared, encoder.preparation, least), paths)
+            return time.perf_counter() - clock, busy
+
+        before, reduced = seconds(lambda: forward(encoder, len(items))), encoder.reduced()
+        found = {
+            "decode": decoding(None),
             "store": seconds(lambda: store("processes", readers)),
             "threads": seconds(lambda: store("threads", 0)),
             "no model": seconds(lambda: store("none", readers, Instant(encoder))),
             "loader": seconds(lambda: loader(encoder, paths, readers or usable_cores())),
             "processor": seconds(lambda: processor(encoder, paths)),
             "again": seconds(lambda: store("processes", readers)),
+            "reduced": decoding(reduced.least),
+            "its store": seconds(lambda: store("reduced", readers, reduced)),
         }
         after = seconds(lambda: forward(encoder, len(items)))
     return {"forward": ((before[0] + after[0]) / 2, (before[1] + after[1]) / 2), **found}
+
+
+def show_reduced(encoder: HuggingFaceEncoder, paths: Sequence[Path]) -> None:
+    """How near pictures decoded at a smaller scale are to those decoded in full."""
+    least = encoder.reduced().least
+    one, other = (
+        encoder.encode_images([decode(path, least=each) for path in paths])
+        for each in (None, least)
+    )
+    near = (one * other).sum(axis=1)
+    print(f"  cosine of reduced to full decoding: {near.mean():.6f}, at least {near.min():.6f}")
 
 
 def show(found: Sequence[dict[str, tuple[float, float]]], count: int) -> None:
@@ -205,7 +223,8 @@ def show(found: Sequence[dict[str, tuple[float, float]]], count: int) -> None:
     for name in found[0]:
         clock = np.array([times[name][0] for times in found])
         busy = np.median([times[name][1] for times in found])
-        of = ("decode",) if name == "no model" else ("decode", "forward")
+        ceilings = {"no model": ("decode",), "its store": ("reduced", "forward")}
+        of = ceilings.get(name, ("decode", "forward"))
         ceiling = np.array([max(times[each][0] for each in of) for times in found])
         ratios = np.sort(ceiling / clock)
         print(
@@ -254,6 +273,7 @@ def main() -> None:
                 one = partial(one_round, encoder, items, folder, given.workers, pool)
                 print(f"{encoder.card.device}, {precision}")
                 show([one() for _ in range(given.rounds)], len(items))
+                show_reduced(encoder, files[:64])
 
 
 if __name__ == "__main__":

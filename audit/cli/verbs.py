@@ -498,7 +498,7 @@ def _encoder(suite: Suite, device: str) -> Callable[[], Encoder]:
     def load() -> Encoder:
         from audit.models.families import load as load_encoder
 
-        encoder = load_encoder(suite.model, device=device, precision=suite.precision)
+        encoder = load_encoder(suite.model, device, suite.precision, decoding=suite.decoding)
         _told_of_model(encoder.card.caveats)
         return encoder
 

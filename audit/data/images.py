@@ -74,30 +74,37 @@ class Unreadable(InputError):  # noqa: N818 - read as a word: 'raises Unreadable
         return type(self), (str(self), self.reason)
 
 
-def decode(path: Path, root: Path | None = None, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def decode(
+    path: Path,
+    root: Path | None = None,
+    max_pixels: int = MAX_PIXELS,
+    least: int | None = None,
+) -> Image.Image:
     """The picture as upright RGB: EXIF orientation applied, transparency on white, first frame.
 
     16-bit grey keeps its high byte, as Pillow does for 16-bit colour; colour profiles are not
     applied, as CLIP's preprocessing does not. Of a path that names a region, the region of the
     upright picture. With ``root``, ``path`` is taken relative to it and
-    must stay inside it, symbolic links followed. Raises Unreadable.
+    must stay inside it, symbolic links followed. With ``least`` a JPEG may come out at a half, a
+    quarter or an eighth of its size, with so many pixels a side at least, unless a region is named:
+    its decoder skips what a smaller picture has no use for. Raises Unreadable.
     """
     place = root / path if root is not None else path
     if root is not None and not inside(container(place), root):
         raise _unreadable(place, "outside the folder", f"it leads out of {root}")
     _check_file(place)
     _quiet()
+    _, said = region(place)
     try:
         with opened(place) as handle:
             if not handle.read(1):
                 raise _unreadable(place, "empty", "there are no bytes")
             handle.seek(0)
-            image = _picture(handle, place, max_pixels)
+            image = _picture(handle, place, max_pixels, None if said else least)
     except FileNotFoundError as error:  # gone since, or not in the file that is to hold it
         raise _unreadable(place, "missing", _said(error)) from error
     except OSError as error:  # of the disk; those of decoders are dealt with
         raise _unreadable(place, "unreadable", _said(error)) from error
-    _, said = region(place)
     return _cropped(image, said, place) if said else image
 
 
@@ -184,9 +191,9 @@ def _quiet() -> None:
         ImageFile.LOAD_TRUNCATED_IMAGES = False
 
 
-def _picture(handle: IO[bytes], path: Path, max_pixels: int) -> Image.Image:
+def _picture(handle: IO[bytes], path: Path, max_pixels: int, least: int | None) -> Image.Image:
     try:
-        return _rgb(_upright(_load(handle, path, max_pixels)), path)
+        return _rgb(_upright(_load(handle, path, max_pixels, least)), path)
     except (InputError, MemoryError):
         raise
     except Exception as error:  # a damaged file can raise nearly anything inside a decoder
@@ -201,12 +208,14 @@ def _picture(handle: IO[bytes], path: Path, max_pixels: int) -> Image.Image:
         raise _unreadable(path, *told) from error
 
 
-def _load(handle: IO[bytes], path: Path, max_pixels: int) -> ImageFile.ImageFile:
+def _load(handle: IO[bytes], path: Path, max_pixels: int, least: int | None) -> ImageFile.ImageFile:
     image = _open(handle, path)
     if image.format in _PROGRAMS:
         raise _unreadable(path, "not an image", f"{image.format} files are not opened")
     if image.width * image.height > max_pixels:  # the header says so; nothing is decoded yet
         raise _unreadable(path, "too large", _too_large(image.size, max_pixels))
+    if least is not None:
+        image.draft(None, (least, least))
     with mmap.mmap(handle.fileno(), 0, access=mmap.ACCESS_READ) as data:
         if damage := intact.load(image, data):
             raise _unreadable(path, damage.reason, damage.detail)

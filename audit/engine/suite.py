@@ -34,12 +34,13 @@ from audit.measure.claims import Claim
 from audit.measure.confidence import Confidence
 from audit.measure.metrics import DEFAULT_FAMILY, grouped, named
 from audit.measure.planning import BASES, detectable, needed_to_be_within, needed_to_exceed
+from audit.models.families import Decoding
 from audit.probes.kit.base import PROBES, Probe
 from audit.stats.significance import bonferroni_level, smallest_p
 
 SEE: Final = "'clip-audit list suites' shows all; a path to your own YAML works too"
 #: what says whom to ask and not what: one plan may be put to several models
-_WHO: Final = frozenset({"model", "precision"})
+_WHO: Final = frozenset({"model", "precision", "decoding"})
 #: what decides nothing that is asked
 _ASIDE: Final = frozenset({"self_check"})
 _NONE: Final = {"smallest": 0, "largest": 0}
@@ -57,6 +58,7 @@ class Suite(BaseModel):
     purpose: str = ""
     model: str = Field(description="bundled name, folder, hub id or FAMILY:NAME")
     precision: str = Field("float32", pattern="^(float32|bfloat16|float16)$")
+    decoding: Decoding = Field("full", description="'reduced': a JPEG at a scale near the model's")
     dataset: str | Fields = Field(description="bundled name, data card, or source")
     attributes: tuple[Attribute, ...]
     intersections: tuple[tuple[str, ...], ...] = ()

@@ -62,7 +62,7 @@ class EmbedUnit:
         suite, store = Suite.model_validate_json(self.suite), Store(Path(self.cache))
 
         def encoder() -> Encoder:
-            return load(suite.model, device=self.device, precision=suite.precision)
+            return load(suite.model, self.device, suite.precision, decoding=suite.decoding)
 
         return suite, store, ready_to_embed(suite, store, encoder, quiet)
 

@@ -38,7 +38,7 @@ def _loader(suite: Suite, card: EncoderCard) -> Load:
     def load() -> Encoder:
         from audit.models.families import load as load_encoder
 
-        return load_encoder(suite.model, device=card.device, precision=suite.precision)
+        return load_encoder(suite.model, card.device, suite.precision, decoding=suite.decoding)
 
     return load
 

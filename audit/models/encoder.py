@@ -143,6 +143,22 @@ class PreparedEncoder(StagedEncoder, Protocol):
 
 
 @runtime_checkable
+class ReducingEncoder(StagedEncoder, Protocol):
+    """An encoder for which a JPEG may be decoded at a smaller scale, if that is chosen."""
+
+    @property
+    def least(self) -> int | None:
+        """How many pixels a side a decoded picture needs; None if all of them."""
+
+    def reduced(self) -> Encoder:
+        """The same model for pictures decoded so: another card and fingerprint.
+
+        Raises:
+            InputError: pictures are not prepared in a way that this would leave alike.
+        """
+
+
+@runtime_checkable
 class LaunchingEncoder(StagedEncoder, Protocol):
     """An encoder that can take the next pictures before the rows of the last ones are there."""
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from audit.core.errors import InputError
 from audit.core.registry import Registry, suggest, unknown
 from audit.core.resources import bundled_names
-from audit.models.encoder import Encoder, Family, Located, require_encoder
+from audit.models.encoder import Encoder, Family, Located, ReducingEncoder, require_encoder
 
+Decoding = Literal["full", "reduced"]
 #: the family of a model that is named without one
 DEFAULT: Final = "clip"
 
@@ -49,7 +50,11 @@ FAMILIES: Final[Registry[Family]] = Registry(
 
 
 def load(
-    ref: str, device: str = "auto", precision: str = "float32", cache: Path | None = None
+    ref: str,
+    device: str = "auto",
+    precision: str = "float32",
+    cache: Path | None = None,
+    decoding: Decoding = "full",
 ) -> Encoder:
     """Load a model of any family.
 
@@ -58,12 +63,19 @@ def load(
         device: ``auto``, ``cpu``, ``cuda`` or what the family knows besides.
         precision: ``float32``, ``bfloat16`` or ``float16``.
         cache: where digests of large files are remembered.
+        decoding: ``reduced`` decodes a JPEG at a smaller scale where the model needs no more.
 
     Raises:
         InputError: no such family or model, or one that can't be read as it is meant.
     """
     family, name = _of(ref)
-    return require_encoder(family.load(name, device, precision, cache))
+    encoder = require_encoder(family.load(name, device, precision, cache))
+    if decoding == "full":
+        return encoder
+    if not isinstance(encoder, ReducingEncoder):
+        told = f"{ref}: what decodes its pictures is not this tool, or knows one scale"
+        raise InputError(told, "Leave out 'decoding: reduced'")
+    return encoder.reduced()
 
 
 def locate(ref: str) -> Located:

@@ -31,10 +31,12 @@ from audit.models.encoder import (
     Preparation,
     Rows,
     Tokens,
+    digest_of,
     unit_rows,
 )
 from audit.models.kinds.base import Dual
 from audit.models.libraries import quiet, readable
+from audit.models.preprocessing import Pictures
 from audit.models.weights import VALUES, fit, read_headers, undrawn
 from audit.models.words import Words
 
@@ -231,6 +233,9 @@ class BatchSize:
 class HuggingFaceEncoder:
     """A loaded model; make one with ``load``."""
 
+    #: as ``ReducingEncoder`` says
+    least: int | None = None
+
     def __init__(self, model: Any, words: Tokens, pictures: Preparation, card: EncoderCard) -> None:
         """A model in evaluation mode on its device, and how to feed it."""
         self._model, self._words, self._pictures, self._card = model, words, pictures, card
@@ -253,6 +258,26 @@ class HuggingFaceEncoder:
     def preparation(self) -> Preparation:
         """How pictures are prepared."""
         return self._pictures
+
+    def reduced(self) -> HuggingFaceEncoder:
+        """The same model for pictures that are decoded at a smaller scale where that is enough.
+
+        Raises:
+            InputError: pictures are not resized to one size.
+        """
+        if not isinstance(self._pictures, Pictures):
+            told = f"{self.card.ref}: its pictures keep their own shape, and are decoded in full"
+            raise InputError(told, "Leave out 'decoding: reduced'")
+        least = self._pictures.shortest or max(self._pictures.size or (0,))
+        said = f"JPEG decoded at 1/2, 1/4 or 1/8, at least {least} pixels a side"
+        card = replace(
+            self.card,
+            preprocessing=f"{said}; {self.card.preprocessing}",
+            fingerprint=digest_of({"model": self.card.fingerprint, "decoded at": least}),
+        )
+        made = HuggingFaceEncoder(self._model, self._words, self._pictures, card)
+        made.least = least
+        return made
 
     def preprocess(self, image: Image) -> Pixels:
         """Resized and cropped pixels; safe to call from several threads."""

@@ -44,6 +44,7 @@ from audit.models.encoder import (
     EncoderCard,
     Pixels,
     Recorded,
+    ReducingEncoder,
     Rows,
     Stored,
     Texts,
@@ -211,8 +212,10 @@ class Store:
         lock = shelf.folder.parent / f".{text_digest(f'{dataset} {self._part}'.strip())[:32]}.lock"
         with Turn(lock, waiting) as turn:
             files = None if self._verify else self._open_shelf(self.folder / "files", KEY)
-            remembered = Remembered(files, root, _how(max_pixels))
-            reader = Reader(root, max_pixels, alteration)
+            # an alteration is told in pixels, of the picture as it is
+            least = encoder.least if isinstance(encoder, ReducingEncoder) else None
+            reader = Reader(root, max_pixels, alteration, None if alteration else least)
+            remembered = Remembered(files, root, reader.how)
             desk = Desk(shelf, self._decoded(), remembered, uses, turn, reader)
             new = [look for look in looks if not desk.known(look)]
             readers = _how_many(len(new)) if self._readers is None else self._readers
@@ -372,11 +375,6 @@ def _digests(rows: Rows | Stored) -> NDArray[np.void]:
     return np.frombuffer(bytes(found), "V8")
 
 
-def _how(max_pixels: int) -> str:
-    """What decides which pixels a file gives, and whether it gives any."""
-    return f"pillow {PIL.__version__}, {max_pixels}, checks {intact.VERSION}"
-
-
 def _how_many(pictures: int) -> int:
     """How many processes read so many pictures; 0 where threads do as well.
 
@@ -416,12 +414,19 @@ class Reader:
     root: Path | None
     max_pixels: int
     alteration: Alteration | None
+    least: int | None = None
     prepare: Callable[[Image], Pixels] | None = None
 
     @property
     def altered(self) -> str:
         """The name of the alteration, blank if there is none."""
         return self.alteration.name if self.alteration else ""
+
+    @property
+    def how(self) -> str:
+        """What decides which pixels a file gives, and whether it gives any."""
+        reduced = "" if self.least is None else f", reduced to {self.least}"
+        return f"pillow {PIL.__version__}, {self.max_pixels}, checks {intact.VERSION}{reduced}"
 
     def file_digest(self, path: Path) -> bytes:
         """Digest of a plain file's bytes and of how it is decoded; empty if decoding should judge.
@@ -436,13 +441,13 @@ class Reader:
             if stat.S_ISREG(container(place).stat().st_mode):
                 with opened(place) as file:
                     content = hashlib.sha256(file.read())
-                content.update((_how(self.max_pixels) + region(place)[1]).encode())
+                content.update((self.how + region(place)[1]).encode())
                 return content.digest()
         return b""
 
     def picture(self, image_id: str, path: Path, known: str) -> tuple[str, Image]:
         """The digest of a picture's pixels, unless it is known, and the altered picture."""
-        image = decode(path, self.root, self.max_pixels)
+        image = decode(path, self.root, self.max_pixels, self.least)
         pixels = known or pixel_digest(image)
         image = self.alteration(image) if self.alteration else image
         image.info["image_id"] = image_id

@@ -169,14 +169,47 @@ def test_bytes_after_the_end_of_a_jpeg_are_allowed(tmp_path: Path) -> None:
     assert decode(written(tmp_path, content)).size == (64, 48)
 
 
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_blocks": 3}])
+def test_a_jpeg_is_decoded_at_the_smallest_scale_that_leaves_enough(
+    tmp_path: Path, options: dict[str, object]
+) -> None:
+    smooth = noise(8, 6).resize((640, 480), Image.Resampling.BICUBIC)
+    path = written(tmp_path, encoded(smooth, "JPEG", quality=95, **options))
+    sizes = [decode(path, least=least).size for least in (1, 60, 61, 240, 241, 9999)]
+    assert sizes == [(80, 60), (80, 60), (160, 120), (320, 240), (640, 480), (640, 480)]
+    near = np.asarray(decode(path, least=240), float) - np.asarray(smooth.resize((320, 240)), float)
+    assert np.abs(near).mean() < 1
+    assert decode(path, least=241).tobytes() == decode(path).tobytes()
+
+
+def test_what_is_no_jpeg_or_names_a_region_is_decoded_in_full(tmp_path: Path) -> None:
+    png = written(tmp_path, encoded(noise(), "PNG"), "a.png")
+    assert decode(png, least=6).tobytes() == noise().tobytes()
+    path = written(tmp_path, encoded(noise(), "JPEG"))
+    part = Path(f"{path}#xywh=10,20,30,25")
+    assert decode(part, least=2).size == (30, 25)
+    assert decode(part, least=2).tobytes() == decode(part).tobytes()
+
+
+def test_a_reduced_jpeg_is_turned_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = written(tmp_path, encoded(noise(), "JPEG", exif=exif))
+    assert decode(path, least=12).size == (12, 16)
+
+
 # --- pictures that are not --------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("least", [None, 12])
 @pytest.mark.parametrize("options", [{}, {"progressive": True}])
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])
-def test_truncated_jpeg(tmp_path: Path, share: float, options: dict[str, object]) -> None:
+def test_truncated_jpeg(
+    tmp_path: Path, share: float, options: dict[str, object], least: int | None
+) -> None:
     content = encoded(noise(), "JPEG", **options)
-    assert reason(written(tmp_path, content[: int(len(content) * share)])) == "truncated"
+    path = written(tmp_path, content[: int(len(content) * share)])
+    assert reason(path, least=least) == "truncated"
 
 
 def test_the_end_of_an_embedded_thumbnail_is_not_the_end(tmp_path: Path) -> None:
@@ -191,7 +224,7 @@ def test_jpeg_whose_tail_is_zeros(tmp_path: Path) -> None:
     content = encoded(noise(), "JPEG")
     half = len(content) // 2
     path = written(tmp_path, content[:half] + bytes(half))
-    assert reason(path) == "truncated"
+    assert reason(path) == reason(path, least=12) == "truncated"
 
 
 @pytest.mark.parametrize("kind", ["PNG", "GIF", "WEBP", "TIFF", "BMP"])

@@ -127,6 +127,19 @@ def test_a_folder_is_found_beside_the_suite_that_names_it_with_a_family(
         assert load_suite(str(tmp_path / "mine.yaml")).model == wanted
 
 
+def test_decoding_at_a_smaller_scale_is_another_fingerprint_or_refused(tmp_path: Path) -> None:
+    full = families.load("specimen-even", "cpu")
+    reduced = families.load("specimen-even", "cpu", decoding="reduced")
+    assert (full.least, reduced.least) == (None, 112)
+    assert full.card.fingerprint != reduced.card.fingerprint
+    assert reduced.card.preprocessing.endswith(full.card.preprocessing)
+    assert reduced.card.preprocessing.startswith("JPEG decoded at 1/2, 1/4 or 1/8, at least 112 ")
+    answers = tmp_path / "answers.csv"
+    answers.write_text("image_id,label\na.png,nurse\n")
+    with pytest.raises(InputError, match=r"what decodes its pictures .*Leave out 'decoding: red"):
+        families.load(f"predictions:{answers}", "cpu", decoding="reduced")
+
+
 def test_families_are_described_without_torch() -> None:
     code = (
         "import sys; from audit.models.families import DEFAULT, FAMILIES\n"

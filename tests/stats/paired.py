@@ -210,7 +210,8 @@ def _refuse_repeats(
     if ids.size and counts.max() > 1:
         most = ids[counts.argmax()]
         got = f"clusters: pictures of one subject repeat; {counts.max()} show '{most}'"
-        raise InputError(
+        advice = f"Instead {instead}"
+        raise InputError(got, f"{method} holds for pictures of separate subjects", advice)
             got, f"{method} holds for pictures of separate subjects", f"Instead {instead}"
         )
 

@@ -180,6 +180,41 @@ def test_an_alteration_is_another_picture(tmp_path: Path):
     assert picture_key(digest, "inverted") != picture_key(digest, "blurred")
 
 
+class Reducing(Staged):
+    """Says how large a decoded picture has to be, and remembers how large they were."""
+
+    least: int | None = 6
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sizes: list[tuple[int, int]] = []
+
+    def reduced(self) -> Reducing:
+        return self
+
+    def preprocess(self, image: Image.Image) -> np.ndarray:
+        self.sizes.append(image.size)
+        return super().preprocess(image)
+
+
+def test_pictures_decoded_at_a_smaller_scale_are_others(tmp_path: Path):
+    (tmp_path / "a").mkdir()
+    Image.linear_gradient("L").resize((32, 24)).save(tmp_path / "a/0.jpg")
+    os.utime(tmp_path / "a/0.jpg", (1, 1))  # old enough to be remembered
+    items, encoder = [("id0", Path("0.jpg"))], Reducing()
+    found = {}
+    for _ in range(2):  # the second time nothing is decoded, whatever was remembered between
+        for least in (6, None, 12):
+            encoder.least = least
+            store = Store(tmp_path / "cache")
+            found[least] = store.images(encoder, items, tmp_path / "a")[0].pixels
+    assert encoder.sizes == [(8, 6), (32, 24), (16, 12)]
+    assert len({*found.values()}) == 3
+    encoder.least = 6  # what is altered is told in pixels of the whole picture
+    store.images(encoder, items, tmp_path / "a", alteration=Inverted())
+    assert encoder.sizes[3:] == [(32, 24)]
+
+
 def test_texts_are_kept_by_their_exact_words(tmp_path: Path):
     store, encoder = Store(tmp_path), Colours()
     rows = store.texts(encoder, ["a dog", "a cat!", "a dog"])
