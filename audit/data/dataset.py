@@ -255,20 +255,6 @@ def _where_known(values: pd.Series, groups: Sequence[str] | NDArray[np.object_])
     return pd.Series(found, index=values.index, name=values.name, dtype=object)
 
 
-def intersect(*groupings: pd.Series) -> pd.Series:
-    """Each picture's intersection, 'female x 60+'; None where any part is unknown.
-
-    The groupings share one index, in one order; raises ValueError otherwise.
-    """
-    if not groupings:
-        raise ValueError("intersect needs at least one grouping")
-    if not all(series.index.equals(groupings[0].index) for series in groupings):
-        raise ValueError("groupings to intersect must list the same pictures in the same order")
-    rows = zip(*groupings, strict=True)
-    names = [" x ".join(row) if all(isinstance(g, str) for g in row) else None for row in rows]
-    return pd.Series(names, index=groupings[0].index, dtype=object)
-
-
 def dataset_names() -> list[str]:
     """The datasets that ship with the tool."""
     return sorted(_shipped())

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
+from audit.data.dataset import load
 from audit.data.labels import load_label_set
 from audit.measure import groups as who
 from audit.measure.confidence import Confidence
 from audit.measure.disparity import disparities
-from audit.measure.groups import Clusters, Groups, Members, Places
+from audit.measure.groups import Clusters, Groups, Members, Places, grouped
 from audit.measure.metrics import METRICS, Tally, rates, tally
 from audit.measure.nulls import with_nulls, with_nulls_of_counts
 from audit.stats.clustered import Sample
@@ -177,3 +181,18 @@ def test_places_of_ids_that_are_not_there_are_refused() -> None:
     assert groups.at(["i0007", "i0001"]).tolist() == [7, 1]
     with pytest.raises(KeyError, match="i9999"):
         groups.at(["i0001", "i9999"])
+
+
+def test_intersections_are_crossed_groups_in_the_order_of_both(tmp_path: Path) -> None:
+    rows = ["female,7", "female,30", "male,59", "male,", ",41", "male,18"]
+    lines = ["image_id,gender,age", *(f"i{n},{row}" for n, row in enumerate(rows))]
+    (tmp_path / "m.csv").write_text("\n".join(lines))
+    attributes = {"gender": {"source": "assigned"}, "age": {"source": "assigned"}}
+    card = {"name": "few", "manifest": "m.csv", "pictures": False, "id_column": "image_id"}
+    (tmp_path / "card.yaml").write_text(yaml.safe_dump(card | {"attributes": attributes}))
+    data = load(tmp_path / "card.yaml")
+    crossed = grouped(data, {"gender": None, "age": [18, 60]}, [("gender", "age")])["gender x age"]
+    cells = ["female x under 18", "female x 18-59", "male x 18-59", None, None, "male x 18-59"]
+    assert crossed.astype(object).where(crossed.notna(), None).tolist() == cells
+    assert list(crossed.cat.categories) == list(dict.fromkeys(filter(None, cells)))
+    assert crossed.index.tolist() == data.table["image_id"].tolist()
