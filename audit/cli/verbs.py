@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +13,7 @@ from audit.cli.kinds import Export, Kind, choice_of
 from audit.cli.launching import Cluster, On, Units, Workers, elsewhere, require_one_way
 from audit.cli.levels import LEVELS, FailOn, level_of, require_below, say_words_of_now
 from audit.cli.machine import of_the_machine, require_port, say_version
+from audit.cli.opened import encoder_of, opened
 from audit.cli.people import people
 from audit.cli.preview import (
     LEFT,
@@ -44,9 +43,7 @@ from audit.core.terminal import (
 )
 
 if TYPE_CHECKING:
-    from audit.core.rundir import Run
     from audit.engine.suite import Suite
-    from audit.models.encoder import Encoder
 
 app = typer.Typer(
     name="clip-audit",
@@ -183,7 +180,7 @@ def embed(
     require_one_way(unit, on)
     by = elsewhere(on, cluster, workers, units, device)
     asked, store = _load(suite, model), Store(cache)
-    encoder = _encoder(asked, device)
+    encoder = encoder_of(asked, device)
     with progress() as shown, damage_told():
         tell = pace.Watch(shown)
         if by is None:
@@ -233,7 +230,7 @@ def run(
     with progress() as shown:
         tell = pace.Watch(shown)
         with damage_told():
-            store, encoder = Store(cache, verify=verify), _encoder(asked, device)
+            store, encoder = Store(cache, verify=verify), encoder_of(asked, device)
             if by is not None:
                 embed_by(by, asked, store, encoder, tell)
             finished = carry_out(asked, out, store, encoder, tell)
@@ -276,7 +273,7 @@ def report(
     from audit.report.exports.kinds import require_exportable
     from audit.report.exports.public import write_public
 
-    finished, kinds = _opened(path, allow_edited), [kind.value for kind in export or ()]
+    finished, kinds = opened(path, allow_edited), [kind.value for kind in export or ()]
     if not check:  # what will be refused is refused before anything is drawn or written
         narrative.checked(finished)
         require_exportable(finished, kinds)
@@ -302,7 +299,7 @@ def track(
     """Send a run's rates and gaps to a tracker that is set up, small groups suppressed."""
     from audit.report.exports.trackers import send
 
-    say(f"sent to {to}: {send(_opened(path, allow_edited), to)}")
+    say(f"sent to {to}: {send(opened(path, allow_edited), to)}")
 
 
 @app.command()
@@ -319,7 +316,7 @@ def evidence(
     """Print the rows that numbers and findings of a report rest on."""
     from audit.core.evidence import rows_at, told_whole
 
-    finished = _opened(path, allow_edited)
+    finished = opened(path, allow_edited)
     for one in rows:
         for place, pairs in told_whole(rows_at(finished, one)):
             cells(place, ("Column", "Value"), pairs)
@@ -352,7 +349,7 @@ def compare(
     if out:
         comparison.require_format(out)
         require_writable(out)
-    runs = _opened(path, allow_edited), _opened(other, allow_edited)
+    runs = opened(path, allow_edited), opened(other, allow_edited)
     told = comparison.remarks(*runs, task, other_task)
     changes = comparison.compare(*runs, task, other_task, condition, other_condition)
     largest_changes(changes, runs, told)
@@ -398,7 +395,7 @@ def replicate(
     from audit.explore.replication_card import card_names, load_card
 
     found = [load_card(name) for name in cards or card_names()]
-    table = replication.replicate_all(found, _opened(path, allow_edited))
+    table = replication.replicate_all(found, opened(path, allow_edited))
     say(replication.in_short(table))
     columns = ("verdict", "number", "published", "ours", "difference", "distance", "why")
     for name, rows in table.groupby("card", sort=False):
@@ -470,20 +467,6 @@ def dashboard(
 app.command()(purge)
 
 
-def _opened(path: Path, allow_edited: bool) -> Run:
-    """A finished run; one that was edited only where that is allowed, and marked."""
-    from audit.core.integrity import unedited
-    from audit.core.rundir import open_run
-    from audit.engine.consent import withdrawn_since
-
-    finished = unedited(open_run(path), allow_edited)
-    if finished.manifest.get("edited"):
-        say(f"{path} is an edited run, and what is made of it says so", stderr=True)
-    if told := withdrawn_since(finished):
-        say(f"warning: {told}", stderr=True, style="yellow")
-    return finished
-
-
 def _load(name: str, model: str | None, self_check: str | None = None) -> Suite:
     from audit.engine.suite import load_suite
 
@@ -491,24 +474,6 @@ def _load(name: str, model: str | None, self_check: str | None = None) -> Suite:
     found = load_suite(name, **{key: value for key, value in changes.items() if value is not None})
     say_words_of_now(name)
     return found
-
-
-def _encoder(suite: Suite, device: str) -> Callable[[], Encoder]:
-    @functools.cache
-    def load() -> Encoder:
-        from audit.models.families import load as load_encoder
-
-        encoder = load_encoder(suite.model, device, suite.precision, decoding=suite.decoding)
-        _told_of_model(encoder.card.caveats)
-        return encoder
-
-    return load
-
-
-def _told_of_model(caveats: Sequence[str]) -> None:
-    """What a reader of this model's numbers has to know; the report says it too."""
-    for caveat in caveats:
-        say(f"model: {caveat}", stderr=True, style="yellow")
 
 
 if __name__ == "__main__":

@@ -81,6 +81,11 @@ class Dataset:
         found: pd.Index[str] = pd.Index(self.table["image_id"], dtype=object, name="image_id")
         return found
 
+    @cached_property
+    def cluster_codes(self) -> NDArray[np.int32]:
+        """A number of each picture's cluster, from 0, in the manifest's order."""
+        return pd.factorize(self.table["cluster_id"])[0].astype(np.int32)
+
     def places(self, keys: Sequence[str]) -> slice | NDArray[np.int64]:
         """Rows of the table of some pictures, by their ids.
 
@@ -244,20 +249,6 @@ def _where_known(values: pd.Series, groups: Sequence[str] | NDArray[np.object_])
     found = np.full(len(values), None, dtype=object)
     found[values.notna().to_numpy()] = groups
     return pd.Series(found, index=values.index, name=values.name, dtype=object)
-
-
-def intersect(*groupings: pd.Series) -> pd.Series:
-    """Each picture's intersection, 'female x 60+'; None where any part is unknown.
-
-    The groupings share one index, in one order; raises ValueError otherwise.
-    """
-    if not groupings:
-        raise ValueError("intersect needs at least one grouping")
-    if not all(series.index.equals(groupings[0].index) for series in groupings):
-        raise ValueError("groupings to intersect must list the same pictures in the same order")
-    rows = zip(*groupings, strict=True)
-    names = [" x ".join(row) if all(isinstance(g, str) for g in row) else None for row in rows]
-    return pd.Series(names, index=groupings[0].index, dtype=object)
 
 
 def dataset_names() -> list[str]:
@@ -483,7 +474,6 @@ def _digest(card: Card, table: pd.DataFrame) -> str:
     """Sha256 over the card and the table; the order of rows and columns doesn't matter."""
     ids = table["image_id"]
     ordered = table if ids.is_monotonic_increasing else table.sort_values("image_id")
-    canonical = ordered[sorted(table.columns)]
     # a key that came later counts where it is used, so that digests of before hold
     unused = {key for key in ("pictures", "show_pictures") if getattr(card, key)} | {"withdrawn"}
     unused |= {
@@ -497,8 +487,8 @@ def _digest(card: Card, table: pd.DataFrame) -> str:
         exclude=dict.fromkeys(unused, True) | {"attributes": {"__all__": {"display"}}},
     )
     content = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
-    for start in range(0, max(len(canonical), 1), _ROWS_AT_ONCE):
-        some = canonical.iloc[start : start + _ROWS_AT_ONCE]
+    for start in range(0, max(len(ordered), 1), _ROWS_AT_ONCE):
+        some = ordered.iloc[start : start + _ROWS_AT_ONCE][sorted(table.columns)]
         text = some.to_csv(index=False, header=not start, lineterminator="\n")
         content.update(text.encode())
     return content.hexdigest()

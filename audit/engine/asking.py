@@ -22,7 +22,6 @@ from audit.data.remarks import Remark
 from audit.engine.analysis import Answer
 from audit.engine.embed import Pictures, Progress
 from audit.engine.suite import Suite
-from audit.measure import groups as size
 from audit.measure.metrics import Groups, Tally, tally
 from audit.probes.kit.base import Probe, Seen, Texts
 from audit.store.embeddings import Embeddings
@@ -30,7 +29,7 @@ from audit.store.embeddings import Embeddings
 #: pictures a probe sees at a time: memory stays flat as pictures grow
 BATCH: Final = 8192
 #: batches whose rows are held before they are merged; a probe that keeps only some then drops many
-MERGED: Final = 16
+MERGED: Final = 8
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class Asker:
     def _answer(self, probe: Probe, written: Appended) -> Answer:
         """What one probe is answered; of many pictures, with the rows of a sample of them."""
         seen, groups = self._seen(probe)
-        sample = groups.sample(size.BOUND)
+        sample = groups.sample()
         if sample is None:
             return self._asked(probe, replace(seen, images=seen.images.held()), groups, written)
         keys = tuple(seen.images.keys[i] for i in sample)

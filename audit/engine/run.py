@@ -14,6 +14,8 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from audit.core.errors import InputError
 from audit.core.files import write_json, write_text
@@ -38,6 +40,8 @@ from audit.store import quarantine
 from audit.store.desk import Quarantined
 from audit.store.embeddings import Embeddings, Store
 
+#: rows of a table that are written together
+_ROWS_AT_ONCE: Final = 131_072
 _PACKAGES: Final = (
     "clip-audit", "torch", "transformers", "tokenizers", "numpy", "pandas", "pyarrow", "scipy",
     "statsmodels", "pillow", "av",
@@ -189,7 +193,7 @@ def _describe(suite: Suite, quarantined: Sequence[Quarantined], remarks: Sequenc
         "card": dataset.card.model_dump(mode="json"),
         "attributes": {name: asdict(a) for name, a in dataset.attributes.items()},
         "pictures": len(dataset.table),
-        "subjects": int(dataset.table["cluster_id"].nunique()),
+        "subjects": int(dataset.cluster_codes.max(initial=-1)) + 1,
         "cells": records(suite.cells()),
         "power": [
             {k: None if v != v else v for k, v in row.items()} for row in records(suite.power())
@@ -226,12 +230,22 @@ def _write_tables(folder: Path, tables: Tables, found: list[Finding]) -> None:
 
 
 def _write_groups(private: Path, suite: Suite, groups: Groups) -> None:
-    """Subject and groups of every picture."""
-    members = pd.DataFrame({"image_id": list(groups.rows)})
-    members["cluster_id"] = np.array(groups.cluster_ids, dtype=object)[groups.clusters]
-    for attribute, values in suite.groups.items():
-        members[attribute] = values.reindex(members["image_id"]).astype(object).to_numpy()
-    members.to_parquet(private / "groups.parquet", index=False)
+    """Subject and groups of every picture, some rows at a time."""
+    keys, ids = tuple(groups.rows), groups.cluster_ids
+    at = suite.pictures.places(keys)
+    codes = {name: values.cat.codes.to_numpy()[at] for name, values in suite.groups.items()}
+    names = {
+        name: np.array([*map(str, values.cat.categories), None], dtype=object)
+        for name, values in suite.groups.items()
+    }
+    schema = pa.schema([(name, pa.large_string()) for name in ("image_id", "cluster_id", *names)])
+    with pq.ParquetWriter(private / "groups.parquet", schema) as file:
+        for start in range(0, len(keys), _ROWS_AT_ONCE):
+            some = slice(start, start + _ROWS_AT_ONCE)
+            columns = {"image_id": list(keys[some])}
+            columns["cluster_id"] = [ids[c] for c in groups.clusters[some]]
+            columns |= {name: names[name][codes[name][some]].tolist() for name in names}
+            file.write_table(pa.table(columns, schema))
 
 
 def versions() -> dict[str, str]:

@@ -32,7 +32,7 @@ from audit.engine.paths import LISTS, Written, beside
 from audit.engine.policy import Gate
 from audit.measure.claims import Claim
 from audit.measure.confidence import Confidence
-from audit.measure.metrics import DEFAULT_FAMILY, grouped, named
+from audit.measure.metrics import DEFAULT_FAMILY, grouped
 from audit.measure.planning import BASES, detectable, needed_to_be_within, needed_to_exceed
 from audit.models.families import Decoding
 from audit.probes.kit.base import PROBES, Probe
@@ -247,20 +247,17 @@ class Suite(BaseModel):
 
         Columns attribute, group, pictures, subjects, compared ('yes', or 'no: ' and why not).
         """
-        clusters = self.pictures.table.set_index("image_id")["cluster_id"]
+        clusters = self.pictures.cluster_codes
         rows = []
         for attribute, values in self.groups.items():
-            by_group = clusters.groupby(named(values)).agg(["size", "nunique"])
-            rows += [
-                {
-                    "attribute": attribute,
-                    "group": str(group),
-                    "pictures": int(by_group.loc[group, "size"]),
-                    "subjects": int(by_group.loc[group, "nunique"]),
-                }
-                for group in [*values.cat.categories, UNKNOWN]
-                if group in by_group.index
-            ]
+            codes, names = values.cat.codes.to_numpy(), [*values.cat.categories, UNKNOWN]
+            for place, group in enumerate(names):
+                here = codes == (place if place < len(names) - 1 else -1)
+                if here.any():
+                    row = {"attribute": attribute, "group": str(group)}
+                    of = clusters[here]
+                    subjects = int(np.count_nonzero(np.bincount(of)))
+                    rows.append(row | {"pictures": len(of), "subjects": subjects})
         cells = pd.DataFrame(rows, columns=["attribute", "group", "pictures", "subjects"])
         fewest = self.confidence.min_group
         whys = [cells["group"] == UNKNOWN, cells["subjects"] < fewest]

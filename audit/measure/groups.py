@@ -30,6 +30,8 @@ from audit.stats.resampling import Weights, cluster_weights
 
 #: pictures, and subjects, up to which everything looks at all of them: see docs/size.md
 BOUND: Final = 131_072
+#: pictures of the sample that is looked at where there are more than ``BOUND``
+SAMPLE: Final = 65_536
 #: subjects that share a bootstrap weight where there are more of them than ``BOUND``
 BUCKETS: Final = 16_384
 
@@ -49,9 +51,9 @@ class Members:
     patterns: Flags
 
     @classmethod
-    def of(cls, columns: Sequence[Flags]) -> Self:
+    def of(cls, pictures: int, columns: Iterable[Flags]) -> Self:
         """Members by whether each picture belongs, a column (n,) a group."""
-        codes, patterns = np.zeros(len(columns[0]), np.int32), np.zeros((1, 0), bool)
+        codes, patterns = np.zeros(pictures, np.int32), np.zeros((1, 0), bool)
         for column in columns:
             both = codes * np.int32(2) + column
             found = np.flatnonzero(np.bincount(both, minlength=2 * len(patterns)))
@@ -184,16 +186,21 @@ class Groups:
         """
         at = dataset.places(keys)
         ids, clusters = Clusters.numbered(dataset.table["cluster_id"].to_numpy(object)[at])
-        names, members = [(EVERYONE, EVERYONE)], [np.ones(len(keys), bool)]
-        for attribute, values in attributes.items():
-            known = values if values.index.equals(dataset.ids) else values.reindex(dataset.ids)
-            codes = known.cat.codes.to_numpy()[at]
-            groups = list(enumerate(known.cat.categories))
-            for code, group in [*groups, *([(-1, UNKNOWN)] if (codes < 0).any() else [])]:
-                names.append((attribute, str(group)))
-                members.append(codes == code)
+        names = [(EVERYONE, EVERYONE)]
+
+        def belonging() -> Iterator[Flags]:
+            yield np.ones(len(keys), bool)
+            for attribute, values in attributes.items():
+                known = values if values.index.equals(dataset.ids) else values.reindex(dataset.ids)
+                codes = known.cat.codes.to_numpy()[at]
+                groups = list(enumerate(known.cat.categories))
+                for code, group in [*groups, *([(-1, UNKNOWN)] if (codes < 0).any() else [])]:
+                    names.append((attribute, str(group)))
+                    yield codes == code
+
+        member = Members.of(len(keys), belonging())
         index = pd.MultiIndex.from_tuples(names, names=["attribute", "group"])
-        return cls(index, Members.of(members), clusters, ids, Places(keys))
+        return cls(index, member, clusters, ids, Places(keys))
 
     def columns(self, attribute: str) -> NDArray[np.int64]:
         """Where the groups of an attribute are, the row 'unknown' left out."""
@@ -289,20 +296,20 @@ class Groups:
         present = np.unique(clusters)
         return Draws(present, cluster_weights(seed, [ids[c] for c in present], resamples))
 
-    def sample(self, most: int) -> Integers | None:
-        """Rows of all pictures of some random subjects, ``most`` pictures; None if that is all.
+    def sample(self) -> Integers | None:
+        """Rows of all pictures of some random subjects, where pictures are many; None if not.
 
-        Subjects are taken in the order of a digest of their ids, so that the same ones are whatever
-        else is in the data set, and in which order.
+        They are ``SAMPLE`` pictures at most. Subjects are taken in the order of a digest of their
+        ids, so that the order of the pictures decides nothing.
         """
-        if len(self.rows) <= most:
+        if len(self.rows) <= BOUND:
             return None
         ids = self.cluster_ids
         digests = (ids if isinstance(ids, Clusters) else Clusters(ids)).digests
         order = np.argsort(digests, kind="stable")
         sizes = np.bincount(self.clusters, minlength=len(ids))[order]
         kept = np.zeros(len(ids), bool)
-        kept[order[np.cumsum(sizes) <= most]] = True
+        kept[order[np.cumsum(sizes) <= SAMPLE]] = True
         return np.flatnonzero(kept[self.clusters])
 
     def alone(self, at: Integers, keys: Sequence[str]) -> Groups:

@@ -18,7 +18,7 @@ from audit.measure.confidence import Confidence
 from audit.measure.groups import Members
 from audit.measure.metrics import METRICS, Events, Groups, Tally
 from audit.stats.permutation import Null, permuted_drops, permuted_range, whole_clusters
-from audit.stats.urn import urn_range
+from audit.stats.urn import Kinds, urn_range
 
 #: permutations of a null: enough for its mean and 95 % quantile to one decimal of a point
 PERMUTATIONS: Final = 1000
@@ -94,10 +94,7 @@ def _of_kinds(
     strata, used = _strata(one_each, attribute, of, np.zeros(len(of), np.int64), n)
     enough = n @ member[:, groups.columns(attribute)] >= confidence.min_group
     null = urn_range(
-        kinds[:, 1:],
-        n,
-        of,
-        strata,
+        Kinds(kinds[:, 1:], n, of, strata),
         enough,
         permutations=min(confidence.resamples, PERMUTATIONS),
         seed=stream(seed, "null", attribute),

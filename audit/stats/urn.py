@@ -7,6 +7,8 @@ themselves need not be made, however many subjects there are.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 
@@ -14,11 +16,23 @@ from audit.core.arrays import Floats, Integers
 from audit.stats.permutation import Null, immovable, ranges, summary, why_immovable
 
 
+@dataclass(frozen=True)
+class Kinds:
+    """Subjects of one picture each, of which those that are alike are counted together.
+
+    ``events`` (kinds, questions) and ``n`` (kinds,): how many had each event and were asked.
+    ``codes`` (kinds,): the group of each, from 0, -1 where unknown, which takes no part. ``strata``
+    (kinds,): any whole numbers.
+    """
+
+    events: Integers
+    n: Integers
+    codes: Integers
+    strata: Integers
+
+
 def urn_range(
-    events: npt.ArrayLike,
-    n: npt.ArrayLike,
-    codes: npt.ArrayLike,
-    strata: npt.ArrayLike,
+    kinds: Kinds,
     usable: npt.ArrayLike,
     permutations: int = 2000,
     seed: int = 0,
@@ -32,10 +46,7 @@ def urn_range(
     deals are always drawn, never gone through.
 
     Args:
-        events: Events of each kind of subject, shape (kinds, questions).
-        n: Subjects of each kind that were asked, shape (kinds,).
-        codes: Group of each kind, from 0; -1 where unknown, which takes no part.
-        strata: Stratum of each kind, any whole number; subjects swap groups within it.
+        kinds: The subjects, who swap groups within their stratum.
         usable: Whether each group enters, shape (groups,).
         permutations: How many to draw.
         seed: Of the draws.
@@ -44,11 +55,11 @@ def urn_range(
     Source:
         Johnson, Kotz, Balakrishnan (1997), Discrete Multivariate Distributions, chapter 39.
     """
-    chosen, code = np.asarray(usable, dtype=bool), np.asarray(codes, dtype=np.int64)
+    chosen, code = np.asarray(usable, dtype=bool), kinds.codes
     groups, part = len(chosen), (code >= 0) & np.append(chosen, False)[code]
-    place = np.unique(np.asarray(strata)[part], return_inverse=True)[1]
-    sizes = _by_group(np.asarray(n)[part, np.newaxis], place, code[part], groups)[..., 0]
-    happened = _by_group(np.asarray(events)[part], place, code[part], groups)
+    place = np.unique(kinds.strata[part], return_inverse=True)[1]
+    sizes = _by_group(kinds.n[part, np.newaxis], place, code[part], groups)[..., 0]
+    happened = _by_group(kinds.events[part], place, code[part], groups)
     questions, whole = happened.shape[2], sizes.sum(axis=0)
 
     def measured(sums: Integers) -> tuple[Floats, Floats]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from audit.core import resources
 from audit.core.errors import InputError
 from audit.data import dataset as module
-from audit.data.dataset import Dataset, dataset_names, intersect, load
+from audit.data.dataset import Dataset, dataset_names, load
 
 CARD = """\
 name: my-people
@@ -256,23 +256,6 @@ def test_an_attribute_nobody_knows_has_no_groups(tmp_path: Path) -> None:
     data = simple(tmp_path, [None, None])
     assert data.groups("x") == ()
     assert data.grouping("x").tolist() == [None, None]
-
-
-def test_intersections(people: Dataset) -> None:
-    crossed = intersect(people.grouping("gender"), people.grouping("age", [18, 60]))
-    assert crossed.tolist() == [
-        "female x under 18",
-        "female x 18-59",
-        "male x 18-59",
-        None,
-        None,
-        None,
-    ]
-    assert crossed.index.equals(people.grouping("gender").index)
-    with pytest.raises(ValueError, match="same pictures in the same order"):
-        intersect(people.grouping("gender"), people.grouping("gender")[::-1])
-    with pytest.raises(ValueError, match="at least one"):
-        intersect()
 
 
 def test_an_unknown_attribute_names_the_nearest(people: Dataset) -> None:

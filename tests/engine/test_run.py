@@ -19,8 +19,11 @@ import yaml
 
 from audit.core.errors import InputError
 from audit.core.rundir import Run, open_run, runs_in
+from audit.core.tables import CHOICES
+from audit.engine import asking
 from audit.engine.run import _others, carry_out
 from audit.engine.suite import load_suite
+from audit.measure import groups
 from audit.models.planted import PlantedEncoder
 from audit.report.render import render
 from audit.store.embeddings import Store
@@ -413,3 +416,29 @@ def test_a_manifest_of_another_form_gets_a_sentence(tmp_path: Path, content: str
     (tmp_path / "manifest.json").write_text(content)
     with pytest.raises(InputError, match="manifest.json is damaged.*Run its suite again"):
         open_run(tmp_path)
+
+
+@pytest.mark.slow
+def test_of_many_pictures_all_are_counted_and_some_looked_at(
+    planted: Planted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(groups, "BOUND", 200)
+    monkeypatch.setattr(groups, "SAMPLE", 150)
+    monkeypatch.setattr(groups, "BUCKETS", 100)
+    monkeypatch.setattr(asking, "BATCH", 7)
+    _, encoder = planted_world(tmp_path / "world", 300)
+    many, whole = audit(tmp_path / "world", "people-suspicion", encoder), planted.run
+    counted = ["task", "condition", "metric", "label", "attribute", "group", "n", "events", "value"]
+    pd.testing.assert_frame_equal(many.rates[counted], whole.rates[counted], check_exact=True)
+    gaps = ["key", "n", "events", "low", "high"]  # spreads come from the bootstrap
+    found, right = (run.disparities.query("comparison == 'difference'") for run in (many, whole))
+    pd.testing.assert_frame_equal(found[gaps], right[gaps])
+    (task,) = (q["task"] for q in whole.questions)
+    rows = [
+        run.outcomes(task).sort_values([*CHOICES.key], ignore_index=True) for run in (many, whole)
+    ]
+    pd.testing.assert_frame_equal(*rows, check_exact=True)
+    told = " ".join(many.dataset["remarks"])
+    assert "wordings, label ablation, thresholds and other changes are of" in told
+    assert "of 300 pictures, all of those of subjects taken by chance" in told
+    assert many.thresholds.loc[many.thresholds["comparison"] == "rate", "n"].max() <= 150

@@ -212,8 +212,6 @@ def _refuse_repeats(
         got = f"clusters: pictures of one subject repeat; {counts.max()} show '{most}'"
         advice = f"Instead {instead}"
         raise InputError(got, f"{method} holds for pictures of separate subjects", advice)
-            got, f"{method} holds for pictures of separate subjects", f"Instead {instead}"
-        )
 
 
 def _p(value: float) -> float:
