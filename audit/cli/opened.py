@@ -37,13 +37,13 @@ def encoder_of(suite: Suite, device: str) -> Callable[[], Encoder]:
         from audit.models.families import load as load_encoder
 
         encoder = load_encoder(suite.model, device, suite.precision, decoding=suite.decoding)
-        _told_of_model(encoder.card.caveats)
+        told_of_model(encoder.card.caveats)
         return encoder
 
     return load
 
 
-def _told_of_model(caveats: Sequence[str]) -> None:
+def told_of_model(caveats: Sequence[str]) -> None:
     """What a reader of this model's numbers has to know; the report says it too."""
     for caveat in caveats:
         say(f"model: {caveat}", stderr=True, style="yellow")

@@ -13,7 +13,7 @@ from audit.cli.kinds import Export, Kind, choice_of
 from audit.cli.launching import Cluster, On, Units, Workers, elsewhere, require_one_way
 from audit.cli.levels import LEVELS, FailOn, level_of, require_below, say_words_of_now
 from audit.cli.machine import of_the_machine, require_port, say_version
-from audit.cli.opened import encoder_of, opened
+from audit.cli.opened import encoder_of, opened, told_of_model
 from audit.cli.people import people
 from audit.cli.preview import (
     LEFT,
@@ -137,7 +137,7 @@ def check(
     asked = _load(suite, model).resolve()
     model_here = locate(asked.model)
     suite_in_short(asked, model_here.place)
-    _told_of_model(model_here.caveats)
+    told_of_model(model_here.caveats)
     if model_here.unread:
         say(f"model: {model_here.unread}.")
     require_askable(asked, model_here)
