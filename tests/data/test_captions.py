@@ -96,6 +96,7 @@ def test_every_attribute_is_said_at_times(rows, written):
         assert rows["ancestry"][row] in said
 
 
+@pytest.mark.slow
 def test_colours_are_those_of_hair_clothes_or_background(rows, written):
     colours = set(rows["clothing_colour"]) | set(rows["background"])
     for row in range(100):

@@ -302,6 +302,7 @@ def test_counts_are_held_against_the_official_ones(tmp_path: Path) -> None:
     assert "intervals are too narrow" in told
 
 
+@pytest.mark.slow
 def test_a_whole_copy_has_no_remark_on_counts_and_a_cut_one_has(tmp_path: Path) -> None:
     official = SOURCES["fairface"].official["val"]  # type: ignore[attr-defined]
     ages = [age for age, n in official.values["age"].items() for _ in range(n)]

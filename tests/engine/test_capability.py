@@ -80,6 +80,7 @@ def test_nothing_is_asked_unasked_and_a_refusal_says_why() -> None:
     assert reason.startswith("the model refuses to be asked")
 
 
+@pytest.mark.slow
 def test_plans_sealed_before_hold() -> None:
     suite = load_suite("quick")
     asked = suite.model_copy(update={"capability": True})

@@ -28,6 +28,7 @@ def test_every_picture_is_of_one_unit_whatever_else_there_is() -> None:
     assert [i for i in ids[::2] if units[0].holds(i)] == [i for i in parts[0] if i in ids[::2]]
 
 
+@pytest.mark.slow
 def test_units_embed_what_a_run_then_finds(world: Path) -> None:
     _, encoder = planted_world(world, 60)
     (world / "broken.png").write_bytes(b"no picture")

@@ -206,6 +206,7 @@ def test_purging_those_who_withdrew(tmp_path: Path) -> None:
     assert kept(cache) == {"004", "005"}
 
 
+@pytest.mark.slow
 def test_purging_what_is_not_there_is_refused(tmp_path: Path) -> None:
     cache = stored(tmp_path / "cache", load(made(tmp_path)))
     purge = ("purge", "--cache", cache)

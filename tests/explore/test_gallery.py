@@ -208,6 +208,7 @@ def test_as_many_pictures_are_listed_as_the_runs_rates_count(gallery: Gallery) -
     assert seen > unknown > 0
 
 
+@pytest.mark.slow
 def test_pictures_are_sorted_as_asked(gallery: Gallery) -> None:
     label = gallery.labels("people-occupations").texts[0]
     for by in ("score", "margin"):
@@ -486,6 +487,7 @@ def test_which_bundled_labels_real_people_are_not_listed_by(name: str, hidden: o
     assert not_for_real_people(labels) == (set(labels.texts) if hidden == "all" else hidden)
 
 
+@pytest.mark.slow
 def test_what_the_law_protects_is_not_listed() -> None:
     labels = load_label_set("eu-ai-act-5-1-g")
     assert set(labels.texts) - not_for_real_people(labels) == {"person"}

@@ -58,6 +58,7 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
 # --- suites, plans and options --------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_suite_in_the_words_of_before_is_the_same_suite(files: tuple[Path, Path]) -> None:
     old, new = (load_suite(str(path)) for path in files)
     assert old == new
@@ -226,6 +227,7 @@ def _write(folder: Path, name: str, row: dict[str, object]) -> None:
     schema.write(schema.filled(pd.DataFrame([row])), folder / f"{name}.parquet")
 
 
+@pytest.mark.slow
 def test_a_run_of_before_is_read_in_the_words_of_now(old: Run) -> None:
     with pytest.raises(Exception, match="verdict"):
         DISPARITIES.read(old.path / "disparities.parquet")  # its file has the words of then
@@ -270,6 +272,7 @@ def test_a_word_of_before_in_a_run_of_now_is_refused(old: Run) -> None:
         open_run(old.path).disparities  # noqa: B018 - it is read when it is asked for
 
 
+@pytest.mark.slow
 def test_words_of_the_author_quote_a_run_of_before_as_they_did(old: Run) -> None:
     quotes = (
         "{{ run.shown-large }} {{ run.shown-small = 0 }} {{ run.cannot-tell }} "

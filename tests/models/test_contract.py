@@ -147,6 +147,7 @@ def test_what_transformers_4_wrote_is_read_alike(
     np.testing.assert_array_equal(encoder.encode_texts(SPELT), newer.encode_texts(SPELT))
 
 
+@pytest.mark.slow
 def test_token_ids_are_those_of_the_familys_own_processor(name: str, one: tuple[Path, Any]):
     folder, encoder = one
     for text in [*TEXTS, *SPELT]:

@@ -259,6 +259,7 @@ def test_a_graph_for_one_picture_at_a_time(copy: Path, made: Callable[[str], Pat
     np.testing.assert_allclose(load(copy).encode_images(pictures(5)), many, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [".", "onnx"])
 @pytest.mark.parametrize("pair", onnx.PAIRS)
 def test_where_graphs_may_lie(
@@ -274,6 +275,7 @@ def test_where_graphs_may_lie(
     )
 
 
+@pytest.mark.slow
 def test_the_card(made: Callable[[str], Path], both: Path) -> None:
     card = load(made("siglip_2")).card
     assert (card.family, card.scores, card.logit_bias) == ("onnx", "sigmoid", -3.0)

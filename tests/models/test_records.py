@@ -185,6 +185,7 @@ def test_vectors_that_are_not_of_unit_length_are_normalised_and_this_is_said(fol
     assert not load(describe(folder, images="unit.parquet")).card.caveats
 
 
+@pytest.mark.slow
 def test_a_text_tower_embeds_the_texts_of_recorded_pictures(folder: Path) -> None:
     tower = audit.load_model("specimen-even", device="cpu")
     rows = np.random.default_rng(0).normal(size=(N, tower.card.dim))
@@ -331,6 +332,7 @@ def test_other_pictures_than_those_recorded_are_refused_with_both_names(folder: 
         audit.run(asked, out=folder / "runs", cache=folder / "cache")
 
 
+@pytest.mark.slow
 def test_pictures_without_a_vector_are_set_aside_and_counted(folder: Path) -> None:
     images = WORLD.images.copy()
     images[5] = np.nan
@@ -344,6 +346,7 @@ def test_pictures_without_a_vector_are_set_aside_and_counted(folder: Path) -> No
     assert "its embedding is not finite, or zero" in said
 
 
+@pytest.mark.slow
 def test_a_data_set_without_pictures_needs_a_recorded_model(folder: Path) -> None:
     asked, said = suite(folder, "specimen-even"), "no pictures.*'specimen-even' has to look at them"
     with pytest.raises(InputError, match=said):
@@ -377,6 +380,7 @@ def counts(run: audit.Run) -> pd.DataFrame:
     return rows.set_index(["group", "label"])
 
 
+@pytest.mark.slow
 def test_counts_and_intervals_are_those_of_another_computation(folder: Path) -> None:
     asked = suite(folder, f"embeddings:{folder / 'vectors.npz'}")
     run = audit.run(asked, out=folder / "runs", cache=folder / "cache")
@@ -410,6 +414,7 @@ def scores_table(folder: Path, drop: int = 0, times: float = 1.0) -> str:
     return f"predictions:{path}"
 
 
+@pytest.mark.slow
 def test_scores_of_any_system_are_audited_as_they_are(folder: Path) -> None:
     ranked = (
         "  - {kind: retrieval, label_set: ./jobs.yaml, templates: bare, queries: labels, "
@@ -615,6 +620,7 @@ def test_captions_of_clip_retrieval_are_texts(folder: Path) -> None:
     assert read_images(folder, None, None, None).names == IDS
 
 
+@pytest.mark.slow
 def test_ties_are_remarked_where_the_order_of_labels_decides(folder: Path) -> None:
     rows = [(i, label, "0.4" if label != "cook" else "0.1") for i in IDS for label in LABELS]
     pd.DataFrame(rows, columns=["image_id", "label", "score"]).to_csv(folder / "t.csv", index=False)
@@ -632,6 +638,7 @@ def test_too_few_records_are_refused_before_anything_is_done(folder: Path) -> No
         require_askable(asked, locate(asked.model))
 
 
+@pytest.mark.slow
 def test_a_public_copy_names_no_folder_of_records(folder: Path) -> None:
     asked = suite(folder, f"embeddings:{folder / 'vectors.npz'}")
     run = audit.run(asked, out=folder / "runs", cache=folder / "cache")

@@ -67,6 +67,7 @@ def test_the_pictures_differ_and_each_has_its_own_text() -> None:
     assert [b.name for b in BATTERIES] == ["colours", "shapes", "digits"]
 
 
+@pytest.mark.slow
 def test_luck_is_the_quantile_of_a_poisson_binomial() -> None:
     assert by_luck([0.1] * 30) == binom.ppf(0.999, 30, 0.1)
     chances = [0.5, 0.25, 0.1]

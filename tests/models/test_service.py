@@ -353,6 +353,7 @@ def test_the_budget_ends_a_run_and_the_next_one_goes_on(folder: Path, serve) -> 
     assert N <= len(server.asked) <= 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("program", "said"),
     [
@@ -425,6 +426,7 @@ LATIN = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("program", "timeout", "said"),
     [
@@ -497,6 +499,7 @@ def test_a_description_that_is_not_well_formed_is_refused(
         load(describe(folder, **keys))
 
 
+@pytest.mark.slow
 def test_a_service_that_only_names_its_label_is_counted(folder: Path, serve) -> None:
     def names(n: int, picture: bytes) -> Answer:
         scores = scores_of(picture)

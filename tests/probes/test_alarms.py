@@ -120,6 +120,7 @@ def test_rates_are_those_of_the_world_and_the_planted_gap_is_found() -> None:
     assert "exceeds the margin of 5 points or 1.25 times" in gap["statement"]
 
 
+@pytest.mark.slow
 def test_in_poor_footage_the_same_threshold_is_judged_on_the_same_people() -> None:
     score, event, group = world(6000, 0.0)
     fog = np.where(group == 1, norm.cdf(norm.ppf(score) + 1), score)  # moves group b alone
@@ -170,6 +171,7 @@ def test_how_many_events_there_are_moves_no_rate() -> None:
     assert same[0] == same[1]
 
 
+@pytest.mark.slow
 def test_rare_false_alarms_are_judged_as_a_ratio() -> None:
     group = np.repeat([0, 1], 5000)
     score = np.zeros(10_000)
@@ -233,6 +235,7 @@ def test_bounds_of_work_hold_as_often_as_stated() -> None:
     assert held >= 54  # 57 expected at least; two standard errors are 3.4
 
 
+@pytest.mark.slow
 def test_groups_that_change_places_are_named() -> None:
     rng = np.random.default_rng(0)
     group = np.repeat([0, 1], 4000)
@@ -328,6 +331,7 @@ def test_clips_too_short_for_the_rule_are_told_in_a_sentence() -> None:
     assert {*table["metric"]} == {THRESHOLD}
 
 
+@pytest.mark.slow
 def test_a_verdict_by_ratio_alone_names_the_ratio_and_its_bound() -> None:
     group = np.repeat([0, 1], 2000)
     score = np.zeros(4000)
@@ -361,6 +365,7 @@ def test_every_operating_point_of_the_suite_is_told_with_its_reason() -> None:
     assert "can't show so low a rate" in str(remark)
 
 
+@pytest.mark.slow
 def test_the_price_names_its_attribute_and_who_is_too_few() -> None:
     score, event, group = world(600, 1.0)
     whole = found(score, event, group, thresholds=[AT])
@@ -413,6 +418,7 @@ def test_log_axes_have_plain_numbers_and_few(ends: tuple[float, float]) -> None:
     assert not any(t.get_text() for t in axis.get_xticklabels(minor=True))
 
 
+@pytest.mark.slow
 def test_what_poor_footage_costs_everyone_is_paired_with_the_plain_camera() -> None:
     score, event, group = world(3000, 0.0)
     fog = norm.cdf(norm.ppf(score) - 1)

@@ -150,6 +150,7 @@ def test_choices_by_hand_longhand(world: Path) -> None:
     assert rows.loc[(WITHOUT, "a"), "score"] == pytest.approx(coarse, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_in_poor_footage_the_same_captions_are_offered_longhand(world: Path) -> None:
     scenes, seen = by_hand(world)
     assert scenes.columns is not None

@@ -628,6 +628,7 @@ def test_a_word_document_has_lists_levels_widths_and_page_numbers(written: Run) 
     assert 'w:instr="PAGE"' in section.footer._element.xml
 
 
+@pytest.mark.slow
 def test_a_pdf_has_the_date_of_the_run_and_brings_its_fonts(written: Run) -> None:
     reader = pytest.importorskip("pypdf", reason="the extra 'dev' is not installed")
     read = reader.PdfReader(write_pdf(written, written.path / "a.pdf"))

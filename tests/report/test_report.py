@@ -1158,6 +1158,7 @@ def _key(path: Path) -> object:
         return picture_key(picture)
 
 
+@pytest.mark.slow
 def test_a_figure_grows_where_names_leave_no_room() -> None:
     figure = looks.blank(2.0)
     for axis in figure.subplots(1, 4):

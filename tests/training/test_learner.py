@@ -241,6 +241,7 @@ def test_a_tiny_set_is_learnt_by_heart_and_answers_as_any_model(
     assert (out / "curves.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_a_transformer_saves_as_transformers_own(colours: Path, tmp_path: Path):
     out = finished(plan(colours), tmp_path)
     theirs, report = CLIPModel.from_pretrained(out, output_loading_info=True)

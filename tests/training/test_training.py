@@ -350,6 +350,7 @@ def test_accuracy_counts_every_group_and_has_intervals(finished):
     assert set(gender["by"]) == {"", "hair_style"}
 
 
+@pytest.mark.slow
 def test_choices_of_a_slot_add_up_in_every_group(finished):
     _, found = finished
     sums = found.choices.groupby(["slot", "attribute", "group"])["rate"].sum()
