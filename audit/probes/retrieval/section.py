@@ -122,7 +122,7 @@ def _surest(rows: pd.DataFrame) -> Markdown:
 def _means(rows: pd.DataFrame, target: str) -> Folded:
     """Every measure, the mean over queries, by attribute and depth."""
     means = rows[(rows["label"] == "") & (rows["metric"] != "share") & (rows["status"] == OK)]
-    means = means[means["target"].isin([target, ""])]
+    means = having(means, target=[target, ""])
     order = {name: i for i, name in enumerate(_NAMES)}
     means = means.sort_values(
         ["attribute", "k", "metric"],
