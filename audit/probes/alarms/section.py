@@ -46,9 +46,10 @@ from audit.probes.kit.told import parts_of
 def tell(run: Run) -> Sequence[Block]:
     """Every task that raises alarms."""
     probes = dict(asked_alarms(run))
-    parts = parts_of(run, "alarms", lambda _, task: _of_task(run, task.name, probes[task.name]))
     scope = [] if tasks_of(run, "identity") else [OUT_OF_SCOPE]
-    return [*scope, _WHAT, *parts] if parts else ()
+    return parts_of(
+        run, "alarms", lambda _, task: _of_task(run, task.name, probes[task.name]), *scope, _WHAT
+    )
 
 
 _WHAT: Final = Markdown.beside(__file__)

@@ -57,8 +57,7 @@ from audit.probes.kit.told import parts_of
 
 def tell(run: Run) -> Sequence[Block]:
     """Every task of verification."""
-    parts = parts_of(run, "identity", _of_identity)
-    return [OUT_OF_SCOPE, A_FAILURE, _WHAT, *parts] if parts else ()
+    return parts_of(run, "identity", _of_identity, OUT_OF_SCOPE, A_FAILURE, _WHAT)
 
 
 _WHAT: Final = Markdown.beside(__file__)

@@ -35,8 +35,7 @@ _RELEVANT: Final = {RECALL_AT_K: "recall", PRECISION_AT_K: "precision"}
 
 def tell(run: Run) -> Sequence[Block]:
     """How the measures are to be read, then every task that ranked pictures."""
-    parts = parts_of(run, "retrieval", _of_task)
-    return [_WHAT, *parts] if parts else ()
+    return parts_of(run, "retrieval", _of_task, _WHAT)
 
 
 _WHAT: Final = Markdown.beside(__file__)

@@ -37,8 +37,7 @@ _PAPERS_FEWEST: Final = 6
 
 def tell(run: Run) -> Sequence[Block]:
     """How captions were offered, then every task: stress or detail, and abstention."""
-    parts = parts_of(run, "scenes", _of_task)
-    return [Part("Captions of a scene", [_WHAT]), *parts] if parts else ()
+    return parts_of(run, "scenes", _of_task, Part("Captions of a scene", [_WHAT]))
 
 
 _WHAT: Final = Markdown.beside(__file__)
