@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from numpy.typing import NDArray
@@ -27,7 +27,10 @@ class Record(Protocol):
 
 
 def having(table: pd.DataFrame, **values: object) -> pd.DataFrame:
-    """The rows of a table in which every column named has this value, in their order."""
+    """The rows of a table in which every column named has its value, or one of several."""
     for column, value in values.items():
-        table = table[table[column] == value]
+        if isinstance(value, str) or not isinstance(value, Iterable):
+            table = table[table[column] == value]
+        else:
+            table = table[table[column].isin(value)]
     return table

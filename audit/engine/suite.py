@@ -320,7 +320,7 @@ class Suite(BaseModel):
         for claim in self.primary:
             here = having(known, attribute=self._named(claim))
             if claim.groups:
-                here = here[here["group"].isin(claim.groups)]
+                here = having(here, group=claim.groups)
             family = next(row["family"] for row in asked if claim.asks(row))
             compared = having(here, compared="yes")
             whole, m = len(compared) == len(here), len(claimed)

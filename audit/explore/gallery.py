@@ -232,7 +232,7 @@ class Gallery:
     def _read_choices(self, task: str) -> pd.DataFrame:
         _require_sealed(self.run, self.run.outcomes_file(task))
         table = self.run.outcomes(task)
-        return table[table["image_id"].isin(self.groups.index)]
+        return having(table, image_id=self.groups.index)
 
     # ---- the same picture in other words -------------------------------------------------------
 

@@ -45,7 +45,7 @@ def _points(run: Run, task: str) -> str:
     """The operating points of an alarm, and the rates of everyone there."""
     rows = having(run.measures, task=task)
     at = having(rows, metric=THRESHOLD, status=OK)
-    everyone = rows[(rows["attribute"] == EVERYONE) & rows["metric"].isin(_TOLD)]
+    everyone = having(rows, attribute=EVERYONE, metric=_TOLD)
     told = []
     for point in each(at):
         rates = [

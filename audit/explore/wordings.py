@@ -52,7 +52,7 @@ class Worded:
         question = (str(row["probe"]), str(row["task"]), str(row["wording"]), str(row["metric"]))
         tally = Tally(self.groups, {question: block})
         found = rates(tally, self.confidence.level, self.confidence.min_group)
-        found = found[found["attribute"].isin([row["attribute"], EVERYONE])]
+        found = having(found, attribute=[row["attribute"], EVERYONE])
         self._require_as_many(found, row)
         return found.reset_index(drop=True)
 

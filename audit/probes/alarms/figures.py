@@ -66,7 +66,7 @@ def alarm_curves(run: Run, task: str, attribute: str) -> Figure:
                 low=here["low_simultaneous"],
                 high=here["high_simultaneous"],
             )
-            draw_curves(axis, here[here["group"].isin(groups)], groups, len(groups), unit=1)
+            draw_curves(axis, having(here, group=groups), groups, len(groups), unit=1)
             for threshold in _in_use(run, task):
                 axis.axvline(threshold, color=INK, lw=1, ls=":")
             axis.set_xlabel("threshold of the score")
@@ -115,8 +115,7 @@ def roc_curves(run: Run, task: str, attribute: str) -> Figure:
 
 
 def _curves(run: Run, task: str, attribute: str) -> pd.DataFrame:
-    rows = having(run.measures, task=task, attribute=attribute)
-    rows = rows[rows["metric"].isin(CURVE.values()) & (rows["status"] == OK)]
+    rows = having(run.measures, task=task, attribute=attribute, metric=CURVE.values(), status=OK)
     if rows.empty:
         raise InputError(sentence(f"{run.name}: no curves of '{task}' by '{attribute}'"))
     return rows

@@ -46,9 +46,10 @@ from audit.probes.kit.told import parts_of
 def tell(run: Run) -> Sequence[Block]:
     """Every task that raises alarms."""
     probes = dict(asked_alarms(run))
-    parts = parts_of(run, "alarms", lambda _, task: _of_task(run, task.name, probes[task.name]))
     scope = [] if tasks_of(run, "identity") else [OUT_OF_SCOPE]
-    return [*scope, _WHAT, *parts] if parts else ()
+    return parts_of(
+        run, "alarms", lambda _, task: _of_task(run, task.name, probes[task.name]), *scope, _WHAT
+    )
 
 
 _WHAT: Final = Markdown.beside(__file__)
@@ -63,7 +64,7 @@ def _of_task(run: Run, name: str, probe: Fields) -> Part:
         said("Alarm: {labels}.", labels=rows["label"].iloc[0]),
         _thresholds(rows),
         *_remarks(rows),
-        *([_gaps(rows[rows["attribute"].isin(single)])] if single else []),
+        *([_gaps(having(rows, attribute=single))] if single else []),
         *_turns(rows),
         *_footage(rows),
         *work_blocks(rows, probe, EVERYONE),
@@ -88,7 +89,7 @@ def _lead(rows: pd.DataFrame, single: Sequence[str]) -> str | None:
     One whose groups all have enough of what every rate is among comes first, then one of which two
     have.
     """
-    curves = rows[rows["metric"].isin(CURVE.values())]
+    curves = having(rows, metric=CURVE.values())
     enough = (curves["status"] == OK).groupby(
         [curves["attribute"], curves["metric"], curves["group"]]
     )
@@ -100,8 +101,7 @@ def _lead(rows: pd.DataFrame, single: Sequence[str]) -> str | None:
     among = next(
         filter(None, ([a for a in single if a in these] for these in (whole, two))), single
     )
-    gaps = rows[rows["metric"].isin([GAP[FALSE_ALARMS], GAP[ALARMS]])]
-    gaps = gaps[gaps["attribute"].isin(among) & (gaps["status"] == OK)]
+    gaps = having(rows, metric=[GAP[FALSE_ALARMS], GAP[ALARMS]], attribute=among, status=OK)
     sure = gaps.sort_values("low_simultaneous", kind="stable")
     return str(sure["attribute"].iloc[-1]) if len(sure) else next(iter(among), None)
 
@@ -150,7 +150,7 @@ _WHICH: Final = {
 
 def _gaps(rows: pd.DataFrame) -> Markdown:
     """The largest gap by each attribute at each operating point."""
-    found = rows[rows["metric"].isin(GAP.values())]
+    found = having(rows, metric=GAP.values())
     return table(
         {
             "Gap in": _WHICH[row.metric],
@@ -173,7 +173,7 @@ def _judged(row: Record) -> dict[str, object]:
 
 def _turns(rows: pd.DataFrame) -> Iterator[Block]:
     """Pairs of groups that change places with the threshold."""
-    found = rows[rows["metric"].isin(TURN.values())]
+    found = having(rows, metric=TURN.values())
     lines = [
         said(
             "- {what} by {by}: {how}.",
@@ -189,7 +189,7 @@ def _turns(rows: pd.DataFrame) -> Iterator[Block]:
 
 def _footage(rows: pd.DataFrame) -> Iterator[Block]:
     """What poor footage does to the rates of everyone."""
-    found = rows[rows["metric"].isin(CHANGE.values())]
+    found = having(rows, metric=CHANGE.values())
     if found.empty:
         return
     yield Markdown(
@@ -216,7 +216,7 @@ def _price(rows: pd.DataFrame, attribute: str) -> Markdown:
     """Rates of everyone and of the worst group at the thresholds of the curves."""
     lines = []
     metrics = [m for m in (FALSE_ALARMS, DETECTED, ALARMS) if (rows["metric"] == CURVE[m]).any()]
-    curves = rows[rows["metric"].isin([CURVE[m] for m in metrics])]
+    curves = having(rows, metric=[CURVE[m] for m in metrics])
     for condition, here in curves.groupby("condition", sort=False):
         line: dict[str, object] = {"Threshold": str(condition).split()[-1]}
         for metric in metrics:
@@ -244,8 +244,7 @@ def _worst(groups: pd.DataFrame, fewest: bool) -> str | Markdown:
 
 def curves_of(run: Run, task: str) -> tuple[list[str], list[str]]:
     """The points of a task's curves, as conditions, rising; and by which attributes they are."""
-    rows = having(run.measures, task=task)
-    rows = rows[rows["metric"].isin(CURVE.values())]
+    rows = having(run.measures, task=task, metric=CURVE.values())
     points = sorted(dict.fromkeys(rows["condition"]), key=threshold_of)
     return points, [a for a in dict.fromkeys(rows["attribute"]) if a != EVERYONE]
 
@@ -258,11 +257,8 @@ def chosen_on_half(run: Run, task: str) -> list[str]:
 
 def rates_at(run: Run, task: str, condition: str, attribute: str) -> Markdown:
     """Every group's rates at one point of the curves, everyone last."""
-    rows = having(run.measures, task=task, condition=condition)
-    rows = rows[rows["metric"].isin(CURVE.values())]
-    cells = {
-        (r.group, r.metric): r for r in each(rows[rows["attribute"].isin([attribute, EVERYONE])])
-    }
+    rows = having(run.measures, task=task, condition=condition, metric=CURVE.values())
+    cells = {(r.group, r.metric): r for r in each(having(rows, attribute=[attribute, EVERYONE]))}
     groups = sorted(dict.fromkeys(g for g, _ in cells), key=lambda g: g == EVERYONE)
     return table(
         {"Group": group}
@@ -289,7 +285,7 @@ def _rate(row: Record) -> str:
 
 def _by(rows: pd.DataFrame, probe: Fields, attribute: str) -> list[Block]:
     """All rates of an attribute's groups at each operating point."""
-    found = rows[(rows["attribute"] == attribute) & rows["metric"].isin(_RATES)]
+    found = having(rows, attribute=attribute, metric=_RATES)
     cells = {(r.condition, r.group, r.metric): r for r in each(found)}
     titles = {m: t for m, t in _RATES.items() if m in {*found["metric"]}}
     rates = table(

@@ -66,7 +66,7 @@ def in_numbers(value: float) -> str:
 
 def work_blocks(rows: pd.DataFrame, probe: Fields, attribute: str) -> Iterator[Block]:
     """What the alarms are for an operator, by an attribute's groups or for everyone."""
-    found = rows[rows["metric"].isin(_WORK) & (rows["attribute"] == attribute)]
+    found = having(rows, metric=_WORK, attribute=attribute)
     if found.empty:
         return
     work = probe["workload"]

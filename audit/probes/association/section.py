@@ -26,8 +26,7 @@ from audit.probes.kit.told import parts_of
 
 def tell(run: Run) -> Sequence[Block]:
     """How an effect size is to be read, then every task that asked for associations."""
-    parts = parts_of(run, "association", _of_task)
-    return [_WHAT, *parts] if parts else ()
+    return parts_of(run, "association", _of_task, _WHAT)
 
 
 _WHAT: Final = Markdown.beside(__file__)

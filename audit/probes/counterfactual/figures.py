@@ -80,7 +80,7 @@ def row_of(rows: pd.DataFrame, metric: str, kind: str, label: str = "", where: s
     """The one row of a kind of change, columns as attributes; None where there is none."""
     found = having(rows, metric=metric, group=kind, label=label)
     roles = [f"{role}, {where}" if where else role for role in (DEMOGRAPHIC, NUISANCE)]
-    found = found[found["condition"].isin(roles)]
+    found = having(found, condition=roles)
     return next(iter(each(found)), None)
 
 
@@ -116,7 +116,7 @@ def what_each_change_does(run: Run, task: str) -> Figure:
         level = f"{rows['level'].iloc[0]:.0%} bounds for all changes at once"
         title(figure, f"{task}: what each change does, and how large a change it is; {level}")
         legend(figure, _handles(kinds))
-    drawn_from(figure, rows[rows["metric"].isin([FLIPS, SIZE, DISTANCE]) & (rows["label"] == "")])
+    drawn_from(figure, having(rows, metric=[FLIPS, SIZE, DISTANCE], label=""))
     return figure
 
 
@@ -220,9 +220,7 @@ def change_by_distance(run: Run, task: str) -> Figure:
         for axis in axes[::across]:
             axis.set_ylabel("scores move by (cosine)")
         legend(figure, [*_handles(kinds), margin_patch("below the margin")])
-    drawn_from(
-        figure, rows[rows["metric"].isin([SIZE, DISTANCE]) & rows["label"].isin(["", *labels])]
-    )
+    drawn_from(figure, having(rows, metric=[SIZE, DISTANCE], label=["", *labels]))
     return figure
 
 

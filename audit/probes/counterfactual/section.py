@@ -43,8 +43,7 @@ from audit.probes.kit.told import parts_of
 
 def tell(run: Run) -> Sequence[Block]:
     """How the measures are to be read, then every task that compared families of pictures."""
-    parts = parts_of(run, "counterfactual", _of_task)
-    return [_WHAT, *parts] if parts else ()
+    return parts_of(run, "counterfactual", _of_task, _WHAT)
 
 
 _WHAT: Final = Markdown.beside(__file__)

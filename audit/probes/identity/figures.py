@@ -62,7 +62,7 @@ def error_rates(run: Run, task: str, attribute: str) -> Figure:
         InputError: the run has no such task or attribute, or it is no identity probe.
     """
     rows = of_task(run, task)
-    found = rows[(rows["attribute"] == attribute) & rows["metric"].isin([FMR, FNMR])]
+    found = having(rows, attribute=attribute, metric=[FMR, FNMR])
     found = found[found["value"].notna()]
     if found.empty:
         raise InputError(sentence(f"{run.name}: no error rates of '{task}' by '{attribute}'"))
@@ -92,7 +92,7 @@ _TOLD: Final = {
 def _draw_rates(
     axis: Axes, rows: pd.DataFrame, found: pd.DataFrame, groups: Sequence[str], targets: list[float]
 ) -> None:
-    own = found[found["label"].isin([WITHIN, ""])]
+    own = having(found, label=[WITHIN, ""])
     across = having(found, label=ACROSS)
     step = 0.62 / max(len(targets), 1)
     for t, target in enumerate(targets):

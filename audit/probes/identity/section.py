@@ -57,8 +57,7 @@ from audit.probes.kit.told import parts_of
 
 def tell(run: Run) -> Sequence[Block]:
     """Every task of verification."""
-    parts = parts_of(run, "identity", _of_identity)
-    return [OUT_OF_SCOPE, A_FAILURE, _WHAT, *parts] if parts else ()
+    return parts_of(run, "identity", _of_identity, OUT_OF_SCOPE, A_FAILURE, _WHAT)
 
 
 _WHAT: Final = Markdown.beside(__file__)
@@ -89,7 +88,7 @@ def _of_identity(run: Run, task: Task) -> Part:
 def _watch_list(run: Run, name: str) -> list[Block]:
     """Searches on a watch list by group of the person looked for, where there is one."""
     rows = having(run.measures, task=name)
-    rows = rates_in(rows[rows["metric"].isin([FPIR, TPIR, RANK_ONE])])
+    rows = rates_in(having(rows, metric=[FPIR, TPIR, RANK_ONE]))
     if rows.empty:
         return []
     told = Markdown(
@@ -117,7 +116,7 @@ def _watch_list(run: Run, name: str) -> list[Block]:
 def _lead(rows: pd.DataFrame, attributes: Sequence[str]) -> str | None:
     """The single attribute by which false matches are surest to be uneven."""
     single = [a for a in attributes if " x " not in a and groups_of(rows, a)]
-    worst = rows[(rows["metric"] == WORST_FMR) & rows["attribute"].isin(single)]
+    worst = having(rows, metric=WORST_FMR, attribute=single)
     sure = worst.dropna(subset=["low_simultaneous"]).sort_values("low_simultaneous", kind="stable")
     if len(sure):
         return str(sure["attribute"].iloc[-1])
@@ -159,7 +158,7 @@ def _threshold(row: Record, rows: pd.DataFrame) -> dict[str, object]:
 
 def _ratios(rows: pd.DataFrame) -> Markdown:
     """How far the worst group is from all, beside chance; what can't be told is left to _notes."""
-    told = rows[rows["metric"].isin(_RATIOS) & (rows["status"] == OK)]
+    told = having(rows, metric=_RATIOS, status=OK)
     told = told[~told["attribute"].str.contains(" x ", regex=False)]
     order = {metric: i for i, metric in enumerate(_RATIOS)}
     told = told.sort_values("metric", key=lambda m: m.map(order), kind="stable")

@@ -15,12 +15,15 @@ _WITHHELD = Markdown(
 
 
 def parts_of(
-    run: Run, kind: str, tell: Callable[[Run, Task], Part | Sequence[Block]]
+    run: Run, kind: str, tell: Callable[[Run, Task], Part | Sequence[Block]], *first: Block
 ) -> list[Block]:
-    """What ``tell`` says of every task of one kind, in order."""
+    """What ``tell`` says of every task of one kind, in order, after what is said of all ``first``.
+
+    Nothing where there is no such task.
+    """
     there = {*run.measures["task"], *run.rates["task"], *run.effects["task"]}
     blocks: list[Block] = []
     for task in tasks_of(run, kind):
         told = tell(run, task) if task.name in there else Part(task.name, [_WITHHELD])
         blocks += [told] if isinstance(told, Part) else told
-    return blocks
+    return [*first, *blocks] if blocks else []

@@ -24,8 +24,7 @@ from audit.probes.linear.probe import ACCURACY, ALL, SPREAD_OVER_DRAWS
 
 def tell(run: Run) -> Sequence[Block]:
     """Every task that was put to a linear probe."""
-    parts = parts_of(run, "linear", _of_task)
-    return [Part("Zero-shot beside a linear probe", [_WHAT]), *parts] if parts else ()
+    return parts_of(run, "linear", _of_task, Part("Zero-shot beside a linear probe", [_WHAT]))
 
 
 _WHAT: Final = Markdown.beside(__file__)

@@ -79,8 +79,8 @@ def changes_of(run: Run, attribute: str) -> pd.DataFrame:
         for question, probe in zip(run.questions, run.suite["probes"], strict=True)
         if probe["kind"] == "mitigation" and probe["attribute"] == attribute
     }
-    rows = run.measures[run.measures["task"].isin(wanted)]
-    return rows[rows["metric"].isin([ACCURACY_CHANGE, *GAP_CHANGE.values()])]
+    rows = having(run.measures, task=wanted)
+    return having(rows, metric=[ACCURACY_CHANGE, *GAP_CHANGE.values()])
 
 
 def short_names(conditions: Sequence[str] | pd.Series[str]) -> dict[str, str]:

@@ -38,7 +38,7 @@ _WHAT: Final = Markdown.beside(__file__)
 def _of_attribute(run: Run, attribute: str, tasks: Sequence[str]) -> Part:
     rows = changes_of(run, attribute)
     names = short_names(rows["condition"])
-    effects = run.effects[run.effects["task"].isin(tasks) & (run.effects["edit"] == CONDITION)]
+    effects = having(run.effects, task=tasks, edit=CONDITION)
     gaps, prices = _gaps(rows, effects), _prices(effects)
     others = _others(effects, gaps)
     lines = [*_lines(gaps, prices, names), _opened(others, names)]
@@ -205,7 +205,7 @@ def _others_table(others: pd.DataFrame, names: dict[str, str]) -> Markdown:
 
 
 def _removed(run: Run, tasks: Sequence[str]) -> Markdown:
-    rows = run.measures[run.measures["task"].isin(tasks) & (run.measures["metric"] == REMOVED)]
+    rows = having(run.measures, task=tasks, metric=REMOVED)
     return table(
         {
             "Mitigation": row.condition,

@@ -20,9 +20,8 @@ from audit.probes.naming.probe import NAMED
 
 def tell(run: Run) -> Sequence[Block]:
     """Every task of naming, after those of verification if there are any."""
-    parts = parts_of(run, "naming", _of_naming)
     scope = [] if tasks_of(run, "identity") else [OUT_OF_SCOPE, A_FAILURE]
-    return [*scope, *parts] if parts else ()
+    return parts_of(run, "naming", _of_naming, *scope)
 
 
 def _of_naming(run: Run, task: Task) -> Part:

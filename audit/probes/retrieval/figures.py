@@ -81,7 +81,7 @@ def skews_beside_chance(run: Run, task: str, target: str) -> Figure:
         InputError: no such task or target, or no attribute of it could be looked at.
     """
     rows = of_retrieval(run, task)
-    means = rows[(rows["label"] == "") & (rows["status"] == OK) & rows["target"].isin(["", target])]
+    means = having(rows, label="", status=OK, target=["", target])
     if not (means["target"] == target).any():
         known = sorted({*rows["target"]} - {""})
         told = f"{run.name}: '{task}' was not held against the target '{target}'"

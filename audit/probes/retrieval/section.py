@@ -35,8 +35,7 @@ _RELEVANT: Final = {RECALL_AT_K: "recall", PRECISION_AT_K: "precision"}
 
 def tell(run: Run) -> Sequence[Block]:
     """How the measures are to be read, then every task that ranked pictures."""
-    parts = parts_of(run, "retrieval", _of_task)
-    return [_WHAT, *parts] if parts else ()
+    return parts_of(run, "retrieval", _of_task, _WHAT)
 
 
 _WHAT: Final = Markdown.beside(__file__)
@@ -122,7 +121,7 @@ def _surest(rows: pd.DataFrame) -> Markdown:
 def _means(rows: pd.DataFrame, target: str) -> Folded:
     """Every measure, the mean over queries, by attribute and depth."""
     means = rows[(rows["label"] == "") & (rows["metric"] != "share") & (rows["status"] == OK)]
-    means = means[means["target"].isin([target, ""])]
+    means = having(means, target=[target, ""])
     order = {name: i for i, name in enumerate(_NAMES)}
     means = means.sort_values(
         ["attribute", "k", "metric"],

@@ -198,8 +198,13 @@ def differences(run: Run, task: str) -> pd.DataFrame:
     Grouped by what was asked, a model that falls back on one answer is all there is to see: these
     have ``itself`` and come last.
     """
-    rows = having(run.measures, task=task, probe="robustness")
-    rows = rows[rows["metric"].isin([UNEQUAL_DROP, UNEQUAL_CHANGE]) & (rows["status"] == OK)]
+    rows = having(
+        run.measures,
+        task=task,
+        probe="robustness",
+        metric=[UNEQUAL_DROP, UNEQUAL_CHANGE],
+        status=OK,
+    )
     asked = [
         s.get("attribute") for q in run.questions if q["task"] == task for s in q["label_sets"]
     ]

@@ -289,7 +289,7 @@ def _changes(
     before: pd.DataFrame, rows: pd.DataFrame, metric: str, labels: LabelSet, groups: Groups
 ) -> Dealt:
     """1 where a picture gained what is counted and -1 where it lost it; as ``asked_twice``."""
-    rows = rows[rows["image_id"].isin(before.index)]
+    rows = having(rows, image_id=before.index)
     same = before.loc[rows["image_id"]].reset_index()
     one, other = (METRICS[metric](side, labels) for side in (same, rows))
     changed = other.happened.astype(np.int8) - one.happened.astype(np.int8)

@@ -56,7 +56,7 @@ _WHAT: Final = Markdown.beside(__file__)
 def _of_task(run: Run, task: Task, rows: pd.DataFrame) -> Part:
     """One task: the surest difference, the figure, both tables."""
     usable = differences(run, task.name)
-    everyone = rows[rows["metric"].isin([ACCURACY_CHANGE, RATE_CHANGE])]
+    everyone = having(rows, metric=[ACCURACY_CHANGE, RATE_CHANGE])
     shown = [
         Markdown(_EVERYONE),
         *_everyone(everyone),

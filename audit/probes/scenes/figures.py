@@ -51,7 +51,7 @@ def stress_by_group(run: Run, task: str, attribute: str) -> Figure:
         raise InputError(
             f"{run.name}: '{task}' was offered no close captions", suggest(task, known)
         )
-    rows = _of(rows[rows["attribute"].isin([attribute, EVERYONE])], attribute)
+    rows = _of(having(rows, attribute=[attribute, EVERYONE]), attribute)
     groups = [g for g in dict.fromkeys(rows["group"]) if g != EVERYONE] + [EVERYONE]
     with styled():
         figure = blank(1.7 + 0.36 * len(groups))
@@ -103,7 +103,7 @@ def abstention_curves(run: Run, task: str, attribute: str) -> Figure:
         InputError: no such task or attribute, or nothing was withheld at any threshold.
     """
     rows = rates_in(having(run.measures, task=task))
-    rows = rows[rows["metric"].isin([LABELLED, RIGHT])]
+    rows = having(rows, metric=[LABELLED, RIGHT])
     if rows.empty:
         raise InputError(sentence(f"{run.name}: no answers of '{task}' were withheld"))
     rows = _of(rows, attribute).assign(threshold=lambda t: t["condition"].map(threshold_of))

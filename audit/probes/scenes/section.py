@@ -37,8 +37,7 @@ _PAPERS_FEWEST: Final = 6
 
 def tell(run: Run) -> Sequence[Block]:
     """How captions were offered, then every task: stress or detail, and abstention."""
-    parts = parts_of(run, "scenes", _of_task)
-    return [Part("Captions of a scene", [_WHAT]), *parts] if parts else ()
+    return parts_of(run, "scenes", _of_task, Part("Captions of a scene", [_WHAT]))
 
 
 _WHAT: Final = Markdown.beside(__file__)
@@ -128,7 +127,7 @@ def _right(row: Record) -> str:
 
 def _stress(run: Run, task: Task, rows: pd.DataFrame, attribute: str) -> Sequence[Block]:
     """What close captions cost everyone, each group, and the widest gaps."""
-    costs = rows[rows["metric"].isin([names.COST, names.COST_AT_EQUAL_NUMBER])]
+    costs = having(rows, metric=[names.COST, names.COST_AT_EQUAL_NUMBER])
     gaps = having(rows, metric=names.GAP_COST)
     return [
         table(_cost_cells(row, row.metric) for row in each(costs)),
@@ -192,14 +191,14 @@ def _group_cells(row: Record) -> dict[str, object]:
 
 def _detail(rows: pd.DataFrame, attribute: str) -> Sequence[Block]:
     """How often a detail is missed or invented, by group, and the widest gaps."""
-    of = rates_in(rows[rows["attribute"].isin([attribute, EVERYONE])])
+    of = rates_in(having(rows, attribute=[attribute, EVERYONE]))
     metrics = (names.MISSED, names.INVENTED, names.TOLD_APART)
     cells = [
         {"Group": group}
         | {metric.capitalize(): _detail_cell(having(part, metric=metric)) for metric in metrics}
-        for group, part in of[of["metric"].isin(metrics)].groupby("group", sort=False)
+        for group, part in having(of, metric=metrics).groupby("group", sort=False)
     ]
-    told = rows[rows["metric"].isin(metrics)]
+    told = having(rows, metric=metrics)
     gaps = told.drop(rates_in(told).index)
     return [
         Markdown(
@@ -223,12 +222,12 @@ def _detail_cell(rows: pd.DataFrame) -> str:
 
 def _abstention(task: Task, rows: pd.DataFrame, attribute: str) -> Sequence[Part]:
     """Shares answered and right at the thresholds compared, as a figure and a table."""
-    answers = rows[rows["metric"].isin([LABELLED, RIGHT])]
+    answers = having(rows, metric=[LABELLED, RIGHT])
     gaps = answers.drop(rates_in(answers).index)
     compared = list(dict.fromkeys(gaps["condition"]))
     if not compared:
         return ()
-    of = rates_in(answers[answers["attribute"].isin([attribute, EVERYONE])])
+    of = rates_in(having(answers, attribute=[attribute, EVERYONE]))
     cells = [
         {"Group": group} | _answers(part, compared)
         for group, part in of.groupby("group", sort=False)

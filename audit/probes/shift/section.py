@@ -56,7 +56,7 @@ def _of_task(run: Run, task: Task, probe: Fields) -> Part:
 
 def _accuracies(rows: pd.DataFrame, attribute: str, reference: str) -> Markdown:
     """Every group's right labels in every source and its change, everyone last."""
-    shown = rows[rows["attribute"].isin([attribute, EVERYONE])]
+    shown = having(rows, attribute=[attribute, EVERYONE])
     cells = {(r.metric, r.condition, r.group): r for r in each(shown)}
     conditions = list(dict.fromkeys(having(shown, metric=ACCURACY)["condition"]))
     groups = sorted(dict.fromkeys(g for _, _, g in cells if g), key=lambda g: g == EVERYONE)

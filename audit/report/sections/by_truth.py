@@ -32,8 +32,7 @@ _WHAT: Final = Markdown.beside(__file__)
 
 def tell(run: Run) -> Sequence[Block]:
     """The largest gaps of every task that was asked by truth, and the rates behind them."""
-    rows = run.measures[run.measures["metric"].isin(_NAMES)]
-    rows = having(rows, probe="classification")
+    rows = having(run.measures, metric=_NAMES, probe="classification")
     tasks = [task for task in tasks_of(run, "classification") if task.name in set(rows["task"])]
     if not tasks:
         return ()
@@ -41,8 +40,8 @@ def tell(run: Run) -> Sequence[Block]:
 
 
 def _of_task(name: str, rows: pd.DataFrame) -> Part:
-    gaps = rows[rows["metric"].isin([RECALL_GAP, BALANCED_GAP, ODDS])]
-    leading = gaps[gaps["metric"].isin([BALANCED_GAP, ODDS])]
+    gaps = having(rows, metric=[RECALL_GAP, BALANCED_GAP, ODDS])
+    leading = having(gaps, metric=[BALANCED_GAP, ODDS])
     rates = rows[rows["metric"].isin([RECALL, FALSE, BALANCED]) & (rows["attribute"] != EVERYONE)]
     shown = rates.head(4 * MOST_ROWS)
     told = with_rest(table(map(_rate, each(shown))), len(rates) - len(shown), "rates",

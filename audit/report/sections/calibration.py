@@ -18,8 +18,7 @@ def calibration_lead(run: Run, task: Task) -> str | None:
     """The attribute whose groups differ most surely in overconfidence; None where there is none."""
     if task.name not in set(run.calibration["task"]):
         return None
-    gaps = having(run.calibration_gaps, task=task.name)
-    gaps = gaps[gaps["attribute"].isin(task.attributes) & (gaps["status"] == OK)]
+    gaps = having(run.calibration_gaps, task=task.name, attribute=task.attributes, status=OK)
     ranked = gaps.sort_values(["low", "value"], ascending=False, kind="stable")
     return next(iter([*ranked["attribute"], *task.attributes]), None)
 

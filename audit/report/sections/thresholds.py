@@ -134,8 +134,13 @@ def _of_families(run: Run, task: Task) -> Part:
 
 def _rates(run: Run, task: Task, attribute: str) -> Markdown:
     """Every group's rate of every family at the thresholds asked about, everyone last."""
-    rows = having(run.thresholds, task=task.name, comparison=RATE, metric=FAMILY_KEPT)
-    rows = rows[rows["threshold"].isin(_asked(run, task.name)[:_MOST])]
+    rows = having(
+        run.thresholds,
+        task=task.name,
+        comparison=RATE,
+        metric=FAMILY_KEPT,
+        threshold=_asked(run, task.name)[:_MOST],
+    )
     by_group = {
         name: having(rows, attribute=of, group=name)
         for of in (attribute, EVERYONE)
@@ -157,8 +162,14 @@ def _rates(run: Run, task: Task, attribute: str) -> Markdown:
 
 def _gaps(run: Run, task: Task) -> pd.DataFrame:
     """The widest gap of every family, threshold asked about and attribute, the surest first."""
-    rows = having(run.thresholds, task=task.name, comparison=WORST, metric=FAMILY_KEPT)
-    rows = rows[rows["threshold"].isin(_asked(run, task.name)) & (rows["status"] == OK)]
+    rows = having(
+        run.thresholds,
+        task=task.name,
+        comparison=WORST,
+        metric=FAMILY_KEPT,
+        threshold=_asked(run, task.name),
+        status=OK,
+    )
     return rows.sort_values(["low_simultaneous", "value"], ascending=False, kind="stable")
 
 
