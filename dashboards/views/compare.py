@@ -144,8 +144,8 @@ def what_changed(changes: pd.DataFrame, letter: str, task: str) -> str:
     grew, shrank = int((sure["value"] > 0).sum()), int((sure["value"] < 0).sum())
     small, still = (int((rows["verdict"] == v).sum()) for v in (tables.WITHIN, tables.INCONCLUSIVE))
     return (
-        f"Of {len(rows)} largest gaps in {task}, {grew} surely grew from A to {letter} by more than "
-        f"the margin, {shrank} shrank, {small} changed by less, and {still} stay open."
+        f"Of {len(rows)} largest gaps in {task}, {grew} surely grew from A to {letter} by more "
+        f"than the margin, {shrank} shrank, {small} changed by less, and {still} stay open."
     )
 
 
