@@ -1,8 +1,7 @@
 """Execute notebooks and keep what they show: ``python notebooks/outputs.py FOLDER [NOTEBOOK ...]``.
 
 FOLDER holds ``runs`` and ``cache``: what is there is not done again. Figures are stored in few
-pixels, tables as text, and nothing of the machine: so they stay small, and a reader sees them
-without a kernel.
+pixels and tables in one form, so that notebooks stay small and are read without a kernel.
 """
 
 from __future__ import annotations

@@ -171,7 +171,7 @@ def fonts_missing(suite: Suite) -> None:
             told = (
                 f"no font on this machine has the signs of {len(dark)} names, such as ‘{dark[0]}’"
             )
-            say(f"{told}: figures number them. A Noto font of the script, installed, is used.")
+            say(f"{told}: figures number them. Installed, a Noto font of the script draws them.")
 
 
 def plan_status(suite: Suite, out: Path, seal: bool) -> None:

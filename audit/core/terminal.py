@@ -243,7 +243,8 @@ def duration(seconds: float) -> str:
     """A length of time in words, as a person would round it."""
     for unit, long in (("hours", 3600), ("minutes", 60)):
         if seconds >= 1.5 * long:
-            return f"{seconds / long:.3g} {unit}"
+            many = seconds / long
+            return f"{round(many, 1 if many < 10 else None):g} {unit}"
     whole = max(1, round(seconds))
     return f"{whole} second{'s' if whole > 1 else ''}"
 

@@ -323,7 +323,7 @@ def _next(run: Run, found: Sequence[Fact]) -> Iterator[Action]:
         told = f"Add pictures of people {small}: too few were there to compare them."
         actions.append(Action(told, "Nothing is known of them so far."))
     if run.manifest.get("plan", "unsealed") == "unsealed":
-        told = "Name what matters as `primary:` and seal the plan before the next run."
+        told = "Name what matters as ‘primary’ in the suite and seal the plan before the next run."
         actions.append(Action(told, "So that nobody can say it was chosen afterwards."))
     yield from actions
 

@@ -91,5 +91,5 @@ def test_lines_of_progress_say_how_much_is_left(
 
 def test_a_time_is_said_in_the_unit_that_matters() -> None:
     assert [duration(s) for s in (0.2, 45, 200, 7200)] == [
-        "1 second", "45 seconds", "3.33 minutes", "2 hours",
+        "1 second", "45 seconds", "3.3 minutes", "2 hours",
     ]  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
 from functools import cache
 from pathlib import Path
@@ -102,3 +103,18 @@ def defined(module: Path) -> frozenset[str]:
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             found |= {t.id for t in targets if isinstance(t, ast.Name)}
     return frozenset(found)
+
+
+def test_the_gallery_shows_every_figure_that_there_is() -> None:
+    spec = importlib.util.spec_from_file_location("gallery", ROOT / "docs/gallery.py")
+    assert spec
+    assert spec.loader
+    gallery = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(gallery)
+    assert len(gallery.names()) > 20
+    told = (ROOT / "docs/gallery.md").read_text(encoding="utf-8")
+    assert told == gallery.page(), "'python docs/gallery.py RUN ...' makes it anew"
+    for name in gallery.names():
+        figure = ROOT / "docs/figures/gallery" / f"{name}.svg"
+        assert b"prefers-color-scheme: dark" in figure.read_bytes(), name
+    assert len(list((ROOT / "docs/figures/gallery").iterdir())) == len(gallery.names())

@@ -448,8 +448,8 @@ def test_facts_of_a_copy_tell_nothing_of_a_withheld_group(run: Run, copy: Run) -
     assert hidden
     for fact in hidden:
         numbers = (fact.gap, fact.low, fact.high, fact.variants, fact.relief, fact.needed)
-        assert numbers == (None,) * 6
-        assert (fact.size, fact.people, fact.not_compared) == (0, 0, "")
+        assert (*numbers, fact.threshold) == (None,) * 7
+        assert (fact.size, fact.people, fact.compared, fact.not_compared) == (0, 0, 0, "")
         assert REASON in fact.statement
     text = (copy.path / "report.md").read_text(encoding="utf-8")
     first = text[text.index(BEGINS) : text.index(ENDS)]
@@ -469,6 +469,12 @@ def test_every_text_of_the_copy_is_free_of_small_groups(run: Run, copy: Run) -> 
             assert str(run.path.parent.parent) not in text, path
             if path.name not in ("manifest.json",):
                 assert "west" not in text, path
+    data = [pd.read_csv(path, encoding="utf-8-sig") for path in copy.path.glob("figures/*.csv")]
+    assert any("value" in rows for rows in data)
+    for rows in data:
+        small = rows[rows["group"] == "west"] if "group" in rows else rows.head(0)
+        for column in {"value", "low", "high", "events", "pictures"} & set(rows):
+            assert not small[column].fillna(0).any()
 
 
 @pytest.mark.slow
