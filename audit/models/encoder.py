@@ -39,7 +39,7 @@ Rows = NDArray[np.float32]
 #: of a model: the hex digest of whatever changes an embedding
 FINGERPRINT: Final = re.compile("[0-9a-f]{64}")
 #: rows, and names of rows, that are looked at together
-AT_ONCE: Final = 65_536
+AT_ONCE: Final = 8192
 #: how far a row's length may be from 1
 _UNIT: Final = 1e-3
 Pixels = NDArray[np.uint8]

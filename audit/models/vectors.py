@@ -212,7 +212,8 @@ def no_column(place: Path, column: str, known: Sequence[str], advice: str = "") 
 
 def _array(place: Path, mapped: Literal["r"] | None = None) -> Array:
     with _readable(place):
-        return np.asarray(np.load(place, mapped, allow_pickle=False))
+        array = np.load(place, mapped, allow_pickle=False)
+        return array if isinstance(array, np.memmap) else np.asarray(array)
 
 
 def _floats(array: Array, where: str) -> NDArray[np.float32]:
