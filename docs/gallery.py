@@ -46,7 +46,7 @@ def main(paths: Sequence[str]) -> None:
     missing = names()
     for run in map(audit.open_run, paths):
         for name, figure in found(run, missing):
-            (HERE / FOLDER / f"{name}.svg").write_bytes(figure.svg)
+            (HERE / FOLDER / f"{name}.png").write_bytes(figure.png)
             missing.remove(name)
     print("in none of these runs:", ", ".join(missing) or "none")
     (HERE / "gallery.md").write_text(page(), encoding="utf-8")
@@ -85,7 +85,7 @@ def _part(name: str) -> str:
     about = inspect.getdoc(getattr(audit.figures, name)) or ""
     what = " ".join(about.split("\n\n")[0].split())
     alt = escaped(what.rstrip("."))
-    return f"## {name}\n\n{what}\n\n![{alt}]({FOLDER}/{name}.svg)\n"
+    return f"## {name}\n\n{what}\n\n![{alt}]({FOLDER}/{name}.png)\n"
 
 
 if __name__ == "__main__":
