@@ -29,7 +29,7 @@ from audit.store.embeddings import Embeddings
 #: pictures a probe sees at a time: memory stays flat as pictures grow
 BATCH: Final = 8192
 #: batches whose rows are held before they are merged; a probe that keeps only some then drops many
-MERGED: Final = 8
+MERGED: Final = 4
 
 
 @dataclass(frozen=True)

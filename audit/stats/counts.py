@@ -98,7 +98,8 @@ class Counts:
             ones = np.ones(len(at), np.int32), at, np.arange(len(at) + 1)
             sums = sums @ sparse.csr_array(ones, shape=(len(at), number))
         drawn = weighted(sums, weights).reshape(-1, 1 + q, g)
-        return replace(self, replicated_n=drawn[:, 0], replicated_events=drawn[:, 1:])
+        found = replace(self, replicated_n=drawn[:, 0], replicated_events=drawn[:, 1:])
+        return replace(found, happened=None, bucketed=None) if self.alone else found
 
     @property
     def n(self) -> Integers:
