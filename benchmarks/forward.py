@@ -2,9 +2,10 @@
 
 Run it with ``python benchmarks/forward.py``; ways whose package is missing are left out and named.
 The model has CLIP's default configuration and random weights. All ways embed the same batch of the
-encoder's size, one after the other in each round, so that a busy machine slows all of them.
-Printed are medians over rounds of the ratio to eager float32 of the same round, its range, the
-milliseconds of a picture, and the smallest cosine to what eager float32 gives.
+encoder's size, one after the other in each round. Printed are medians over rounds of the ratio to
+eager float32 of the same round, its range, the milliseconds of a picture, and the smallest cosine
+to what eager float32 gives; by the clock, or with ``--processor`` by processor time, which is the
+better guide on a busy machine with one thread (several that wait for each other use it up, too).
 """
 
 from __future__ import annotations
@@ -59,36 +60,40 @@ def autocast(model: Embedding, pixels: torch.Tensor) -> torch.Tensor:
         return model(pixels)  # type: ignore[no-any-return]
 
 
+def exported(folder: Path) -> Path:
+    """The tower as an ONNX file."""
+    path = folder / "tower.onnx"
+    if not path.exists():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                tower(), (torch.zeros(BATCH, 3, 224, 224),), path, dynamo=False,
+                input_names=["pixels"], dynamic_axes={"pixels": {0: "n"}},
+            )  # fmt: skip
+    return path
+
+
 def onnx(folder: Path) -> Way:
     """ONNX Runtime, in float32."""
     import onnxruntime
 
-    path = folder / "tower.onnx"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            tower(), (torch.zeros(BATCH, 3, 224, 224),), path, dynamo=False,
-            input_names=["pixels"], output_names=["embeds"], dynamic_axes={"pixels": {0: "n"}},
-        )  # fmt: skip
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = torch.get_num_threads()
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        exported(folder), options, providers=["CPUExecutionProvider"]
+    )
     return lambda pixels: torch.from_numpy(session.run(None, {"pixels": pixels.numpy()})[0])
 
 
-def openvino(precision: str) -> Way:
+def openvino(folder: Path, precision: str) -> Way:
     """OpenVINO, computing in this precision."""
     import openvino
 
-    pixels = torch.zeros(BATCH, 3, 224, 224)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        converted = openvino.convert_model(tower(), example_input=pixels)
     settings = {
         "INFERENCE_PRECISION_HINT": precision,
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
     }
-    compiled = openvino.compile_model(converted, "CPU", settings)
+    compiled = openvino.Core().compile_model(str(exported(folder)), "CPU", settings)
     return lambda pixels: torch.from_numpy(compiled(pixels.numpy())[0])
 
 
@@ -108,18 +113,18 @@ def ways(folder: Path) -> Iterator[tuple[str, Callable[[], Way]]]:
     yield "eager, float32, channels last", lambda: eager(memory_format=last)
     yield "torch.compile, float32", lambda: compiled(torch.float32)
     yield "ONNX Runtime, float32", lambda: onnx(folder)
-    yield "OpenVINO, float32", lambda: openvino("f32")
+    yield "OpenVINO, float32", lambda: openvino(folder, "f32")
     yield "eager, bfloat16", lambda: eager(half)
     yield "eager, bfloat16 by autocast", lambda: partial(autocast, tower())
     yield "torch.compile, bfloat16", lambda: compiled(half)
-    yield "OpenVINO, bfloat16", lambda: openvino("bf16")
+    yield "OpenVINO, bfloat16", lambda: openvino(folder, "bf16")
 
 
-def seconds(way: Way, pixels: torch.Tensor) -> float:
+def seconds(way: Way, pixels: torch.Tensor, clock: Callable[[], float]) -> float:
     """How long one batch takes."""
-    begun = time.perf_counter()
+    begun = clock()
     way(pixels)
-    return time.perf_counter() - begun
+    return clock() - begun
 
 
 def made(folder: Path, without: tuple[str, ...]) -> dict[str, Way]:
@@ -128,10 +133,12 @@ def made(folder: Path, without: tuple[str, ...]) -> dict[str, Way]:
     for name, make in ways(folder):
         if any(word in name for word in without):
             continue
+        begun = time.perf_counter()
         try:
             way = make()
             way(torch.zeros(BATCH, 3, 224, 224))
             found[name] = way
+            print(f"  {name}: ready after {time.perf_counter() - begun:.0f} s")
         except Exception as error:  # a package, a compiler or an instruction is missing
             print(f"  {name}: left out ({type(error).__name__}: {str(error).splitlines()[0][:80]})")
     return found
@@ -143,9 +150,11 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--batch", type=int, default=BATCH)
+    parser.add_argument("--processor", action="store_true")
     parser.add_argument("--without", nargs="*", default=(), help="leave out ways, as 'compile'")
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
+    clock = time.process_time if given.processor else time.perf_counter
     names = [n for n in ("torch", "transformers", "onnxruntime", "openvino") if find_spec(n)]
     print(f"python {platform.python_version()},", ", ".join(f"{n} {version(n)}" for n in names))
     print(f"{given.threads} threads; {os.getloadavg()[0]:.1f} processes wanted a core before")
@@ -155,7 +164,8 @@ def main() -> None:
         found = made(Path(place), tuple(given.without))
         pixels = pixels[: given.batch]
         rounds = [
-            {name: seconds(way, pixels) for name, way in found.items()} for _ in range(given.rounds)
+            {name: seconds(way, pixels, clock) for name, way in found.items()}
+            for _ in range(given.rounds)
         ]
         first = next(iter(found))
         exact = torch.nn.functional.normalize(found[first](pixels))
