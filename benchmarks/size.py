@@ -9,7 +9,7 @@ labels in 7 templates, 2,000 bootstrap replicates. Vectors and manifest are gene
 temporary folder, 1 KB a picture (half precision), which is removed afterwards.
 
 Printed for each size and stage: seconds by the clock and of the processors, and the most memory
-that the process held during the stage (resident, shared pages of mapped files apart). Last the
+that the process held during the stage (resident, pages of mapped files apart; Linux). Last the
 exponents of growth, fitted to sizes from 10,000 on: 0 is flat, 1 is linear.
 """
 
@@ -22,6 +22,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,6 +41,8 @@ GROUPS = {"gender": 2, "age": 5, "ancestry": 7}
 BLOCK = 50_000
 #: sizes from here on count for the exponents: below, what every run costs hides the growth
 FITTED = 10_000
+#: between two looks at the memory
+SECONDS = 0.02
 #: stages of a run, and the function that each is
 STAGES = {
     "read the data set": ("audit.engine.suite", "load_dataset"),
@@ -129,20 +132,11 @@ def _write_vectors(path: Path, pictures: int, rng: np.random.Generator) -> None:
 # --- one run, in a process of its own -------------------------------------------------------------
 
 
-def resident() -> tuple[float, float]:
-    """Memory of this process that no file backs, in MB: now, and the most since it was forgotten.
-
-    Linux tells the most of all pages only; what mapped files have of them now is taken off.
-    """
+def resident() -> float:
+    """Memory of this process that no file backs, in MB."""
     lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    said = {line.split(":")[0]: line.split()[1] for line in lines if line.endswith("kB")}
-    own, most, files = (int(said[key]) / 1024 for key in ("RssAnon", "VmHWM", "RssFile"))
-    return own, most - files
-
-
-def forget() -> None:
-    """Begin to look for the most memory anew."""
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    (found,) = (line.split()[1] for line in lines if line.startswith("RssAnon"))
+    return int(found) / 1024
 
 
 class Watch:
@@ -152,6 +146,7 @@ class Watch:
         """Nothing was watched yet."""
         self.stages: dict[str, dict[str, float]] = {}
         self._peaks: list[float] = [0.0]
+        threading.Thread(target=self._look, daemon=True).start()
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
@@ -169,11 +164,16 @@ class Watch:
             seen["clock"] += time.perf_counter() - clock
             seen["processors"] += time.process_time() - processors
             seen["peak"] = max(seen["peak"], peak)
-            seen["after"] = resident()[0]
+            seen["after"] = resident()
 
     def _note(self) -> None:
-        self._peaks[-1] = max(self._peaks[-1], resident()[1])
-        forget()
+        self._peaks[-1] = max(self._peaks[-1], resident())
+
+    def _look(self) -> None:
+        """Look all the time: what is held for a moment counts."""
+        while True:
+            self._note()
+            time.sleep(SECONDS)
 
 
 def watch_stages(watch: Watch) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 import pandas as pd
+import pyarrow as pa
 
 from audit.core.arrays import Integers
 from audit.core.names import file_names
@@ -48,6 +49,7 @@ class Asker:
 
     def ask(self, progress: Progress) -> list[Answer]:
         """Outcomes and tallies of every probe."""
+        pa.default_memory_pool().release_unused()  # what reading tables took and keeps
         asked = self.suite.asked
         names = file_names([probe.task for probe in asked])
         answers = []
