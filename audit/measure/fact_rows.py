@@ -19,6 +19,7 @@ from audit.core.tables import (
     ADD,
     CONDITION,
     DIFFERENCE,
+    DROP,
     ENSEMBLE,
     EVERYONE,
     EXCEEDS,
@@ -280,13 +281,31 @@ class _Tables:
             found.setdefault(key, []).append(row)
         return found
 
+    @cached_property
+    def _edited_gaps(self) -> Mapping[tuple[str, ...], Record]:
+        """Largest gaps before and after an edit, by what was edited, question and attribute."""
+        e = self.run.effects
+        rows = e[(e["comparison"] == WORST) & (e["edit"] != CONDITION) & (e["status"] == OK)]
+        return {_edit(row): row for row in each(rows)}
+
     def relief(self, lead: Fields, sides: Sequence[Side]) -> Relief | None:
-        """The edit after which the higher rate is lowest; of a label, the rate of its category."""
-        options = list(self._relieving(lead, sides[0].group))
-        if not options:
-            return None
-        best, counted = min(options, key=lambda found: (found[0].after, found[0].edit != "drop"))
-        return Relief(best.edit, best.dropped, best.added, counted, best.before, best.after)
+        """What lowers the higher rate; of a label, the rate of its category.
+
+        An edit that narrows the largest gap goes first: another may leave it to other groups.
+        """
+        options = [self._relief(*found, sides[0]) for found in self._relieving(lead, sides)]
+        best = sorted(options, key=lambda r: (not r.narrows, r.after, r.edit != DROP))
+        return best[0] if best else None
+
+    def _relief(self, row: Record, counted: str, side: Side) -> Relief:
+        gap = self._edited_gaps.get(_edit(row))
+        return Relief(
+            *(row.edit, row.dropped, row.added, counted, row.before, row.after),
+            people=side.people,
+            by=self.names.attribute(row.attribute),
+            gaps=(gap.before, gap.after) if gap else None,
+            narrows=bool(gap and gap.high_simultaneous < 0),
+        )
 
     @cached_property
     def _kept(self) -> Mapping[tuple[str, ...], list[Record]]:
@@ -319,17 +338,23 @@ class _Tables:
                 return Threshold(row.threshold, f"‘{row.label}’", sides[0].value, after, labels)
         return None
 
-    def _relieving(self, lead: Fields, group: str) -> Iterator[tuple[Record, str]]:
+    def _relieving(self, lead: Fields, sides: Sequence[Side]) -> Iterator[tuple[Record, str]]:
         metric, label = lead["metric"], lead["label"]
         rows = [self.rows[key] for key in lead["evidence"] if key in self.rows]
         family = rows[0]["margin_family"] if rows else DEFAULT_FAMILY
         if metric == "selection" and family != DEFAULT_FAMILY:
             metric, label = CATEGORY, family
         counted = "the share of errors" if metric == ERRORS else f"‘{label}’"
-        for row in self._edits.get((lead["task"], metric, label, lead["attribute"], group), ()):
+        asked = (lead["task"], metric, label, lead["attribute"], sides[0].group)
+        for row in self._edits.get(asked, ()):
             # that a dropped label is chosen no more needs no telling
             if metric != "selection" or row.edit == ADD:
                 yield row, counted
+
+
+def _edit(row: Record) -> tuple[str, ...]:
+    asked = (row.task, row.metric, row.label, row.attribute)
+    return (*asked, row.edit, row.dropped, row.added)
 
 
 def _by_question(rows: pd.DataFrame) -> dict[tuple[str, ...], list[Record]]:

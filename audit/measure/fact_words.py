@@ -214,7 +214,18 @@ def edit_in_words(edit: str, dropped: str, added: str) -> str:
 
 
 def relief_in_words(relief: Relief) -> str:
-    """What relieves a fact: the edit, and the rate before and after."""
+    """What an edit does: to the higher rate, and to the largest gap, which others may have then."""
     edit = _upper(edit_in_words(relief.edit, relief.dropped, relief.added))
     before, after = (f"{100 * v:.0f}{NBSP}%" for v in (relief.before, relief.after))
-    return f"{edit}, {relief.counted} falls there from {before} to {after}."
+    falls = f"{edit}, {relief.counted} falls from {before} to {after} for {relief.people}"
+    if relief.gaps is None:
+        return f"{falls}; what becomes of the largest gap is not known."
+    first, then = (f"{100 * gap:.0f}" for gap in relief.gaps)
+    if relief.narrows:
+        return f"{falls}, and the largest gap by {relief.by} from {first} to {then} points."
+    if first == then:
+        return f"{falls}, but the largest gap by {relief.by} stays at {then} points."
+    return (
+        f"{falls}, but the largest gap by {relief.by} doesn’t surely narrow "
+        f"({first} to {then} points)."
+    )

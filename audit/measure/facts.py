@@ -58,9 +58,12 @@ class Variants:
 
 @dataclass(frozen=True)
 class Relief:
-    """The edit of the label set that surely moves the higher rate most, and that rate in shares.
+    """The edit of the label set that surely lowers the higher rate most, and that rate in shares.
 
-    ``counted``: the label or category whose rate it is.
+    An edit that surely narrows the largest gap of the attribute goes before others: ``narrows``.
+    ``counted``: the label or category whose rate it is; ``people``: of whom; ``by``: the attribute
+    in words. ``gaps``: its largest gap before and after, which may be of other groups; None if that
+    was not measured.
     """
 
     edit: str
@@ -69,6 +72,10 @@ class Relief:
     counted: str
     before: float
     after: float
+    people: str
+    by: str
+    gaps: tuple[float, float] | None = None
+    narrows: bool = False
 
 
 @dataclass(frozen=True)

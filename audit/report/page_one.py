@@ -15,14 +15,19 @@ from audit.core.evidence import Address, place_of_key
 from audit.core.page import Markdown
 from audit.core.resources import bundled
 from audit.core.rundir import Run
-from audit.core.tables import EXCEEDS, INCONCLUSIVE, NO_GROUPS, PRIMARY, WITHIN
+from audit.core.tables import DROP, EXCEEDS, INCONCLUSIVE, NO_GROUPS, PRIMARY, WITHIN
 from audit.core.verdicts import Verdict
 from audit.data.display import Names
 from audit.data.yamlfile import load_yaml
 from audit.measure.claims import ERRORS
 from audit.measure.fact_rows import facts
-from audit.measure.fact_words import edit_in_words, prompts_in_words, rate, variants_in_words
-from audit.measure.facts import Fact
+from audit.measure.fact_words import (
+    prompts_in_words,
+    rate,
+    relief_in_words,
+    variants_in_words,
+)
+from audit.measure.facts import Fact, Relief
 from audit.measure.findings import tally_verdicts
 from audit.report.narrative import Narrative
 from audit.report.sections.controls import controls_in_short
@@ -309,10 +314,12 @@ def _next(run: Run, found: Sequence[Fact]) -> Iterator[Action]:
     """What is relieved, what isn't, what is open, what is missing: an action for each."""
     beyond = [f for f in found if f.verdict is Verdict.EXCEEDS and f.sides]
     beyond = [f for f in beyond if f.severity in ("high", "medium")] or beyond
-    relieved = next((f for f in beyond if f.relief), None)
+    relieved = next((f for f in beyond if f.relief and f.relief.narrows), None)
+    moved = next((f for f in beyond if f.relief and not f.relief.narrows), None)
     kept = next((f for f in beyond if f.threshold and f is not relieved), None)
     stays = next((f for f in beyond if not f.relief and not f.threshold and f.variants), None)
     actions = [_relieve(relieved, beyond)] if relieved else []
+    actions += [_no_edit(moved.relief)] if moved and moved.relief and not relieved else []
     actions += [_keep_less(kept)] if kept else []
     actions += [_reword(stays)] if stays else []
     still = [f for f in found if f.verdict is Verdict.INCONCLUSIVE and f.sides]
@@ -332,15 +339,19 @@ def _relieve(fact: Fact, beyond: Sequence[Fact]) -> Action:
     """Another label set: the edit that relieves a fact, and those that relieve others like it."""
     relief = fact.relief
     assert relief is not None
-    same = [
-        f.relief for f in beyond if f.theme == fact.theme and f.relief and f.relief.edit == "drop"
-    ]
+    same = [f.relief for f in beyond if f.theme == fact.theme and f.relief]
+    same = [r for r in same if r.edit == DROP and r.narrows]
     others = dict.fromkeys(f"‘{r.dropped}’" for r in same if r.dropped != relief.dropped)
-    falls = f"{100 * relief.before:.0f} % to {100 * relief.after:.0f} %"
-    likewise = f" Likewise without {_listed([*others])} for those who get it." if others else ""
+    likewise = f" Likewise without {_listed([*others])}, each alone." if others else ""
+    edit, does = relief_in_words(relief).split(", ", 1)
+    return Action(f"Ask {edit[:1].lower()}{edit[1:]}: {does}{likewise}", _SAME)
+
+
+def _no_edit(relief: Relief) -> Action:
+    """That what spares one group leaves the gap: no advice to drop a label."""
     return Action(
-        f"Ask {edit_in_words(relief.edit, relief.dropped, relief.added)}: {relief.counted} falls "
-        f"from {falls} for {fact.sides[0].people}.{likewise}",
+        "Don’t count on dropping a label: no edit that lowers this rate surely narrows the gap. "
+        + relief_in_words(relief),
         _SAME,
     )
 

@@ -316,10 +316,60 @@ def test_variants_and_what_relieves_are_told() -> None:
         [one]
     )
     assert prompts_in_words([fact()]) == ""
-    relief = Relief("drop", "thief", "", "‘suspicion’", 1.0, 0.02)
-    assert relief_in_words(relief) == (
-        "Without ‘thief’, ‘suspicion’ falls there from 100\u00a0% to 2\u00a0%."
-    )
+
+
+RELIEF = Relief("drop", "thief", "", "‘suspicion’", 1.0, 0.02, "people in teal", "colour")
+
+
+@pytest.mark.parametrize(
+    ("gaps", "narrows", "told"),
+    [
+        ((1.0, 0.2), True, ", and the largest gap by colour from 100 to 20 points."),
+        ((1.0, 1.0), False, ", but the largest gap by colour stays at 100 points."),
+        ((0.3, 0.39), False, ", but the largest gap by colour doesn’t surely narrow "
+                             "(30 to 39 points)."),
+        (None, False, "; what becomes of the largest gap is not known."),
+    ],
+)  # fmt: skip
+def test_an_edit_is_told_with_what_it_does_to_the_largest_gap(
+    gaps: tuple[float, float] | None, narrows: bool, told: str
+) -> None:
+    falls = "Without ‘thief’, ‘suspicion’ falls from 100\u00a0% to 2\u00a0% for people in teal"
+    relief = dataclasses.replace(RELIEF, gaps=gaps, narrows=narrows)
+    assert relief_in_words(relief) == falls + told
+
+
+def edited(dropped: str, comparison: str, before: float, after: float, high: float) -> Row:
+    """A row of the table of effects, of dropping a label."""
+    return {
+        "task": "t", "metric": "family_selection", "label": "suspicion", "attribute": "colour",
+        "edit": "drop", "dropped": dropped, "added": "", "comparison": comparison,
+        "group": "yellow", "before": before, "after": after, "value": after - before,
+        "high_simultaneous": high, "verdict": EXCEEDS, "status": "ok",
+    }  # fmt: skip
+
+
+def test_an_edit_that_narrows_the_gap_goes_before_one_that_lowers_a_rate_more() -> None:
+    rows = [
+        edited("thief", "rate", 1.0, 0.0, -0.9),
+        edited("thief", "worst_case_gap", 1.0, 1.0, 0.1),
+        edited("spy", "rate", 1.0, 0.4, -0.5),
+        edited("spy", "worst_case_gap", 1.0, 0.5, -0.3),
+    ]
+    found = category(evidence=["k"])
+    sides = (side("colour", "yellow", 9, 9), side("colour", "black", 0, 9))
+    given = {"effects": pd.DataFrame(rows), "dataset": {"attributes": {}}, "findings": []}
+    tables = _Tables(cast(Run, SimpleNamespace(**given)))
+    tables.__dict__["rows"] = {}
+    best = tables.relief(found, sides)
+    assert best
+    assert (best.dropped, best.narrows, best.gaps) == ("spy", True, (1.0, 0.5))
+    given["effects"] = given["effects"].head(2)
+    tables = _Tables(cast(Run, SimpleNamespace(**given)))
+    tables.__dict__["rows"] = {}
+    left = tables.relief(found, sides)
+    assert left
+    assert (left.dropped, left.narrows, left.gaps) == ("thief", False, (1.0, 1.0))
 
 
 def kept(threshold: float, group: str, value: float, **more: object) -> Row:

@@ -125,7 +125,8 @@ def test_what_is_open_or_too_small_is_said_and_a_failed_self_check_first() -> No
 
 
 def test_actions_are_of_the_run_and_say_what_they_rest_on() -> None:
-    relief = Relief("drop", "thief", "", "‘suspicion’", 1.0, 0.02)
+    of = ("people in yellow", "colour", (1.0, 0.1), True)
+    relief = Relief("drop", "thief", "", "‘suspicion’", 1.0, 0.02, *of)
     found = [
         told("a", relief=relief, severity="high"),
         told("a", id="a2", relief=replace(relief, dropped="spy"), severity="high"),
@@ -140,8 +141,13 @@ def test_actions_are_of_the_run_and_say_what_they_rest_on() -> None:
     assert "from 90 % to 4 % for people in yellow clothes" in keep.text
     assert keep.text.endswith("; a picture keeps 1.2 labels then.")
     assert keep.standing == drop.standing
-    assert drop.text.startswith("Ask without ‘thief’: ‘suspicion’ falls from 100 % to 2 %")
+    assert drop.text.startswith("Ask without ‘thief’: ‘suspicion’ falls from 100\u00a0% to 2")
     assert "Likewise without ‘spy’" in drop.text
+    # an edit that leaves the gap is no advice
+    left = replace(relief, gaps=(1.0, 1.0), narrows=False)
+    (told_so, *_) = _next(run_of(), [replace(found[0], relief=left)])
+    assert told_so.text.startswith("Don’t count on dropping a label")
+    assert told_so.text.endswith("but the largest gap by colour stays at 100 points.")
     assert drop.standing.startswith("Exploratory: measured on the same pictures")
     assert "the prompt doesn’t decide it" in rely.standing
     assert "620 people a group (now 94, the fewer of the two, people in yellow" in more.text
