@@ -34,7 +34,17 @@ from audit.core.verdicts import Verdict
 from audit.data.display import Names
 from audit.measure.claims import CATEGORY, ERRORS
 from audit.measure.fact_words import Told
-from audit.measure.facts import Asked, Fact, Relief, Side, Threshold, Variants, merged, ranked
+from audit.measure.facts import (
+    Asked,
+    Fact,
+    Relief,
+    Side,
+    Threshold,
+    Variants,
+    higher,
+    merged,
+    ranked,
+)
 from audit.measure.findings import size_in_margins
 from audit.measure.metrics import DEFAULT_FAMILY, METRICS
 from audit.measure.thresholds import FAMILY_KEPT, KEPT, MEAN_KEPT
@@ -66,6 +76,7 @@ def _fact(together: Sequence[Fields], tables: _Tables) -> Fact:
     verdict = Verdict(lead["verdict"])
     size = size_in_margins(lead)[0]
     exceeds = verdict is Verdict.EXCEEDS
+    still = verdict is Verdict.INCONCLUSIVE
     fact = Fact(
         id=lead["id"],
         statement=told.statement(sides),
@@ -92,10 +103,10 @@ def _fact(together: Sequence[Fields], tables: _Tables) -> Fact:
     )
     return replace(
         fact,
-        variants=tables.variants(together) if exceeds and sides else None,
+        variants=tables.variants(together) if (exceeds or still) and sides else None,
         relief=tables.relief(lead, sides) if exceeds and sides else None,
         threshold=tables.threshold(lead, sides) if exceeds and sides else None,
-        needed=_needed(fact) if verdict is Verdict.INCONCLUSIVE and sides else None,
+        needed=_needed(fact) if still and sides else None,
     )
 
 
@@ -246,27 +257,69 @@ class _Tables:
         return _by_question(self.run.specifications)
 
     @cached_property
-    def _single(self) -> Mapping[tuple[str, ...], list[Record]]:
-        d = self.run.disparities
-        alone = (d["comparison"] == WORST) & (d["condition"] != ENSEMBLE) & (d["status"] == OK)
-        return _by_question(d[alone])
+    def _averages(self) -> Mapping[tuple[str, ...], list[Record]]:
+        return _by_question(self.run.sensitivity)
+
+    @cached_property
+    def _single(self) -> Mapping[tuple[str, ...], dict[str, float]]:
+        """By question and group, its rate in each prompt alone."""
+        r = self.run.rates
+        found: dict[tuple[str, ...], dict[str, float]] = {}
+        for row in each(r[(r["condition"] != ENSEMBLE) & (r["status"] == OK)]):
+            key = (row.task, row.metric, row.label, row.attribute, row.group)
+            found.setdefault(key, {})[row.condition] = row.value
+        return found
 
     def variants(self, together: Sequence[Fields]) -> Variants | None:
-        """Of the curve of the same two groups, of any finding of the fact; else of templates."""
+        """Of the curve of the same two groups, of any finding of the fact; else of prompts alone.
+
+        Of what is inconclusive only where it surely exceeds its margin over all variants.
+        """
         lead = together[0]
+        asked = lead["verdict"] != EXCEEDS
         for finding in together:
             curve = self._curves.get(tuple(finding[k] for k in _QUESTION))
             same = curve and {curve[0].group, curve[0].other} == set(finding["groups"])
             if curve and same and set(finding["groups"]) == set(lead["groups"]):
-                held = sum(row.verdict == EXCEEDS for row in curve)
-                least = min(row.value for row in curve)
-                return Variants(held, len(curve), least, True, self._examples.get(lead["task"], ""))
-        alone = self._single.get(tuple(lead[k] for k in _QUESTION))
-        if not alone:
+                found = self._on_curve(finding, lead, curve)
+                return None if asked and not found.mean else found
+        return None if asked else self._in_prompts(lead)
+
+    def _on_curve(self, finding: Fields, lead: Fields, curve: Sequence[Record]) -> Variants:
+        sign = 1 if curve[0].group == higher(lead) else -1
+        gaps = [sign * row.value for row in curve]
+        beyond = [gap for gap, row in zip(gaps, curve, strict=True) if row.verdict == EXCEEDS]
+        whole = next(iter(self._averages.get(tuple(finding[k] for k in _QUESTION), ())), None)
+        mean, p = None, None
+        if whole is not None:
+            p = None if np.isnan(whole.p_median) else float(whole.p_median)
+            ends = sorted((sign * whole.low, sign * whole.high))
+            missed = lead["verdict"] != EXCEEDS and ends[0] > (lead["margin"] or 0.0)
+            mean = (sign * whole.mean, ends[0], ends[1]) if missed else None
+        return Variants(
+            *(sum(gap > 0 for gap in beyond), len(curve), min(gaps), True),
+            example=self._examples.get(lead["task"], ""),
+            reverses=sum(gap < 0 for gap in gaps),
+            against=sum(gap < 0 for gap in beyond),
+            counted="" if finding["label"] == lead["label"] else f"‘{finding['label']}’",
+            p=p,
+            mean=mean,
+        )
+
+    def _in_prompts(self, lead: Fields) -> Variants | None:
+        one = higher(lead)
+        rates = [
+            self._single.get((*(lead[k] for k in _QUESTION), group), {})
+            for group in sorted(lead["groups"], key=lambda group: group != one)
+        ]
+        gaps = [value - rates[1][c] for c, value in rates[0].items() if c in rates[1]]
+        if not gaps:
             return None
-        beyond = sum(row.value > row.margin for row in alone)
-        least = min(row.value for row in alone)
-        return Variants(beyond, len(alone), least, False, self._examples.get(lead["task"], ""))
+        return Variants(
+            *(sum(gap > (lead["margin"] or 0.0) for gap in gaps), len(gaps), min(gaps), False),
+            example=self._examples.get(lead["task"], ""),
+            reverses=sum(gap < 0 for gap in gaps),
+        )
 
     # ---- what carries it -------------------------------------------------------------------------
 

@@ -23,6 +23,8 @@ NBSP: Final = "\u00a0"
 _BESIDE: Final = re.compile(
     r"; (?:\d+ % simultaneous bounds|exceeds the m|within the m|inconclusive a)"
 )
+#: a joint test whose p is larger finds nothing beyond chance
+_CHANCE: Final = 0.05
 _CHOICE: Final = "selection"
 _CROSS: Final = " x "
 
@@ -174,15 +176,47 @@ def points(fact: Fact) -> str:
 
 
 def variants_in_words(variants: Variants) -> str:
-    """In how many prompt variants a fact holds."""
-    if variants.of == 1 and not variants.judged:
+    """In how many prompt variants a fact holds as stated, in how many the other way round."""
+    v = variants
+    if v.of == 1 and not v.judged:
         return "Asked in one prompt only."
-    holds = "Holds" if variants.judged else "Larger than the margin"
-    prompts = "prompt variants" if variants.judged else "prompts"
-    if variants.holds < variants.of:
-        return f"{holds} in {variants.holds} of the {variants.of} {prompts}."
-    least = f"{100 * variants.least:.0f}{NBSP}points"
-    return f"{holds} in all {variants.of} {prompts} (at least {least} in each)."
+    if v.mean:
+        gap, ends = f"{100 * v.mean[0]:.0f}{NBSP}points", bounds(v.mean[1], v.mean[2])
+        return f"Over {v.of} prompt variants{_any(v)} it is {gap} ({ends}): look there first."
+    if not v.judged:
+        return _in_prompts(v)
+    told = f"Holds in {v.holds} of the {v.of} prompt variants{_any(v)}."
+    if v.reverses:
+        decides = "; the wording decides it" if v.against else ""
+        told = (
+            f"Turns round with the wording: surely as stated in {v.holds} of {v.of} prompt "
+            f"variants{_any(v)}, reversed in {v.reverses}{decides}."
+        )
+    elif not v.holds:
+        told = f"In none of the {v.of} prompt variants{_any(v)} alone is it sure: don’t rely on it."
+    elif v.holds == v.of:
+        least = f"{100 * v.least:.0f}{NBSP}points"
+        told = f"Holds in all {v.of} prompt variants{_any(v)} (at least {least} in each)."
+    if v.p is not None and v.p > _CHANCE:
+        told += f" Over all of them not beyond chance (joint p {v.p:.1g})."
+    return told
+
+
+def _in_prompts(v: Variants) -> str:
+    """The same of prompts alone, by the size of the gap of the same two groups."""
+    if v.reverses:
+        return (
+            f"Turns round with the wording: larger than the margin in {v.holds} of the {v.of} "
+            f"prompts, reversed in {v.reverses} (not tested)."
+        )
+    if v.holds < v.of:
+        return f"Larger than the margin in {v.holds} of the {v.of} prompts (not tested)."
+    least = f"{100 * v.least:.0f}{NBSP}points"
+    return f"Larger than the margin in all {v.of} prompts (at least {least} in each; not tested)."
+
+
+def _any(variants: Variants) -> str:
+    return f" (any {variants.counted})" if variants.counted else ""
 
 
 def prompts_in_words(facts: Iterable[Fact]) -> str:

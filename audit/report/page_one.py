@@ -27,7 +27,7 @@ from audit.measure.fact_words import (
     relief_in_words,
     variants_in_words,
 )
-from audit.measure.facts import Fact, Relief
+from audit.measure.facts import SEVERITIES, Fact, Relief
 from audit.measure.findings import tally_verdicts
 from audit.report.narrative import Narrative
 from audit.report.sections.controls import controls_in_short
@@ -139,7 +139,8 @@ def _place(run: Run, fact: Fact) -> Address | None:
 def _answer(run: Run, found: Sequence[Fact]) -> str:
     """The most harmful and largest fact, as a headline."""
     beyond = [f for f in found if f.verdict in (EXCEEDS, Verdict.SEEN)]
-    lead = next((f for f in beyond if f.sides), beyond[0] if beyond else None)
+    worst = sorted(beyond, key=lambda f: (not f.sides, SEVERITIES.index(f.severity)))
+    lead = worst[0] if worst else None
     if lead and lead.sides:
         return f"It {lead.statement[:1].lower()}{lead.statement[1:]}"
     if lead:
@@ -207,7 +208,7 @@ def chosen(found: Sequence[Fact]) -> list[Fact]:
         if len(cards) < EXCEEDING and not any(_alike(fact, other) for other in cards):
             cards.append(fact)
     rest = [f for f in found if f.verdict in (INCONCLUSIVE, WITHIN) and f.sides]
-    rest = sorted(rest, key=lambda f: (f.role != PRIMARY, f.verdict != INCONCLUSIVE))
+    rest = sorted(rest, key=lambda f: (f.role != PRIMARY, f.verdict != INCONCLUSIVE, not f.missed))
     within = sorted((f for f in rest[1:] if f.verdict == WITHIN), key=_says_little)
     rest = [*rest[:1], *within[:1], *rest[1:]]
     return [*cards, *dict.fromkeys(rest)][:CARDS]
@@ -381,6 +382,12 @@ def _reword(fact: Fact) -> Action:
             f"Rely on no answer of this kind ({what}, by {fact.by}): "
             f"{rate(side)} of {side.people}, {rate(fact.sides[1])} of {fact.sides[1].people}.",
             f"{told[:-1].replace('at least', 'gaps of at least')}: the prompt doesn’t decide it.",
+        )
+    if variants.reverses:
+        return Action(
+            f"Rely on no single wording ({what}, by {fact.by}): it changes which group gets it "
+            "more often.",
+            variants_in_words(variants),
         )
     left = variants.of - variants.holds
     return Action(

@@ -309,8 +309,26 @@ def test_variants_and_what_relieves_are_told() -> None:
         "Holds in all 18 prompt variants (at least 75\u00a0points in each)."
     )
     assert variants_in_words(Variants(3, 5, 0.01, False)) == (
-        "Larger than the margin in 3 of the 5 prompts."
+        "Larger than the margin in 3 of the 5 prompts (not tested)."
     )
+    # a gap that is reversed somewhere never ‘holds’
+    turned = Variants(4, 18, -0.3, True, reverses=9, against=9, p=0.001)
+    assert variants_in_words(turned) == (
+        "Turns round with the wording: surely as stated in 4 of 18 prompt variants, reversed in 9; "
+        "the wording decides it."
+    )
+    few = Variants(4, 5, -0.01, False, reverses=1)
+    assert variants_in_words(few).startswith("Turns round with the wording: larger than the")
+    assert variants_in_words(Variants(0, 5, 0.02, True)).endswith("don’t rely on it.")
+    assert variants_in_words(Variants(3, 5, 0.02, True, counted="‘spies’", p=0.516)) == (
+        "Holds in 3 of the 5 prompt variants (any ‘spies’). "
+        "Over all of them not beyond chance (joint p 0.5)."
+    )
+    missed = Variants(18, 18, 0.2, True, mean=(0.35, 0.28, 0.41))
+    assert variants_in_words(missed) == (
+        "Over 18 prompt variants it is 35\u00a0points (28 to 41): look there first."
+    )
+    assert fact(variants=missed).missed
     one = fact(variants=Variants(5, 5, 0.9, True, "a photo of a …"))
     assert "the sentence that a label is put into, such as ‘a photo of a …’" in prompts_in_words(
         [one]
@@ -370,6 +388,62 @@ def test_an_edit_that_narrows_the_gap_goes_before_one_that_lowers_a_rate_more() 
     left = tables.relief(found, sides)
     assert left
     assert (left.dropped, left.narrows, left.gaps) == ("thief", False, (1.0, 1.0))
+
+
+def curve_of(values: Sequence[float], mean: float, p: float) -> _Tables:
+    """Tables of a run with one curve, of yellow less black; every gap is beyond its margin."""
+    asked = {"task": "t", "metric": "selection", "label": "thief", "attribute": "colour"}
+    pair = asked | {"group": "yellow", "other": "black"}
+    curve = pd.DataFrame([pair | {"value": v, "verdict": EXCEEDS} for v in values])
+    whole = pd.DataFrame([pair | {"mean": mean, "low": mean - 0.1, "high": mean + 0.1,
+                                  "p_median": p}])  # fmt: skip
+    rates = [
+        asked | {"group": group, "condition": at, "status": "ok", "value": value}
+        for at, more, less in (("ensemble", 0.9, 0.1), ("a", 0.5, 0.1), ("b", 0.1, 0.4))
+        for group, value in (("yellow", more), ("black", less))
+    ]
+    given = {"specifications": curve, "sensitivity": whole, "questions": [],
+             "rates": pd.DataFrame(rates)}  # fmt: skip
+    return _Tables(cast(Run, SimpleNamespace(**given)))
+
+
+def test_variants_count_in_the_direction_that_the_fact_states() -> None:
+    tables = curve_of([0.2, 0.3, -0.2], 0.1, 0.4)
+    assert tables.variants([finding()]) == Variants(2, 3, -0.2, True, reverses=1, against=1, p=0.4)
+    # of the other direction, stated as a gap below 0 or by its groups the other way round
+    for stated in ({"estimate": -0.6}, {"groups": ["black", "yellow"]}):
+        other = tables.variants([finding(**stated)])
+        assert other
+        assert (other.holds, other.reverses, other.against) == (1, 2, 2)
+
+
+def test_prompts_alone_are_those_of_the_same_two_groups() -> None:
+    tables = curve_of([0.2], 0.1, 0.4)
+    tables.__dict__["_curves"] = {}
+    found = tables.variants([finding()])
+    assert found
+    assert (found.holds, found.of, found.reverses, found.judged) == (1, 2, 1, False)
+    assert found.least == pytest.approx(-0.3)
+
+
+def test_what_is_inconclusive_as_asked_says_where_other_words_show_it() -> None:
+    still = finding(verdict=OPEN)
+    found = curve_of([0.4, 0.3], 0.35, 0.001).variants([still])
+    assert found
+    assert found.mean == pytest.approx((0.35, 0.25, 0.45))
+    assert curve_of([0.4, -0.3], 0.05, 0.5).variants([still]) is None
+    tables = curve_of([0.4], 0.35, 0.001)
+    tables.__dict__["_curves"] = {}
+    assert tables.variants([still]) is None
+
+
+def test_what_was_named_before_is_its_own_fact_and_comes_first() -> None:
+    whole = category(role="primary", estimate=0.62)
+    assert grouped([finding("thief"), whole], SUSPICION) == [["suspicion/colour", "thief/colour"]]
+    crossed = finding(**cast(Row, CROSSED), role="primary")
+    assert len(grouped([finding(), crossed])) == 2
+    order = ranked([fact(id="harm", severity="high"), fact(id="named", role="primary")])
+    assert [f.id for f in order] == ["named", "harm"]
 
 
 def kept(threshold: float, group: str, value: float, **more: object) -> Row:

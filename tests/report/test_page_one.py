@@ -98,6 +98,9 @@ def test_the_answer_is_the_first_fact_and_never_a_certificate() -> None:
     assert "not all are surely within it" in _answer(run_of(), still)
     assert _answer(run_of(), still[1:]).endswith("lie within their margin.")
     assert _answer(run_of(), []) == "Nothing could be compared."
+    named = told("n", role="primary", severity="medium")
+    worse = told("w", severity="high", statement="Calls them ‘spy’.")
+    assert _answer(run_of(), [named, worse]) == "It calls them ‘spy’."
     # what is withheld is no headline while something else can be told
     dark = replace(told("z"), sides=(), gap=None, statement="withheld")
     assert _answer(run_of(), [dark, first]).startswith("It calls")
