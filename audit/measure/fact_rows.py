@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -213,7 +212,27 @@ class _Tables:
         if any(row is None or np.isnan(row.value) for row in found):
             return ()
         told = [self._side(row) for row in found if row is not None]
-        return tuple(sorted(told, key=lambda side: -side.value))
+        told = sorted(told, key=lambda side: -side.value)
+        if len(told) == 2 and not told[1].events and self.compared(lead) > 2:
+            told[1] = self._others(lead, told)
+        return tuple(told)
+
+    def _others(self, lead: Fields, sides: Sequence[Side]) -> Side:
+        """All groups to none of whom it happened, where the lowest is picked from among several."""
+        asked = tuple(lead[name] for name in _QUESTION)
+        rows = self._of_question.get(asked, [])
+        none = [row for row in rows if not row.events and not np.isnan(row.value)]
+        if len(none) < 2:
+            return sides[1]
+        n, subjects = (sum(getattr(row, name) for row in none) for name in ("n", "subjects"))
+        everyone = self.rates.get((*asked[:3], EVERYONE, EVERYONE))
+        group, where = sides[1].group, f"in {len(none)} other groups"
+        who = f"people {where}"
+        if everyone is not None and n + sides[0].n == everyone.n:
+            group, who, where = REST, *2 * (self.names.people(lead["attribute"], REST),)
+        # the bound of one group is wider than that of all of them together
+        high = min(row.high for row in none)
+        return Side(group, who, where, 0, n, subjects, 0.0, 0.0, high)
 
     def _side(self, row: Record) -> Side:
         who = (row.attribute, row.group)
@@ -227,15 +246,19 @@ class _Tables:
         )
 
     @cached_property
-    def _groups(self) -> Mapping[tuple[str, ...], int]:
-        """How many groups have a rate, by question."""
-        return Counter(key[:4] for key in self.rates if key[4] not in (EVERYONE, REST))
+    def _of_question(self) -> Mapping[tuple[str, ...], list[Record]]:
+        """The rates of the groups of a question."""
+        found: dict[tuple[str, ...], list[Record]] = {}
+        for key, row in self.rates.items():
+            if key[4] not in (EVERYONE, REST):
+                found.setdefault(key[:4], []).append(row)
+        return found
 
     def compared(self, lead: Fields) -> int:
         """Of how many groups those of a finding are the furthest apart; 0 of a declared pair."""
         rows = [self.rows[key] for key in lead["evidence"] if key in self.rows]
         widest = any(row["comparison"] == WORST for row in rows)
-        return self._groups[tuple(lead[k] for k in _QUESTION)] if widest else 0
+        return len(self._of_question.get(tuple(lead[k] for k in _QUESTION), ())) if widest else 0
 
     def left_out(self, lead: Fields) -> str:
         """Groups that were too small to be compared, in words."""

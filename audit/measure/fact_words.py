@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from audit.core.digits import bounds, number, percent
 from audit.core.rows import Fields
-from audit.core.tables import ADD, DROP, EVERYONE
+from audit.core.tables import ADD, DROP, EVERYONE, REST
 from audit.core.verdicts import Verdict
 from audit.data.display import Names
 from audit.measure.claims import CATEGORY, ERRORS
@@ -25,7 +25,7 @@ _BESIDE: Final = re.compile(
 )
 #: a joint test whose p is larger finds nothing beyond chance
 _CHANCE: Final = 0.05
-_CHOICE: Final = "selection"
+CHOICE: Final = "selection"
 _CROSS: Final = " x "
 
 
@@ -49,7 +49,7 @@ class Told:
     def asked(self) -> str:
         """What happened, in two or three words: 'Called ‘thief’'."""
         metric, label = self.finding["metric"], self.finding["label"]
-        if metric == _CHOICE:
+        if metric == CHOICE:
             return f"Called ‘{label}’"
         if metric == CATEGORY:
             return f"Given a ‘{label}’ label"
@@ -64,7 +64,7 @@ class Told:
         """What the fact says, in a few words."""
         metric, verdict = self.finding["metric"], Verdict(self.finding["verdict"])
         what = self.asked
-        if metric in (_CHOICE, CATEGORY):
+        if metric in (CHOICE, CATEGORY):
             what = f"‘{self.finding['label']}’" + (" labels" if metric == CATEGORY else "")
         elif metric == ERRORS:
             what = f"Errors about {self.about}" if self.about else "Errors"
@@ -89,12 +89,12 @@ class Told:
     def _rates(self, one: Side, other: Side) -> str:
         metric, label = self.finding["metric"], self.finding["label"]
         first, then = _of(one, one.people), _of(other, other.short)
-        if metric == _CHOICE and not one.events:
+        if metric == CHOICE and not one.events:
             return f"Calls nobody ‘{label}’, whatever the {self.by}: {first}, and {then}"
-        if metric == _CHOICE and first.endswith("’"):
+        if metric == CHOICE and first.endswith("’"):
             # two names side by side change places where both are written from right to left
             return f"Chooses ‘{label}’ for {first}, and for {then}"
-        if metric == _CHOICE:
+        if metric == CHOICE:
             return f"Calls {first} ‘{label}’, and {then}"
         if metric == CATEGORY:
             return f"Gives a ‘{label}’ label to {first}, and to {then}"
@@ -112,7 +112,7 @@ class Told:
         if verdict is Verdict.WITHIN:
             return f": no two groups differ by as much as {margin}"
         if verdict is Verdict.INCONCLUSIVE:
-            return f": whether they differ by {margin} stays open"
+            return f": inconclusive whether they differ by {margin}"
         if ratio and (f["low"] or 0.0) <= f["margin"]:
             return f": more than {ratio:g} times as often"
         return ""
@@ -131,8 +131,14 @@ class Told:
 
 
 def _of(side: Side, who: str) -> str:
-    """How many of whom: '94 of 94 people in yellow clothes', 'none of 101 in black clothes'."""
+    """How many of whom: '94 of 94 people in yellow clothes', 'none of 101 in black clothes'.
+
+    Everyone else is 'none of the other 1,186'.
+    """
     events = f"{side.events:,}" if side.events else "none"
+    if side.group == REST:
+        pictures = " pictures" if side.n != side.subjects else ""
+        return f"{events} of the other {side.n:,}{pictures}"
     if side.n != side.subjects:
         return f"{events} of {side.n:,} pictures of {side.people}"
     return f"{events} of {side.n:,} {who}"
@@ -226,13 +232,13 @@ def prompts_in_words(facts: Iterable[Fact]) -> str:
         return ""
     return (
         f"A prompt is the sentence that a label is put into, such as ‘{known[0]}’; prompt variants "
-        "ask the same in other words."
+        "ask the same in other sentences, in other words for the labels or of altered pictures."
     )
 
 
 def groups_in_words(fact: Fact) -> str:
     """Which of how many groups its two sides are; blank where there are no others."""
-    if fact.compared <= 2 or len(fact.sides) != 2:
+    if fact.compared <= 2 or len(fact.sides) != 2 or fact.sides[1].group == REST:
         return ""
     together = " together" if _CROSS in fact.attribute else ""
     return f"Furthest apart of {fact.compared} groups by {fact.by}{together}."

@@ -18,10 +18,12 @@ from audit.core.rundir import Run
 from audit.core.tables import DROP, EXCEEDS, INCONCLUSIVE, NO_GROUPS, PRIMARY, WITHIN
 from audit.core.verdicts import Verdict
 from audit.data.display import Names
+from audit.data.people.planted import load_planted
 from audit.data.yamlfile import load_yaml
-from audit.measure.claims import ERRORS
+from audit.measure.claims import CATEGORY, ERRORS
 from audit.measure.fact_rows import facts
 from audit.measure.fact_words import (
+    CHOICE,
     prompts_in_words,
     rate,
     relief_in_words,
@@ -39,6 +41,8 @@ EXCEEDING: Final = 3
 ROWS: Final = 7
 #: most rows of one question and attribute in the figure
 _ALIKE: Final = 3
+#: stands for the planted words in what is said of a specimen
+_PLANTED: Final = "{planted}"
 ACTIONS: Final = 3
 _WHOSE: Final = {
     "self-reported": "what people said of themselves",
@@ -50,11 +54,15 @@ _WHOSE: Final = {
 
 @dataclass(frozen=True)
 class Card:
-    """A fact with the facts of the same question and attribute that stand behind it."""
+    """A fact with the facts of the same question and attribute that stand behind it.
+
+    ``tags``: whether it is primary or exploratory; of a specimen, planted or a leftover.
+    """
 
     fact: Fact
     place: Address | None
     also: Sequence[Fact] = ()
+    tags: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -93,6 +101,7 @@ def page_one(run: Run, author: Narrative) -> PageOne:
     """The first page of a run's report."""
     found = facts(run)
     rows, leading = figure_rows(found), chosen(found)
+    shown = [f for f in found if f in rows or f in leading]
     return PageOne(
         head=list(_head(run, author)),
         warnings=label_warnings(run),
@@ -101,11 +110,11 @@ def page_one(run: Run, author: Narrative) -> PageOne:
         note=_note(run),
         cards=[_card(run, f, found) for f in leading],
         reading=prompts_in_words(leading),
-        rows=[Card(f, _place(run, f)) for f in rows],
+        rows=[Card(f, _place(run, f), tags=_tags(run, f)) for f in rows],
         title=figure_title(run, rows),
         sure=list(_sure(run, found)),
         words=author.words("recommendations"),
-        next=list(_next(run, found))[:ACTIONS],
+        next=list(_next(run, found, shown))[:ACTIONS],
         facts=found,
     )
 
@@ -124,8 +133,35 @@ def _head(run: Run, author: Narrative) -> Iterator[str]:
 
 def _note(run: Run) -> str:
     """What was planted in a bundled specimen."""
+    names, on = Names.of(run.dataset["attributes"]), _planted(run)
+    words = {a: [f"‘{w}’" for w in on if on[w] == a] for a in on.values()}
+    told = "; ".join(f"{_listed(said)} on {names.attribute(a)}" for a, said in words.items())
+    return _specimen(run).replace(_PLANTED, told)
+
+
+def _specimen(run: Run) -> str:
     known = load_yaml(bundled("training") / "specimens.yaml")
     return str(known.get(run.model["ref"], ""))
+
+
+def _planted(run: Run) -> dict[str, str]:
+    """The words that were planted in a bundled specimen, each with its attribute."""
+    if _PLANTED not in _specimen(run):
+        return {}
+    slots = load_planted().slots.values()
+    return {w: p.attribute for slot in slots for w, p in slot.words.items() if p.attribute}
+
+
+def _tags(run: Run, fact: Fact) -> list[str]:
+    """Whether a fact was named before, and of a specimen whether it was planted."""
+    planted, beyond = _planted(run), fact.verdict is Verdict.EXCEEDS
+    labels = {fact.label} if fact.metric == CHOICE else set()
+    if fact.metric == CATEGORY:
+        sets = [s for q in run.questions if q["task"] == fact.task for s in q["label_sets"]]
+        labels = {w["text"] for s in sets for w in s["labels"] if fact.label in w["tags"]}
+    on = {planted[label] for label in labels if label in planted}
+    was = "planted" if on & set(fact.attribute.split(" x ")) else "leftover" if beyond else ""
+    return list(filter(None, [fact.role, was if planted else ""]))
 
 
 def _place(run: Run, fact: Fact) -> Address | None:
@@ -166,16 +202,31 @@ def _besides(run: Run, found: Sequence[Fact]) -> str:
     primary = [f for f in run.findings if f.get("role") == PRIMARY]
     if primary:
         many = f"the {len(primary)} questions" if len(primary) > 1 else "the one question"
-        told += f"; of {many} fixed before the run, {_tally([f['verdict'] for f in primary])}"
-    return f"{told}."
+        when = (
+            "fixed before the run"
+            if run.manifest.get("plan", "unsealed") != "unsealed"
+            else "named in the suite (not sealed: nothing proves that they came first)"
+        )
+        told += f"; of {many} {when}, {_tally([f['verdict'] for f in primary])}"
+    return f"{told}.{_by_chance(run, found)}"
+
+
+def _by_chance(run: Run, found: Sequence[Fact]) -> str:
+    """How many of the exploratory facts beyond their margin may be there by chance."""
+    confidence = run.suite.get("confidence") or {}
+    some = any(f.verdict == EXCEEDS and f.role != PRIMARY for f in found)
+    if not some or confidence.get("screening") != "benjamini-hochberg":
+        return ""
+    share = 100 * (1 - confidence["level"])
+    return f" Of the exploratory facts beyond the margin, at most about {share:.2g} % are chance."
 
 
 def _tally(verdicts: Sequence[str]) -> str:
     counts = tally_verdicts([{"verdict": v} for v in verdicts])
     said = {
-        EXCEEDS: "{n} surely exceed{s} the margin",
+        EXCEEDS: "{n} exceed{s} the margin",
         "seen": "{n} {are} there at all, which is enough",
-        INCONCLUSIVE: "{n} stay{s} open",
+        INCONCLUSIVE: "{n} {are} inconclusive",
         WITHIN: "{n} lie{s} within the margin",
     }
     told = [
@@ -256,15 +307,17 @@ def figure_title(run: Run, rows: Sequence[Fact]) -> str:
         else "No gap surely exceeds the margin"
     )
     still = next((f for f in rows if f.verdict == INCONCLUSIVE), None)
-    return told + (f"; open: {still.title}" if still else "")
+    return told + (f"; inconclusive: {still.title}" if still else "")
 
 
 def _card(run: Run, fact: Fact, found: Sequence[Fact]) -> Card:
     same = [
         f for f in found if f.theme == fact.theme and f.verdict is fact.verdict and f is not fact
     ]
-    also = [f for f in same if f.sides and f.severity == fact.severity and f.metric == fact.metric]
-    return Card(fact, _place(run, fact), also[:2] if fact.verdict is Verdict.EXCEEDS else ())
+    alike = {fact.metric, CHOICE if fact.metric == CATEGORY else fact.metric}
+    also = [f for f in same if f.sides and f.severity == fact.severity and f.metric in alike]
+    also = also[:2] if fact.verdict is Verdict.EXCEEDS else []
+    return Card(fact, _place(run, fact), also, _tags(run, fact))
 
 
 # ---- how sure ----------------------------------------------------------------------------------
@@ -279,8 +332,16 @@ def _sure(run: Run, found: Sequence[Fact]) -> Iterator[str]:
     still = [f for f in found if f.verdict is Verdict.INCONCLUSIVE]
     if still:
         yield (
-            f"{len(still)} of {len(found)} facts: these pictures can’t tell, which is no evidence "
-            "that there is no gap."
+            f"{len(still)} of {len(found)} facts are inconclusive: these pictures can’t tell, "
+            "which is no evidence that there is no gap."
+        )
+    missed = [(f.variants.mean[0], f) for f in still if f.variants and f.variants.mean]
+    if missed:
+        largest = sorted(missed, key=lambda both: -both[0])
+        told = [f"{fact.title}, {100 * gap:.0f} points" for gap, fact in largest]
+        yield (
+            f"{len(missed)} of these exceed{'s' if len(missed) == 1 else ''} the margin over all "
+            f"prompt variants: look there first ({'; '.join(told[:3])})."
         )
     small = dict.fromkeys(f.not_compared for f in found if f.not_compared)
     if run.public:
@@ -311,19 +372,24 @@ def _withheld(run: Run, found: Sequence[Fact]) -> str:
 _SAME: Final = "Exploratory: measured on the same pictures. Confirm it on other people."
 
 
-def _next(run: Run, found: Sequence[Fact]) -> Iterator[Action]:
-    """What is relieved, what isn't, what is open, what is missing: an action for each."""
-    beyond = [f for f in found if f.verdict is Verdict.EXCEEDS and f.sides]
+def _next(run: Run, found: Sequence[Fact], shown: Sequence[Fact]) -> Iterator[Action]:
+    """What is relieved, what isn't, what is open, what is missing: an action for each.
+
+    Of the facts that the page shows, so that nobody looks in vain for what an action is about.
+    """
+    beyond = [f for f in shown if f.verdict is Verdict.EXCEEDS and f.sides]
     beyond = [f for f in beyond if f.severity in ("high", "medium")] or beyond
-    relieved = next((f for f in beyond if f.relief and f.relief.narrows), None)
-    moved = next((f for f in beyond if f.relief and not f.relief.narrows), None)
+    # without a right label its people can't be right: no advice against errors
+    edited = [f for f in beyond if f.relief and f.metric != ERRORS]
+    relieved = next((f for f in edited if f.relief and f.relief.narrows), None)
+    moved = next((f for f in edited if f.relief and not f.relief.narrows), None)
     kept = next((f for f in beyond if f.threshold and f is not relieved), None)
     stays = next((f for f in beyond if not f.relief and not f.threshold and f.variants), None)
     actions = [_relieve(relieved, beyond)] if relieved else []
     actions += [_no_edit(moved.relief)] if moved and moved.relief and not relieved else []
     actions += [_keep_less(kept)] if kept else []
     actions += [_reword(stays)] if stays else []
-    still = [f for f in found if f.verdict is Verdict.INCONCLUSIVE and f.sides]
+    still = [f for f in shown if f.verdict is Verdict.INCONCLUSIVE and f.sides]
     enough = next((f for f in still if f.needed), None)
     actions += [_ask_more(enough)] if enough else []
     small = next((f.not_compared for f in found if f.not_compared), "")
@@ -345,7 +411,22 @@ def _relieve(fact: Fact, beyond: Sequence[Fact]) -> Action:
     others = dict.fromkeys(f"‘{r.dropped}’" for r in same if r.dropped != relief.dropped)
     likewise = f" Likewise without {_listed([*others])}, each alone." if others else ""
     edit, does = relief_in_words(relief).split(", ", 1)
-    return Action(f"Ask {edit[:1].lower()}{edit[1:]}: {does}{likewise}", _SAME)
+    return Action(
+        f"Ask {edit[:1].lower()}{edit[1:]}: {does}{likewise}{_besides_it(fact, beyond)}", _SAME
+    )
+
+
+def _besides_it(fact: Fact, beyond: Sequence[Fact]) -> str:
+    """Gaps by other attributes that the same edit doesn't surely narrow."""
+    assert fact.relief is not None
+    edit = (fact.relief.edit, fact.relief.dropped, fact.relief.added, fact.relief.counted)
+    same = [f.relief for f in beyond if f.task == fact.task and f.relief and not f.relief.narrows]
+    told = [
+        f"by {r.by} ({100 * r.gaps[0]:.0f} to {100 * r.gaps[1]:.0f} points)"
+        for r in same
+        if r.gaps and (r.edit, r.dropped, r.added, r.counted) == edit
+    ]
+    return f" It doesn’t surely narrow that {_listed([*dict.fromkeys(told)])}." if told else ""
 
 
 def _no_edit(relief: Relief) -> Action:
@@ -378,8 +459,9 @@ def _reword(fact: Fact) -> Action:
     what = f"{fact.asked[:1].lower()}{fact.asked[1:]}"
     if variants.holds == variants.of:
         told = variants_in_words(variants)
+        asked = fact.task.replace("-", " ").replace("_", " ")
         return Action(
-            f"Rely on no answer of this kind ({what}, by {fact.by}): "
+            f"Don’t use the model’s answers to ‘{asked}’ ({what}, by {fact.by}): "
             f"{rate(side)} of {side.people}, {rate(fact.sides[1])} of {fact.sides[1].people}.",
             f"{told[:-1].replace('at least', 'gaps of at least')}: the prompt doesn’t decide it.",
         )

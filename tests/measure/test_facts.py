@@ -253,7 +253,7 @@ def test_what_is_open_or_within_says_so_and_is_no_certificate() -> None:
     )
     still = finding(**cast(Row, gender), verdict=OPEN, ratio={"margin": 1.25})
     assert said(still, (50, 640), (44, 640)).endswith(
-        "women: whether they differ by 5 points or 1.25 times stays open."
+        "women: inconclusive whether they differ by 5 points or 1.25 times."
     )
     assert Told(NAMES, still).title == "‘thief’ by gender"
     assert Told(NAMES, within).title == "‘thief’ differs little by gender"
@@ -517,6 +517,40 @@ def test_a_fact_says_of_how_many_groups_its_two_are() -> None:
     assert Told(NAMES, finding(attribute="gender x hair")).title == (
         "‘thief’ differs by gender and hair together"
     )
+
+
+def rate_row(group: str, events: int, attribute: str = "colour") -> Row:
+    """A row of the table of rates, of 10 people."""
+    return {
+        "task": "t", "metric": "selection", "label": "thief", "attribute": attribute,
+        "condition": "ensemble", "status": "ok", "group": group, "events": events,
+        "n": 10, "subjects": 10, "value": events / 10, "low": 0.0, "high": 0.3,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("red", "everyone", "told"),
+    [
+        (0, 30, "and for none of the other 20."),
+        (1, 30, "and for none of 10 whose colour is ‘black’."),
+        (0, 35, "and for none of 20 in 2 other groups."),  # somebody's group is not known
+    ],
+)
+def test_where_it_happens_to_nobody_else_the_other_side_is_everyone_else(
+    red: int, everyone: int, told: str
+) -> None:
+    rows = [rate_row("yellow", 10), rate_row("black", 0), rate_row("red", red)]
+    rows.append(rate_row("everyone", 10 + red, "everyone") | {"n": everyone})
+    given = {"rates": pd.DataFrame(rows), "dataset": {"attributes": {}}}
+    tables = _Tables(cast(Run, SimpleNamespace(**given)))
+    tables.__dict__["rows"] = {"k": {"comparison": "worst_case_gap"}}
+    sides = tables.sides(finding(evidence=["k"]))
+    sentence = Told(NAMES, finding()).statement(sides)
+    assert sentence.endswith(told)
+    if (red, everyone) == (0, 30):
+        shown = fact(sides=sides, compared=3)
+        assert rate_of(sides[1]) == "0\u00a0% of everyone else"
+        assert groups_in_words(shown) == ""
 
 
 def test_a_display_without_a_place_is_a_sentence() -> None:
