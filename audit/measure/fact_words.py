@@ -240,8 +240,7 @@ def groups_in_words(fact: Fact) -> str:
     """Which of how many groups its two sides are; blank where there are no others."""
     if fact.compared <= 2 or len(fact.sides) != 2 or fact.sides[1].group == REST:
         return ""
-    together = " together" if _CROSS in fact.attribute else ""
-    return f"Furthest apart of {fact.compared} groups by {fact.by}{together}."
+    return f"Furthest apart of {fact.compared} groups."
 
 
 def edit_in_words(edit: str, dropped: str, added: str) -> str:

@@ -201,24 +201,23 @@ def _besides(run: Run, found: Sequence[Fact]) -> str:
     told = f"Of {many}, {_tally([f.verdict.value for f in found])}"
     primary = [f for f in run.findings if f.get("role") == PRIMARY]
     if primary:
-        many = f"the {len(primary)} questions" if len(primary) > 1 else "the one question"
-        when = (
-            "fixed before the run"
-            if run.manifest.get("plan", "unsealed") != "unsealed"
-            else "named in the suite (not sealed: nothing proves that they came first)"
+        many = (
+            f"the {len(primary)} primary questions" if len(primary) > 1 else "the primary question"
         )
-        told += f"; of {many} {when}, {_tally([f['verdict'] for f in primary])}"
-    return f"{told}.{_by_chance(run, found)}"
+        sealed = run.manifest.get("plan", "unsealed") != "unsealed"
+        first = "fixed before the run" if sealed else "not sealed: nothing proves they came first"
+        told += f"; of {many} ({first}), {_tally([f['verdict'] for f in primary])}"
+    return f"{told}."
 
 
 def _by_chance(run: Run, found: Sequence[Fact]) -> str:
-    """How many of the exploratory facts beyond their margin may be there by chance."""
+    """How many of the exploratory facts beyond their margin are so by chance at most."""
     confidence = run.suite.get("confidence") or {}
     some = any(f.verdict == EXCEEDS and f.role != PRIMARY for f in found)
     if not some or confidence.get("screening") != "benjamini-hochberg":
         return ""
     share = 100 * (1 - confidence["level"])
-    return f" Of the exploratory facts beyond the margin, at most about {share:.2g} % are chance."
+    return f"Of the exploratory facts beyond the margin, at most about {share:.2g} % are chance."
 
 
 def _tally(verdicts: Sequence[str]) -> str:
@@ -329,6 +328,8 @@ def _sure(run: Run, found: Sequence[Fact]) -> Iterator[str]:
         yield "The model answers easy questions as by chance: then nothing here means anything."
     if short := controls_in_short(run):
         yield short
+    if chance := _by_chance(run, found):
+        yield chance
     still = [f for f in found if f.verdict is Verdict.INCONCLUSIVE]
     if still:
         yield (

@@ -8,6 +8,7 @@ from typing import Final
 
 from audit.core.evidence import Address
 from audit.core.page import MARKS, as_html, fragment
+from audit.core.tables import EXPLORATORY
 from audit.core.verdicts import Verdict
 from audit.measure.fact_words import points, rate, rate_of
 from audit.measure.facts import Fact, Side
@@ -111,9 +112,10 @@ def _dumbbell(card: Card) -> str:
     a, b = 100 * less.value, 100 * more.value
     margin = min(100 * (fact.margin or 0), 100 - a)
     near = " near" if b - a < 45 else ""
+    marked = [tag for tag in card.tags if tag != EXPLORATORY][:1]
     return (
         f'<div class="line {style}{near}"><span>{_text(fact.asked)}<small>by '
-        f"{_text(' · '.join([fact.by, *card.tags]))}</small></span><div>"
+        f"{_text(' · '.join([fact.by, *marked]))}</small></span><div>"
         f'<u class="margin" style="left:{a:.2f}%;width:{margin:.2f}%"></u>'
         f'<u class="gap" style="left:{a:.2f}%;width:{b - a:.2f}%"></u>'
         f'<u class="dot less" style="left:{a:.2f}%"></u><u class="dot" style="left:{b:.2f}%"></u>'

@@ -97,7 +97,8 @@ def _whose(card: Card) -> str:
 def counted(page: PageOne) -> str:
     """How many of all facts stand here, and in which order."""
     many = f"{len(page.rows)} of {len(page.facts)} facts" if page.facts else ""
-    return f"{many}: primary ones first, then by harm and size." if many else ""
+    order = "beyond the margin first, primary before exploratory, then by harm and size in margins"
+    return f"{many}: {order}." if many else ""
 
 
 def _row(card: Card) -> dict[str, object]:

@@ -512,7 +512,7 @@ def test_ages_are_said_as_people_say_them(group: str, who: str) -> None:
 def test_a_fact_says_of_how_many_groups_its_two_are() -> None:
     sides = (side("gender", "male", 73, 103), side("gender", "female", 1, 105))
     crossed = fact(sides=sides, compared=8, attribute="gender x hair", by="gender and hair")
-    assert groups_in_words(crossed) == "Furthest apart of 8 groups by gender and hair together."
+    assert groups_in_words(crossed) == "Furthest apart of 8 groups."
     assert groups_in_words(fact(sides=sides, compared=2)) == ""
     assert Told(NAMES, finding(attribute="gender x hair")).title == (
         "‘thief’ differs by gender and hair together"

@@ -111,16 +111,18 @@ def test_the_answer_is_the_first_fact_and_never_a_certificate() -> None:
     primary = [{"role": "primary", "verdict": OPEN}, {"role": "primary", "verdict": EXCEEDS}]
     assert _besides(run_of(primary), [first, *still]) == (
         "Of 3 facts, 1 exceeds the margin, 1 is inconclusive and 1 lies within the margin; of the "
-        "2 questions named in the suite (not sealed: nothing proves that they came first), "
-        "1 exceeds the margin and 1 is inconclusive."
+        "2 primary questions (not sealed: nothing proves they came first), 1 exceeds the margin "
+        "and 1 is inconclusive."
     )
     sealed = run_of(primary, plan="sealed 2026-11-20")
     sealed.suite["confidence"] = {"screening": "benjamini-hochberg", "level": 0.95}
     assert _besides(sealed, [first]).endswith(
-        "of the 2 questions fixed before the run, 1 exceeds the margin and 1 is inconclusive. "
-        "Of the exploratory facts beyond the margin, at most about 5 % are chance."
+        "of the 2 primary questions (fixed before the run), 1 exceeds the margin and "
+        "1 is inconclusive."
     )
-    assert "chance" not in _besides(sealed, [replace(first, role="primary")])
+    chance = "Of the exploratory facts beyond the margin, at most about 5 % are chance."
+    assert chance in _sure(sealed, [first])
+    assert chance not in _sure(sealed, [replace(first, role="primary")])
 
 
 def test_what_is_open_or_too_small_is_said_and_a_failed_self_check_first() -> None:
