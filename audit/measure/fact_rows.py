@@ -55,7 +55,7 @@ _MOST: Final = 100
 
 
 def facts(run: Run) -> list[Fact]:
-    """What a run found, each thing once, the most harmful and largest first.
+    """What a run found, each thing once, in the order of ``ranked``.
 
     Of a public copy what its tables tell: a fact about a withheld group has no rates and no size.
     """

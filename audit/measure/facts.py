@@ -1,4 +1,4 @@
-"""Facts: what a run found, each thing once, the most harmful first.
+"""Facts: what a run found, each thing once, what was asked first and harms most in front.
 
 A run has a finding for every label, category of labels, attribute and intersection, and many of
 them say one thing. A *fact* is what they say, once, with those findings as its evidence. Facts are
