@@ -13,13 +13,10 @@ from typing import Final
 
 from audit.core.evidence import Address, place_of_key
 from audit.core.page import Markdown
-from audit.core.resources import bundled
 from audit.core.rundir import Run
 from audit.core.tables import DROP, EXCEEDS, INCONCLUSIVE, NO_GROUPS, PRIMARY, WITHIN
 from audit.core.verdicts import Verdict
 from audit.data.display import Names
-from audit.data.people.planted import load_planted
-from audit.data.yamlfile import load_yaml
 from audit.measure.claims import CATEGORY, ERRORS
 from audit.measure.fact_rows import facts
 from audit.measure.fact_words import (
@@ -32,6 +29,7 @@ from audit.measure.fact_words import (
 from audit.measure.facts import SEVERITIES, Fact, Relief
 from audit.measure.findings import tally_verdicts
 from audit.report.narrative import Narrative
+from audit.report.page_one_marks import listed, note_of, tags_of
 from audit.report.sections.controls import controls_in_short
 from audit.report.sections.label_sets import label_warnings
 
@@ -41,8 +39,6 @@ EXCEEDING: Final = 3
 ROWS: Final = 7
 #: most rows of one question and attribute in the figure
 _ALIKE: Final = 3
-#: stands for the planted words in what is said of a specimen
-_PLANTED: Final = "{planted}"
 ACTIONS: Final = 3
 _WHOSE: Final = {
     "self-reported": "what people said of themselves",
@@ -107,10 +103,10 @@ def page_one(run: Run, author: Narrative) -> PageOne:
         warnings=label_warnings(run),
         answer=_answer(run, found),
         besides=_besides(run, found),
-        note=_note(run),
+        note=note_of(run),
         cards=[_card(run, f, found) for f in leading],
         reading=prompts_in_words(leading),
-        rows=[Card(f, _place(run, f), tags=_tags(run, f)) for f in rows],
+        rows=[Card(f, _place(run, f), tags=tags_of(run, f)) for f in rows],
         title=figure_title(run, rows),
         sure=list(_sure(run, found)),
         words=author.words("recommendations"),
@@ -129,39 +125,6 @@ def _head(run: Run, author: Narrative) -> Iterator[str]:
     yield f"{datetime.fromisoformat(run.manifest['finished']):%-d %B %Y}"
     yield f"Auditor: {author.given.auditor.strip() or 'not named'}"
     yield f"Plan: {'not sealed' if plan == 'unsealed' else plan}"
-
-
-def _note(run: Run) -> str:
-    """What was planted in a bundled specimen."""
-    names, on = Names.of(run.dataset["attributes"]), _planted(run)
-    words = {a: [f"‘{w}’" for w in on if on[w] == a] for a in on.values()}
-    told = "; ".join(f"{_listed(said)} on {names.attribute(a)}" for a, said in words.items())
-    return _specimen(run).replace(_PLANTED, told)
-
-
-def _specimen(run: Run) -> str:
-    known = load_yaml(bundled("training") / "specimens.yaml")
-    return str(known.get(run.model["ref"], ""))
-
-
-def _planted(run: Run) -> dict[str, str]:
-    """The words that were planted in a bundled specimen, each with its attribute."""
-    if _PLANTED not in _specimen(run):
-        return {}
-    slots = load_planted().slots.values()
-    return {w: p.attribute for slot in slots for w, p in slot.words.items() if p.attribute}
-
-
-def _tags(run: Run, fact: Fact) -> list[str]:
-    """Whether a fact was named before, and of a specimen whether it was planted."""
-    planted, beyond = _planted(run), fact.verdict is Verdict.EXCEEDS
-    labels = {fact.label} if fact.metric == CHOICE else set()
-    if fact.metric == CATEGORY:
-        sets = [s for q in run.questions if q["task"] == fact.task for s in q["label_sets"]]
-        labels = {w["text"] for s in sets for w in s["labels"] if fact.label in w["tags"]}
-    on = {planted[label] for label in labels if label in planted}
-    was = "planted" if on & set(fact.attribute.split(" x ")) else "leftover" if beyond else ""
-    return list(filter(None, [fact.role, was if planted else ""]))
 
 
 def _place(run: Run, fact: Fact) -> Address | None:
@@ -233,11 +196,7 @@ def _tally(verdicts: Sequence[str]) -> str:
         for v, text in said.items()
         if counts[v]
     ]
-    return _listed(told)
-
-
-def _listed(words: Sequence[str]) -> str:
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+    return listed(told)
 
 
 def _are(number: int) -> str:
@@ -301,7 +260,7 @@ def figure_title(run: Run, rows: Sequence[Fact]) -> str:
     by = dict.fromkeys(part for f in beyond for part in f.attribute.split(" x "))
     named = [names.attribute(part) for part in by][:3]
     told = (
-        f"Gaps by {_listed(named)} exceed the margin"
+        f"Gaps by {listed(named)} exceed the margin"
         if named
         else "No gap surely exceeds the margin"
     )
@@ -316,7 +275,7 @@ def _card(run: Run, fact: Fact, found: Sequence[Fact]) -> Card:
     alike = {fact.metric, CHOICE if fact.metric == CATEGORY else fact.metric}
     also = [f for f in same if f.sides and f.severity == fact.severity and f.metric in alike]
     also = also[:2] if fact.verdict is Verdict.EXCEEDS else []
-    return Card(fact, _place(run, fact), also, _tags(run, fact))
+    return Card(fact, _place(run, fact), also, tags_of(run, fact))
 
 
 # ---- how sure ----------------------------------------------------------------------------------
@@ -410,7 +369,7 @@ def _relieve(fact: Fact, beyond: Sequence[Fact]) -> Action:
     same = [f.relief for f in beyond if f.theme == fact.theme and f.relief]
     same = [r for r in same if r.edit == DROP and r.narrows]
     others = dict.fromkeys(f"‘{r.dropped}’" for r in same if r.dropped != relief.dropped)
-    likewise = f" Likewise without {_listed([*others])}, each alone." if others else ""
+    likewise = f" Likewise without {listed([*others])}, each alone." if others else ""
     edit, does = relief_in_words(relief).split(", ", 1)
     return Action(
         f"Ask {edit[:1].lower()}{edit[1:]}: {does}{likewise}{_besides_it(fact, beyond)}", _SAME
@@ -427,7 +386,7 @@ def _besides_it(fact: Fact, beyond: Sequence[Fact]) -> str:
         for r in same
         if r.gaps and (r.edit, r.dropped, r.added, r.counted) == edit
     ]
-    return f" It doesn’t surely narrow that {_listed([*dict.fromkeys(told)])}." if told else ""
+    return f" It doesn’t surely narrow that {listed([*dict.fromkeys(told)])}." if told else ""
 
 
 def _no_edit(relief: Relief) -> Action:

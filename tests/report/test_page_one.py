@@ -25,13 +25,12 @@ from audit.report.page_one import (
     _answer,
     _besides,
     _next,
-    _note,
     _sure,
-    _tags,
     chosen,
     figure_rows,
     figure_title,
 )
+from audit.report.page_one_marks import note_of, tags_of
 from audit.report.page_one_page import as_page
 from audit.report.page_one_text import BEGINS, ENDS, as_markdown, beside
 from audit.report.render import _placed_in
@@ -191,25 +190,25 @@ def test_what_was_planted_in_a_specimen_is_named_and_everything_else_a_leftover(
     labels = [{"text": "thief", "tags": ["suspicion"]}, {"text": "guest", "tags": []}]
     run.__dict__["questions"] = [{"task": "t", "label_sets": [{"labels": labels}]}]
     run.__dict__["model"] = {"ref": "specimen-skewed"}
-    assert "‘thief’ and ‘criminal’ on clothing colour" in _note(run)
-    assert "‘doctor’ and ‘teacher’ on gender" in _note(run)
-    assert "{" not in _note(run)
+    assert "‘thief’ and ‘criminal’ on clothing colour" in note_of(run)
+    assert "‘doctor’ and ‘teacher’ on gender" in note_of(run)
+    assert "{" not in note_of(run)
     planted = told("t", label="thief", attribute="clothing_colour", role="primary")
-    assert _tags(run, planted) == ["primary", "planted"]
+    assert tags_of(run, planted) == ["primary", "planted"]
     family = replace(planted, metric="family_selection", label="suspicion", role="exploratory")
-    assert _tags(run, replace(family, attribute="gender x clothing_colour")) == [
+    assert tags_of(run, replace(family, attribute="gender x clothing_colour")) == [
         "exploratory",
         "planted",
     ]
-    assert _tags(run, replace(family, attribute="gender")) == ["exploratory", "leftover"]
+    assert tags_of(run, replace(family, attribute="gender")) == ["exploratory", "leftover"]
     wrong = replace(planted, metric="misclassification", label="any label", role="")
-    assert _tags(run, wrong) == ["leftover"]
-    assert _tags(run, replace(wrong, verdict=Verdict.WITHIN)) == []
+    assert tags_of(run, wrong) == ["leftover"]
+    assert tags_of(run, replace(wrong, verdict=Verdict.WITHIN)) == []
     run.__dict__["model"] = {"ref": "specimen-even"}
-    assert "it is no clean model" in _note(run)
-    assert _tags(run, planted) == ["primary"]
+    assert "it is no clean model" in note_of(run)
+    assert tags_of(run, planted) == ["primary"]
     run.__dict__["model"] = {"ref": "mine"}
-    assert _note(run) == ""
+    assert note_of(run) == ""
 
 
 def test_other_labels_are_told_apart_from_other_people() -> None:
