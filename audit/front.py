@@ -176,9 +176,10 @@ def runs_in(folder: Ref = "runs") -> list[Run]:
 
 
 def facts(run: Run) -> list[Fact]:
-    """What a run found, each thing once and in plain words, the most harmful and largest first.
+    """What a run found, each thing once and in plain words, primary ones beyond their margin first.
 
-    A fact merges the findings that say one thing; its ``evidence`` has their ids.
+    Then by harm and size. A fact merges the findings that say one thing; its ``evidence`` has their
+    ids.
 
     >>> import audit
     >>> last = audit.runs_in()[-1]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,6 +18,7 @@ from audit.core.tables import (
     ADD,
     CONDITION,
     DIFFERENCE,
+    DROP,
     ENSEMBLE,
     EVERYONE,
     EXCEEDS,
@@ -33,7 +33,17 @@ from audit.core.verdicts import Verdict
 from audit.data.display import Names
 from audit.measure.claims import CATEGORY, ERRORS
 from audit.measure.fact_words import Told
-from audit.measure.facts import Asked, Fact, Relief, Side, Threshold, Variants, merged, ranked
+from audit.measure.facts import (
+    Asked,
+    Fact,
+    Relief,
+    Side,
+    Threshold,
+    Variants,
+    higher,
+    merged,
+    ranked,
+)
 from audit.measure.findings import size_in_margins
 from audit.measure.metrics import DEFAULT_FAMILY, METRICS
 from audit.measure.thresholds import FAMILY_KEPT, KEPT, MEAN_KEPT
@@ -45,7 +55,7 @@ _MOST: Final = 100
 
 
 def facts(run: Run) -> list[Fact]:
-    """What a run found, each thing once, the most harmful and largest first.
+    """What a run found, each thing once, in the order of ``ranked``.
 
     Of a public copy what its tables tell: a fact about a withheld group has no rates and no size.
     """
@@ -65,6 +75,7 @@ def _fact(together: Sequence[Fields], tables: _Tables) -> Fact:
     verdict = Verdict(lead["verdict"])
     size = size_in_margins(lead)[0]
     exceeds = verdict is Verdict.EXCEEDS
+    still = verdict is Verdict.INCONCLUSIVE
     fact = Fact(
         id=lead["id"],
         statement=told.statement(sides),
@@ -91,10 +102,10 @@ def _fact(together: Sequence[Fields], tables: _Tables) -> Fact:
     )
     return replace(
         fact,
-        variants=tables.variants(together) if exceeds and sides else None,
+        variants=tables.variants(together) if (exceeds or still) and sides else None,
         relief=tables.relief(lead, sides) if exceeds and sides else None,
         threshold=tables.threshold(lead, sides) if exceeds and sides else None,
-        needed=_needed(fact) if verdict is Verdict.INCONCLUSIVE and sides else None,
+        needed=_needed(fact) if still and sides else None,
     )
 
 
@@ -201,7 +212,27 @@ class _Tables:
         if any(row is None or np.isnan(row.value) for row in found):
             return ()
         told = [self._side(row) for row in found if row is not None]
-        return tuple(sorted(told, key=lambda side: -side.value))
+        told = sorted(told, key=lambda side: -side.value)
+        if len(told) == 2 and not told[1].events and self.compared(lead) > 2:
+            told[1] = self._others(lead, told)
+        return tuple(told)
+
+    def _others(self, lead: Fields, sides: Sequence[Side]) -> Side:
+        """All groups to none of whom it happened, where the lowest is picked from among several."""
+        asked = tuple(lead[name] for name in _QUESTION)
+        rows = self._of_question.get(asked, [])
+        none = [row for row in rows if not row.events and not np.isnan(row.value)]
+        if len(none) < 2:
+            return sides[1]
+        n, subjects = (sum(getattr(row, name) for row in none) for name in ("n", "subjects"))
+        everyone = self.rates.get((*asked[:3], EVERYONE, EVERYONE))
+        group, where = sides[1].group, f"in {len(none)} other groups"
+        who = f"people {where}"
+        if everyone is not None and n + sides[0].n == everyone.n:
+            group, who, where = REST, *2 * (self.names.people(lead["attribute"], REST),)
+        # the bound of one group is wider than that of all of them together
+        high = min(row.high for row in none)
+        return Side(group, who, where, 0, n, subjects, 0.0, 0.0, high)
 
     def _side(self, row: Record) -> Side:
         who = (row.attribute, row.group)
@@ -215,15 +246,19 @@ class _Tables:
         )
 
     @cached_property
-    def _groups(self) -> Mapping[tuple[str, ...], int]:
-        """How many groups have a rate, by question."""
-        return Counter(key[:4] for key in self.rates if key[4] not in (EVERYONE, REST))
+    def _of_question(self) -> Mapping[tuple[str, ...], list[Record]]:
+        """The rates of the groups of a question."""
+        found: dict[tuple[str, ...], list[Record]] = {}
+        for key, row in self.rates.items():
+            if key[4] not in (EVERYONE, REST):
+                found.setdefault(key[:4], []).append(row)
+        return found
 
     def compared(self, lead: Fields) -> int:
         """Of how many groups those of a finding are the furthest apart; 0 of a declared pair."""
         rows = [self.rows[key] for key in lead["evidence"] if key in self.rows]
         widest = any(row["comparison"] == WORST for row in rows)
-        return self._groups[tuple(lead[k] for k in _QUESTION)] if widest else 0
+        return len(self._of_question.get(tuple(lead[k] for k in _QUESTION), ())) if widest else 0
 
     def left_out(self, lead: Fields) -> str:
         """Groups that were too small to be compared, in words."""
@@ -245,27 +280,69 @@ class _Tables:
         return _by_question(self.run.specifications)
 
     @cached_property
-    def _single(self) -> Mapping[tuple[str, ...], list[Record]]:
-        d = self.run.disparities
-        alone = (d["comparison"] == WORST) & (d["condition"] != ENSEMBLE) & (d["status"] == OK)
-        return _by_question(d[alone])
+    def _averages(self) -> Mapping[tuple[str, ...], list[Record]]:
+        return _by_question(self.run.sensitivity)
+
+    @cached_property
+    def _single(self) -> Mapping[tuple[str, ...], dict[str, float]]:
+        """By question and group, its rate in each prompt alone."""
+        r = self.run.rates
+        found: dict[tuple[str, ...], dict[str, float]] = {}
+        for row in each(r[(r["condition"] != ENSEMBLE) & (r["status"] == OK)]):
+            key = (row.task, row.metric, row.label, row.attribute, row.group)
+            found.setdefault(key, {})[row.condition] = row.value
+        return found
 
     def variants(self, together: Sequence[Fields]) -> Variants | None:
-        """Of the curve of the same two groups, of any finding of the fact; else of templates."""
+        """Of the curve of the same two groups, of any finding of the fact; else of prompts alone.
+
+        Of what is inconclusive only where it surely exceeds its margin over all variants.
+        """
         lead = together[0]
+        asked = lead["verdict"] != EXCEEDS
         for finding in together:
             curve = self._curves.get(tuple(finding[k] for k in _QUESTION))
             same = curve and {curve[0].group, curve[0].other} == set(finding["groups"])
             if curve and same and set(finding["groups"]) == set(lead["groups"]):
-                held = sum(row.verdict == EXCEEDS for row in curve)
-                least = min(row.value for row in curve)
-                return Variants(held, len(curve), least, True, self._examples.get(lead["task"], ""))
-        alone = self._single.get(tuple(lead[k] for k in _QUESTION))
-        if not alone:
+                found = self._on_curve(finding, lead, curve)
+                return None if asked and not found.mean else found
+        return None if asked else self._in_prompts(lead)
+
+    def _on_curve(self, finding: Fields, lead: Fields, curve: Sequence[Record]) -> Variants:
+        sign = 1 if curve[0].group == higher(lead) else -1
+        gaps = [sign * row.value for row in curve]
+        beyond = [gap for gap, row in zip(gaps, curve, strict=True) if row.verdict == EXCEEDS]
+        whole = next(iter(self._averages.get(tuple(finding[k] for k in _QUESTION), ())), None)
+        mean, p = None, None
+        if whole is not None:
+            p = None if np.isnan(whole.p_median) else float(whole.p_median)
+            ends = sorted((sign * whole.low, sign * whole.high))
+            missed = lead["verdict"] != EXCEEDS and ends[0] > (lead["margin"] or 0.0)
+            mean = (sign * whole.mean, ends[0], ends[1]) if missed else None
+        return Variants(
+            *(sum(gap > 0 for gap in beyond), len(curve), min(gaps), True),
+            example=self._examples.get(lead["task"], ""),
+            reverses=sum(gap < 0 for gap in gaps),
+            against=sum(gap < 0 for gap in beyond),
+            counted="" if finding["label"] == lead["label"] else f"‘{finding['label']}’",
+            p=p,
+            mean=mean,
+        )
+
+    def _in_prompts(self, lead: Fields) -> Variants | None:
+        one = higher(lead)
+        rates = [
+            self._single.get((*(lead[k] for k in _QUESTION), group), {})
+            for group in sorted(lead["groups"], key=lambda group: group != one)
+        ]
+        gaps = [value - rates[1][c] for c, value in rates[0].items() if c in rates[1]]
+        if not gaps:
             return None
-        beyond = sum(row.value > row.margin for row in alone)
-        least = min(row.value for row in alone)
-        return Variants(beyond, len(alone), least, False, self._examples.get(lead["task"], ""))
+        return Variants(
+            *(sum(gap > (lead["margin"] or 0.0) for gap in gaps), len(gaps), min(gaps), False),
+            example=self._examples.get(lead["task"], ""),
+            reverses=sum(gap < 0 for gap in gaps),
+        )
 
     # ---- what carries it -------------------------------------------------------------------------
 
@@ -280,13 +357,31 @@ class _Tables:
             found.setdefault(key, []).append(row)
         return found
 
+    @cached_property
+    def _edited_gaps(self) -> Mapping[tuple[str, ...], Record]:
+        """Largest gaps before and after an edit, by what was edited, question and attribute."""
+        e = self.run.effects
+        rows = e[(e["comparison"] == WORST) & (e["edit"] != CONDITION) & (e["status"] == OK)]
+        return {_edit(row): row for row in each(rows)}
+
     def relief(self, lead: Fields, sides: Sequence[Side]) -> Relief | None:
-        """The edit after which the higher rate is lowest; of a label, the rate of its category."""
-        options = list(self._relieving(lead, sides[0].group))
-        if not options:
-            return None
-        best, counted = min(options, key=lambda found: (found[0].after, found[0].edit != "drop"))
-        return Relief(best.edit, best.dropped, best.added, counted, best.before, best.after)
+        """What lowers the higher rate; of a label, the rate of its category.
+
+        An edit that narrows the largest gap goes first: another may leave it to other groups.
+        """
+        options = [self._relief(*found, sides[0]) for found in self._relieving(lead, sides)]
+        best = sorted(options, key=lambda r: (not r.narrows, r.after, r.edit != DROP))
+        return best[0] if best else None
+
+    def _relief(self, row: Record, counted: str, side: Side) -> Relief:
+        gap = self._edited_gaps.get(_edit(row))
+        return Relief(
+            *(row.edit, row.dropped, row.added, counted, row.before, row.after),
+            people=side.people,
+            by=self.names.attribute(row.attribute),
+            gaps=(gap.before, gap.after) if gap else None,
+            narrows=bool(gap and gap.high_simultaneous < 0),
+        )
 
     @cached_property
     def _kept(self) -> Mapping[tuple[str, ...], list[Record]]:
@@ -319,17 +414,23 @@ class _Tables:
                 return Threshold(row.threshold, f"‘{row.label}’", sides[0].value, after, labels)
         return None
 
-    def _relieving(self, lead: Fields, group: str) -> Iterator[tuple[Record, str]]:
+    def _relieving(self, lead: Fields, sides: Sequence[Side]) -> Iterator[tuple[Record, str]]:
         metric, label = lead["metric"], lead["label"]
         rows = [self.rows[key] for key in lead["evidence"] if key in self.rows]
         family = rows[0]["margin_family"] if rows else DEFAULT_FAMILY
         if metric == "selection" and family != DEFAULT_FAMILY:
             metric, label = CATEGORY, family
         counted = "the share of errors" if metric == ERRORS else f"‘{label}’"
-        for row in self._edits.get((lead["task"], metric, label, lead["attribute"], group), ()):
+        asked = (lead["task"], metric, label, lead["attribute"], sides[0].group)
+        for row in self._edits.get(asked, ()):
             # that a dropped label is chosen no more needs no telling
             if metric != "selection" or row.edit == ADD:
                 yield row, counted
+
+
+def _edit(row: Record) -> tuple[str, ...]:
+    asked = (row.task, row.metric, row.label, row.attribute)
+    return (*asked, row.edit, row.dropped, row.added)
 
 
 def _by_question(rows: pd.DataFrame) -> dict[tuple[str, ...], list[Record]]:

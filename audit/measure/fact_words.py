@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from audit.core.digits import bounds, number, percent
 from audit.core.rows import Fields
-from audit.core.tables import ADD, DROP, EVERYONE
+from audit.core.tables import ADD, DROP, EVERYONE, REST
 from audit.core.verdicts import Verdict
 from audit.data.display import Names
 from audit.measure.claims import CATEGORY, ERRORS
@@ -23,7 +23,9 @@ NBSP: Final = "\u00a0"
 _BESIDE: Final = re.compile(
     r"; (?:\d+ % simultaneous bounds|exceeds the m|within the m|inconclusive a)"
 )
-_CHOICE: Final = "selection"
+#: a joint test whose p is larger finds nothing beyond chance
+_CHANCE: Final = 0.05
+CHOICE: Final = "selection"
 _CROSS: Final = " x "
 
 
@@ -47,7 +49,7 @@ class Told:
     def asked(self) -> str:
         """What happened, in two or three words: 'Called ‘thief’'."""
         metric, label = self.finding["metric"], self.finding["label"]
-        if metric == _CHOICE:
+        if metric == CHOICE:
             return f"Called ‘{label}’"
         if metric == CATEGORY:
             return f"Given a ‘{label}’ label"
@@ -62,7 +64,7 @@ class Told:
         """What the fact says, in a few words."""
         metric, verdict = self.finding["metric"], Verdict(self.finding["verdict"])
         what = self.asked
-        if metric in (_CHOICE, CATEGORY):
+        if metric in (CHOICE, CATEGORY):
             what = f"‘{self.finding['label']}’" + (" labels" if metric == CATEGORY else "")
         elif metric == ERRORS:
             what = f"Errors about {self.about}" if self.about else "Errors"
@@ -87,12 +89,12 @@ class Told:
     def _rates(self, one: Side, other: Side) -> str:
         metric, label = self.finding["metric"], self.finding["label"]
         first, then = _of(one, one.people), _of(other, other.short)
-        if metric == _CHOICE and not one.events:
+        if metric == CHOICE and not one.events:
             return f"Calls nobody ‘{label}’, whatever the {self.by}: {first}, and {then}"
-        if metric == _CHOICE and first.endswith("’"):
+        if metric == CHOICE and first.endswith("’"):
             # two names side by side change places where both are written from right to left
             return f"Chooses ‘{label}’ for {first}, and for {then}"
-        if metric == _CHOICE:
+        if metric == CHOICE:
             return f"Calls {first} ‘{label}’, and {then}"
         if metric == CATEGORY:
             return f"Gives a ‘{label}’ label to {first}, and to {then}"
@@ -110,7 +112,7 @@ class Told:
         if verdict is Verdict.WITHIN:
             return f": no two groups differ by as much as {margin}"
         if verdict is Verdict.INCONCLUSIVE:
-            return f": whether they differ by {margin} stays open"
+            return f": inconclusive whether they differ by {margin}"
         if ratio and (f["low"] or 0.0) <= f["margin"]:
             return f": more than {ratio:g} times as often"
         return ""
@@ -129,8 +131,14 @@ class Told:
 
 
 def _of(side: Side, who: str) -> str:
-    """How many of whom: '94 of 94 people in yellow clothes', 'none of 101 in black clothes'."""
+    """How many of whom: '94 of 94 people in yellow clothes', 'none of 101 in black clothes'.
+
+    Everyone else is 'none of the other 1,186'.
+    """
     events = f"{side.events:,}" if side.events else "none"
+    if side.group == REST:
+        pictures = " pictures" if side.n != side.subjects else ""
+        return f"{events} of the other {side.n:,}{pictures}"
     if side.n != side.subjects:
         return f"{events} of {side.n:,} pictures of {side.people}"
     return f"{events} of {side.n:,} {who}"
@@ -174,15 +182,47 @@ def points(fact: Fact) -> str:
 
 
 def variants_in_words(variants: Variants) -> str:
-    """In how many prompt variants a fact holds."""
-    if variants.of == 1 and not variants.judged:
+    """In how many prompt variants a fact holds as stated, in how many the other way round."""
+    v = variants
+    if v.of == 1 and not v.judged:
         return "Asked in one prompt only."
-    holds = "Holds" if variants.judged else "Larger than the margin"
-    prompts = "prompt variants" if variants.judged else "prompts"
-    if variants.holds < variants.of:
-        return f"{holds} in {variants.holds} of the {variants.of} {prompts}."
-    least = f"{100 * variants.least:.0f}{NBSP}points"
-    return f"{holds} in all {variants.of} {prompts} (at least {least} in each)."
+    if v.mean:
+        gap, ends = f"{100 * v.mean[0]:.0f}{NBSP}points", bounds(v.mean[1], v.mean[2])
+        return f"Over {v.of} prompt variants{_any(v)} it is {gap} ({ends}): look there first."
+    if not v.judged:
+        return _in_prompts(v)
+    told = f"Holds in {v.holds} of the {v.of} prompt variants{_any(v)}."
+    if v.reverses:
+        decides = "; the wording decides it" if v.against else ""
+        told = (
+            f"Turns round with the wording: surely as stated in {v.holds} of {v.of} prompt "
+            f"variants{_any(v)}, reversed in {v.reverses}{decides}."
+        )
+    elif not v.holds:
+        told = f"In none of the {v.of} prompt variants{_any(v)} alone is it sure: don’t rely on it."
+    elif v.holds == v.of:
+        least = f"{100 * v.least:.0f}{NBSP}points"
+        told = f"Holds in all {v.of} prompt variants{_any(v)} (at least {least} in each)."
+    if v.p is not None and v.p > _CHANCE:
+        told += f" Over all of them not beyond chance (joint p {v.p:.1g})."
+    return told
+
+
+def _in_prompts(v: Variants) -> str:
+    """The same of prompts alone, by the size of the gap of the same two groups."""
+    if v.reverses:
+        return (
+            f"Turns round with the wording: larger than the margin in {v.holds} of the {v.of} "
+            f"prompts, reversed in {v.reverses} (not tested)."
+        )
+    if v.holds < v.of:
+        return f"Larger than the margin in {v.holds} of the {v.of} prompts (not tested)."
+    least = f"{100 * v.least:.0f}{NBSP}points"
+    return f"Larger than the margin in all {v.of} prompts (at least {least} in each; not tested)."
+
+
+def _any(variants: Variants) -> str:
+    return f" (any {variants.counted})" if variants.counted else ""
 
 
 def prompts_in_words(facts: Iterable[Fact]) -> str:
@@ -192,16 +232,15 @@ def prompts_in_words(facts: Iterable[Fact]) -> str:
         return ""
     return (
         f"A prompt is the sentence that a label is put into, such as ‘{known[0]}’; prompt variants "
-        "ask the same in other words."
+        "ask the same in other sentences, in other words for the labels or of altered pictures."
     )
 
 
 def groups_in_words(fact: Fact) -> str:
     """Which of how many groups its two sides are; blank where there are no others."""
-    if fact.compared <= 2 or len(fact.sides) != 2:
+    if fact.compared <= 2 or len(fact.sides) != 2 or fact.sides[1].group == REST:
         return ""
-    together = " together" if _CROSS in fact.attribute else ""
-    return f"Furthest apart of {fact.compared} groups by {fact.by}{together}."
+    return f"Furthest apart of {fact.compared} groups."
 
 
 def edit_in_words(edit: str, dropped: str, added: str) -> str:
@@ -214,7 +253,18 @@ def edit_in_words(edit: str, dropped: str, added: str) -> str:
 
 
 def relief_in_words(relief: Relief) -> str:
-    """What relieves a fact: the edit, and the rate before and after."""
+    """What an edit does: to the higher rate, and to the largest gap, which others may have then."""
     edit = _upper(edit_in_words(relief.edit, relief.dropped, relief.added))
     before, after = (f"{100 * v:.0f}{NBSP}%" for v in (relief.before, relief.after))
-    return f"{edit}, {relief.counted} falls there from {before} to {after}."
+    falls = f"{edit}, {relief.counted} falls from {before} to {after} for {relief.people}"
+    if relief.gaps is None:
+        return f"{falls}; what becomes of the largest gap is not known."
+    first, then = (f"{100 * gap:.0f}" for gap in relief.gaps)
+    if relief.narrows:
+        return f"{falls}, and the largest gap by {relief.by} from {first} to {then} points."
+    if first == then:
+        return f"{falls}, but the largest gap by {relief.by} stays at {then} points."
+    return (
+        f"{falls}, but the largest gap by {relief.by} doesn’t surely narrow "
+        f"({first} to {then} points)."
+    )

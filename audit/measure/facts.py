@@ -1,4 +1,4 @@
-"""Facts: what a run found, each thing once, the most harmful first.
+"""Facts: what a run found, each thing once, what was asked first and harms most in front.
 
 A run has a finding for every label, category of labels, attribute and intersection, and many of
 them say one thing. A *fact* is what they say, once, with those findings as its evidence. Facts are
@@ -18,7 +18,7 @@ from audit.core.verdicts import Verdict
 from audit.measure.claims import CATEGORY
 
 _CROSS: Final = " x "
-_SEVERITIES: Final = ("high", "medium", "low", "none")
+SEVERITIES: Final = ("high", "medium", "low", "none")
 _CHOICE: Final = "selection"
 _OPEN: Final = (INCONCLUSIVE, WITHIN)
 
@@ -43,10 +43,15 @@ class Side:
 
 @dataclass(frozen=True)
 class Variants:
-    """In how many prompt variants the gap is beyond its margin, and the smallest gap of them.
+    """In how many prompt variants the gap of the same two groups is beyond its margin as stated.
 
-    ``judged``: by a verdict whose bounds hold for all variants at once; else by its size alone.
-    ``example``: one of the prompts, with '…' where the label goes; blank if not known.
+    ``least``: the smallest gap of them, below 0 if reversed. ``judged``: by a verdict whose bounds
+    hold for all variants at once; else by its size alone. ``example``: one of the prompts, with '…'
+    where the label goes; blank if not known. ``reverses``: in how many the other group has the
+    higher rate; ``against``: in how many of those surely by more than the margin. ``counted``: the
+    category whose gap it is, if not that of the fact. ``p``: of the joint test over all variants.
+    ``mean``: the gap over all variants with its bounds, of what is inconclusive as asked and
+    surely exceeds its margin there.
     """
 
     holds: int
@@ -54,13 +59,21 @@ class Variants:
     least: float
     judged: bool
     example: str = ""
+    reverses: int = 0
+    against: int = 0
+    counted: str = ""
+    p: float | None = None
+    mean: tuple[float, float, float] | None = None
 
 
 @dataclass(frozen=True)
 class Relief:
-    """The edit of the label set that surely moves the higher rate most, and that rate in shares.
+    """The edit of the label set that surely lowers the higher rate most, and that rate in shares.
 
-    ``counted``: the label or category whose rate it is.
+    An edit that surely narrows the largest gap of the attribute goes before others: ``narrows``.
+    ``counted``: the label or category whose rate it is; ``people``: of whom; ``by``: the attribute
+    in words. ``gaps``: its largest gap before and after, which may be of other groups; None if that
+    was not measured.
     """
 
     edit: str
@@ -69,6 +82,10 @@ class Relief:
     counted: str
     before: float
     after: float
+    people: str
+    by: str
+    gaps: tuple[float, float] | None = None
+    narrows: bool = False
 
 
 @dataclass(frozen=True)
@@ -132,6 +149,11 @@ class Fact:
     caveats: tuple[str, ...] = ()
 
     @property
+    def missed(self) -> bool:
+        """Whether it is inconclusive as asked, and surely exceeds its margin in other words."""
+        return bool(self.variants and self.variants.mean)
+
+    @property
     def theme(self) -> tuple[str, str]:
         """Task and attribute: facts that share them are told together."""
         return self.task, self.attribute
@@ -151,17 +173,18 @@ class Asked:
 
 
 def ranked(facts: Iterable[Fact]) -> list[Fact]:
-    """Facts by harm, then size in whole margins, then how many people it falls on.
+    """Primary facts beyond their margin, then by harm, size in whole margins, and people.
 
-    Among those that are open or within their margin the primary ones come first, then categories
-    of labels, which are those that harm.
+    Among those that are inconclusive or within their margin the primary ones come first, then what
+    surely exceeds its margin over other prompt variants, then categories of labels, which harm.
     """
     return sorted(
         facts,
         key=lambda f: (
-            _SEVERITIES.index(f.severity),
+            f.role != PRIMARY or f.verdict in _OPEN,
+            SEVERITIES.index(f.severity),
             f.verdict.rank,
-            f.verdict in _OPEN and (f.role != PRIMARY, f.metric != CATEGORY),
+            f.verdict in _OPEN and (f.role != PRIMARY, not f.missed, f.metric != CATEGORY),
             -round(f.size),
             -f.people,
             f.id,
@@ -179,6 +202,8 @@ def merged(found: Sequence[Fields], asked: Asked) -> list[list[Fields]]:
     - a label that a group gets less, since it gets that of a larger fact instead, if nothing is
       left of its gap among all other groups
     - a declared pair of groups that is also the largest gap
+
+    A primary finding is told with nothing that isn't primary.
     """
     said = _Said(found, asked)
     said.pairs()
@@ -224,8 +249,9 @@ class _Said:
         return i
 
     def tell(self, i: int, under: int) -> None:
-        """Tell a finding with another one, unless that is told with it."""
-        if self.root(under) != i:
+        """Tell a finding with another one, unless that is told with it; what is primary leads."""
+        leads = self.found[i].get("role") == PRIMARY != self.found[self.root(under)].get("role")
+        if self.root(under) != i and not leads:
             self.under[i] = under
 
     def free(self, i: int) -> bool:
@@ -259,7 +285,7 @@ class _Said:
             others = self.at.get((task, metric, mirror, attribute), [])
             for i, other in zip(places, others, strict=False):
                 f, g = self.found[i], self.found[other]
-                worse = _SEVERITIES.index(g["severity"]) - _SEVERITIES.index(f["severity"])
+                worse = SEVERITIES.index(g["severity"]) - SEVERITIES.index(f["severity"])
                 if f["verdict"] == g["verdict"] and (worse, labels.index(mirror)) < (0, 1):
                     self.tell(i, other)
 
@@ -284,7 +310,7 @@ class _Said:
             return
         most = max(same, key=lambda i: _gap(self.found[i]))
         carries = _gap(c) - _gap(self.found[most]) <= (c["margin"] or 0.0)
-        if c["verdict"] == EXCEEDS and carries:
+        if c["verdict"] == EXCEEDS and carries and c.get("role") != PRIMARY:
             self.tell(whole, most)
         else:
             for i in same:
@@ -329,7 +355,8 @@ class _Said:
         f = self.found[i]
         taken = {higher(self.found[j]) for j in larger if _gap(self.found[j]) >= _gap(f)}
         pairs = self.asked.apart.get((f["task"], f["label"], f["attribute"]))
-        if f["severity"] == "high" or _ends(f)[1] not in taken or pairs is None:
+        alone = f["severity"] == "high" or f.get("role") == PRIMARY
+        if alone or _ends(f)[1] not in taken or pairs is None:
             return False
         if any(not pair & taken for pair in pairs):
             return False
@@ -348,4 +375,15 @@ class _Said:
                     self.tell(i, leader)
 
 
-__all__ = ["Asked", "Fact", "Relief", "Side", "Threshold", "Variants", "higher", "merged", "ranked"]
+__all__ = [
+    "Asked",
+    "Fact",
+    "higher",
+    "merged",
+    "ranked",
+    "Relief",
+    "SEVERITIES",
+    "Side",
+    "Threshold",
+    "Variants",
+]

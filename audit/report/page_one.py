@@ -13,18 +13,23 @@ from typing import Final
 
 from audit.core.evidence import Address, place_of_key
 from audit.core.page import Markdown
-from audit.core.resources import bundled
 from audit.core.rundir import Run
-from audit.core.tables import EXCEEDS, INCONCLUSIVE, NO_GROUPS, PRIMARY, WITHIN
+from audit.core.tables import DROP, EXCEEDS, INCONCLUSIVE, NO_GROUPS, PRIMARY, WITHIN
 from audit.core.verdicts import Verdict
 from audit.data.display import Names
-from audit.data.yamlfile import load_yaml
-from audit.measure.claims import ERRORS
+from audit.measure.claims import CATEGORY, ERRORS
 from audit.measure.fact_rows import facts
-from audit.measure.fact_words import edit_in_words, prompts_in_words, rate, variants_in_words
-from audit.measure.facts import Fact
+from audit.measure.fact_words import (
+    CHOICE,
+    prompts_in_words,
+    rate,
+    relief_in_words,
+    variants_in_words,
+)
+from audit.measure.facts import SEVERITIES, Fact, Relief
 from audit.measure.findings import tally_verdicts
 from audit.report.narrative import Narrative
+from audit.report.page_one_marks import listed, note_of, tags_of
 from audit.report.sections.controls import controls_in_short
 from audit.report.sections.label_sets import label_warnings
 
@@ -45,11 +50,15 @@ _WHOSE: Final = {
 
 @dataclass(frozen=True)
 class Card:
-    """A fact with the facts of the same question and attribute that stand behind it."""
+    """A fact with the facts of the same question and attribute that stand behind it.
+
+    ``tags``: whether it is primary or exploratory; of a specimen, planted or a leftover.
+    """
 
     fact: Fact
     place: Address | None
     also: Sequence[Fact] = ()
+    tags: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -88,19 +97,20 @@ def page_one(run: Run, author: Narrative) -> PageOne:
     """The first page of a run's report."""
     found = facts(run)
     rows, leading = figure_rows(found), chosen(found)
+    shown = [f for f in found if f in rows or f in leading]
     return PageOne(
         head=list(_head(run, author)),
         warnings=label_warnings(run),
         answer=_answer(run, found),
         besides=_besides(run, found),
-        note=_note(run),
+        note=note_of(run),
         cards=[_card(run, f, found) for f in leading],
         reading=prompts_in_words(leading),
-        rows=[Card(f, _place(run, f)) for f in rows],
+        rows=[Card(f, _place(run, f), tags=tags_of(run, f)) for f in rows],
         title=figure_title(run, rows),
         sure=list(_sure(run, found)),
         words=author.words("recommendations"),
-        next=list(_next(run, found))[:ACTIONS],
+        next=list(_next(run, found, shown))[:ACTIONS],
         facts=found,
     )
 
@@ -117,12 +127,6 @@ def _head(run: Run, author: Narrative) -> Iterator[str]:
     yield f"Plan: {'not sealed' if plan == 'unsealed' else plan}"
 
 
-def _note(run: Run) -> str:
-    """What was planted in a bundled specimen."""
-    known = load_yaml(bundled("training") / "specimens.yaml")
-    return str(known.get(run.model["ref"], ""))
-
-
 def _place(run: Run, fact: Fact) -> Address | None:
     keys = next((f["evidence"] for f in run.findings if f["id"] == fact.id), ())
     return next((place for key in keys if (place := place_of_key(run, key))), None)
@@ -134,7 +138,8 @@ def _place(run: Run, fact: Fact) -> Address | None:
 def _answer(run: Run, found: Sequence[Fact]) -> str:
     """The most harmful and largest fact, as a headline."""
     beyond = [f for f in found if f.verdict in (EXCEEDS, Verdict.SEEN)]
-    lead = next((f for f in beyond if f.sides), beyond[0] if beyond else None)
+    worst = sorted(beyond, key=lambda f: (not f.sides, SEVERITIES.index(f.severity)))
+    lead = worst[0] if worst else None
     if lead and lead.sides:
         return f"It {lead.statement[:1].lower()}{lead.statement[1:]}"
     if lead:
@@ -159,17 +164,31 @@ def _besides(run: Run, found: Sequence[Fact]) -> str:
     told = f"Of {many}, {_tally([f.verdict.value for f in found])}"
     primary = [f for f in run.findings if f.get("role") == PRIMARY]
     if primary:
-        many = f"the {len(primary)} questions" if len(primary) > 1 else "the one question"
-        told += f"; of {many} fixed before the run, {_tally([f['verdict'] for f in primary])}"
+        many = (
+            f"the {len(primary)} primary questions" if len(primary) > 1 else "the primary question"
+        )
+        sealed = run.manifest.get("plan", "unsealed") != "unsealed"
+        first = "fixed before the run" if sealed else "not sealed: nothing proves they came first"
+        told += f"; of {many} ({first}), {_tally([f['verdict'] for f in primary])}"
     return f"{told}."
+
+
+def _by_chance(run: Run, found: Sequence[Fact]) -> str:
+    """How many of the exploratory facts beyond their margin are so by chance at most."""
+    confidence = run.suite.get("confidence") or {}
+    some = any(f.verdict == EXCEEDS and f.role != PRIMARY for f in found)
+    if not some or confidence.get("screening") != "benjamini-hochberg":
+        return ""
+    share = 100 * (1 - confidence["level"])
+    return f"Of the exploratory facts beyond the margin, at most about {share:.2g} % are chance."
 
 
 def _tally(verdicts: Sequence[str]) -> str:
     counts = tally_verdicts([{"verdict": v} for v in verdicts])
     said = {
-        EXCEEDS: "{n} surely exceed{s} the margin",
+        EXCEEDS: "{n} exceed{s} the margin",
         "seen": "{n} {are} there at all, which is enough",
-        INCONCLUSIVE: "{n} stay{s} open",
+        INCONCLUSIVE: "{n} {are} inconclusive",
         WITHIN: "{n} lie{s} within the margin",
     }
     told = [
@@ -177,11 +196,7 @@ def _tally(verdicts: Sequence[str]) -> str:
         for v, text in said.items()
         if counts[v]
     ]
-    return _listed(told)
-
-
-def _listed(words: Sequence[str]) -> str:
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+    return listed(told)
 
 
 def _are(number: int) -> str:
@@ -202,7 +217,7 @@ def chosen(found: Sequence[Fact]) -> list[Fact]:
         if len(cards) < EXCEEDING and not any(_alike(fact, other) for other in cards):
             cards.append(fact)
     rest = [f for f in found if f.verdict in (INCONCLUSIVE, WITHIN) and f.sides]
-    rest = sorted(rest, key=lambda f: (f.role != PRIMARY, f.verdict != INCONCLUSIVE))
+    rest = sorted(rest, key=lambda f: (f.role != PRIMARY, f.verdict != INCONCLUSIVE, not f.missed))
     within = sorted((f for f in rest[1:] if f.verdict == WITHIN), key=_says_little)
     rest = [*rest[:1], *within[:1], *rest[1:]]
     return [*cards, *dict.fromkeys(rest)][:CARDS]
@@ -245,20 +260,22 @@ def figure_title(run: Run, rows: Sequence[Fact]) -> str:
     by = dict.fromkeys(part for f in beyond for part in f.attribute.split(" x "))
     named = [names.attribute(part) for part in by][:3]
     told = (
-        f"Gaps by {_listed(named)} exceed the margin"
+        f"Gaps by {listed(named)} exceed the margin"
         if named
         else "No gap surely exceeds the margin"
     )
     still = next((f for f in rows if f.verdict == INCONCLUSIVE), None)
-    return told + (f"; open: {still.title}" if still else "")
+    return told + (f"; inconclusive: {still.title}" if still else "")
 
 
 def _card(run: Run, fact: Fact, found: Sequence[Fact]) -> Card:
     same = [
         f for f in found if f.theme == fact.theme and f.verdict is fact.verdict and f is not fact
     ]
-    also = [f for f in same if f.sides and f.severity == fact.severity and f.metric == fact.metric]
-    return Card(fact, _place(run, fact), also[:2] if fact.verdict is Verdict.EXCEEDS else ())
+    alike = {fact.metric, CHOICE if fact.metric == CATEGORY else fact.metric}
+    also = [f for f in same if f.sides and f.severity == fact.severity and f.metric in alike]
+    also = also[:2] if fact.verdict is Verdict.EXCEEDS else []
+    return Card(fact, _place(run, fact), also, tags_of(run, fact))
 
 
 # ---- how sure ----------------------------------------------------------------------------------
@@ -270,11 +287,21 @@ def _sure(run: Run, found: Sequence[Fact]) -> Iterator[str]:
         yield "The model answers easy questions as by chance: then nothing here means anything."
     if short := controls_in_short(run):
         yield short
+    if chance := _by_chance(run, found):
+        yield chance
     still = [f for f in found if f.verdict is Verdict.INCONCLUSIVE]
     if still:
         yield (
-            f"{len(still)} of {len(found)} facts: these pictures can’t tell, which is no evidence "
-            "that there is no gap."
+            f"{len(still)} of {len(found)} facts are inconclusive: these pictures can’t tell, "
+            "which is no evidence that there is no gap."
+        )
+    missed = [(f.variants.mean[0], f) for f in still if f.variants and f.variants.mean]
+    if missed:
+        largest = sorted(missed, key=lambda both: -both[0])
+        told = [f"{fact.title}, {100 * gap:.0f} points" for gap, fact in largest]
+        yield (
+            f"{len(missed)} of these exceed{'s' if len(missed) == 1 else ''} the margin over all "
+            f"prompt variants: look there first ({'; '.join(told[:3])})."
         )
     small = dict.fromkeys(f.not_compared for f in found if f.not_compared)
     if run.public:
@@ -305,17 +332,24 @@ def _withheld(run: Run, found: Sequence[Fact]) -> str:
 _SAME: Final = "Exploratory: measured on the same pictures. Confirm it on other people."
 
 
-def _next(run: Run, found: Sequence[Fact]) -> Iterator[Action]:
-    """What is relieved, what isn't, what is open, what is missing: an action for each."""
-    beyond = [f for f in found if f.verdict is Verdict.EXCEEDS and f.sides]
+def _next(run: Run, found: Sequence[Fact], shown: Sequence[Fact]) -> Iterator[Action]:
+    """What is relieved, what isn't, what is open, what is missing: an action for each.
+
+    Of the facts that the page shows, so that nobody looks in vain for what an action is about.
+    """
+    beyond = [f for f in shown if f.verdict is Verdict.EXCEEDS and f.sides]
     beyond = [f for f in beyond if f.severity in ("high", "medium")] or beyond
-    relieved = next((f for f in beyond if f.relief), None)
+    # without a right label its people can't be right: no advice against errors
+    edited = [f for f in beyond if f.relief and f.metric != ERRORS]
+    relieved = next((f for f in edited if f.relief and f.relief.narrows), None)
+    moved = next((f for f in edited if f.relief and not f.relief.narrows), None)
     kept = next((f for f in beyond if f.threshold and f is not relieved), None)
     stays = next((f for f in beyond if not f.relief and not f.threshold and f.variants), None)
     actions = [_relieve(relieved, beyond)] if relieved else []
+    actions += [_no_edit(moved.relief)] if moved and moved.relief and not relieved else []
     actions += [_keep_less(kept)] if kept else []
     actions += [_reword(stays)] if stays else []
-    still = [f for f in found if f.verdict is Verdict.INCONCLUSIVE and f.sides]
+    still = [f for f in shown if f.verdict is Verdict.INCONCLUSIVE and f.sides]
     enough = next((f for f in still if f.needed), None)
     actions += [_ask_more(enough)] if enough else []
     small = next((f.not_compared for f in found if f.not_compared), "")
@@ -332,15 +366,34 @@ def _relieve(fact: Fact, beyond: Sequence[Fact]) -> Action:
     """Another label set: the edit that relieves a fact, and those that relieve others like it."""
     relief = fact.relief
     assert relief is not None
-    same = [
-        f.relief for f in beyond if f.theme == fact.theme and f.relief and f.relief.edit == "drop"
-    ]
+    same = [f.relief for f in beyond if f.theme == fact.theme and f.relief]
+    same = [r for r in same if r.edit == DROP and r.narrows]
     others = dict.fromkeys(f"‘{r.dropped}’" for r in same if r.dropped != relief.dropped)
-    falls = f"{100 * relief.before:.0f} % to {100 * relief.after:.0f} %"
-    likewise = f" Likewise without {_listed([*others])} for those who get it." if others else ""
+    likewise = f" Likewise without {listed([*others])}, each alone." if others else ""
+    edit, does = relief_in_words(relief).split(", ", 1)
     return Action(
-        f"Ask {edit_in_words(relief.edit, relief.dropped, relief.added)}: {relief.counted} falls "
-        f"from {falls} for {fact.sides[0].people}.{likewise}",
+        f"Ask {edit[:1].lower()}{edit[1:]}: {does}{likewise}{_besides_it(fact, beyond)}", _SAME
+    )
+
+
+def _besides_it(fact: Fact, beyond: Sequence[Fact]) -> str:
+    """Gaps by other attributes that the same edit doesn't surely narrow."""
+    assert fact.relief is not None
+    edit = (fact.relief.edit, fact.relief.dropped, fact.relief.added, fact.relief.counted)
+    same = [f.relief for f in beyond if f.task == fact.task and f.relief and not f.relief.narrows]
+    told = [
+        f"by {r.by} ({100 * r.gaps[0]:.0f} to {100 * r.gaps[1]:.0f} points)"
+        for r in same
+        if r.gaps and (r.edit, r.dropped, r.added, r.counted) == edit
+    ]
+    return f" It doesn’t surely narrow that {listed([*dict.fromkeys(told)])}." if told else ""
+
+
+def _no_edit(relief: Relief) -> Action:
+    """That what spares one group leaves the gap: no advice to drop a label."""
+    return Action(
+        "Don’t count on dropping a label: no edit that lowers this rate surely narrows the gap. "
+        + relief_in_words(relief),
         _SAME,
     )
 
@@ -366,10 +419,17 @@ def _reword(fact: Fact) -> Action:
     what = f"{fact.asked[:1].lower()}{fact.asked[1:]}"
     if variants.holds == variants.of:
         told = variants_in_words(variants)
+        asked = fact.task.replace("-", " ").replace("_", " ")
         return Action(
-            f"Rely on no answer of this kind ({what}, by {fact.by}): "
+            f"Don’t use the model’s answers to ‘{asked}’ ({what}, by {fact.by}): "
             f"{rate(side)} of {side.people}, {rate(fact.sides[1])} of {fact.sides[1].people}.",
             f"{told[:-1].replace('at least', 'gaps of at least')}: the prompt doesn’t decide it.",
+        )
+    if variants.reverses:
+        return Action(
+            f"Rely on no single wording ({what}, by {fact.by}): it changes which group gets it "
+            "more often.",
+            variants_in_words(variants),
         )
     left = variants.of - variants.holds
     return Action(

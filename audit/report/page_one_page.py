@@ -8,12 +8,13 @@ from typing import Final
 
 from audit.core.evidence import Address
 from audit.core.page import MARKS, as_html, fragment
+from audit.core.tables import EXPLORATORY
 from audit.core.verdicts import Verdict
 from audit.measure.fact_words import points, rate, rate_of
 from audit.measure.facts import Fact, Side
 from audit.report.numbering import FIGURE, number_of
 from audit.report.page_one import Action, Card, PageOne
-from audit.report.page_one_text import QUOTES, beside
+from audit.report.page_one_text import QUOTES, beside, counted
 
 #: the file of the figure of facts, by which its number is known
 _FILE: Final = "leading-facts"
@@ -51,11 +52,13 @@ def _card(card: Card) -> str:
     fact = card.fact
     sign, style = MARKS[fact.verdict.value]
     bars = "".join(_bar(side, style) for side in fact.sides)
-    title = _upper(fact.title) + (": open" if fact.verdict is Verdict.INCONCLUSIVE else "")
+    title = _upper(fact.title)
+    title += ": inconclusive" if fact.verdict is Verdict.INCONCLUSIVE else ""
+    tags = f" <small>{_text(' · '.join(card.tags))}</small>" if card.tags else ""
     more = "".join(f"<p>{_text(line)}</p>" for line in beside(card)[1:])
     return (
         f'<article class="card {style}">'
-        f'<strong class="verdict {style}">{sign} {fact.verdict.value}</strong>'
+        f'<strong class="verdict {style}">{sign} {fact.verdict.value}</strong>{tags}'
         f"<h2>{_text(title)}</h2>{bars}"
         f"<p>{_text(fact.statement)} {_to_row('Its row', card.place)}</p>{more}</article>\n"
     )
@@ -95,9 +98,9 @@ def _dumbbells(page: PageOne) -> str:
         f"{_text(page.title)}</figcaption>"
         f'<div class="axis" aria-hidden="true"><p></p><div>{ticks}</div><p></p></div>\n'
         f"{''.join(_dumbbell(card) for card in page.rows)}"
-        f"<p>Shaded: the margin of {' or '.join(margins)} points, set before the run. In brackets: "
-        "bounds of the gap that hold for all groups of the question at once. ○ less often, "
-        "● more often.</p></figure>\n"
+        f"<p>{counted(page)} Shaded: the margin of {' or '.join(margins)} points, from the suite. "
+        "In brackets: bounds of the gap for all groups of the question at once; of what is within "
+        "the margin, for each two groups. ○ less often, ● more often.</p></figure>\n"
     )
 
 
@@ -109,9 +112,10 @@ def _dumbbell(card: Card) -> str:
     a, b = 100 * less.value, 100 * more.value
     margin = min(100 * (fact.margin or 0), 100 - a)
     near = " near" if b - a < 45 else ""
+    marked = [tag for tag in card.tags if tag != EXPLORATORY][:1]
     return (
         f'<div class="line {style}{near}"><span>{_text(fact.asked)}<small>by '
-        f"{_text(fact.by)}</small></span><div>"
+        f"{_text(' · '.join([fact.by, *marked]))}</small></span><div>"
         f'<u class="margin" style="left:{a:.2f}%;width:{margin:.2f}%"></u>'
         f'<u class="gap" style="left:{a:.2f}%;width:{b - a:.2f}%"></u>'
         f'<u class="dot less" style="left:{a:.2f}%"></u><u class="dot" style="left:{b:.2f}%"></u>'

@@ -48,6 +48,7 @@ def _parts(page: PageOne, figure: Markdown) -> Iterator[str]:
         yield escaped(page.reading)
     if page.rows:
         yield figure
+        yield from filter(None, [escaped(counted(page))])
         yield table(_row(card) for card in page.rows)
     if page.sure:
         yield "**How sure**"
@@ -63,7 +64,9 @@ def _parts(page: PageOne, figure: Markdown) -> Iterator[str]:
 
 def _card(card: Card) -> str:
     place = card.place
-    told = [tag(card.fact.verdict.value), escaped(card.fact.statement), *map(escaped, beside(card))]
+    tags = [escaped(f"({', '.join(card.tags)})")] if card.tags else []
+    told = [tag(card.fact.verdict.value), *tags, escaped(card.fact.statement)]
+    told += map(escaped, beside(card))
     return f"- {' '.join([*told, linked('Evidence', place) + '.' if place else '']).strip()}"
 
 
@@ -80,8 +83,22 @@ def beside(card: Card) -> list[str]:
         others = "; ".join(
             f"{f.asked[:1].lower()}{f.asked[1:]} ({rate_of(f.sides[0])})" for f in card.also
         )
-        told += [f"Also {others}."]
+        told += [f"{_whose(card)}: {others}."]
     return [line for line in told if line]
+
+
+def _whose(card: Card) -> str:
+    """Whether what stands behind a fact is of the same people; two groups may take turns."""
+    first = card.fact.sides[0].group if card.fact.sides else ""
+    same = all(f.sides[0].group == first for f in card.also)
+    return "The same group, other labels" if same else "Other groups, other labels"
+
+
+def counted(page: PageOne) -> str:
+    """How many of all facts stand here, and in which order."""
+    many = f"{len(page.rows)} of {len(page.facts)} facts" if page.facts else ""
+    order = "beyond the margin first, primary before exploratory, then by harm and size in margins"
+    return f"{many}: {order}." if many else ""
 
 
 def _row(card: Card) -> dict[str, object]:
@@ -89,7 +106,7 @@ def _row(card: Card) -> dict[str, object]:
     one, other = fact.sides
     gap = points(fact)
     return {
-        "What": f"{fact.asked}, by {fact.by}",
+        "What": ", ".join([fact.asked, f"by {fact.by}", *card.tags]),
         "Most": rate_of(one),
         "Least": rate_of(other),
         "Gap": linked(escaped(gap), card.place) if card.place else gap,

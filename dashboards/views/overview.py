@@ -88,7 +88,7 @@ def facts(run: Run) -> Mapping[str, Sequence[str]]:
     if not found:
         st.info("This run has no fact: nothing could be compared.")
         return {}
-    st.subheader("Facts, the most harmful and largest first")
+    st.subheader("Facts: primary ones beyond the margin, then by harm and size")
     chosen = filters(run, found)
     some = passing(run, found, chosen)
     left, right = st.columns([3, 2], gap="large")

@@ -253,7 +253,7 @@ def test_what_is_open_or_within_says_so_and_is_no_certificate() -> None:
     )
     still = finding(**cast(Row, gender), verdict=OPEN, ratio={"margin": 1.25})
     assert said(still, (50, 640), (44, 640)).endswith(
-        "women: whether they differ by 5 points or 1.25 times stays open."
+        "women: inconclusive whether they differ by 5 points or 1.25 times."
     )
     assert Told(NAMES, still).title == "‘thief’ by gender"
     assert Told(NAMES, within).title == "‘thief’ differs little by gender"
@@ -309,17 +309,141 @@ def test_variants_and_what_relieves_are_told() -> None:
         "Holds in all 18 prompt variants (at least 75\u00a0points in each)."
     )
     assert variants_in_words(Variants(3, 5, 0.01, False)) == (
-        "Larger than the margin in 3 of the 5 prompts."
+        "Larger than the margin in 3 of the 5 prompts (not tested)."
     )
+    # a gap that is reversed somewhere never ‘holds’
+    turned = Variants(4, 18, -0.3, True, reverses=9, against=9, p=0.001)
+    assert variants_in_words(turned) == (
+        "Turns round with the wording: surely as stated in 4 of 18 prompt variants, reversed in 9; "
+        "the wording decides it."
+    )
+    few = Variants(4, 5, -0.01, False, reverses=1)
+    assert variants_in_words(few).startswith("Turns round with the wording: larger than the")
+    assert variants_in_words(Variants(0, 5, 0.02, True)).endswith("don’t rely on it.")
+    assert variants_in_words(Variants(3, 5, 0.02, True, counted="‘spies’", p=0.516)) == (
+        "Holds in 3 of the 5 prompt variants (any ‘spies’). "
+        "Over all of them not beyond chance (joint p 0.5)."
+    )
+    missed = Variants(18, 18, 0.2, True, mean=(0.35, 0.28, 0.41))
+    assert variants_in_words(missed) == (
+        "Over 18 prompt variants it is 35\u00a0points (28 to 41): look there first."
+    )
+    assert fact(variants=missed).missed
     one = fact(variants=Variants(5, 5, 0.9, True, "a photo of a …"))
     assert "the sentence that a label is put into, such as ‘a photo of a …’" in prompts_in_words(
         [one]
     )
     assert prompts_in_words([fact()]) == ""
-    relief = Relief("drop", "thief", "", "‘suspicion’", 1.0, 0.02)
-    assert relief_in_words(relief) == (
-        "Without ‘thief’, ‘suspicion’ falls there from 100\u00a0% to 2\u00a0%."
-    )
+
+
+RELIEF = Relief("drop", "thief", "", "‘suspicion’", 1.0, 0.02, "people in teal", "colour")
+
+
+@pytest.mark.parametrize(
+    ("gaps", "narrows", "told"),
+    [
+        ((1.0, 0.2), True, ", and the largest gap by colour from 100 to 20 points."),
+        ((1.0, 1.0), False, ", but the largest gap by colour stays at 100 points."),
+        ((0.3, 0.39), False, ", but the largest gap by colour doesn’t surely narrow "
+                             "(30 to 39 points)."),
+        (None, False, "; what becomes of the largest gap is not known."),
+    ],
+)  # fmt: skip
+def test_an_edit_is_told_with_what_it_does_to_the_largest_gap(
+    gaps: tuple[float, float] | None, narrows: bool, told: str
+) -> None:
+    falls = "Without ‘thief’, ‘suspicion’ falls from 100\u00a0% to 2\u00a0% for people in teal"
+    relief = dataclasses.replace(RELIEF, gaps=gaps, narrows=narrows)
+    assert relief_in_words(relief) == falls + told
+
+
+def edited(dropped: str, comparison: str, before: float, after: float, high: float) -> Row:
+    """A row of the table of effects, of dropping a label."""
+    return {
+        "task": "t", "metric": "family_selection", "label": "suspicion", "attribute": "colour",
+        "edit": "drop", "dropped": dropped, "added": "", "comparison": comparison,
+        "group": "yellow", "before": before, "after": after, "value": after - before,
+        "high_simultaneous": high, "verdict": EXCEEDS, "status": "ok",
+    }  # fmt: skip
+
+
+def test_an_edit_that_narrows_the_gap_goes_before_one_that_lowers_a_rate_more() -> None:
+    rows = [
+        edited("thief", "rate", 1.0, 0.0, -0.9),
+        edited("thief", "worst_case_gap", 1.0, 1.0, 0.1),
+        edited("spy", "rate", 1.0, 0.4, -0.5),
+        edited("spy", "worst_case_gap", 1.0, 0.5, -0.3),
+    ]
+    found = category(evidence=["k"])
+    sides = (side("colour", "yellow", 9, 9), side("colour", "black", 0, 9))
+    given = {"effects": pd.DataFrame(rows), "dataset": {"attributes": {}}, "findings": []}
+    tables = _Tables(cast(Run, SimpleNamespace(**given)))
+    tables.__dict__["rows"] = {}
+    best = tables.relief(found, sides)
+    assert best
+    assert (best.dropped, best.narrows, best.gaps) == ("spy", True, (1.0, 0.5))
+    given["effects"] = given["effects"].head(2)
+    tables = _Tables(cast(Run, SimpleNamespace(**given)))
+    tables.__dict__["rows"] = {}
+    left = tables.relief(found, sides)
+    assert left
+    assert (left.dropped, left.narrows, left.gaps) == ("thief", False, (1.0, 1.0))
+
+
+def curve_of(values: Sequence[float], mean: float, p: float) -> _Tables:
+    """Tables of a run with one curve, of yellow less black; every gap is beyond its margin."""
+    asked = {"task": "t", "metric": "selection", "label": "thief", "attribute": "colour"}
+    pair = asked | {"group": "yellow", "other": "black"}
+    curve = pd.DataFrame([pair | {"value": v, "verdict": EXCEEDS} for v in values])
+    whole = pd.DataFrame([pair | {"mean": mean, "low": mean - 0.1, "high": mean + 0.1,
+                                  "p_median": p}])  # fmt: skip
+    rates = [
+        asked | {"group": group, "condition": at, "status": "ok", "value": value}
+        for at, more, less in (("ensemble", 0.9, 0.1), ("a", 0.5, 0.1), ("b", 0.1, 0.4))
+        for group, value in (("yellow", more), ("black", less))
+    ]
+    given = {"specifications": curve, "sensitivity": whole, "questions": [],
+             "rates": pd.DataFrame(rates)}  # fmt: skip
+    return _Tables(cast(Run, SimpleNamespace(**given)))
+
+
+def test_variants_count_in_the_direction_that_the_fact_states() -> None:
+    tables = curve_of([0.2, 0.3, -0.2], 0.1, 0.4)
+    assert tables.variants([finding()]) == Variants(2, 3, -0.2, True, reverses=1, against=1, p=0.4)
+    # of the other direction, stated as a gap below 0 or by its groups the other way round
+    for stated in ({"estimate": -0.6}, {"groups": ["black", "yellow"]}):
+        other = tables.variants([finding(**stated)])
+        assert other
+        assert (other.holds, other.reverses, other.against) == (1, 2, 2)
+
+
+def test_prompts_alone_are_those_of_the_same_two_groups() -> None:
+    tables = curve_of([0.2], 0.1, 0.4)
+    tables.__dict__["_curves"] = {}
+    found = tables.variants([finding()])
+    assert found
+    assert (found.holds, found.of, found.reverses, found.judged) == (1, 2, 1, False)
+    assert found.least == pytest.approx(-0.3)
+
+
+def test_what_is_inconclusive_as_asked_says_where_other_words_show_it() -> None:
+    still = finding(verdict=OPEN)
+    found = curve_of([0.4, 0.3], 0.35, 0.001).variants([still])
+    assert found
+    assert found.mean == pytest.approx((0.35, 0.25, 0.45))
+    assert curve_of([0.4, -0.3], 0.05, 0.5).variants([still]) is None
+    tables = curve_of([0.4], 0.35, 0.001)
+    tables.__dict__["_curves"] = {}
+    assert tables.variants([still]) is None
+
+
+def test_what_was_named_before_is_its_own_fact_and_comes_first() -> None:
+    whole = category(role="primary", estimate=0.62)
+    assert grouped([finding("thief"), whole], SUSPICION) == [["suspicion/colour", "thief/colour"]]
+    crossed = finding(**cast(Row, CROSSED), role="primary")
+    assert len(grouped([finding(), crossed])) == 2
+    order = ranked([fact(id="harm", severity="high"), fact(id="named", role="primary")])
+    assert [f.id for f in order] == ["named", "harm"]
 
 
 def kept(threshold: float, group: str, value: float, **more: object) -> Row:
@@ -388,11 +512,45 @@ def test_ages_are_said_as_people_say_them(group: str, who: str) -> None:
 def test_a_fact_says_of_how_many_groups_its_two_are() -> None:
     sides = (side("gender", "male", 73, 103), side("gender", "female", 1, 105))
     crossed = fact(sides=sides, compared=8, attribute="gender x hair", by="gender and hair")
-    assert groups_in_words(crossed) == "Furthest apart of 8 groups by gender and hair together."
+    assert groups_in_words(crossed) == "Furthest apart of 8 groups."
     assert groups_in_words(fact(sides=sides, compared=2)) == ""
     assert Told(NAMES, finding(attribute="gender x hair")).title == (
         "‘thief’ differs by gender and hair together"
     )
+
+
+def rate_row(group: str, events: int, attribute: str = "colour") -> Row:
+    """A row of the table of rates, of 10 people."""
+    return {
+        "task": "t", "metric": "selection", "label": "thief", "attribute": attribute,
+        "condition": "ensemble", "status": "ok", "group": group, "events": events,
+        "n": 10, "subjects": 10, "value": events / 10, "low": 0.0, "high": 0.3,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("red", "everyone", "told"),
+    [
+        (0, 30, "and for none of the other 20."),
+        (1, 30, "and for none of 10 whose colour is ‘black’."),
+        (0, 35, "and for none of 20 in 2 other groups."),  # somebody's group is not known
+    ],
+)
+def test_where_it_happens_to_nobody_else_the_other_side_is_everyone_else(
+    red: int, everyone: int, told: str
+) -> None:
+    rows = [rate_row("yellow", 10), rate_row("black", 0), rate_row("red", red)]
+    rows.append(rate_row("everyone", 10 + red, "everyone") | {"n": everyone})
+    given = {"rates": pd.DataFrame(rows), "dataset": {"attributes": {}}}
+    tables = _Tables(cast(Run, SimpleNamespace(**given)))
+    tables.__dict__["rows"] = {"k": {"comparison": "worst_case_gap"}}
+    sides = tables.sides(finding(evidence=["k"]))
+    sentence = Told(NAMES, finding()).statement(sides)
+    assert sentence.endswith(told)
+    if (red, everyone) == (0, 30):
+        shown = fact(sides=sides, compared=3)
+        assert rate_of(sides[1]) == "0\u00a0% of everyone else"
+        assert groups_in_words(shown) == ""
 
 
 def test_a_display_without_a_place_is_a_sentence() -> None:
