@@ -103,7 +103,7 @@ def test_a_gate_ends_with_3_and_a_run_prints_its_findings(monkeypatch, capsys, w
     encoder = worlds.planted(
         world, table, "people-nonce", lambda r: "wug" if r["gender"] == "female" else "dax"
     )
-    monkeypatch.setattr(cli, "_encoder", lambda suite, device: lambda: encoder)
+    monkeypatch.setattr(cli, "encoder_of", lambda suite, device: lambda: encoder)
     suite = worlds.suite_file(world, "people-nonce")
     words = ["run", str(suite), "--out", str(world / "runs"), "--cache", str(world / "cache")]
     code, out, _ = say(monkeypatch, capsys, *words)
@@ -125,7 +125,7 @@ def test_the_suites_own_gates_end_a_run_with_3_after_its_report(
     encoder = worlds.planted(
         world, table, "people-nonce", lambda r: "wug" if r["gender"] == "female" else "dax"
     )
-    monkeypatch.setattr(cli, "_encoder", lambda suite, device: lambda: encoder)
+    monkeypatch.setattr(cli, "encoder_of", lambda suite, device: lambda: encoder)
     suite = worlds.suite_file(world, "people-nonce")
     policy = "gates: [{attribute: %s, family: default, fail_if: exceeds_margin, allow: [%s]}]\n"
     plain = suite.read_text()
@@ -230,7 +230,7 @@ def test_check_says_what_could_be_found_and_what_is_not_compared(
 def test_purging_deletes_what_was_stored(monkeypatch, capsys, world: Path) -> None:
     table = worlds.people(world, 60)
     encoder = worlds.planted(world, table, "people-nonce", lambda r: "wug")
-    monkeypatch.setattr(cli, "_encoder", lambda suite, device: lambda: encoder)
+    monkeypatch.setattr(cli, "encoder_of", lambda suite, device: lambda: encoder)
     suite, cache = worlds.suite_file(world, "people-nonce"), str(world / "cache")
     say(monkeypatch, capsys, "run", str(suite), "--out", str(world / "runs"), "--cache", cache)
     purge = ["purge", "--dataset", "tiny", "--cache", cache]

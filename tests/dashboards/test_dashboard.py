@@ -307,7 +307,7 @@ def test_a_damaged_run_is_shown_on_no_page(
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("view", "name"),
-    [("wordings", "sensitivity"), ("probes", "effects"), ("report", "thresholds")],
+    [("wordings", "sensitivity"), ("probes", "effects"), ("report", "reliability")],
 )
 def test_a_damaged_table_stops_the_pages_that_show_it(
     view: str, name: str, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

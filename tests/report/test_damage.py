@@ -228,7 +228,7 @@ def test_the_exit_code_of_a_run_is_that_of_its_gates(
         "disk": lambda: monkeypatch.setattr(report, "write_renderings", _full),
     }
     places[where]()
-    monkeypatch.setattr(cli, "_encoder", lambda suite, device: lambda: encoder)
+    monkeypatch.setattr(cli, "encoder_of", lambda suite, device: lambda: encoder)
     monkeypatch.setenv("COLUMNS", "200")
     words = ["run", str(suite), "--out", str(world / "runs"), "--cache", str(world / "cache")]
     monkeypatch.setattr(sys, "argv", ["clip-audit", *words])
