@@ -160,7 +160,9 @@ def _besides(run: Run, found: Sequence[Fact]) -> str:
     primary = [f for f in run.findings if f.get("role") == PRIMARY]
     if primary:
         many = f"the {len(primary)} questions" if len(primary) > 1 else "the one question"
-        told += f"; of {many} fixed before the run, {_tally([f['verdict'] for f in primary])}"
+        sealed = str(run.manifest.get("plan", "unsealed")).startswith("sealed")
+        when = "fixed before the run" if sealed else "named in the suite (no seal proves when)"
+        told += f"; of {many} {when}, {_tally([f['verdict'] for f in primary])}"
     return f"{told}."
 
 

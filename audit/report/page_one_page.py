@@ -95,9 +95,9 @@ def _dumbbells(page: PageOne) -> str:
         f"{_text(page.title)}</figcaption>"
         f'<div class="axis" aria-hidden="true"><p></p><div>{ticks}</div><p></p></div>\n'
         f"{''.join(_dumbbell(card) for card in page.rows)}"
-        f"<p>Shaded: the margin of {' or '.join(margins)} points, set before the run. In brackets: "
-        "bounds of the gap that hold for all groups of the question at once. ○ less often, "
-        "● more often.</p></figure>\n"
+        f"<p>Shaded: the margin of {' or '.join(margins)} points, from the suite. In brackets: "
+        "bounds of the gap that hold for all groups of the question at once; of a gap within its "
+        "margin, each pair’s own. ○ less often, ● more often.</p></figure>\n"
     )
 
 

@@ -105,8 +105,11 @@ def test_the_answer_is_the_first_fact_and_never_a_certificate() -> None:
     primary = [{"role": "primary", "verdict": OPEN}, {"role": "primary", "verdict": EXCEEDS}]
     assert _besides(run_of(primary), [first, *still]) == (
         "Of 3 facts, 1 surely exceeds the margin, 1 stays open and 1 lies within the margin; "
-        "of the 2 questions fixed before the run, 1 surely exceeds the margin and 1 stays open."
+        "of the 2 questions named in the suite (no seal proves when), "
+        "1 surely exceeds the margin and 1 stays open."
     )
+    sealed = run_of(primary, plan="sealed 2026-11-23 10:15 UTC, digest 3f9a1c22")
+    assert "of the 2 questions fixed before the run, 1" in _besides(sealed, [first])
 
 
 def test_what_is_open_or_too_small_is_said_and_a_failed_self_check_first() -> None:

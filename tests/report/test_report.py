@@ -699,7 +699,7 @@ def test_a_run_of_the_first_layout_still_renders(run: Run, tmp_path: Path) -> No
     assert re.findall(r"^## (.*)$", told, re.M)[-1].startswith("27.")
     assert "An earlier version made this run" in section(told, 10)
     assert "treat pictures as independent" in " ".join(section(told, 23).split())
-    assert "By chance alone" not in told
+    assert "Shuffled within other attributes" not in told
     assert "pooled" not in told.lower()
     assert "the same suite, run again, would." in unasked(told)[19]
     assert "**Specification curve.** Not asked in this run" in section(told, 14)
