@@ -173,10 +173,8 @@ def test_nothing_missing_is_printed(page: Page, text: str) -> None:
 def test_no_heading_is_shown_as_text_or_folded_with_what_stands_before_it(run: Run) -> None:
     page = (run.path / "report.html").read_text(encoding="utf-8")
     assert not re.search(r"<p>\s*#", page)
-    fold = r"<details(?: class=\"printed\")?>(.*?)</details>"
+    fold = r'<details(?: class="printed")?>(.*?)</details>'
     folded = re.findall(fold, page.partition("<main>")[2], re.S)
-        r"<details(?: class=\"printed\")?>(.*?)</details>", page.partition("<main>")[2], re.S
-    )
     assert len(folded) > 10
     assert not [fold for fold in folded if re.search(r"<h[123]", fold)]
     assert page.count('<details class="printed"><summary>All facts') == 1
