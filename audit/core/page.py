@@ -79,7 +79,8 @@ def to_html(
 ) -> str:
     """One page from a report's Markdown, with pictures inside and nothing to fetch.
 
-    Raw HTML in the text stays text. Fourth-level headings fold what is under them. ``mark`` stays
+    Raw HTML in the text stays text. Fourth-level headings fold what is under them, and
+    fifth-level ones on screens only: paper shows it. ``mark`` stays
     in sight, and stands on every printed page. ``last`` is HTML and ends the page. ``placed``: HTML
     by the name of the ``place`` where it stands.
     """
@@ -152,17 +153,21 @@ def _number_sections(tokens: Sequence[Token]) -> str:
     return "\n".join(links)
 
 
+#: by their level, what headings of folds open; paper unfolds the latter
+_FOLDS: Final = {"h4": "<details>", "h5": '<details class="printed">'}
+
+
 def _folded(tokens: Sequence[Token]) -> list[Token]:
-    """Fourth-level headings become summaries of what can be unfolded."""
+    """Fourth-level headings, and fifth, become summaries of what can be unfolded."""
     out: list[Token] = []
     inside = False
     for token in tokens:
-        fold = token.tag == "h4"
+        fold = token.tag in _FOLDS
         if inside and token.type == "heading_open":
             out.append(_raw("</div></details>\n"))
             inside = False
         if fold and token.type == "heading_open":
-            out.append(_raw("<details><summary>"))
+            out.append(_raw(f"{_FOLDS[token.tag]}<summary>"))
             inside = True
         elif fold and token.type == "heading_close":
             out.append(_raw("</summary><div>\n"))

@@ -167,7 +167,7 @@ def _besides(run: Run, found: Sequence[Fact]) -> str:
         many = (
             f"the {len(primary)} primary questions" if len(primary) > 1 else "the primary question"
         )
-        sealed = run.manifest.get("plan", "unsealed") != "unsealed"
+        sealed = str(run.manifest.get("plan")).startswith("sealed")
         first = "fixed before the run" if sealed else "not sealed: nothing proves they came first"
         told += f"; of {many} ({first}), {_tally([f['verdict'] for f in primary])}"
     return f"{told}."

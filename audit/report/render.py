@@ -374,7 +374,7 @@ def _page_one(
 
 
 def _section(run: Run, drawn: dict[str, Drawn], damage: list[Damage], place: str) -> Markdown:
-    """What stands in a section: all that was asked, then what would ask for the rest."""
+    """What stands in a section: what would ask for more, then all that was asked."""
     told: list[Markdown] = []
     would: list[str] = []
     for section in sections_at(place):
@@ -383,7 +383,8 @@ def _section(run: Run, drawn: dict[str, Drawn], damage: list[Damage], place: str
         would += [section.would] if section.would and not blocks else []
     if would:
         also = "Also not" if told else "Not"
-        told.append(Markdown(f"{also} asked in this run. {' '.join(would)}"))
+        # first, since what follows a fold is folded with it
+        told.insert(0, Markdown(f"{also} asked in this run. {' '.join(would)}"))
     return Markdown("\n\n".join(told))
 
 

@@ -169,6 +169,19 @@ def test_nothing_missing_is_printed(page: Page, text: str) -> None:
     assert "no harm" not in text
 
 
+@pytest.mark.slow
+def test_no_heading_is_shown_as_text_or_folded_with_what_stands_before_it(run: Run) -> None:
+    page = (run.path / "report.html").read_text(encoding="utf-8")
+    assert not re.search(r"<p>\s*#", page)
+    fold = r'<details(?: class="printed")?>(.*?)</details>'
+    folded = re.findall(fold, page.partition("<main>")[2], re.S)
+    assert len(folded) > 10
+    assert not [fold for fold in folded if re.search(r"<h[123]", fold)]
+    assert page.count('<details class="printed"><summary>All facts') == 1
+    for title in ("people-occupations", "people-gender"):
+        assert re.search(rf"<(h3|summary)>{title}(: nothing exceeds its margin)?</", page)
+
+
 def test_the_page_fetches_nothing_and_runs_nothing(page: Page) -> None:
     for tag, attrs in page.tags:
         assert tag not in ("script", "link", "iframe", "object", "embed", "form")
@@ -688,7 +701,7 @@ def test_a_run_of_the_first_layout_still_renders(run: Run, tmp_path: Path) -> No
     assert re.findall(r"^## (.*)$", told, re.M)[-1].startswith("27.")
     assert "An earlier version made this run" in section(told, 10)
     assert "treat pictures as independent" in " ".join(section(told, 23).split())
-    assert "By chance alone" not in told
+    assert "Shuffled within other attributes" not in told
     assert "pooled" not in told.lower()
     assert "the same suite, run again, would." in unasked(told)[19]
     assert "**Specification curve.** Not asked in this run" in section(told, 14)
@@ -850,8 +863,8 @@ def test_what_was_not_asked_is_said_beside_what_was(run: Run) -> None:
     other = Section("retrieval", "A `b` probe would.")
     assert shown(run, silent).startswith("Not asked in this run. An `a` probe would (")
     assert shown(run, told, silent, other).split("\n\n") == [
-        "told",
         f"Also not asked in this run. {probe_would('a')} A `b` probe would.",
+        "told",
     ]
     assert shown(run, told) == "told"
     assert shown(run) == ""

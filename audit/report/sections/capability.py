@@ -14,6 +14,7 @@ from audit.engine.capability import Capability, capabilities_of
 from audit.probes.kit.blocks import Block, Part, Section
 from audit.probes.kit.cells import at, measured, table, tag
 from audit.probes.kit.tasks import Task, tasks
+from audit.report.numbering import named
 from audit.stats.defaults import rate_bounds
 
 _WRONG: Final = "misclassification"
@@ -35,7 +36,12 @@ def tell(run: Run) -> Sequence[Block]:
         return ()
     more = [_DRAWN] if drawn else []
     more += [Markdown(f"Drawn pictures were not asked about: {reason}.")] if reason else []
-    return [Part("Where the model is good, and for whom it is worse", [_WHAT, table(rows), *more])]
+    return [
+        Part(
+            "Where the model is good, and for whom it is worse",
+            [_WHAT, named("capability"), table(rows), *more],
+        )
+    ]
 
 
 def _of_task(run: Run, task: Task) -> Iterator[dict[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import pandas as pd
@@ -45,8 +46,28 @@ def controls_in_short(run: Run) -> str:
             f"{number:,} trials"
         )
     if len(planted):
-        told.append(f"a gap put in on purpose was found in {found} of {len(planted)}")
+        told.append(
+            f"gaps of {_range(planted['planted'])} points put into shuffled data were found in "
+            f"{found} of {len(planted)}"
+        )
+        told += _missed(run)
     return f"The analysis was tried out: {'; '.join(told)}." if told else ""
+
+
+def _missed(run: Run) -> Iterator[str]:
+    """How large a gap can be and mostly be missed, from the best attribute to the worst."""
+    rows = [
+        [v for k, v in row.items() if k.startswith("base ") and v] for row in run.dataset["power"]
+    ]
+    worst = pd.Series([max(seen) for seen in rows if seen], dtype=float)
+    if len(worst):
+        yield f"those under {_range(worst)} points, by the attribute, can be missed (section 10)"
+
+
+def _range(shares: pd.Series[float]) -> str:
+    """The least and the largest of some shares, in points."""
+    sizes = (f"{100 * end:.0f}" for end in (shares.abs().min(), shares.abs().max()))
+    return " to ".join(dict.fromkeys(sizes))
 
 
 def _shuffles_in_words(null: pd.DataFrame, level: float) -> str:

@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Final
 
 import pandas as pd
 
-from audit.core.digits import percent
+from audit.core.digits import decimals, percent
 from audit.core.evidence import each
 from audit.core.page import Markdown
 from audit.core.rows import Record, having
 from audit.core.rundir import Run
-from audit.core.tables import DEPARTURE, ENSEMBLE, EVERYONE, NOT_JUDGED, OK, SPREAD, UNKNOWN
+from audit.core.tables import (
+    DEPARTURE,
+    ENSEMBLE,
+    EVERYONE,
+    INCONCLUSIVE,
+    NOT_JUDGED,
+    OK,
+    SPREAD,
+    UNKNOWN,
+)
 from audit.measure.findings import judged
 from audit.probes.kit.cells import (
     MOST_ROWS,
@@ -46,16 +56,29 @@ def gaps_table(run: Run, asked_tasks: Sequence[Task], intersections: bool = Fals
             "By": row.attribute,
         }
         | _gap_cells(row)
-        | ({"By chance alone": _chance_cell(row)} if nulls else {})
+        | ({_SHUFFLED: _chance_cell(row)} if nulls else {})
         | ({"Spread [bounds]": _spread_cell(row)} if spreads else {})
         | ({"Margin": f"{100 * row.margin:g}"} if several_margins else {})
-        | {"Verdict": tag(row.verdict)}
+        | {"Verdict": _verdict_cell(row)}
         for row in each(chosen)
     )
     more = with_rest(shown, len(gaps) - MOST_ROWS, "gaps", "disparities.parquet")
     return (
         more if len(margins) != 1 else Markdown(f"{more}\n\nThe margin is {min(margins)} points.")
     )
+
+
+#: subjects swap with others alike in other attributes, so this is not chance alone
+_SHUFFLED: Final = "Shuffled within other attributes"
+
+
+def _verdict_cell(row: Record) -> Markdown:
+    """The verdict; beside *inconclusive* why, where the bounds printed alone would exceed."""
+    alone = row.verdict == INCONCLUSIVE and row.low_simultaneous > row.margin
+    counted = re.search(r"q over (\d+ \w+ questions) is too high", row.reason)
+    if not (alone and counted):
+        return tag(row.verdict)
+    return Markdown(f"{tag(row.verdict)}: beyond the margin by itself, not over {counted[1]}")
 
 
 def _gap_cells(row: Record) -> dict[str, str]:
@@ -66,9 +89,19 @@ def _gap_cells(row: Record) -> dict[str, str]:
         return dict(zip(names, (told, "–", "–"), strict=True))
     ends = row.low_simultaneous, row.high_simultaneous
     one, other = (percent(x / n, *ends) for x, n in _sides(row))
-    gap = at(row, measured(row.value, *ends))
+    gap = at(row, _apart_from(row.margin, row.value, *ends))
     cells = (f"{row.group}: {one}%", f"{row.other}: {other}%", gap)
     return dict(zip(names, cells, strict=True))
+
+
+def _apart_from(margin: float, value: float, low: float, high: float) -> str:
+    """A gap with its bounds; one decimal more where a bound would be rounded to the margin."""
+    shown = f"{100 * margin:.{decimals(low, high)}f}"
+    near = any(percent(end, low, high) == shown and end != margin for end in (low, high))
+    if not near:
+        return measured(value, low, high)
+    told = (f"{100 * v:z.{decimals(low, high) + 1}f}" for v in (value, low, high))
+    return "{} [{}, {}]".format(*told).replace(" ", NBSP)
 
 
 def _sides(row: Record) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -142,7 +142,7 @@ def nulls_table(run: Run) -> Markdown:
     """Within which other attributes subjects were dealt to the groups of each attribute."""
     gaps = judged(run.disparities, run.rates)
     gaps = gaps[gaps["null_mean"].notna()].drop_duplicates("attribute")
-    within = gaps["method"].str.extract(r"null within (.*)$")[0].fillna("no other attribute")
+    within = gaps["method"].str.extract(r"null within ([^;]*)")[0].fillna("no other attribute")
     return table(
         {"Dealt to the groups of": attribute, "Among subjects alike in": others}
         for attribute, others in zip(gaps["attribute"], within, strict=True)

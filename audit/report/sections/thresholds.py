@@ -36,6 +36,8 @@ _OTHERS: Final = (
 _NOT_MEASURED: Final = "Thresholds: not measured, for the system gave no probabilities."
 #: thresholds side by side in a table
 _MOST: Final = 3
+#: in the place of a verdict where every group's pictures all keep a label: no gap could be seen
+_TOO_LOW: Final = "– kept for everyone: too low a threshold to tell anyone apart"
 
 
 def tell(run: Run) -> Sequence[Block]:
@@ -182,7 +184,7 @@ def _gap_cells(row: Record) -> dict[str, object]:
             row, measured(row.value, row.low_simultaneous, row.high_simultaneous)
         ),
         "Margin": f"{100 * row.margin:g}",
-        "Verdict": tag(row.verdict),
+        "Verdict": _TOO_LOW if row.value == 0 and row.events == row.n else tag(row.verdict),
     }
 
 

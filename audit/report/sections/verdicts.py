@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -47,6 +48,31 @@ def evidence_of(run: Run, finding: Fields) -> Markdown:
 def gate_results(run: Run) -> list[gates.GateResult]:
     """What every gate said of every gap, failures first, among them what exceeds the margin."""
     return sorted(gates.read(run), key=lambda r: (r.passed, r.outcome != EXCEEDS))
+
+
+def caveats(run: Run) -> list[str]:
+    """What to bear in mind with findings, each told once; how small a gap goes unseen in one line.
+
+    What section 10 tells of every group, repeated subjects and power, is left to it.
+    """
+    every = dict.fromkeys(told for finding in run.findings for told in finding["caveats"])
+    unseen = [int(found[1]) for told in every if (found := _UNSEEN.match(told))]
+    elsewhere = ("groups of", "subjects repeat")
+    told = [
+        f"{one[:1].upper()}{one[1:]}."
+        for one in every
+        if not (_UNSEEN.match(one) or "mostly go unseen" in one or one.startswith(elsewhere))
+    ]
+    if unseen:
+        least = " to ".join(dict.fromkeys(f"{end}" for end in (min(unseen), max(unseen))))
+        told.append(
+            f"Of what is inconclusive: gaps under {least} points, by the question, would mostly "
+            "look like none here."
+        )
+    return told
+
+
+_UNSEEN: Final = re.compile(r"gaps under (\d+) points would mostly look like none here")
 
 
 def gates_table(run: Run) -> Markdown:
@@ -106,6 +132,7 @@ _WRONG: Final = {"at random": "at random", "at worst": "where they mislead most"
 
 #: what a template may call; the run is filled in
 OFFERS: Final = (
+    caveats,
     findings_table,
     evidence_of,
     gates_table,
