@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from audit.core.errors import sentence
 from audit.core.registry import suggest
 from audit.core.tables import EVERYONE, UNKNOWN
 from audit.data.display import Display
@@ -101,10 +102,10 @@ class AttributeCard(Written):
         given = data.get("source") if isinstance(data, dict) else None
         if given is None:
             example = "Write it as {source: annotator-perceived}"
-            raise ValueError(f"has no source; say one of {PROVENANCES}", example)
+            raise ValueError(sentence(f"has no source; say one of {PROVENANCES}", example))
         if given not in get_args(Provenance):
             near = suggest(str(given), get_args(Provenance))
-            raise ValueError(f"no source is called '{given}'", near, f"Use {PROVENANCES}")
+            raise ValueError(sentence(f"no source is called '{given}'", near, f"Use {PROVENANCES}"))
         return data
 
 
@@ -126,7 +127,7 @@ class Box(Written):
     def _names_four(cls, columns: tuple[str, ...]) -> tuple[str, ...]:
         if twice := next((name for name in columns if columns.count(name) > 1), None):
             told = f"names the column '{twice}' twice"
-            raise ValueError(told, "Name the four columns that hold its sides")
+            raise ValueError(sentence(told, "Name the four columns that hold its sides"))
         return columns
 
 
@@ -195,7 +196,7 @@ class Card(Facts):
             raise ValueError("with 'pictures: false', 'id_column' has to name the rows")
         if not self.pictures and self.margin is not None:
             told = "with 'pictures: false' there is nothing that 'margin' could be cut out of"
-            raise ValueError(told, "Take 'margin' out")
+            raise ValueError(sentence(told, "Take 'margin' out"))
         return self
 
     @field_validator("attributes")

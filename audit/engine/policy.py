@@ -7,6 +7,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from audit.core.earlier import key_of_now
+from audit.core.errors import sentence
 
 #: in a gate: every attribute and intersection, or every label family
 EVERY: Final = "*"
@@ -35,8 +36,10 @@ class Gate(BaseModel):
         if (self.fail_if is None) == (self.unless is None):
             given = "both rules" if self.fail_if else "no rule"
             raise ValueError(
-                f"a gate with {given}",
-                "Write either 'fail_if: exceeds_margin' or 'unless: within_margin'",
+                sentence(
+                    f"a gate with {given}",
+                    "Write either 'fail_if: exceeds_margin' or 'unless: within_margin'",
+                )
             )
         return self
 

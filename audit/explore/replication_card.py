@@ -178,7 +178,7 @@ class Number(_Written):
             return metric
         known = (ACCURACY, *METRICS)
         listing = f"Known: {', '.join(known)}"
-        raise ValueError(f"no metric '{metric}'", suggest(metric, known), listing)
+        raise ValueError(sentence(f"no metric '{metric}'", suggest(metric, known), listing))
 
     @field_validator("value")
     @classmethod

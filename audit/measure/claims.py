@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from audit.core.errors import sentence
 from audit.core.rows import Fields, Row, Values
 from audit.core.tables import (
     DIFFERENCE,
@@ -61,13 +62,17 @@ class Claim(BaseModel):
                 "both a label and a category" if self.label else "neither a label nor a category"
             )
             raise ValueError(
-                f"a primary question with {given}",
-                "Write either 'category: crime' (or misclassification) or 'label: ...'",
+                sentence(
+                    f"a primary question with {given}",
+                    "Write either 'category: crime' (or misclassification) or 'label: ...'",
+                )
             )
         if self.groups is not None and self.groups[0] == self.groups[1]:
             raise ValueError(
-                f"a primary question between '{self.groups[0]}' and itself",
-                "Name two groups under 'groups:', or leave it out for the largest gap",
+                sentence(
+                    f"a primary question between '{self.groups[0]}' and itself",
+                    "Name two groups under 'groups:', or leave it out for the largest gap",
+                )
             )
         return self
 

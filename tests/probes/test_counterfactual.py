@@ -542,4 +542,4 @@ def test_what_was_planted_in_the_specimen_is_found_and_the_report_says_so(tmp_pa
     page = render(run).with_suffix(".md").read_text(encoding="utf-8")
     assert "‘thief’ | clothing | with clothing colour teal, less without" in page
     assert "| skin tone | demographic | 50 | 45 skin_tone_ita |" in page
-    assert page.count("(figures/what-each-change-does-") == 1
+    assert page.count("(figures/what-each-change-does-") == 2  # and its data

@@ -60,7 +60,7 @@ def album(folder: Path, count: int) -> list[tuple[str, Path]]:
 
 def told(found: tuple[Embeddings, list[Quarantined]]) -> tuple[object, ...]:
     kept, lost = found
-    return kept.keys, kept.pixels, kept.vectors.tobytes(), lost
+    return [*kept.keys], kept.pixels.tolist(), kept.vectors.tobytes(), lost
 
 
 @pytest.mark.slow

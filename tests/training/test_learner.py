@@ -22,6 +22,7 @@ from transformers import CLIPModel
 from audit.core.errors import InputError
 from audit.data.yamlfile import validate
 from audit.models.huggingface import load
+from audit.models.kinds.base import Sizes
 from audit.models.towers.captioner import Captioner
 from audit.models.towers.grams import Grams, Raise
 from audit.models.towers.transformer import Transformer
@@ -155,7 +156,9 @@ def test_a_dictionary_has_all_words_and_what_occurs_twice():
 
 def test_a_language_model_of_captions_by_hand():
     torch.manual_seed(0)
-    tower = Captioner(10, 6, 8, 4, Transformer(1, 8, 2, 16, "gelu", causal=True)).eval()
+    tower = Captioner(
+        10, 6, 8, 4, Transformer(Sizes(1, 8, 2, 16, "gelu", 1e-5), causal=True)
+    ).eval()
     image, ids = torch.randn(1, 4), torch.tensor([[1, 5, 3, 9, 9]])
     expected = []
     for at in (1, 2, 3):  # both words and the end, each after what is before it

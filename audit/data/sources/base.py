@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pydantic import Field, field_validator
 
 from audit.core.characters import spelt
-from audit.core.errors import InputError
+from audit.core.errors import InputError, sentence
 from audit.core.files import digest_of
 from audit.core.registry import suggest
 from audit.core.rows import Values
@@ -118,7 +118,7 @@ class Source(Written, ABC):
         if not folder.is_dir():
             beside = "A relative path begins at the suite's file, or where the command is given"
             near = _nearest(folder) or (None if root.is_absolute() else beside)
-            raise ValueError(f"there is no folder {root}", near)
+            raise ValueError(sentence(f"there is no folder {root}", near))
         return folder
 
     @abstractmethod

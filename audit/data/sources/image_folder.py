@@ -11,7 +11,7 @@ import pandas as pd
 from pydantic import Field, model_validator
 
 from audit.core.characters import spelt
-from audit.core.errors import InputError
+from audit.core.errors import InputError, sentence
 from audit.data.card import PROVENANCES, Card, Names, Provenance
 from audit.data.manifest import Manifest
 from audit.data.remarks import Remark
@@ -41,7 +41,7 @@ class ByFolder(Own):
             told = f"'{self.attribute}' names a picture, not a group"
             raise ValueError(f"attribute: {told}; use another name")
         if bool(self.attribute) != bool(self.source):
-            raise ValueError("'attribute' and 'source' go together", PROVENANCES)
+            raise ValueError(sentence("'attribute' and 'source' go together", PROVENANCES))
         return self
 
     def with_folders(self, **keys: str) -> Card:

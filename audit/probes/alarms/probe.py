@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from audit.core.arrays import Floats
-from audit.core.errors import InputError
+from audit.core.errors import InputError, sentence
 from audit.core.registry import unknown
 from audit.core.rows import Row
 from audit.core.tables import ENSEMBLE, EVERYONE, NOT_JUDGED, SCORES, require_finite
@@ -41,7 +41,7 @@ def _on_the_scale(value: object) -> object:
     if isinstance(value, int | float) and not 0 < value < 1:
         told = f"got {value:g}; scores and shares are greater than 0 and less than 1"
         step = "Write 0.05 for 5 percent; recorded scores of another scale say so (docs/records.md)"
-        raise ValueError(told, step)
+        raise ValueError(sentence(told, step))
     return value
 
 
@@ -81,7 +81,7 @@ class Workload(BaseModel):
         if value is not None and not 0 < value < 1:
             told = f"got {value:g}, and precision is settled without a model where no picture, or "
             told += "every one, has an event"
-            raise ValueError(told, "State a share between 0 and 1, such as 0.001")
+            raise ValueError(sentence(told, "State a share between 0 and 1, such as 0.001"))
         return value
 
     @model_validator(mode="after")
@@ -89,7 +89,7 @@ class Workload(BaseModel):
         if self.prevalence is None:
             told = "'prevalence' is not stated, and how many alarms are right depends on it"
             step = "State the share of pictures with an event where the system is used"
-            raise ValueError(told, step)
+            raise ValueError(sentence(told, step))
         return self
 
 
@@ -130,11 +130,11 @@ class Alarms(InPoorFootage, Choice):
     def _has_a_threshold(self) -> Self:
         if not (self.thresholds or self.false_alarm_rates):
             told = "no operating point: neither 'thresholds' nor 'false_alarm_rates' is given"
-            raise ValueError(told, "Give the threshold in use, such as [0.5]")
+            raise ValueError(sentence(told, "Give the threshold in use, such as [0.5]"))
         for key in ("false_alarm_rates", "workload"):
             if getattr(self, key) and self.truth is None:
                 told = f"'{key}' needs to know which pictures show an event"
-                raise ValueError(told, "Name the column in 'truth', or leave it out")
+                raise ValueError(sentence(told, "Name the column in 'truth', or leave it out"))
         return self
 
     @property

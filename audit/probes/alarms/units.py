@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field
 
 from audit.core.arrays import Flags, Floats, Integers
+from audit.core.errors import sentence
 from audit.measure.metrics import Groups
 
 ANY: Final = "any"
@@ -20,7 +21,7 @@ def _is_a_rule(value: object) -> object:
     number = isinstance(value, int) and not isinstance(value, bool) and value >= 1
     if not (number or value in ("any", "all", "mean")):
         told = f"got {value}; say any, all or mean, or a whole number: at least so many frames"
-        raise ValueError(told, "Such as 3")
+        raise ValueError(sentence(told, "Such as 3"))
     return value
 
 

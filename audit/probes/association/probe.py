@@ -102,7 +102,7 @@ class Association(Probe):
             raise FieldError(sentence(told, "Name 'toward' too"), "against")
         if not (self.toward or len(self.label_set) in (1, 2)):
             told = f"{len(self.label_set) or 'no'} label sets, and nothing said of 'toward'"
-            raise ValueError(told, "Name 'toward', and 'against' if there is one")
+            raise ValueError(sentence(told, "Name 'toward', and 'against' if there is one"))
         if self.against and isinstance(self.against, tuple) != isinstance(self.toward, tuple):
             told = "one of 'toward' and 'against' is words and the other pictures"
             why = "Texts are far from all pictures, and nothing else would show"
@@ -113,7 +113,7 @@ class Association(Probe):
             raise FieldError(sentence(f"{told} to compare", "Name two sets of a kind"), "targets")
         if self._speaks != bool(self.label_set):
             told = "a label set and no words" if self.label_set else "words and no label set"
-            raise ValueError(told, "Give 'label_set' where words are asked")
+            raise ValueError(sentence(told, "Give 'label_set' where words are asked"))
         return self
 
     @property

@@ -7,6 +7,8 @@ from typing import Annotated
 
 from pydantic import BeforeValidator
 
+from audit.core.errors import sentence
+
 Words = tuple[str, ...]
 Pictures = dict[str, Words]
 
@@ -34,10 +36,10 @@ def _read(value: object) -> Words:
     given = several(value)
     if not isinstance(given, list | tuple):
         told = f"{value!r} is neither words nor pictures"
-        raise ValueError(told, "Give labels, tags or label sets, or {column: value}")
+        raise ValueError(sentence(told, "Give labels, tags or label sets, or {column: value}"))
     for text in given:
         if not isinstance(text, str):
-            raise ValueError(f"{text!r} is not read as text", "Put it in quotes")
+            raise ValueError(sentence(f"{text!r} is not read as text", "Put it in quotes"))
     return tuple(given)
 
 

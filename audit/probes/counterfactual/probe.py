@@ -83,10 +83,10 @@ class Counterfactual(Probe):
     def _names_each_once(self) -> Self:
         twice = [k for i, k in enumerate(self.kinds) if k in self.kinds[:i]]
         if twice:
-            raise ValueError(f"'{twice[0]}' is named twice", "Name each change once")
+            raise ValueError(sentence(f"'{twice[0]}' is named twice", "Name each change once"))
         if self.base in self.kinds:
             told = f"'{self.base}' is the value of 'base', in which nothing was changed"
-            raise ValueError(told, "Leave it out of 'demographic' and 'nuisance'")
+            raise ValueError(sentence(told, "Leave it out of 'demographic' and 'nuisance'"))
         for name in ("steps", "towards"):
             for value in getattr(self, name):
                 if value not in self.kinds:

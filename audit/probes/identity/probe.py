@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from pydantic import AfterValidator, Field, model_validator
 
 from audit.core.arrays import Floats, Integers
-from audit.core.errors import InputError
+from audit.core.errors import InputError, sentence
 from audit.core.rows import Array
 from audit.core.tables import MEASURES, PAIRS
 from audit.data.dataset import Dataset
@@ -84,7 +84,7 @@ class Identity(Probe):
     def _knows_sittings(self) -> Self:
         if self.apart and self.sitting is None:
             told = "'apart' takes pairs of two sittings, and no column says which is which"
-            raise ValueError(told, "Name it in 'sitting', or leave 'apart' out")
+            raise ValueError(sentence(told, "Name it in 'sitting', or leave 'apart' out"))
         return self
 
     @property

@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
-from audit.core.errors import InputError
+from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest, unknown
 from audit.core.rows import Fields
 from audit.core.tables import CHOICES
@@ -78,7 +78,7 @@ class Choice(Probe):
             if _plain(keys[name]) not in (_plain(held[name]), {}):
                 told = f"a {cls._kind()} probe does not know '{name}', which a classification has"
                 add = f"Leave it out, or add a classification of the same label set with '{name}'"
-                raise ValueError(told, add)
+                raise ValueError(sentence(told, add))
         return {key: value for key, value in keys.items() if key not in held}
 
     @classmethod

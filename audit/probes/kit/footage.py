@@ -9,7 +9,7 @@ from typing import Final, Self
 
 from pydantic import BaseModel, Field, model_validator
 
-from audit.core.errors import InputError
+from audit.core.errors import InputError, sentence
 from audit.data.alterations import Alteration
 from audit.data.corruptions import camera, corruption
 from audit.data.yamlfile import FieldError
@@ -45,7 +45,7 @@ class InPoorFootage(BaseModel):
     @model_validator(mode="after")
     def _can_be_seen(self) -> Self:
         if self.severities and not self.corruptions:
-            raise ValueError("'severities' of no corruption", "Name 'corruptions' too")
+            raise ValueError(sentence("'severities' of no corruption", "Name 'corruptions' too"))
         try:
             _ = self.footage
         except InputError as error:

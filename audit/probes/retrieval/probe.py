@@ -57,10 +57,10 @@ def _possible(target: str | Mapping[str, float]) -> str | Mapping[str, float]:
     if isinstance(target, str):
         if target not in _TARGETS:
             told = f"no target is called '{target}'"
-            raise ValueError(told, suggest(target, _TARGETS), _ALLOWED)
+            raise ValueError(sentence(told, suggest(target, _TARGETS), _ALLOWED))
         return target
     if not all(share > 0 for share in target.values()):
-        raise ValueError("a share that is not above 0", "Give every group some share")
+        raise ValueError(sentence("a share that is not above 0", "Give every group some share"))
     if abs(sum(target.values()) - 1) > 1e-6:
         raise ValueError(f"shares of {sum(target.values()):g} in all; they must sum to 1")
     return target
@@ -79,7 +79,7 @@ def _depths(value: object) -> object:
     values = _several(value)
     if isinstance(values, list | tuple) and ALL in values:
         told = f"'{ALL}': of the whole list every skew is that of the pictures themselves"
-        raise ValueError(told, f"For NDKL of the whole list write 'ndkl_at: {ALL}'")
+        raise ValueError(sentence(told, f"For NDKL of the whole list write 'ndkl_at: {ALL}'"))
     return values
 
 
@@ -89,7 +89,7 @@ def _ndkl_depths(value: object) -> object:
         if isinstance(name, str) and name != ALL:
             told = f"no depth is called '{name}'"
             hint = f"Give numbers of places, or '{ALL}' for the whole list"
-            raise ValueError(told, suggest(name, (ALL,)), hint)
+            raise ValueError(sentence(told, suggest(name, (ALL,)), hint))
     return values
 
 
@@ -176,7 +176,7 @@ class Retrieval(Probe):
             got = "a label set and texts of your own" if own else "an empty list of queries"
             raise FieldError(sentence(got, "Give a label_set, or texts in 'queries'"), "queries")
         if own is None and not self.label_set:
-            raise ValueError("no query", "Give a label_set, or texts in 'queries'")
+            raise ValueError(sentence("no query", "Give a label_set, or texts in 'queries'"))
         twice = [q for i, q in enumerate(own or ()) if q in (own or ())[:i]]
         if twice or not all(q.strip() for q in own or ()):
             told = f"'{twice[0]}' is given twice" if twice else "a query without a word"

@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from audit.core.errors import InputError
+from audit.core.errors import InputError, sentence
 from audit.core.rows import Array, Fields, Row, Values, having
 from audit.core.tables import (
     CHOICES,
@@ -97,8 +97,10 @@ class Robustness(Choice):
     def _can_be_asked(self) -> Self:
         if not (self.corruptions or self.rendered):
             raise ValueError(
-                "robustness without a degradation",
-                "Name 'corruptions', such as [fog, low light], or say what is 'rendered'",
+                sentence(
+                    "robustness without a degradation",
+                    "Name 'corruptions', such as [fog, low light], or say what is 'rendered'",
+                )
             )
         try:
             _ = self.degraded

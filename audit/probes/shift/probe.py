@@ -11,7 +11,7 @@ import pandas as pd
 from pydantic import Field, model_validator
 
 from audit.core.arrays import Integers
-from audit.core.errors import InputError
+from audit.core.errors import InputError, sentence
 from audit.core.registry import suggest
 from audit.core.rows import Row
 from audit.core.tables import (
@@ -66,8 +66,10 @@ class Shift(Choice):
     def _can_be_asked(self) -> Self:
         if self.reference in self.shifted:
             raise ValueError(
-                f"'{self.reference}' is the reference and among 'shifted'",
-                "A source is held against another; take it out of one of the two",
+                sentence(
+                    f"'{self.reference}' is the reference and among 'shifted'",
+                    "A source is held against another; take it out of one of the two",
+                )
             )
         return self
 
