@@ -288,14 +288,38 @@ class Run:
         Raises:
             InputError: no such task, or a copy without the private part.
         """
+        return OUTCOMES[self._emits(task)].read(self._rows_of(task))
+
+    def ties(self, task: str) -> tuple[int, int]:
+        """In how many of a task's choices two labels are equally near, and of how many; private.
+
+        0 of 0 where no label is chosen. Rows are read a part at a time, for there may be many.
+
+        Raises:
+            InputError: as ``outcomes``.
+        """
+        import pyarrow.parquet as pq
+
+        file = pq.ParquetFile(self._rows_of(task))
+        if self._emits(task) != "choices":
+            return 0, 0
+        kept = ["tie"] if "tie" in file.schema_arrow.names else []
+        parts = file.iter_batches(columns=kept) if kept else ()
+        tied = sum(int(part.column(0).to_numpy(zero_copy_only=False).sum()) for part in parts)
+        return tied, file.metadata.num_rows
+
+    def _emits(self, task: str) -> str:
+        emits: dict[str, str] = {q["task"]: q.get("emits", "choices") for q in self.questions}
+        return emits.get(task, "choices")
+
+    def _rows_of(self, task: str) -> Path:
         path = self.path / self.outcomes_file(task)
         if not path.is_file():
             raise InputError(
                 f"{self.name}: no outcomes of task '{task}' here",
                 f"A copy without '{PRIVATE}/' or a public copy has none; ask the original run",
             )
-        emits = {q["task"]: q.get("emits", "choices") for q in self.questions}
-        return OUTCOMES[emits.get(task, "choices")].read(path)
+        return path
 
     def to_fairlearn(self, task: str, condition: str = ENSEMBLE) -> Frames:
         """Right answers, answers and groups of each picture, as ``fairlearn.metrics`` takes them.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
+import numpy as np
 import pandas as pd
 
 from audit.core.digits import percent
@@ -180,10 +181,8 @@ def _sums_off(run: Run) -> int:
 def _ties(run: Run) -> str:
     if not (run.path / PRIVATE).is_dir():
         return "not known: this copy has no rows about single pictures"
-    every = (run.outcomes(q["task"]) for q in run.questions)
-    outcomes = [rows for rows in every if "tie" in rows]
-    close = sum(int(rows["tie"].sum()) for rows in outcomes)
-    return f"{close:,} of {sum(map(len, outcomes)):,} choices"
+    close, asked = np.sum([run.ties(q["task"]) for q in run.questions], axis=0)
+    return f"{close:,} of {asked:,} choices"
 
 
 #: what a template may call; the run is filled in
