@@ -42,6 +42,7 @@ import pandas as pd
 from audit.data.labels import Label, LabelSet, PromptSet
 from audit.measure import prompt_variants as m
 from audit.measure import prompts as asking
+from audit.measure.groups import Clusters, Places
 from audit.measure.metrics import Groups
 from audit.models.encoder import Texts, unit_rows
 from audit.stats.scoring import Scoring
@@ -92,7 +93,7 @@ def groups_of(images: Embeddings) -> Groups:
     member = np.column_stack([np.ones(n, bool), code[:, np.newaxis] == np.arange(GROUPS)])
     clusters = tuple(f"s{i:06d}" for i in range(int(subjects.max()) + 1))
     index = pd.MultiIndex.from_tuples(names, names=["attribute", "group"])
-    return Groups(index, member, subjects, clusters, {k: i for i, k in enumerate(images.keys)})
+    return Groups(index, member, subjects, Clusters(clusters), Places(images.keys))
 
 
 def seconds(work: Callable[[], object]) -> float:

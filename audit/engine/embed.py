@@ -57,7 +57,14 @@ def embed(
     if unit is not None:
         ledger = ledger_of(suite, store, encoder, unit.of)
         return embed_unit(suite, store, encoder, ledger, unit, progress)
-    images, _, failed = _with_alterations(suite, encoder, store, progress, suite.pictures.table)
+    return embed_pictures(suite, store, encoder, suite.pictures.table, progress)
+
+
+def embed_pictures(
+    suite: Suite, store: Store, encoder: Encoder, table: pd.DataFrame, progress: Progress
+) -> tuple[int, list[Quarantined]]:
+    """Embed the pictures of some rows of the manifest by a model that is ready; as ``embed``."""
+    images, _, failed = _with_alterations(suite, encoder, store, progress, table)
     return len(set(images.keys) - failed.keys()), list(failed.values())
 
 
@@ -103,11 +110,9 @@ def embed_unit(
     """Embed the pictures of a unit, and then note in the ledger that it is done; as ``embed``."""
     table = suite.pictures.table
     mine = table[table["image_id"].map(unit.holds)]
-    store = store.of_part(str(unit))
-    images, _, failed = _with_alterations(suite, encoder, store, progress, mine)
-    embedded = len(set(images.keys) - failed.keys())
-    ledger.note(unit, embedded, len(failed))
-    return embedded, list(failed.values())
+    embedded, lost = embed_pictures(suite, store.of_part(str(unit)), encoder, mine, progress)
+    ledger.note(unit, embedded, len(lost))
+    return embedded, lost
 
 
 def ready(

@@ -15,7 +15,7 @@ from pathlib import Path
 from audit.core.errors import AuditError, InputError
 from audit.engine.embed import (
     Progress,
-    embed,
+    embed_pictures,
     embed_unit,
     ledger_of,
     quiet,
@@ -109,7 +109,7 @@ def embed_by(
         warnings.warn(f"unit {unit}: no worker did it, so it is embedded here", stacklevel=2)
         embed_unit(suite, store, encoder, ledger, unit, progress)
     # a file says that its unit was done; whether each picture still lies there, the store says
-    kept, lost = embed(suite, store, lambda: encoder, progress=progress)
+    kept, lost = embed_pictures(suite, store, encoder, suite.pictures.table, progress)
     _require_all(ledger, suite, kept + len(lost))
     return kept, lost
 

@@ -169,14 +169,21 @@ class Groups:
 
     ``index`` names each group (attribute, group), ``member`` (n, g) tells membership of each
     picture, ``clusters`` (n,) which cluster it is of, by its place in ``cluster_ids``. ``rows``
-    finds a picture's row.
+    finds a picture's row; other tuples and mappings become ``Clusters`` and ``Places``.
     """
 
     index: pd.MultiIndex
     member: Members | Flags
     clusters: Integers
-    cluster_ids: tuple[str, ...]
-    rows: Mapping[str, int]
+    cluster_ids: Clusters
+    rows: Places
+
+    def __post_init__(self) -> None:
+        """Take ids as tests and notebooks have them."""
+        if not isinstance(self.cluster_ids, Clusters):
+            object.__setattr__(self, "cluster_ids", Clusters(self.cluster_ids))
+        if not isinstance(self.rows, Places):
+            object.__setattr__(self, "rows", Places([*self.rows]))
 
     @classmethod
     def of(cls, dataset: Dataset, keys: Sequence[str], attributes: Mapping[str, Values]) -> Groups:
@@ -227,8 +234,7 @@ class Groups:
         Raises:
             KeyError: one has none.
         """
-        rows = self.rows if isinstance(self.rows, Places) else Places([*self.rows])
-        return rows.at(keys)
+        return self.rows.at(keys)
 
     def only(self, keys: Sequence[str]) -> Groups:
         """The same groups of some of the pictures, in this order."""
@@ -257,8 +263,7 @@ class Groups:
     @property
     def many(self) -> bool:
         """Whether there are so many subjects, each of one picture, that none is counted apart."""
-        ids = self.cluster_ids
-        return len(ids) > BOUND and isinstance(ids, Clusters) and ids.alone
+        return len(self.cluster_ids) > BOUND and self.cluster_ids.alone
 
     def count(
         self, happened: Flags, at: Integers, draws: Draws | None = None, by_subject: bool = False
@@ -272,7 +277,7 @@ class Groups:
             by_subject: keep what ``Counts.drawn`` needs, and how unlike subjects are.
         """
         clusters, ids = self.clusters[at], self.cluster_ids
-        if self.many and isinstance(self.member, Members) and isinstance(ids, Clusters):
+        if self.many and isinstance(self.member, Members):
             buckets = (ids.buckets[clusters], BUCKETS) if by_subject or draws else None
             patterns = self.member.patterns
             counts = count_alone(happened, self.member.codes[at], patterns, buckets)
@@ -287,10 +292,9 @@ class Groups:
         """
         ids = self.cluster_ids
         if len(ids) > BOUND:
-            shared = ids if isinstance(ids, Clusters) else Clusters(ids)
             names = [f"bucket {i} of {BUCKETS}" for i in range(BUCKETS)]
             weights = cluster_weights(seed, names, resamples)
-            return Draws(np.arange(len(ids)), weights, shared.buckets)
+            return Draws(np.arange(len(ids)), weights, ids.buckets)
         everyone = keys is self.rows
         clusters = self.clusters if everyone else self.clusters[self.at(list(keys))]
         present = np.unique(clusters)
@@ -305,8 +309,7 @@ class Groups:
         if len(self.rows) <= BOUND:
             return None
         ids = self.cluster_ids
-        digests = (ids if isinstance(ids, Clusters) else Clusters(ids)).digests
-        order = np.argsort(digests, kind="stable")
+        order = np.argsort(ids.digests, kind="stable")
         sizes = np.bincount(self.clusters, minlength=len(ids))[order]
         kept = np.zeros(len(ids), bool)
         kept[order[np.cumsum(sizes) <= SAMPLE]] = True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -15,7 +15,7 @@ from scipy import sparse
 from audit.core.tables import ENSEMBLE, OK, WORST
 from audit.data.labels import LabelSet
 from audit.measure.confidence import Confidence
-from audit.measure.groups import Members
+from audit.measure.groups import Clusters, Members, Places
 from audit.measure.metrics import METRICS, Events, Groups, Tally
 from audit.stats.permutation import Null, permuted_drops, permuted_range, whole_clusters
 from audit.stats.urn import Kinds, urn_range
@@ -89,7 +89,7 @@ def _of_kinds(
     assert isinstance(groups.member, Members)
     member, n = groups.member.patterns, kinds[:, 0]
     places = np.arange(len(member))
-    one_each = replace(groups, member=member, clusters=places, cluster_ids=(), rows={})
+    one_each = Groups(groups.index, member, places, Clusters(), Places(()))
     of = _codes(one_each, attribute)
     strata, used = _strata(one_each, attribute, of, np.zeros(len(of), np.int64), n)
     enough = n @ member[:, groups.columns(attribute)] >= confidence.min_group

@@ -17,7 +17,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import operator
 import os
 import shutil
 import stat
@@ -110,7 +109,7 @@ class Embeddings:
     def only(self, keys: Iterable[str]) -> Embeddings:
         """Some of the pictures, in this order; those that are missing here are left out."""
         wanted = keys if isinstance(keys, tuple) else tuple(keys)
-        if len(wanted) == len(self.keys) and all(map(operator.eq, wanted, self.keys)):
+        if wanted == self.keys:
             return self
         at = [place for key in wanted if (place := self._places.get(key)) is not None]
         return self.part(np.array(at, dtype=np.int64))

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Final
 
 import torch
-from safetensors.torch import load_file
 from transformers import CLIPTokenizer
 
 from audit.core.errors import InputError
@@ -132,10 +131,8 @@ def _gone_on(config: TrainConfig, out: Path) -> tuple[OpenAiClip, Clip]:
         model, ours = own_towers(checkpoint), said
     elif type(said) is ClipConfig:
         ours = as_own(said, ref)
-        stored = [load_file(file) for file in checkpoint.weights]
-        known = {k: v.float() for part in stored for k, v in part.items() if "_ids" not in k}
         model = ours.built()
-        model.load_state_dict(layouts.from_transformers(known))
+        model.load_state_dict(layouts.from_transformers(own_towers(checkpoint).state_dict()))
     else:
         told = f"{ref}: a {said.named} can be audited, and not trained on from here"
         raise InputError(told, "Give a CLIP (model_type clip or openai_clip) as 'start'")

@@ -31,6 +31,7 @@ from audit.measure import prompt_variants as m
 from audit.measure import prompts, variant_tables
 from audit.measure.confidence import Confidence
 from audit.measure.disparity import disparities
+from audit.measure.groups import Clusters, Places
 from audit.measure.metrics import Draws, Groups, tally
 from audit.stats.resampling import cluster_weights
 
@@ -166,7 +167,7 @@ def audited(world: World, seed: int, resamples: int = 600) -> dict[str, dict[str
     member = np.column_stack([np.ones(n, bool), of[:, np.newaxis] == np.arange(len(world.sizes))])
     index = pd.MultiIndex.from_tuples(names, names=["attribute", "group"])
     clusters = tuple(f"s{i:06d}" for i in range(int(subject.max()) + 1))
-    groups = Groups(index, member, subject, clusters, {k: i for i, k in enumerate(keys)})
+    groups = Groups(index, member, subject, Clusters(clusters), Places(keys))
     asked = tuple(prompts.Wording(f"{w} {{}}") for w in range(world.wordings))
     answers = prompts.Answers(labels, asked, keys, codes, headline)
     draws = Draws(np.arange(len(clusters)), _weights(len(clusters), seed % 5, resamples))
