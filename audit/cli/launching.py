@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from audit.cli.kinds import choice_of
 from audit.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,7 +21,12 @@ class Engine(StrEnum):
 
 
 On = Annotated[
-    Engine | None, typer.Option(help="embed by workers that this launches; 'ray' needs the extra")
+    Engine | None,
+    typer.Option(
+        parser=choice_of(Engine),
+        metavar="|".join(Engine),
+        help="embed by workers that this launches; 'ray' needs the extra",
+    ),
 ]
 Cluster = Annotated[
     str,
